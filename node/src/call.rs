@@ -1,0 +1,77 @@
+//! One call on its way through the data plane: the contract between gateway, worker and runtime.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_proto::id::{Epoch, InvocationId};
+use coracle_proto::record::Version;
+use coracle_proto::status::{Again, Code, Refusal};
+use http_body_util::combinators::UnsyncBoxBody;
+use thiserror::Error;
+
+/// A body that streams. Dropping it stops whoever produces it.
+pub type Body = UnsyncBoxBody<Bytes, CallError>;
+
+/// A call of one version of a function.
+#[derive(Debug)]
+pub struct Call {
+    /// What is called.
+    pub version: Arc<Version>,
+    /// The assignment that the caller knows of.
+    pub epoch: Epoch,
+    /// The same on each attempt.
+    pub invocation: InvocationId,
+    /// From 1.
+    pub attempt: u32,
+    /// The matched prefix: `SCRIPT_NAME`.
+    pub route: String,
+    /// Who called the gateway.
+    pub remote: Option<SocketAddr>,
+    /// What is left of the time to the response's head.
+    pub head_timeout: Duration,
+    /// Request with the whole path; `traceparent` in its headers is the caller's span.
+    pub request: http::Request<Body>,
+}
+
+/// What a call came to, at the response's head.
+#[derive(Debug)]
+pub struct Answer {
+    /// Head, and a body that may still stream.
+    pub response: http::Response<Body>,
+    /// Whether the code had to be mapped or instances were not there yet.
+    pub cold: bool,
+    /// Time spent waiting for a slot.
+    pub queue_wait: Duration,
+}
+
+/// Why a call, or the rest of its body, did not come.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{refusal}")]
+pub struct CallError {
+    /// Code and sentence.
+    pub refusal: Refusal,
+    /// Whether it was a cold start.
+    pub cold: bool,
+}
+
+impl CallError {
+    /// An error of a warm call, or of one that did not start.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { refusal: Refusal::new(code, message), cold: false }
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.refusal.code
+    }
+
+    /// Whether nothing was run, so that another worker may be tried whatever the method.
+    #[must_use]
+    pub fn not_started(&self) -> bool {
+        self.code().retry() == Again::NotStarted
+    }
+}

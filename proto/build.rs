@@ -1,0 +1,23 @@
+//! Compiles every `.proto` file without `protoc`, and keeps the descriptors for gRPC reflection.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+const FILES: [&str; 5] = [
+    "coracle/v1/records.proto",
+    "coracle/v1/cluster.proto",
+    "coracle/v1/admin.proto",
+    "coracle/v1/data.proto",
+    "coracle/raft/v1/raft.proto",
+];
+
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script its output folder in no other way")]
+fn main() -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    println!("cargo:rerun-if-changed=proto");
+    Ok(())
+}

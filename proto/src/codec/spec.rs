@@ -1,0 +1,126 @@
+//! Specs and routes to and from their wire form.
+
+use std::collections::BTreeMap;
+
+use super::{DecodeError, InField};
+use crate::pb;
+use crate::route::{Match, RouteSpec};
+use crate::spec::{Draft, FunctionSpec, ROUTES_MAX, Retry};
+
+/// Reads a spec; zero and empty mean the default.
+///
+/// # Errors
+/// When a bound is not kept.
+pub fn spec_from_wire(wire: pb::FunctionSpec) -> Result<FunctionSpec, DecodeError> {
+    let retry = match wire.retry() {
+        pb::Retry::Unspecified | pb::Retry::Idempotent => Retry::Idempotent,
+        pb::Retry::Never => Retry::Never,
+    };
+    let env: BTreeMap<String, String> = wire.env.into_iter().collect();
+    FunctionSpec::new(Draft {
+        env,
+        args: wire.args,
+        hosts: wire.hosts,
+        memory_bytes: wire.memory_bytes,
+        timeout_ms: wire.timeout_ms,
+        idle_timeout_ms: wire.idle_timeout_ms,
+        cpu_time_ms: wire.cpu_time_ms,
+        concurrency: wire.concurrency,
+        replicas: wire.replicas,
+        retry,
+    })
+    .in_field("spec")
+}
+
+/// Writes a spec.
+#[must_use]
+pub fn spec_to_wire(spec: &FunctionSpec) -> pb::FunctionSpec {
+    let limits = spec.limits();
+    let retry = match spec.retry() {
+        Retry::Idempotent => pb::Retry::Idempotent,
+        Retry::Never => pb::Retry::Never,
+    };
+    pb::FunctionSpec {
+        env: spec.env().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        args: spec.args().to_vec(),
+        hosts: spec.hosts().to_vec(),
+        memory_bytes: limits.memory_bytes,
+        timeout_ms: millis(limits.timeout),
+        idle_timeout_ms: millis(limits.idle_timeout),
+        cpu_time_ms: millis(limits.cpu_time),
+        concurrency: limits.concurrency,
+        replicas: spec.replicas(),
+        retry: retry.into(),
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Reads the routes of one function.
+///
+/// # Errors
+/// When one is no route, stands twice, or there are too many.
+pub fn routes_from_wire(wire: Vec<pb::RouteSpec>) -> Result<Vec<RouteSpec>, DecodeError> {
+    if wire.len() > ROUTES_MAX {
+        return Err(DecodeError::new("routes", format!("{} routes, at most {ROUTES_MAX}", wire.len())));
+    }
+    let mut routes = Vec::with_capacity(wire.len());
+    for part in wire {
+        let route = RouteSpec::try_from(part)?;
+        if routes.contains(&route) {
+            return Err(DecodeError::new("routes", format!("'{route}' stands twice")));
+        }
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+impl TryFrom<pb::RouteSpec> for RouteSpec {
+    type Error = DecodeError;
+
+    fn try_from(wire: pb::RouteSpec) -> Result<Self, DecodeError> {
+        let matching = match wire.r#match() {
+            pb::RouteMatch::Unspecified => return Err(DecodeError::missing("match")),
+            pb::RouteMatch::Exact => Match::Exact,
+            pb::RouteMatch::Prefix => Match::Prefix,
+        };
+        // The prefix of everything is kept as an empty path.
+        let path = if wire.path.is_empty() { "/" } else { &wire.path };
+        Self::new(&wire.host, path, matching).in_field("route")
+    }
+}
+
+impl From<&RouteSpec> for pb::RouteSpec {
+    fn from(route: &RouteSpec) -> Self {
+        let matching = match route.matching() {
+            Match::Exact => pb::RouteMatch::Exact,
+            Match::Prefix => pb::RouteMatch::Prefix,
+        };
+        Self { host: route.host().to_owned(), path: route.path().to_owned(), r#match: matching.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_and_routes_round_trip() {
+        let spec =
+            FunctionSpec::new(Draft { retry: Retry::Never, memory_bytes: 1 << 21, ..Draft::default() })
+                .unwrap();
+        assert_eq!(spec_from_wire(spec_to_wire(&spec)).unwrap(), spec);
+        for text in ["/a", "/a/*", "/*", "/", "shop.example/a/b/*"] {
+            let route: RouteSpec = text.parse().unwrap();
+            assert_eq!(RouteSpec::try_from(pb::RouteSpec::from(&route)).unwrap(), route);
+        }
+    }
+
+    #[test]
+    fn a_route_twice_is_refused() {
+        let wire = pb::RouteSpec::from(&"/a".parse::<RouteSpec>().unwrap());
+        assert!(routes_from_wire(vec![wire.clone(), wire]).is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! Routes: which host and path belong to a function; the most specific one wins.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::spec::{ROUTE_HOST_MAX, ROUTE_PATH_MAX, SpecError};
+
+/// Paths below it are the platform's own.
+pub const RESERVED_PREFIX: &str = "/.coracle";
+
+/// How a route's path is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Match {
+    /// The whole path is the same.
+    Exact,
+    /// The path is the same or continues with '/'.
+    Prefix,
+}
+
+/// A host and a path. Text form: `[HOST]/PATH` is exact, `[HOST]/PATH/*` is the path and all below it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteSpec {
+    host: String,
+    path: String,
+    matching: Match,
+}
+
+impl RouteSpec {
+    /// A route of `host` (empty: every host) and `path`. A prefix is kept without its last '/'.
+    ///
+    /// # Errors
+    /// When the path does not begin with '/', holds what no path holds, or is reserved.
+    pub fn new(host: &str, path: &str, matching: Match) -> Result<Self, SpecError> {
+        let wrong = |reason: &str| Err(SpecError::new("routes", format!("'{host}{path}': {reason}")));
+        if host.len() > ROUTE_HOST_MAX
+            || host.bytes().any(|byte| byte <= b' ' || matches!(byte, b':' | b'/' | b'*'))
+        {
+            return wrong("the host is a plain name without port");
+        }
+        if !path.starts_with('/') || path.len() > ROUTE_PATH_MAX {
+            return wrong("the path begins with '/' and has at most 1024 bytes");
+        }
+        if path.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || matches!(byte, b'?' | b'#' | b'*')) {
+            return wrong("the path is percent-encoded, and '*' stands only at the end, after '/'");
+        }
+        if path == RESERVED_PREFIX || path.starts_with("/.coracle/") {
+            return wrong("paths below /.coracle belong to the platform");
+        }
+        let path = match matching {
+            Match::Exact => path,
+            Match::Prefix => path.strip_suffix('/').unwrap_or(path),
+        };
+        Ok(Self { host: host.to_ascii_lowercase(), path: path.to_owned(), matching })
+    }
+
+    /// The host in lower case; empty for every host.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The path; of a prefix without its last '/', so that the prefix of everything is empty.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How the path is compared.
+    #[must_use]
+    pub fn matching(&self) -> Match {
+        self.matching
+    }
+
+    /// Whether a request of this host (lower case, no port) and path is meant.
+    #[must_use]
+    pub fn matches(&self, host: &str, path: &str) -> bool {
+        if !self.host.is_empty() && self.host != host {
+            return false;
+        }
+        match self.matching {
+            Match::Exact => path == self.path,
+            Match::Prefix => path
+                .strip_prefix(self.path.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+
+    /// Orders routes by how specific they are, the greatest first choice: a host before none, the
+    /// longer path before the shorter, exact before prefix.
+    #[must_use]
+    pub fn specificity(&self) -> (bool, usize, bool) {
+        (!self.host.is_empty(), self.path.len(), self.matching == Match::Exact)
+    }
+}
+
+impl fmt::Display for RouteSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.matching {
+            Match::Exact => write!(f, "{}{}", self.host, self.path),
+            Match::Prefix => write!(f, "{}{}/*", self.host, self.path),
+        }
+    }
+}
+
+impl FromStr for RouteSpec {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let slash = text.find('/').ok_or_else(|| {
+            SpecError::new("routes", format!("'{text}': expected [HOST]/PATH or [HOST]/PATH/*"))
+        })?;
+        let (host, path) = text.split_at(slash);
+        match path.strip_suffix("/*") {
+            Some("") => Self::new(host, "/", Match::Prefix),
+            Some(prefix) => Self::new(host, prefix, Match::Prefix),
+            None => Self::new(host, path, Match::Exact),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(text: &str) -> RouteSpec {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn texts_round_trip() {
+        for text in ["/a", "/a/*", "/*", "/", "shop.example/a/b/*", "shop.example/"] {
+            assert_eq!(route(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn prefixes_end_at_segments() {
+        assert!(route("/a/*").matches("x", "/a"));
+        assert!(route("/a/*").matches("x", "/a/b"));
+        assert!(!route("/a/*").matches("x", "/ab"));
+        assert!(route("/*").matches("x", "/"));
+        assert!(route("/a").matches("x", "/a"));
+        assert!(!route("/a").matches("x", "/a/"));
+        assert!(!route("h/a").matches("x", "/a"));
+    }
+
+    #[test]
+    fn the_more_specific_wins() {
+        let order = ["h/a/b", "h/a/b/*", "h/a/*", "h/*", "/a/b/c", "/a/*", "/*"];
+        for pair in order.windows(2) {
+            assert!(route(pair[0]).specificity() > route(pair[1]).specificity(), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn bad_routes_say_why() {
+        for bad in ["a", "", "/a*", "/a?b", "h:80/a", "/.coracle/x", "/.coracle", "/a b", "/ä"] {
+            assert!(bad.parse::<RouteSpec>().is_err(), "{bad}");
+        }
+    }
+}
