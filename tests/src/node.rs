@@ -1,0 +1,200 @@
+//! One real node: a supervisor with its two children, in a folder of its own.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// One of a node's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// The parent of the other two.
+    Supervisor,
+    /// API, Raft, watch.
+    Controller,
+    /// Gateway and worker.
+    DataPlane,
+}
+
+/// A node and how it is reached. Its ports are kept over a restart.
+#[derive(Debug)]
+pub struct Node {
+    /// Counted from 0.
+    pub index: usize,
+    /// `HOST:PORT` of the API.
+    pub grpc: String,
+    /// `HOST:PORT` of metrics and health.
+    pub admin: String,
+    /// `HOST:PORT` between data planes.
+    pub data: String,
+    /// `HOST:PORT` of the gateway.
+    pub http: String,
+    /// Its data folder.
+    pub folder: PathBuf,
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    child: Option<Child>,
+    starts: usize,
+}
+
+/// A port that was free a moment ago. Taken below the range from which the kernel gives out others.
+fn free_port() -> u16 {
+    loop {
+        let port = 10_000 + rand::random::<u16>() % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn new(
+        program: &Path,
+        base: &Path,
+        index: usize,
+        first: Option<&str>,
+        extra: &[String],
+    ) -> Self {
+        let address = || format!("127.0.0.1:{}", free_port());
+        let (grpc, admin, data, http) = (address(), address(), address(), address());
+        let folder = base.join(format!("n{}", index + 1));
+        let mut arguments: Vec<String> =
+            vec!["server".into(), "--data-dir".into(), folder.display().to_string()];
+        for (flag, value) in [("--grpc", &grpc), ("--admin", &admin), ("--data", &data), ("--http", &http)] {
+            arguments.extend([flag.to_owned(), value.clone()]);
+        }
+        arguments.extend(["--name".into(), format!("n{}", index + 1)]);
+        match first {
+            None => arguments.push("--bootstrap".into()),
+            Some(first) => arguments.extend(["--join".into(), first.to_owned()]),
+        }
+        arguments.extend(extra.iter().cloned());
+        let program = program.to_owned();
+        Self {
+            index,
+            grpc,
+            admin,
+            data,
+            http,
+            folder,
+            program,
+            arguments,
+            environment: Vec::new(),
+            child: None,
+            starts: 0,
+        }
+    }
+
+    pub(crate) fn set_environment(&mut self, environment: &[(String, String)]) {
+        self.environment = environment.to_vec();
+    }
+
+    /// Starts it; its log goes to `n1.0.log` and so on beside its folder.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "node {} runs already", self.index);
+        let log = self.folder.with_extension(format!("{}.log", self.starts));
+        self.starts += 1;
+        let file = File::create(&log).expect("a log file");
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("CORACLE_LOG", std::env::var("CORACLE_LOG").unwrap_or_else(|_| "info".into()))
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a second handle"))
+            .stderr(file)
+            .spawn()
+            .expect("the program under test starts");
+        self.child = Some(child);
+    }
+
+    /// The process id, as the node's `pids` file has it.
+    ///
+    /// # Errors
+    /// When it does not run, or the file does not say.
+    pub fn pid(&self, process: Process) -> Result<i32, String> {
+        if process == Process::Supervisor {
+            let child = self.child.as_ref().ok_or("the node does not run")?;
+            return Ok(i32::try_from(child.id()).expect("a process id"));
+        }
+        let wanted = match process {
+            Process::Controller => "controller",
+            Process::DataPlane | Process::Supervisor => "data",
+        };
+        let text = fs::read_to_string(self.folder.join("pids")).map_err(|error| format!("pids: {error}"))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(wanted)?.trim().strip_prefix('='))
+            .ok_or(format!("pids has no {wanted}: {text}"))?;
+        line.trim().parse().map_err(|error| format!("pids: {error}"))
+    }
+
+    /// Sends a signal to one process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, process: Process, signal: Signal) {
+        let pid = self.pid(process).expect("a running process");
+        kill_process(Pid::from_raw(pid).expect("a process id"), signal).expect("the signal is sent");
+    }
+
+    /// Sends a signal to all three processes.
+    pub fn signal_all(&self, signal: Signal) {
+        for process in [Process::Supervisor, Process::Controller, Process::DataPlane] {
+            if let Ok(pid) = self.pid(process) {
+                // One that ended by itself is as good as killed.
+                let _ = kill_process(Pid::from_raw(pid).expect("a process id"), signal);
+            }
+        }
+    }
+
+    /// Kills all its processes at once, as a power cut does.
+    pub fn kill(&mut self) {
+        self.signal_all(Signal::KILL);
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to end and waits for it.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn terminate(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let pid = i32::try_from(child.id()).expect("a process id");
+            let _ = kill_process(Pid::from_raw(pid).expect("a process id"), Signal::TERM);
+            child.wait().expect("the node ends");
+        }
+    }
+
+    /// Whether its supervisor was started and not killed.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// The exit code of a node that ended by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.as_mut()?.try_wait().ok()??.code()
+    }
+
+    /// The log of its last start.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let last = self.starts.saturating_sub(1);
+        fs::read_to_string(self.folder.with_extension(format!("{last}.log"))).unwrap_or_default()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.signal_all(Signal::CONT);
+        self.kill();
+    }
+}

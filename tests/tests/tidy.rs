@@ -1,0 +1,301 @@
+//! Goal: the style rules that no compiler checks. Each rule is a test; each names the file, the line and the way out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use coracle_proto::status::Code;
+
+/// Lines of a file without its inline tests. Half of the files should be under 150.
+const FILE_LINES_MAX: usize = 400;
+
+/// Modules that decide and do nothing else (ARCHITECTURE.md, the pure line).
+const PURE: [&str; 10] = [
+    "controller/src/model.rs",
+    "controller/src/model/",
+    "controller/src/placer.rs",
+    "controller/src/placer/",
+    "controller/src/reconcile/plan",
+    "controller/src/liveness/detector",
+    "node/src/balance.rs",
+    "node/src/balance/",
+    "node/src/agent/plan",
+    "node/src/load.rs",
+];
+
+/// What a pure module may use. A new line here is a decision, not a convenience.
+const PURE_IMPORTS: [&str; 28] = [
+    "std::cmp",
+    "std::collections::BTreeMap",
+    "std::collections::BTreeSet",
+    "std::collections::VecDeque",
+    "std::collections::{",
+    "std::fmt",
+    "std::num",
+    "std::ops",
+    "std::sync::Arc",
+    "std::time::Duration",
+    "imbl",
+    "blake3",
+    "prost::Message",
+    "thiserror",
+    "coracle_proto::codec",
+    "coracle_proto::id",
+    "coracle_proto::key",
+    "coracle_proto::record",
+    "coracle_proto::route",
+    "coracle_proto::spec",
+    "coracle_proto::status",
+    "coracle_proto::pb",
+    "coracle_proto::{",
+    "crate::model",
+    "crate::placer",
+    "crate::balance",
+    "crate::agent::plan",
+    "crate::load",
+];
+
+/// A dependency and the places that may name it.
+const DOORS: [(&str, &[&str]); 7] = [
+    ("openraft", &["controller/raft/"]),
+    ("sled", &["controller/raft/"]),
+    ("wasmtime", &["node/src/runtime", "node/src/outbound"]),
+    ("wasmparser", &["node/src/runtime"]),
+    ("hyper", &["node/src/gateway", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
+    ("hyper_util", &["node/src/gateway", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
+    ("rustix", &["os.rs", "os/", "tests/"]),
+];
+
+struct Source {
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// The lines of the product: without the inline test module, which stands last.
+    fn product(&self) -> impl Iterator<Item = (usize, &str)> {
+        let end = self.text.find("\n#[cfg(test)]\nmod tests").unwrap_or(self.text.len());
+        self.text[..end].lines().enumerate().map(|(index, line)| (index + 1, line))
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").to_owned()
+}
+
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    for package in ["proto", "controller", "node", "cli", "tests", "examples"] {
+        collect(&root().join(package), &mut found);
+    }
+    assert!(
+        found.len() > 50,
+        "only {} source files were found: the test looks in the wrong place",
+        found.len()
+    );
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<Source>) {
+    for entry in
+        fs::read_dir(folder).expect("a folder of the workspace").map(|entry| entry.expect("an entry"))
+    {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root()).expect("below the root").display().to_string();
+            found.push(Source { name, text: fs::read_to_string(&path).expect("readable source") });
+        }
+    }
+}
+
+fn report(rule: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{rule}:\n  {}", wrong.join("\n  "));
+}
+
+#[test]
+fn files_are_short() {
+    let long = |source: &Source| {
+        let lines = source.product().count();
+        (lines > FILE_LINES_MAX).then(|| format!("{}: {lines} lines", source.name))
+    };
+    let wrong: Vec<_> = sources().iter().filter_map(long).collect();
+    report("a file is one type or one verb: split what is over 400 lines", &wrong);
+}
+
+#[test]
+fn files_say_their_purpose() {
+    let silent = |source: &Source| (!source.text.starts_with("//!")).then(|| source.name.clone());
+    let wrong: Vec<_> = sources().iter().filter_map(silent).collect();
+    report("a file opens with a //! sentence of purpose", &wrong);
+}
+
+#[test]
+fn folders_are_named_for_their_concern() {
+    let banned = ["mod.rs", "utils.rs", "util.rs", "common.rs", "helpers.rs", "helper.rs", "misc.rs"];
+    let vague = |source: &Source| {
+        let file = source.name.rsplit('/').next().unwrap_or_default();
+        banned.contains(&file).then(|| source.name.clone())
+    };
+    let wrong: Vec<_> = sources().iter().filter_map(vague).collect();
+    report("no mod.rs, no utils, common, helpers", &wrong);
+}
+
+#[test]
+fn the_pure_line_holds() {
+    let mut wrong = Vec::new();
+    let mut pure_files = 0;
+    for source in sources() {
+        if !PURE.iter().any(|place| source.name.starts_with(place)) || source.name.ends_with("tests.rs") {
+            continue;
+        }
+        pure_files += 1;
+        for (number, line) in source.product() {
+            let Some(import) = line.strip_prefix("use ").or_else(|| line.strip_prefix("pub use ")) else {
+                if line.contains("async ")
+                    || line.contains("tracing::")
+                    || line.contains("HashMap")
+                    || line.contains("::now()")
+                {
+                    wrong.push(format!("{}:{number}: {}", source.name, line.trim()));
+                }
+                continue;
+            };
+            let inner = import.starts_with("super::") || import.starts_with("self::");
+            let child = import.chars().next().is_some_and(char::is_lowercase)
+                && !import.contains("::{")
+                && import.split("::").count() == 2;
+            let own = inner || (child && is_child(&source.name, import));
+            if !own
+                && !import_is_child(&source.name, import)
+                && !PURE_IMPORTS.iter().any(|allowed| import.starts_with(allowed))
+            {
+                wrong.push(format!("{}:{number}: {line}", source.name));
+            }
+        }
+    }
+    assert!(pure_files >= 5, "only {pure_files} pure files were found: the test looks in the wrong places");
+    report("pure modules use only what is on the list in tidy.rs", &wrong);
+}
+
+/// `pub use child::Type` in `model.rs` re-exports from `model/child.rs`.
+fn import_is_child(file: &str, import: &str) -> bool {
+    let first = import.split("::").next().unwrap_or_default();
+    let folder = file.trim_end_matches(".rs");
+    root().join(folder).join(format!("{first}.rs")).exists()
+}
+
+fn is_child(file: &str, import: &str) -> bool {
+    import_is_child(file, import)
+}
+
+#[test]
+fn each_dependency_has_one_door() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (number, line) in source.text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for (dependency, doors) in DOORS {
+                let named = names_crate(code, dependency);
+                if named
+                    && !doors.iter().any(|door| source.name.contains(door))
+                    && !source.name.ends_with("tidy.rs")
+                {
+                    wrong.push(format!("{}:{}: {dependency}", source.name, number + 1));
+                }
+            }
+        }
+    }
+    report("a dependency is named behind its own door only", &wrong);
+}
+
+/// Whether `code` has a path that begins with the crate's name.
+fn names_crate(code: &str, name: &str) -> bool {
+    code.match_indices(&format!("{name}::")).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|char| char.is_alphanumeric() || matches!(char, '_' | ':' | '"'))
+    })
+}
+
+#[test]
+fn generated_types_stay_at_the_edges() {
+    let edges = [
+        "proto/", "/api", "codec", "tests/", "network", "/client", "/command", "service", "remote", "wire",
+        "follower", "report", "transfer", "announce", "identity", "soft", "watch", "upload", "join",
+        "forward", "children", "logs", "admin", "orders", "output",
+    ];
+    let mut wrong = Vec::new();
+    for source in sources() {
+        if edges.iter().any(|edge| source.name.contains(edge)) {
+            continue;
+        }
+        for (number, line) in source.product() {
+            if names_crate(line, "pb") || line.contains("coracle_proto::pb") {
+                wrong.push(format!("{}:{number}: {}", source.name, line.trim()));
+            }
+        }
+    }
+    report("generated protobuf types belong to api folders and codec files", &wrong);
+}
+
+#[test]
+fn tests_wait_by_predicate() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        if !source.name.contains("tests/") && !source.text.contains("#[cfg(test)]") {
+            continue;
+        }
+        let tests_from =
+            if source.name.contains("tests/") { 0 } else { source.text.find("#[cfg(test)]").unwrap_or(0) };
+        let before = source.text[..tests_from].lines().count();
+        for (number, line) in source.text[tests_from..].lines().enumerate() {
+            if line.contains("sleep(")
+                && !line.contains("a bounded poll")
+                && !source.name.ends_with("tidy.rs")
+            {
+                wrong.push(format!("{}:{}: {}", source.name, before + number + 1, line.trim()));
+            }
+        }
+    }
+    report("tests wait for a predicate; a poll inside such a wait is marked '// a bounded poll'", &wrong);
+}
+
+#[test]
+fn each_code_has_its_page() {
+    let folder = root().join("docs/errors");
+    let missing = |code: &&Code| !folder.join(format!("{code}.md")).exists();
+    let wrong: Vec<_> =
+        Code::ALL.iter().filter(missing).map(|code| format!("docs/errors/{code}.md is missing")).collect();
+    report("each error code has a page", &wrong);
+    let names: BTreeSet<String> = Code::ALL.iter().map(|code| format!("{code}.md")).collect();
+    let stray = |entry: std::io::Result<fs::DirEntry>| {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        (name != "README.md" && !names.contains(&name))
+            .then(|| format!("docs/errors/{name} is no code's page"))
+    };
+    let wrong: Vec<_> = fs::read_dir(folder).expect("docs/errors").filter_map(stray).collect();
+    report("each page has an error code", &wrong);
+}
+
+#[test]
+fn nothing_names_a_machine() {
+    let banned = [
+        "/root/",
+        "/work/main",
+        "/home/",
+        "crates.io/api",
+        "proxy.golang",
+        "registry.npmjs",
+        "files.pythonhosted",
+    ];
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !source.name.ends_with("tidy.rs")) {
+        for (number, line) in source.text.lines().enumerate() {
+            if banned.iter().any(|word| line.contains(word)) {
+                wrong.push(format!("{}:{}: {}", source.name, number + 1, line.trim()));
+            }
+        }
+    }
+    report("sources name no machine's paths and no registry's host", &wrong);
+}
