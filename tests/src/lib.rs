@@ -22,6 +22,7 @@ mod guests;
 mod load;
 mod node;
 mod wait;
+pub mod wat;
 
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, Finished, Options};

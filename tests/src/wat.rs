@@ -1,0 +1,59 @@
+//! Small misbehaving functions, written as text: WASI preview 1 commands.
+
+use std::path::{Path, PathBuf};
+
+/// Writes a command module whose `_start` is `body` into `folder`.
+///
+/// The module imports `fd_write`, `fd_read` and `proc_exit`, has a memory of one page that may grow, and
+/// `$say`, which writes the text at 16 (`hello\n`) to the stream that it is given.
+///
+/// # Panics
+/// When the text is no module.
+#[must_use]
+pub fn command(folder: &Path, name: &str, body: &str) -> PathBuf {
+    let text = format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "hello\n")
+  (func $say (param $stream i32)
+    (i32.store (i32.const 0) (i32.const 16))
+    (i32.store (i32.const 4) (i32.const 6))
+    (drop (call $fd_write (local.get $stream) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $deep (param i32) (result i32)
+    (i32.add (call $deep (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))
+  (func (export "_start") {body}))"#
+    );
+    write(folder, name, &text)
+}
+
+/// Writes a module of this text into `folder`.
+///
+/// # Panics
+/// When the text is no module.
+#[must_use]
+pub fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(format!("{name}.wasm"));
+    std::fs::write(&path, wat::parse_str(text).expect("a module")).expect("written");
+    path
+}
+
+/// Runs for ever.
+pub const LOOP: &str = "(loop $again (br $again))";
+/// Traps.
+pub const TRAP: &str = "(unreachable)";
+/// Overflows its stack.
+pub const RECURSE: &str = "(drop (call $deep (i32.const 0)))";
+/// Takes memory until it is refused, then traps.
+pub const ALLOCATE: &str =
+    "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
+/// Fails before it says anything.
+pub const EXIT: &str = "(call $proc_exit (i32.const 3))";
+/// Answers `hello`.
+pub const HELLO: &str = "(call $say (i32.const 1))";
+/// Floods its log without end.
+pub const FLOOD: &str = "(loop $again (call $say (i32.const 2)) (br $again))";
+/// Answers without end.
+pub const TALK: &str = "(loop $again (call $say (i32.const 1)) (br $again))";
