@@ -31,7 +31,7 @@ pub fn big_guest(name: &str) -> PathBuf {
 pub fn guests_small()
 -> [(&'static str, &'static str, &'static str, &'static str, &'static str, &'static str); 7] {
     [
-        ("hello-min", "hello-min.component.wasm", "GET", "", "", "hello"),
+        ("hello-min", "hello-min.component.wasm", "GET", "", "", "Hello, world!"),
         (
             "rust-http",
             "rust-http-wasip2crate.component.wasm",
@@ -40,10 +40,10 @@ pub fn guests_small()
             "",
             "hello from Rust (wasip2 crate) /rust-http/x/y",
         ),
-        ("rust-http-cli", "rust-http-wasip1.component.wasm", "POST", "/z", "12345", "5"),
-        ("c-http", "c-http.component.wasm", "GET", "", "", ""),
-        ("c-wc", "c-wc.wasm", "POST", "", "one two three\n", "3"),
-        ("rust-wc", "rust-wc-wasip1.wasm", "POST", "", "one two three\n", "3"),
-        ("rust-wc-component", "rust-wc.command.component.wasm", "POST", "", "one two three\n", "3"),
+        ("rust-http-cli", "rust-http-wasip1.component.wasm", "POST", "/z", "12345", "5 body bytes"),
+        ("c-http", "c-http.component.wasm", "GET", "/a", "", "hello from C /c-http/a"),
+        ("c-wc", "c-wc.wasm", "POST", "", "one two three\n", "\"words\":3"),
+        ("rust-wc", "rust-wc-wasip1.wasm", "POST", "", "one two three\n", "\"words\":3"),
+        ("rust-wc-component", "rust-wc.command.component.wasm", "POST", "", "one two three\n", "\"words\":3"),
     ]
 }

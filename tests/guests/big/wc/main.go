@@ -11,9 +11,11 @@ import (
 
 func main() {
 	counts := struct {
-		Lines, Words, Bytes int
-		Who                 string
-		Args                []string
+		Lines int      `json:"lines"`
+		Words int      `json:"words"`
+		Bytes int      `json:"bytes"`
+		Who   string   `json:"who"`
+		Args  []string `json:"args"`
 	}{Who: os.Getenv("WHO"), Args: os.Args[1:]}
 	reader := bufio.NewReader(os.Stdin)
 	for inside := false; ; {
