@@ -1,0 +1,163 @@
+//! Goal: a real Jaeger shows one trace from the command line to the guest, and a graph of gateway and worker.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use coracle_tests::{Client, Cluster, Options, eventually, guest, within};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
+
+struct Jaeger {
+    child: Child,
+    query: u16,
+    otlp: u16,
+    client: Client,
+}
+
+impl Drop for Jaeger {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Jaeger {
+    async fn start() -> Self {
+        let program = std::env::var("CORACLE_JAEGER")
+            .expect("CORACLE_JAEGER is a Jaeger; deploy/jaeger/run --build makes one");
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/jaeger/config.yaml");
+        let sockets: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        drop(sockets);
+        let child = Command::new(program)
+            .arg("--config")
+            .arg(config)
+            .env("JAEGER_QUERY_PORT", ports[0].to_string())
+            .env("JAEGER_QUERY_GRPC_PORT", ports[1].to_string())
+            .env("JAEGER_OTLP_GRPC_PORT", ports[2].to_string())
+            .env("JAEGER_OTLP_HTTP_PORT", ports[3].to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let jaeger =
+            Self { child, query: ports[0], otlp: ports[2], client: Client::new(Duration::from_secs(10)) };
+        within(Duration::from_secs(3), "Jaeger answers", async || jaeger.ask("/api/services").await).await;
+        jaeger
+    }
+
+    async fn ask(&self, path: &str) -> Result<Value, String> {
+        let answer = self.client.get(&format!("http://127.0.0.1:{}{path}", self.query)).await?;
+        serde_json::from_str(&answer.text()).map_err(|error| format!("{error}: {}", answer.text()))
+    }
+
+    /// Service and operation of each span of a trace.
+    async fn operations(&self, trace: &str) -> Result<Vec<(String, String)>, String> {
+        let found = self.ask(&format!("/api/traces/{trace}")).await?;
+        let trace = found["data"].get(0).ok_or(found.to_string())?;
+        let service = |span: &Value| {
+            let process = span["processID"].as_str().unwrap_or_default();
+            trace["processes"][process]["serviceName"].as_str().unwrap_or_default().to_owned()
+        };
+        let spans = trace["spans"].as_array().ok_or("no spans")?;
+        Ok(spans
+            .iter()
+            .map(|span| (service(span), span["operationName"].as_str().unwrap_or_default().to_owned()))
+            .collect())
+    }
+
+    async fn has(&self, trace: &str, wanted: &[(&str, &str)]) {
+        eventually("the trace is whole", async || {
+            let found = self.operations(trace).await?;
+            let missing: Vec<_> = wanted
+                .iter()
+                .filter(|(service, name)| {
+                    !found.iter().any(|(its, operation)| its == service && operation == name)
+                })
+                .collect();
+            if missing.is_empty() { Ok(()) } else { Err(format!("missing {missing:?} in {found:?}")) }
+        })
+        .await;
+    }
+
+    async fn graph_has(&self, parent: &str, child: &str) {
+        eventually(&format!("the graph has {parent} -> {child}"), async || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+            let found = self.ask(&format!("/api/dependencies?endTs={now}&lookback=3600000")).await?;
+            let edges = found["data"].as_array().ok_or(found.to_string())?;
+            if edges.iter().any(|edge| edge["parent"] == parent && edge["child"] == child) {
+                Ok(())
+            } else {
+                Err(found.to_string())
+            }
+        })
+        .await;
+    }
+}
+
+/// The trace that a command named on stderr.
+fn trace_of(stderr: &str) -> String {
+    let words = stderr.split(|char: char| !char.is_ascii_hexdigit());
+    words
+        .filter(|word| word.len() == 32)
+        .next_back()
+        .unwrap_or_else(|| panic!("no trace id in: {stderr}"))
+        .to_owned()
+}
+
+async fn cluster_and_jaeger(nodes: usize) -> (Cluster, Jaeger) {
+    let jaeger = Jaeger::start().await;
+    let endpoint = format!("http://127.0.0.1:{}", jaeger.otlp);
+    let environment = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint)];
+    (Cluster::with(PROGRAM, Options { nodes, environment, ..Options::default() }).await, jaeger)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_in_a_real_jaeger() {
+    let (cluster, jaeger) = cluster_and_jaeger(3).await;
+    let deployed =
+        cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "2"]).await;
+    jaeger
+        .has(
+            &trace_of(&deployed.stderr),
+            &[
+                ("coracle-cli", "deploy"),
+                ("coracle-controller", "deploy"),
+                ("coracle-controller", "raft.propose"),
+                ("coracle-worker", "wasm.compile"),
+            ],
+        )
+        .await;
+    // Of the gateways one holds no replica: its calls cross to another node.
+    for node in 0..3 {
+        for _ in 0..10 {
+            assert_eq!(cluster.client.get(&cluster.url(node, "/hello-min")).await.unwrap().status, 200);
+        }
+    }
+    let invoked = cluster.run(&["invoke", "hello-min"]).await.ok();
+    let trace = trace_of(&invoked.stderr);
+    let wanted = [
+        ("coracle-cli", "invoke hello-min"),
+        ("coracle-gateway", "invoke hello-min"),
+        ("coracle-gateway", "execute hello-min"),
+        ("coracle-worker", "execute hello-min"),
+        ("coracle-worker", "wasm.run"),
+    ];
+    jaeger.has(&trace, &wanted).await;
+    jaeger.graph_has("coracle-gateway", "coracle-worker").await;
+    let tree =
+        cluster.run(&["trace", &trace, "--jaeger", &format!("http://127.0.0.1:{}", jaeger.query)]).await.ok();
+    println!("{}", tree.stdout);
+    assert!(tree.stdout.contains("wasm.run") && tree.stdout.contains("coracle-gateway"), "{}", tree.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_in_a_real_jaeger() {
+    let (cluster, jaeger) = cluster_and_jaeger(1).await;
+    cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &[]).await;
+    assert_eq!(cluster.client.get(&cluster.url(0, "/hello-min")).await.unwrap().status, 200);
+    jaeger.graph_has("coracle-gateway", "coracle-worker").await;
+}

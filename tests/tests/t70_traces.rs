@@ -1,0 +1,137 @@
+//! Goal: one trace from the caller to the guest, with the right parents, kinds and names, errors marked.
+
+use coracle_tests::{Cluster, Collector, Options, Span, SpanKind, eventually, guest, wat};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER: &str = "b7ad6b7169203331";
+
+async fn traced(nodes: usize) -> (Cluster, Collector) {
+    let collector = Collector::start().await;
+    let environment = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint())];
+    (Cluster::with(PROGRAM, Options { nodes, environment, ..Options::default() }).await, collector)
+}
+
+/// Waits for the spans of one trace until all the names are there.
+async fn trace(collector: &Collector, id: &str, names: &[&str]) -> Vec<Span> {
+    eventually(&format!("spans {names:?}"), async || {
+        let spans = collector.trace(id);
+        let missing: Vec<_> =
+            names.iter().filter(|name| !spans.iter().any(|span| span.name == **name)).collect();
+        if missing.is_empty() {
+            Ok(spans)
+        } else {
+            Err(format!(
+                "missing {missing:?} in {:?}",
+                spans.iter().map(|span| &span.name).collect::<Vec<_>>()
+            ))
+        }
+    })
+    .await
+}
+
+fn one<'a>(spans: &'a [Span], name: &str, service: &str, kind: SpanKind) -> &'a Span {
+    let found: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == name && span.service == service && span.kind == kind)
+        .collect();
+    assert_eq!(found.len(), 1, "{name} of {service} as {kind:?}: {spans:#?}");
+    found[0]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_one_trace_also_across_nodes() {
+    let (cluster, collector) = traced(3).await;
+    cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "2"]).await;
+    let detail = cluster.run(&["function", "get", "hello-min", "-o", "json"]).await.ok().json();
+    let holders: Vec<u64> =
+        detail["replicas"].as_array().unwrap().iter().map(|it| it["node"].as_u64().unwrap()).collect();
+    let mut without = None;
+    for node in 0..3 {
+        if !holders.contains(&cluster.id_of(node).await) {
+            without = Some(node);
+        }
+    }
+    // The gateway that holds no replica must ask another node.
+    let url = cluster.url(without.expect("two of three hold it"), "/hello-min");
+    let parent = format!("00-{TRACE}-{CALLER}-01");
+    let answer = cluster
+        .client
+        .send("GET".parse().unwrap(), &url, &[("traceparent", &parent)], "".into())
+        .await
+        .unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+
+    let spans =
+        trace(&collector, TRACE, &["invoke hello-min", "execute hello-min", "wasm.instantiate", "wasm.run"])
+            .await;
+    let spans = if spans.iter().filter(|span| span.name == "execute hello-min").count() < 2 {
+        eventually("both sides of the call", async || {
+            let spans = collector.trace(TRACE);
+            if spans.iter().filter(|span| span.name == "execute hello-min").count() == 2 {
+                Ok(spans)
+            } else {
+                Err(format!("{spans:?}"))
+            }
+        })
+        .await
+    } else {
+        spans
+    };
+    let invoke = one(&spans, "invoke hello-min", "coracle-gateway", SpanKind::Server);
+    assert_eq!(invoke.parent, CALLER);
+    assert_eq!(invoke.attributes["faas.trigger"], "http");
+    assert_eq!(invoke.attributes["http.response.status_code"], "200");
+    assert_eq!(invoke.attributes["http.request.method"], "GET");
+    let sent = one(&spans, "execute hello-min", "coracle-gateway", SpanKind::Client);
+    assert_eq!(sent.parent, invoke.id);
+    let executed = one(&spans, "execute hello-min", "coracle-worker", SpanKind::Server);
+    assert_eq!(executed.parent, sent.id);
+    assert_ne!(executed.instance, invoke.instance, "the call did not cross nodes");
+    assert_eq!(executed.attributes["faas.coldstart"], "true");
+    let run = spans.iter().find(|span| span.name == "wasm.run").unwrap();
+    assert_eq!((run.parent.as_str(), run.service.as_str()), (executed.id.as_str(), "coracle-worker"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_marked_and_deploys_are_traces() {
+    let (cluster, collector) = traced(1).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let deployed = cluster.deploy("traps", &wat::command(folder.path(), "traps", wat::TRAP), &[]).await;
+    let answer = cluster.client.get(&cluster.url(0, "/traps")).await.unwrap();
+    assert_eq!(answer.status, 500);
+    eventually("the error is marked", async || {
+        let spans = collector.spans();
+        let marked = spans.iter().any(|span| {
+            span.name == "invoke traps"
+                && span.error
+                && span.attributes.get("error.type").is_some_and(|code| code == "function-trapped")
+        });
+        if marked {
+            Ok(())
+        } else {
+            Err(format!("{:?}", spans.iter().map(|span| (&span.name, span.error)).collect::<Vec<_>>()))
+        }
+    })
+    .await;
+    let words = deployed.stderr.split(|char: char| !char.is_ascii_hexdigit());
+    let id = words.filter(|word| word.len() == 32).next_back().expect("deploy names its trace").to_owned();
+    let spans = trace(&collector, &id, &["deploy", "raft.propose", "wasm.compile"]).await;
+    assert!(
+        spans
+            .iter()
+            .any(|span| span.service == "coracle-cli" && span.name == "deploy" && span.parent.is_empty()),
+        "{spans:?}"
+    );
+    for service in ["coracle-cli", "coracle-controller", "coracle-worker"] {
+        assert!(spans.iter().any(|span| span.service == service), "no {service} in {spans:?}");
+    }
+    let known: Vec<_> = spans.iter().map(|span| span.id.as_str()).collect();
+    for span in &spans {
+        assert!(
+            span.parent.is_empty() || known.contains(&span.parent.as_str()),
+            "{} has a parent that never came",
+            span.name
+        );
+    }
+}
