@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The control plane: what the cluster should be, where functions stand, who is alive, and everybody's view of it.
+//!
+//! [`model`], [`placer`], [`reconcile::plan`] and [`liveness::detector`] decide and are pure; everything else
+//! drives them: Raft applies commands, the leader proposes decisions, the watch tells what changed.
+
+mod alarms;
+mod api;
+mod app;
+mod clock;
+mod context;
+pub mod identity;
+mod lead;
+pub mod liveness;
+mod machine;
+mod membership;
+mod metrics;
+pub mod model;
+mod peers;
+pub mod placer;
+mod propose;
+pub mod reconcile;
+mod soft;
+mod watch;
+
+pub use app::{ARTIFACT_GRACE, Listener, Options, RunError, run, run_on};
+pub use coracle_raft::{TIMING, Timing};

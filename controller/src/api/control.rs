@@ -1,0 +1,175 @@
+//! The service between nodes: joining, watching, soft state, the way to the leader.
+
+use std::sync::Arc;
+
+use coracle_proto::attr;
+use coracle_proto::codec::node_from_wire;
+use coracle_proto::id::{NodeId, RequestId, Revision};
+use coracle_proto::pb::control_server::Control;
+use coracle_proto::pb::{
+    BarrierReply, BarrierRequest, ExchangeReply, JoinReply, JoinRequest, NodeOrders, NodeStatus, Orders,
+    ProposeReply, ProposeRequest, SoftBatch, WatchFrame, WatchRequest,
+};
+use coracle_proto::record::{Node, NodeState, Outcome, Role};
+use coracle_proto::status::{Code, Refusal};
+use coracle_proto::trace;
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, debug_span, info, info_span};
+
+use super::deadline::deadline;
+use super::{Answers, STREAM_QUEUE, answers};
+use crate::clock;
+use crate::context::Context;
+use crate::model::Command;
+use crate::propose::{Ask, barrier, lead_barrier, propose, propose_forwarded};
+use crate::soft::{Via, report};
+use crate::watch::{Follower, Scope, follow};
+
+/// The longest name of a node, a zone or an address: they stand in every controller's memory.
+const TEXT_MAX: usize = 255;
+
+/// Serves other nodes.
+#[derive(Debug)]
+pub(crate) struct ControlService {
+    pub(crate) context: Arc<Context>,
+}
+
+#[tonic::async_trait]
+impl Control for ControlService {
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        let deadline = deadline(request.metadata());
+        let context = &self.context;
+        let asked = request.into_inner();
+        context.check_cluster(&asked.cluster_id)?;
+        let node = joining_node(&asked)?;
+        let id = match asked.known_id {
+            0 => register(context, &asked.request_id, node, deadline).await?,
+            known => update(context, Node { id: NodeId::new(known), ..node }, deadline).await?,
+        };
+        barrier(context, deadline).await?;
+        let state = context.hub.state();
+        let controllers = state.nodes().filter(|node| node.is(Role::Controller));
+        Ok(Response::new(JoinReply {
+            cluster_id: context.cluster.to_wire(),
+            cluster_name: state.cluster().map(|cluster| cluster.name.clone()).unwrap_or_default(),
+            node_id: id.get(),
+            controllers: controllers.map(|node| node.addresses.grpc.clone()).collect(),
+        }))
+    }
+
+    type WatchStream = Answers<WatchFrame>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let asked = request.into_inner();
+        self.context.check_cluster(&asked.cluster_id)?;
+        let scope = Scope::from_wire(asked.scope)
+            .ok_or_else(|| Refusal::new(Code::InvalidArgument, "field 'scope': missing"))?;
+        let (out, frames) = mpsc::channel(STREAM_QUEUE);
+        let follower = Follower { scope, seen: Revision::new(asked.revision), out };
+        let context = Arc::clone(&self.context);
+        let task = async move {
+            let _counted = context.metrics.follower();
+            let following = follow(Arc::clone(&context.hub), Arc::clone(&context.soft), follower);
+            context.closing.run_until_cancelled(following).await;
+        };
+        tokio::spawn(task.instrument(debug_span!("watch", ?scope)));
+        Ok(answers(frames))
+    }
+
+    type ReportStream = Answers<Orders>;
+
+    async fn report(
+        &self,
+        request: Request<Streaming<NodeStatus>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
+        let (out, orders) = mpsc::channel(STREAM_QUEUE);
+        let context = Arc::clone(&self.context);
+        let statuses = request.into_inner();
+        let task = async move {
+            let closing = context.closing.clone();
+            closing.run_until_cancelled(report(context, statuses, out)).await;
+        };
+        tokio::spawn(task.instrument(debug_span!("report")));
+        Ok(answers(orders))
+    }
+
+    async fn exchange(&self, request: Request<SoftBatch>) -> Result<Response<ExchangeReply>, Status> {
+        let context = &self.context;
+        let batch = request.into_inner();
+        context.check_cluster(&batch.cluster_id)?;
+        let (now, state, leader) = (clock::now(), context.hub.state(), context.raft.status().leader);
+        let mut orders = Vec::new();
+        for status in batch.nodes {
+            let node = NodeId::new(status.node);
+            if state.node(node).is_some() {
+                context.soft.accept(status, Via::Exchange, now);
+                orders.push(NodeOrders { node: node.get(), orders: Some(context.orders.of(node, now)) });
+            }
+        }
+        if leader == Some(NodeId::new(batch.from)) {
+            context.soft.set_alarms(batch.alarms);
+        }
+        let leads = leader == Some(context.node);
+        let orders = if leads { orders } else { Vec::new() };
+        Ok(Response::new(ExchangeReply { cluster_id: context.cluster.to_wire(), leader: leads, orders }))
+    }
+
+    async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeReply>, Status> {
+        let span = info_span!(
+            attr::SPAN_PROPOSE,
+            { attr::SERVICE } = attr::SERVICE_CONTROLLER,
+            otel.kind = "server"
+        );
+        trace::join_from_metadata(&span, request.metadata());
+        let deadline = deadline(request.metadata());
+        let envelope = request.into_inner().envelope;
+        let reply = propose_forwarded(&self.context, envelope, deadline).instrument(span).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn barrier(&self, request: Request<BarrierRequest>) -> Result<Response<BarrierReply>, Status> {
+        self.context.check_cluster(&request.get_ref().cluster_id)?;
+        let revision = lead_barrier(&self.context).await?;
+        Ok(Response::new(BarrierReply { revision: revision.get() }))
+    }
+}
+
+fn joining_node(asked: &JoinRequest) -> Result<Node, Refusal> {
+    let missing = || Refusal::new(Code::InvalidArgument, "field 'node': missing");
+    let node = node_from_wire(asked.node.clone().ok_or_else(missing)?)?;
+    let at = &node.addresses;
+    for text in [&node.name, &node.zone, &node.version, &at.grpc, &at.admin, &at.data, &at.http] {
+        if text.len() > TEXT_MAX {
+            let sentence = format!("field 'node': a text of {} bytes, at most {TEXT_MAX}", text.len());
+            return Err(Refusal::new(Code::InvalidArgument, sentence));
+        }
+    }
+    Ok(Node { state: NodeState::Alive, ..node })
+}
+
+/// A new id, or the one that an earlier try of the same join was given.
+async fn register(
+    context: &Context,
+    request: &[u8],
+    node: Node,
+    deadline: std::time::Instant,
+) -> Result<NodeId, Refusal> {
+    let request = RequestId::try_from(request)
+        .map_err(|error| Refusal::new(Code::InvalidArgument, format!("request_id: {error}")))?;
+    let name = node.name.clone();
+    let ask = Ask { request, ..Ask::own(context, Command::RegisterNode { node }) };
+    match propose(context, ask, deadline).await?.outcome {
+        Outcome::NodeRegistered(id) => {
+            info!(node = %id, name, "a node joined");
+            Ok(id)
+        }
+        other => Err(Refusal::new(Code::Internal, format!("a join was answered with {other:?}"))),
+    }
+}
+
+async fn update(context: &Context, node: Node, deadline: std::time::Instant) -> Result<NodeId, Refusal> {
+    let id = node.id;
+    propose(context, Ask::own(context, Command::UpdateNode { node }), deadline).await?;
+    Ok(id)
+}

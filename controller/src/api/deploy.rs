@@ -1,0 +1,78 @@
+//! New versions and the way back: what is proposed must be held by enough workers first.
+
+use std::time::Instant;
+
+use coracle_proto::codec::{InField as _, routes_from_wire, spec_from_wire};
+use coracle_proto::id::{Digest, FunctionId, VersionNumber};
+use coracle_proto::pb::{ChangeContext, DeployReply, DeployRequest, RollbackReply};
+use coracle_proto::record::{Outcome, Weight};
+use coracle_proto::status::{Code, Refusal};
+
+use super::artifacts;
+use crate::context::Context;
+use crate::model::Command;
+use crate::propose::{Ask, barrier, propose};
+
+/// Proposes a version whose artifact is stored.
+///
+/// # Errors
+/// `artifact-missing` when too few workers hold it; else what the state says.
+pub(super) async fn deploy(
+    context: &Context,
+    asked: DeployRequest,
+    deadline: Instant,
+) -> Result<DeployReply, Refusal> {
+    let wire = asked.deploy.in_field("deploy")?;
+    let function = FunctionId::parse(&wire.namespace, &wire.name).in_field("deploy.name")?;
+    let digest = Digest::try_from(&wire.digest[..]).in_field("deploy.digest")?;
+    let spec = spec_from_wire(wire.spec.unwrap_or_default())?;
+    let routes = routes_from_wire(wire.routes)?;
+    // Size and kind are what the workers found, not what the client says.
+    let stored = artifacts::renew(context, digest).await?;
+    let command = Command::Deploy { function, spec, routes, digest, size: stored.size, kind: stored.kind };
+    let ask = Ask::from_client(context, asked.context, command)?;
+    let decided = propose(context, ask, deadline).await?;
+    match decided.outcome {
+        Outcome::Deployed { version, unchanged } => {
+            Ok(DeployReply { revision: decided.revision.get(), version: version.get(), unchanged })
+        }
+        other @ (Outcome::Done
+        | Outcome::NodeRegistered(_)
+        | Outcome::Assigned { .. }
+        | Outcome::Rejected(_)) => {
+            Err(Refusal::new(Code::Internal, format!("a deploy was answered with {other:?}")))
+        }
+    }
+}
+
+/// Gives all calls to an earlier version: the named one, or for 0 the one before the present one.
+///
+/// # Errors
+/// `function-not-found`, `version-not-found`; else what the state says.
+pub(super) async fn rollback(
+    context: &Context,
+    function: FunctionId,
+    version: VersionNumber,
+    asked: Option<ChangeContext>,
+    deadline: Instant,
+) -> Result<RollbackReply, Refusal> {
+    barrier(context, deadline).await?;
+    let version = if version.get() == 0 { before(context, &function)? } else { version };
+    let traffic = vec![Weight { version, weight: 1 }];
+    let ask = Ask::from_client(context, asked, Command::SetTraffic { function, traffic })?;
+    let decided = propose(context, ask, deadline).await?;
+    Ok(RollbackReply { revision: decided.revision.get(), version: version.get() })
+}
+
+fn before(context: &Context, function: &FunctionId) -> Result<VersionNumber, Refusal> {
+    let state = context.hub.state();
+    let Some(record) = state.function(function) else {
+        return Err(Refusal::new(Code::FunctionNotFound, format!("there is no function '{function}'")));
+    };
+    let main = record.main_version();
+    let earlier =
+        state.versions_of(function).map(|version| version.id.number).filter(|number| *number < main);
+    earlier.max().ok_or_else(|| {
+        Refusal::new(Code::VersionNotFound, format!("'{function}' has no version before {main}"))
+    })
+}

@@ -1,0 +1,144 @@
+//! A function's log records from all workers: each is asked, what does not answer is named as a gap.
+
+use std::time::Duration;
+
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::logs_client::LogsClient;
+use coracle_proto::pb::{LogGap, LogsEvent, LogsRequest, logs_event::Kind};
+use coracle_proto::record::{Node, Role};
+use coracle_proto::status::Refusal;
+use futures::future::join_all;
+use tokio::sync::mpsc;
+use tonic::Status;
+use tonic::transport::Endpoint;
+
+use super::STREAM_QUEUE;
+use crate::context::Context;
+
+/// A worker that cannot be reached by then is named as a gap.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Workers asked for one function's records.
+const NODES_MAX: usize = 256;
+
+type Events = mpsc::Receiver<LogsEvent>;
+
+/// Sends every worker's records: in order of time where the streams end, as they come where they are followed.
+pub(super) async fn logs(
+    context: &Context,
+    asked: LogsRequest,
+    out: mpsc::Sender<Result<LogsEvent, Status>>,
+) {
+    let state = context.hub.state();
+    let workers: Vec<Node> =
+        state.nodes().filter(|node| node.is(Role::Worker)).take(NODES_MAX).cloned().collect();
+    if asked.follow {
+        let tails = workers.iter().map(|node| {
+            let (records, events) = mpsc::channel(STREAM_QUEUE);
+            futures::future::join(tail(node, asked.clone(), records), pass_on(events, out.clone()))
+        });
+        join_all(tails).await;
+        return;
+    }
+    let (tails, events): (Vec<_>, Vec<_>) = workers
+        .iter()
+        .map(|node| {
+            let (records, events) = mpsc::channel(STREAM_QUEUE);
+            (tail(node, asked.clone(), records), events)
+        })
+        .unzip();
+    futures::future::join(join_all(tails), merge(events, out)).await;
+}
+
+async fn pass_on(mut events: Events, out: mpsc::Sender<Result<LogsEvent, Status>>) {
+    while let Some(event) = events.recv().await {
+        if out.send(Ok(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes on one worker's records; how it ended is told when that was not by itself.
+async fn tail(node: &Node, asked: LogsRequest, records: mpsc::Sender<LogsEvent>) {
+    if let Err(reason) = try_tail(node, asked, &records).await {
+        let gap = Kind::Gap(LogGap { node: node.id.get(), reason, dropped: 0 });
+        // Nobody reads any more: then nobody misses it.
+        let _ = records.send(LogsEvent { kind: Some(gap) }).await;
+    }
+}
+
+async fn try_tail(node: &Node, asked: LogsRequest, records: &mpsc::Sender<LogsEvent>) -> Result<(), String> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", node.addresses.data))
+        .map_err(|error| error.to_string())?;
+    let connecting = endpoint.connect_timeout(CONNECT_TIMEOUT).connect();
+    let channel = connecting.await.map_err(|_| format!("cannot connect to {}", node.addresses.data))?;
+    let said = |status: Status| Refusal::from_status(&status).to_string();
+    let asking = LogsClient::new(channel).tail(asked);
+    let mut events = match tokio::time::timeout(CONNECT_TIMEOUT, asking).await {
+        Ok(events) => events.map_err(said)?.into_inner(),
+        Err(_) => return Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+    };
+    loop {
+        tokio::select! {
+            event = events.message() => match event.map_err(said)? {
+                Some(event) => if records.send(event).await.is_err() { return Ok(()) },
+                None => return Ok(()),
+            },
+            () = records.closed() => return Ok(()),
+        }
+    }
+}
+
+/// The earliest of the streams' next records, until all have ended.
+async fn merge(mut streams: Vec<Events>, out: mpsc::Sender<Result<LogsEvent, Status>>) {
+    let mut heads: Vec<Option<LogsEvent>> = join_all(streams.iter_mut().map(mpsc::Receiver::recv)).await;
+    loop {
+        let present = heads.iter().enumerate().filter_map(|(at, head)| Some((at, time_of(head.as_ref()?))));
+        let Some((first, _)) = present.min_by_key(|(at, time)| (*time, *at)) else { return };
+        let (Some(head), Some(stream)) = (heads.get_mut(first), streams.get_mut(first)) else { return };
+        let next = stream.recv().await;
+        if let Some(event) = std::mem::replace(head, next)
+            && out.send(Ok(event)).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Gaps have no time and come at once.
+fn time_of(event: &LogsEvent) -> (u64, NodeId) {
+    match &event.kind {
+        Some(Kind::Record(record)) => (record.time_ms, NodeId::new(record.node)),
+        Some(Kind::Gap(gap)) => (0, NodeId::new(gap.node)),
+        None => (0, NodeId::new(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::pb::LogRecord;
+
+    use super::*;
+
+    fn record(node: u64, time_ms: u64) -> LogsEvent {
+        LogsEvent { kind: Some(Kind::Record(LogRecord { node, time_ms, ..LogRecord::default() })) }
+    }
+
+    #[tokio::test]
+    async fn ended_streams_are_merged_by_time() {
+        let mut streams = Vec::new();
+        for (node, times) in [(1, vec![1, 4, 5]), (2, vec![2, 3, 9]), (3, vec![])] {
+            let (records, events) = mpsc::channel(8);
+            for time in times {
+                records.send(record(node, time)).await.unwrap();
+            }
+            streams.push(events);
+        }
+        let (out, mut merged) = mpsc::channel(16);
+        merge(streams, out).await;
+        let mut times = Vec::new();
+        while let Some(event) = merged.recv().await {
+            times.push(time_of(&event.unwrap()).0);
+        }
+        assert_eq!(times, [1, 2, 3, 4, 5, 9]);
+    }
+}

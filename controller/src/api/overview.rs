@@ -1,0 +1,191 @@
+//! What users see of the cluster: out of the state, the statuses and what Raft says of itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use coracle_proto::codec::node_to_wire;
+use coracle_proto::id::{FunctionId, NodeId, VersionId};
+use coracle_proto::pb::{
+    ArtifactShortage, FunctionDetail, FunctionSummary, InfoReply, NodeDetail, ReplicaPhase, ReplicaStatus,
+    RolloutReplica, RouteSpec, StatusReply,
+};
+use coracle_proto::record::{Function, Node, NodeState, Role};
+use coracle_proto::status::{Code, Refusal};
+
+use crate::alarms;
+use crate::clock::{self, millis};
+use crate::context::Context;
+use crate::model::ClusterState;
+use crate::propose::barrier;
+use crate::soft::{INTERVAL, Seen, copies};
+
+/// How long `status` waits for a leader before it says that there is none.
+const QUORUM_WAIT: Duration = Duration::from_secs(1);
+/// A node that was silent for so many intervals is suspect.
+const SUSPECT_AFTER: Duration = INTERVAL.saturating_mul(3);
+/// Shortages named one by one; the alarm has their number.
+const SHORT_MAX: usize = 100;
+
+/// Who answers, and where the cluster is reached.
+pub(super) fn info(context: &Context) -> InfoReply {
+    let state = context.hub.state();
+    let of_role = |role, address: fn(&Node) -> &String| -> Vec<String> {
+        let nodes = state.nodes().filter(|node| node.is(role) && node.state == NodeState::Alive);
+        nodes.map(|node| address(node).clone()).filter(|address| !address.is_empty()).collect()
+    };
+    InfoReply {
+        cluster_id: context.cluster.to_wire(),
+        cluster_name: state.cluster().map(|cluster| cluster.name.clone()).unwrap_or_default(),
+        revision: state.revision().get(),
+        node: context.node.get(),
+        version: context.own.version.clone(),
+        controllers: of_role(Role::Controller, |node| &node.addresses.grpc),
+        gateways: of_role(Role::Gateway, |node| &node.addresses.http),
+    }
+}
+
+/// The whole cluster. Without a leader it is answered too: with what this node knows, and says so.
+pub(super) async fn status(context: &Context, stale: bool) -> StatusReply {
+    let confirmed = barrier(context, clock::now() + QUORUM_WAIT).await.is_ok();
+    let quorum = confirmed || (stale && context.raft.status().leader.is_some());
+    let (state, seen, raft) = (context.hub.state(), context.soft.nodes(), context.raft.status());
+    let copies = copies(&state, &seen, context.policy, clock::now());
+    let mut short = Vec::new();
+    for version in state.versions() {
+        let held = copies.of(&version.digest);
+        if held < copies.wanted() {
+            let digest = version.digest.to_wire();
+            short.push(ArtifactShortage { digest, copies: narrow(held), wanted: narrow(copies.wanted()) });
+        }
+    }
+    short.sort_by(|one, other| one.digest.cmp(&other.digest));
+    short.dedup_by(|one, other| one.digest == other.digest);
+    let mut alarms = alarms::collect(context, &state, &seen, quorum);
+    if !short.is_empty() {
+        alarms.push(format!(
+            "artifacts-short: {} artifacts have fewer than {} copies",
+            short.len(),
+            copies.wanted()
+        ));
+    }
+    short.truncate(SHORT_MAX);
+    StatusReply {
+        cluster_id: context.cluster.to_wire(),
+        cluster_name: state.cluster().map(|cluster| cluster.name.clone()).unwrap_or_default(),
+        revision: state.revision().get(),
+        term: raft.term,
+        leader: raft.leader.map_or(0, NodeId::get),
+        quorum,
+        alarms,
+        nodes: nodes(context, &state, &seen),
+        functions: functions(&state, &seen, ""),
+        state_hash: state.hash().to_wire(),
+        short,
+    }
+}
+
+/// Every node with its place in Raft and its last report.
+pub(super) fn nodes(
+    context: &Context,
+    state: &ClusterState,
+    seen: &BTreeMap<NodeId, Seen>,
+) -> Vec<NodeDetail> {
+    let raft = context.raft.status();
+    let now = clock::now();
+    let detail = |node: &Node| {
+        let seen = seen.get(&node.id);
+        let age = seen.map(|seen| now.saturating_duration_since(seen.at));
+        let status = seen.map(|seen| coracle_proto::pb::NodeStatus::clone(&seen.status));
+        NodeDetail {
+            node: Some(node_to_wire(node)),
+            voter: raft.voters.contains(&node.id),
+            learner: raft.learners.contains(&node.id),
+            liveness: liveness(node, age).to_owned(),
+            status,
+            report_age_ms: age.map_or(0, millis),
+        }
+    };
+    state.nodes().map(detail).collect()
+}
+
+fn liveness(node: &Node, age: Option<Duration>) -> &'static str {
+    match (node.state, age) {
+        (NodeState::Dead | NodeState::Leaving, _) => node.state.name(),
+        (NodeState::Alive, None) => "unknown",
+        (NodeState::Alive, Some(age)) if age > SUSPECT_AFTER => "suspect",
+        (NodeState::Alive, Some(_)) => node.state.name(),
+    }
+}
+
+/// Functions of a namespace, or of all for an empty one.
+pub(super) fn functions(
+    state: &ClusterState,
+    seen: &BTreeMap<NodeId, Seen>,
+    namespace: &str,
+) -> Vec<FunctionSummary> {
+    let of_namespace =
+        |function: &&Function| namespace.is_empty() || function.id.namespace.as_str() == namespace;
+    state.functions().filter(of_namespace).map(|function| summary(state, seen, function)).collect()
+}
+
+fn summary(state: &ClusterState, seen: &BTreeMap<NodeId, Seen>, function: &Function) -> FunctionSummary {
+    let main = VersionId { function: function.id.clone(), number: function.main_version() };
+    let replicas = replicas(state, seen, &main);
+    let ready = replicas.iter().filter(|replica| is_ready(replica)).count();
+    FunctionSummary {
+        namespace: function.id.namespace.to_string(),
+        name: function.id.name.to_string(),
+        version: main.number.get(),
+        routes: function.routes.iter().map(RouteSpec::from).collect(),
+        wanted: state.version(&main).map_or(0, |version| version.spec.replicas()),
+        ready: narrow(ready),
+        updated_ms: function.updated_ms,
+    }
+}
+
+/// One function with its versions and replicas.
+///
+/// # Errors
+/// `function-not-found`.
+pub(super) fn function_detail(context: &Context, function: &FunctionId) -> Result<FunctionDetail, Refusal> {
+    let (state, seen) = (context.hub.state(), context.soft.nodes());
+    let record = state
+        .function(function)
+        .ok_or_else(|| Refusal::new(Code::FunctionNotFound, format!("there is no function '{function}'")))?;
+    let of_each =
+        record.traffic.iter().map(|part| VersionId { function: function.clone(), number: part.version });
+    Ok(FunctionDetail {
+        replicas: of_each.flat_map(|version| replicas(&state, &seen, &version)).collect(),
+        function: Some(record.into()),
+        versions: state.versions_of(function).map(Into::into).collect(),
+        revision: state.revision().get(),
+    })
+}
+
+/// A version's replicas, each with what its node reported of this assignment.
+pub(super) fn replicas(
+    state: &ClusterState,
+    seen: &BTreeMap<NodeId, Seen>,
+    version: &VersionId,
+) -> Vec<RolloutReplica> {
+    let told = |replica: &coracle_proto::record::Replica| {
+        let reported = seen.get(&replica.node)?.status.replicas.iter().find(|status| {
+            status.epoch == replica.epoch.get()
+                && status.version == version.number.get()
+                && status.name == version.function.name.as_str()
+                && status.namespace == version.function.namespace.as_str()
+        })?;
+        Some(ReplicaStatus::clone(reported))
+    };
+    let of_version = state.replicas_of(version);
+    of_version.map(|replica| RolloutReplica { node: replica.node.get(), status: told(replica) }).collect()
+}
+
+/// Whether a replica answers calls, as its node said last.
+pub(super) fn is_ready(replica: &RolloutReplica) -> bool {
+    replica.status.as_ref().is_some_and(|status| status.phase() == ReplicaPhase::Ready)
+}
+
+fn narrow(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

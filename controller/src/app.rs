@@ -1,0 +1,151 @@
+//! One controller process: opened from its options, run until it is told to stop, ended in order.
+
+mod announce;
+mod error;
+mod options;
+mod serve;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::GroupId;
+use coracle_raft::Raft;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, info, info_span};
+
+pub use error::RunError;
+pub use options::{ARTIFACT_GRACE, Options};
+pub use serve::Listener;
+
+use crate::context::Context;
+use crate::lead::lead;
+use crate::metrics::Metrics;
+use crate::model::ClusterState;
+use crate::peers::Peers;
+use crate::soft::{INTERVAL, OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
+use crate::watch::{Feed, Hub};
+
+/// Copies of each artifact where there are so many workers (design, decision 9).
+const ARTIFACT_COPIES: usize = 3;
+/// Open requests get so long to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handing over leadership takes one round trip; who cannot within this time is simply left.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Binds and runs a controller until `shutdown` is done.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let listener = Listener::bind(options.listen)?;
+    run_on(options, listener, shutdown).await
+}
+
+/// Runs a controller on a port that is bound.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run_on(
+    mut options: Options,
+    listener: Listener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    options.node.id = options.identity.node;
+    if options.node.addresses.grpc.is_empty() {
+        options.node.addresses.grpc = listener.address().to_string();
+    }
+    let context = open(&options).await?;
+    let span = info_span!("controller", node = %context.node);
+    let serving = async {
+        let serve_until = CancellationToken::new();
+        let mut server = tokio::spawn(
+            serve::serve(Arc::clone(&context), listener, serve_until.clone().cancelled_owned()).in_current_span(),
+        );
+        let mut tasks = start(&context, &options);
+        let result = tokio::select! {
+            () = shutdown => Ok(()),
+            ended = &mut server => Err(RunError::serving(ended)),
+            ended = tasks.join_next() => Err(RunError::task(ended)),
+        };
+        if let Err(reason) = &result {
+            error!(%reason, "the controller ends");
+        }
+        close(&context, tasks, serve_until, server).await;
+        result
+    };
+    serving.instrument(span).await
+}
+
+async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
+    let identity = &options.identity;
+    let hub = Arc::new(Hub::new(ClusterState::empty()));
+    let raft = Raft::open(options.raft(GroupId::META), Feed(Arc::clone(&hub))).await?;
+    hub.replaced(raft.state().state().clone());
+    info!(cluster = %identity.cluster, revision = %hub.state().revision(), "the store is open");
+    Ok(Arc::new(Context {
+        cluster: identity.cluster,
+        node: identity.node,
+        own: options.node.clone(),
+        supervisor_pid: options.supervisor_pid,
+        hub,
+        soft: Arc::new(SoftTable::new()),
+        orders: OrdersBook::default(),
+        policy: OrdersPolicy {
+            copies: ARTIFACT_COPIES,
+            grace: options.artifact_grace,
+            live_within: INTERVAL.saturating_mul(3),
+        },
+        peers: Peers::default(),
+        raft,
+        metrics: Metrics::default(),
+        closing: CancellationToken::new(),
+    }))
+}
+
+/// The background tasks. None of them ends by itself: one that does has failed, and the process with it.
+fn start(context: &Arc<Context>, options: &Options) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(announce::announce(Arc::clone(context), options.identity.clone()).in_current_span());
+    tasks.spawn(exchange(Arc::clone(context)).in_current_span());
+    tasks.spawn(tend(Arc::clone(context)).in_current_span());
+    tasks.spawn(lead(Arc::clone(context)).in_current_span());
+    tasks
+}
+
+/// First nothing new begins, then leadership goes, then open requests end, then the log closes.
+async fn close(
+    context: &Context,
+    mut tasks: JoinSet<()>,
+    serve_until: CancellationToken,
+    server: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+) {
+    tasks.shutdown().await;
+    if tokio::time::timeout(HAND_OVER_TIMEOUT, hand_over(context)).await.is_err() {
+        info!("leadership was not handed over in time");
+    }
+    context.closing.cancel();
+    serve_until.cancel();
+    if tokio::time::timeout(DRAIN_TIMEOUT, server).await.is_err() {
+        info!(seconds = DRAIN_TIMEOUT.as_secs(), "some requests did not end in time");
+    }
+    context.raft.shutdown().await;
+    info!("closed");
+}
+
+/// A leader that goes on purpose lets another voter lead at once.
+async fn hand_over(context: &Context) {
+    let status = context.raft.status();
+    if status.leader != Some(context.node) {
+        return;
+    }
+    let heirs = status.matched.iter().filter(|(node, _)| **node != context.node && status.voters.contains(node));
+    let Some((heir, _)) = heirs.max_by_key(|(_, index)| **index) else { return };
+    if let Err(reason) = context.raft.transfer_leader(*heir).await {
+        info!(%reason, %heir, "leadership was not handed over");
+        return;
+    }
+    let mut statuses = context.raft.subscribe();
+    // The channel ends with Raft, and then nobody leads here either.
+    let _ = statuses.wait_for(|now| now.leader != Some(context.node)).await;
+}

@@ -1,0 +1,75 @@
+//! What a controller does once its log is open: a founder makes the cluster, everyone tells its present addresses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::record::Node;
+use tracing::{debug, info, warn};
+
+use crate::clock;
+use crate::context::{Context, REQUEST_TIMEOUT};
+use crate::identity::Identity;
+use crate::model::Command;
+use crate::propose::{Ask, propose};
+
+/// Between two tries: without a leader there is nothing else to do.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Voters that a new cluster wants.
+const VOTERS_WANTED: u32 = 3;
+
+/// Founds where it must, then keeps this node's record as it should be. Runs until it is dropped.
+pub(super) async fn announce(context: Arc<Context>, identity: Identity) {
+    if identity.founder {
+        found(&context, &identity).await;
+    }
+    let mut revisions = context.hub.subscribe();
+    loop {
+        revisions.mark_unchanged();
+        let state = context.hub.state();
+        if let Some(known) = state.node(context.node)
+            && let Some(node) = changed(known, &context.own)
+        {
+            info!(addresses = ?node.addresses, "telling the cluster what changed here");
+            let ask = Ask::own(&context, Command::UpdateNode { node });
+            if let Err(reason) = propose(&context, ask, clock::now() + REQUEST_TIMEOUT).await {
+                warn!(%reason, "the cluster was not told");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        }
+        if revisions.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The record as it should be, if it differs from what is known in what a node says of itself.
+fn changed(known: &Node, own: &Node) -> Option<Node> {
+    let wanted = Node { state: known.state, registered: known.registered, ..own.clone() };
+    (wanted != *known).then_some(wanted)
+}
+
+/// Makes the group of one and the cluster's first record. Both are done once: a repetition finds them done.
+async fn found(context: &Context, identity: &Identity) {
+    if let Err(reason) = context.raft.initialize(&context.own.addresses.grpc).await {
+        debug!(%reason, "the group exists");
+    }
+    let mut revisions = context.hub.subscribe();
+    while context.hub.state().cluster().is_none() {
+        let command = Command::CreateCluster {
+            name: identity.cluster_name.clone(),
+            first: context.own.clone(),
+            voters_wanted: VOTERS_WANTED,
+        };
+        match propose(context, Ask::own(context, command), clock::now() + REQUEST_TIMEOUT).await {
+            Ok(decided) => {
+                // The proposal is applied on the leader, which is this node: the record is here already.
+                debug!(revision = %decided.revision, "the cluster is made");
+            }
+            Err(reason) => {
+                warn!(%reason, "the cluster is not made yet");
+                let _ = tokio::time::timeout(PAUSE, revisions.changed()).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Why a controller ended other than by being told to.
+
+use std::net::SocketAddr;
+
+use coracle_raft::OpenError;
+use thiserror::Error;
+use tokio::task::JoinError;
+
+/// Why a controller could not start or go on.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The port cannot be bound.
+    #[error("cannot listen at {address}: {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The log's store is damaged, foreign, in use, or cannot be read.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The gRPC server failed.
+    #[error("the gRPC server ended: {reason}")]
+    Server {
+        /// Why.
+        reason: String,
+    },
+    /// A background task failed.
+    #[error("a background task ended: {reason}")]
+    Task {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl RunError {
+    /// Whether starting again cannot help until somebody changes something (exit code 78).
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::Bind { .. } => true,
+            Self::Store(error) => match error {
+                OpenError::Io { .. } | OpenError::InUse { .. } | OpenError::Raft { .. } => false,
+                OpenError::Options(_)
+                | OpenError::Foreign { .. }
+                | OpenError::Empty { .. }
+                | OpenError::Damaged { .. }
+                | OpenError::Restore { .. } => true,
+            },
+            Self::Server { .. } | Self::Task { .. } => false,
+        }
+    }
+
+    pub(super) fn serving(ended: Result<Result<(), tonic::transport::Error>, JoinError>) -> Self {
+        let reason = match ended {
+            Ok(Ok(())) => "it stopped by itself".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Self::Server { reason }
+    }
+
+    pub(super) fn task(ended: Option<Result<(), JoinError>>) -> Self {
+        let reason = match ended {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) | None => "it stopped by itself".to_owned(),
+        };
+        Self::Task { reason }
+    }
+}

@@ -1,0 +1,43 @@
+//! What a controller is started with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use coracle_proto::id::GroupId;
+use coracle_proto::record::Node;
+use coracle_raft::Timing;
+
+use crate::identity::Identity;
+
+/// Everything that [`crate::run`] needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The node's data folder; the log lies in `raft/meta` below it.
+    pub data_dir: PathBuf,
+    /// Who this node is.
+    pub identity: Identity,
+    /// What this node says of itself; its id is the identity's. Without a gRPC address the bound one is told.
+    pub node: Node,
+    /// Where 7400 is bound.
+    pub listen: SocketAddr,
+    /// How patient Raft is.
+    pub timing: Timing,
+    /// The supervisor of this process; 0 for none.
+    pub supervisor_pid: u32,
+    /// How long an artifact that no version names is kept.
+    pub artifact_grace: Duration,
+}
+
+/// Default of [`Options::artifact_grace`]: longer than any deploy takes from upload to proposal.
+pub const ARTIFACT_GRACE: Duration = Duration::from_secs(600);
+
+impl Options {
+    pub(super) fn raft(&self, group: GroupId) -> coracle_raft::Options {
+        let identity =
+            coracle_raft::Identity { cluster: self.identity.cluster, group, node: self.identity.node };
+        let mut options = coracle_raft::Options::new(self.data_dir.join("raft").join("meta"), identity);
+        options.timing = self.timing;
+        options
+    }
+}

@@ -1,0 +1,20 @@
+//! The clocks: the only place of this package that reads them. Everything else is given the time.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// For intervals and deadlines.
+#[expect(clippy::disallowed_methods, reason = "this is the edge at which the clock is read")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// For stamps: Unix milliseconds.
+#[expect(clippy::disallowed_methods, reason = "this is the edge at which the clock is read")]
+pub(crate) fn unix_ms() -> u64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,72 @@
+//! What every part of the controller shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::{ClusterId, NodeId};
+use coracle_proto::record::Node;
+use coracle_proto::status::{Code, Refusal};
+use coracle_raft::Raft;
+use tokio_util::sync::CancellationToken;
+
+use crate::machine::MetaMachine;
+use crate::metrics::Metrics;
+use crate::peers::Peers;
+use crate::soft::{OrdersBook, OrdersPolicy, SoftTable};
+use crate::watch::Hub;
+
+/// Shared by the services and the background tasks of one controller.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The cluster.
+    pub(crate) cluster: ClusterId,
+    /// This node.
+    pub(crate) node: NodeId,
+    /// What this node says of itself.
+    pub(crate) own: Node,
+    /// The supervisor of this process.
+    pub(crate) supervisor_pid: u32,
+    /// The state as last applied here.
+    pub(crate) hub: Arc<Hub>,
+    /// Statuses and alarms.
+    pub(crate) soft: Arc<SoftTable>,
+    /// What the leader wants of workers.
+    pub(crate) orders: OrdersBook,
+    /// How artifacts are kept.
+    pub(crate) policy: OrdersPolicy,
+    /// Connections.
+    pub(crate) peers: Peers,
+    /// The log.
+    pub(crate) raft: Raft<MetaMachine>,
+    /// Counters.
+    pub(crate) metrics: Metrics,
+    /// Ends long streams and background tasks.
+    pub(crate) closing: CancellationToken,
+}
+
+impl Context {
+    /// Whether this node leads, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.status().leader == Some(self.node)
+    }
+
+    /// Where another node's controller is reached.
+    pub(crate) fn grpc_of(&self, node: NodeId) -> Option<String> {
+        let state = self.hub.state();
+        let address = &state.node(node)?.addresses.grpc;
+        (!address.is_empty()).then(|| address.clone())
+    }
+
+    /// Refuses what belongs to another cluster; an empty id is of whatever cluster answers.
+    pub(crate) fn check_cluster(&self, id: &[u8]) -> Result<(), Refusal> {
+        if id.is_empty() || id == self.cluster.to_bytes() {
+            return Ok(());
+        }
+        let theirs = ClusterId::try_from(id).map_or_else(|error| error.to_string(), |id| id.to_string());
+        let sentence = format!("this is a node of cluster {}, the request is of {theirs}", self.cluster);
+        Err(Refusal::new(Code::WrongCluster, sentence))
+    }
+}
+
+/// The longest that a request waits when its caller names no deadline.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

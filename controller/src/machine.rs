@@ -1,0 +1,50 @@
+//! The cluster's state as Raft's state machine: envelopes in, changed records out, all as bytes.
+
+mod codec;
+
+
+use bytes::Bytes;
+use coracle_proto::record::Change;
+use coracle_raft::{Applied, Halt, Position, RestoreError, StateMachine};
+
+use crate::model::{self, ClusterState};
+
+pub(crate) use codec::told;
+
+/// The replicated state of group `meta`.
+#[derive(Debug, Clone)]
+pub(crate) struct MetaMachine {
+    state: ClusterState,
+}
+
+impl MetaMachine {
+    pub(crate) const fn state(&self) -> &ClusterState {
+        &self.state
+    }
+}
+
+impl StateMachine for MetaMachine {
+    fn restore(records: &mut dyn Iterator<Item = (Bytes, Bytes)>) -> Result<Self, RestoreError> {
+        let wrong = |reason: String| RestoreError { reason };
+        let mut restored = Vec::new();
+        for (key, value) in records {
+            restored.push(codec::record(&key, &value).map_err(|error| wrong(error.to_string()))?);
+        }
+        let state = ClusterState::restore(restored).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { state })
+    }
+
+    fn apply(&mut self, _: Position, command: &[u8]) -> Result<Applied, Halt> {
+        let envelope = model::codec::decode(command).map_err(|error| Halt { reason: error.to_string() })?;
+        let applied = self.state.apply(envelope);
+        let reply = codec::reply(&applied.outcome, self.state.revision());
+        Ok(Applied { reply, changes: applied.changes.iter().map(codec::change).collect() })
+    }
+
+    fn records(&self) -> Box<dyn Iterator<Item = (Bytes, Bytes)> + Send + '_> {
+        Box::new(self.state.records().filter_map(|record| {
+            let change = codec::change(&Change::put(record));
+            Some((change.key, change.value?))
+        }))
+    }
+}

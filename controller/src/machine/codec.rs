@@ -1,0 +1,41 @@
+//! Records as keys and values of bytes: the key's text, the record's message.
+
+use bytes::Bytes;
+use coracle_proto::codec::{DecodeError, InField as _, outcome_to_wire};
+use coracle_proto::id::Revision;
+use coracle_proto::pb;
+use coracle_proto::record::{Change, Outcome, Record};
+use prost::Message as _;
+
+/// A change as it is stored.
+pub(crate) fn change(change: &Change) -> coracle_raft::Change {
+    coracle_raft::Change {
+        key: change.key.to_string().into(),
+        value: change.record.as_ref().map(|record| pb::Record::from(record).encode_to_vec().into()),
+    }
+}
+
+/// A stored change as watchers are told it.
+///
+/// # Errors
+/// When key or value are not what [`change`] wrote.
+pub(crate) fn told(change: &coracle_raft::Change) -> Result<pb::Change, DecodeError> {
+    let key = std::str::from_utf8(&change.key).in_field("key")?.to_owned();
+    let record = change.value.clone().map(pb::Record::decode).transpose().in_field("record")?;
+    Ok(pb::Change { key, record })
+}
+
+/// A stored record.
+///
+/// # Errors
+/// When key or value are not what [`change`] wrote, or do not belong together.
+pub(crate) fn record(key: &Bytes, value: &Bytes) -> Result<Record, DecodeError> {
+    let stored = coracle_raft::Change { key: key.clone(), value: Some(value.clone()) };
+    Change::try_from(told(&stored)?)?.record.in_field("record")
+}
+
+/// What the proposer is answered.
+pub(crate) fn reply(outcome: &Outcome, revision: Revision) -> Bytes {
+    let outcome = outcome_to_wire(outcome).encode_to_vec().into();
+    pb::ProposeReply { outcome, revision: revision.get() }.encode_to_vec().into()
+}

@@ -1,0 +1,200 @@
+//! The next step towards the wanted members. Decides only: no clock, no I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coracle_proto::id::NodeId;
+use coracle_proto::record::{Node, NodeState, Role};
+
+/// Learners cost the leader as much as voters; controllers beyond these wait until one leaves.
+const LEARNERS_MAX: usize = 16;
+
+/// What Raft says of its members.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Members {
+    pub(super) leader: NodeId,
+    pub(super) voters: BTreeSet<NodeId>,
+    pub(super) learners: BTreeSet<NodeId>,
+    /// Members whose log is nearly the leader's.
+    pub(super) caught_up: BTreeSet<NodeId>,
+}
+
+/// One step. The next one is decided when this one is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A controller begins to follow the log.
+    AddLearner(NodeId),
+    /// These vote from now on.
+    SetVoters(BTreeSet<NodeId>),
+    /// Someone else leads, so that this node can go.
+    TransferTo(NodeId),
+    /// A learner is no member any more.
+    RemoveLearner(NodeId),
+    /// A leaving node holds nothing and is no member: its record goes.
+    RemoveRecord(NodeId),
+}
+
+/// What to do next, if anything. `holding` are nodes that still have replicas which move.
+pub(super) fn next_step(
+    members: &Members,
+    nodes: &BTreeMap<NodeId, Node>,
+    holding: &BTreeSet<NodeId>,
+    wanted: usize,
+) -> Option<Step> {
+    let stays = |id: &NodeId| {
+        nodes.get(id).is_some_and(|node| node.is(Role::Controller) && node.state != NodeState::Leaving)
+    };
+    let alive = |id: &NodeId| nodes.get(id).is_some_and(|node| node.state == NodeState::Alive);
+    let desired = desired(members, nodes, wanted, &stays, &alive);
+    if desired != members.voters && !desired.is_empty() {
+        if desired.contains(&members.leader) {
+            return Some(Step::SetVoters(desired));
+        }
+        let heirs = desired.intersection(&members.voters).filter(|id| members.caught_up.contains(id));
+        return match heirs.copied().next() {
+            Some(heir) => Some(Step::TransferTo(heir)),
+            // Nobody can take over yet: first someone must vote beside the leader.
+            None => {
+                let with_leader: BTreeSet<_> = desired.iter().copied().chain([members.leader]).collect();
+                (with_leader != members.voters).then_some(Step::SetVoters(with_leader))
+            }
+        };
+    }
+    if let Some(gone) = members.learners.iter().find(|id| !stays(id)) {
+        return Some(Step::RemoveLearner(*gone));
+    }
+    let is_member = |id: &NodeId| members.voters.contains(id) || members.learners.contains(id);
+    let leaving = nodes.values().filter(|node| node.state == NodeState::Leaving);
+    if let Some(done) = leaving.map(|node| node.id).find(|id| !is_member(id) && !holding.contains(id)) {
+        return Some(Step::RemoveRecord(done));
+    }
+    let mut outside = nodes.keys().filter(|id| stays(id) && alive(id) && !is_member(id));
+    let room = members.learners.len() < LEARNERS_MAX;
+    outside.next().filter(|_| room).map(|id| Step::AddLearner(*id))
+}
+
+/// The voters that there should be: healthy ones stay, caught-up learners fill up, a dead voter keeps its
+/// seat until someone can take it.
+fn desired(
+    members: &Members,
+    nodes: &BTreeMap<NodeId, Node>,
+    wanted: usize,
+    stays: &impl Fn(&NodeId) -> bool,
+    alive: &impl Fn(&NodeId) -> bool,
+) -> BTreeSet<NodeId> {
+    let mut healthy: Vec<_> = members.voters.iter().copied().filter(|id| stays(id) && alive(id)).collect();
+    healthy.sort_by_key(|id| (*id != members.leader, *id));
+    let mut chosen: BTreeSet<NodeId> = healthy.into_iter().take(wanted).collect();
+    let mut candidates: Vec<_> = members
+        .learners
+        .intersection(&members.caught_up)
+        .copied()
+        .filter(|id| stays(id) && alive(id))
+        .collect();
+    let zone = |id: &NodeId| nodes.get(id).map(|node| node.zone.as_str()).unwrap_or_default();
+    while chosen.len() < wanted {
+        let in_zone = |id: &NodeId| chosen.iter().filter(|other| zone(other) == zone(id)).count();
+        let Some(best) = candidates.iter().copied().min_by_key(|id| (in_zone(id), *id)) else { break };
+        candidates.retain(|id| *id != best);
+        chosen.insert(best);
+    }
+    let dead = members.voters.iter().filter(|id| stays(id) && !alive(id));
+    for id in dead {
+        if chosen.len() < wanted {
+            chosen.insert(*id);
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_proto::id::Revision;
+    use coracle_proto::record::Addresses;
+
+    fn node(id: u64, state: NodeState) -> (NodeId, Node) {
+        let id = NodeId::new(id);
+        let node = Node {
+            id,
+            name: format!("n{id}"),
+            roles: Role::ALL.into(),
+            zone: String::new(),
+            version: String::new(),
+            addresses: Addresses::default(),
+            state,
+            registered: Revision::ZERO,
+            slots: 1,
+            memory_bytes: 1,
+        };
+        (id, node)
+    }
+
+    fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
+        ids.iter().copied().map(NodeId::new).collect()
+    }
+
+    fn members(voters: &[u64], learners: &[u64]) -> Members {
+        let (voters, learners) = (ids(voters), ids(learners));
+        let caught_up = voters.union(&learners).copied().collect();
+        Members { leader: NodeId::new(1), voters, learners, caught_up }
+    }
+
+    fn alive(count: u64) -> BTreeMap<NodeId, Node> {
+        (1..=count).map(|id| node(id, NodeState::Alive)).collect()
+    }
+
+    fn step(members: &Members, nodes: &BTreeMap<NodeId, Node>) -> Option<Step> {
+        next_step(members, nodes, &BTreeSet::new(), 3)
+    }
+
+    #[test]
+    fn new_controllers_become_learners_then_voters() {
+        let nodes = alive(4);
+        assert_eq!(step(&members(&[1], &[]), &nodes), Some(Step::AddLearner(NodeId::new(2))));
+        assert_eq!(step(&members(&[1], &[2]), &nodes), Some(Step::SetVoters(ids(&[1, 2]))));
+        assert_eq!(step(&members(&[1, 2], &[3]), &nodes), Some(Step::SetVoters(ids(&[1, 2, 3]))));
+        assert_eq!(step(&members(&[1, 2, 3], &[]), &nodes), Some(Step::AddLearner(NodeId::new(4))));
+        assert_eq!(step(&members(&[1, 2, 3], &[4]), &nodes), None);
+    }
+
+    #[test]
+    fn who_lags_waits() {
+        let mut lagging = members(&[1], &[2]);
+        lagging.caught_up = ids(&[1]);
+        assert_eq!(step(&lagging, &alive(2)), None);
+    }
+
+    #[test]
+    fn a_dead_voter_keeps_its_seat_until_it_can_be_taken() {
+        let mut nodes = alive(4);
+        nodes.extend([node(3, NodeState::Dead)]);
+        let three: BTreeMap<_, _> = nodes.clone().into_iter().take(3).collect();
+        assert_eq!(step(&members(&[1, 2, 3], &[]), &three), None);
+        assert_eq!(step(&members(&[1, 2, 3], &[4]), &nodes), Some(Step::SetVoters(ids(&[1, 2, 4]))));
+    }
+
+    #[test]
+    fn a_leaving_leader_hands_over_first() {
+        let mut nodes = alive(3);
+        nodes.extend([node(1, NodeState::Leaving)]);
+        assert_eq!(step(&members(&[1, 2, 3], &[]), &nodes), Some(Step::TransferTo(NodeId::new(2))));
+        let led_by_2 = Members { leader: NodeId::new(2), ..members(&[1, 2, 3], &[]) };
+        assert_eq!(step(&led_by_2, &nodes), Some(Step::SetVoters(ids(&[2, 3]))));
+        let out = Members { leader: NodeId::new(2), ..members(&[2, 3], &[]) };
+        assert_eq!(step(&out, &nodes), Some(Step::RemoveRecord(NodeId::new(1))));
+        assert_eq!(next_step(&out, &nodes, &ids(&[1]), 3), None, "its replicas move first");
+    }
+
+    #[test]
+    fn the_only_voter_never_goes() {
+        let nodes = BTreeMap::from([node(1, NodeState::Leaving)]);
+        assert_eq!(step(&members(&[1], &[]), &nodes), None);
+    }
+
+    #[test]
+    fn members_without_a_record_go() {
+        let nodes = alive(2);
+        assert_eq!(step(&members(&[1, 2, 3], &[]), &nodes), Some(Step::SetVoters(ids(&[1, 2]))));
+        assert_eq!(step(&members(&[1, 2], &[3]), &nodes), Some(Step::RemoveLearner(NodeId::new(3))));
+    }
+}

@@ -1,0 +1,66 @@
+//! What this process measures, as OpenMetrics text. Numbers that others hold are read when they are asked for.
+
+mod gather;
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use crate::context::Context;
+
+/// Every family of this project begins with it.
+const PREFIX: &str = "coracle";
+
+/// Counters that this process keeps. Labels are codes of `coracle_proto::status`, so their number is bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    proposals: Family<Vec<(&'static str, &'static str)>, Counter>,
+    forwarded: Counter,
+    followers: AtomicI64,
+}
+
+/// Counts one follower of the watch while it lives.
+#[derive(Debug)]
+pub(crate) struct Counted<'a>(&'a AtomicI64);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Metrics {
+    /// A proposal ended with this code, or with `ok`.
+    pub(crate) fn proposed(&self, code: &'static str) {
+        self.proposals.get_or_create(&vec![("code", code)]).inc();
+    }
+
+    /// A proposal was passed on to the leader.
+    pub(crate) fn forwarded(&self) {
+        self.forwarded.inc();
+    }
+
+    /// A follower came; it is counted until the answer is dropped.
+    pub(crate) fn follower(&self) -> Counted<'_> {
+        self.followers.fetch_add(1, Ordering::Relaxed);
+        Counted(&self.followers)
+    }
+
+    /// The text without its last line, `# EOF`: the supervisor joins it with the data plane's.
+    ///
+    /// # Errors
+    /// When formatting fails.
+    pub(crate) fn text(&self, context: &Context) -> Result<String, fmt::Error> {
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register("proposals", "Proposals by outcome", self.proposals.clone());
+        registry.register("proposals_forwarded", "Proposals passed on to the leader", self.forwarded.clone());
+        gather::register(&mut registry, context, self.followers.load(Ordering::Relaxed));
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text))
+    }
+}

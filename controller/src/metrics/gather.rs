@@ -1,0 +1,70 @@
+//! Numbers of the moment: Raft, the state, soft state.
+
+use coracle_raft::SYNC_BUCKETS_US;
+use coracle_raft::SyncHistogram;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::context::Context;
+use crate::soft::ready_replicas;
+
+/// Reads every number once.
+pub(super) fn register(registry: &mut Registry, context: &Context, followers: i64) {
+    let raft = context.raft.status();
+    let state = context.hub.state();
+    let seen = context.soft.nodes();
+    let leads = raft.leader == Some(context.node);
+    let versions =
+        state.functions().filter_map(|function| state.version_of(&function.id, function.main_version()));
+    let wanted = versions.map(|version| u64::from(version.spec.replicas())).sum();
+    let storage = context.raft.storage();
+    let gauges: [(&'static str, &'static str, u64); 15] = [
+        ("raft_term", "Term of Raft's group meta", raft.term),
+        ("raft_leader", "1 on the node that leads", u64::from(leads)),
+        ("raft_commit_index", "Index of the last committed entry", raft.committed),
+        ("raft_applied_index", "Index of the last applied entry", raft.applied),
+        ("raft_voters", "Voters of the group", size(raft.voters.len())),
+        ("raft_log_entries", "Entries of the log on disk", storage.log_entries),
+        ("raft_store_bytes", "Size of the store on disk", storage.bytes),
+        ("state_revision", "Revision of the state on this node", state.revision().get()),
+        ("nodes", "Nodes of the cluster", size(state.nodes().count())),
+        ("functions", "Functions of the cluster", size(state.functions().count())),
+        ("replicas_wanted", "Replicas that functions ask for", wanted),
+        ("replicas_assigned", "Replicas that are assigned", size(state.replicas().count())),
+        ("replicas_ready", "Replicas whose nodes say that they are ready", ready_replicas(&state, &seen)),
+        ("soft_nodes", "Nodes with a status that has not expired", size(seen.len())),
+        ("watch_followers", "Open watch streams", u64::try_from(followers).unwrap_or_default()),
+    ];
+    for (name, help, value) in gauges {
+        registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+    }
+    let help = "Time of a flush with fdatasync of the log";
+    registry.register_with_unit("raft_fsync", help, Unit::Seconds, Syncs(storage.syncs));
+}
+
+fn size(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// Raft's own histogram as this format wants it.
+#[derive(Debug)]
+struct Syncs(SyncHistogram);
+
+impl EncodeMetric for Syncs {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let bounds = SYNC_BUCKETS_US.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+        let buckets: Vec<_> = bounds.zip(self.0.buckets).collect();
+        encoder.encode_histogram::<NoLabelSet>(seconds(self.0.sum_us), self.0.count(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+fn seconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1e6
+}

@@ -1,0 +1,92 @@
+//! Tells every other controller what was reported here: at once when others decide by it, else once an interval.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::{self, control_client::ControlClient};
+use coracle_proto::record::Role;
+use coracle_proto::status::Refusal;
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::{Instrument as _, debug, debug_span};
+
+use super::INTERVAL;
+use crate::clock;
+use crate::context::Context;
+use crate::watch::FRAME_BYTES_MAX;
+
+/// Runs until it is dropped: one task for each other controller, so that a slow one delays nobody.
+pub(crate) async fn exchange(context: Arc<Context>) {
+    let mut revisions = context.hub.subscribe();
+    let mut tasks = JoinSet::new();
+    let mut running: BTreeMap<NodeId, (String, AbortHandle)> = BTreeMap::new();
+    loop {
+        revisions.mark_unchanged();
+        let wanted = others(&context);
+        running.retain(|node, (address, task)| {
+            let keep = wanted.get(node) == Some(address) && !task.is_finished();
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        for (node, address) in wanted {
+            running.entry(node).or_insert_with(|| {
+                let span = debug_span!("exchange", peer = %node);
+                let task = tell(Arc::clone(&context), address.clone()).instrument(span);
+                (address, tasks.spawn(task))
+            });
+        }
+        while tasks.try_join_next().is_some() {}
+        if revisions.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn others(context: &Context) -> BTreeMap<NodeId, String> {
+    let state = context.hub.state();
+    let controllers = state.nodes().filter(|node| node.is(Role::Controller) && node.id != context.node);
+    controllers.map(|node| (node.id, node.addresses.grpc.clone())).collect()
+}
+
+/// Tells one controller, again and again. What it missed while it was away, it gets with the next batch.
+async fn tell(context: Arc<Context>, address: String) {
+    let mut urgent = context.soft.subscribe_urgent();
+    let mut told = 0;
+    loop {
+        urgent.mark_unchanged();
+        match send(&context, &address, told).await {
+            Ok(sequence) => told = sequence,
+            Err(refusal) => debug!(address, reason = %refusal, "a controller was not told"),
+        }
+        // Whether it was the interval or a change that ended the wait makes no difference.
+        let _ = tokio::time::timeout(INTERVAL, urgent.changed()).await;
+    }
+}
+
+async fn send(context: &Context, address: &str, after: u64) -> Result<u64, Refusal> {
+    let mut client = ControlClient::new(context.peers.channel(address)?);
+    let news = context.soft.direct_since(after);
+    let leading = context.leads();
+    for mut batch in news.batches(FRAME_BYTES_MAX, false) {
+        if !leading {
+            batch.alarms.clear();
+        }
+        batch.from = context.node.get();
+        batch.cluster_id = context.cluster.to_wire();
+        let mut request = tonic::Request::new(batch);
+        request.set_timeout(INTERVAL);
+        let reply = client.exchange(request).await.map_err(|status| Refusal::from_status(&status))?;
+        take_orders(context, reply.into_inner());
+    }
+    Ok(news.sequence)
+}
+
+fn take_orders(context: &Context, reply: pb::ExchangeReply) {
+    if reply.leader {
+        let orders = reply.orders.into_iter();
+        let named = orders.filter_map(|named| Some((NodeId::new(named.node), named.orders?)));
+        context.orders.put(named, clock::now());
+    }
+}

@@ -1,0 +1,269 @@
+//! The last status of each node, with the time at which it came.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use coracle_proto::id::NodeId;
+use coracle_proto::pb;
+use prost::Message as _;
+use tokio::sync::watch;
+
+/// A status that was not renewed for so long tells nothing any more.
+const EXPIRES_AFTER: Duration = Duration::from_secs(60);
+/// Statuses are of nodes that the state knows; this bounds the table against a peer that invents ids.
+const NODES_MAX: usize = 10_000;
+
+/// How a status came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// From the node itself: this controller tells the others.
+    Report,
+    /// From another controller.
+    Exchange,
+}
+
+/// What became of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// It is not newer than what is known.
+    Stale,
+    /// Only load, ages or revisions moved.
+    Renewed,
+    /// Something that others decide by has changed: they are told at once.
+    Changed,
+}
+
+/// One node's last status.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) status: Arc<pb::NodeStatus>,
+    /// When it came.
+    pub(crate) at: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    seen: Seen,
+    direct: bool,
+    sequence: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    nodes: BTreeMap<NodeId, Entry>,
+    alarms: Vec<String>,
+    alarms_sequence: u64,
+    sequence: u64,
+}
+
+/// The last status of each node, and the leader's alarms. Each change has a place in one sequence, so that
+/// readers ask for what came after the last one that they saw.
+#[derive(Debug)]
+pub(crate) struct SoftTable {
+    inner: Mutex<Inner>,
+    changed: watch::Sender<u64>,
+    urgent: watch::Sender<u64>,
+}
+
+/// What came after a place in the sequence.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) statuses: Vec<Arc<pb::NodeStatus>>,
+    pub(crate) alarms: Vec<String>,
+    pub(crate) sequence: u64,
+}
+
+impl SoftTable {
+    pub(crate) fn new() -> Self {
+        Self { inner: Mutex::default(), changed: watch::Sender::new(0), urgent: watch::Sender::new(0) }
+    }
+
+    /// Takes over a status, if it is newer than what is known.
+    pub(crate) fn accept(&self, status: pb::NodeStatus, via: Via, now: Instant) -> Accepted {
+        let node = NodeId::new(status.node);
+        let mut inner = self.lock();
+        let accepted = match inner.nodes.get(&node) {
+            None if inner.nodes.len() >= NODES_MAX => Accepted::Stale,
+            None => Accepted::Changed,
+            Some(known) => compare(&known.seen.status, &status),
+        };
+        if accepted == Accepted::Stale {
+            return accepted;
+        }
+        inner.sequence += 1;
+        let sequence = inner.sequence;
+        let seen = Seen { status: Arc::new(status), at: now };
+        inner.nodes.insert(node, Entry { seen, direct: via == Via::Report, sequence });
+        drop(inner);
+        self.changed.send_replace(sequence);
+        if accepted == Accepted::Changed {
+            self.urgent.send_replace(sequence);
+        }
+        accepted
+    }
+
+    /// Takes over the leader's alarms.
+    pub(crate) fn set_alarms(&self, alarms: Vec<String>) {
+        let mut inner = self.lock();
+        if inner.alarms == alarms {
+            return;
+        }
+        inner.sequence += 1;
+        inner.alarms_sequence = inner.sequence;
+        inner.alarms = alarms;
+        let sequence = inner.sequence;
+        drop(inner);
+        self.changed.send_replace(sequence);
+        self.urgent.send_replace(sequence);
+    }
+
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        self.lock().alarms.clone()
+    }
+
+    /// Drops what was not renewed, and nodes that the state no longer has.
+    pub(crate) fn expire(&self, now: Instant, known: impl Fn(NodeId) -> bool) {
+        self.lock().nodes.retain(|node, entry| {
+            known(*node) && now.saturating_duration_since(entry.seen.at) < EXPIRES_AFTER
+        });
+    }
+
+    /// Every node's last status.
+    pub(crate) fn nodes(&self) -> BTreeMap<NodeId, Seen> {
+        self.lock().nodes.iter().map(|(node, entry)| (*node, entry.seen.clone())).collect()
+    }
+
+    /// What came after a place in the sequence; 0 for everything.
+    pub(crate) fn since(&self, after: u64) -> News {
+        let inner = self.lock();
+        let new = inner.nodes.values().filter(|entry| entry.sequence > after);
+        Self::news(&inner, new, after)
+    }
+
+    /// The same, only of nodes that report to this controller.
+    pub(crate) fn direct_since(&self, after: u64) -> News {
+        let inner = self.lock();
+        let new = inner.nodes.values().filter(|entry| entry.direct && entry.sequence > after);
+        Self::news(&inner, new, after)
+    }
+
+    fn news<'a>(inner: &Inner, new: impl Iterator<Item = &'a Entry>, after: u64) -> News {
+        let statuses = new.map(|entry| Arc::clone(&entry.seen.status)).collect();
+        let told = inner.alarms_sequence > 0 && (inner.alarms_sequence > after || !inner.alarms.is_empty());
+        let alarms = if told { inner.alarms.clone() } else { Vec::new() };
+        News { statuses, alarms, sequence: inner.sequence }
+    }
+
+    /// Tells that anything came.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Tells that something came which others decide by.
+    pub(crate) fn subscribe_urgent(&self) -> watch::Receiver<u64> {
+        self.urgent.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl News {
+    /// Cut into batches of at most `bytes_max`; alarms go with each. Without `artifacts` where nobody asks for them.
+    pub(crate) fn batches(&self, bytes_max: usize, without_artifacts: bool) -> Vec<pb::SoftBatch> {
+        let empty = || pb::SoftBatch { alarms: self.alarms.clone(), ..pb::SoftBatch::default() };
+        let mut batches = vec![empty()];
+        let mut bytes = 0;
+        for status in &self.statuses {
+            let mut status = pb::NodeStatus::clone(status);
+            if without_artifacts {
+                status.artifacts.clear();
+            }
+            let length = status.encoded_len();
+            if bytes > 0 && bytes + length > bytes_max {
+                batches.push(empty());
+                bytes = 0;
+            }
+            bytes += length;
+            if let Some(batch) = batches.last_mut() {
+                batch.nodes.push(status);
+            }
+        }
+        batches
+    }
+}
+
+fn compare(known: &pb::NodeStatus, new: &pb::NodeStatus) -> Accepted {
+    if (new.incarnation, new.sequence) <= (known.incarnation, known.sequence) {
+        return Accepted::Stale;
+    }
+    let held = |status: &pb::NodeStatus| -> Vec<bytes::Bytes> {
+        status.artifacts.iter().map(|held| held.digest.clone()).collect()
+    };
+    let same = known.incarnation == new.incarnation
+        && known.replicas == new.replicas
+        && known.pids == new.pids
+        && held(known) == held(new);
+    if same { Accepted::Renewed } else { Accepted::Changed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn status(node: u64, sequence: u64) -> pb::NodeStatus {
+        pb::NodeStatus { node, incarnation: 1, sequence, ..pb::NodeStatus::default() }
+    }
+
+    #[test]
+    fn older_statuses_are_ignored_and_restarts_are_not() {
+        let (table, now) = (SoftTable::new(), clock::now());
+        assert_eq!(table.accept(status(1, 2), Via::Report, now), Accepted::Changed);
+        assert_eq!(table.accept(status(1, 2), Via::Exchange, now), Accepted::Stale);
+        assert_eq!(table.accept(status(1, 1), Via::Report, now), Accepted::Stale);
+        assert_eq!(table.accept(status(1, 3), Via::Report, now), Accepted::Renewed);
+        let restarted = pb::NodeStatus { incarnation: 2, ..status(1, 1) };
+        assert_eq!(table.accept(restarted, Via::Report, now), Accepted::Changed);
+        let replicas = vec![pb::ReplicaStatus { name: "a".into(), ..pb::ReplicaStatus::default() }];
+        let changed = pb::NodeStatus { incarnation: 2, replicas, ..status(1, 2) };
+        assert_eq!(table.accept(changed, Via::Report, now), Accepted::Changed);
+    }
+
+    #[test]
+    fn readers_get_what_came_after() {
+        let (table, now) = (SoftTable::new(), clock::now());
+        table.accept(status(1, 1), Via::Report, now);
+        let first = table.since(0);
+        assert_eq!(first.statuses.len(), 1);
+        table.accept(status(2, 1), Via::Exchange, now);
+        let second = table.since(first.sequence);
+        assert_eq!(second.statuses.iter().map(|status| status.node).collect::<Vec<_>>(), [2]);
+        assert!(table.direct_since(first.sequence).statuses.is_empty(), "what a peer told is not told on");
+        assert!(table.since(second.sequence).statuses.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_renewed_expires() {
+        let (table, now) = (SoftTable::new(), clock::now());
+        table.accept(status(1, 1), Via::Report, now);
+        table.accept(status(2, 1), Via::Report, now + EXPIRES_AFTER);
+        table.expire(now + EXPIRES_AFTER, |_| true);
+        assert_eq!(table.nodes().into_keys().collect::<Vec<_>>(), [NodeId::new(2)]);
+        table.expire(now + EXPIRES_AFTER, |_| false);
+        assert!(table.nodes().is_empty());
+    }
+
+    #[test]
+    fn batches_are_cut() {
+        let (table, now) = (SoftTable::new(), clock::now());
+        for node in 1..=10 {
+            table.accept(status(node, 1), Via::Report, now);
+        }
+        let batches = table.since(0).batches(12, false);
+        assert!(batches.len() > 3, "{}", batches.len());
+        assert_eq!(batches.iter().map(|batch| batch.nodes.len()).sum::<usize>(), 10);
+    }
+}

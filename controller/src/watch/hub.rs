@@ -1,0 +1,102 @@
+//! The present state and what changed lately: written by Raft's apply, read by everybody else.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use coracle_proto::id::{Revision, StateHash};
+use coracle_proto::pb;
+use tokio::sync::watch;
+
+use super::ring::{Entry, Ring};
+use crate::model::ClusterState;
+
+/// The state as it was last applied on this node, with the ring of recent changes.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    inner: RwLock<Inner>,
+    revision: watch::Sender<Revision>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Arc<ClusterState>,
+    ring: Ring,
+}
+
+/// What a follower is to be given next.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Nothing is newer than what it has seen.
+    None,
+    /// These batches, in order.
+    Changes(Arc<ClusterState>, Vec<Arc<Entry>>),
+    /// The ring has moved on: the whole state.
+    Snapshot(Arc<ClusterState>),
+}
+
+impl Hub {
+    pub(crate) fn new(state: ClusterState) -> Self {
+        let revision = state.revision();
+        let inner = Inner { state: Arc::new(state), ring: Ring::new(revision) };
+        Self { inner: RwLock::new(inner), revision: watch::Sender::new(revision) }
+    }
+
+    /// The present state.
+    pub(crate) fn state(&self) -> Arc<ClusterState> {
+        Arc::clone(&self.read().state)
+    }
+
+    /// Tells each new revision; some may be skipped.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
+    }
+
+    /// The hash that the state had at a recent revision.
+    pub(crate) fn hash_at(&self, revision: Revision) -> Option<StateHash> {
+        self.read().ring.hash_at(revision)
+    }
+
+    /// Takes over the state after a batch, with the batch's changes.
+    pub(super) fn applied(&self, state: ClusterState, changes: Vec<pb::Change>) {
+        let revision = state.revision();
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let before = inner.state.revision();
+        if revision <= before {
+            return;
+        }
+        inner.ring.push(Entry::new(before, revision, state.hash(), changes));
+        inner.state = Arc::new(state);
+        drop(inner);
+        self.revision.send_replace(revision);
+    }
+
+    /// Takes over a state that came as a whole. One that is older than the present one never does.
+    pub(crate) fn replaced(&self, state: ClusterState) {
+        let revision = state.revision();
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if revision <= inner.state.revision() {
+            return;
+        }
+        *inner = Inner { state: Arc::new(state), ring: Ring::new(revision) };
+        drop(inner);
+        self.revision.send_replace(revision);
+    }
+
+    pub(super) fn since(&self, seen: Revision) -> News {
+        let inner = self.read();
+        let state = Arc::clone(&inner.state);
+        if state.revision() <= seen {
+            return News::None;
+        }
+        if seen == Revision::ZERO {
+            return News::Snapshot(state);
+        }
+        match inner.ring.since(seen) {
+            Some(entries) => News::Changes(state, entries),
+            None => News::Snapshot(state),
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,81 @@
+//! What a follower is shown of the state.
+
+use coracle_proto::id::NodeId;
+use coracle_proto::key::Key;
+use coracle_proto::pb::{self, record::Value, scope};
+
+/// Which part of the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// What a gateway needs: everything but environment, arguments and granted hosts of versions.
+    Gateway,
+    /// What one node holds, with whole specs, and the nodes.
+    Node(NodeId),
+    /// Everything.
+    All,
+}
+
+impl Scope {
+    pub(crate) fn from_wire(wire: Option<pb::Scope>) -> Option<Self> {
+        Some(match wire?.scope? {
+            scope::Scope::Gateway(_) => Self::Gateway,
+            scope::Scope::Node(node) => Self::Node(NodeId::new(node)),
+            scope::Scope::All(_) => Self::All,
+        })
+    }
+
+    /// The change as this scope sees it, if it does. The version that a replica names is not looked up here.
+    pub(super) fn filter(self, change: &pb::Change) -> Option<pb::Change> {
+        match self {
+            Self::All => Some(change.clone()),
+            Self::Gateway => (!change.key.starts_with("request/")).then(|| stripped(change)),
+            Self::Node(node) => self.node_sees(node, change).then(|| change.clone()),
+        }
+    }
+
+    fn node_sees(self, node: NodeId, change: &pb::Change) -> bool {
+        let kind = change.key.split('/').next().unwrap_or_default();
+        match kind {
+            "node" => true,
+            "replica" => replica_node(change) == Some(node),
+            // Puts come with the replica that needs them; a removal harms nobody.
+            "version" => change.record.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether a follower of this scope is told loads and phases: a node needs only its own.
+    pub(super) const fn has_soft(self) -> bool {
+        match self {
+            Self::Gateway | Self::All => true,
+            Self::Node(_) => false,
+        }
+    }
+}
+
+fn replica_node(change: &pb::Change) -> Option<NodeId> {
+    match change.key.parse::<Key>().ok()? {
+        Key::Replica(_, node) => Some(node),
+        Key::Cluster
+        | Key::Function(_)
+        | Key::Namespace(_)
+        | Key::Node(_)
+        | Key::Request(..)
+        | Key::Route(_)
+        | Key::Version(_) => None,
+    }
+}
+
+/// Without what may be secret or long and what no gateway uses.
+fn stripped(change: &pb::Change) -> pb::Change {
+    let mut change = change.clone();
+    let version = change.record.as_mut().and_then(|record| record.value.as_mut());
+    if let Some(Value::Version(version)) = version
+        && let Some(spec) = version.spec.as_mut()
+    {
+        spec.env.clear();
+        spec.args.clear();
+        spec.hosts.clear();
+    }
+    change
+}
