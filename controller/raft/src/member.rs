@@ -1,0 +1,143 @@
+//! What the handle, the service and the witness share: openraft's own handle and what stands around it.
+
+use std::sync::{Arc, OnceLock};
+
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::raft as pb;
+use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
+use tokio::sync::watch;
+use tonic::{Code, Request, Status as RpcStatus};
+
+use crate::codec::raft::position;
+use crate::error::{Leader, ProposeError};
+use crate::metrics::StoreMetrics;
+use crate::network::{Channels, Lane};
+use crate::options::{Identity, Limits};
+use crate::state_machine::{Position, StateMachine};
+use crate::status::Status;
+use crate::store::{Machine, Published, SnapshotFile, Snapshots};
+use crate::types::{LogId, SnapshotMeta, Types, Vote};
+
+/// A running member of a group.
+pub(crate) struct Member<S: StateMachine> {
+    pub(crate) raft: openraft::Raft<Types, Machine<S>>,
+    pub(crate) identity: Identity,
+    pub(crate) limits: Limits,
+    pub(crate) published: watch::Receiver<Published<S>>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) metrics: Arc<StoreMetrics>,
+    pub(crate) halted: Arc<OnceLock<String>>,
+    /// The vote of the leader that this member saw vanish.
+    pub(crate) gone: watch::Sender<Option<Vote>>,
+    /// True when the member shuts down.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl<S: StateMachine> Member<S> {
+    pub(crate) fn status(&self) -> Status {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        Status::new(&metrics, self.halted.get())
+    }
+
+    /// The newest entry that was made durable since this process started.
+    pub(crate) fn last_log_id(&self) -> Option<LogId> {
+        self.raft.watch_log_progress().get().and_then(|point| point.last_log_id)
+    }
+
+    /// What a read must have applied; only on the leader.
+    pub(crate) async fn own_read_index(&self) -> Result<Position, ProposeError> {
+        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Ok(position(linearizer.read_log_id().log_id())),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(not_leader(&forward))
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(error))) => {
+                Err(ProposeError::NoQuorum { reason: error.to_string() })
+            }
+            Err(RaftError::Fatal(fatal)) => Err(self.stopped(&fatal)),
+        }
+    }
+
+    /// The same, asked of the leader.
+    pub(crate) async fn read_index(&self) -> Result<Position, ProposeError> {
+        let leader = match self.own_read_index().await {
+            Err(ProposeError::NotLeader { leader: Some(leader) }) if leader.node != self.identity.node => {
+                leader
+            }
+            other => return other,
+        };
+        let mut request =
+            Request::new(pb::ReadIndexRequest { header: Some(self.channels.header(leader.node)) });
+        request.set_timeout(self.limits.read);
+        let asked = async {
+            let mut client = self.channels.client(leader.node, &leader.address, Lane::Control)?;
+            let reply = client.read_index(request).await?.into_inner();
+            reply.log_id.ok_or_else(|| RpcStatus::internal("the leader named no index"))
+        };
+        match asked.await {
+            Ok(pb::LogId { term, index }) => Ok(Position { term, index }),
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                Err(ProposeError::NotLeader { leader: None })
+            }
+            Err(status) => Err(ProposeError::NoQuorum {
+                reason: format!("leader {} at {}: {}", leader.node, leader.address, status.message()),
+            }),
+        }
+    }
+
+    /// Reads a whole snapshot that was received, so that a damaged one is refused.
+    pub(crate) async fn checked(
+        &self,
+        mut snapshot: SnapshotFile,
+        meta: &SnapshotMeta,
+    ) -> Result<SnapshotFile, RpcStatus> {
+        let snapshots = self.snapshots.clone();
+        let read = move || snapshots.read(&mut snapshot).map(|(found, _)| (found, snapshot));
+        let read = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|error| RpcStatus::internal(error.to_string()))?;
+        let (found, snapshot) = read.map_err(|error| RpcStatus::data_loss(error.to_string()))?;
+        if found == *meta {
+            Ok(snapshot)
+        } else {
+            Err(RpcStatus::data_loss("the snapshot is not the one announced"))
+        }
+    }
+
+    pub(crate) fn write_error(&self, error: RaftError<Types, ClientWriteError<Types>>) -> ProposeError {
+        match error {
+            RaftError::Fatal(fatal) => self.stopped(&fatal),
+            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => not_leader(&forward),
+            RaftError::APIError(ClientWriteError::LogEntryDiscarded(forward)) => {
+                ProposeError::OutcomeUnknown { reason: format!("the leader changed: {forward}") }
+            }
+            RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
+                ProposeError::Membership { reason: error.to_string() }
+            }
+            RaftError::APIError(ClientWriteError::PreconditionFailed(error)) => {
+                ProposeError::Membership { reason: error.to_string() }
+            }
+        }
+    }
+
+    pub(crate) fn stopped(&self, fatal: &impl std::fmt::Display) -> ProposeError {
+        let reason = self.halted.get().cloned().unwrap_or_else(|| fatal.to_string());
+        ProposeError::Stopped { reason }
+    }
+}
+
+fn not_leader(forward: &ForwardToLeader<Types>) -> ProposeError {
+    let leader = forward.leader_id.map(|id| Leader {
+        node: NodeId::new(id),
+        address: forward.leader_node.as_ref().map(|node| node.addr.clone()).unwrap_or_default(),
+    });
+    match forward.reason {
+        ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => ProposeError::NotLeader { leader },
+        ForwardReason::LeaseExpired => {
+            ProposeError::NoQuorum { reason: "the leader's lease has ended without answers".to_owned() }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Raft between members, over gRPC.
+
+mod channels;
+mod client;
+mod peers;
+mod server;
+
+pub(crate) use channels::{Channels, Lane};
+pub(crate) use client::Connector;
+pub use peers::{Peers, RecordedPeers};
+pub use server::RaftService;
+
+use crate::options::COMMAND_BYTES_MAX;
+use crate::store::APPEND_BYTES_MAX;
+
+/// The largest message between members. The largest are appends: at most [`APPEND_BYTES_MAX`] of entries, or
+/// one larger entry, and what frames them.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+const _: () = assert!(MESSAGE_BYTES_MAX >= 2 * (APPEND_BYTES_MAX + COMMAND_BYTES_MAX));
+
+/// Snapshots travel in chunks of this many bytes.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
+const _: () = assert!(CHUNK_BYTES * 2 <= MESSAGE_BYTES_MAX);

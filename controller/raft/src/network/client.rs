@@ -1,0 +1,302 @@
+//! openraft's calls to one member.
+
+use std::future::Future;
+use std::io::{Read as _, Seek as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_proto::codec::DecodeError;
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::raft as pb;
+use futures::{Stream, StreamExt as _, stream};
+use openraft::alias::SnapshotOf;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::impls::BasicNode;
+use openraft::network::{
+    Backoff, NetAppend, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
+    RPCTypes, stream_append_sequential,
+};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RaftNetworkFactory};
+use tokio::time::timeout;
+use tonic::{Code, Request, Status, Streaming};
+
+use super::CHUNK_BYTES;
+use super::channels::{Channels, Client, Lane};
+use crate::codec::message::{
+    append_reply_from_wire, append_to_wire, transfer_reply_from_wire, transfer_to_wire, vote_reply_from_wire,
+    vote_request_to_wire,
+};
+use crate::codec::raft::{log_id_to_wire, stored_membership_to_wire, vote_from_wire, vote_to_wire};
+use crate::store::SnapshotFile;
+use crate::types::{Types, Vote};
+
+/// How long a stream of entries may take to open: it may have to connect first.
+const OPEN_MAX: Duration = Duration::from_millis(2_000);
+
+/// How long entries may be unanswered before their stream is given up and opened anew: some slow syncs.
+const STALL_MAX: Duration = Duration::from_millis(3_000);
+
+/// Makes the clients of each member.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector(pub(crate) Arc<Channels>);
+
+impl Connector {
+    fn member(&self, target: u64, node: &BasicNode, lane: Lane) -> Member {
+        let (target, recorded) = (NodeId::new(target), node.addr.clone());
+        Member { channels: Arc::clone(&self.0), target, recorded, lane }
+    }
+}
+
+impl RaftNetworkFactory<Types> for Connector {
+    type Network = Member;
+
+    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Member {
+        self.member(target, node, Lane::Entries)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &BasicNode) -> Member {
+        self.member(target, node, Lane::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &BasicNode) -> Member {
+        self.member(target, node, Lane::Snapshot)
+    }
+}
+
+/// One member, as openraft calls it. Votes and transfers always go by the control lane.
+#[derive(Debug)]
+pub(crate) struct Member {
+    channels: Arc<Channels>,
+    target: NodeId,
+    recorded: String,
+    lane: Lane,
+}
+
+type Rpc<T> = Result<T, RPCError<Types>>;
+
+impl Member {
+    fn client(&self, lane: Lane) -> Rpc<Client> {
+        self.channels.client(self.target, &self.recorded, lane).map_err(|status| unreachable(&status))
+    }
+
+    fn header(&self) -> pb::Header {
+        self.channels.header(self.target)
+    }
+
+    fn request<M>(message: M, within: Duration) -> Request<M> {
+        let mut request = Request::new(message);
+        request.set_timeout(within);
+        request
+    }
+
+    fn error(&self, action: RPCTypes, status: &Status, within: Duration) -> RPCError<Types> {
+        match status.code() {
+            // tonic reports its own deadline as cancelled.
+            Code::DeadlineExceeded | Code::Cancelled => RPCError::Timeout(self.timeout(action, within)),
+            _ => unreachable(status),
+        }
+    }
+
+    fn timeout(&self, action: RPCTypes, timeout: Duration) -> Timeout<Types> {
+        Timeout { action, id: self.channels.identity.node.get(), target: self.target.get(), timeout }
+    }
+
+    /// Entries one way, answers the other, as many under way as openraft likes.
+    async fn pipeline<S>(&self, input: S) -> Rpc<BoxStream<'static, Rpc<StreamAppendResult<Types>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let (mut client, header) = (self.client(Lane::Entries)?, self.header());
+        let sent = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&sent);
+        let requests = input.map(move |request| {
+            count.fetch_add(1, Ordering::Relaxed);
+            append_to_wire(header.clone(), &request)
+        });
+        let replies = match timeout(OPEN_MAX, client.append(requests)).await {
+            Ok(Ok(replies)) => replies.into_inner(),
+            Ok(Err(status)) => return Err(self.error(RPCTypes::AppendEntries, &status, OPEN_MAX)),
+            Err(_) => return Err(RPCError::Timeout(self.timeout(RPCTypes::AppendEntries, OPEN_MAX))),
+        };
+        let stalled = self.timeout(RPCTypes::AppendEntries, STALL_MAX);
+        Ok(Box::pin(stream::unfold(
+            Some(Replies { replies, sent, answered: 0, stalled }),
+            |state| async move {
+                let mut replies = state?;
+                let answer = replies.next().await?;
+                // The first error ends the stream.
+                let go_on = matches!(answer, Ok(Ok(_)));
+                Some((answer, go_on.then_some(replies)))
+            },
+        )))
+    }
+}
+
+/// The answers of one stream of entries, and how many are still owed.
+struct Replies {
+    replies: Streaming<pb::AppendReply>,
+    sent: Arc<AtomicU64>,
+    answered: u64,
+    stalled: Timeout<Types>,
+}
+
+impl Replies {
+    async fn next(&mut self) -> Option<Rpc<StreamAppendResult<Types>>> {
+        loop {
+            match timeout(self.stalled.timeout, self.replies.message()).await {
+                Ok(Ok(Some(reply))) => {
+                    self.answered += 1;
+                    return Some(append_reply_from_wire(&reply).map_err(|error| malformed(&error)));
+                }
+                Ok(Ok(None)) => return None,
+                Ok(Err(status)) => return Some(Err(unreachable(&status))),
+                Err(_) if self.sent.load(Ordering::Relaxed) > self.answered => {
+                    return Some(Err(RPCError::Timeout(self.stalled.clone())));
+                }
+                // Nothing was asked.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Everything but a time-out waits before it is tried again: nothing gets better by asking at once.
+fn unreachable(status: &Status) -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::new(status))
+}
+
+fn malformed(error: &DecodeError) -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+impl NetBackoff<Types> for Member {
+    fn backoff(&self) -> Option<Backoff> {
+        None
+    }
+}
+
+impl NetAppend<Types> for Member {
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<Types>> {
+        // openraft gives up after the hard limit itself; a busy machine needs all of it.
+        let within = option.hard_ttl();
+        let message = Self::request(append_to_wire(self.header(), &request), within);
+        let reply = self.client(self.lane)?.heartbeat(message).await;
+        let reply = reply.map_err(|status| self.error(RPCTypes::AppendEntries, &status, within))?;
+        let result = append_reply_from_wire(&reply.into_inner()).map_err(|error| malformed(&error))?;
+        Ok(match result {
+            Ok(_) => AppendEntriesResponse::Success,
+            Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
+            Err(StreamAppendError::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote),
+        })
+    }
+}
+
+impl NetStreamAppend<Types> for Member {
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<Types>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        match self.lane {
+            Lane::Control => stream_append_sequential(self, input, option),
+            Lane::Entries | Lane::Snapshot => Box::pin(async move {
+                let replies: BoxStream<'s, _> = self.pipeline(input).await?;
+                Ok(replies)
+            }),
+        }
+    }
+}
+
+impl NetVote<Types> for Member {
+    async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
+        let within = option.soft_ttl();
+        let message = Self::request(vote_request_to_wire(self.header(), &request), within);
+        let reply = self.client(Lane::Control)?.vote(message).await;
+        let reply = reply.map_err(|status| self.error(RPCTypes::Vote, &status, within))?;
+        vote_reply_from_wire(&reply.into_inner()).map_err(|error| malformed(&error))
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
+        let within = option.soft_ttl();
+        let message = Self::request(vote_request_to_wire(self.header(), &request), within);
+        let reply = self.client(Lane::Control)?.pre_vote(message).await;
+        let reply = reply.map_err(|status| self.error(RPCTypes::Vote, &status, within))?;
+        vote_reply_from_wire(&reply.into_inner()).map_err(|error| malformed(&error))
+    }
+}
+
+impl NetTransferLeader<Types> for Member {
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<Types>> {
+        let within = option.soft_ttl();
+        let message = Self::request(transfer_to_wire(self.header(), &request), within);
+        let reply = self.client(Lane::Control)?.transfer_leader(message).await;
+        let reply = reply.map_err(|status| self.error(RPCTypes::TransferLeader, &status, within))?;
+        Ok(transfer_reply_from_wire(&request, reply.into_inner()))
+    }
+}
+
+impl NetSnapshot<Types> for Member {
+    type SnapshotData = SnapshotFile;
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<Types, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let within = option.soft_ttl();
+        let bytes = snapshot.snapshot.bytes().map_err(|error| Unreachable::new(&error))?;
+        let start = pb::SnapshotStart {
+            vote: Some(vote_to_wire(&vote)),
+            last_log_id: snapshot.meta.last_log_id.as_ref().map(log_id_to_wire),
+            membership: Some(stored_membership_to_wire(&snapshot.meta.last_membership)),
+            bytes,
+        };
+        let header = self.header();
+        let parts = stream::once(async { pb::snapshot_chunk::Part::Start(start) });
+        let parts = parts.chain(stream::iter(chunks(snapshot.snapshot)));
+        let chunks =
+            parts.map(move |part| pb::SnapshotChunk { header: Some(header.clone()), part: Some(part) });
+        let mut client = self.client(Lane::Snapshot)?;
+        let call = client.install_snapshot(Self::request(chunks, within));
+        let reply = tokio::select! {
+            closed = cancel => return Err(closed.into()),
+            reply = call => reply,
+        };
+        let reply =
+            reply.map_err(|status| self.error(RPCTypes::InstallSnapshot, &status, within))?.into_inner();
+        let vote = reply.vote.ok_or_else(|| malformed(&DecodeError::missing("vote")))?;
+        Ok(SnapshotResponse::new(vote_from_wire(&vote)))
+    }
+}
+
+/// The bytes of a file. Ends early when it cannot be read: the receiver misses them then.
+fn chunks(mut snapshot: SnapshotFile) -> impl Iterator<Item = pb::snapshot_chunk::Part> {
+    let mut failed = snapshot.file.rewind().is_err();
+    std::iter::from_fn(move || {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let read = if failed { 0 } else { snapshot.file.read(&mut chunk).unwrap_or(0) };
+        failed = read == 0;
+        chunk.truncate(read);
+        (read > 0).then(|| pb::snapshot_chunk::Part::Data(Bytes::from(chunk)))
+    })
+}

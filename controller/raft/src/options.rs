@@ -1,0 +1,125 @@
+//! What a member of a group is started with: who it is, where it keeps its store, how patient it is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use coracle_proto::id::{ClusterId, GroupId, NodeId};
+use thiserror::Error;
+
+/// Who a store, a member and a message belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The group in it.
+    pub group: GroupId,
+    /// The member.
+    pub node: NodeId,
+}
+
+/// How fast a silent leader is noticed. Followers campaign between `2 * election_max` and
+/// `2 * election_max + (election_max - election_min)`... see openraft: lease plus a random time-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two signs of life of the leader.
+    pub heartbeat: Duration,
+    /// The least random time-out before a campaign, after the leader's lease has ended.
+    pub election_min: Duration,
+    /// The greatest one, and the length of the lease.
+    pub election_max: Duration,
+}
+
+/// Bounds of the log store and of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A snapshot is made after this many entries.
+    pub snapshot_every: u64,
+    /// Entries kept behind a snapshot, so that a follower that was away for a moment needs no snapshot.
+    pub keep_entries: u64,
+    /// How long a proposal waits for its commit.
+    pub propose: Duration,
+    /// How long a linearizable read waits.
+    pub read: Duration,
+    /// How long a snapshot may take to reach a member.
+    pub snapshot_transfer: Duration,
+}
+
+/// Everything that [`crate::Raft::open`] needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The group's folder: `store/` (sled), `identity`, `mark`, `snapshot`.
+    pub dir: PathBuf,
+    /// Whose store it is.
+    pub identity: Identity,
+    /// How patient.
+    pub timing: Timing,
+    /// How much.
+    pub limits: Limits,
+}
+
+/// A bound of [`Options`] that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OptionsError {
+    /// The times contradict each other.
+    #[error(
+        "heartbeat {heartbeat:?}, election {min:?} to {max:?}: need twice the heartbeat below the first, and the first below the second"
+    )]
+    Timing {
+        /// Between signs of life.
+        heartbeat: Duration,
+        /// Least time-out.
+        min: Duration,
+        /// Greatest time-out.
+        max: Duration,
+    },
+    /// A count that must not be zero.
+    #[error("{name} is 0")]
+    Zero {
+        /// Which one.
+        name: &'static str,
+    },
+}
+
+/// A silent leader is replaced after 1.2 to 1.6 s, a killed one at once (see the witness).
+pub const TIMING: Timing = Timing {
+    heartbeat: Duration::from_millis(100),
+    election_min: Duration::from_millis(400),
+    election_max: Duration::from_millis(800),
+};
+
+/// As measured: at 5,000 entries a snapshot is rare, and 2,000 entries are some seconds of the fastest writes.
+pub const LIMITS: Limits = Limits {
+    snapshot_every: 5_000,
+    keep_entries: 2_000,
+    propose: Duration::from_secs(5),
+    read: Duration::from_secs(5),
+    snapshot_transfer: Duration::from_secs(300),
+};
+
+/// The largest command: a larger one would delay the entries behind it, and belongs into a file.
+pub const COMMAND_BYTES_MAX: usize = 1 << 20;
+
+impl Options {
+    /// Default times and limits.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, identity: Identity) -> Self {
+        Self { dir: dir.into(), identity, timing: TIMING, limits: LIMITS }
+    }
+
+    /// # Errors
+    /// When a bound cannot work.
+    pub fn validate(&self) -> Result<(), OptionsError> {
+        let Timing { heartbeat, election_min: min, election_max: max } = self.timing;
+        if heartbeat.is_zero() || heartbeat * 2 >= min || min >= max {
+            return Err(OptionsError::Timing { heartbeat, min, max });
+        }
+        for (name, count) in
+            [("snapshot_every", self.limits.snapshot_every), ("node", self.identity.node.get())]
+        {
+            if count == 0 {
+                return Err(OptionsError::Zero { name });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,356 @@
+//! The handle of a member: opens it, proposes, reads, changes the members, shuts it down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::raft::raft_transport_server::RaftTransportServer;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::impls::BasicNode;
+use openraft::raft::ClientWriteResponse;
+use openraft::{ChangeMembers, SnapshotPolicy};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::error::{OpenError, ProposeError};
+use crate::member::Member;
+use crate::metrics::StoreMetrics;
+use crate::network::{CHUNK_BYTES, Channels, Connector, Peers, RaftService};
+use crate::options::{COMMAND_BYTES_MAX, Options};
+use crate::state_machine::{Observer, Position, StateMachine};
+use crate::status::{Role, Status, StatusWatch, StoreStatus};
+use crate::store::{FlusherThread, Opened, open};
+use crate::types::{Command, Types};
+use crate::witness;
+
+/// Threads of a group's own runtime: its core, and what applies, must not wait for anything else of the
+/// process, nor for each other.
+const THREADS: usize = 2;
+
+/// How long tasks may take to end when a member shuts down.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+
+/// Entries in one message to a follower; their bytes are bounded too.
+const ENTRIES_MAX: u64 = 512;
+
+/// Between two attempts to reach a member that does not answer: soon at first, a second at most.
+const BACKOFF: &str = "100ms 200ms 400ms ...1s";
+
+/// A running member of a group. Clones share it.
+pub struct Raft<S: StateMachine> {
+    member: Arc<Member<S>>,
+    background: Arc<Background>,
+    dir: Arc<Path>,
+}
+
+impl<S: StateMachine> Clone for Raft<S> {
+    fn clone(&self) -> Self {
+        Self {
+            member: Arc::clone(&self.member),
+            background: Arc::clone(&self.background),
+            dir: Arc::clone(&self.dir),
+        }
+    }
+}
+
+impl<S: StateMachine> fmt::Debug for Raft<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Raft").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// The threads of a member. Dropped without a shutdown they end by themselves, some time later.
+#[derive(Default)]
+struct Background(Mutex<Option<(Runtime, Option<FlusherThread>)>>);
+
+impl Background {
+    fn take(&self) -> Option<(Runtime, Option<FlusherThread>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some((runtime, _)) = self.take() {
+            // Waiting is not allowed here: this may run inside another runtime.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl<S: StateMachine> Raft<S> {
+    /// Opens the member's store, or makes a new one, and starts the member. It follows until it hears of a
+    /// leader; a new one waits for [`Raft::initialize`] or to be added by a leader.
+    ///
+    /// # Errors
+    /// When the store is damaged, emptied, foreign or in use, or the options are wrong.
+    pub async fn open(
+        options: Options,
+        observer: Arc<dyn Observer<S>>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, OpenError> {
+        options.validate()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name(format!("raft-{}", options.identity.group))
+            .enable_all()
+            .build()
+            .map_err(|source| OpenError::Io { what: "starting threads", dir: options.dir.clone(), source })?;
+        let dir: Arc<Path> = options.dir.as_path().into();
+        let starting = runtime.spawn(start(options, observer, peers));
+        let background = Background(Mutex::new(Some((runtime, None))));
+        let started = starting.await.map_err(|error| OpenError::Raft { reason: error.to_string() })?;
+        let (member, flusher) = started?;
+        if let Some((_, thread)) = &mut *background.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            *thread = Some(flusher);
+        }
+        Ok(Self { member, background: Arc::new(background), dir })
+    }
+
+    /// The gRPC service by which the other members reach this one.
+    #[must_use]
+    pub fn service(&self) -> RaftTransportServer<RaftService<S>> {
+        RaftService::server(Arc::clone(&self.member))
+    }
+
+    /// Makes a new group of these voters. Once in the life of a group, on one of them.
+    ///
+    /// # Errors
+    /// When this member already has a log, or is not among the voters.
+    pub async fn initialize(&self, voters: BTreeMap<NodeId, String>) -> Result<(), ProposeError> {
+        let voters: BTreeMap<u64, BasicNode> =
+            voters.into_iter().map(|(id, addr)| (id.get(), BasicNode { addr })).collect();
+        self.member.raft.initialize(voters).await.map_err(|error| match error {
+            RaftError::APIError(error) => ProposeError::Membership { reason: error.to_string() },
+            RaftError::Fatal(fatal) => self.member.stopped(&fatal),
+        })
+    }
+
+    /// Replicates a command and answers with what applying it on this member answered.
+    ///
+    /// # Errors
+    /// See [`ProposeError`], and [`ProposeError::nothing_happened`] before a retry.
+    pub async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+        if command.len() > COMMAND_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes: command.len(), max: COMMAND_BYTES_MAX });
+        }
+        Ok(self.written(self.member.raft.client_write(Command(command))).await?.data.0)
+    }
+
+    /// Waits until this member's state is at least as new as any command that was answered before this call
+    /// (ReadIndex, never a lease). Reads of [`Raft::state`] after it are linearizable. Any member may be asked.
+    ///
+    /// # Errors
+    /// When no leader with a quorum is reached in time.
+    pub async fn read_barrier(&self) -> Result<Position, ProposeError> {
+        let after = self.member.limits.read;
+        let reached = async {
+            let wanted = self.member.read_index().await?;
+            let mut published = self.member.published.clone();
+            let applied =
+                published.wait_for(|now| now.applied.is_some_and(|at| at.index >= wanted.index)).await;
+            let applied = applied.map_err(|_| self.member.stopped(&"raft has ended"))?;
+            Ok(applied.applied.unwrap_or(wanted))
+        };
+        timeout(after, reached).await.unwrap_or(Err(ProposeError::TimedOut { after }))
+    }
+
+    /// The state after the newest command that was applied here; as stale as this member is.
+    #[must_use]
+    pub fn state(&self) -> S {
+        self.member.published.borrow().state.clone()
+    }
+
+    /// Adds a node that replicates without a vote, or changes nothing when it is there.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn add_learner(&self, node: NodeId, address: &str) -> Result<(), ProposeError> {
+        let nodes = BTreeMap::from([(node.get(), BasicNode::new(address))]);
+        self.change(ChangeMembers::AddNodes(nodes), true).await
+    }
+
+    /// Makes exactly these members voters; other voters become learners.
+    ///
+    /// # Errors
+    /// When one of them is no member. See also [`ProposeError`].
+    pub async fn set_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), ProposeError> {
+        let voters = voters.iter().map(|node| node.get()).collect();
+        self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
+    }
+
+    /// Removes a member, whether it votes or not.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn remove(&self, node: NodeId) -> Result<(), ProposeError> {
+        let nodes = BTreeSet::from([node.get()]);
+        if self.status().voters.contains_key(&node) {
+            return self.change(ChangeMembers::RemoveVoters(nodes), false).await;
+        }
+        self.change(ChangeMembers::RemoveNodes(nodes), false).await
+    }
+
+    /// Records where a member is now. Safe because every message names its receiver.
+    ///
+    /// # Errors
+    /// When it is no member. See also [`ProposeError`].
+    pub async fn set_address(&self, node: NodeId, address: &str) -> Result<(), ProposeError> {
+        let status = self.status();
+        if !status.voters.contains_key(&node) && !status.learners.contains_key(&node) {
+            return Err(ProposeError::Membership { reason: format!("node {node} is no member") });
+        }
+        let nodes = BTreeMap::from([(node.get(), BasicNode::new(address))]);
+        self.change(ChangeMembers::SetNodes(nodes), true).await
+    }
+
+    /// Hands the leadership to a voter, and returns when it leads.
+    ///
+    /// # Errors
+    /// When this member does not lead, the other is no voter, or it does not take over in time.
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ProposeError> {
+        let status = self.status();
+        if status.role != Role::Leader {
+            return Err(ProposeError::NotLeader { leader: status.leader });
+        }
+        if !status.voters.contains_key(&to) {
+            return Err(ProposeError::Membership { reason: format!("node {to} is no voter") });
+        }
+        let asked = self.member.raft.trigger().transfer_leader(to.get()).await;
+        asked.map_err(|fatal| self.member.stopped(&fatal))?;
+        let after = self.member.limits.propose;
+        let mut watch = self.watch();
+        let leads = watch.until(|status| status.leader.as_ref().is_some_and(|leader| leader.node == to));
+        match timeout(after, leads).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(self.member.stopped(&"raft has ended")),
+            Err(_) => Err(ProposeError::TimedOut { after }),
+        }
+    }
+
+    /// Makes a snapshot now, beside other work.
+    ///
+    /// # Errors
+    /// When the member has stopped.
+    pub async fn snapshot(&self) -> Result<(), ProposeError> {
+        self.member.raft.trigger().snapshot().await.map_err(|fatal| self.member.stopped(&fatal))
+    }
+
+    /// What this member knows now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.member.status()
+    }
+
+    /// Follows the status.
+    #[must_use]
+    pub fn watch(&self) -> StatusWatch<S> {
+        StatusWatch::new(Arc::clone(&self.member))
+    }
+
+    /// The log store's figures. Looks at the disk.
+    #[must_use]
+    pub fn store_status(&self) -> StoreStatus {
+        let length = |path: std::path::PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
+        let files = |dir: &Path| {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.filter(|entry| entry.path().is_file()).map(|entry| length(entry.path())).sum::<u64>()
+        };
+        StoreStatus {
+            syncs: self.member.metrics.syncs(),
+            bytes: files(&self.dir) + files(&self.dir.join("store")) + files(&self.dir.join("store/blobs")),
+        }
+    }
+
+    /// Ends every task and thread and closes the store; the folder can be opened again afterwards.
+    pub async fn shutdown(&self) {
+        self.member.stopping.send_replace(true);
+        // An error means that the core has ended before.
+        let _ = self.member.raft.shutdown().await;
+        let Some((runtime, flusher)) = self.background.take() else { return };
+        let ended = tokio::task::spawn_blocking(move || {
+            runtime.shutdown_timeout(SHUTDOWN_MAX);
+            // Ends when the last task that writes is gone.
+            flusher.map(FlusherThread::join)
+        });
+        if ended.await.ok().flatten().is_some_and(|joined| joined.is_err()) {
+            tracing::error!(dir = %self.dir.display(), "the flusher panicked");
+        }
+    }
+
+    async fn change(&self, change: ChangeMembers<u64, BasicNode>, retain: bool) -> Result<(), ProposeError> {
+        self.written(self.member.raft.change_membership(change, retain)).await.map(drop)
+    }
+
+    async fn written(
+        &self,
+        write: impl Future<Output = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>>,
+    ) -> Result<ClientWriteResponse<Types>, ProposeError> {
+        let after = self.member.limits.propose;
+        match timeout(after, write).await {
+            Ok(result) => result.map_err(|error| self.member.write_error(error)),
+            Err(_) => Err(ProposeError::TimedOut { after }),
+        }
+    }
+}
+
+/// Runs on the member's own threads.
+async fn start<S: StateMachine>(
+    options: Options,
+    observer: Arc<dyn Observer<S>>,
+    peers: Arc<dyn Peers>,
+) -> Result<(Arc<Member<S>>, FlusherThread), OpenError> {
+    let failed = |reason: String| OpenError::Raft { reason };
+    let config = config(&options).validate().map_err(|error| failed(error.to_string()))?;
+    let metrics = Arc::new(StoreMetrics::default());
+    let Opened { log, machine, published, flusher } =
+        open(&options.dir, &options.identity, observer, Arc::clone(&metrics))?;
+    let (snapshots, halted) = (machine.snapshots.clone(), Arc::clone(&machine.halted));
+    let channels = Arc::new(Channels::new(options.identity, peers));
+    let connector = Connector(Arc::clone(&channels));
+    let id = options.identity.node.get();
+    let raft = openraft::Raft::new(id, Arc::new(config), connector, log, machine);
+    let raft = raft.await.map_err(|error| failed(error.to_string()))?;
+    let member = Arc::new(Member {
+        raft,
+        identity: options.identity,
+        limits: options.limits,
+        published,
+        snapshots,
+        channels,
+        metrics,
+        halted,
+        gone: watch::Sender::new(None),
+        stopping: watch::Sender::new(false),
+    });
+    tokio::spawn(witness::run(Arc::clone(&member)));
+    Ok((member, flusher))
+}
+
+fn config(options: &Options) -> openraft::Config {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (timing, limits) = (options.timing, options.limits);
+    openraft::Config {
+        cluster_name: options.identity.cluster.to_string(),
+        heartbeat_interval: ms(timing.heartbeat),
+        election_timeout_min: ms(timing.election_min),
+        election_timeout_max: ms(timing.election_max),
+        enable_pre_vote: Some(true),
+        // A restarted leader asks for votes: its state may be behind what it had answered before.
+        enable_leader_restore: Some(false),
+        max_payload_entries: ENTRIES_MAX,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(limits.snapshot_every),
+        max_in_snapshot_log_to_keep: limits.keep_entries,
+        // Beyond what a log holds, so that it is the log that decides.
+        replication_lag_threshold: limits.snapshot_every + limits.keep_entries,
+        snapshot_max_chunk_size: CHUNK_BYTES as u64,
+        install_snapshot_timeout: ms(limits.snapshot_transfer),
+        backoff: BACKOFF.to_owned(),
+        ..openraft::Config::default()
+    }
+}

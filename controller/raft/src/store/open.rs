@@ -1,0 +1,273 @@
+//! Opens a store and looks at all of it before anybody may rely on it: whose it is, whether it is whole, and
+//! whether it still has what it acknowledged.
+
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use coracle_proto::pb::raft as pb;
+use tokio::sync::watch;
+
+use super::flusher::{FlusherLoop, FlusherThread};
+use super::log::{LogStore, decode, last_entry, read_log_id, read_vote};
+use super::machine::{Machine, Published};
+use super::mark::{Mark, MarkFile};
+use super::snapshot::{Snapshots, open_current};
+use super::{APPLIED, IDENTITY, PURGED, RECORD, Trees, disk, identity, read, sled_error};
+use crate::codec::frame::unseal;
+use crate::codec::raft::{applied_from_wire, identity_from_wire, identity_to_wire, position};
+use crate::error::OpenError;
+use crate::metrics::StoreMetrics;
+use crate::options::Identity;
+use crate::state_machine::{Observer, StateMachine};
+use crate::types::{LogId, StoredMembership};
+
+/// What the database may cache; sled's default is a gigabyte.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// An open store.
+pub(crate) struct Opened<S> {
+    pub(crate) log: LogStore,
+    pub(crate) machine: Machine<S>,
+    pub(crate) published: watch::Receiver<Published<S>>,
+    pub(crate) flusher: FlusherThread,
+}
+
+/// The files of a group's folder.
+struct Folder<'a> {
+    dir: &'a Path,
+    wanted: &'a Identity,
+}
+
+impl Folder<'_> {
+    fn identity(&self) -> PathBuf {
+        self.dir.join("identity")
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.dir.join("mark")
+    }
+
+    fn sled(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    fn io(&self, what: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
+        let dir = self.dir.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::InvalidData => OpenError::Damaged { dir, reason: source.to_string() },
+            _ => OpenError::Io { what, dir, source },
+        }
+    }
+
+    fn damaged(&self, reason: impl Into<String>) -> OpenError {
+        OpenError::Damaged { dir: self.dir.to_owned(), reason: reason.into() }
+    }
+
+    fn foreign(&self, found: Identity) -> OpenError {
+        OpenError::Foreign { dir: self.dir.to_owned(), found, wanted: *self.wanted }
+    }
+
+    /// Who had a store here before, which must be who is asking.
+    fn owner(&self) -> Result<bool, OpenError> {
+        match identity::read(&self.identity()).map_err(self.io("reading the identity"))? {
+            None => Ok(false),
+            Some(Err(error)) => Err(self.damaged(format!("identity: {error}"))),
+            Some(Ok(found)) if found == *self.wanted => Ok(true),
+            Some(Ok(found)) => Err(self.foreign(found)),
+        }
+    }
+
+    /// Removes what a crash left behind.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.dir)?.collect::<Result<Vec<_>, _>>()? {
+            if entry.path().extension().is_some_and(|extension| extension == "tmp") {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        self.remove_sled_snapshots(|path, bytes| bytes == 0 || path.ends_with(".generating"))
+    }
+
+    /// sled's own snapshots only save work at the next start: it recovers everything without them, but
+    /// refuses to start with one that was cut off.
+    fn remove_sled_snapshots(&self, which: impl Fn(&str, u64) -> bool) -> io::Result<()> {
+        if !self.sled().exists() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(self.sled())?.collect::<Result<Vec<_>, _>>()? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("snap.") && which(&name, entry.metadata()?.len()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the database; once more without its snapshots when it does not like them.
+    fn database(&self) -> Result<Trees, OpenError> {
+        let path = self.sled();
+        let open = || {
+            let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+            // sled panics on some files that were cut off.
+            catch_unwind(AssertUnwindSafe(|| config.open().and_then(Trees::new)))
+        };
+        let first = match open() {
+            Ok(Ok(trees)) => return Ok(trees),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "sled panicked".to_owned(),
+        };
+        if first.contains("could not acquire lock") {
+            return Err(OpenError::InUse { dir: self.dir.to_owned() });
+        }
+        self.remove_sled_snapshots(|_, _| true).map_err(self.io("removing snapshots"))?;
+        match open() {
+            Ok(Ok(trees)) => Ok(trees),
+            Ok(Err(error)) => Err(self.damaged(error.to_string())),
+            Err(_) => Err(self.damaged(first)),
+        }
+    }
+
+    /// Makes a new store durable, the identity last: when it is there, everything else was.
+    fn create(&self, trees: &Trees) -> io::Result<()> {
+        trees.write_meta(IDENTITY, &identity_to_wire(self.wanted))?;
+        trees.db.flush().map_err(sled_error)?;
+        fs::File::open(self.sled().join("db"))?.sync_all()?;
+        disk::sync_dir(&self.sled())?;
+        MarkFile::create(&self.mark(), Mark::default())?;
+        disk::sync_dir(self.dir)?;
+        identity::write(&self.identity(), self.wanted)?;
+        self.dir.parent().map_or(Ok(()), disk::sync_dir)
+    }
+
+    /// Checks that the database is the one that this folder had; makes a new one otherwise.
+    fn claim(&self, trees: &Trees, owned: bool) -> Result<(), OpenError> {
+        let found: Option<pb::StoreIdentity> =
+            trees.read_meta(IDENTITY).map_err(self.io("reading the identity record"))?;
+        match found.map(|wire| identity_from_wire(&wire)) {
+            Some(Err(error)) => Err(self.damaged(format!("identity record: {error}"))),
+            Some(Ok(found)) if found != *self.wanted => Err(self.foreign(found)),
+            Some(Ok(_)) if owned => Ok(()),
+            None if owned => Err(OpenError::Empty { dir: self.dir.to_owned(), node: self.wanted.node }),
+            // A creation that a crash cut off left nothing else; anything else was made by another hand.
+            Some(Ok(_)) | None if trees.log.is_empty() && trees.meta.len() <= 1 && trees.state.is_empty() => {
+                self.create(trees).map_err(self.io("creating the store"))
+            }
+            Some(Ok(_)) | None => Err(self.damaged("the identity file is missing")),
+        }
+    }
+
+    /// The end of the log and the vote, after every entry was read and compared with the mark.
+    fn verify(&self, trees: &Trees, applied: Option<LogId>) -> Result<Mark, OpenError> {
+        let io = |error| self.io("reading the log")(error);
+        let purged = read_log_id(trees, PURGED).map_err(io)?;
+        let mut before: Option<LogId> = purged;
+        for item in &trees.log {
+            let (key, record) = item.map_err(sled_error).map_err(io)?;
+            let id = decode(&key, &record).map_err(io)?.log_id;
+            let next = before.map_or(0, |before| before.index + 1);
+            // A purge that was cut off leaves entries that it had already counted as gone.
+            if id.index > next && before.is_some() {
+                return Err(self.damaged(format!("entries {next} to {} are missing", id.index - 1)));
+            }
+            if id.index >= next && before.is_some_and(|before| id.leader_id < before.leader_id) {
+                return Err(self.damaged(format!("the term falls at entry {}", id.index)));
+            }
+            before = before.max(Some(id));
+        }
+        let last = last_entry(trees).map_err(io)?.max(purged).max(applied).as_ref().map(position);
+        let vote_term = read_vote(trees).map_err(io)?.map_or(0, |vote| vote.leader_id.term);
+        if last.is_some_and(|last| last.term > vote_term) {
+            return Err(
+                self.damaged(format!("the log ends in a term above the vote's, which is {vote_term}"))
+            );
+        }
+        let bound = MarkFile::read(&self.mark()).map_err(self.io("reading the mark"))?;
+        let bound = bound.map_err(|reason| self.damaged(reason))?;
+        let found = Mark { vote_term, last };
+        if found.covers(&bound) {
+            return Ok(found);
+        }
+        Err(self.damaged(format!("it acknowledged {bound:?} and now has {found:?}")))
+    }
+
+    /// The state, rebuilt from its records.
+    fn restore<S: StateMachine>(&self, trees: &Trees) -> Result<S, OpenError> {
+        let mut failed = None;
+        let mut records = trees.state.scan_prefix([RECORD]).map_while(|item| {
+            let record = item.map_err(sled_error).and_then(|(key, record)| {
+                let value = unseal(&key, &record).map_err(|error| super::damaged(&key, &error))?;
+                Ok((Bytes::copy_from_slice(key.get(1..).unwrap_or_default()), Bytes::copy_from_slice(value)))
+            });
+            record.map_err(|error| failed = Some(error)).ok()
+        });
+        let state = S::restore(&mut records);
+        drop(records);
+        if let Some(error) = failed {
+            return Err(self.io("reading the state")(error));
+        }
+        state.map_err(|source| OpenError::Restore { dir: self.dir.to_owned(), source })
+    }
+
+    /// Where the newest snapshot ends. One that cannot be used is removed: the state makes a new one.
+    fn snapshot(&self, purged: Option<LogId>) -> io::Result<Option<LogId>> {
+        match open_current(self.dir, self.wanted) {
+            Ok(Some((meta, _))) if meta.last_log_id >= purged => Ok(meta.last_log_id),
+            Ok(None) => Ok(None),
+            Ok(Some(_)) => fs::remove_file(Snapshots::path(self.dir)).map(|()| None),
+            Err(error) => {
+                tracing::warn!(%error, dir = %self.dir.display(), "removed a snapshot that cannot be read");
+                fs::remove_file(Snapshots::path(self.dir)).map(|()| None)
+            }
+        }
+    }
+}
+
+/// Opens the store in `dir`, or makes a new one. Blocks.
+pub(crate) fn open<S: StateMachine>(
+    dir: &Path,
+    wanted: &Identity,
+    observer: Arc<dyn Observer<S>>,
+    metrics: Arc<StoreMetrics>,
+) -> Result<Opened<S>, OpenError> {
+    let folder = Folder { dir, wanted };
+    fs::create_dir_all(dir).map_err(folder.io("making the folder"))?;
+    let owned = folder.owner()?;
+    folder.sweep().map_err(folder.io("cleaning up"))?;
+    if owned && !folder.sled().join("db").exists() {
+        return Err(OpenError::Empty { dir: dir.to_owned(), node: wanted.node });
+    }
+    let trees = folder.database()?;
+    folder.claim(&trees, owned)?;
+
+    let applied: Option<pb::AppliedState> =
+        read(&trees.state, APPLIED).map_err(folder.io("reading the state"))?;
+    let applied =
+        applied.map(applied_from_wire).transpose().map_err(|error| folder.damaged(error.to_string()))?;
+    let (applied, membership) = applied.unwrap_or((None, StoredMembership::default()));
+    let mark = folder.verify(&trees, applied)?;
+    let state: S = folder.restore(&trees)?;
+    let purged = read_log_id(&trees, PURGED).map_err(folder.io("reading the log"))?;
+    let newest = folder.snapshot(purged).map_err(folder.io("reading the snapshot"))?;
+
+    let io = |error| folder.io("starting the flusher")(error);
+    let mark_file = MarkFile::open(&folder.mark()).map_err(io)?;
+    let flusher = FlusherLoop::new(trees.db.clone(), &folder.sled(), mark_file, mark, metrics).map_err(io)?;
+    let (handle, thread) = flusher.spawn(format!("raft-{}-flush", wanted.group)).map_err(io)?;
+    let (sender, published) =
+        watch::channel(Published { applied: applied.as_ref().map(position), state: state.clone() });
+    let machine = Machine {
+        trees: trees.clone(),
+        flusher: handle.clone(),
+        snapshots: Snapshots::new(dir, *wanted, newest),
+        state,
+        applied,
+        membership,
+        published: sender,
+        observer,
+        halted: Arc::new(OnceLock::new()),
+    };
+    Ok(Opened { log: LogStore::new(trees, handle), machine, published, flusher: thread })
+}

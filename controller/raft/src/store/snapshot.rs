@@ -1,0 +1,188 @@
+//! Snapshot files: a head, every record in key order, and a count, each framed and checksummed.
+//!
+//! A file is written aside, synced, and renamed over the older one; who has the older one open reads it to
+//! its end. There is only ever one.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Seek as _, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use coracle_proto::pb::raft::{SnapshotEnd, SnapshotItem, SnapshotRecord, snapshot_item::Item};
+use tokio::sync::Mutex;
+
+use super::disk;
+use crate::codec::frame::{FrameError, seal_message, unseal_message};
+use crate::codec::raft::{snapshot_head, snapshot_meta};
+use crate::options::Identity;
+use crate::types::{LogId, SnapshotMeta};
+
+/// The longest item of a snapshot file: a record is far below it, a damaged length most likely above.
+const ITEM_BYTES_MAX: u32 = 64 << 20;
+
+const KEY: &[u8] = b"snapshot";
+
+/// A snapshot on disk, open. One that is being received is deleted unless it is adopted.
+#[derive(Debug)]
+pub(crate) struct SnapshotFile {
+    pub(crate) file: File,
+    incoming: Option<Incoming>,
+}
+
+#[derive(Debug)]
+struct Incoming(PathBuf);
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // It is gone already when it was adopted; if it cannot be removed, the next start does it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl SnapshotFile {
+    /// Its length in bytes.
+    pub(crate) fn bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}
+
+/// The snapshots of one group. Clones share the folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshots(Arc<Folder>);
+
+#[derive(Debug)]
+struct Folder {
+    dir: PathBuf,
+    identity: Identity,
+    /// Makes the files being written distinct.
+    serial: AtomicU64,
+    /// Where the newest one ends; held while it is replaced, so that an older one never wins.
+    newest: Mutex<Option<LogId>>,
+}
+
+impl Snapshots {
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join("snapshot")
+    }
+
+    pub(crate) fn new(dir: &Path, identity: Identity, newest: Option<LogId>) -> Self {
+        let (dir, newest) = (dir.to_owned(), Mutex::new(newest));
+        Self(Arc::new(Folder { dir, identity, serial: AtomicU64::new(0), newest }))
+    }
+
+    /// The newest snapshot.
+    pub(crate) async fn current(&self) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
+        let _held = self.0.newest.lock().await;
+        open_current(&self.0.dir, &self.0.identity)
+    }
+
+    /// A new file for a snapshot that is written or received.
+    pub(crate) fn create(&self) -> io::Result<SnapshotFile> {
+        let serial = self.0.serial.fetch_add(1, Ordering::Relaxed);
+        let path = self.0.dir.join(format!("snapshot-{serial}.tmp"));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok(SnapshotFile { file, incoming: Some(Incoming(path)) })
+    }
+
+    /// Writes the records of a state. Blocks.
+    pub(crate) fn write(
+        &self,
+        meta: &SnapshotMeta,
+        records: &mut dyn Iterator<Item = (Bytes, Bytes)>,
+    ) -> io::Result<SnapshotFile> {
+        let snapshot = self.create()?;
+        let mut out = BufWriter::new(&snapshot.file);
+        write_item(&mut out, Item::Head(snapshot_head(&self.0.identity, meta)))?;
+        let mut count = 0;
+        for (key, value) in records {
+            write_item(&mut out, Item::Record(SnapshotRecord { key, value }))?;
+            count += 1;
+        }
+        write_item(&mut out, Item::End(SnapshotEnd { records: count }))?;
+        out.flush()?;
+        drop(out);
+        Ok(snapshot)
+    }
+
+    /// Reads a whole file and checks all of it.
+    pub(crate) fn read(
+        &self,
+        snapshot: &mut SnapshotFile,
+    ) -> io::Result<(SnapshotMeta, Vec<(Bytes, Bytes)>)> {
+        snapshot.file.rewind()?;
+        let mut input = BufReader::new(&snapshot.file);
+        let meta = read_head(&mut input, &self.0.identity)?;
+        let mut records = Vec::new();
+        loop {
+            match read_item(&mut input)? {
+                Item::Record(SnapshotRecord { key, value }) => records.push((key, value)),
+                Item::End(SnapshotEnd { records: count }) if count == records.len() as u64 => break,
+                Item::End(_) | Item::Head(_) => return Err(invalid("its records are not complete")),
+            }
+        }
+        if input.read(&mut [0])? != 0 {
+            return Err(invalid("something follows its end"));
+        }
+        Ok((meta, records))
+    }
+
+    /// Makes a finished file the current snapshot, unless that one is newer.
+    pub(crate) async fn adopt(&self, snapshot: &SnapshotFile, last: Option<LogId>) -> io::Result<()> {
+        let Some(Incoming(path)) = &snapshot.incoming else { return Ok(()) };
+        let mut newest = self.0.newest.lock().await;
+        if last >= *newest {
+            snapshot.file.sync_all()?;
+            disk::replace(path, &Self::path(&self.0.dir))?;
+            *newest = last;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the current snapshot and reads its head.
+pub(crate) fn open_current(
+    dir: &Path,
+    identity: &Identity,
+) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
+    let file = match File::open(Snapshots::path(dir)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let meta = read_head(&mut BufReader::new(&file), identity)?;
+    Ok(Some((meta, SnapshotFile { file, incoming: None })))
+}
+
+fn write_item(out: &mut impl Write, item: Item) -> io::Result<()> {
+    let framed = seal_message(KEY, &SnapshotItem { item: Some(item) });
+    let len = u32::try_from(framed.len()).ok().filter(|len| *len <= ITEM_BYTES_MAX);
+    let len = len.ok_or_else(|| invalid(&format!("a record of {} bytes is over the limit", framed.len())))?;
+    out.write_all(&len.to_le_bytes())?;
+    out.write_all(&framed)
+}
+
+fn read_item(input: &mut impl Read) -> io::Result<Item> {
+    let mut len = [0; 4];
+    input.read_exact(&mut len)?;
+    let len = u32::from_le_bytes(len);
+    if len > ITEM_BYTES_MAX {
+        return Err(invalid(&format!("a record of {len} bytes is over the limit of {ITEM_BYTES_MAX}")));
+    }
+    let mut framed = vec![0; len as usize];
+    input.read_exact(&mut framed)?;
+    unseal_message::<SnapshotItem>(KEY, &framed)?.item.ok_or_else(|| invalid("an item says nothing"))
+}
+
+fn read_head(input: &mut impl Read, identity: &Identity) -> io::Result<SnapshotMeta> {
+    let Item::Head(head) = read_item(input)? else { return Err(invalid("it does not begin with its head")) };
+    if head.cluster != identity.cluster.to_wire() || head.group != identity.group.get() {
+        return Err(invalid("it is of another cluster or group"));
+    }
+    Ok(snapshot_meta(head.last_log_id.as_ref(), head.membership).map_err(FrameError::from)?)
+}
+
+fn invalid(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("snapshot: {reason}"))
+}

@@ -1,0 +1,186 @@
+//! A killed leader is replaced at once, not after its lease.
+//!
+//! Each voter holds one stream open to the leader. When it ends and the leader's port refuses, the voter asks
+//! the others; when a majority of all voters, itself counted, sees the same, it campaigns with the vote that
+//! voters grant despite the lease. Nothing of this can harm: an election is safe at any moment, and a leader
+//! that a majority still reaches is left alone. A leader that is only silent (stopped, cut off) accepts or
+//! swallows connections and does not refuse; it is replaced when its lease has ended.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::raft as pb;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::raft::TransferLeaderRequest;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tonic::Request;
+
+use crate::codec::raft::{log_id_from_wire, log_id_to_wire, vote_to_wire};
+use crate::member::Member;
+use crate::network::Lane;
+use crate::state_machine::StateMachine;
+use crate::types::{LogId, Vote};
+
+/// Between two attempts to attend a leader.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// A process that is killed closes its port and its connections in any order: this many looks, this far apart.
+const LOOKS: usize = 5;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A port on a living machine accepts or refuses within this.
+const CONNECT_MAX: Duration = Duration::from_millis(200);
+
+/// How long the other voters may take to answer, their own notice included.
+const ASK_MAX: Duration = Duration::from_millis(300);
+
+/// Voters that notice together campaign apart.
+const SPREAD_MAX_MS: u64 = 50;
+
+/// A voter whose log is behind another's lets that one go first: it could not win against it.
+const BEHIND: Duration = Duration::from_millis(150);
+
+/// The leader that a voter attends.
+struct Attended {
+    vote: Vote,
+    leader: NodeId,
+    recorded: String,
+    /// Every voter and its address.
+    voters: BTreeMap<NodeId, String>,
+}
+
+/// What the other voters said.
+struct Verdict {
+    majority: bool,
+    /// Somebody's log is longer than ours.
+    behind: bool,
+}
+
+/// Watches the leader for as long as the member lives.
+pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
+    let mut metrics = member.raft.server_metrics();
+    let mut acted_on: Option<Vote> = None;
+    loop {
+        let attended = attended(&member);
+        let lost = tokio::select! {
+            changed = metrics.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            lost = attend(&member, attended.as_ref()) => lost,
+        };
+        let Some(leader) = attended.filter(|attended| lost && acted_on != Some(attended.vote)) else {
+            sleep(RETRY).await;
+            continue;
+        };
+        if !refused(&member.channels.address(leader.leader, &leader.recorded)).await {
+            continue;
+        }
+        member.gone.send_replace(Some(leader.vote));
+        let verdict = ask(&member, &leader).await;
+        tracing::info!(leader = %leader.leader, majority = verdict.majority, "the leader's process is gone");
+        if verdict.majority {
+            acted_on = Some(leader.vote);
+            campaign(&member, &leader, verdict.behind).await;
+        }
+    }
+}
+
+/// The leader that this member follows as a voter.
+fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
+    let metrics = member.raft.server_metrics().borrow_watched().clone();
+    let (vote, own) = (metrics.vote, member.identity.node);
+    let leader = NodeId::new(vote.leader_id.voted_for);
+    let membership = metrics.membership_config.membership();
+    let address = |node: u64| membership.get_node(&node).map(|at| at.addr.clone()).unwrap_or_default();
+    let voters: BTreeMap<_, _> =
+        membership.voter_ids().map(|node| (NodeId::new(node), address(node))).collect();
+    let follows = vote.committed && leader != own && voters.contains_key(&own);
+    follows.then(|| Attended { vote, leader, recorded: address(leader.get()), voters })
+}
+
+/// Holds a stream open to the leader: true when it was open and has ended. Without a leader, never.
+async fn attend<S: StateMachine>(member: &Member<S>, leader: Option<&Attended>) -> bool {
+    let Some(leader) = leader else { return std::future::pending().await };
+    let Ok(mut client) = member.channels.client(leader.leader, &leader.recorded, Lane::Control) else {
+        return false;
+    };
+    let request = pb::AttendRequest { header: Some(member.channels.header(leader.leader)) };
+    let Ok(Ok(stream)) = timeout(ASK_MAX, client.attend(request)).await else { return false };
+    let mut stream = stream.into_inner();
+    let mut attended = false;
+    while let Ok(Some(pb::AttendReply {})) = stream.message().await {
+        attended = true;
+    }
+    attended
+}
+
+/// Whether nobody listens at this address, on a machine that answers.
+async fn refused(address: &str) -> bool {
+    for _ in 0..LOOKS {
+        match timeout(CONNECT_MAX, TcpStream::connect(address)).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
+            // The connection ended in the middle of the other end's death.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return false,
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    false
+}
+
+/// Asks every other voter; the leader counts as a voter that does not see it.
+async fn ask<S: StateMachine>(member: &Member<S>, leader: &Attended) -> Verdict {
+    let own = member.identity.node;
+    let last = member.last_log_id();
+    let others = leader.voters.iter().filter(|(node, _)| **node != own && **node != leader.leader);
+    let mut answers: FuturesUnordered<_> =
+        others.map(|(node, recorded)| ask_one(member, leader, *node, recorded, last)).collect();
+    let (mut seen, mut behind) = (1, false);
+    while let Some(answer) = answers.next().await {
+        let Some(pb::GoneReply { gone, last_log_id }) = answer else { continue };
+        seen += usize::from(gone);
+        behind |= last_log_id.as_ref().map(log_id_from_wire) > last;
+    }
+    Verdict { majority: seen > leader.voters.len() / 2, behind }
+}
+
+async fn ask_one<S: StateMachine>(
+    member: &Member<S>,
+    leader: &Attended,
+    node: NodeId,
+    recorded: &str,
+    last: Option<LogId>,
+) -> Option<pb::GoneReply> {
+    let mut client = member.channels.client(node, recorded, Lane::Control).ok()?;
+    let mut request = Request::new(pb::GoneRequest {
+        header: Some(member.channels.header(node)),
+        leader_vote: Some(vote_to_wire(&leader.vote)),
+        last_log_id: last.as_ref().map(log_id_to_wire),
+    });
+    request.set_timeout(ASK_MAX);
+    Some(client.gone(request).await.ok()?.into_inner())
+}
+
+/// Campaigns as if the leader had handed over, unless somebody else did meanwhile.
+async fn campaign<S: StateMachine>(member: &Member<S>, leader: &Attended, behind: bool) {
+    let spread = Duration::from_millis(rand::random_range(0..SPREAD_MAX_MS));
+    sleep(spread + if behind { BEHIND } else { Duration::ZERO }).await;
+    if attended(member).is_none_or(|now| now.vote != leader.vote) {
+        return;
+    }
+    let request = TransferLeaderRequest::new(leader.vote, member.identity.node.get(), member.last_log_id());
+    match member.raft.handle_transfer_leader(request).await {
+        Ok(Ok(())) => tracing::info!(leader = %leader.leader, "campaigning for a leader that is gone"),
+        Ok(Err(error)) => tracing::info!(%error, "left to the next election"),
+        // Raft has stopped: the loop ends with its metrics.
+        Err(_) => {}
+    }
+}
