@@ -231,6 +231,8 @@ pub struct Function {
     pub created_ms: u64,
     /// Unix milliseconds.
     pub updated_ms: u64,
+    /// Of its last deploy or change of traffic.
+    pub updated: Revision,
 }
 
 impl Function {

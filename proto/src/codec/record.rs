@@ -203,6 +203,7 @@ impl TryFrom<pb::Function> for Function {
             routes: routes_from_wire(wire.routes)?,
             created_ms: wire.created_ms,
             updated_ms: wire.updated_ms,
+            updated: Revision::new(wire.updated),
         })
     }
 }
@@ -217,6 +218,7 @@ impl From<&Function> for pb::Function {
             routes: it.routes.iter().map(pb::RouteSpec::from).collect(),
             created_ms: it.created_ms,
             updated_ms: it.updated_ms,
+            updated: it.updated.get(),
         }
     }
 }

@@ -1,0 +1,33 @@
+//! The replicated state and the commands that change it: pure, total, and each command costs what it changes.
+//!
+//! [`ClusterState::apply`] is the only way in. It takes an [`Envelope`] off the log and gives back the outcome
+//! and the changes: the batch for the disk, the frame for watchers and the update of the state hash in one.
+
+mod apply;
+mod assign;
+mod cluster;
+/// Commands to and from the bytes that stand in the log.
+pub mod codec;
+mod command;
+mod edit;
+mod function;
+mod hash;
+mod invariant;
+mod node;
+mod restore;
+mod state;
+mod write;
+
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+
+pub use apply::Applied;
+pub use cluster::{COMMAND_FORMAT, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX};
+pub use command::{Command, Envelope, Placement};
+pub use function::{FUNCTIONS_MAX, VERSIONS_MAX, default_route};
+pub use invariant::Broken;
+pub use node::NODES_MAX;
+pub use restore::RestoreError;
+pub use state::{ClusterState, REMEMBERED_MAX};

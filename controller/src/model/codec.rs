@@ -1,0 +1,40 @@
+//! Envelopes to and from the bytes in the log. A command of a newer format is told apart from a damaged one.
+
+mod read;
+mod write;
+
+use bytes::Bytes;
+use coracle_proto::pb;
+use prost::Message;
+use thiserror::Error;
+
+use super::Envelope;
+
+/// Why bytes are no envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// The command is of a newer format. Who meets it in the log must stop: skipping it would make another state.
+    #[error("the command is of a newer format than this program understands: upgrade it")]
+    UnknownCommand,
+    /// Not the message that it should be.
+    #[error("the command cannot be read: {0}")]
+    Wire(String),
+    /// A field of it is wrong.
+    #[error("the command cannot be read: {0}")]
+    Field(#[from] coracle_proto::codec::DecodeError),
+}
+
+/// Writes an envelope as it stands in the log.
+#[must_use]
+pub fn encode(envelope: &Envelope) -> Bytes {
+    write::envelope(envelope).encode_to_vec().into()
+}
+
+/// Reads an envelope off the log.
+///
+/// # Errors
+/// When the command is not known, or the bytes say nothing that can be.
+pub fn decode(bytes: &[u8]) -> Result<Envelope, DecodeError> {
+    let wire = pb::Envelope::decode(bytes).map_err(|error| DecodeError::Wire(error.to_string()))?;
+    read::envelope(wire)
+}

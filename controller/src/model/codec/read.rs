@@ -1,0 +1,89 @@
+//! Commands from their wire form, checked field by field.
+
+use coracle_proto::codec::{
+    DecodeError as FieldError, InField, node_from_wire, routes_from_wire, spec_from_wire,
+};
+use coracle_proto::id::{
+    ClusterId, Digest, Epoch, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId, VersionNumber,
+};
+use coracle_proto::pb::{self, command::Kind};
+use coracle_proto::record::{self, NodeState, Weight};
+
+use super::super::{Command, Envelope, Placement};
+use super::DecodeError;
+
+pub(super) fn envelope(wire: pb::Envelope) -> Result<Envelope, DecodeError> {
+    // A kind that this build does not know leaves the field empty.
+    let kind = wire.command.and_then(|command| command.kind).ok_or(DecodeError::UnknownCommand)?;
+    Ok(Envelope {
+        cluster: ClusterId::try_from(&wire.cluster_id[..]).in_field("cluster_id")?,
+        group: GroupId::new(wire.group),
+        request: RequestId::try_from(&wire.request_id[..]).in_field("request_id")?,
+        since: Revision::new(wire.since),
+        time_ms: wire.time_ms,
+        random: wire.random,
+        expected: Revision::new(wire.expected),
+        command: command(kind)?,
+    })
+}
+
+fn command(kind: Kind) -> Result<Command, FieldError> {
+    Ok(match kind {
+        Kind::CreateCluster(wire) => Command::CreateCluster {
+            name: wire.name,
+            first: node_from_wire(wire.first.in_field("create_cluster.first")?)?,
+            voters_wanted: wire.voters_wanted,
+        },
+        Kind::RegisterNode(wire) => {
+            Command::RegisterNode { node: node_from_wire(wire.node.in_field("register_node.node")?)? }
+        }
+        Kind::UpdateNode(wire) => {
+            Command::UpdateNode { node: node_from_wire(wire.node.in_field("update_node.node")?)? }
+        }
+        Kind::MarkNode(wire) => {
+            Command::MarkNode { node: NodeId::new(wire.node), state: node_state(wire.state())? }
+        }
+        Kind::RemoveNode(wire) => Command::RemoveNode { node: NodeId::new(wire.node) },
+        Kind::Deploy(wire) => Command::Deploy {
+            function: function(&wire.namespace, &wire.name)?,
+            digest: Digest::try_from(&wire.digest[..]).in_field("deploy.digest")?,
+            size: wire.size,
+            kind: record::Kind::try_from(wire.kind())?,
+            spec: spec_from_wire(wire.spec.in_field("deploy.spec")?)?,
+            routes: routes_from_wire(wire.routes)?,
+        },
+        Kind::SetTraffic(wire) => Command::SetTraffic {
+            function: function(&wire.namespace, &wire.name)?,
+            traffic: wire.traffic.iter().map(Weight::from).collect(),
+        },
+        Kind::DeleteFunction(wire) => {
+            Command::DeleteFunction { function: function(&wire.namespace, &wire.name)? }
+        }
+        Kind::Assign(wire) => {
+            Command::Assign { placements: wire.placements.iter().map(placement).collect::<Result<_, _>>()? }
+        }
+        Kind::SetVotersWanted(wire) => Command::SetVotersWanted { voters: wire.voters },
+    })
+}
+
+fn placement(wire: &pb::Placement) -> Result<Placement, FieldError> {
+    let number = VersionNumber::new(wire.version);
+    Ok(Placement {
+        version: VersionId { function: function(&wire.namespace, &wire.name)?, number },
+        add: wire.add.iter().copied().map(NodeId::new).collect(),
+        drop: wire.drop.iter().map(|drop| (NodeId::new(drop.node), Epoch::new(drop.epoch))).collect(),
+    })
+}
+
+fn function(namespace: &str, name: &str) -> Result<FunctionId, FieldError> {
+    FunctionId::parse(namespace, name).in_field("name")
+}
+
+fn node_state(wire: pb::NodeState) -> Result<NodeState, FieldError> {
+    match wire {
+        pb::NodeState::Unspecified => Err(FieldError::missing("mark_node.state")),
+        pb::NodeState::Alive => Ok(NodeState::Alive),
+        pb::NodeState::Dead => Ok(NodeState::Dead),
+        pb::NodeState::Leaving => Ok(NodeState::Leaving),
+    }
+}

@@ -1,0 +1,113 @@
+//! What may be asked of the state, and the envelope in which it is asked.
+
+use coracle_proto::id::{
+    ClusterId, Digest, Epoch, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId,
+};
+use coracle_proto::record::{Kind, Node, NodeState, Weight};
+use coracle_proto::route::RouteSpec;
+use coracle_proto::spec::FunctionSpec;
+
+/// A command with what makes it safe to repeat, to misdirect and to replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The cluster that is meant.
+    pub cluster: ClusterId,
+    /// The Raft group that is meant.
+    pub group: GroupId,
+    /// Made by the first client and kept on each retry.
+    pub request: RequestId,
+    /// The revision that the client had seen before its first attempt.
+    pub since: Revision,
+    /// Stamped by the proposer, Unix milliseconds.
+    pub time_ms: u64,
+    /// A random word of the proposer's, for commands that need one.
+    pub random: u64,
+    /// The command's function must not have changed after this revision; zero: it may have.
+    pub expected: Revision,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What may be asked of the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Makes the cluster, with the envelope's cluster id and its first node.
+    CreateCluster {
+        /// For people.
+        name: String,
+        /// Gets the first id; must be a controller.
+        first: Node,
+        /// How many voters the cluster should have.
+        voters_wanted: u32,
+    },
+    /// A new node; its id is given out here.
+    RegisterNode {
+        /// Without id, state and when it joined.
+        node: Node,
+    },
+    /// Tells anew what a node is after its restart: everything but its state and when it joined.
+    UpdateNode {
+        /// With its id.
+        node: Node,
+    },
+    /// A verdict about a node, or the wish that it goes. A leaving node stays so.
+    MarkNode {
+        /// Which node.
+        node: NodeId,
+        /// What it is from now on.
+        state: NodeState,
+    },
+    /// Ends a leaving or dead node and its replicas; its id is never used again.
+    RemoveNode {
+        /// Which node.
+        node: NodeId,
+    },
+    /// A new version, which gets all calls.
+    Deploy {
+        /// Whose version; made if there is none.
+        function: FunctionId,
+        /// What it is granted.
+        spec: FunctionSpec,
+        /// The function's routes from now on; none: its name.
+        routes: Vec<RouteSpec>,
+        /// Its artifact.
+        digest: Digest,
+        /// Bytes of the artifact.
+        size: u64,
+        /// What the artifact is.
+        kind: Kind,
+    },
+    /// Divides a function's calls among its versions anew.
+    SetTraffic {
+        /// Whose calls.
+        function: FunctionId,
+        /// At least one part; each version once.
+        traffic: Vec<Weight>,
+    },
+    /// Ends a function with all its versions, routes and replicas.
+    DeleteFunction {
+        /// Which function.
+        function: FunctionId,
+    },
+    /// Takes over the placer's decisions, as far as they still fit.
+    Assign {
+        /// Each of its own version.
+        placements: Vec<Placement>,
+    },
+    /// How many voters the cluster should have from now on.
+    SetVotersWanted {
+        /// How many.
+        voters: u32,
+    },
+}
+
+/// A change of who holds a version. Drops come before additions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// What is held.
+    pub version: VersionId,
+    /// Nodes that shall hold it.
+    pub add: Vec<NodeId>,
+    /// Assignments that end; one with another epoch was made anew since and stays.
+    pub drop: Vec<(NodeId, Epoch)>,
+}

@@ -1,0 +1,28 @@
+//! The hash of the whole state: the sum of its records' hashes, so that a change costs what it changes.
+
+use coracle_proto::id::StateHash;
+use coracle_proto::pb;
+use coracle_proto::record::Record;
+use prost::Message;
+
+/// BLAKE3 over key, zero byte (no key has one) and record, cut to 128 bits. Equal records have equal bytes:
+/// fields are written in order and maps are sorted.
+fn of_record(record: &Record) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(record.key().to_string().as_bytes());
+    hasher.update(&[0]);
+    hasher.update(&pb::Record::from(record).encode_to_vec());
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    u128::from_be_bytes(bytes)
+}
+
+/// With one record more.
+pub(super) fn with(hash: StateHash, record: &Record) -> StateHash {
+    StateHash::new(hash.get().wrapping_add(of_record(record)))
+}
+
+/// With one record less.
+pub(super) fn without(hash: StateHash, record: &Record) -> StateHash {
+    StateHash::new(hash.get().wrapping_sub(of_record(record)))
+}

@@ -1,0 +1,190 @@
+//! What holds of every state, one function each. All are checked after every command in tests, and on restore.
+
+use std::collections::BTreeSet;
+
+use coracle_proto::id::{FunctionId, StateHash, VersionId};
+use coracle_proto::record::{Function, Role};
+use thiserror::Error;
+
+use super::function::answers_at;
+use super::{ClusterState, FUNCTIONS_MAX, NODES_MAX, REMEMBERED_MAX, VERSIONS_MAX, VOTERS_WANTED_MAX, hash};
+
+/// A state that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the state is broken: {0}")]
+pub struct Broken(String);
+
+type Check = fn(&ClusterState) -> Result<(), Broken>;
+
+/// Every invariant.
+const ALL: [Check; 12] = [
+    nothing_is_without_a_cluster,
+    there_is_a_controller,
+    nodes_have_ids_that_were_given_out,
+    voters_wanted_are_in_bounds,
+    namespaces_are_those_of_functions,
+    traffic_goes_to_versions_that_exist,
+    versions_belong_to_functions,
+    routes_are_those_of_functions,
+    replicas_are_of_versions_on_workers,
+    revisions_are_not_of_the_future,
+    outcomes_are_remembered_once,
+    the_hash_is_that_of_the_records,
+];
+
+/// Checks every invariant.
+///
+/// # Errors
+/// The first one that does not hold.
+pub(super) fn check(state: &ClusterState) -> Result<(), Broken> {
+    ALL.iter().try_for_each(|check| check(state))
+}
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Broken> {
+    if holds { Ok(()) } else { Err(Broken(otherwise())) }
+}
+
+fn nothing_is_without_a_cluster(state: &ClusterState) -> Result<(), Broken> {
+    let records = state.records().next().is_some();
+    ensure(state.cluster.is_some() || !records, || "there are records, but no cluster".to_owned())
+}
+
+fn there_is_a_controller(state: &ClusterState) -> Result<(), Broken> {
+    let controller = state.nodes().any(|node| node.is(Role::Controller));
+    ensure(controller || state.cluster.is_none(), || "no node is a controller".to_owned())
+}
+
+fn nodes_have_ids_that_were_given_out(state: &ClusterState) -> Result<(), Broken> {
+    let Some(cluster) = state.cluster() else { return Ok(()) };
+    ensure(state.nodes.len() <= NODES_MAX, || format!("{} nodes, at most {NODES_MAX}", state.nodes.len()))?;
+    for node in state.nodes() {
+        ensure(node.id.get() > 0 && node.id < cluster.next_node, || {
+            format!("node {} has an id that was never given out; the next is {}", node.id, cluster.next_node)
+        })?;
+        ensure(!node.roles.is_empty(), || format!("node {} has no role", node.id))?;
+    }
+    Ok(())
+}
+
+fn voters_wanted_are_in_bounds(state: &ClusterState) -> Result<(), Broken> {
+    let Some(cluster) = state.cluster() else { return Ok(()) };
+    let wanted = cluster.voters_wanted;
+    ensure((1..=VOTERS_WANTED_MAX).contains(&wanted), || format!("{wanted} voters wanted"))
+}
+
+fn namespaces_are_those_of_functions(state: &ClusterState) -> Result<(), Broken> {
+    let used: BTreeSet<_> = state.functions().map(|function| &function.id.namespace).collect();
+    let known: BTreeSet<_> = state.namespaces().map(|namespace| &namespace.name).collect();
+    let odd = used.symmetric_difference(&known).next();
+    ensure(odd.is_none(), || format!("namespace {odd:?} is empty or has no record"))
+}
+
+fn traffic_goes_to_versions_that_exist(state: &ClusterState) -> Result<(), Broken> {
+    ensure(state.functions.len() <= FUNCTIONS_MAX, || {
+        format!("{} functions, at most {FUNCTIONS_MAX}", state.functions.len())
+    })?;
+    state.functions().try_for_each(|function| traffic_of(state, function))
+}
+
+fn traffic_of(state: &ClusterState, function: &Function) -> Result<(), Broken> {
+    let id = &function.id;
+    let exists = |number| state.version(&VersionId { function: id.clone(), number }).is_some();
+    ensure(!function.traffic.is_empty(), || format!("no version of '{id}' takes calls"))?;
+    ensure(exists(function.latest), || format!("'{id}' has no version {}, its latest", function.latest))?;
+    let mut seen = BTreeSet::new();
+    for part in &function.traffic {
+        ensure(part.weight > 0 && seen.insert(part.version) && exists(part.version), || {
+            format!(
+                "the traffic of '{id}' to version {} has no weight, stands twice or leads nowhere",
+                part.version
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn versions_belong_to_functions(state: &ClusterState) -> Result<(), Broken> {
+    for version in state.versions() {
+        let latest = state.function(&version.id.function).map(|function| function.latest);
+        ensure(
+            version.id.number.get() > 0 && latest.is_some_and(|latest| version.id.number <= latest),
+            || format!("version {} is of no function or was never given out", version.id),
+        )?;
+    }
+    for function in state.functions() {
+        let kept = state.versions_of(&function.id).count();
+        ensure(kept <= VERSIONS_MAX, || {
+            format!("'{}' has {kept} versions, at most {VERSIONS_MAX}", function.id)
+        })?;
+    }
+    Ok(())
+}
+
+fn routes_are_those_of_functions(state: &ClusterState) -> Result<(), Broken> {
+    let mut named = 0;
+    for function in state.functions() {
+        let routes = answers_at(&function.id, &function.routes).map_err(|error| Broken(error.to_string()))?;
+        named += routes.len();
+        for route in routes {
+            let owner: Option<&FunctionId> = state.route(&route).map(|route| &route.function);
+            ensure(owner == Some(&function.id), || {
+                format!("route '{route}' is not that of '{}'", function.id)
+            })?;
+        }
+    }
+    let stored = state.routes.len();
+    ensure(stored == named, || format!("{stored} routes are stored, but functions name {named}"))
+}
+
+fn replicas_are_of_versions_on_workers(state: &ClusterState) -> Result<(), Broken> {
+    for replica in state.replicas() {
+        let (version, node) = (&replica.version, replica.node);
+        ensure(state.version(version).is_some(), || {
+            format!("node {node} holds {version}, which does not exist")
+        })?;
+        let worker = state.node(node).is_some_and(|node| node.is(Role::Worker));
+        ensure(worker, || format!("{version} is held by node {node}, which is no worker"))?;
+        let indexed = state.held_by.get(&node).is_some_and(|held| held.contains(version));
+        ensure(indexed, || format!("the index of node {node} lacks {version}"))?;
+    }
+    let indexed: usize = state.held_by.values().map(imbl::OrdSet::len).sum();
+    ensure(indexed == state.replicas.len(), || "the index of replicas has more than the replicas".to_owned())
+}
+
+fn revisions_are_not_of_the_future(state: &ClusterState) -> Result<(), Broken> {
+    let now = state.revision();
+    for replica in state.replicas() {
+        let epoch = replica.epoch.get();
+        ensure(epoch > 0 && epoch <= now.get(), || {
+            format!("{} on node {} has epoch {epoch} at revision {now}", replica.version, replica.node)
+        })?;
+    }
+    let nodes = state.nodes().map(|node| node.registered);
+    let namespaces = state.namespaces().map(|namespace| namespace.created);
+    let functions = state.functions().map(|function| function.updated);
+    for revision in nodes.chain(namespaces).chain(functions) {
+        ensure(revision <= now, || format!("a record is of revision {revision}, the state of {now}"))?;
+    }
+    Ok(())
+}
+
+fn outcomes_are_remembered_once(state: &ClusterState) -> Result<(), Broken> {
+    let Some(cluster) = state.cluster() else { return Ok(()) };
+    let count = state.remembered.len();
+    ensure(count <= REMEMBERED_MAX, || format!("{count} outcomes, at most {REMEMBERED_MAX}"))?;
+    ensure(state.requests.len() == count, || "a request has two outcomes".to_owned())?;
+    for outcome in state.remembered.values() {
+        ensure(state.requests.get(&outcome.request) == Some(&outcome.revision), || {
+            format!("the index of requests lacks {}", outcome.request)
+        })?;
+        ensure((cluster.remembered_from..=cluster.revision).contains(&outcome.revision), || {
+            format!("an outcome of revision {} is forgotten or of the future", outcome.revision)
+        })?;
+    }
+    Ok(())
+}
+
+fn the_hash_is_that_of_the_records(state: &ClusterState) -> Result<(), Broken> {
+    let sum = state.records().fold(StateHash::default(), |sum, record| hash::with(sum, &record));
+    ensure(sum == state.hash, || format!("the hash is {}, that of the records {sum}", state.hash))
+}
