@@ -2,6 +2,7 @@
 
 mod admin;
 mod artifacts;
+mod ask;
 mod control;
 mod deadline;
 mod deploy;

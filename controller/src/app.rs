@@ -1,9 +1,10 @@
 //! One controller process: opened from its options, run until it is told to stop, ended in order.
 
+mod addresses;
 mod announce;
 mod error;
 mod options;
-mod serve;
+mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tracing::{Instrument as _, error, info, info_span};
 
 pub use error::RunError;
 pub use options::{ARTIFACT_GRACE, Options};
-pub use serve::Listener;
+pub use service::Listener;
 
 use crate::context::Context;
 use crate::lead::lead;
@@ -60,7 +61,7 @@ pub async fn run_on(
     let serving = async {
         let serve_until = CancellationToken::new();
         let mut server = tokio::spawn(
-            serve::serve(Arc::clone(&context), listener, serve_until.clone().cancelled_owned()).in_current_span(),
+            service::serve(Arc::clone(&context), listener, serve_until.clone().cancelled_owned()).in_current_span(),
         );
         let mut tasks = start(&context, &options);
         let result = tokio::select! {
@@ -80,7 +81,8 @@ pub async fn run_on(
 async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
     let identity = &options.identity;
     let hub = Arc::new(Hub::new(ClusterState::empty()));
-    let raft = Raft::open(options.raft(GroupId::META), Feed(Arc::clone(&hub))).await?;
+    let book = Arc::new(addresses::AddressBook(Arc::clone(&hub)));
+    let raft = Raft::open(options.raft(GroupId::META), Arc::new(Feed(Arc::clone(&hub))), book).await?;
     hub.replaced(raft.state().state().clone());
     info!(cluster = %identity.cluster, revision = %hub.state().revision(), "the store is open");
     Ok(Arc::new(Context {
@@ -136,16 +138,11 @@ async fn close(
 /// A leader that goes on purpose lets another voter lead at once.
 async fn hand_over(context: &Context) {
     let status = context.raft.status();
-    if status.leader != Some(context.node) {
+    let voters = status.followers.iter().filter(|(node, _)| status.voters.contains_key(node));
+    let Some((heir, _)) = voters.min_by_key(|(node, follower)| (follower.heard, follower.lag, **node)) else {
         return;
-    }
-    let heirs = status.matched.iter().filter(|(node, _)| **node != context.node && status.voters.contains(node));
-    let Some((heir, _)) = heirs.max_by_key(|(_, index)| **index) else { return };
+    };
     if let Err(reason) = context.raft.transfer_leader(*heir).await {
         info!(%reason, %heir, "leadership was not handed over");
-        return;
     }
-    let mut statuses = context.raft.subscribe();
-    // The channel ends with Raft, and then nobody leads here either.
-    let _ = statuses.wait_for(|now| now.leader != Some(context.node)).await;
 }

@@ -45,9 +45,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Who leads, as far as this node knows.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.raft.status().leader.map(|leader| leader.node)
+    }
+
     /// Whether this node leads, as far as it knows.
     pub(crate) fn leads(&self) -> bool {
-        self.raft.status().leader == Some(self.node)
+        self.leader() == Some(self.node)
     }
 
     /// Where another node's controller is reached.

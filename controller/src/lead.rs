@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coracle_raft::{Role, Status};
 use tracing::{Instrument as _, info, info_span};
 
 use crate::context::Context;
@@ -9,17 +10,13 @@ use crate::{liveness, membership, reconcile, soft};
 
 /// Runs until it is dropped. Everything that the leader's work knows ends with its term.
 pub(crate) async fn lead(context: Arc<Context>) {
-    let mut status = context.raft.subscribe();
-    let me = context.node;
-    loop {
-        let Ok(term) = status.wait_for(|now| now.leader == Some(me)).await.map(|now| now.term) else {
-            return;
-        };
+    let mut status = context.raft.watch();
+    while let Some(Status { term, .. }) = status.until(|now| now.role == Role::Leader).await {
         let span = info_span!("lead", term);
         info!(parent: &span, "this node leads");
-        let lost = status.wait_for(|now| now.leader != Some(me) || now.term != term);
+        let lost = status.until(|now| now.role != Role::Leader || now.term != term);
         tokio::select! {
-            ended = lost => if ended.is_err() { return },
+            ended = lost => if ended.is_none() { return },
             () = work(&context).instrument(span.clone()) => {}
         }
         info!(parent: &span, "this node leads no more");

@@ -37,7 +37,7 @@ impl StateMachine for MetaMachine {
     fn apply(&mut self, _: Position, command: &[u8]) -> Result<Applied, Halt> {
         let envelope = model::codec::decode(command).map_err(|error| Halt { reason: error.to_string() })?;
         let applied = self.state.apply(envelope);
-        let reply = codec::reply(&applied.outcome, self.state.revision());
+        let reply = codec::reply(&applied.outcome, applied.revision);
         Ok(Applied { reply, changes: applied.changes.iter().map(codec::change).collect() })
     }
 

@@ -16,7 +16,7 @@ pub(crate) use order::order;
 pub(crate) use orders::{OrdersPolicy, copies, compute};
 pub(crate) use phases::{in_phase, ready_replicas};
 pub(crate) use report::report;
-pub(crate) use table::{Accepted, Seen, SoftTable, Via};
+pub(crate) use table::{Seen, SoftTable, Via};
 pub(crate) use tend::tend;
 
 use std::time::Duration;

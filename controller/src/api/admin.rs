@@ -6,18 +6,19 @@ use coracle_proto::codec::InField as _;
 use coracle_proto::id::{FunctionId, NodeId, VersionNumber};
 use coracle_proto::pb::admin_server::Admin;
 use coracle_proto::pb::*;
-use coracle_proto::record::{Outcome, Weight};
+use coracle_proto::record::Weight;
 use coracle_proto::status::{Code, Refusal};
 use coracle_proto::{attr, trace};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument as _, Span, info_span};
 
+use super::ask::ask;
 use super::deadline::deadline;
 use super::{Answers, STREAM_QUEUE, answers, deploy, logs, overview, remove, rollout, upload};
 use crate::context::Context;
 use crate::model::Command;
-use crate::propose::{Ask, barrier, propose};
+use crate::propose::{barrier, propose};
 
 /// Serves users and tools.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl AdminService {
         asked: Option<ChangeContext>,
         command: Command,
     ) -> Result<Response<ChangeReply>, Status> {
-        let ask = Ask::from_client(&self.context, asked, command)?;
+        let ask = ask(&self.context, asked, command)?;
         let proposing = propose(&self.context, ask, deadline(metadata));
         let decided =
             joined(info_span!("change", { attr::SERVICE } = attr::SERVICE_CONTROLLER), metadata, proposing);
@@ -177,7 +178,7 @@ impl Admin for AdminService {
     ) -> Result<Response<ListNodesReply>, Status> {
         self.read(request.metadata(), request.get_ref().stale).await?;
         let state = self.context.hub.state();
-        let leader = self.context.raft.status().leader.map_or(0, NodeId::get);
+        let leader = self.context.leader().map_or(0, NodeId::get);
         let nodes = overview::nodes(&self.context, &state, &self.context.soft.nodes());
         Ok(Response::new(ListNodesReply { nodes, revision: state.revision().get(), leader }))
     }

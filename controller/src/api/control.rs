@@ -7,7 +7,7 @@ use coracle_proto::codec::node_from_wire;
 use coracle_proto::id::{NodeId, RequestId, Revision};
 use coracle_proto::pb::control_server::Control;
 use coracle_proto::pb::{
-    BarrierReply, BarrierRequest, ExchangeReply, JoinReply, JoinRequest, NodeOrders, NodeStatus, Orders,
+    ExchangeReply, JoinReply, JoinRequest, NodeOrders, NodeStatus, Orders,
     ProposeReply, ProposeRequest, SoftBatch, WatchFrame, WatchRequest,
 };
 use coracle_proto::record::{Node, NodeState, Outcome, Role};
@@ -22,7 +22,7 @@ use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
 use crate::context::Context;
 use crate::model::Command;
-use crate::propose::{Ask, barrier, lead_barrier, propose, propose_forwarded};
+use crate::propose::{Ask, barrier, propose, propose_forwarded};
 use crate::soft::{Via, report};
 use crate::watch::{Follower, Scope, follow};
 
@@ -98,7 +98,7 @@ impl Control for ControlService {
         let context = &self.context;
         let batch = request.into_inner();
         context.check_cluster(&batch.cluster_id)?;
-        let (now, state, leader) = (clock::now(), context.hub.state(), context.raft.status().leader);
+        let (now, state, leader) = (clock::now(), context.hub.state(), context.leader());
         let mut orders = Vec::new();
         for status in batch.nodes {
             let node = NodeId::new(status.node);
@@ -126,12 +126,6 @@ impl Control for ControlService {
         let envelope = request.into_inner().envelope;
         let reply = propose_forwarded(&self.context, envelope, deadline).instrument(span).await?;
         Ok(Response::new(reply))
-    }
-
-    async fn barrier(&self, request: Request<BarrierRequest>) -> Result<Response<BarrierReply>, Status> {
-        self.context.check_cluster(&request.get_ref().cluster_id)?;
-        let revision = lead_barrier(&self.context).await?;
-        Ok(Response::new(BarrierReply { revision: revision.get() }))
     }
 }
 

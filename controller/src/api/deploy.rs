@@ -9,9 +9,10 @@ use coracle_proto::record::{Outcome, Weight};
 use coracle_proto::status::{Code, Refusal};
 
 use super::artifacts;
+use super::ask::ask;
 use crate::context::Context;
 use crate::model::Command;
-use crate::propose::{Ask, barrier, propose};
+use crate::propose::{barrier, propose};
 
 /// Proposes a version whose artifact is stored.
 ///
@@ -30,7 +31,7 @@ pub(super) async fn deploy(
     // Size and kind are what the workers found, not what the client says.
     let stored = artifacts::renew(context, digest).await?;
     let command = Command::Deploy { function, spec, routes, digest, size: stored.size, kind: stored.kind };
-    let ask = Ask::from_client(context, asked.context, command)?;
+    let ask = ask(context, asked.context, command)?;
     let decided = propose(context, ask, deadline).await?;
     match decided.outcome {
         Outcome::Deployed { version, unchanged } => {
@@ -59,7 +60,7 @@ pub(super) async fn rollback(
     barrier(context, deadline).await?;
     let version = if version.get() == 0 { before(context, &function)? } else { version };
     let traffic = vec![Weight { version, weight: 1 }];
-    let ask = Ask::from_client(context, asked, Command::SetTraffic { function, traffic })?;
+    let ask = ask(context, asked, Command::SetTraffic { function, traffic })?;
     let decided = propose(context, ask, deadline).await?;
     Ok(RollbackReply { revision: decided.revision.get(), version: version.get() })
 }

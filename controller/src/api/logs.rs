@@ -69,11 +69,12 @@ async fn tail(node: &Node, asked: LogsRequest, records: mpsc::Sender<LogsEvent>)
 async fn try_tail(node: &Node, asked: LogsRequest, records: &mpsc::Sender<LogsEvent>) -> Result<(), String> {
     let endpoint = Endpoint::from_shared(format!("http://{}", node.addresses.data))
         .map_err(|error| error.to_string())?;
-    let connecting = endpoint.connect_timeout(CONNECT_TIMEOUT).connect();
-    let channel = connecting.await.map_err(|_| format!("cannot connect to {}", node.addresses.data))?;
+    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
+    let channel =
+        endpoint.connect().await.map_err(|_| format!("cannot connect to {}", node.addresses.data))?;
     let said = |status: Status| Refusal::from_status(&status).to_string();
-    let asking = LogsClient::new(channel).tail(asked);
-    let mut events = match tokio::time::timeout(CONNECT_TIMEOUT, asking).await {
+    let mut client = LogsClient::new(channel);
+    let mut events = match tokio::time::timeout(CONNECT_TIMEOUT, client.tail(asked)).await {
         Ok(events) => events.map_err(said)?.into_inner(),
         Err(_) => return Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
     };

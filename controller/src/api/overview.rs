@@ -47,7 +47,7 @@ pub(super) fn info(context: &Context) -> InfoReply {
 /// The whole cluster. Without a leader it is answered too: with what this node knows, and says so.
 pub(super) async fn status(context: &Context, stale: bool) -> StatusReply {
     let confirmed = barrier(context, clock::now() + QUORUM_WAIT).await.is_ok();
-    let quorum = confirmed || (stale && context.raft.status().leader.is_some());
+    let quorum = confirmed || (stale && context.leader().is_some());
     let (state, seen, raft) = (context.hub.state(), context.soft.nodes(), context.raft.status());
     let copies = copies(&state, &seen, context.policy, clock::now());
     let mut short = Vec::new();
@@ -74,7 +74,7 @@ pub(super) async fn status(context: &Context, stale: bool) -> StatusReply {
         cluster_name: state.cluster().map(|cluster| cluster.name.clone()).unwrap_or_default(),
         revision: state.revision().get(),
         term: raft.term,
-        leader: raft.leader.map_or(0, NodeId::get),
+        leader: context.leader().map_or(0, NodeId::get),
         quorum,
         alarms,
         nodes: nodes(context, &state, &seen),
@@ -98,8 +98,8 @@ pub(super) fn nodes(
         let status = seen.map(|seen| coracle_proto::pb::NodeStatus::clone(&seen.status));
         NodeDetail {
             node: Some(node_to_wire(node)),
-            voter: raft.voters.contains(&node.id),
-            learner: raft.learners.contains(&node.id),
+            voter: raft.voters.contains_key(&node.id),
+            learner: raft.learners.contains_key(&node.id),
             liveness: liveness(node, age).to_owned(),
             status,
             report_age_ms: age.map_or(0, millis),

@@ -1,4 +1,5 @@
-//! Removal of a node: it is marked as leaving here, the leader's membership driver does the rest; a caller waits for the end.
+//! Removal of a node: it is marked as leaving, then the leader's drivers move its replicas and its vote; the
+//! caller waits for the end.
 
 use std::time::Instant;
 
@@ -6,7 +7,9 @@ use coracle_proto::id::NodeId;
 use coracle_proto::pb::{ChangeReply, RemoveNodeRequest};
 use coracle_proto::record::NodeState;
 use coracle_proto::status::{Code, Refusal};
+use coracle_raft::Status;
 
+use super::ask::ask;
 use crate::clock;
 use crate::context::Context;
 use crate::model::Command;
@@ -34,22 +37,25 @@ pub(super) async fn remove(
     let mut revision = state.revision();
     if record.state != NodeState::Leaving {
         let command = Command::MarkNode { node, state: NodeState::Leaving };
-        revision =
-            propose(context, Ask::from_client(context, asked.context, command)?, deadline).await?.revision;
+        revision = propose(context, ask(context, asked.context, command)?, deadline).await?.revision;
     }
-    wait_until_gone(context, node, deadline).await?;
+    if asked.force {
+        // Its replicas end with its record; only its vote must be gone before.
+        let member = |status: &Status| status.voters.contains_key(&node) || status.learners.contains_key(&node);
+        let mut members = context.raft.watch();
+        in_time(node, deadline, members.until(|now| !member(now))).await?;
+        propose(context, Ask::own(context, Command::RemoveNode { node }), deadline).await?;
+    }
+    let mut revisions = context.hub.subscribe();
+    let gone = revisions.wait_for(|_| context.hub.state().node(node).is_none());
+    // The hub outlives every request: the wait ends with the node or with the time.
+    let _ = in_time(node, deadline, gone).await?;
     Ok(ChangeReply { revision: revision.max(context.hub.state().revision()).get() })
 }
 
-async fn wait_until_gone(context: &Context, node: NodeId, deadline: Instant) -> Result<(), Refusal> {
-    let mut revisions = context.hub.subscribe();
+async fn in_time<T>(node: NodeId, deadline: Instant, wait: impl Future<Output = T>) -> Result<T, Refusal> {
     let left = deadline.saturating_duration_since(clock::now());
-    let gone = revisions.wait_for(|_| context.hub.state().node(node).is_none());
-    match tokio::time::timeout(left, gone).await {
-        Ok(_) => Ok(()),
-        Err(_) => {
-            let sentence = format!("node {node} is leaving; its replicas have not all moved yet");
-            Err(Refusal::new(Code::TimedOut, sentence))
-        }
-    }
+    tokio::time::timeout(left, wait).await.map_err(|_| {
+        Refusal::new(Code::TimedOut, format!("node {node} is leaving; its replicas have not all moved yet"))
+    })
 }

@@ -1,5 +1,6 @@
 //! What a controller does once its log is open: a founder makes the cluster, everyone tells its present addresses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,11 @@ use tracing::{debug, info, warn};
 use crate::clock;
 use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::identity::Identity;
-use crate::model::Command;
+use crate::model::{Command, VOTERS_WANTED_DEFAULT};
 use crate::propose::{Ask, propose};
 
 /// Between two tries: without a leader there is nothing else to do.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Voters that a new cluster wants.
-const VOTERS_WANTED: u32 = 3;
 
 /// Founds where it must, then keeps this node's record as it should be. Runs until it is dropped.
 pub(super) async fn announce(context: Arc<Context>, identity: Identity) {
@@ -51,7 +50,7 @@ fn changed(known: &Node, own: &Node) -> Option<Node> {
 
 /// Makes the group of one and the cluster's first record. Both are done once: a repetition finds them done.
 async fn found(context: &Context, identity: &Identity) {
-    if let Err(reason) = context.raft.initialize(&context.own.addresses.grpc).await {
+    if let Err(reason) = context.raft.initialize(BTreeMap::from([(context.node, context.own.addresses.grpc.clone())])).await {
         debug!(%reason, "the group exists");
     }
     let mut revisions = context.hub.subscribe();
@@ -59,7 +58,7 @@ async fn found(context: &Context, identity: &Identity) {
         let command = Command::CreateCluster {
             name: identity.cluster_name.clone(),
             first: context.own.clone(),
-            voters_wanted: VOTERS_WANTED,
+            voters_wanted: VOTERS_WANTED_DEFAULT,
         };
         match propose(context, Ask::own(context, command), clock::now() + REQUEST_TIMEOUT).await {
             Ok(decided) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coracle_proto::id::NodeId;
 use coracle_proto::record::Node;
+use coracle_raft::Follower;
 use tracing::{debug, info};
 
 use super::plan::{Members, Step, next_step};
@@ -17,6 +18,8 @@ use crate::propose::{Ask, propose};
 const PAUSE: Duration = Duration::from_millis(500);
 /// Entries that a learner may be behind and still become a voter: they are sent within one heartbeat.
 const LAG_MAX: u64 = 100;
+/// A member that was silent for longer is not given a vote: several heartbeats.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs until it is dropped.
 pub(crate) async fn drive(context: &Context) {
@@ -40,30 +43,36 @@ fn plan(context: &Context) -> Option<Step> {
     let wanted = usize::try_from(state.cluster()?.voters_wanted).unwrap_or(usize::MAX);
     let nodes: BTreeMap<NodeId, Node> = state.nodes().map(|node| (node.id, node.clone())).collect();
     let holding: BTreeSet<NodeId> = state.replicas().map(|replica| replica.node).collect();
-    next_step(&members(context), &nodes, &holding, wanted)
+    next_step(&members(context)?, &nodes, &holding, wanted)
 }
 
-fn members(context: &Context) -> Members {
+fn members(context: &Context) -> Option<Members> {
     let raft = context.raft.status();
-    let last = raft.last_log;
-    let mut caught_up: BTreeSet<NodeId> = raft
-        .matched
-        .iter()
-        .filter(|(_, index)| last.saturating_sub(**index) <= LAG_MAX)
-        .map(|(node, _)| *node)
-        .collect();
-    caught_up.insert(context.node);
-    Members { leader: context.node, voters: raft.voters, learners: raft.learners, caught_up }
+    // The next change waits for this one.
+    if raft.changing {
+        return None;
+    }
+    let follows = |follower: &Follower| {
+        follower.lag <= LAG_MAX && follower.heard.is_some_and(|heard| heard <= HEARD_WITHIN)
+    };
+    let caught_up = raft.followers.iter().filter(|(_, follower)| follows(follower)).map(|(node, _)| *node);
+    let caught_up = caught_up.chain([context.node]).collect();
+    let recorded = raft.voters.iter().chain(&raft.learners);
+    Some(Members {
+        leader: context.node,
+        addresses: recorded.map(|(node, address)| (*node, address.clone())).collect(),
+        voters: raft.voters.into_keys().collect(),
+        learners: raft.learners.into_keys().collect(),
+        caught_up,
+    })
 }
 
 async fn take(context: &Context, step: &Step) -> Result<(), String> {
     let said = |error: coracle_raft::ProposeError| error.to_string();
     match step {
-        Step::AddLearner(node) => {
-            let address = context.grpc_of(*node).ok_or("it has no address")?;
-            context.raft.add_learner(*node, &address).await.map_err(said)
-        }
-        Step::SetVoters(voters) => context.raft.set_voters(voters.clone()).await.map_err(said),
+        Step::AddLearner(node, address) => context.raft.add_learner(*node, address).await.map_err(said),
+        Step::SetAddress(node, address) => context.raft.set_address(*node, address).await.map_err(said),
+        Step::SetVoters(voters) => context.raft.set_voters(voters).await.map_err(said),
         Step::TransferTo(node) => context.raft.transfer_leader(*node).await.map_err(said),
         Step::RemoveLearner(node) => context.raft.remove(*node).await.map_err(said),
         Step::RemoveRecord(node) => {

@@ -14,6 +14,8 @@ pub(super) struct Members {
     pub(super) leader: NodeId,
     pub(super) voters: BTreeSet<NodeId>,
     pub(super) learners: BTreeSet<NodeId>,
+    /// Where each member is, as recorded.
+    pub(super) addresses: BTreeMap<NodeId, String>,
     /// Members whose log is nearly the leader's.
     pub(super) caught_up: BTreeSet<NodeId>,
 }
@@ -22,7 +24,9 @@ pub(super) struct Members {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// A controller begins to follow the log.
-    AddLearner(NodeId),
+    AddLearner(NodeId, String),
+    /// A member is reached elsewhere now.
+    SetAddress(NodeId, String),
     /// These vote from now on.
     SetVoters(BTreeSet<NodeId>),
     /// Someone else leads, so that this node can go.
@@ -67,9 +71,17 @@ pub(super) fn next_step(
     if let Some(done) = leaving.map(|node| node.id).find(|id| !is_member(id) && !holding.contains(id)) {
         return Some(Step::RemoveRecord(done));
     }
-    let mut outside = nodes.keys().filter(|id| stays(id) && alive(id) && !is_member(id));
+    let reached = nodes.values().filter(|node| stays(&node.id) && !node.addresses.grpc.is_empty());
+    let address = |node: &Node| node.addresses.grpc.clone();
+    let mut moved = reached.clone().filter(|node| {
+        members.addresses.get(&node.id).is_some_and(|recorded| *recorded != node.addresses.grpc)
+    });
+    if let Some(node) = moved.next() {
+        return Some(Step::SetAddress(node.id, address(node)));
+    }
+    let mut outside = reached.filter(|node| alive(&node.id) && !is_member(&node.id));
     let room = members.learners.len() < LEARNERS_MAX;
-    outside.next().filter(|_| room).map(|id| Step::AddLearner(*id))
+    outside.next().filter(|_| room).map(|node| Step::AddLearner(node.id, address(node)))
 }
 
 /// The voters that there should be: healthy ones stay, caught-up learners fill up, a dead voter keeps its
@@ -120,7 +132,7 @@ mod tests {
             roles: Role::ALL.into(),
             zone: String::new(),
             version: String::new(),
-            addresses: Addresses::default(),
+            addresses: Addresses { grpc: address(id), ..Addresses::default() },
             state,
             registered: Revision::ZERO,
             slots: 1,
@@ -129,14 +141,23 @@ mod tests {
         (id, node)
     }
 
+    fn address(id: NodeId) -> String {
+        format!("10.0.0.{id}:7400")
+    }
+
+    fn learner(id: u64) -> Option<Step> {
+        Some(Step::AddLearner(NodeId::new(id), address(NodeId::new(id))))
+    }
+
     fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
         ids.iter().copied().map(NodeId::new).collect()
     }
 
     fn members(voters: &[u64], learners: &[u64]) -> Members {
         let (voters, learners) = (ids(voters), ids(learners));
-        let caught_up = voters.union(&learners).copied().collect();
-        Members { leader: NodeId::new(1), voters, learners, caught_up }
+        let caught_up: BTreeSet<NodeId> = voters.union(&learners).copied().collect();
+        let addresses = caught_up.iter().map(|id| (*id, address(*id))).collect();
+        Members { leader: NodeId::new(1), voters, learners, addresses, caught_up }
     }
 
     fn alive(count: u64) -> BTreeMap<NodeId, Node> {
@@ -150,10 +171,10 @@ mod tests {
     #[test]
     fn new_controllers_become_learners_then_voters() {
         let nodes = alive(4);
-        assert_eq!(step(&members(&[1], &[]), &nodes), Some(Step::AddLearner(NodeId::new(2))));
+        assert_eq!(step(&members(&[1], &[]), &nodes), learner(2));
         assert_eq!(step(&members(&[1], &[2]), &nodes), Some(Step::SetVoters(ids(&[1, 2]))));
         assert_eq!(step(&members(&[1, 2], &[3]), &nodes), Some(Step::SetVoters(ids(&[1, 2, 3]))));
-        assert_eq!(step(&members(&[1, 2, 3], &[]), &nodes), Some(Step::AddLearner(NodeId::new(4))));
+        assert_eq!(step(&members(&[1, 2, 3], &[]), &nodes), learner(4));
         assert_eq!(step(&members(&[1, 2, 3], &[4]), &nodes), None);
     }
 
@@ -196,5 +217,13 @@ mod tests {
         let nodes = alive(2);
         assert_eq!(step(&members(&[1, 2, 3], &[]), &nodes), Some(Step::SetVoters(ids(&[1, 2]))));
         assert_eq!(step(&members(&[1, 2], &[3]), &nodes), Some(Step::RemoveLearner(NodeId::new(3))));
+    }
+
+    #[test]
+    fn a_moved_member_is_recorded_anew() {
+        let mut moved = members(&[1, 2], &[]);
+        moved.addresses.insert(NodeId::new(2), "10.0.0.9:1".to_owned());
+        let step = step(&moved, &alive(2));
+        assert_eq!(step, Some(Step::SetAddress(NodeId::new(2), address(NodeId::new(2)))));
     }
 }

@@ -1,7 +1,7 @@
 //! Numbers of the moment: Raft, the state, soft state.
 
-use coracle_raft::SYNC_BUCKETS_US;
-use coracle_raft::SyncHistogram;
+use coracle_proto::id::VersionId;
+use coracle_raft::{Position, SYNC_BUCKETS_US, SyncHistogram};
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -15,18 +15,20 @@ pub(super) fn register(registry: &mut Registry, context: &Context, followers: i6
     let raft = context.raft.status();
     let state = context.hub.state();
     let seen = context.soft.nodes();
-    let leads = raft.leader == Some(context.node);
-    let versions =
-        state.functions().filter_map(|function| state.version_of(&function.id, function.main_version()));
+    let leads = context.leads();
+    let index = |at: Option<Position>| at.map_or(0, |at| at.index);
+    let versions = state.functions().filter_map(|function| {
+        state.version(&VersionId { function: function.id.clone(), number: function.main_version() })
+    });
     let wanted = versions.map(|version| u64::from(version.spec.replicas())).sum();
-    let storage = context.raft.storage();
+    let storage = context.raft.store_status();
     let gauges: [(&'static str, &'static str, u64); 15] = [
         ("raft_term", "Term of Raft's group meta", raft.term),
         ("raft_leader", "1 on the node that leads", u64::from(leads)),
-        ("raft_commit_index", "Index of the last committed entry", raft.committed),
-        ("raft_applied_index", "Index of the last applied entry", raft.applied),
+        ("raft_commit_index", "Index of the last committed entry", index(raft.committed)),
+        ("raft_applied_index", "Index of the last applied entry", index(raft.applied)),
         ("raft_voters", "Voters of the group", size(raft.voters.len())),
-        ("raft_log_entries", "Entries of the log on disk", storage.log_entries),
+        ("raft_log_entries", "Entries of the log on disk", index(raft.applied).max(raft.last_log_index.unwrap_or(0)).saturating_sub(index(raft.purged))),
         ("raft_store_bytes", "Size of the store on disk", storage.bytes),
         ("state_revision", "Revision of the state on this node", state.revision().get()),
         ("nodes", "Nodes of the cluster", size(state.nodes().count())),

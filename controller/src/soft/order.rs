@@ -5,7 +5,6 @@ use tracing::debug;
 use super::{INTERVAL, compute};
 use crate::clock;
 use crate::context::Context;
-use crate::propose::lead_barrier;
 
 /// Runs until it is dropped.
 pub(crate) async fn order(context: &Context) {
@@ -14,13 +13,13 @@ pub(crate) async fn order(context: &Context) {
         // The statuses of a whole interval come first: a new leader knows nobody's artifacts yet.
         // Whether it was the interval or a change that ended the wait makes no difference.
         let _ = tokio::time::timeout(INTERVAL, urgent.changed()).await;
-        match lead_barrier(context).await {
+        match context.raft.read_barrier().await {
             Ok(_) => {
                 let now = clock::now();
                 let orders = compute(&context.hub.state(), &context.soft.nodes(), context.policy, now);
                 context.orders.put(orders, now);
             }
-            Err(refusal) => debug!(reason = %refusal, "no orders are given"),
+            Err(reason) => debug!(%reason, "no orders are given"),
         }
     }
 }

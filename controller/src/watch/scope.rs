@@ -2,7 +2,7 @@
 
 use coracle_proto::id::NodeId;
 use coracle_proto::key::Key;
-use coracle_proto::pb::{self, record::Value, scope};
+use coracle_proto::pb::{self, record::Value, scope::Kind};
 
 /// Which part of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +17,10 @@ pub(crate) enum Scope {
 
 impl Scope {
     pub(crate) fn from_wire(wire: Option<pb::Scope>) -> Option<Self> {
-        Some(match wire?.scope? {
-            scope::Scope::Gateway(_) => Self::Gateway,
-            scope::Scope::Node(node) => Self::Node(NodeId::new(node)),
-            scope::Scope::All(_) => Self::All,
+        Some(match wire?.kind? {
+            Kind::Gateway(_) => Self::Gateway,
+            Kind::Node(node) => Self::Node(NodeId::new(node)),
+            Kind::All(_) => Self::All,
         })
     }
 

@@ -9,7 +9,6 @@ use coracle_proto::pb::control_server::ControlServer;
 use coracle_proto::pb::process_server::ProcessServer;
 use coracle_proto::pb::{self};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
