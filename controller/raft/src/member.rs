@@ -73,7 +73,7 @@ impl<S: StateMachine> Member<S> {
             Request::new(pb::ReadIndexRequest { header: Some(self.channels.header(leader.node)) });
         request.set_timeout(self.limits.read);
         let asked = async {
-            let mut client = self.channels.client(leader.node, &leader.address, Lane::Control)?;
+            let mut client = self.channels.client(leader.node, Lane::Control)?;
             let reply = client.read_index(request).await?.into_inner();
             reply.log_id.ok_or_else(|| RpcStatus::internal("the leader named no index"))
         };

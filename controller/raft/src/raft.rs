@@ -9,13 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use coracle_proto::id::NodeId;
 use coracle_proto::pb::raft::raft_transport_server::RaftTransportServer;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::impls::BasicNode;
 use openraft::raft::ClientWriteResponse;
 use openraft::{ChangeMembers, SnapshotPolicy};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::error::{OpenError, ProposeError};
 use crate::member::Member;
@@ -34,6 +35,9 @@ const THREADS: usize = 2;
 
 /// How long tasks may take to end when a member shuts down.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+
+/// How long a leader without answers is waited for before a write is refused for want of a quorum.
+const LEASE_PATIENCE: Duration = Duration::from_millis(1_000);
 
 /// Entries in one message to a follower; their bytes are bounded too.
 const ENTRIES_MAX: u64 = 512;
@@ -139,7 +143,7 @@ impl<S: StateMachine> Raft<S> {
         if command.len() > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes: command.len(), max: COMMAND_BYTES_MAX });
         }
-        Ok(self.written(self.member.raft.client_write(Command(command))).await?.data.0)
+        Ok(self.written(|| self.member.raft.client_write(Command(command.clone()))).await?.data.0)
     }
 
     /// Waits until this member's state is at least as new as any command that was answered before this call
@@ -284,18 +288,32 @@ impl<S: StateMachine> Raft<S> {
     }
 
     async fn change(&self, change: ChangeMembers<u64, BasicNode>, retain: bool) -> Result<(), ProposeError> {
-        self.written(self.member.raft.change_membership(change, retain)).await.map(drop)
+        self.written(|| self.member.raft.change_membership(change.clone(), retain)).await.map(drop)
     }
 
-    async fn written(
-        &self,
-        write: impl Future<Output = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>>,
-    ) -> Result<ClientWriteResponse<Types>, ProposeError> {
-        let after = self.member.limits.propose;
-        match timeout(after, write).await {
-            Ok(result) => result.map_err(|error| self.member.write_error(error)),
-            Err(_) => Err(ProposeError::TimedOut { after }),
-        }
+    /// Waits for a write; asks again while the leader waits for the first answers of its followers.
+    async fn written<F>(&self, write: impl Fn() -> F) -> Result<ClientWriteResponse<Types>, ProposeError>
+    where
+        F: Future<Output = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>>,
+    {
+        let member = &self.member;
+        let after = member.limits.propose;
+        let mut acked = member.raft.metrics();
+        let written = async {
+            let patience = sleep(LEASE_PATIENCE);
+            tokio::pin!(patience);
+            loop {
+                match write().await.map_err(|error| member.write_error(error)) {
+                    Err(error @ ProposeError::NoQuorum { .. }) => tokio::select! {
+                        // A new leader has its lease when a majority has answered it for the first time.
+                        changed = acked.changed() => changed.map_err(|_| member.stopped(&"raft has ended"))?,
+                        () = &mut patience => return Err(error),
+                    },
+                    result => return result,
+                }
+            }
+        };
+        timeout(after, written).await.unwrap_or(Err(ProposeError::TimedOut { after }))
     }
 }
 

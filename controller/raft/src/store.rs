@@ -20,6 +20,8 @@ mod snapshot;
 
 pub(crate) use flusher::FlusherThread;
 pub(crate) use log::APPEND_BYTES_MAX;
+#[cfg(test)]
+pub(crate) use log::LogStore;
 pub(crate) use machine::{Machine, Published};
 pub(crate) use open::{Opened, open};
 pub(crate) use snapshot::{SnapshotFile, Snapshots};
@@ -83,3 +85,6 @@ pub(crate) fn sled_error(error: sled::Error) -> io::Error {
 pub(crate) fn damaged(key: &[u8], error: &FrameError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("record {}: {error}", key.escape_ascii()))
 }
+
+#[cfg(test)]
+mod suite;

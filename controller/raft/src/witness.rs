@@ -6,7 +6,7 @@
 //! that a majority still reaches is left alone. A leader that is only silent (stopped, cut off) accepts or
 //! swallows connections and does not refuse; it is replaced when its lease has ended.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,9 +50,7 @@ const BEHIND: Duration = Duration::from_millis(150);
 struct Attended {
     vote: Vote,
     leader: NodeId,
-    recorded: String,
-    /// Every voter and its address.
-    voters: BTreeMap<NodeId, String>,
+    voters: BTreeSet<NodeId>,
 }
 
 /// What the other voters said.
@@ -79,7 +77,7 @@ pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
             sleep(RETRY).await;
             continue;
         };
-        if !refused(&member.channels.address(leader.leader, &leader.recorded)).await {
+        if !refused(&member.channels.address(leader.leader)).await {
             continue;
         }
         member.gone.send_replace(Some(leader.vote));
@@ -92,23 +90,24 @@ pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
     }
 }
 
-/// The leader that this member follows as a voter.
+/// The leader that this member follows as a voter. Notes every member's address by the way.
 fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
     let metrics = member.raft.server_metrics().borrow_watched().clone();
     let (vote, own) = (metrics.vote, member.identity.node);
     let leader = NodeId::new(vote.leader_id.voted_for);
     let membership = metrics.membership_config.membership();
-    let address = |node: u64| membership.get_node(&node).map(|at| at.addr.clone()).unwrap_or_default();
-    let voters: BTreeMap<_, _> =
-        membership.voter_ids().map(|node| (NodeId::new(node), address(node))).collect();
-    let follows = vote.committed && leader != own && voters.contains_key(&own);
-    follows.then(|| Attended { vote, leader, recorded: address(leader.get()), voters })
+    for (node, at) in membership.nodes() {
+        member.channels.record(NodeId::new(*node), &at.addr);
+    }
+    let voters: BTreeSet<_> = membership.voter_ids().map(NodeId::new).collect();
+    let follows = vote.committed && leader != own && voters.contains(&own);
+    follows.then_some(Attended { vote, leader, voters })
 }
 
 /// Holds a stream open to the leader: true when it was open and has ended. Without a leader, never.
 async fn attend<S: StateMachine>(member: &Member<S>, leader: Option<&Attended>) -> bool {
     let Some(leader) = leader else { return std::future::pending().await };
-    let Ok(mut client) = member.channels.client(leader.leader, &leader.recorded, Lane::Control) else {
+    let Ok(mut client) = member.channels.client(leader.leader, Lane::Control) else {
         return false;
     };
     let request = pb::AttendRequest { header: Some(member.channels.header(leader.leader)) };
@@ -140,9 +139,8 @@ async fn refused(address: &str) -> bool {
 async fn ask<S: StateMachine>(member: &Member<S>, leader: &Attended) -> Verdict {
     let own = member.identity.node;
     let last = member.last_log_id();
-    let others = leader.voters.iter().filter(|(node, _)| **node != own && **node != leader.leader);
-    let mut answers: FuturesUnordered<_> =
-        others.map(|(node, recorded)| ask_one(member, leader, *node, recorded, last)).collect();
+    let others = leader.voters.iter().filter(|node| **node != own && **node != leader.leader);
+    let mut answers: FuturesUnordered<_> = others.map(|node| ask_one(member, leader, *node, last)).collect();
     let (mut seen, mut behind) = (1, false);
     while let Some(answer) = answers.next().await {
         let Some(pb::GoneReply { gone, last_log_id }) = answer else { continue };
@@ -156,10 +154,9 @@ async fn ask_one<S: StateMachine>(
     member: &Member<S>,
     leader: &Attended,
     node: NodeId,
-    recorded: &str,
     last: Option<LogId>,
 ) -> Option<pb::GoneReply> {
-    let mut client = member.channels.client(node, recorded, Lane::Control).ok()?;
+    let mut client = member.channels.client(node, Lane::Control).ok()?;
     let mut request = Request::new(pb::GoneRequest {
         header: Some(member.channels.header(node)),
         leader_vote: Some(vote_to_wire(&leader.vote)),

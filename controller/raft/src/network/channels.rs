@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use coracle_proto::id::NodeId;
@@ -38,6 +38,8 @@ pub(crate) type Client = RaftTransportClient<Channel>;
 pub(crate) struct Channels {
     pub(crate) identity: Identity,
     peers: Arc<dyn Peers>,
+    /// The newest recorded addresses: openraft keeps a client when only its target's address changes.
+    recorded: Mutex<HashMap<NodeId, String>>,
     open: Mutex<HashMap<(NodeId, Lane), (String, Channel)>>,
 }
 
@@ -49,18 +51,24 @@ impl fmt::Debug for Channels {
 
 impl Channels {
     pub(crate) fn new(identity: Identity, peers: Arc<dyn Peers>) -> Self {
-        Self { identity, peers, open: Mutex::default() }
+        Self { identity, peers, recorded: Mutex::default(), open: Mutex::default() }
     }
 
-    /// Where a peer is dialled now.
-    pub(crate) fn address(&self, to: NodeId, recorded: &str) -> String {
-        self.peers.address(to, recorded)
+    /// Notes the address that the membership records for a peer.
+    pub(crate) fn record(&self, node: NodeId, address: &str) {
+        lock(&self.recorded).insert(node, address.to_owned());
+    }
+
+    /// Where a peer is dialled now; nowhere when it was never recorded.
+    pub(crate) fn address(&self, to: NodeId) -> String {
+        let recorded = lock(&self.recorded).get(&to).cloned().unwrap_or_default();
+        self.peers.address(to, &recorded)
     }
 
     /// A client of a peer. Nothing is dialled before its first call. Needs a runtime.
-    pub(crate) fn client(&self, to: NodeId, recorded: &str, lane: Lane) -> Result<Client, tonic::Status> {
-        let address = self.address(to, recorded);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn client(&self, to: NodeId, lane: Lane) -> Result<Client, tonic::Status> {
+        let address = self.address(to);
+        let mut open = lock(&self.open);
         let channel = match open.get(&(to, lane)) {
             Some((dialled, channel)) if *dialled == address => channel.clone(),
             // New, or the peer has moved.
@@ -84,6 +92,10 @@ impl Channels {
             to: to.get(),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, tonic::Status> {

@@ -49,8 +49,9 @@ pub(crate) struct Connector(pub(crate) Arc<Channels>);
 
 impl Connector {
     fn member(&self, target: u64, node: &BasicNode, lane: Lane) -> Member {
-        let (target, recorded) = (NodeId::new(target), node.addr.clone());
-        Member { channels: Arc::clone(&self.0), target, recorded, lane }
+        let target = NodeId::new(target);
+        self.0.record(target, &node.addr);
+        Member { channels: Arc::clone(&self.0), target, lane }
     }
 }
 
@@ -75,7 +76,6 @@ impl RaftNetworkFactory<Types> for Connector {
 pub(crate) struct Member {
     channels: Arc<Channels>,
     target: NodeId,
-    recorded: String,
     lane: Lane,
 }
 
@@ -83,7 +83,7 @@ type Rpc<T> = Result<T, RPCError<Types>>;
 
 impl Member {
     fn client(&self, lane: Lane) -> Rpc<Client> {
-        self.channels.client(self.target, &self.recorded, lane).map_err(|status| unreachable(&status))
+        self.channels.client(self.target, lane).map_err(|status| unreachable(&status))
     }
 
     fn header(&self) -> pb::Header {
