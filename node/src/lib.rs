@@ -1,1 +1,9 @@
-//! Placeholder.
+//! The data plane of Coracle: gateway, balancer, worker, Wasm runtime, artifact store, guest logs.
+
+pub mod artifact;
+pub mod call;
+pub mod clock;
+pub mod logs;
+pub mod load;
+pub mod view;
+pub mod worker;

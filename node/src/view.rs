@@ -1,0 +1,127 @@
+//! What this node knows of the cluster: the last view, followed from any controller and kept on disk.
+//!
+//! Calls are routed by it alone, so they need no controller. Two scopes are followed (design, decision 6): what a
+//! gateway routes by, and what this node was assigned. Each has its own revision, and neither goes back.
+
+mod disk_codec;
+mod follower;
+mod handle;
+mod held;
+mod keeper;
+mod routes;
+mod routing;
+mod soft;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use follower::{Follower, Options};
+pub use handle::ViewHandle;
+pub use held::{Assignment, Held};
+pub use routes::Routes;
+pub use routing::{ReplicaAt, Routing};
+pub use soft::{NodeSoft, Phase, ReplicaSoft};
+
+use std::sync::Arc;
+
+use coracle_proto::id::{ClusterId, Epoch, NodeId, Revision, StateHash, VersionId};
+use coracle_proto::record::{Change, Node, Record};
+use imbl::OrdMap;
+
+/// Which state a scope shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// Of the whole state.
+    pub revision: Revision,
+    /// Of the whole state, where the controller still knew it.
+    pub hash: Option<StateHash>,
+}
+
+/// One scope's content. Collections inside are persistent, so that a clone costs nothing and a change its own size.
+pub trait Content: Clone + Default + Send + Sync + 'static {
+    /// Takes one change over; what the scope does not show is ignored.
+    fn apply(&mut self, change: Change);
+    /// Everything it holds.
+    fn records(&self) -> Vec<Record>;
+}
+
+/// A scope's content with the state it is of.
+#[derive(Debug, Clone, Default)]
+pub struct Scoped<T> {
+    /// Which state.
+    pub stamp: Stamp,
+    /// What it shows.
+    pub content: T,
+}
+
+impl<T: Content> Scoped<T> {
+    /// Takes over a batch, or a whole content (`reset`). Older ones are refused: answers whether it was taken.
+    pub fn take(&mut self, stamp: Stamp, changes: Vec<Change>, reset: bool) -> bool {
+        if stamp.revision < self.stamp.revision {
+            return false;
+        }
+        if reset {
+            self.content = T::default();
+        }
+        for change in changes {
+            self.content.apply(change);
+        }
+        self.stamp = stamp;
+        true
+    }
+}
+
+/// What this node knows of the cluster. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Whose view it is.
+    pub cluster: ClusterId,
+    /// What calls are routed by.
+    pub routing: Scoped<Routing>,
+    /// What this node was assigned.
+    pub held: Scoped<Held>,
+    /// What nodes last said about themselves; never on disk.
+    pub soft: OrdMap<NodeId, Arc<NodeSoft>>,
+}
+
+impl View {
+    /// A node, from whichever scope knows it.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.routing.content.nodes().get(&id).or_else(|| self.held.content.nodes().get(&id))
+    }
+
+    /// Every node, of the scope that is followed.
+    #[must_use]
+    pub fn nodes(&self) -> &OrdMap<NodeId, Arc<Node>> {
+        if self.routing.stamp.revision >= self.held.stamp.revision {
+            self.routing.content.nodes()
+        } else {
+            self.held.content.nodes()
+        }
+    }
+
+    /// How far a node is with a version, as far as it said so about this very assignment.
+    #[must_use]
+    pub fn phase(&self, version: &VersionId, node: NodeId, epoch: Epoch) -> Option<Phase> {
+        let replica = self.soft.get(&node)?.replicas.get(version)?;
+        (replica.epoch == epoch).then_some(replica.phase)
+    }
+
+    /// The newest revision that either scope has seen.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.routing.stamp.revision.max(self.held.stamp.revision)
+    }
+
+    /// Takes over a node's own account, unless a newer one is known. Answers whether it was taken.
+    pub fn take_soft(&mut self, soft: NodeSoft) -> bool {
+        let known = self.soft.get(&soft.node);
+        let newer =
+            known.is_none_or(|known| (known.incarnation, known.sequence) < (soft.incarnation, soft.sequence));
+        if newer {
+            self.soft.insert(soft.node, Arc::new(soft));
+        }
+        newer
+    }
+}

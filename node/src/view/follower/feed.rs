@@ -1,0 +1,180 @@
+//! One scope's stream: connect, resume by revision, take over; and again from another controller.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use coracle_proto::codec::DecodeError;
+use coracle_proto::id::ClusterId;
+use coracle_proto::pb::{self, control_client::ControlClient};
+use coracle_proto::record::{Change, NodeState, Role};
+use thiserror::Error;
+use tonic::transport::Endpoint;
+
+use super::super::keeper::Select;
+use super::super::wire::{Frame, News};
+use super::super::{Content, NodeSoft, View, ViewHandle};
+
+/// Controllers that are tried in one round: seven voters at most, two learners, and the seeds.
+const CONTROLLERS_MAX: usize = 16;
+/// A controller that does not accept for so long is passed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A controller that is stopped is noticed within this and the next.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two rounds in which none answered.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// One frame; controllers cut far below.
+const FRAME_BYTES_MAX: usize = 8 << 20;
+/// Records of one snapshot: more do not fit in the memory of a node.
+const RECORDS_MAX: usize = 4_000_000;
+
+/// Why a stream ended.
+#[derive(Debug, Error)]
+enum FeedError {
+    #[error("cannot connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the stream broke off: {0}")]
+    Stream(#[from] Box<tonic::Status>),
+    #[error("the stream ended")]
+    Ended,
+    #[error("a frame was not understood: {0}")]
+    Frame(#[from] DecodeError),
+    #[error("it belongs to cluster {found}, this node to {expected}")]
+    Foreign { found: ClusterId, expected: ClusterId },
+    #[error("a snapshot has more than {RECORDS_MAX} records")]
+    TooLarge,
+    #[error("it would lead back to an older revision")]
+    Older,
+}
+
+/// One scope's stream.
+#[derive(Debug)]
+pub(super) struct Feed<T> {
+    pub(super) controllers: Vec<String>,
+    pub(super) scope: pb::scope::Kind,
+    pub(super) view: ViewHandle,
+    pub(super) select: Select<T>,
+}
+
+impl<T: Content> Feed<T> {
+    /// Follows for ever.
+    pub(super) async fn run(&self) {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(BACKOFF_MIN)
+            .with_max_delay(BACKOFF_MAX)
+            .with_jitter()
+            .without_max_times();
+        let mut pause = pauses.build();
+        loop {
+            if self.round().await {
+                pause = pauses.build();
+            }
+            tokio::time::sleep(pause.next().unwrap_or(BACKOFF_MAX)).await;
+        }
+    }
+
+    /// Tries each controller until one was followed. Answers whether any was.
+    async fn round(&self) -> bool {
+        for controller in self.candidates() {
+            let mut frames = 0_u64;
+            let Err(error) = self.follow(&controller, &mut frames).await;
+            if frames > 0 {
+                tracing::info!(controller, %error, frames, "the watch ended");
+                return true;
+            }
+            tracing::debug!(controller, %error, "no watch");
+        }
+        false
+    }
+
+    fn candidates(&self) -> Vec<String> {
+        let view = self.view.load();
+        let named = view.nodes().values().filter(|node| {
+            node.is(Role::Controller) && node.state == NodeState::Alive && !node.addresses.grpc.is_empty()
+        });
+        let mut all: Vec<String> = Vec::new();
+        for address in self.controllers.iter().chain(named.map(|node| &node.addresses.grpc)) {
+            if !all.contains(address) && all.len() < CONTROLLERS_MAX {
+                all.push(address.clone());
+            }
+        }
+        all
+    }
+
+    async fn follow(
+        &self,
+        controller: &str,
+        frames: &mut u64,
+    ) -> Result<std::convert::Infallible, FeedError> {
+        let endpoint = Endpoint::from_shared(format!("http://{controller}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        let channel = endpoint.connect().await?;
+        let mut client = ControlClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
+        let request = pb::WatchRequest {
+            cluster_id: self.view.load().cluster.to_wire(),
+            scope: Some(pb::Scope { kind: Some(self.scope) }),
+            revision: self.revision(),
+        };
+        let mut stream = client.watch(request).await.map_err(Box::new)?.into_inner();
+        let mut parts = Vec::new();
+        loop {
+            let frame = stream.message().await.map_err(Box::new)?.ok_or(FeedError::Ended)?;
+            self.take(Frame::try_from(frame)?, &mut parts)?;
+            *frames += 1;
+        }
+    }
+
+    fn revision(&self) -> u64 {
+        (self.select)(&mut View::clone(&self.view.load())).stamp.revision.get()
+    }
+
+    /// Takes a frame over. `parts` are those of a snapshot that is not whole yet.
+    fn take(&self, frame: Frame, parts: &mut Vec<Change>) -> Result<(), FeedError> {
+        let expected = self.view.load().cluster;
+        if frame.cluster != expected {
+            return Err(FeedError::Foreign { found: frame.cluster, expected });
+        }
+        let (changes, reset) = match frame.news {
+            News::Soft(nodes) => {
+                self.take_soft(nodes);
+                return Ok(());
+            }
+            News::Changes(changes) => {
+                parts.clear();
+                (changes, false)
+            }
+            News::Snapshot { changes, last } => {
+                if parts.len().saturating_add(changes.len()) > RECORDS_MAX {
+                    return Err(FeedError::TooLarge);
+                }
+                parts.extend(changes);
+                if !last {
+                    return Ok(());
+                }
+                (std::mem::take(parts), true)
+            }
+        };
+        let mut taken = false;
+        self.view.update(|view| {
+            taken = (self.select)(view).take(frame.stamp, changes, reset);
+            taken
+        });
+        if taken { Ok(()) } else { Err(FeedError::Older) }
+    }
+
+    fn take_soft(&self, nodes: Vec<NodeSoft>) {
+        self.view.update(|view| {
+            let mut any = false;
+            for node in nodes {
+                // Statuses of nodes that are gone would pile up.
+                any |= view.node(node.node).is_some() && view.take_soft(node);
+            }
+            any
+        });
+    }
+}

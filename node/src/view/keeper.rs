@@ -1,0 +1,87 @@
+//! Keeps one scope of the view on disk, so that the node serves before any controller answers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::disk_codec::{read, write};
+use super::{Content, Scoped, Stamp, View, ViewHandle};
+use crate::clock;
+
+/// Changes that come within this time are written together.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A large view is written more rarely: at most one part in twenty of the time.
+const PAUSE_PER_WRITE: u32 = 20;
+
+/// Where a scope stands in a view.
+pub(super) type Select<T> = fn(&mut View) -> &mut Scoped<T>;
+
+/// The file of one scope.
+#[derive(Debug)]
+pub(super) struct Keeper<T> {
+    pub(super) path: PathBuf,
+    pub(super) view: ViewHandle,
+    pub(super) select: Select<T>,
+}
+
+impl<T: Content> Keeper<T> {
+    /// Puts into the view what the file has. A file that cannot be read is said so and written anew later.
+    pub(super) fn load(&self) {
+        match read::<T>(&self.path, self.view.load().cluster) {
+            Ok(Some(scoped)) => self.view.update(|view| {
+                *(self.select)(view) = scoped;
+                true
+            }),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "the view on disk is not used");
+            }
+        }
+    }
+
+    /// Writes each change, coalesced, until it is stopped; then what is left.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut changes = self.view.subscribe();
+        let mut written = self.scoped().stamp;
+        loop {
+            let mut pause = Duration::ZERO;
+            if self.scoped().stamp != written {
+                (written, pause) = self.write().await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = changes.changed() => if changed.is_err() { break },
+            }
+        }
+        if self.scoped().stamp != written {
+            self.write().await;
+        }
+    }
+
+    fn scoped(&mut self) -> Scoped<T> {
+        (self.select)(&mut View::clone(&self.view.load())).clone()
+    }
+
+    /// Answers with what was written, and how long to wait before the next.
+    async fn write(&mut self) -> (Stamp, Duration) {
+        let (scoped, cluster, path) = (self.scoped(), self.view.load().cluster, self.path.clone());
+        let stamp = scoped.stamp;
+        let begun = clock::now();
+        let done = tokio::task::spawn_blocking(move || write(&path, cluster, &scoped)).await;
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(path = %self.path.display(), %error, "the view is not kept");
+            }
+            // Only at the end of the process.
+            Err(error) => tracing::debug!(%error, "the view was not written"),
+        }
+        let took = clock::now().saturating_duration_since(begun);
+        (stamp, PAUSE.max(took.saturating_mul(PAUSE_PER_WRITE)))
+    }
+}

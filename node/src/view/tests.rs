@@ -1,0 +1,3 @@
+//! Tests of the view; each file has its subject.
+
+mod routes;

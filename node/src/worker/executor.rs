@@ -1,0 +1,244 @@
+//! Admits a call on this node, or refuses it, and runs it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use coracle_proto::attr;
+use coracle_proto::id::NodeId;
+use coracle_proto::record::Version;
+use coracle_proto::status::Code;
+use coracle_proto::trace::{join_from_headers, write_headers};
+use http::{HeaderName, HeaderValue};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
+
+use super::admission::{Admission, Holding, Slot};
+use super::{Assigned, Assignments, Invoke};
+use crate::call::{Answer, Call, CallError};
+use crate::clock;
+use crate::load::Load;
+
+/// Calls at once for each core: guests wait for others most of their time, and one that computes is
+/// time-sliced. Sixty-four waiting guests of 128 MiB at most are what a small node can hold.
+pub const CALLS_PER_SLOT: u32 = 64;
+/// Calls that wait for a slot, for each core: at a millisecond a call they are gone in a quarter of a second.
+pub const QUEUE_PER_SLOT: u32 = 256;
+
+/// Bounds of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Who this is.
+    pub node: NodeId,
+    /// Cores.
+    pub slots: u32,
+    /// Calls that run at once.
+    pub running_max: u32,
+    /// Calls that wait for one of them to end.
+    pub queue_max: u32,
+}
+
+impl Options {
+    /// The defaults for a number of cores.
+    #[must_use]
+    pub const fn new(node: NodeId, slots: u32) -> Self {
+        let running_max = slots.saturating_mul(CALLS_PER_SLOT);
+        Self { node, slots, running_max, queue_max: slots.saturating_mul(QUEUE_PER_SLOT) }
+    }
+}
+
+/// Runs calls on this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Executor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    invoke: Arc<dyn Invoke>,
+    assignments: Arc<dyn Assignments>,
+    admission: Arc<Admission>,
+    draining: AtomicBool,
+    usage: Usage,
+}
+
+/// The parts of the load that others measure.
+#[derive(Debug, Default)]
+struct Usage {
+    resident_functions: AtomicU64,
+    memory_bytes: AtomicU64,
+    cpu_permille: AtomicU32,
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    /// An executor with nothing in flight.
+    #[must_use]
+    pub fn new(options: Options, invoke: Arc<dyn Invoke>, assignments: Arc<dyn Assignments>) -> Self {
+        let admission = Admission::new(options.running_max, options.queue_max);
+        let (draining, usage) = (AtomicBool::new(false), Usage::default());
+        Self { inner: Arc::new(Inner { options, invoke, assignments, admission, draining, usage }) }
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner.options.node
+    }
+
+    /// How busy the node is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let usage = &self.inner.usage;
+        Load {
+            in_flight: self.inner.admission.in_flight(),
+            slots: self.inner.options.slots,
+            resident_functions: usage.resident_functions.load(Ordering::Relaxed),
+            memory_bytes: usage.memory_bytes.load(Ordering::Relaxed),
+            cpu_permille: usage.cpu_permille.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes over what others measured: it goes out with the load.
+    pub fn observe(&self, resident_functions: u64, memory_bytes: u64, cpu_permille: u32) {
+        let usage = &self.inner.usage;
+        usage.resident_functions.store(resident_functions, Ordering::Relaxed);
+        usage.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        usage.cpu_permille.store(cpu_permille, Ordering::Relaxed);
+    }
+
+    /// Refuses every new call from now on; running ones end by themselves ([`Load::in_flight`] tells when).
+    pub fn drain(&self) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs a call up to its response's head. It is counted until the body ended; dropping this future or the
+    /// body gives its slot back at once.
+    ///
+    /// # Errors
+    /// A refusal ([`CallError::not_started`]): nothing was run and another node may be tried. Or what the call
+    /// came to.
+    pub async fn execute(&self, mut call: Call) -> Result<Answer, CallError> {
+        let span = span(&call, self.node());
+        // The request's header is the truth, for calls of this process and from others alike.
+        if !span.is_disabled() {
+            join_from_headers(&span, call.request.headers());
+        }
+        set_headers(&mut call, &span);
+        let result = self.run(call).instrument(span.clone()).await;
+        match &result {
+            Ok(answer) => record_answer(&span, answer),
+            Err(error) => record_error(&span, error),
+        }
+        result
+    }
+
+    async fn run(&self, mut call: Call) -> Result<Answer, CallError> {
+        call.version = self.assigned(&call)?;
+        let limit = call.version.spec.limits().concurrency;
+        let counted = self.inner.admission.enter(&call.version.id.function, limit)?;
+        let (slot, queue_wait) = match counted.try_slot() {
+            Ok(slot) => (slot, Duration::ZERO),
+            Err(counted) => {
+                let begun = clock::now();
+                let waiting = info_span!("queue.wait", otel.name = attr::SPAN_QUEUE);
+                let slot: Slot = counted.slot(call.head_timeout).instrument(waiting).await?;
+                (slot, clock::now().saturating_duration_since(begun))
+            }
+        };
+        call.head_timeout = call.head_timeout.saturating_sub(queue_wait);
+        let mut answer = self.inner.invoke.invoke(call).await?;
+        answer.queue_wait = queue_wait;
+        answer.response = answer.response.map(|body| Holding::body(body, slot));
+        Ok(answer)
+    }
+
+    /// The assignment that the call is for, with the version's whole spec.
+    fn assigned(&self, call: &Call) -> Result<Arc<Version>, CallError> {
+        let (id, node) = (&call.version.id, self.node());
+        if self.inner.draining.load(Ordering::Relaxed) {
+            return Err(CallError::new(Code::Draining, format!("node {node} is going away")));
+        }
+        let Some(Assigned { epoch, ready, version }) = self.inner.assignments.get(id) else {
+            let said = format!("'{id}' is not assigned to node {node}");
+            return Err(CallError::new(Code::StaleReplica, said));
+        };
+        // A higher epoch than ours is only newer news of the same assignment: the version is what counts.
+        if call.epoch < epoch {
+            let said = format!("epoch {} of '{id}' on node {node} is over: it is {epoch}", call.epoch);
+            return Err(CallError::new(Code::StaleReplica, said));
+        }
+        if !ready {
+            return Err(CallError::new(
+                Code::NotReady,
+                format!("node {node} does not have '{id}' ready yet"),
+            ));
+        }
+        Ok(version)
+    }
+}
+
+fn span(call: &Call, node: NodeId) -> Span {
+    let id = &call.version.id;
+    let span = info_span!(
+        "execute",
+        otel.name = Empty,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        coracle.service = attr::SERVICE_WORKER,
+        coracle.node = node.get(),
+        coracle.attempt = call.attempt,
+        coracle.epoch = call.epoch.get(),
+        coracle.namespace = Empty,
+        faas.name = Empty,
+        faas.version = id.number.get(),
+        faas.trigger = "http",
+        faas.invocation_id = Empty,
+        faas.coldstart = Empty,
+        http.response.status_code = Empty,
+        error.r#type = Empty,
+    );
+    if !span.is_disabled() {
+        span.record("otel.name", format!("execute {}", id.function));
+        span.record(attr::NAMESPACE, id.function.namespace.as_str());
+        span.record(attr::FUNCTION, id.function.name.as_str());
+        span.record(attr::INVOCATION_ID, call.invocation.to_string());
+    }
+    span
+}
+
+/// What the guest is told beside the caller's own headers.
+fn set_headers(call: &mut Call, span: &Span) {
+    let headers = call.request.headers_mut();
+    if !span.is_disabled() {
+        write_headers(span, headers);
+    }
+    if let Ok(route) = HeaderValue::try_from(&call.route) {
+        headers.insert(HeaderName::from_static(attr::HEADER_ROUTE), route);
+    }
+    if let Ok(invocation) = HeaderValue::try_from(call.invocation.to_string()) {
+        headers.insert(HeaderName::from_static(attr::HEADER_INVOCATION), invocation);
+    }
+}
+
+fn record_answer(span: &Span, answer: &Answer) {
+    span.record(attr::COLD_START, answer.cold);
+    span.record(attr::HTTP_STATUS, answer.response.status().as_u16());
+    if answer.response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+fn record_error(span: &Span, error: &CallError) {
+    span.record(attr::COLD_START, error.cold);
+    span.record(attr::ERROR_TYPE, error.code().name());
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", error.refusal.message.as_str());
+}
