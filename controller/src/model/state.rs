@@ -130,6 +130,13 @@ impl ClusterState {
         self.replicas.range(first..=last).map(|(_, replica)| replica)
     }
 
+    /// The replicas of all versions of one function, by version and node.
+    pub fn replicas_of_function(&self, function: &FunctionId) -> impl Iterator<Item = &Replica> + use<'_> {
+        let [first, last] = bounds(function);
+        let range = (first, NodeId::new(u64::MIN))..=(last, NodeId::new(u64::MAX));
+        self.replicas.range(range).map(|(_, replica)| replica)
+    }
+
     /// The replicas that one node holds, by version.
     pub fn replicas_on(&self, node: NodeId) -> impl Iterator<Item = &Replica> {
         let held = self.held_by.get(&node).into_iter().flatten();
