@@ -16,7 +16,7 @@ use openraft::raft::ClientWriteResponse;
 use openraft::{ChangeMembers, SnapshotPolicy};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::error::{OpenError, ProposeError};
 use crate::member::Member;
@@ -38,6 +38,9 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 /// How long a leader without answers is waited for before a write is refused for want of a quorum.
 const LEASE_PATIENCE: Duration = Duration::from_millis(1_000);
+
+/// Between two attempts of a read to find a leader.
+const READ_RETRY: Duration = Duration::from_millis(50);
 
 /// Entries in one message to a follower; their bytes are bounded too.
 const ENTRIES_MAX: u64 = 512;
@@ -150,18 +153,30 @@ impl<S: StateMachine> Raft<S> {
     /// (ReadIndex, never a lease). Reads of [`Raft::state`] after it are linearizable. Any member may be asked.
     ///
     /// # Errors
-    /// When no leader with a quorum is reached in time.
+    /// When no leader with a quorum is reached in time: the reason of the last attempt.
     pub async fn read_barrier(&self) -> Result<Position, ProposeError> {
         let after = self.member.limits.read;
+        let mut last = ProposeError::TimedOut { after };
         let reached = async {
-            let wanted = self.member.read_index().await?;
+            let mut retry = interval(READ_RETRY);
+            let wanted = loop {
+                retry.tick().await;
+                match self.member.read_index().await {
+                    // A leader is being elected, or was just heard of.
+                    Err(error) if error.nothing_happened() => last = error,
+                    answer => break answer?,
+                }
+            };
             let mut published = self.member.published.clone();
             let applied =
                 published.wait_for(|now| now.applied.is_some_and(|at| at.index >= wanted.index)).await;
             let applied = applied.map_err(|_| self.member.stopped(&"raft has ended"))?;
             Ok(applied.applied.unwrap_or(wanted))
         };
-        timeout(after, reached).await.unwrap_or(Err(ProposeError::TimedOut { after }))
+        match timeout(after, reached).await {
+            Ok(answer) => answer,
+            Err(_) => Err(last),
+        }
     }
 
     /// The state after the newest command that was applied here; as stale as this member is.
@@ -334,6 +349,8 @@ async fn start<S: StateMachine>(
     let id = options.identity.node.get();
     let raft = openraft::Raft::new(id, Arc::new(config), connector, log, machine);
     let raft = raft.await.map_err(|error| failed(error.to_string()))?;
+    // The core publishes what the store holds before it takes its first request.
+    raft.with_raft_state(|_| ()).await.map_err(|error| failed(error.to_string()))?;
     let member = Arc::new(Member {
         raft,
         identity: options.identity,

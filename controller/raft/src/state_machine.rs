@@ -71,7 +71,8 @@ pub trait Observer<S>: Send + Sync + 'static {
     /// Commands were applied and written; `state` is the state after the last of them.
     fn applied(&self, state: &S, batch: &[(Position, Vec<Change>)]);
 
-    /// The whole state was replaced by a snapshot that ends at `position`.
+    /// The whole state is a new one: at the start, with what the store held, and after a snapshot was
+    /// installed that ends at `position`.
     fn replaced(&self, position: Position, state: &S);
 }
 

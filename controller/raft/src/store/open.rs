@@ -256,6 +256,7 @@ pub(crate) fn open<S: StateMachine>(
     let mark_file = MarkFile::open(&folder.mark()).map_err(io)?;
     let flusher = FlusherLoop::new(trees.db.clone(), &folder.sled(), mark_file, mark, metrics).map_err(io)?;
     let (handle, thread) = flusher.spawn(format!("raft-{}-flush", wanted.group)).map_err(io)?;
+    observer.replaced(applied.as_ref().map(position).unwrap_or_default(), &state);
     let (sender, published) =
         watch::channel(Published { applied: applied.as_ref().map(position), state: state.clone() });
     let machine = Machine {

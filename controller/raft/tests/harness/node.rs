@@ -139,8 +139,6 @@ impl Cluster {
         let links = Arc::new(Links { from: node, routes: Arc::clone(&self.routes) });
         let mirror = Arc::new(Mirror::default());
         let raft = Raft::open(options, Arc::clone(&mirror) as _, links).await.unwrap();
-        // What is restored at the start is not told; it is there to be asked.
-        mirror.0.lock().unwrap().0 = raft.state();
         let listener = TcpListener::bind(at.unwrap_or(([127, 0, 0, 1], 0).into())).await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = listener.into_std().unwrap();
