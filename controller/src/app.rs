@@ -2,6 +2,7 @@
 
 mod addresses;
 mod announce;
+mod begun;
 mod error;
 mod options;
 mod service;
@@ -82,7 +83,10 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
     let identity = &options.identity;
     let hub = Arc::new(Hub::new(ClusterState::empty()));
     let book = Arc::new(addresses::AddressBook(Arc::clone(&hub)));
-    let raft = Raft::open(options.raft(GroupId::META), Arc::new(Feed(Arc::clone(&hub))), book).await?;
+    let log = options.raft(GroupId::META);
+    begun::check(options, &log.dir)?;
+    let raft = Raft::open(log, Arc::new(Feed(Arc::clone(&hub))), book).await?;
+    begun::mark(options)?;
     hub.replaced(raft.state().state().clone());
     info!(cluster = %identity.cluster, revision = %hub.state().revision(), "the store is open");
     Ok(Arc::new(Context {

@@ -10,6 +10,7 @@ use coracle_proto::status::Refusal;
 use thiserror::Error;
 use tracing::info;
 
+pub(crate) use file::write_durably;
 pub use file::load;
 pub use join::{announce, join};
 

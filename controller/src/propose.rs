@@ -80,6 +80,7 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
         { attr::ERROR_TYPE } = tracing::field::Empty,
         { attr::REVISION } = tracing::field::Empty,
     );
+    let creates = matches!(ask.command, Command::CreateCluster { .. });
     let envelope = Envelope {
         cluster: context.cluster,
         group: GroupId::META,
@@ -90,8 +91,8 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
         expected: ask.expected,
         command: ask.command,
     };
-    let attempts = attempt_until(context, model::codec::encode(&envelope), deadline);
-    let result = attempts.instrument(span.clone()).await;
+    let first = Attempt { envelope: model::codec::encode(&envelope), creates, deadline };
+    let result = attempt_until(context, first).instrument(span.clone()).await;
     match &result {
         Ok(decided) => {
             span.record(attr::REVISION, decided.revision.get());
@@ -105,17 +106,25 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
     result
 }
 
-async fn attempt_until(context: &Context, envelope: Bytes, deadline: Instant) -> Result<Decided, Refusal> {
+/// What every attempt proposes.
+struct Attempt {
+    envelope: Bytes,
+    /// It makes the cluster: nothing else is proposed before.
+    creates: bool,
+    deadline: Instant,
+}
+
+async fn attempt_until(context: &Context, asked: Attempt) -> Result<Decided, Refusal> {
     let begun = clock::now();
     let mut unknown = false;
     let mut last = Refusal::new(Code::NoQuorum, "there is no leader");
     for _ in 0..ATTEMPTS_MAX {
         let now = clock::now();
         let waited = now.saturating_duration_since(begun);
-        if now >= deadline || (context.raft.status().leader.is_none() && waited >= LEADER_WAIT) {
+        if now >= asked.deadline || (context.raft.status().leader.is_none() && waited >= LEADER_WAIT) {
             break;
         }
-        match attempt(context, envelope.clone(), deadline).await {
+        match attempt(context, &asked).await {
             Ok(decided) => return Ok(decided),
             Err(Failed::Final(refusal)) => return Err(refusal),
             Err(Failed::NotStarted(refusal)) => last = refusal,
@@ -132,9 +141,13 @@ async fn attempt_until(context: &Context, envelope: Bytes, deadline: Instant) ->
     Err(Refusal::new(code, format!("no answer from a leader in {seconds:.1} s: {}", last.message)))
 }
 
-async fn attempt(context: &Context, envelope: Bytes, deadline: Instant) -> Result<Decided, Failed> {
+async fn attempt(context: &Context, asked: &Attempt) -> Result<Decided, Failed> {
+    let (envelope, deadline) = (asked.envelope.clone(), asked.deadline);
     match context.raft.status().leader {
         Some(leader) if leader.node != context.node => forward::forward(context, &leader, envelope, deadline).await,
+        Some(_) if !asked.creates && context.hub.state().cluster().is_none() => {
+            Err(Failed::NotStarted(not_made_yet()))
+        }
         Some(_) | None => codec::decided(&propose_here(context, envelope, deadline).await?),
     }
 }
@@ -146,6 +159,10 @@ async fn propose_here(context: &Context, envelope: Bytes, deadline: Instant) -> 
         Ok(Err(error)) => Err(failed(&error)),
         Err(_) => Err(Failed::Unknown(Refusal::new(Code::TimedOut, "no majority answered in time"))),
     }
+}
+
+fn not_made_yet() -> Refusal {
+    Refusal::new(Code::NoQuorum, "the cluster is being made")
 }
 
 fn failed(error: &ProposeError) -> Failed {

@@ -7,8 +7,8 @@ use coracle_proto::codec::node_from_wire;
 use coracle_proto::id::{NodeId, RequestId, Revision};
 use coracle_proto::pb::control_server::Control;
 use coracle_proto::pb::{
-    ExchangeReply, JoinReply, JoinRequest, NodeOrders, NodeStatus, Orders,
-    ProposeReply, ProposeRequest, SoftBatch, WatchFrame, WatchRequest,
+    ExchangeReply, JoinReply, JoinRequest, NodeOrders, NodeStatus, Orders, ProposeReply, ProposeRequest,
+    SoftBatch, WatchFrame, WatchRequest,
 };
 use coracle_proto::record::{Node, NodeState, Outcome, Role};
 use coracle_proto::status::{Code, Refusal};

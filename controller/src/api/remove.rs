@@ -41,7 +41,8 @@ pub(super) async fn remove(
     }
     if asked.force {
         // Its replicas end with its record; only its vote must be gone before.
-        let member = |status: &Status| status.voters.contains_key(&node) || status.learners.contains_key(&node);
+        let member =
+            |status: &Status| status.voters.contains_key(&node) || status.learners.contains_key(&node);
         let mut members = context.raft.watch();
         in_time(node, deadline, members.until(|now| !member(now))).await?;
         propose(context, Ask::own(context, Command::RemoveNode { node }), deadline).await?;

@@ -50,7 +50,9 @@ fn changed(known: &Node, own: &Node) -> Option<Node> {
 
 /// Makes the group of one and the cluster's first record. Both are done once: a repetition finds them done.
 async fn found(context: &Context, identity: &Identity) {
-    if let Err(reason) = context.raft.initialize(BTreeMap::from([(context.node, context.own.addresses.grpc.clone())])).await {
+    if let Err(reason) =
+        context.raft.initialize(BTreeMap::from([(context.node, context.own.addresses.grpc.clone())])).await
+    {
         debug!(%reason, "the group exists");
     }
     let mut revisions = context.hub.subscribe();

@@ -6,6 +6,8 @@ use coracle_raft::OpenError;
 use thiserror::Error;
 use tokio::task::JoinError;
 
+use crate::identity::IdentityError;
+
 /// Why a controller could not start or go on.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -20,6 +22,9 @@ pub enum RunError {
     /// The log's store is damaged, foreign, in use, or cannot be read.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The data folder cannot be written.
+    #[error(transparent)]
+    Mark(IdentityError),
     /// The gRPC server failed.
     #[error("the gRPC server ended: {reason}")]
     Server {
@@ -48,7 +53,7 @@ impl RunError {
                 | OpenError::Damaged { .. }
                 | OpenError::Restore { .. } => true,
             },
-            Self::Server { .. } | Self::Task { .. } => false,
+            Self::Mark(_) | Self::Server { .. } | Self::Task { .. } => false,
         }
     }
 

@@ -62,7 +62,7 @@ pub(super) fn save(dir: &Path, identity: &Identity) -> Result<(), IdentityError>
 }
 
 /// Writes a file whole: temporary file, fsync, rename, fsync of the folder.
-pub(super) fn write_durably(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), IdentityError> {
+pub(crate) fn write_durably(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), IdentityError> {
     let temporary = dir.join(format!("{name}.tmp"));
     let write = || {
         fs::create_dir_all(dir)?;

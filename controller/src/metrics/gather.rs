@@ -28,7 +28,11 @@ pub(super) fn register(registry: &mut Registry, context: &Context, followers: i6
         ("raft_commit_index", "Index of the last committed entry", index(raft.committed)),
         ("raft_applied_index", "Index of the last applied entry", index(raft.applied)),
         ("raft_voters", "Voters of the group", size(raft.voters.len())),
-        ("raft_log_entries", "Entries of the log on disk", index(raft.applied).max(raft.last_log_index.unwrap_or(0)).saturating_sub(index(raft.purged))),
+        (
+            "raft_log_entries",
+            "Entries of the log on disk",
+            index(raft.applied).max(raft.last_log_index.unwrap_or(0)).saturating_sub(index(raft.purged)),
+        ),
         ("raft_store_bytes", "Size of the store on disk", storage.bytes),
         ("state_revision", "Revision of the state on this node", state.revision().get()),
         ("nodes", "Nodes of the cluster", size(state.nodes().count())),

@@ -30,7 +30,9 @@ pub(crate) async fn barrier(context: &Context, deadline: Instant) -> Result<(), 
     };
     match tokio::time::timeout(left, reached).await {
         Ok(()) => Ok(()),
-        Err(_) => Err(Refusal::new(Code::NoQuorum, format!("{last}; a stale read shows what this node knows"))),
+        Err(_) => {
+            Err(Refusal::new(Code::NoQuorum, format!("{last}; a stale read shows what this node knows")))
+        }
     }
 }
 

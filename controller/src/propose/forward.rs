@@ -9,7 +9,7 @@ use coracle_proto::trace;
 use coracle_raft::Leader;
 use prost::Message as _;
 
-use super::{Decided, Failed, codec, propose_here};
+use super::{Decided, Failed, codec, not_made_yet, propose_here};
 use crate::clock;
 use crate::context::Context;
 
@@ -56,6 +56,9 @@ pub(crate) async fn propose_forwarded(
     envelope: Bytes,
     deadline: Instant,
 ) -> Result<ProposeReply, Refusal> {
+    if context.hub.state().cluster().is_none() {
+        return Err(not_made_yet());
+    }
     let reply = propose_here(context, envelope, deadline).await.map_err(|failed| match failed {
         Failed::NotStarted(refusal) | Failed::Final(refusal) => refusal,
         Failed::Unknown(refusal) => Refusal::new(Code::OutcomeUnknown, refusal.message),

@@ -1,0 +1,146 @@
+//! Controllers in this process, over real loopback gRPC and real stores.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use coracle_controller::identity::{self, Identity};
+use coracle_controller::{ARTIFACT_GRACE, Listener, Options, RunError, TIMING, run_on};
+use coracle_proto::id::{NodeId, Revision};
+use coracle_proto::pb::admin_client::AdminClient;
+use coracle_proto::pb::control_client::ControlClient;
+use coracle_proto::pb::{NodeStatus, StatusReply, StatusRequest};
+use coracle_proto::record::{Addresses, Node, NodeState, Role};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+/// Longer than two elections and a join on a busy machine; what takes longer has failed.
+pub const WAIT: Duration = Duration::from_secs(30);
+
+/// A controller that runs.
+pub struct Running {
+    pub id: NodeId,
+    pub address: SocketAddr,
+    pub identity: Identity,
+    dir: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+/// What a node says of itself. Its data plane's address leads nowhere.
+pub fn own_record(name: &str) -> Node {
+    Node {
+        id: NodeId::new(0),
+        name: name.to_owned(),
+        roles: Role::ALL.into(),
+        zone: String::new(),
+        version: "0.0.0".to_owned(),
+        addresses: Addresses { data: "127.0.0.1:1".to_owned(), ..Addresses::default() },
+        state: NodeState::Alive,
+        registered: Revision::ZERO,
+        slots: 2,
+        memory_bytes: 1 << 30,
+    }
+}
+
+/// Makes a cluster of one.
+pub async fn found(dir: &Path) -> Running {
+    let identity = identity::found(dir, "boat").expect("an identity");
+    start(dir, identity, any_port()).await
+}
+
+/// Joins the cluster behind `seeds`.
+pub async fn join(dir: &Path, seeds: &[String]) -> Running {
+    let listener = Listener::bind(any_port()).expect("a port");
+    let mut node = own_record("joined");
+    node.addresses.grpc = listener.address().to_string();
+    let identity = identity::join(dir, seeds, &node).await.expect("an id");
+    start_on(dir, identity, listener).await
+}
+
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// Starts a controller that has an identity.
+pub async fn start(dir: &Path, identity: Identity, listen: SocketAddr) -> Running {
+    let listener = Listener::bind(listen).expect("a port");
+    start_on(dir, identity, listener).await
+}
+
+async fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running {
+    let address = listener.address();
+    let options = Options {
+        data_dir: dir.to_owned(),
+        identity: identity.clone(),
+        node: own_record(&format!("n{}", identity.node)),
+        listen: address,
+        timing: TIMING,
+        supervisor_pid: 0,
+        artifact_grace: ARTIFACT_GRACE,
+    };
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(run_on(options, listener, async {
+        let _ = stopped.await;
+    }));
+    Running { id: identity.node, address, identity, dir: dir.to_owned(), stop: Some(stop), task }
+}
+
+impl Running {
+    pub fn seed(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).expect("an address").connect_lazy()
+    }
+
+    pub fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel())
+    }
+
+    pub fn control(&self) -> ControlClient<Channel> {
+        ControlClient::new(self.channel())
+    }
+
+    pub async fn status(&self) -> Option<StatusReply> {
+        let reply = self.admin().status(StatusRequest { stale: true }).await;
+        reply.ok().map(tonic::Response::into_inner)
+    }
+
+    /// Ends it in order.
+    pub async fn stop(mut self) -> (PathBuf, Identity, SocketAddr) {
+        let stop = self.stop.take().expect("stopped once");
+        let _ = stop.send(());
+        (&mut self.task).await.expect("no panic").expect("an orderly end");
+        (self.dir.clone(), self.identity.clone(), self.address)
+    }
+
+    /// How it ended by itself.
+    pub async fn ended(self) -> Result<(), RunError> {
+        tokio::time::timeout(WAIT, self.task).await.expect("an end").expect("no panic")
+    }
+
+    /// Reports as this node's data plane would, until the guard is dropped.
+    pub async fn report(&self, to: &Self) -> mpsc::Sender<NodeStatus> {
+        let (statuses, queue) = mpsc::channel(8);
+        let stream = tokio_stream::wrappers::ReceiverStream::new(queue);
+        let mut orders = to.control().report(stream).await.expect("a stream of orders").into_inner();
+        tokio::spawn(async move { while let Ok(Some(_)) = orders.message().await {} });
+        statuses
+    }
+}
+
+/// Waits until `ready` gives something, or fails with the reason.
+pub async fn until<T>(what: &str, mut ready: impl AsyncFnMut() -> Option<T>) -> T {
+    #[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = ready().await {
+            return value;
+        }
+        assert!(begun.elapsed() < WAIT, "waited {WAIT:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await; // a bounded poll
+    }
+}

@@ -1,0 +1,106 @@
+//! Goal: one controller founds a cluster, answers, refuses what it must, and comes back from its store.
+
+#[path = "harness/cluster.rs"]
+mod cluster;
+
+use cluster::{found, start, until};
+use coracle_controller::{Listener, RunError, identity};
+use coracle_proto::pb::process_client::ProcessClient;
+use coracle_proto::pb::{
+    self, ChangeContext, Deploy, DeployRequest, InfoRequest, InspectRequest, JoinRequest, RollbackRequest,
+};
+use coracle_proto::status::{Code, Refusal};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_one_answers_and_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    let status = until("a leader and a record", async || {
+        node.status().await.filter(|status| status.quorum && status.nodes.len() == 1)
+    })
+    .await;
+    assert_eq!(status.leader, 1);
+    assert_eq!(status.cluster_name, "boat");
+    assert!(status.nodes[0].voter);
+    let info = node.admin().info(InfoRequest {}).await.unwrap().into_inner();
+    assert_eq!(info.cluster_id, node.identity.cluster.to_wire());
+    assert_eq!(info.controllers, [node.seed()]);
+
+    let mut process = ProcessClient::new(node.channel());
+    let inspected = process.inspect(InspectRequest { metrics: true }).await.unwrap().into_inner();
+    assert!(inspected.ready, "{:?}", inspected.reasons);
+    assert!(inspected.metrics.contains("coracle_raft_leader 1"), "{}", inspected.metrics);
+    assert!(inspected.metrics.contains("coracle_raft_fsync_seconds_bucket"), "{}", inspected.metrics);
+    assert!(!inspected.metrics.contains("# EOF"));
+
+    let (dir_path, identity, address) = node.stop().await;
+    let node = start(&dir_path, identity, address).await;
+    let again = until("the same cluster", async || node.status().await.filter(|status| status.quorum)).await;
+    assert!(again.revision >= status.revision, "{} after {}", again.revision, status.revision);
+    assert!(again.term > status.term);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_have_their_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    until("a leader", async || node.status().await.filter(|status| status.quorum && status.leader == 1))
+        .await;
+    let deploy = Deploy { name: "hello".into(), digest: vec![7; 32].into(), ..Deploy::default() };
+    let asked = DeployRequest { context: None, deploy: Some(deploy) };
+    let code = |status: tonic::Status| Refusal::from_status(&status).code;
+    assert_eq!(code(node.admin().deploy(asked).await.unwrap_err()), Code::NoWorker);
+
+    let context = ChangeContext { request_id: vec![1; 16].into(), since: 0, expected: 0 };
+    let asked =
+        RollbackRequest { context: Some(context), name: "nobody".into(), ..RollbackRequest::default() };
+    assert_eq!(code(node.admin().rollback(asked).await.unwrap_err()), Code::FunctionNotFound);
+
+    let foreign = JoinRequest { cluster_id: vec![9; 16].into(), ..JoinRequest::default() };
+    assert_eq!(code(node.control().join(foreign).await.unwrap_err()), Code::WrongCluster);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_join_gives_one_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    until("a leader", async || node.status().await.filter(|status| status.quorum && status.leader == 1))
+        .await;
+    let join = |request: u8| {
+        let record = coracle_proto::codec::node_to_wire(&cluster::own_record("worker"));
+        let worker = pb::Node { roles: vec![pb::Role::Worker.into()], ..record };
+        JoinRequest { node: Some(worker), request_id: vec![request; 16].into(), ..JoinRequest::default() }
+    };
+    let mut control = node.control();
+    let first = control.join(join(1)).await.unwrap().into_inner();
+    assert_eq!(control.join(join(1)).await.unwrap().into_inner().node_id, first.node_id);
+    assert_eq!(control.join(join(2)).await.unwrap().into_inner().node_id, first.node_id + 1);
+    let gone = JoinRequest { known_id: 77, cluster_id: first.cluster_id, ..join(3) };
+    let refused = Refusal::from_status(&control.join(gone).await.unwrap_err());
+    assert_eq!(refused.code, Code::NodeNotFound, "{refused}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named() {
+    let first = Listener::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let error = Listener::bind(first.address()).unwrap_err();
+    assert!(matches!(error, RunError::Bind { .. }) && error.is_configuration());
+    assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founder_without_its_store_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    until("a leader", async || node.status().await.filter(|status| status.quorum)).await;
+    let (path, identity, address) = node.stop().await;
+    std::fs::remove_dir_all(path.join("raft")).unwrap();
+    let again = identity::load(&path).unwrap().unwrap();
+    assert_eq!(again, identity);
+    let node = start(&path, identity, address).await;
+    let error = node.ended().await.unwrap_err();
+    assert!(error.is_configuration(), "{error}");
+}

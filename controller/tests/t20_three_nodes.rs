@@ -1,0 +1,101 @@
+//! Goal: nodes join and become voters; any of them takes changes; when the leader goes the others go on.
+
+#[path = "harness/cluster.rs"]
+mod cluster;
+
+use cluster::{Running, found, join, own_record, start, until};
+use coracle_proto::codec::node_to_wire;
+use coracle_proto::pb::{JoinRequest, ListNodesRequest, RemoveNodeRequest, StatusReply};
+
+fn voters(status: &StatusReply) -> usize {
+    status.nodes.iter().filter(|node| node.voter).count()
+}
+
+async fn three() -> (Vec<tempfile::TempDir>, Vec<Running>) {
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let first = found(dirs[0].path()).await;
+    let seeds = [first.seed()];
+    let mut nodes = vec![first];
+    for dir in &dirs[1..] {
+        nodes.push(join(dir.path(), &seeds).await);
+    }
+    assert_eq!(nodes.iter().map(|node| node.id.get()).collect::<Vec<_>>(), [1, 2, 3]);
+    for node in &nodes {
+        until("three voters", async || node.status().await.filter(|status| voters(status) == 3)).await;
+    }
+    (dirs, nodes)
+}
+
+/// A change by way of this node: another worker joins, its id is answered.
+async fn change(node: &Running, request: u8) -> Option<u64> {
+    let asked = JoinRequest {
+        node: Some(node_to_wire(&own_record("worker"))),
+        request_id: vec![request; 16].into(),
+        ..JoinRequest::default()
+    };
+    node.control().join(asked).await.ok().map(|reply| reply.into_inner().node_id)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn any_controller_takes_changes_and_all_agree() {
+    let (_dirs, nodes) = three().await;
+    let mut ids = Vec::new();
+    for (request, node) in (1..).zip(&nodes) {
+        ids.push(change(node, request).await.expect("a change at every node"));
+    }
+    assert_eq!(ids, [4, 5, 6], "allocated from one log");
+    let revision = nodes[0].status().await.unwrap().revision;
+    let mut hashes = Vec::new();
+    for node in &nodes {
+        let listed = node.admin().list_nodes(ListNodesRequest { stale: false }).await.unwrap().into_inner();
+        assert_eq!(listed.nodes.len(), 6, "a linearizable read at node {}", node.id);
+        let same = async || node.status().await.filter(|status| status.revision >= revision);
+        let status = until("the same revision", same).await;
+        hashes.push((status.revision, status.state_hash));
+    }
+    for pair in hashes.windows(2) {
+        assert!(pair[0].0 != pair[1].0 || pair[0].1 == pair[1].1, "one hash at one revision: {hashes:?}");
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_others_go_on_without_the_leader() {
+    let (_dirs, mut nodes) = three().await;
+    let leader = nodes[0].status().await.unwrap().leader;
+    let at = nodes.iter().position(|node| node.id.get() == leader).unwrap();
+    let (dir, identity, address) = nodes.remove(at).stop().await;
+    let id = until("a change without the old leader", async || change(&nodes[0], 9).await).await;
+    assert_eq!(change(&nodes[1], 9).await, Some(id), "the same request has the same answer");
+    let status = until("another leader", async || {
+        nodes[0].status().await.filter(|status| status.quorum && status.leader != leader)
+    })
+    .await;
+    let back = start(&dir, identity, address).await;
+    let caught_up = async || back.status().await.filter(|now| now.quorum && now.revision >= status.revision);
+    until("the old leader catches up", caught_up).await;
+    back.stop().await;
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_removed_node_votes_no_more_and_its_id_is_not_used_again() {
+    let (_dirs, nodes) = three().await;
+    let leader = nodes[0].status().await.unwrap().leader;
+    let (going, staying): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| node.id.get() == leader);
+    let asked = RemoveNodeRequest { context: None, node: leader, force: false };
+    staying[0].admin().remove_node(asked).await.unwrap();
+    let status = until("two nodes that vote", async || {
+        staying[0].status().await.filter(|status| status.nodes.len() == 2 && voters(status) == 2)
+    })
+    .await;
+    assert_ne!(status.leader, leader);
+    assert_eq!(change(&staying[1], 5).await, Some(4));
+    for node in staying.into_iter().chain(going) {
+        node.stop().await;
+    }
+}
