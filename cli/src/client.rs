@@ -1,0 +1,222 @@
+//! The cluster as a client sees it: several addresses, of which one is asked at a time.
+//!
+//! Everything that is sent may be sent again: reads change nothing, an upload is named by its digest, and a
+//! change carries a request id that is kept on each retry, so it is made once (design, decision 4).
+
+mod address;
+mod connection;
+pub(crate) mod context;
+mod deadline;
+mod target;
+mod trace;
+mod trouble;
+
+use std::time::Duration;
+
+use coracle_proto::id::{ClusterId, RequestId};
+use coracle_proto::pb;
+use coracle_proto::status::Code;
+
+pub(crate) use address::Address;
+pub(crate) use connection::{Admin, Info};
+pub(crate) use deadline::{Deadline, Stopwatch, now_ms};
+pub(crate) use target::Targets;
+pub(crate) use trace::Trace;
+pub(crate) use trouble::says_no_quorum;
+
+use self::connection::Connection;
+use self::trouble::{Trouble, Verdict};
+use crate::exit::{Exit, Failure};
+use crate::output::Talk;
+
+/// One attempt: a node that was stopped accepts requests and answers none, so another one is asked. Longer
+/// than an election, so that a node that waits for its leader is not left too early.
+const ATTEMPT_MAX: Duration = Duration::from_secs(4);
+/// How long addresses that refuse every connection are tried: a controller that crashed is back within a second.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// Waits between rounds over all addresses.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Attempts that may end in a fault of the platform: it is seldom another node's too.
+const FAULTS_MAX: u32 = 3;
+/// Addresses that are kept: those given, and as many controllers as a cluster has voters and standing learners.
+const ADDRESSES_MAX: usize = 32;
+
+/// A connection to whichever node answers.
+#[derive(Debug)]
+pub(crate) struct Client {
+    targets: Targets,
+    /// The next of the targets to try.
+    next: usize,
+    current: Option<Connection>,
+    /// Of the first node that answered: a request is never sent to another cluster.
+    seen: Option<Info>,
+    deadline: Deadline,
+    trace: Trace,
+    talk: Talk,
+}
+
+impl Client {
+    /// Reaches the first node that answers.
+    pub(crate) async fn connect(targets: Targets, deadline: Deadline, talk: Talk) -> Result<Self, Failure> {
+        let trace = Trace::current();
+        let mut client = Self { targets, next: 0, current: None, seen: None, deadline, trace, talk };
+        client.reach(false).await?;
+        Ok(client)
+    }
+
+    /// When everything must be done.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Begins to wait anew: for what lasts longer than any deadline.
+    pub(crate) fn renew(&mut self) {
+        self.deadline = Deadline::after(self.deadline.total());
+    }
+
+    /// The trace that all requests belong to.
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// What the first node that answered said.
+    pub(crate) fn info(&self) -> Result<&Info, Failure> {
+        self.seen.as_ref().ok_or_else(|| Failure::new(Exit::Connect, "no node has answered"))
+    }
+
+    /// Leaves a node whose stream broke; the next request goes to the next address.
+    pub(crate) fn leave(&mut self) {
+        self.current = None;
+    }
+
+    /// Makes a change, once, however often it has to be sent. `what` names it in errors.
+    pub(crate) async fn change<T>(
+        &mut self,
+        what: &str,
+        attempt: impl AsyncFn(Admin, pb::ChangeContext) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, Failure> {
+        let context = pb::ChangeContext {
+            request_id: RequestId::new(rand::random()).to_wire(),
+            since: self.info()?.revision,
+            expected: 0,
+        };
+        self.call(what, async |admin| attempt(admin, context.clone()).await).await
+    }
+
+    /// Asks one node after another until one answers. `what` names the request in errors.
+    pub(crate) async fn call<T>(
+        &mut self,
+        what: &str,
+        attempt: impl AsyncFn(Admin) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, Failure> {
+        self.call_slow(what, ATTEMPT_MAX, attempt).await
+    }
+
+    /// The same for what takes longer; a node that went silent meanwhile is noticed by pings.
+    pub(crate) async fn call_slow<T>(
+        &mut self,
+        what: &str,
+        attempt_max: Duration,
+        attempt: impl AsyncFn(Admin) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, Failure> {
+        let mut faults = 0;
+        let mut attempts = 0;
+        let mut last: Option<Trouble> = None;
+        loop {
+            let admin = match self.reach(attempts > 0).await {
+                Ok(admin) => admin,
+                Err(failure) => return Err(last.map_or(failure, |trouble| self.give_up(what, attempts, &trouble))),
+            };
+            attempts += 1;
+            let limit = self.deadline.at_most(attempt_max);
+            let trouble = match tokio::time::timeout(limit, attempt(admin)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => Trouble::from(status),
+                Err(_) => Trouble::Silent(limit),
+            };
+            match trouble.verdict() {
+                Verdict::Final => return Err(trouble.into_failure().during(what)),
+                Verdict::Elsewhere => {}
+                Verdict::Fault => faults += 1,
+            }
+            if faults >= FAULTS_MAX || self.deadline.is_over() {
+                return Err(self.give_up(what, attempts, &trouble));
+            }
+            if last.is_none() {
+                let left = self.deadline.left();
+                self.talk.say(&format!("{what}: {trouble}; trying again for up to {} s", left.as_secs()));
+            }
+            last = Some(trouble);
+            self.leave();
+            if attempts as usize % self.targets.addresses.len().max(1) == 0 {
+                self.deadline.pause(backoff(attempts)).await;
+            }
+        }
+    }
+
+    fn give_up(&self, what: &str, attempts: u32, trouble: &Trouble) -> Failure {
+        let tried = format!("{what}: tried {attempts} times within {} s", self.deadline.total().as_secs());
+        match trouble {
+            Trouble::Refused(status) => Failure::from(status.as_ref()).during(tried),
+            Trouble::Broken(_) | Trouble::Silent(_) => {
+                let sentence = format!("{tried}: {trouble}. A change may or may not have been made");
+                Failure::coded(Exit::TimedOut, Code::OutcomeUnknown, sentence)
+            }
+        }
+    }
+
+    /// The node that is asked next: the present one, or the first that can be reached. `patient` means that
+    /// something was sent already: its outcome is worth waiting for until the deadline.
+    async fn reach(&mut self, patient: bool) -> Result<Admin, Failure> {
+        if let Some(connection) = &self.current {
+            return Ok(connection.admin.clone());
+        }
+        let patience = if patient { self.deadline } else { self.deadline.sooner(CONNECT_PATIENCE) };
+        let mut round = 0;
+        loop {
+            let mut reasons = Vec::new();
+            for _ in 0..self.targets.addresses.len() {
+                let Some(address) = self.targets.addresses.get(self.next).cloned() else { break };
+                self.next = (self.next + 1) % self.targets.addresses.len();
+                match Connection::open(&address, self.trace.clone(), self.deadline).await {
+                    Ok(connection) => return self.adopt(connection),
+                    Err(reason) => reasons.push(format!("{address}: {reason}")),
+                }
+            }
+            round += 1;
+            if patience.is_over() {
+                let hint = self.targets.hint();
+                return Err(Failure::new(Exit::Connect, format!("cannot connect to {}; {hint}", reasons.join("; "))));
+            }
+            patience.pause(backoff(round)).await;
+        }
+    }
+
+    /// Takes a connection into use, unless it leads to another cluster, and learns of further controllers.
+    fn adopt(&mut self, connection: Connection) -> Result<Admin, Failure> {
+        let seen = self.seen.get_or_insert_with(|| connection.info.clone());
+        if seen.cluster != connection.info.cluster {
+            let [first, other] = [seen.cluster, connection.info.cluster].map(|id: ClusterId| id.to_string());
+            return Err(Failure::usage(format!(
+                "{} belongs to the cluster {other}, the address before it to {first}: give addresses of one cluster",
+                connection.address
+            )));
+        }
+        for address in &connection.info.controllers {
+            if self.targets.addresses.len() < ADDRESSES_MAX && !self.targets.addresses.contains(address) {
+                self.targets.addresses.push(address.clone());
+            }
+        }
+        let admin = connection.admin.clone();
+        self.current = Some(connection);
+        Ok(admin)
+    }
+}
+
+fn backoff(round: u32) -> Duration {
+    let (first, last) = BACKOFF;
+    first.saturating_mul(1 << round.min(10)).min(last)
+}
+
+#[cfg(test)]
+mod tests;

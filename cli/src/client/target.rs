@@ -1,0 +1,114 @@
+//! Which cluster is meant: flag, environment, project file, context, in this order (design, section 6).
+
+use std::path::Path;
+
+use super::{Address, context};
+use crate::config::{DEFAULTS, Environment};
+use crate::exit::Failure;
+use crate::manifest;
+
+/// The addresses of a cluster, and who named them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// At least one.
+    pub(crate) addresses: Vec<Address>,
+    source: Source,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    /// `--address`, or `CORACLE_ADDRESS`.
+    Given,
+    /// `coracle.toml` in this folder.
+    Project,
+    /// A context of this name.
+    Context(String),
+    /// Nobody.
+    Default,
+}
+
+impl Targets {
+    /// Addresses that were found by other means.
+    pub(crate) fn given(addresses: Vec<Address>) -> Self {
+        Self { addresses, source: Source::Given }
+    }
+
+    /// Finds the addresses: `given` on the command line or in the environment, of the project in `folder`, of
+    /// the context (named, or the current one), or those of a node on this machine.
+    pub(crate) fn find(
+        given: &[String],
+        context: Option<&str>,
+        folder: &Path,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let parse = |text: &String| text.parse().map_err(|error| Failure::usage(format!("--address: {error}")));
+        let flags: Vec<Address> =
+            given.iter().filter(|text| !text.is_empty()).map(parse).collect::<Result<_, _>>()?;
+        if !flags.is_empty() {
+            return Ok(Self { addresses: flags, source: Source::Given });
+        }
+        if context.is_none() {
+            let project = manifest::read_addresses(folder).map_err(|error| Failure::usage(error.to_string()))?;
+            if !project.is_empty() {
+                return Ok(Self { addresses: project, source: Source::Project });
+            }
+        }
+        let contexts = context::read(environment.config_folder.as_deref())?;
+        if let Some((name, addresses)) = contexts.pick(context)? {
+            return Ok(Self { addresses, source: Source::Context(name) });
+        }
+        let local = format!("127.0.0.1:{}", DEFAULTS.grpc_port);
+        let local = local.parse().map_err(|error| Failure::local("the default address", error))?;
+        Ok(Self { addresses: vec![local], source: Source::Default })
+    }
+
+    /// What to do when none of them answers.
+    pub(super) fn hint(&self) -> String {
+        match &self.source {
+            Source::Given => "is the node running? (--address, CORACLE_ADDRESS)".to_owned(),
+            Source::Project => format!("these addresses stand in {}", manifest::FILE_NAME),
+            Source::Context(name) => {
+                format!("these addresses are of the context '{name}': is its cluster running?")
+            }
+            Source::Default => "no cluster was named: start one with 'coracle dev', or give --address".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(folder: &Path) -> Environment {
+        Environment {
+            config_folder: Some(folder.to_owned()),
+            data_folder: None,
+            otlp: None,
+            sampler_ratio: 1.0,
+            no_color: false,
+        }
+    }
+
+    fn texts(targets: &Targets) -> Vec<String> {
+        targets.addresses.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn flag_before_project_before_context_before_default() {
+        let [config, project] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let environment = environment(config.path());
+        let find = |given: &[String], context| Targets::find(given, context, project.path(), &environment);
+        assert_eq!(texts(&find(&[], None).unwrap()), ["127.0.0.1:7400"]);
+
+        context::write_dev(config.path(), &["dev:1".parse().unwrap()]).unwrap();
+        assert_eq!(texts(&find(&[], None).unwrap()), ["dev:1"]);
+
+        std::fs::write(project.path().join("coracle.toml"), "addresses = ['project:1']").unwrap();
+        assert_eq!(texts(&find(&[], None).unwrap()), ["project:1"]);
+        assert_eq!(texts(&find(&[], Some("dev")).unwrap()), ["dev:1"]);
+        assert_eq!(texts(&find(&["flag:1".into(), "flag:2".into()], None).unwrap()), ["flag:1", "flag:2"]);
+        assert_eq!(texts(&find(&[String::new()], None).unwrap()), ["project:1"]);
+        assert_eq!(find(&["nowhere".into()], None).unwrap_err().exit, crate::exit::Exit::Usage);
+        assert!(find(&[], Some("prod")).unwrap_err().message.contains("dev"));
+    }
+}

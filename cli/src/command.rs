@@ -1,0 +1,167 @@
+//! The client's verbs: one file each.
+
+mod completion;
+pub(crate) mod deploy;
+mod function;
+mod input;
+mod invoke;
+mod logs;
+mod node;
+mod route;
+mod status;
+mod trace;
+mod version;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::client::{Client, Deadline, Targets};
+use crate::config::{DEFAULTS, Environment};
+use crate::exit::Failure;
+use crate::manifest::units;
+use crate::output::{Format, Output, Talk};
+use crate::telemetry::{self, Log, Otlp, Process, Settings};
+
+/// How long a command tries, unless it was told: longer than an election and a restart together.
+const WAIT: Duration = Duration::from_secs(60);
+/// A person's command does one thing at a time; the second thread is the exporter's.
+const THREADS: usize = 2;
+
+/// What a client can be asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Deploy the functions of a manifest, or one file.
+    Deploy(Box<deploy::Args>),
+    /// Call a function.
+    Invoke(invoke::Args),
+    /// List, show, delete functions; go back to an earlier version.
+    #[command(alias = "fn")]
+    Function(function::Args),
+    /// Show what a function wrote, on all nodes.
+    Logs(logs::Args),
+    /// Show the cluster at a glance.
+    Status(status::Args),
+    /// List, show, remove nodes.
+    Node(node::Args),
+    /// List routes.
+    Route(route::Args),
+    /// Draw a trace as a tree.
+    Trace(trace::Args),
+    /// Write the completion script of a shell.
+    Completion(completion::Args),
+    /// Show the version.
+    Version(version::Args),
+}
+
+/// What all of them understand.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Cluster and output")]
+pub(crate) struct Shared {
+    /// A node of the cluster; repeated, the next one is tried when one does not answer.
+    #[arg(long = "address", global = true, value_name = "HOST:PORT", env = "CORACLE_ADDRESS", value_delimiter = ',')]
+    addresses: Vec<String>,
+    /// A cluster by its name in contexts.toml.
+    #[arg(long, global = true, value_name = "NAME", env = "CORACLE_CONTEXT")]
+    context: Option<String>,
+    /// How results are written.
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+    /// Do not wait until a change has taken effect.
+    #[arg(long, global = true)]
+    no_wait: bool,
+    /// How long to wait and retry at most, such as 90s.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = units::duration)]
+    wait_timeout: Option<Duration>,
+    /// Do not ask before something is removed.
+    #[arg(short = 'y', long = "yes", global = true)]
+    yes: bool,
+    /// Say only what is wrong.
+    #[arg(long, global = true)]
+    quiet: bool,
+}
+
+/// A read may be answered by a node without the leader's word.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Read {
+    /// Take what the node last saw, also where the cluster has no quorum.
+    #[arg(long)]
+    stale: bool,
+}
+
+/// One command's surroundings.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    shared: &'a Shared,
+    environment: &'a Environment,
+    output: Output,
+    talk: Talk,
+}
+
+impl<'a> Session<'a> {
+    fn new(shared: &'a Shared, environment: &'a Environment) -> Self {
+        let output = Output::new(shared.output);
+        Self { shared, environment, output, talk: Talk::new(shared.quiet, environment.no_color) }
+    }
+
+    /// How long the command may take.
+    fn wait(&self, unless_told: Duration) -> Duration {
+        self.shared.wait_timeout.unwrap_or(unless_told)
+    }
+
+    fn targets(&self) -> Result<Targets, Failure> {
+        let context = self.shared.context.as_deref();
+        Targets::find(&self.shared.addresses, context, Path::new(""), self.environment)
+    }
+
+    async fn connect(&self) -> Result<Client, Failure> {
+        self.connect_for(WAIT).await
+    }
+
+    async fn connect_for(&self, unless_told: Duration) -> Result<Client, Failure> {
+        Client::connect(self.targets()?, Deadline::after(self.wait(unless_told)), self.talk).await
+    }
+}
+
+/// Does it, and sends the last spans before the process ends.
+pub(crate) fn run(verb: Verb, environment: &Environment, log: Log) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local("the runtime cannot be started", error))?;
+    let done = runtime.block_on(async {
+        let settings = Settings {
+            process: Process::Client,
+            log,
+            default_filter: DEFAULTS.client_log,
+            otlp: environment.otlp.clone().map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            instance: String::new(),
+        };
+        let guard = telemetry::init(&settings).map_err(|error| Failure::usage(error.to_string()))?;
+        let done = dispatch(verb, environment).await;
+        guard.finish().await;
+        done
+    });
+    // A read of stdin cannot be interrupted: it would hold the process.
+    runtime.shutdown_background();
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+async fn dispatch(verb: Verb, environment: &Environment) -> Result<(), Failure> {
+    let session = |shared| Session::new(shared, environment);
+    match &verb {
+        Verb::Deploy(args) => deploy::run(args, &session(&args.shared)).await,
+        Verb::Invoke(args) => invoke::run(args, &session(&args.shared)).await,
+        Verb::Function(args) => function::run(args, &session(&args.shared)).await,
+        Verb::Logs(args) => logs::run(args, &session(&args.shared)).await,
+        Verb::Status(args) => status::run(args, &session(&args.shared)).await,
+        Verb::Node(args) => node::run(args, &session(&args.shared)).await,
+        Verb::Route(args) => route::run(args, &session(&args.shared)).await,
+        Verb::Trace(args) => trace::run(args, &session(&args.shared)).await,
+        Verb::Completion(args) => completion::run(args),
+        Verb::Version(args) => version::run(args, &session(&args.shared)),
+    }
+}

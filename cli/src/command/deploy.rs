@@ -1,0 +1,161 @@
+//! `coracle deploy`: upload, change, rollout, each step told; the whole is one trace.
+
+mod flags;
+pub(super) mod rollout;
+mod upload;
+mod view;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use coracle_proto::attr;
+use coracle_proto::codec::spec_to_wire;
+use coracle_proto::pb;
+use tracing::{Instrument as _, Span, field, info_span};
+
+use self::flags::Flags;
+use self::upload::Artifact;
+pub(crate) use self::view::Deployed;
+use super::{Session, Shared};
+use crate::client::{Admin, Client, Deadline, Targets};
+use crate::exit::Failure;
+use crate::manifest::{self, FunctionEntry};
+use crate::output::Talk;
+
+/// How long a deploy may take, unless it was told: a compilation alone may take three minutes.
+const WAIT: Duration = Duration::from_secs(300);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Without MANIFEST, coracle.toml in this folder is taken. With NAME and FILE, flags say what a manifest would.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) shared: Shared,
+    /// A manifest or its folder; or a function's name and its .wasm file ('-': stdin).
+    #[arg(value_name = "MANIFEST | NAME FILE", num_args = 0..=2)]
+    source: Vec<String>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Args {
+    fn functions(&self) -> Result<Vec<FunctionEntry>, Failure> {
+        match self.source.as_slice() {
+            [name, file] => Ok(vec![self.flags.function(name, file)?]),
+            [] => self.manifest(Path::new(manifest::FILE_NAME)),
+            [manifest, ..] => self.manifest(Path::new(manifest)),
+        }
+    }
+
+    fn manifest(&self, path: &Path) -> Result<Vec<FunctionEntry>, Failure> {
+        if let Some(flag) = self.flags.first_given() {
+            let hint = "it goes with 'deploy NAME FILE'; in a manifest it is a key";
+            return Err(Failure::usage(format!("{flag}: {hint}")));
+        }
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            let hint = "it is no manifest; to deploy a file, name the function: coracle deploy NAME";
+            return Err(Failure::usage(format!("{}: {hint} {}", path.display(), path.display())));
+        }
+        read_manifest(path)
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<Vec<FunctionEntry>, Failure> {
+    let file: PathBuf = if path.is_dir() { path.join(manifest::FILE_NAME) } else { path.to_owned() };
+    let manifest = manifest::read(&file).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(manifest.functions)
+}
+
+pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
+    let functions = args.functions()?;
+    let deadline = Deadline::after(session.wait(WAIT));
+    let plan = Plan { deadline, wait: !session.shared.no_wait, talk: session.talk };
+    let deployed = deploy_all(&functions, session.targets()?, plan).await?;
+    match deployed.as_slice() {
+        [one] => session.output.one(one)?,
+        many => session.output.list(many)?,
+    }
+    for one in &deployed {
+        session.talk.say(&format!("try: coracle invoke {}", one.function()));
+    }
+    Ok(())
+}
+
+/// Deploys all functions of a manifest and waits until they are ready: for `coracle dev`.
+pub(crate) async fn deploy_manifest(path: &Path, targets: Targets, talk: Talk) -> Result<Vec<Deployed>, Failure> {
+    let functions = read_manifest(path)?;
+    deploy_all(&functions, targets, Plan { deadline: Deadline::after(WAIT), wait: true, talk }).await
+}
+
+/// How a deploy goes.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    deadline: Deadline,
+    /// Until the versions are ready everywhere.
+    wait: bool,
+    talk: Talk,
+}
+
+async fn deploy_all(functions: &[FunctionEntry], targets: Targets, plan: Plan) -> Result<Vec<Deployed>, Failure> {
+    let names: Vec<_> = functions.iter().map(|function| function.id.to_string()).collect();
+    let span = info_span!(
+        "deploy",
+        { attr::SERVICE } = attr::SERVICE_CLI,
+        { attr::FUNCTION } = names.join(","),
+        otel.kind = "client",
+        otel.status_code = field::Empty,
+        otel.status_description = field::Empty,
+    );
+    let all = async {
+        let mut client = Client::connect(targets, plan.deadline, plan.talk).await?;
+        let mut deployed = Vec::with_capacity(functions.len());
+        for function in functions {
+            deployed.push(deploy(function, &mut client, plan).await?);
+        }
+        plan.talk.say(&format!("trace {}", client.trace()));
+        Ok(deployed)
+    };
+    let done = all.instrument(span.clone()).await;
+    mark(&span, done.as_ref().err());
+    done
+}
+
+fn mark(span: &Span, failure: Option<&Failure>) {
+    if let Some(failure) = failure {
+        span.record("otel.status_code", "ERROR");
+        span.record("otel.status_description", failure.message.as_str());
+    }
+}
+
+async fn deploy(function: &FunctionEntry, client: &mut Client, plan: Plan) -> Result<Deployed, Failure> {
+    let id = &function.id;
+    let artifact = Artifact::read(&function.component).await?;
+    let stored = upload::upload(client, &artifact, id, plan.talk).await?;
+    let change = pb::Deploy {
+        namespace: id.namespace.to_string(),
+        name: id.name.to_string(),
+        spec: Some(spec_to_wire(&function.spec)),
+        routes: function.routes.iter().map(pb::RouteSpec::from).collect(),
+        digest: artifact.digest.to_wire(),
+        size: artifact.size(),
+        kind: stored.kind,
+    };
+    let send = async |mut admin: Admin, context| {
+        admin.deploy(pb::DeployRequest { context: Some(context), deploy: Some(change.clone()) }).await
+    };
+    let reply = client.change(&format!("deploy {id}"), send).await?;
+    let talk = plan.talk;
+    if reply.unchanged {
+        talk.say(&talk.done(&format!("{id} is unchanged: version {} has the same content", reply.version)));
+    } else {
+        talk.say(&talk.done(&format!("{id} version {} is committed", reply.version)));
+    }
+    if plan.wait {
+        let ready = rollout::wait(client, id, reply.version, talk).await?;
+        talk.say(&talk.done(&format!("{id} version {} is ready on {ready}", reply.version)));
+    }
+    Ok(Deployed::new(function, &artifact, &stored, &reply, &client.info()?.gateways))
+}
+
+#[cfg(test)]
+mod tests;

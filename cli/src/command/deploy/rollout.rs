@@ -1,0 +1,244 @@
+//! The last step of a change: a version comes up on its nodes, and a person sees how.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use coracle_proto::id::FunctionId;
+use coracle_proto::pb;
+use coracle_proto::status::Code;
+
+use crate::client::{Admin, Client};
+use crate::exit::{Exit, Failure};
+use crate::output::Talk;
+
+/// A node that failed so often is placed around (design, section 5): when every one did, nothing is left to wait for.
+const ATTEMPTS_MAX: u32 = 3;
+/// Before another node is asked when the stream broke.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Waits until a version is ready on all of its nodes, which are returned as text.
+pub(in crate::command) async fn wait(
+    client: &mut Client,
+    id: &FunctionId,
+    version: u64,
+    talk: Talk,
+) -> Result<String, Failure> {
+    let progress = talk.progress(None);
+    let mut board = Board::default();
+    let what = format!("rollout of {id} version {version}");
+    loop {
+        let follow = async |mut admin: Admin| {
+            let (namespace, name) = (id.namespace.to_string(), id.name.to_string());
+            admin.rollout(pb::RolloutRequest { namespace, name, version }).await
+        };
+        let mut events = client.call(&what, follow).await?;
+        loop {
+            let next = tokio::time::timeout(client.deadline().left(), events.message()).await;
+            let Ok(event) = next else { return Err(board.timed_out(&what, client.deadline().total())) };
+            // A node that went away tells no more: the next one knows the same.
+            let Ok(Some(event)) = event else { break };
+            board.take(event).iter().for_each(|(good, line)| {
+                progress.line(&if *good { talk.done(line) } else { talk.failed(line) });
+            });
+            match board.verdict() {
+                Verdict::Ready => return Ok(board.ready_nodes()),
+                Verdict::Short => {
+                    talk.warn(&format!("{id} has fewer replicas than wanted: {}", board.unplaceable));
+                    return Ok(board.ready_nodes());
+                }
+                Verdict::Failed => return Err(board.failed(&what)),
+                Verdict::Waiting => progress.status(board.waiting_for()),
+            }
+        }
+        if client.deadline().is_over() {
+            return Err(board.timed_out(&what, client.deadline().total()));
+        }
+        client.leave();
+        client.deadline().pause(PAUSE).await;
+    }
+}
+
+/// What is known of the replicas.
+#[derive(Debug, Default)]
+struct Board {
+    replicas: BTreeMap<u64, Replica>,
+    wanted: u32,
+    unplaceable: String,
+    done: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Replica {
+    phase: pb::ReplicaPhase,
+    reason: String,
+    attempts: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Ready everywhere.
+    Ready,
+    /// Ready on all nodes that can hold it, and those are too few.
+    Short,
+    /// Every node gave up.
+    Failed,
+    /// Still coming up.
+    Waiting,
+}
+
+impl Board {
+    /// Takes over what was told; what is new is returned as lines, good or bad.
+    fn take(&mut self, event: pb::RolloutEvent) -> Vec<(bool, String)> {
+        let mut lines = Vec::new();
+        let mut now = BTreeMap::new();
+        for wire in event.replicas {
+            let status = wire.status.unwrap_or_default();
+            let replica =
+                Replica { phase: status.phase(), reason: status.reason.clone(), attempts: status.attempts };
+            if self.replicas.get(&wire.node) != Some(&replica) {
+                lines.extend(replica.line(wire.node));
+            }
+            now.insert(wire.node, replica);
+        }
+        self.replicas = now;
+        self.wanted = event.wanted;
+        self.unplaceable = event.unplaceable;
+        self.done = event.done;
+        lines
+    }
+
+    fn verdict(&self) -> Verdict {
+        let all = |is: fn(&Replica) -> bool| !self.replicas.is_empty() && self.replicas.values().all(is);
+        if self.done {
+            return if self.unplaceable.is_empty() { Verdict::Ready } else { Verdict::Short };
+        }
+        if all(|replica| replica.phase == pb::ReplicaPhase::Failed && replica.attempts >= ATTEMPTS_MAX) {
+            return Verdict::Failed;
+        }
+        if !self.unplaceable.is_empty() && all(|replica| replica.phase == pb::ReplicaPhase::Ready) {
+            return Verdict::Short;
+        }
+        Verdict::Waiting
+    }
+
+    fn ready_nodes(&self) -> String {
+        let ready = |(node, replica): (&u64, &Replica)| {
+            (replica.phase == pb::ReplicaPhase::Ready).then(|| node.to_string())
+        };
+        let nodes: Vec<_> = self.replicas.iter().filter_map(ready).collect();
+        let noun = if nodes.len() == 1 { "node" } else { "nodes" };
+        format!("{noun} {}", nodes.join(", "))
+    }
+
+    /// `node 1 ready, node 2 compiling`, or that no node was chosen yet.
+    fn waiting_for(&self) -> String {
+        let replicas: Vec<_> = self.replicas.iter().map(|(node, replica)| replica.describe(*node)).collect();
+        match (replicas.is_empty(), self.unplaceable.is_empty()) {
+            (true, true) => "no node was chosen yet".to_owned(),
+            (true, false) => format!("no node can take it: {}", self.unplaceable),
+            (false, true) => replicas.join(", "),
+            (false, false) => format!("{} ({})", replicas.join(", "), self.unplaceable),
+        }
+    }
+
+    fn failed(&self, what: &str) -> Failure {
+        Failure::new(Exit::Refused, format!("{what} failed: {}", self.waiting_for()))
+    }
+
+    fn timed_out(&self, what: &str, waited: Duration) -> Failure {
+        let waited = waited.as_secs();
+        let waiting = self.waiting_for();
+        let go_on = "the cluster goes on; see 'coracle function get'";
+        let message = format!("{what}: not ready on {} nodes after {waited} s: {waiting}; {go_on}", self.wanted);
+        Failure::coded(Exit::TimedOut, Code::TimedOut, message)
+    }
+}
+
+impl Replica {
+    fn word(&self) -> &'static str {
+        match self.phase {
+            pb::ReplicaPhase::Unspecified => "not heard of yet",
+            pb::ReplicaPhase::Fetching => "fetching",
+            pb::ReplicaPhase::Compiling => "compiling",
+            pb::ReplicaPhase::Ready => "ready",
+            pb::ReplicaPhase::Failed => "failed",
+        }
+    }
+
+    fn describe(&self, node: u64) -> String {
+        let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
+        format!("node {node} {}{reason}", self.word())
+    }
+
+    /// What is worth a line: the waiting is not.
+    fn line(&self, node: u64) -> Option<(bool, String)> {
+        match self.phase {
+            pb::ReplicaPhase::Unspecified => None,
+            pb::ReplicaPhase::Fetching | pb::ReplicaPhase::Compiling | pb::ReplicaPhase::Ready => {
+                Some((true, self.describe(node)))
+            }
+            pb::ReplicaPhase::Failed => {
+                Some((false, format!("{} (attempt {})", self.describe(node), self.attempts)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(replicas: &[(u64, pb::ReplicaPhase, u32)], unplaceable: &str, done: bool) -> pb::RolloutEvent {
+        let replicas = replicas.iter().map(|(node, phase, attempts)| pb::RolloutReplica {
+            node: *node,
+            status: Some(pb::ReplicaStatus {
+                phase: (*phase).into(),
+                attempts: *attempts,
+                reason: if *attempts > 0 { "no space".into() } else { String::new() },
+                ..pb::ReplicaStatus::default()
+            }),
+        });
+        let replicas = replicas.collect();
+        pb::RolloutEvent { wanted: 2, ready: 0, replicas, unplaceable: unplaceable.into(), done }
+    }
+
+    use pb::ReplicaPhase::{Compiling, Failed, Fetching, Ready};
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut board = Board::default();
+        assert_eq!(board.take(event(&[], "", false)), []);
+        assert_eq!(board.waiting_for(), "no node was chosen yet");
+        let lines = board.take(event(&[(1, Fetching, 0), (2, Compiling, 0)], "", false));
+        assert_eq!(lines, [(true, "node 1 fetching".into()), (true, "node 2 compiling".into())]);
+        assert_eq!(board.take(event(&[(1, Fetching, 0), (2, Ready, 0)], "", false)), [(true, "node 2 ready".into())]);
+        assert_eq!(board.verdict(), Verdict::Waiting);
+        board.take(event(&[(1, Ready, 0), (2, Ready, 0)], "", true));
+        assert_eq!((board.verdict(), board.ready_nodes().as_str()), (Verdict::Ready, "nodes 1, 2"));
+    }
+
+    #[test]
+    fn a_failure_is_final_when_every_node_gave_up() {
+        let mut board = Board::default();
+        let lines = board.take(event(&[(1, Failed, 1), (2, Ready, 0)], "", false));
+        assert_eq!(lines[0], (false, "node 1 failed: no space (attempt 1)".into()));
+        assert_eq!(board.verdict(), Verdict::Waiting);
+        board.take(event(&[(1, Failed, 3)], "", false));
+        assert_eq!(board.verdict(), Verdict::Failed);
+        let failure = board.failed("rollout of a version 1");
+        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(failure.message, "rollout of a version 1 failed: node 1 failed: no space");
+    }
+
+    #[test]
+    fn too_few_nodes_are_no_failure_while_one_serves() {
+        let mut board = Board::default();
+        board.take(event(&[(1, Ready, 0)], "node 2: dead", false));
+        assert_eq!(board.verdict(), Verdict::Short);
+        board.take(event(&[], "node 2: dead", false));
+        assert_eq!(board.verdict(), Verdict::Waiting);
+        let failure = board.timed_out("rollout of a version 1", Duration::from_secs(9));
+        assert_eq!(failure.exit, Exit::TimedOut);
+        assert!(failure.message.contains("after 9 s: no node can take it: node 2: dead"), "{failure}");
+    }
+}

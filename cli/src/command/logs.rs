@@ -1,0 +1,91 @@
+//! `coracle logs NAME`: never stops silently, and says what is missing.
+
+use std::time::Duration;
+
+use coracle_proto::id::FunctionId;
+use coracle_proto::pb::{self, logs_event};
+
+use super::{Session, Shared};
+use crate::client::{Client, now_ms};
+use crate::exit::{Exit, Failure};
+use crate::output::since_ms;
+use crate::output::view::{LogView, gap_sentence};
+
+/// Before the next node is asked for the rest: it may be the only one, and on its way back.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) shared: Shared,
+    /// NAME, or NAMESPACE/NAME.
+    name: FunctionId,
+    /// Go on with new lines as they come.
+    #[arg(short, long)]
+    follow: bool,
+    /// From when on: so long ago (10m), or a moment (RFC 3339).
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// At most so many lines of each node.
+    #[arg(long, value_name = "LINES")]
+    tail: Option<u32>,
+}
+
+pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
+    let since = args.since.as_deref().map(|text| since_ms(text, now_ms())).transpose();
+    let since_ms = since.map_err(|error| Failure::usage(format!("--since: {error}")))?;
+    let mut request = pb::LogsRequest {
+        namespace: args.name.namespace.to_string(),
+        name: args.name.name.to_string(),
+        follow: args.follow,
+        since_ms: since_ms.unwrap_or_default(),
+        tail: args.tail.unwrap_or_default(),
+    };
+    let mut client = session.connect().await?;
+    loop {
+        let reason = match read(&mut client, &mut request, session).await? {
+            None if !args.follow => return Ok(()),
+            None => "the node ended it".to_owned(),
+            Some(reason) => reason,
+        };
+        if args.follow {
+            client.renew();
+        } else if client.deadline().is_over() {
+            return Err(Failure::new(Exit::TimedOut, format!("the log could not be read to its end: {reason}")));
+        }
+        let repeat = "lines of the last millisecond may stand twice";
+        session.talk.warn(&format!("the stream broke ({reason}); going on, {repeat}"));
+        client.leave();
+        client.deadline().pause(PAUSE).await;
+    }
+}
+
+/// Shows what comes, and moves the request's beginning to what was shown last. Ends with the reason for
+/// which the stream broke, if it did.
+async fn read(
+    client: &mut Client,
+    request: &mut pb::LogsRequest,
+    session: &Session<'_>,
+) -> Result<Option<String>, Failure> {
+    let what = format!("logs {}", request.name);
+    let asked = request.clone();
+    let mut stream = client.call(&what, async |mut admin| admin.logs(asked.clone()).await).await?;
+    loop {
+        let event = match stream.message().await {
+            Ok(Some(event)) => event,
+            Ok(None) => return Ok(None),
+            Err(status) => return Ok(Some(status.message().to_owned())),
+        };
+        match event.kind {
+            Some(logs_event::Kind::Record(record)) => {
+                request.since_ms = request.since_ms.max(record.time_ms);
+                request.tail = 0;
+                session.output.next(&LogView::from(record))?;
+            }
+            Some(logs_event::Kind::Gap(gap)) => session.talk.warn(&gap_sentence(&gap)),
+            // Something that a newer node tells.
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One `[function.NAME]` table.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use coracle_proto::id::{FunctionId, FunctionName, Namespace};
+use coracle_proto::route::RouteSpec;
+use coracle_proto::spec::{
+    Bound, CONCURRENCY, CPU_TIME, Draft, FunctionSpec, IDLE_TIMEOUT, MEMORY, REPLICAS, ROUTES_MAX, Retry, TIMEOUT,
+};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{FunctionEntry, Problems, in_order, units};
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+/// What may stand in a function's table.
+pub(super) const KEYS: [&str; 13] = [
+    "component",
+    "routes",
+    "env",
+    "args",
+    "hosts",
+    "memory",
+    "timeout",
+    "idle-timeout",
+    "cpu-time",
+    "concurrency",
+    "replicas",
+    "retry",
+    "namespace",
+];
+
+/// Reads the table; `None` where it has problems that leave no function.
+pub(super) fn read(
+    name: &Spanned<Cow<'_, str>>,
+    value: &Value<'_>,
+    folder: &Path,
+    problems: &mut Problems<'_>,
+) -> Option<FunctionEntry> {
+    let table_name = format!("function.{}", name.get_ref());
+    let Some(table) = value.get_ref().as_table() else {
+        problems.expected(value, &table_name, "a table");
+        return None;
+    };
+    let mut reader = Reader { folder, problems, draft: Draft::default(), component: None, routes: Vec::new(), namespace: None };
+    for (key, value) in in_order(table) {
+        let place = format!("{table_name}.{}", key.get_ref());
+        if !reader.read(key.get_ref(), value, &place) {
+            reader.problems.unknown_key(&key.span(), &table_name, key.get_ref(), &KEYS);
+        }
+    }
+    let Reader { component, draft, routes, namespace, .. } = reader;
+    if !table.contains_key("component") {
+        problems.add(&name.span(), &table_name, "the key 'component' is missing: the path of the .wasm file");
+    }
+    let function = problems.check(&name.span(), &table_name, name.get_ref().parse::<FunctionName>());
+    // What each key says was checked on its own; this is about the sum of environment and arguments.
+    let spec = problems.check(&name.span(), &table_name, FunctionSpec::new(draft));
+    let id = FunctionId { namespace: namespace.unwrap_or_default(), name: function? };
+    Some(FunctionEntry { id, component: component?, routes, spec: spec? })
+}
+
+struct Reader<'a, 't> {
+    folder: &'a Path,
+    problems: &'a mut Problems<'t>,
+    draft: Draft,
+    component: Option<PathBuf>,
+    routes: Vec<RouteSpec>,
+    namespace: Option<Namespace>,
+}
+
+impl Reader<'_, '_> {
+    /// Reads one key; false where it does not exist.
+    fn read(&mut self, key: &str, value: &Value<'_>, place: &str) -> bool {
+        match key {
+            "component" => self.component = self.text(value, place).map(|text| self.folder.join(text)),
+            "namespace" => self.namespace = self.namespace(value, place),
+            "routes" => self.routes = self.routes(value, place),
+            "env" => self.env(value, place),
+            "args" => {
+                let args = self.list(value, place);
+                self.checked(value, place, Draft { args: args.clone(), ..Draft::default() });
+                self.draft.args = args;
+            }
+            "hosts" => {
+                let hosts = self.list(value, place);
+                self.checked(value, place, Draft { hosts: hosts.clone(), ..Draft::default() });
+                self.draft.hosts = hosts;
+            }
+            "memory" => self.draft.memory_bytes = self.size(value, place),
+            "timeout" => self.draft.timeout_ms = self.millis(value, place, &TIMEOUT),
+            "idle-timeout" => self.draft.idle_timeout_ms = self.millis(value, place, &IDLE_TIMEOUT),
+            "cpu-time" => self.draft.cpu_time_ms = self.millis(value, place, &CPU_TIME),
+            "concurrency" => self.draft.concurrency = self.count(value, place, &CONCURRENCY),
+            "replicas" => self.draft.replicas = self.count(value, place, &REPLICAS),
+            "retry" => self.draft.retry = self.retry(value, place),
+            _ => return false,
+        }
+        true
+    }
+
+    fn text<'v>(&mut self, value: &'v Value<'_>, place: &str) -> Option<&'v str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.problems.expected(value, place, "text");
+        }
+        text
+    }
+
+    fn list(&mut self, value: &Value<'_>, place: &str) -> Vec<String> {
+        texts(value, place, self.problems).into_iter().map(|(_, text)| text.to_owned()).collect()
+    }
+
+    fn namespace(&mut self, value: &Value<'_>, place: &str) -> Option<Namespace> {
+        let parsed = self.text(value, place)?.parse();
+        self.problems.check(&value.span(), place, parsed)
+    }
+
+    fn routes(&mut self, value: &Value<'_>, place: &str) -> Vec<RouteSpec> {
+        let mut routes = Vec::new();
+        for (span, text) in texts(value, place, self.problems) {
+            let parsed = text.parse::<RouteSpec>().map_err(|error| error.reason);
+            let Some(route) = self.problems.check(&span, place, parsed) else { continue };
+            if routes.contains(&route) {
+                self.problems.add(&span, place, format!("'{route}' stands twice"));
+            }
+            routes.push(route);
+        }
+        if routes.len() > ROUTES_MAX {
+            self.problems.add(&value.span(), place, format!("{} routes, at most {ROUTES_MAX}", routes.len()));
+        }
+        routes
+    }
+
+    fn env(&mut self, value: &Value<'_>, place: &str) {
+        let Some(table) = value.get_ref().as_table() else {
+            self.problems.expected(value, place, "a table of texts");
+            return;
+        };
+        for (name, value) in in_order(table) {
+            let place = format!("{place}.{}", name.get_ref());
+            if let Some(text) = self.text(value, &place) {
+                self.draft.env.insert(name.get_ref().to_string(), text.to_owned());
+            }
+        }
+        let env: BTreeMap<_, _> = self.draft.env.clone();
+        self.checked(value, place, Draft { env, ..Draft::default() });
+    }
+
+    fn size(&mut self, value: &Value<'_>, place: &str) -> u64 {
+        let parsed = match value.get_ref() {
+            DeValue::String(text) => units::bytes(text).map_err(|error| error.to_string()),
+            DeValue::Integer(number) => units::bytes(&number.to_string()).map_err(|error| error.to_string()),
+            other => Err(format!("expected a size such as \"64MiB\", got {}", other.type_str())),
+        };
+        self.bounded(value, place, &MEMORY, parsed, units::show_bytes)
+    }
+
+    fn millis(&mut self, value: &Value<'_>, place: &str, bound: &Bound) -> u64 {
+        let parsed = match value.get_ref() {
+            DeValue::String(text) => units::duration(text).map_err(|error| error.to_string()),
+            other => Err(format!("expected a duration such as \"30s\", got {}", other.type_str())),
+        };
+        let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let show = |millis| units::show_duration(std::time::Duration::from_millis(millis));
+        self.bounded(value, place, bound, parsed.map(millis), show)
+    }
+
+    fn count(&mut self, value: &Value<'_>, place: &str, bound: &Bound) -> u32 {
+        let number = value.get_ref().as_integer().and_then(|number| number.to_string().parse().ok());
+        let got = value.get_ref().type_str();
+        let parsed = number.ok_or_else(|| format!("expected a number from {} to {}, got {got}", bound.min, bound.max));
+        u32::try_from(self.bounded(value, place, bound, parsed, |count| count.to_string())).unwrap_or(u32::MAX)
+    }
+
+    /// Zero is no bound here: the default is taken by leaving the key out.
+    fn bounded(
+        &mut self,
+        value: &Value<'_>,
+        place: &str,
+        bound: &Bound,
+        parsed: Result<u64, String>,
+        show: impl Fn(u64) -> String,
+    ) -> u64 {
+        let kept = parsed.and_then(|number| {
+            if (bound.min..=bound.max).contains(&number) {
+                return Ok(number);
+            }
+            Err(format!("{} is not between {} and {}", show(number), show(bound.min), show(bound.max)))
+        });
+        self.problems.check(&value.span(), place, kept).unwrap_or_default()
+    }
+
+    fn retry(&mut self, value: &Value<'_>, place: &str) -> Retry {
+        match self.text(value, place) {
+            Some(text) => self.problems.check(&value.span(), place, retry(text)).unwrap_or_default(),
+            None => Retry::default(),
+        }
+    }
+
+    fn checked(&mut self, value: &Value<'_>, place: &str, one_key: Draft) {
+        let checked = FunctionSpec::new(one_key).map_err(|error| error.reason);
+        let _ = self.problems.check(&value.span(), place, checked);
+    }
+}
+
+/// `never` or `idempotent`.
+pub(crate) fn retry(text: &str) -> Result<Retry, String> {
+    match text {
+        "idempotent" => Ok(Retry::Idempotent),
+        "never" => Ok(Retry::Never),
+        other => Err(format!("'{other}' is neither 'idempotent' nor 'never'")),
+    }
+}
+
+/// The texts of a list, each with its place.
+pub(super) fn texts<'v>(
+    value: &'v Value<'_>,
+    place: &str,
+    problems: &mut Problems<'_>,
+) -> Vec<(Range<usize>, &'v str)> {
+    let Some(list) = value.get_ref().as_array() else {
+        problems.expected(value, place, "a list of texts");
+        return Vec::new();
+    };
+    let mut texts = Vec::with_capacity(list.len());
+    for item in list.iter() {
+        match item.get_ref().as_str() {
+            Some(text) => texts.push((item.span(), text)),
+            None => problems.expected(item, place, "text"),
+        }
+    }
+    texts
+}
+
+impl Problems<'_> {
+    /// The value, or a problem.
+    fn check<T, E: Display>(&mut self, span: &Range<usize>, place: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(span, place, error)).ok()
+    }
+}

@@ -1,0 +1,135 @@
+//! Talk: what a person is told on stderr while a command works.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::exit::Failure;
+
+/// Redraws of a progress bar's spinner.
+const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// How a command talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Talk {
+    quiet: bool,
+    terminal: bool,
+    colour: bool,
+}
+
+impl Talk {
+    /// To a terminal with progress and colour, else in plain lines.
+    pub(crate) fn new(quiet: bool, no_color: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self { quiet, terminal, colour: terminal && !no_color }
+    }
+
+    /// Without a word of help.
+    pub(crate) fn silent(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
+    /// Says something that helps and is not needed.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+
+    /// Says something that must not be missed.
+    pub(crate) fn warn(&self, text: &str) {
+        say(&format!("{} {text}", self.paint("33", "warning:")));
+    }
+
+    /// A step that was done.
+    pub(crate) fn done(&self, text: &str) -> String {
+        format!("{} {text}", self.paint("32", "✓"))
+    }
+
+    /// A step that went wrong, for now or for good.
+    pub(crate) fn failed(&self, text: &str) -> String {
+        format!("{} {text}", self.paint("31", "✗"))
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A bar for so many bytes, or a spinner for what has no measure; on a terminal only.
+    pub(crate) fn progress(&self, bytes: Option<u64>) -> Progress {
+        let shown = self.terminal && !self.quiet;
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let template = match bytes {
+            Some(_) => "  {msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}",
+            None => "  {spinner} {msg}",
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(bytes, target).with_style(style);
+        if shown && bytes.is_none() {
+            bar.enable_steady_tick(TICK);
+        }
+        Progress { bar, talk: *self }
+    }
+
+    /// Asks before something is destroyed. Where nobody can answer, `yes` must have been given.
+    pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
+        }
+        if !(io::stdin().is_terminal() && self.terminal) {
+            return Err(Failure::usage(format!("{question} There is nobody to ask: give -y to do it")));
+        }
+        self.ask(question);
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::local("stdin", error))?;
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::usage("nothing was done")),
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "talk goes through one type")]
+    fn ask(&self, question: &str) {
+        let mut stderr = io::stderr().lock();
+        // A closed stderr leaves nobody to tell.
+        let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    }
+}
+
+/// What is going on at present, redrawn in place, with lines above it that stay.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    talk: Talk,
+}
+
+impl Progress {
+    /// What is being done or waited for.
+    pub(crate) fn status(&self, text: impl Into<String>) {
+        self.bar.set_message(text.into());
+    }
+
+    /// Begins to count again: what it returns is told of bytes that are done.
+    pub(crate) fn counter(&self) -> impl Fn(usize) + Send + 'static {
+        self.bar.set_position(0);
+        let bar = self.bar.clone();
+        move |bytes| bar.inc(bytes as u64)
+    }
+
+    /// A line that stays.
+    pub(crate) fn line(&self, text: &str) {
+        self.bar.suspend(|| self.talk.say(text));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// One line to stderr.
+pub(crate) fn say(text: &str) {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
