@@ -1,0 +1,30 @@
+//! Artifacts: content-addressed files, outside Raft, that nodes send each other.
+//!
+//! A file is in the [`Store`] only when its bytes have its digest and, for one that a user sent, when it was
+//! checked and compiled: until then it lies in the store's `tmp` folder. Nothing here deletes an artifact by
+//! its own judgement; [`Store::remove`] is called for orders of the leader only.
+
+mod copies;
+mod error;
+mod fetch;
+mod incoming;
+mod locks;
+mod metrics;
+mod peer;
+mod prepare;
+mod service;
+mod store;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub use error::ArtifactError;
+pub use fetch::{FetchError, Fetcher};
+pub use incoming::{Incoming, Sealed};
+pub use metrics::ArtifactMetrics;
+pub use peer::{CHUNK_BYTES, Peer, PeerList};
+pub use prepare::Prepare;
+pub use service::ArtifactService;
+pub(crate) use store::blocking;
+pub use store::{Held, Removed, Store};
+pub use upload::Uploads;

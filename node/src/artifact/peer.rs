@@ -1,0 +1,66 @@
+//! The other workers, as far as artifacts are concerned.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::artifacts_client::ArtifactsClient;
+use tonic::transport::{Channel, Endpoint};
+
+/// Bytes of one chunk of an artifact: small against the 4 MiB of a stream's window, so that many are on the way.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// A message of the service is a chunk and a few numbers.
+pub(super) const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (16 << 10);
+/// A peer on the same network answers within milliseconds or is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Tells a peer that vanished without a word from one that is slow.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// One stream in flight fills a fast network with these.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// A worker that can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Which one.
+    pub node: NodeId,
+    /// Its data plane, `HOST:PORT`.
+    pub address: String,
+}
+
+/// Tells the other workers that are thought alive, best ones first.
+#[derive(Clone)]
+pub struct PeerList(Arc<dyn Fn() -> Vec<Peer> + Send + Sync>);
+
+impl PeerList {
+    /// Asks the function whenever it is needed.
+    pub fn new(peers: impl Fn() -> Vec<Peer> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(peers))
+    }
+
+    /// The workers now.
+    #[must_use]
+    pub fn get(&self) -> Vec<Peer> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for PeerList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PeerList").field(&self.get()).finish()
+    }
+}
+
+/// Connects to a data plane. Transfers are rare and large: each has a connection of its own and disturbs no call.
+pub(super) async fn connect(address: &str) -> Result<ArtifactsClient<Channel>, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE);
+    let client = ArtifactsClient::new(endpoint.connect().await?);
+    Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+}

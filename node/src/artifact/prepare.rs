@@ -1,0 +1,25 @@
+//! What the artifact store and the agent need of the runtime.
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use coracle_proto::id::Digest;
+use coracle_proto::record::Kind;
+use coracle_proto::status::Refusal;
+use futures::future::BoxFuture;
+
+/// Checks and compiles artifacts. The runtime does it; tests have their own.
+pub trait Prepare: Debug + Send + Sync + 'static {
+    /// Tells what an artifact is, or names what is wrong with it.
+    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Kind, Refusal>>;
+
+    /// Compiles it into the cache unless it is there, so that calls find it ready. Dropping the future ends the
+    /// compilation.
+    fn prepare<'a>(&'a self, digest: &'a Digest, artifact: &'a Path) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// Whether it is compiled.
+    fn is_prepared(&self, digest: &Digest) -> bool;
+
+    /// Removes what was compiled of it.
+    fn forget(&self, digest: &Digest);
+}

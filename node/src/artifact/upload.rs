@@ -1,0 +1,254 @@
+//! An upload from a user: received, checked, compiled, stored, copied; each step is told.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use coracle_proto::codec::{DecodeError, InField as _};
+use coracle_proto::id::{Digest, NodeId};
+use coracle_proto::pb::{self, Step, Stored, UploadChunk, UploadEvent, upload_event};
+use coracle_proto::record::Kind;
+use coracle_proto::spec::ARTIFACT_SIZE_MAX;
+use coracle_proto::status::{Code, Refusal};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+use super::copies::{Second, ensure_second};
+use super::locks::Locks;
+use super::metrics::Outcome;
+use super::store::blocking;
+use super::{ArtifactError, ArtifactMetrics, Fetcher, Held, PeerList, Prepare, Sealed, Store};
+use crate::clock;
+
+/// Uploads and copies that are taken at once: each may write 256 MiB, and they are compiled one after the other anyway.
+const UPLOADS_MAX: usize = 8;
+/// A sender that sends nothing for so long has left.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Kinds remembered, so that a repeated deploy does not read the artifact again.
+const KINDS_MAX: usize = 10_000;
+
+/// Takes artifacts from users and peers.
+#[derive(Debug)]
+pub struct Uploads {
+    node: NodeId,
+    pub(super) store: Arc<Store>,
+    prepare: Arc<dyn Prepare>,
+    peers: PeerList,
+    locks: Locks,
+    places: Semaphore,
+    kinds: Mutex<HashMap<Digest, Kind>>,
+    metrics: ArtifactMetrics,
+}
+
+/// Where the steps of one upload are told.
+pub(super) struct Progress {
+    pub(super) events: mpsc::Sender<Result<UploadEvent, Status>>,
+    pub(super) started: Instant,
+}
+
+/// The head of a transfer.
+struct Announced {
+    digest: Digest,
+    size: u64,
+    first: UploadChunk,
+}
+
+impl Progress {
+    async fn step(&self, name: &str, node: NodeId, detail: String) {
+        let elapsed_ms = clock::millis(clock::now().saturating_duration_since(self.started));
+        let step = Step { name: name.to_owned(), node: node.get(), detail, elapsed_ms };
+        self.send(upload_event::Kind::Step(step)).await;
+    }
+
+    /// Whoever left is noticed by the service, which drops the upload.
+    async fn send(&self, kind: upload_event::Kind) {
+        let _ = self.events.send(Ok(UploadEvent { kind: Some(kind) })).await;
+    }
+}
+
+impl Uploads {
+    /// Stores into `store` on `node`, compiles with `prepare`, copies to `peers`.
+    #[must_use]
+    pub fn new(
+        node: NodeId,
+        store: Arc<Store>,
+        prepare: Arc<dyn Prepare>,
+        peers: PeerList,
+        metrics: ArtifactMetrics,
+    ) -> Self {
+        let (locks, places) = (Locks::default(), Semaphore::new(UPLOADS_MAX));
+        Self { node, store, prepare, peers, locks, places, kinds: Mutex::default(), metrics }
+    }
+
+    /// Fetches from peers into the same store, never while an upload of the same digest runs.
+    #[must_use]
+    pub fn fetcher(&self) -> Fetcher {
+        Fetcher::new(Arc::clone(&self.store), self.locks.clone(), self.metrics.clone())
+    }
+
+    /// Takes an upload of a user, up to the second copy.
+    ///
+    /// # Errors
+    /// Whatever was wrong with it, or with this node's or the peers' disks.
+    pub(super) async fn put(
+        &self,
+        chunks: &mut Streaming<UploadChunk>,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
+        let result = self.try_put(chunks, progress).await;
+        self.metrics.uploads.get_or_create(&Outcome::of(&result)).inc();
+        let existed = result?;
+        if existed {
+            // The sender may not have looked yet: what it still sends is let through, so that it reads the answer.
+            while let Ok(Some(_)) = next(chunks).await {}
+        }
+        Ok(())
+    }
+
+    async fn try_put(
+        &self,
+        chunks: &mut Streaming<UploadChunk>,
+        progress: &Progress,
+    ) -> Result<bool, Refusal> {
+        let Announced { digest, size, first } = announced(chunks).await?;
+        let _place = self.place()?;
+        let _turn = self.locks.turn(digest).await;
+        let renewed = self.renew(digest).await?;
+        let (held, kind) = match renewed {
+            Some(held) => (held, self.again(digest, progress).await?),
+            None => {
+                let sealed = self.receive(digest, size, first, chunks).await?;
+                progress.step("received", self.node, format!("{size} bytes")).await;
+                let kind = self.accept(&digest, sealed.path(), progress).await?;
+                (sealed.commit(clock::unix_ms()).await?, kind)
+            }
+        };
+        let holders = self.second(digest, progress).await?;
+        let stored = Stored {
+            digest: digest.to_wire(),
+            size: held.size,
+            kind: pb::Kind::from(kind).into(),
+            holders: holders.into_iter().map(NodeId::get).collect(),
+            existed: renewed.is_some(),
+        };
+        progress.send(upload_event::Kind::Stored(stored)).await;
+        Ok(renewed.is_some())
+    }
+
+    /// Takes a copy from a peer, by its hash alone. Returns whether it was here already.
+    ///
+    /// # Errors
+    /// When the bytes are wrong or the disk fails.
+    pub(super) async fn copy(&self, chunks: &mut Streaming<UploadChunk>) -> Result<bool, Refusal> {
+        let Announced { digest, size, first } = announced(chunks).await?;
+        let _place = self.place()?;
+        let _turn = self.locks.turn(digest).await;
+        if self.renew(digest).await?.is_some() {
+            return Ok(true);
+        }
+        self.receive(digest, size, first, chunks).await?.commit(clock::unix_ms()).await?;
+        Ok(false)
+    }
+
+    /// Begins a stored artifact's grace anew.
+    pub(super) async fn renew(&self, digest: Digest) -> Result<Option<Held>, ArtifactError> {
+        let store = Arc::clone(&self.store);
+        blocking(move || store.renew(&digest, clock::unix_ms())).await
+    }
+
+    /// What a stored artifact is, if that was asked before.
+    pub(super) fn known_kind(&self, digest: &Digest) -> Option<Kind> {
+        self.kinds().get(digest).copied()
+    }
+
+    fn place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let full = format!("node {} takes {UPLOADS_MAX} uploads at once", self.node);
+        self.places.try_acquire().map_err(|_| Refusal::new(Code::Overloaded, full))
+    }
+
+    async fn receive(
+        &self,
+        digest: Digest,
+        size: u64,
+        first: UploadChunk,
+        chunks: &mut Streaming<UploadChunk>,
+    ) -> Result<Sealed, Refusal> {
+        let store = Arc::clone(&self.store);
+        let mut incoming = blocking(move || store.begin(digest, size)).await?;
+        let mut chunk = Some(first);
+        while let Some(UploadChunk { data, .. }) = chunk {
+            incoming.write(data).await?;
+            chunk = next(chunks).await?;
+        }
+        Ok(incoming.seal().await?)
+    }
+
+    /// Checks and compiles; after that the artifact may be stored.
+    async fn accept(&self, digest: &Digest, path: &Path, progress: &Progress) -> Result<Kind, Refusal> {
+        let kind = self.prepare.check(path).await?;
+        progress.step("checked", self.node, kind.to_string()).await;
+        let started = clock::now();
+        self.prepare.prepare(digest, path).await?;
+        self.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());
+        progress.step("compiled", self.node, String::new()).await;
+        self.remember(*digest, kind);
+        Ok(kind)
+    }
+
+    /// The same for one that is stored: nothing to do, unless it came as a copy and was never used here.
+    async fn again(&self, digest: Digest, progress: &Progress) -> Result<Kind, Refusal> {
+        let path = self.store.path(&digest);
+        match self.known_kind(&digest) {
+            Some(kind) if self.prepare.is_prepared(&digest) => Ok(kind),
+            Some(_) | None => self.accept(&digest, &path, progress).await,
+        }
+    }
+
+    async fn second(&self, digest: Digest, progress: &Progress) -> Result<Vec<NodeId>, Refusal> {
+        let (node, detail) = match ensure_second(&self.store, digest, &self.peers.get()).await? {
+            Second::Alone(tried) if tried.is_empty() => return Ok(vec![self.node]),
+            Second::Alone(tried) => {
+                let detail = format!("only copy: {}", tried.join("; "));
+                progress.step("alone", self.node, detail).await;
+                return Ok(vec![self.node]);
+            }
+            Second::Held(node) => (node, "held already"),
+            Second::Copied(node) => (node, ""),
+        };
+        progress.step("copied", node, detail.to_owned()).await;
+        Ok(vec![self.node, node])
+    }
+
+    fn remember(&self, digest: Digest, kind: Kind) {
+        let mut kinds = self.kinds();
+        if kinds.len() >= KINDS_MAX {
+            kinds.clear();
+        }
+        kinds.insert(digest, kind);
+    }
+
+    fn kinds(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Kind>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the first chunk, which names digest and size.
+async fn announced(chunks: &mut Streaming<UploadChunk>) -> Result<Announced, Refusal> {
+    let first = next(chunks).await?.ok_or_else(|| DecodeError::missing("digest"))?;
+    let digest = Digest::try_from(&first.digest[..]).in_field("digest")?;
+    match first.size {
+        0 => Err(DecodeError::new("size", "an artifact has at least one byte").into()),
+        size if size > ARTIFACT_SIZE_MAX => {
+            Err(ArtifactError::TooLarge { size, max: ARTIFACT_SIZE_MAX }.into())
+        }
+        size => Ok(Announced { digest, size, first }),
+    }
+}
+
+async fn next(chunks: &mut Streaming<UploadChunk>) -> Result<Option<UploadChunk>, Refusal> {
+    let next = timeout(CHUNK_TIMEOUT, chunks.message()).await;
+    let late = || Refusal::new(Code::TimedOut, format!("no data for {} s", CHUNK_TIMEOUT.as_secs()));
+    next.map_err(|_| late())?.map_err(|status| Refusal::from_status(&status))
+}
