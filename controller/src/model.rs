@@ -19,9 +19,15 @@ mod state;
 mod write;
 
 #[cfg(test)]
-pub(crate) mod samples;
+mod cost_tests;
 #[cfg(test)]
-mod tests;
+mod invariant_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod rule_tests;
+#[cfg(test)]
+pub(crate) mod samples;
 
 pub use apply::Applied;
 pub use cluster::{COMMAND_FORMAT, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX};

@@ -1,1 +1,255 @@
-//! Placeholder.
+//! Goal: rounds lead to where all should stand, take nothing away too early, and then stay quiet.
+
+use std::collections::BTreeSet;
+
+use coracle_proto::id::FunctionId;
+use coracle_proto::record::{Node, NodeState, Outcome};
+
+use super::*;
+use crate::model::Command;
+use crate::model::samples::{Asked, node, spec};
+use crate::placer::POLICY;
+
+/// A cluster whose workers make ready what they are given, one round later.
+struct World {
+    asked: Asked,
+    soft: Soft,
+    /// Versions that cannot be made ready, and where.
+    broken: BTreeSet<(VersionId, NodeId)>,
+    silent: BTreeSet<NodeId>,
+}
+
+impl World {
+    fn of(nodes: u64) -> Self {
+        let mut world = Self {
+            asked: Asked::cluster(nodes),
+            soft: Soft::new(),
+            broken: BTreeSet::new(),
+            silent: BTreeSet::new(),
+        };
+        world.work();
+        world
+    }
+
+    /// Each worker reports what it was given.
+    fn work(&mut self) {
+        self.soft = self.asked.state.nodes().map(|node| (node.id, self.report(node.id))).collect();
+    }
+
+    fn report(&self, node: NodeId) -> NodeSoft {
+        let told = |replica: &Replica| {
+            let broken = self.broken.contains(&(replica.version.clone(), node));
+            let (phase, attempts) = if broken { (Phase::Failed, ATTEMPTS_MAX) } else { (Phase::Ready, 0) };
+            (replica.version.clone(), ReplicaSoft { epoch: replica.epoch, phase, attempts })
+        };
+        let replicas = self.asked.state.replicas_on(node).map(told).collect();
+        NodeSoft { suspect: self.silent.contains(&node), in_flight: 0, replicas }
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.asked.state, &self.soft, &POLICY)
+    }
+
+    fn apply(&mut self, plan: &Plan) {
+        self.asked.run(Command::Assign { placements: plan.placements.clone() });
+    }
+
+    /// Plans and works until a round is empty; how many rounds that took.
+    fn settle(&mut self) -> usize {
+        for round in 0..1000 {
+            let plan = self.plan();
+            if plan.placements.is_empty() {
+                return round;
+            }
+            assert!(plan.placements.len() <= PLACEMENTS_MAX);
+            let ready = self.ready();
+            self.apply(&plan);
+            let still = self.ready();
+            for (function, before) in ready {
+                assert!(before == 0 || still[&function] > 0, "'{function}' lost its last ready replica");
+            }
+            self.work();
+        }
+        panic!("it never settles");
+    }
+
+    /// How many replicas of any version of each function are ready.
+    fn ready(&self) -> BTreeMap<FunctionId, usize> {
+        let ready = |replica: &&Replica| {
+            let told = self.soft.get(&replica.node).and_then(|soft| soft.replicas.get(&replica.version));
+            told.is_some_and(|told| told.epoch == replica.epoch && told.phase == Phase::Ready)
+        };
+        let of = |id: &FunctionId| self.asked.state.replicas_of_function(id).filter(ready).count();
+        self.asked.state.functions().map(|function| (function.id.clone(), of(&function.id))).collect()
+    }
+
+    fn mark(&mut self, node: u64, state: NodeState) {
+        let node = NodeId::new(node);
+        assert_eq!(self.asked.run(Command::MarkNode { node, state }).outcome, Outcome::Done);
+    }
+
+    fn held(&self, node: u64) -> usize {
+        self.asked.state.replicas_on(NodeId::new(node)).count()
+    }
+}
+
+#[test]
+fn each_function_gets_its_replicas_and_then_nothing_moves() {
+    for (nodes, holders) in [(1, 1), (2, 2), (3, 2), (7, 2)] {
+        let mut world = World::of(nodes);
+        let versions: Vec<_> = (0..20).map(|number| world.asked.deploy(&format!("f{number}"), 1)).collect();
+        world.settle();
+        for version in versions {
+            assert_eq!(world.asked.holders(&version).len(), holders, "{nodes} nodes");
+        }
+    }
+}
+
+#[test]
+fn jittering_load_moves_nothing() {
+    let mut world = World::of(5);
+    for number in 0..30 {
+        world.asked.deploy(&format!("f{number}"), 1);
+    }
+    world.settle();
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = seed;
+    for round in 0..1000 {
+        for (node, soft) in &mut world.soft {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(node.get() | 1);
+            soft.in_flight = u32::try_from(random >> 56).unwrap();
+            soft.suspect = random >> 60 == 0;
+        }
+        let plan = world.plan();
+        assert!(plan.placements.is_empty(), "round {round} of seed {seed} moved {:?}", plan.placements);
+    }
+}
+
+#[test]
+fn a_dead_nodes_replicas_move_and_it_fills_again_when_it_is_back() {
+    let mut world = World::of(3);
+    for number in 0..30 {
+        world.asked.deploy(&format!("f{number}"), 1);
+    }
+    world.settle();
+    let before = world.held(2);
+    assert!(before > 10, "{before}");
+    let old: Vec<_> = world.asked.state.replicas_on(NodeId::new(2)).cloned().collect();
+    world.mark(2, NodeState::Dead);
+    world.settle();
+    assert_eq!((world.held(1), world.held(2), world.held(3)), (30, 0, 30));
+    world.mark(2, NodeState::Alive);
+    let rounds = world.settle();
+    println!("after {rounds} rounds: {} {} {}", world.held(1), world.held(2), world.held(3));
+    assert_eq!((1..=3).map(|node| world.held(node)).sum::<usize>(), 60);
+    assert!(world.held(2) >= 15, "{}", world.held(2));
+    for replica in world.asked.state.replicas_on(NodeId::new(2)) {
+        let known = old.iter().find(|known| known.version == replica.version);
+        assert!(known.is_none_or(|known| known.epoch < replica.epoch), "an old epoch is never given again");
+    }
+}
+
+#[test]
+fn a_leaving_node_gives_up_nothing_before_others_have_it() {
+    let mut world = World::of(3);
+    let a = world.asked.deploy("a", 1);
+    world.settle();
+    let leaving = world.asked.holders(&a)[0];
+    world.mark(leaving, NodeState::Leaving);
+    let first = world.plan();
+    assert_eq!((first.placements[0].add.len(), first.placements[0].drop.len()), (1, 0));
+    world.settle();
+    assert_eq!(world.held(leaving), 0);
+    assert_eq!(world.asked.holders(&a).len(), 2);
+}
+
+#[test]
+fn a_replica_that_failed_is_placed_around() {
+    let mut world = World::of(3);
+    let a = world.asked.deploy("a", 1);
+    world.settle();
+    let failed = NodeId::new(world.asked.holders(&a)[0]);
+    world.broken.insert((a.clone(), failed));
+    world.work();
+    world.settle();
+    assert_eq!(world.asked.holders(&a).len(), 3, "the failed one stays, so that it is not chosen again");
+    world.broken.clear();
+    world.work();
+    world.settle();
+    assert_eq!(world.asked.holders(&a).len(), 2);
+    world.broken.extend((1..=3).map(|node| (a.clone(), NodeId::new(node))));
+    world.work();
+    world.settle();
+    let unplaceable = world.plan().unplaceable;
+    assert!(unplaceable[0].to_string().starts_with("no node can hold a@1: node 1 cannot"), "{unplaceable:?}");
+}
+
+#[test]
+fn the_version_before_stays_until_the_new_one_is_ready() {
+    let mut world = World::of(3);
+    let first = world.asked.deploy("a", 1);
+    world.settle();
+    let second = world.asked.deploy("a", 2);
+    world.broken.extend((1..=3).map(|node| (second.clone(), NodeId::new(node))));
+    world.settle();
+    assert_eq!(world.asked.holders(&first).len(), 2, "the new one cannot be made ready");
+    let third = world.asked.deploy("a", 3);
+    world.settle();
+    assert_eq!(world.asked.holders(&first), [] as [u64; 0]);
+    assert_eq!(world.asked.holders(&second), [] as [u64; 0]);
+    assert_eq!(world.asked.holders(&third).len(), 2);
+}
+
+#[test]
+fn one_replica_is_enough_where_it_is_asked_for() {
+    let mut world = World::of(3);
+    let Command::Deploy { function, routes, digest, size, kind, .. } = crate::model::samples::deploy("a", 1)
+    else {
+        panic!("a deploy")
+    };
+    world.asked.run(Command::Deploy { function, spec: spec(1), routes, digest, size, kind });
+    world.settle();
+    assert_eq!(world.asked.holders(&crate::model::samples::version("a", 1)).len(), 1);
+}
+
+#[test]
+fn what_nobody_told_ends_nothing() {
+    let mut world = World::of(3);
+    for number in 0..10 {
+        world.asked.deploy(&format!("f{number}"), 1);
+    }
+    world.settle();
+    world.asked.deploy("f0", 2);
+    world.settle();
+    world.asked.deploy("f0", 3);
+    world.soft.clear();
+    let plan = world.plan();
+    assert!(plan.placements.iter().all(|placement| placement.drop.is_empty()), "{:?}", plan.placements);
+}
+
+#[test]
+fn replicas_spread_over_zones_that_come_later() {
+    let mut world = World::of(2);
+    let versions: Vec<_> = (0..10).map(|number| world.asked.deploy(&format!("f{number}"), 1)).collect();
+    world.settle();
+    world.asked.run(Command::RegisterNode { node: Node { slots: 1, ..node("b") } });
+    world.work();
+    world.settle();
+    for version in versions {
+        assert!(world.asked.holders(&version).contains(&3), "{version} stands in one zone");
+    }
+}
+
+#[test]
+fn a_round_is_bounded_and_says_that_there_is_more() {
+    let mut world = World::of(3);
+    for number in 0..PLACEMENTS_MAX + 10 {
+        world.asked.deploy(&format!("f{number}"), 1);
+    }
+    let plan = world.plan();
+    assert!(plan.more && plan.placements.len() == PLACEMENTS_MAX);
+    world.apply(&plan);
+    let rest = world.plan();
+    assert!(!rest.more && rest.placements.len() == 10);
+}

@@ -1,0 +1,87 @@
+//! Goal: a command costs what it changes, with ten functions and with a hundred thousand.
+
+use std::time::{Duration, Instant};
+
+use coracle_proto::pb;
+use coracle_proto::record::{Change, Function, Record, Route, Version};
+use prost::Message as _;
+
+use super::samples::{Asked, deploy, function, version};
+use super::{Command, FUNCTIONS_MAX, default_route, invariant};
+use coracle_proto::id::NodeId;
+use coracle_proto::record::NodeState;
+use coracle_proto::status::Code;
+
+/// So many functions, copies of one: names have one length, so that only the number differs.
+fn crowd(functions: usize) -> Asked {
+    let mut asked = Asked::cluster(3);
+    let first = asked.deploy("f000000", 1);
+    let (model, code) = (
+        asked.state.function(&first.function).cloned().unwrap(),
+        asked.state.version(&first).cloned().unwrap(),
+    );
+    for number in 1..functions {
+        let id = function(&format!("f{number:06}"));
+        let spec = default_route(&id).unwrap();
+        asked.state.put(Record::Route(Route { spec, function: id.clone() }));
+        asked.state.put(Record::Version(Version { id: version(&id.to_string(), 1), ..code.clone() }));
+        asked.state.put(Record::Function(Function { id, ..model.clone() }));
+    }
+    asked
+}
+
+fn bytes(changes: &[Change]) -> usize {
+    changes.iter().map(|change| pb::Change::from(change).encoded_len()).sum()
+}
+
+fn commands() -> Vec<Command> {
+    vec![
+        deploy("g000000", 9),
+        deploy("f000003", 7),
+        Command::MarkNode { node: NodeId::new(2), state: NodeState::Dead },
+        Command::DeleteFunction { function: function("f000004") },
+        Command::SetVotersWanted { voters: 5 },
+    ]
+}
+
+#[test]
+fn changed_bytes_do_not_grow_with_the_state() {
+    let cost = |functions| {
+        let mut asked = crowd(functions);
+        let mut costs = Vec::new();
+        for command in commands() {
+            costs.push(bytes(&asked.run(command).changes));
+        }
+        asked.assign(&version("f000005", 1), &[1, 3]);
+        costs
+    };
+    let (few, many) = (cost(10), cost(FUNCTIONS_MAX - 1));
+    println!("bytes changed at 10 functions {few:?}, at {} {many:?}", FUNCTIONS_MAX - 1);
+    assert_eq!(few, many);
+    assert!(few.iter().all(|bytes| *bytes < 1000));
+}
+
+/// The quickest of many, so that other work on the machine does not count.
+#[expect(clippy::disallowed_methods, reason = "this test measures time")]
+fn quickest(asked: &mut Asked, times: u8) -> Duration {
+    let one = |digest| {
+        let envelope = asked.envelope(deploy("f000003", digest));
+        let kept = asked.state.clone();
+        let begun = Instant::now();
+        let applied = asked.state.apply(envelope);
+        let took = begun.elapsed();
+        assert!(!applied.repeated && kept.revision() < asked.state.revision());
+        took
+    };
+    (10..10 + times).map(one).min().unwrap()
+}
+
+#[test]
+fn time_does_not_grow_with_the_state() {
+    let (mut few, mut many) = (crowd(10), crowd(FUNCTIONS_MAX));
+    let (short, long) = (quickest(&mut few, 100), quickest(&mut many, 100));
+    println!("a deploy with a snapshot held: {short:?} at 10 functions, {long:?} at {FUNCTIONS_MAX}");
+    assert!(long < short * 6, "ten thousand times the state took {long:?} instead of {short:?}");
+    assert_eq!(many.refused(deploy("one-more", 1)), Code::LimitReached);
+    invariant::check(&many.state).unwrap();
+}
