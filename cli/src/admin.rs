@@ -1,0 +1,164 @@
+//! The admin server (7401): metrics, health and readiness of a node, for supervisor and children together.
+
+mod health;
+mod inspect;
+mod metrics;
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::{debug, error, warn};
+
+use crate::server::{Addresses, Board};
+use inspect::Inspector;
+
+/// Connections at once: scrapers and probes, a few each. More wait in the kernel.
+const CONNECTIONS_MAX: usize = 64;
+/// For a request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// After an accept failed, most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+type Answer = Response<Full<Bytes>>;
+
+#[derive(Debug)]
+struct Admin {
+    board: Board,
+    inspector: Inspector,
+}
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, addresses: Addresses, board: Board) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return error!(%error, "the admin port cannot be served"),
+    };
+    let admin = Arc::new(Admin { board, inspector: Inspector::new(addresses) });
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "cannot accept an admin connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let admin = Arc::clone(&admin);
+        connections.spawn(async move {
+            let service = service_fn(|request| answer(Arc::clone(&admin), request));
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+                debug!(%error, "admin connection");
+            }
+            drop(slot);
+        });
+    }
+}
+
+async fn answer<B: Send>(admin: Arc<Admin>, request: Request<B>) -> Result<Answer, Infallible> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Ok(refused);
+    }
+    Ok(match request.uri().path() {
+        "/metrics" => {
+            let reports = admin.inspector.ask(true).await;
+            response(
+                StatusCode::OK,
+                metrics::CONTENT_TYPE,
+                metrics::exposition(&admin.board.view(), &reports),
+            )
+        }
+        "/healthz" => json(StatusCode::OK, &health::alive(&admin.board.view())),
+        "/readyz" => {
+            let reports = admin.inspector.ask(false).await;
+            let ready = health::ready(&admin.board.view(), &reports);
+            json(if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &ready)
+        }
+        "/" => plain(
+            StatusCode::OK,
+            "/metrics  OpenMetrics\n/healthz  the node's processes\n/readyz   whether it takes calls\n",
+        ),
+        _ => plain(StatusCode::NOT_FOUND, "not found; try /metrics, /healthz, /readyz\n"),
+    })
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Answer {
+    // Our own types have nothing that JSON cannot say.
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    response(status, JSON, body)
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Answer {
+    response(status, TEXT, text)
+}
+
+fn response(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::server::Kind;
+
+    fn get(address: std::net::SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_whose_children_are_gone_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nothing listens at a port that was just closed.
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let addresses = Addresses { data: Some(closed), ..Addresses::default() };
+        let board = Board::new(folder.path(), &[Kind::Data]);
+        board.update(Kind::Data, |child| child.last_message = Some("out of memory".to_owned()));
+        let server = tokio::spawn(serve(listener, addresses, board));
+        let answers = tokio::task::spawn_blocking(move || {
+            ["/metrics", "/readyz", "/healthz", "/nothing"].map(|path| get(address, path))
+        });
+        let [metrics, ready, health, nothing] = answers.await.unwrap();
+        assert!(metrics.contains("application/openmetrics-text; version=1.0.0"), "{metrics}");
+        assert!(
+            metrics.contains("coracle_child_up{child=\"data\"} 0") && metrics.ends_with("# EOF\n"),
+            "{metrics}"
+        );
+        assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("out of memory"), "{ready}");
+        assert!(health.starts_with("HTTP/1.1 200") && health.contains("out of memory"), "{health}");
+        assert!(nothing.starts_with("HTTP/1.1 404"), "{nothing}");
+        server.abort();
+    }
+}

@@ -1,0 +1,91 @@
+//! What `/healthz` and `/readyz` say.
+
+use serde::Serialize;
+
+use super::inspect::Report;
+use crate::server::{ChildView, State, View};
+
+/// The supervisor lives; what became of its children stands beside it. Never an error: a node that cannot
+/// go on is not healed by killing what shows why.
+#[derive(Debug, Serialize)]
+pub(crate) struct Alive<'a> {
+    /// `ok`, or `degraded` when someone should look.
+    status: &'static str,
+    /// The program.
+    version: &'static str,
+    /// The supervisor's process.
+    pid: u32,
+    #[serde(flatten)]
+    view: &'a View,
+}
+
+/// Whether the node takes calls.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ready {
+    /// All children answer and are ready.
+    pub(crate) ready: bool,
+    /// Why it is not.
+    pub(crate) reasons: Vec<String>,
+}
+
+/// The body of `/healthz`.
+pub(crate) fn alive(view: &View) -> Alive<'_> {
+    Alive {
+        status: if view.healthy() { "ok" } else { "degraded" },
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        view,
+    }
+}
+
+/// The body of `/readyz`.
+pub(crate) fn ready(view: &View, reports: &[Report]) -> Ready {
+    let mut reasons = Vec::new();
+    for report in reports {
+        let name = report.kind.name();
+        match &report.reply {
+            Some(reply) if reply.ready => {}
+            Some(reply) if reply.reasons.is_empty() => reasons.push(format!("{name}: not ready")),
+            Some(reply) => reasons.extend(reply.reasons.iter().map(|reason| format!("{name}: {reason}"))),
+            None => {
+                let child = view.children.iter().find(|child| child.name == report.kind);
+                reasons.push(format!("{name}: {}", child.map_or_else(|| "unknown".to_owned(), silent)));
+            }
+        }
+    }
+    Ready { ready: reasons.is_empty(), reasons }
+}
+
+/// Why a child does not answer.
+fn silent(child: &ChildView) -> String {
+    let state = match child.state {
+        State::Running => "does not answer yet",
+        State::Waiting => "is being started",
+        State::GivenUp => "ended and is not started again",
+        State::Stopped => "is ending",
+    };
+    child.last_message.as_ref().map_or_else(|| state.to_owned(), |message| format!("{state}: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::pb::InspectReply;
+
+    use super::*;
+    use crate::server::Kind;
+
+    fn report(ready: bool, reasons: &[&str]) -> Report {
+        let reasons = reasons.iter().map(|reason| (*reason).to_owned()).collect();
+        let reply = InspectReply { metrics: String::new(), ready, reasons };
+        Report { kind: Kind::Data, reply: Some(reply) }
+    }
+
+    #[test]
+    fn a_node_is_ready_when_its_children_are() {
+        assert!(ready(&View::default(), &[report(true, &[])]).ready);
+        let not = ready(&View::default(), &[report(false, &["no view yet"])]);
+        assert!(!not.ready);
+        assert_eq!(not.reasons, ["data: no view yet"]);
+        assert!(!ready(&View::default(), &[report(false, &[])]).ready, "a reason is not needed");
+    }
+}

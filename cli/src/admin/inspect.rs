@@ -1,0 +1,49 @@
+//! Asks the children about themselves, by gRPC on loopback.
+
+use std::time::Duration;
+
+use coracle_proto::pb::process_client::ProcessClient;
+use coracle_proto::pb::{InspectReply, InspectRequest};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::server::{Addresses, Kind, local};
+
+/// A child that takes longer hangs, or is being started again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Metrics of a node with many functions, bytes; label cardinality is bounded where they are made.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+
+/// What a child said of itself, or nothing.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Which child.
+    pub(crate) kind: Kind,
+    /// Its answer.
+    pub(crate) reply: Option<InspectReply>,
+}
+
+/// Connections to the children that the node has.
+#[derive(Debug)]
+pub(crate) struct Inspector(Vec<(Kind, ProcessClient<Channel>)>);
+
+impl Inspector {
+    /// Connects when it is first asked, and again after a restart.
+    pub(crate) fn new(addresses: Addresses) -> Self {
+        let children = [(Kind::Controller, addresses.grpc), (Kind::Data, addresses.data)];
+        let client = |(kind, bound): (Kind, Option<_>)| {
+            let endpoint = Endpoint::from_shared(format!("http://{}", local(bound?))).ok()?;
+            let channel = endpoint.connect_timeout(ANSWER_TIMEOUT).timeout(ANSWER_TIMEOUT).connect_lazy();
+            Some((kind, ProcessClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX)))
+        };
+        Self(children.into_iter().filter_map(client).collect())
+    }
+
+    /// Asks all at once.
+    pub(crate) async fn ask(&self, metrics: bool) -> Vec<Report> {
+        let each = self.0.iter().map(async |(kind, client)| {
+            let reply = client.clone().inspect(InspectRequest { metrics }).await;
+            Report { kind: *kind, reply: reply.ok().map(tonic::Response::into_inner) }
+        });
+        futures::future::join_all(each).await
+    }
+}

@@ -1,0 +1,55 @@
+//! From a child's order to the options of what it runs.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use coracle_controller::identity::{self, Identity};
+
+use super::Order;
+use super::order::Handed;
+use crate::exit::{Exit, Failure};
+use crate::server::Signals;
+use crate::telemetry::Process;
+
+/// Runs the child's service until a signal asks it to end. A second one is the supervisor's business.
+pub(super) async fn serve(process: Process, handed: Handed) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    match process {
+        Process::Controller => controller(&handed.order, signals.next()).await,
+        Process::DataPlane => data_plane(handed, signals.next()).await,
+        Process::Client | Process::Supervisor => Err(config("no child is of this kind")),
+    }
+}
+
+async fn controller(order: &Order, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    let identity = identity::load(&order.folder).map_err(|error| config(error.to_string()))?;
+    let identity = identity.ok_or_else(|| config("the node has no identity"))?;
+    let options = coracle_controller::Options {
+        data_dir: order.folder.clone(),
+        identity: Identity { controllers: order.controllers.clone(), ..identity },
+        node: order.record().map_err(|error| config(error.to_string()))?,
+        listen: order.grpc.ok_or_else(|| config("a controller needs an address"))?,
+        timing: coracle_controller::TIMING,
+        supervisor_pid: order.supervisor,
+        artifact_grace: coracle_controller::ARTIFACT_GRACE,
+    };
+    coracle_controller::run(options, shutdown).await.map_err(|error| {
+        let exit = if error.is_configuration() { Exit::Config } else { Exit::Server };
+        Failure::new(exit, error.to_string())
+    })
+}
+
+fn config(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Config, message)
+}
+
+async fn data_plane(handed: Handed, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    shutdown.await;
+    drop(handed);
+    Ok(())
+}
+
+/// Compiles one artifact.
+pub(super) fn compile(arguments: Vec<OsString>) -> ExitCode {
+    coracle_node::compile_child(arguments)
+}

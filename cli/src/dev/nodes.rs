@@ -1,0 +1,227 @@
+//! The servers of `coracle dev`: real ones, each a process of its own. One that dies stays dead.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::process::{Child, Command};
+
+use super::ports::Plan;
+use super::{Args, report};
+use crate::client::Address;
+use crate::exit::{Exit, Failure};
+use crate::os;
+use crate::say;
+use crate::server::{ADDRESSES_FILE, Addresses, PIDS, Signals};
+use crate::telemetry::Log;
+
+/// From the first process to a cluster that takes changes: seconds, unless the machine is very busy.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two looks at something that another process writes.
+const POLL: Duration = Duration::from_millis(100);
+/// Lines of a log that are shown when a node could not start.
+const TAIL_LINES: usize = 8;
+/// Longer than a server needs for both children in turn.
+const END_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// All servers.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    options: Vec<String>,
+    nodes: Vec<Node>,
+}
+
+/// One server.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// What it was told.
+    pub(super) plan: Plan,
+    /// What it bound.
+    pub(super) bound: Addresses,
+    /// What it writes to stderr.
+    pub(super) log: PathBuf,
+    process: Option<Child>,
+}
+
+impl Node {
+    /// Its processes, as the file in its folder names them: supervisor, controller, data plane.
+    pub(super) fn pids(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.plan.folder.join(PIDS)).unwrap_or_default();
+        text.lines().filter_map(|line| line.split_once(" = ")).map(|(_, pid)| pid.to_owned()).collect()
+    }
+}
+
+impl Nodes {
+    /// None yet; all will have these options.
+    pub(super) fn new(base: &Path, args: &Args, log: &Log) -> Self {
+        let mut options = vec!["--parent".to_owned(), std::process::id().to_string()];
+        options.extend(["--cache-dir".to_owned(), base.join("cache").display().to_string()]);
+        options.extend(["--cluster-name".to_owned(), "dev".to_owned()]);
+        options.extend(args.otlp.iter().flat_map(|url| ["--otlp".to_owned(), url.clone()]));
+        options.extend(log.filter.iter().flat_map(|filter| ["--log".to_owned(), filter.clone()]));
+        Self { options, nodes: Vec::new() }
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    /// Starts them: the first one makes the cluster, the others join it. Answers with their API addresses.
+    pub(super) async fn start(&mut self, plans: &[Plan]) -> Result<Vec<Address>, Failure> {
+        let mut cluster = Vec::new();
+        for plan in plans {
+            let begin = match cluster.first() {
+                None => vec!["--bootstrap".to_owned()],
+                Some(first) => vec!["--join".to_owned(), format!("{first}")],
+            };
+            let node = self.spawn(plan, &begin).map_err(|error| Failure::local(&plan.name, error))?;
+            self.nodes.push(node);
+            let bound = self.bound(plan).await?;
+            if let Some(node) = self.nodes.last_mut() {
+                node.bound = bound;
+            }
+            let grpc: SocketAddr =
+                bound.grpc.ok_or_else(|| Failure::local(&plan.name, "it serves no API"))?;
+            cluster.push(grpc.to_string().parse().map_err(|error| Failure::local(&plan.name, error))?);
+        }
+        Ok(cluster)
+    }
+
+    fn spawn(&self, plan: &Plan, begin: &[String]) -> io::Result<Node> {
+        fs::create_dir_all(&plan.folder)?;
+        let log = plan.folder.with_extension("log");
+        let stderr = OpenOptions::new().create(true).append(true).open(&log)?;
+        let flags = &plan.addresses;
+        let addresses = [
+            ("--grpc", flags.grpc),
+            ("--admin", flags.admin),
+            ("--data", flags.data),
+            ("--http", flags.http),
+        ];
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("coracle").arg("server").arg("--data-dir").arg(&plan.folder);
+        command.args(["--name", &plan.name]).args(&self.options).args(begin);
+        for (flag, address) in addresses {
+            command.args(address.iter().flat_map(|address| [flag.to_owned(), address.to_string()]));
+        }
+        // A group of its own: Ctrl-C in the terminal comes to this process alone, which ends them in order.
+        let process =
+            command.stdin(std::process::Stdio::null()).stdout(File::create("/dev/null")?).stderr(stderr);
+        let process = process.process_group(0).kill_on_drop(true).spawn()?;
+        Ok(Node { plan: plan.clone(), bound: Addresses::default(), log, process: Some(process) })
+    }
+
+    /// Where functions are called.
+    pub(super) fn gateways(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().filter_map(|node| node.bound.http).collect()
+    }
+
+    /// Waits until the node has written what it bound.
+    async fn bound(&mut self, plan: &Plan) -> Result<Addresses, Failure> {
+        let written = async {
+            loop {
+                if plan.folder.join(ADDRESSES_FILE).exists() {
+                    let bound = Addresses::load(&plan.folder)?;
+                    if plan.is_met_by(&bound) {
+                        return Ok(bound);
+                    }
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::select! {
+            written = tokio::time::timeout(START_TIMEOUT, written) => {
+                written.unwrap_or_else(|_| Err(Failure::new(Exit::TimedOut, format!("{} does not start", plan.name))))
+            }
+            failure = self.died_early() => Err(failure),
+        }
+    }
+
+    /// Waits until all nodes are alive and as many of them vote as should.
+    pub(super) async fn wait_ready(&mut self, cluster: &[Address]) -> Result<(), Failure> {
+        let count = self.nodes.len();
+        let ready = report::wait_alive(cluster, count);
+        tokio::select! {
+            ready = tokio::time::timeout(START_TIMEOUT, ready) => ready.map_err(|_| {
+                let waited = START_TIMEOUT.as_secs();
+                Failure::new(Exit::TimedOut, format!("not all of the {count} nodes were alive after {waited} s"))
+            }),
+            failure = self.died_early() => Err(failure),
+        }
+    }
+
+    /// Tells of each node that dies; ends when none is left.
+    pub(super) async fn watch(&mut self) -> Failure {
+        while let Some((index, status)) = self.next_end().await {
+            let Some(node) = self.nodes.get_mut(index) else { continue };
+            node.process = None;
+            let (name, folder) = (&node.plan.name, node.plan.folder.display());
+            say(&format!(
+                "node {name} died ({status}); the others go on. Its log is {}. Start it again with:\n  coracle server --data-dir {folder}",
+                node.log.display()
+            ));
+        }
+        Failure::new(Exit::Server, "all nodes have died")
+    }
+
+    /// Waits for the first node to die while the cluster starts.
+    async fn died_early(&mut self) -> Failure {
+        let Some((index, status)) = self.next_end().await else { return std::future::pending().await };
+        let Some(node) = self.nodes.get_mut(index) else { return std::future::pending().await };
+        node.process = None;
+        let name = &node.plan.name;
+        Failure::new(Exit::Server, format!("node {name} ended at its start ({status}):\n{}", tail(&node.log)))
+    }
+
+    /// The next node to die; `None` when none runs.
+    async fn next_end(&mut self) -> Option<(usize, ExitStatus)> {
+        let running = self
+            .nodes
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, node)| Some((index, node.process.as_mut()?)));
+        let mut ends: FuturesUnordered<_> =
+            running.map(async |(index, process)| (index, process.wait().await.unwrap_or_default())).collect();
+        ends.next().await
+    }
+
+    /// Ends all at once and waits for them; a signal, or a long wait, kills what is left.
+    pub(super) async fn end(&mut self, signals: &mut Signals) {
+        self.each_pid(os::terminate);
+        let ended = async {
+            while let Some((index, _)) = self.next_end().await {
+                if let Some(node) = self.nodes.get_mut(index) {
+                    node.process = None;
+                }
+            }
+        };
+        let orderly = tokio::select! {
+            ended = tokio::time::timeout(END_TIMEOUT, ended) => ended.is_ok(),
+            () = signals.next() => false,
+        };
+        if !orderly {
+            // The children of a killed server follow it.
+            self.each_pid(os::kill);
+        }
+    }
+
+    fn each_pid(&self, act: impl Fn(u32) -> io::Result<()>) {
+        for pid in self.nodes.iter().filter_map(|node| node.process.as_ref()?.id()) {
+            if let Err(error) = act(pid) {
+                say(&format!("warning: process {pid}: {error}"));
+            }
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default().join("\n")
+}

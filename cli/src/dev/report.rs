@@ -1,0 +1,63 @@
+//! Whether a cluster has come up: all nodes alive, as many voters as there should be.
+
+use std::time::Duration;
+
+use coracle_proto::pb::admin_client::AdminClient;
+use coracle_proto::pb::{StatusReply, StatusRequest};
+use tonic::transport::Endpoint;
+
+use crate::client::Address;
+
+/// One look is not to hang on a node that just started; the whole wait is bounded by the caller.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(100);
+/// A cluster wants three voters unless told otherwise.
+const VOTERS: usize = 3;
+
+/// Looks until the cluster is complete.
+pub(super) async fn wait_alive(cluster: &[Address], count: usize) {
+    loop {
+        for address in cluster {
+            // A node that is not there yet is no failure here: the caller sees those that ended.
+            if look(address).await.is_some_and(|status| complete(&status, count)) {
+                return;
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn look(address: &Address) -> Option<StatusReply> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
+    let channel = endpoint.connect_timeout(LOOK_TIMEOUT).timeout(LOOK_TIMEOUT).connect().await.ok()?;
+    let reply = AdminClient::new(channel).status(StatusRequest { stale: false }).await.ok()?;
+    Some(reply.into_inner())
+}
+
+fn complete(status: &StatusReply, count: usize) -> bool {
+    let alive = status.nodes.iter().filter(|node| node.liveness == "alive").count();
+    let voters = status.nodes.iter().filter(|node| node.voter).count();
+    status.leader != 0 && alive >= count && voters >= count.min(VOTERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::pb::NodeDetail;
+
+    use super::*;
+
+    fn node(liveness: &str, voter: bool) -> NodeDetail {
+        NodeDetail { voter, liveness: liveness.to_owned(), ..NodeDetail::default() }
+    }
+
+    #[test]
+    fn a_cluster_is_complete_with_its_leader_its_nodes_and_its_voters() {
+        let nodes = vec![node("alive", true), node("alive", true), node("alive", true), node("alive", false)];
+        let status = StatusReply { leader: 1, nodes, ..StatusReply::default() };
+        assert!(complete(&status, 4));
+        assert!(!complete(&status, 5));
+        assert!(!complete(&StatusReply { leader: 0, ..status.clone() }, 4));
+        let nodes = vec![node("alive", true), node("alive", false), node("alive", true)];
+        assert!(!complete(&StatusReply { nodes, ..status }, 3), "a voter is missing");
+    }
+}

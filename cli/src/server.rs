@@ -1,0 +1,175 @@
+//! `coracle server`: one node. A small supervisor with two children, and the admin server for both.
+
+mod addresses;
+mod announce;
+mod bind;
+mod board;
+mod keeper;
+mod machine;
+mod restart;
+mod settings;
+mod signals;
+mod supervisor;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use coracle_proto::record::Role;
+
+pub(crate) use addresses::{Addresses, FILE as ADDRESSES_FILE, Port, local};
+pub(crate) use board::{Board, ChildView, Kind, PIDS, State, View};
+pub(crate) use signals::Signals;
+
+use crate::config::Environment;
+use crate::exit::Failure;
+use crate::os::{self, ParentDeath};
+use crate::telemetry::Log;
+use settings::Settings;
+
+/// How memory for guests is reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum RuntimeMemory {
+    /// What a probe at the start finds best.
+    #[default]
+    Auto,
+    /// A pool, cleaned by asking the kernel which pages were touched.
+    PoolScan,
+    /// A pool.
+    Pool,
+    /// Mapped for each call.
+    OnDemand,
+}
+
+impl RuntimeMemory {
+    /// The word for it in flags and orders.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::PoolScan => "pool-scan",
+            Self::Pool => "pool",
+            Self::OnDemand => "on-demand",
+        }
+    }
+}
+
+/// Options of `coracle server`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// Make a new cluster with this node as its first; ignored once the node has a cluster.
+    #[arg(long, conflicts_with = "join")]
+    pub(crate) bootstrap: bool,
+
+    /// Come into the cluster of this controller; several may be given. Ignored once the node has a cluster.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) join: Vec<String>,
+
+    /// Name of a new cluster.
+    #[arg(long, value_name = "NAME", default_value = "coracle")]
+    pub(crate) cluster_name: String,
+
+    /// Where the node keeps its data [default: $XDG_DATA_HOME/coracle].
+    #[arg(long, value_name = "DIR", env = "CORACLE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Where compiled code lies; nodes on one machine may share it [default: cache, in the data folder].
+    #[arg(long, value_name = "DIR", env = "CORACLE_CACHE_DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// The node's name, for people [default: the machine's name].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+
+    /// Where the node stands; replicas and voters are spread over zones.
+    #[arg(long, default_value = "")]
+    pub(crate) zone: String,
+
+    /// What the node does: controller, worker, gateway; several may be given [default: all].
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+    pub(crate) roles: Vec<Role>,
+
+    /// API, Raft, watch [default: 127.0.0.1:7400, then what was bound last; port 0 takes any].
+    #[arg(long, value_name = "ADDR", value_parser = addresses::parse, help_heading = "Addresses")]
+    pub(crate) grpc: Option<SocketAddr>,
+
+    /// Metrics and health [default: 127.0.0.1:7401].
+    #[arg(long, value_name = "ADDR", value_parser = addresses::parse, help_heading = "Addresses")]
+    pub(crate) admin: Option<SocketAddr>,
+
+    /// Calls, artifacts and logs between nodes [default: 127.0.0.1:7402].
+    #[arg(long, value_name = "ADDR", value_parser = addresses::parse, help_heading = "Addresses")]
+    pub(crate) data: Option<SocketAddr>,
+
+    /// The HTTP gateway [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR", value_parser = addresses::parse, help_heading = "Addresses")]
+    pub(crate) http: Option<SocketAddr>,
+
+    /// Host under which other nodes reach this one [default: the bound address].
+    #[arg(long, value_name = "HOST", help_heading = "Addresses")]
+    pub(crate) advertise: Option<String>,
+
+    /// Let other machines connect although nothing is encrypted or checked yet; binds 0.0.0.0 by default.
+    #[arg(long, help_heading = "Addresses")]
+    pub(crate) insecure: bool,
+
+    /// Send traces to this OTLP collector (gRPC) [default: $OTEL_EXPORTER_OTLP_ENDPOINT].
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
+
+    /// How memory for guests is reserved.
+    #[arg(long, value_enum, value_name = "MODE", default_value = "auto", env = "CORACLE_RUNTIME_MEMORY")]
+    pub(crate) runtime_memory: RuntimeMemory,
+
+    /// Ends when this process does; for `dev`.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) parent: Option<u32>,
+}
+
+/// Runs the node until it is asked to end.
+pub(crate) fn run(args: Args, environment: &Environment, log: Log) -> Result<ExitCode, Failure> {
+    if let Some(parent) = args.parent {
+        let follows = os::follow_parent(parent, ParentDeath::Terminate);
+        if !follows.map_err(|error| Failure::local("cannot follow the parent process", error))? {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    let settings = Settings::new(args, environment, log)?;
+    // One thread, the process's first: children follow the life of the thread that forked them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::local("cannot start", error))?;
+    runtime.block_on(supervisor::supervise(settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::args::{Cli, Verb};
+
+    fn parse(line: &str) -> Result<super::Args, String> {
+        match Cli::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?.verb {
+            Verb::Server(args) => Ok(*args),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn options_are_understood() {
+        let args = parse("coracle server --join a:1,b:2 --join c:3 --role worker,gateway --grpc 0 --runtime-memory pool-scan").unwrap();
+        assert_eq!(args.join, ["a:1", "b:2", "c:3"]);
+        assert_eq!(args.roles.len(), 2);
+        assert_eq!(args.grpc.unwrap().to_string(), "127.0.0.1:0");
+        assert_eq!(args.runtime_memory, super::RuntimeMemory::PoolScan);
+    }
+
+    #[test]
+    fn contradictions_and_unknown_words_are_refused() {
+        assert!(parse("coracle server --bootstrap --join a:1").unwrap_err().contains("cannot be used with"));
+        assert!(
+            parse("coracle server --role captain").unwrap_err().contains("controller, worker or gateway")
+        );
+        assert!(parse("coracle server --http nowhere").unwrap_err().contains("127.0.0.1:7400"));
+    }
+}

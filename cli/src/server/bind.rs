@@ -1,0 +1,160 @@
+//! Binds a node's ports. Those of the data plane and 7401 listen from now on; 7400 is only held: the
+//! controller listens itself, so that its end is refused connections, which others take as a sign.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use tokio::net::TcpSocket;
+
+use super::addresses::{Addresses, Port};
+use crate::exit::{Exit, Failure};
+
+/// Connections that wait in the kernel while a data plane is started again.
+const BACKLOG: u32 = 1024;
+
+/// Which ports a node serves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Serves {
+    /// It has a controller.
+    pub(crate) controller: bool,
+    /// It has a worker or a gateway.
+    pub(crate) data_plane: bool,
+    /// It has a gateway.
+    pub(crate) gateway: bool,
+}
+
+/// The sockets of a node. They are the same over all restarts of its children.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// What is bound.
+    pub(crate) addresses: Addresses,
+    /// For the supervisor itself.
+    pub(crate) admin: TcpListener,
+    /// For the data plane, if there is one.
+    pub(crate) data: Option<TcpListener>,
+    /// For the gateway, if there is one.
+    pub(crate) http: Option<TcpListener>,
+    /// Keeps the kernel from giving 7400 to another while no controller listens: bound, not listening.
+    _grpc: Option<TcpSocket>,
+}
+
+/// Binds what the node serves and keeps the addresses. Call it inside a runtime.
+pub(crate) fn bind(
+    folder: &Path,
+    flags: &Addresses,
+    serves: Serves,
+    insecure: bool,
+) -> Result<Sockets, Failure> {
+    let stored = Addresses::load(folder)?;
+    let open = |port, served: bool| -> Result<Option<TcpSocket>, Failure> {
+        if !served {
+            return Ok(None);
+        }
+        hold(port, Addresses::choose(port, flags, &stored, insecure)?).map(Some)
+    };
+    let grpc = open(Port::Grpc, serves.controller)?;
+    let admin = open(Port::Admin, true)?;
+    let data = open(Port::Data, serves.data_plane)?;
+    let http = open(Port::Http, serves.gateway)?;
+    let address = |socket: Option<&TcpSocket>| socket.and_then(|socket| socket.local_addr().ok());
+    let addresses = Addresses {
+        grpc: address(grpc.as_ref()),
+        admin: address(admin.as_ref()),
+        data: address(data.as_ref()),
+        http: address(http.as_ref()),
+    };
+    let admin = listen(Port::Admin, admin)?.ok_or_else(|| Failure::local("--admin", "not bound"))?;
+    let sockets = Sockets {
+        addresses,
+        admin,
+        data: listen(Port::Data, data)?,
+        http: listen(Port::Http, http)?,
+        _grpc: grpc,
+    };
+    addresses.save(folder)?;
+    Ok(sockets)
+}
+
+fn hold(port: Port, address: SocketAddr) -> Result<TcpSocket, Failure> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // So that the controller can bind what is only held here, and a restarted node what it just left.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bound().map_err(|error| refused(port, address, &error))
+}
+
+fn listen(port: Port, socket: Option<TcpSocket>) -> Result<Option<TcpListener>, Failure> {
+    let Some(socket) = socket else { return Ok(None) };
+    let address = socket.local_addr().map_err(|error| Failure::local(port.flag(), error))?;
+    let listener = socket.listen(BACKLOG).and_then(tokio::net::TcpListener::into_std);
+    listener.map(Some).map_err(|error| refused(port, address, &error))
+}
+
+fn refused(port: Port, address: SocketAddr, error: &std::io::Error) -> Failure {
+    let flag = port.flag();
+    let message = match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "port {} is in use ({address}): another program listens there; end it, or choose another port with {flag}",
+            address.port()
+        ),
+        _ => format!("cannot listen on {address} ({flag}): {error}"),
+    };
+    Failure::new(Exit::Usage, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Serves = Serves { controller: true, data_plane: true, gateway: true };
+
+    fn any_port() -> Addresses {
+        let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        Addresses { grpc: any, admin: any, data: any, http: any }
+    }
+
+    #[tokio::test]
+    async fn a_node_keeps_its_ports() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = bind(folder.path(), &any_port(), ALL, false).unwrap().addresses;
+        assert!([first.grpc, first.admin, first.data, first.http].iter().all(|it| it.unwrap().port() > 0));
+        assert_eq!(bind(folder.path(), &any_port(), ALL, false).unwrap().addresses, first);
+    }
+
+    #[tokio::test]
+    async fn a_held_port_refuses_others_connections_and_admits_the_controller() {
+        let folder = tempfile::tempdir().unwrap();
+        let sockets = bind(folder.path(), &any_port(), ALL, false).unwrap();
+        let grpc = sockets.addresses.grpc.unwrap();
+        let refused = std::net::TcpStream::connect(grpc).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let controller = TcpListener::bind(grpc).expect("the controller may listen");
+        std::net::TcpStream::connect(grpc).expect("and is reached");
+        drop(controller);
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_its_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let flags = Addresses { data: Some(address), ..any_port() };
+        let error = bind(folder.path(), &flags, ALL, false).unwrap_err();
+        assert!(
+            error.message.contains(&address.port().to_string()) && error.message.contains("--data"),
+            "{error}"
+        );
+        assert_eq!(error.exit, Exit::Usage);
+    }
+
+    #[tokio::test]
+    async fn a_role_that_is_lacking_binds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let serves = Serves { controller: false, data_plane: true, gateway: false };
+        let sockets = bind(folder.path(), &any_port(), serves, false).unwrap();
+        assert!(sockets.addresses.grpc.is_none() && sockets.http.is_none() && sockets.data.is_some());
+    }
+}

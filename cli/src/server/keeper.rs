@@ -1,0 +1,194 @@
+//! Keeps one child running: starts it, sees it end, starts it again as [`restart`](super::restart) decides.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::board::{Board, Kind, State};
+use super::restart::{Ended, Next, Restarts};
+use crate::children::{self, Line, Order};
+use crate::config::DEFAULTS;
+use crate::os;
+
+/// How far the end of the node has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// It runs.
+    No,
+    /// The child is asked, and killed after its deadline.
+    Gently,
+    /// The child is killed.
+    Now,
+}
+
+/// One child over all its lives.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    kind: Kind,
+    order: Arc<Order>,
+    lock: Arc<File>,
+    listeners: Vec<TcpListener>,
+    board: Board,
+    restarts: Restarts,
+    begin: Instant,
+}
+
+/// One life.
+#[derive(Debug)]
+struct Life {
+    process: Child,
+    pid: u32,
+    line: Line,
+    started: Instant,
+}
+
+impl Keeper {
+    /// A keeper of a child that gets this order, the folder's lock and these listeners each time.
+    pub(crate) fn new(
+        kind: Kind,
+        order: Arc<Order>,
+        lock: Arc<File>,
+        listeners: Vec<TcpListener>,
+        board: Board,
+    ) -> Self {
+        Self { kind, order, lock, listeners, board, restarts: Restarts::default(), begin: now() }
+    }
+
+    /// Keeps the child until it is told to stop. Spawn it on a runtime of one thread, the process's main
+    /// thread: the child's death signal follows the thread that forked it.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<Stop>) {
+        loop {
+            let (ended, words, started) = match self.start() {
+                Ok(life) => match self.live(life, &mut stop).await {
+                    Some(end) => end,
+                    None => break,
+                },
+                Err(error) => (Ended::NotStarted, Some(error.to_string()), now()),
+            };
+            let moment = now();
+            let next = self.restarts.after(ended, moment - self.begin, moment - started);
+            self.tell(ended, words, next);
+            let Next::Start { after, .. } = next else {
+                // It fails only when the sender is gone, and then the node has ended too.
+                let _ = stop.wait_for(|stop| *stop != Stop::No).await;
+                break;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(after) => {}
+                _ = stop.wait_for(|stop| *stop != Stop::No) => break,
+            }
+            self.board.update(self.kind, |child| child.restarts += 1);
+        }
+        self.board.update(self.kind, |child| {
+            child.state = State::Stopped;
+            child.pid = None;
+        });
+    }
+
+    fn start(&self) -> std::io::Result<Life> {
+        let (line, stdin) = Line::pair()?;
+        let verb = match self.kind {
+            Kind::Controller => children::CONTROLLER,
+            Kind::Data => children::DATA_PLANE,
+        };
+        // The link leads to this very program even when its file was replaced meanwhile. A process group of
+        // its own keeps Ctrl-C in a terminal from children: they end in the order that we choose.
+        let process = Command::new("/proc/self/exe")
+            .arg0("coracle")
+            .args([verb, "--parent", &std::process::id().to_string()])
+            .stdin(stdin)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let pid = process.id().ok_or(std::io::ErrorKind::NotFound)?;
+        line.send(&self.order, &self.lock, &self.listeners)?;
+        self.board.update(self.kind, |child| {
+            child.state = State::Running;
+            child.pid = Some(pid);
+        });
+        info!(child = self.kind.name(), pid, "started");
+        Ok(Life { process, pid, line, started: now() })
+    }
+
+    /// Sees one life to its end: how it ended, its last words, when it began. `None` when it was asked to.
+    async fn live(
+        &self,
+        mut life: Life,
+        stop: &mut watch::Receiver<Stop>,
+    ) -> Option<(Ended, Option<String>, Instant)> {
+        let mut stopping = Stop::No;
+        loop {
+            tokio::select! {
+                status = life.process.wait() => {
+                    let ended = status.map_or(Ended::NotStarted, ended);
+                    return (stopping == Stop::No).then(|| (ended, life.line.last_words(), life.started));
+                }
+                Ok(asked) = stop.wait_for(|stop| *stop > stopping) => {
+                    stopping = *asked;
+                    self.end(life.pid, stopping);
+                }
+                () = tokio::time::sleep(DEFAULTS.stop_deadline), if stopping == Stop::Gently => {
+                    warn!(child = self.kind.name(), pid = life.pid, "did not end in time");
+                    stopping = Stop::Now;
+                    self.end(life.pid, stopping);
+                }
+            }
+        }
+    }
+
+    fn end(&self, pid: u32, stop: Stop) {
+        let sent = match stop {
+            Stop::No => Ok(()),
+            Stop::Gently => os::terminate(pid),
+            Stop::Now => os::kill(pid),
+        };
+        if let Err(error) = sent {
+            warn!(child = self.kind.name(), pid, %error, "cannot be asked to end");
+        }
+    }
+
+    fn tell(&self, ended: Ended, words: Option<String>, next: Next) {
+        let (name, words) = (self.kind.name(), words.as_deref().unwrap_or_default().trim());
+        let message = if words.is_empty() { ended.to_string() } else { words.to_owned() };
+        let (state, alarm) = match next {
+            Next::GiveUp => {
+                error!(child = name, %ended, reason = words, "is not started again: change what it names");
+                (State::GivenUp, true)
+            }
+            Next::Start { after, alarm: true } => {
+                error!(child = name, %ended, reason = words, ?after, "crashes again and again");
+                (State::Waiting, true)
+            }
+            Next::Start { alarm: false, .. } => {
+                warn!(child = name, %ended, reason = words, "is started again");
+                (State::Waiting, false)
+            }
+        };
+        self.board.update(self.kind, |child| {
+            child.pid = None;
+            child.state = state;
+            child.alarm = alarm;
+            child.last_message = Some(message);
+        });
+    }
+}
+
+fn ended(status: ExitStatus) -> Ended {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Code(code),
+        (None, Some(signal)) => Ended::Signal(signal),
+        (None, None) => Ended::NotStarted,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the supervisor is where restarts meet the clock")]
+fn now() -> Instant {
+    Instant::now()
+}

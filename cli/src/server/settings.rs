@@ -1,0 +1,219 @@
+//! What `coracle server` was asked for, checked as a whole: every error is reported at once.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use coracle_proto::record::Role;
+
+use super::addresses::{Addresses, advertised};
+use super::bind::Serves;
+use super::{Args, machine};
+use crate::children::{Order, Reached};
+use crate::config::{Environment, is_http_url};
+use crate::exit::Failure;
+use crate::telemetry::{Log, Otlp};
+
+/// Longest name of a node, zone or cluster, bytes: they stand in tables.
+const NAME_BYTES_MAX: usize = 63;
+
+/// How a node without a cluster gets one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// It makes one.
+    Bootstrap,
+    /// It joins one, through these controllers.
+    Join(Vec<String>),
+    /// It was not told.
+    Unsaid,
+}
+
+/// What the node is to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// How it begins.
+    pub(crate) begin: Begin,
+    /// Its data.
+    pub(crate) folder: PathBuf,
+    /// Addresses that were asked for.
+    pub(crate) flags: Addresses,
+    /// Whether other machines may connect.
+    pub(crate) insecure: bool,
+    /// Its roles.
+    pub(crate) roles: BTreeSet<Role>,
+    /// The log.
+    pub(crate) log: Log,
+    otlp: Option<Otlp>,
+    cache: PathBuf,
+    name: String,
+    zone: String,
+    cluster_name: String,
+    advertise: Option<String>,
+    runtime_memory: &'static str,
+}
+
+impl Settings {
+    /// Checks everything that can be checked without touching the machine.
+    pub(crate) fn new(args: Args, environment: &Environment, log: Log) -> Result<Self, Failure> {
+        let mut wrong = Vec::new();
+        let flags = Addresses { grpc: args.grpc, admin: args.admin, data: args.data, http: args.http };
+        let name = args.name.clone().unwrap_or_else(machine::name);
+        for (flag, value) in
+            [("--name", &name), ("--cluster-name", &args.cluster_name), ("--zone", &args.zone)]
+        {
+            let may_be_empty = flag == "--zone";
+            if value.len() > NAME_BYTES_MAX
+                || value.chars().any(char::is_control)
+                || (value.is_empty() && !may_be_empty)
+            {
+                wrong.push(format!(
+                    "{flag}: expected 1 to {NAME_BYTES_MAX} bytes of text, without control characters"
+                ));
+            }
+        }
+        wrong.extend(
+            args.join
+                .iter()
+                .filter(|peer| !is_host_and_port(peer))
+                .map(|peer| format!("--join: '{peer}' is not HOST:PORT, as in 10.0.0.1:7400")),
+        );
+        let endpoint = args.otlp.clone().or_else(|| environment.otlp.clone());
+        wrong.extend(
+            endpoint
+                .iter()
+                .filter(|url| !is_http_url(url))
+                .map(|url| format!("--otlp: '{url}' is no http:// URL, as in http://127.0.0.1:4317")),
+        );
+        let folder = args.data_dir.clone().or_else(|| environment.data_folder.clone());
+        if folder.is_none() {
+            wrong.push("--data-dir: needed where neither XDG_DATA_HOME nor HOME is set".to_owned());
+        }
+        if !wrong.is_empty() {
+            return Err(Failure::usage(wrong.join("\n       ")));
+        }
+        let folder = absolute(folder.unwrap_or_default())?;
+        let roles =
+            if args.roles.is_empty() { Role::ALL.into() } else { args.roles.iter().copied().collect() };
+        let cache = args.cache_dir.clone().map_or_else(|| Ok(folder.join("cache")), absolute)?;
+        Ok(Self {
+            begin: begin(&args),
+            flags,
+            insecure: args.insecure,
+            roles,
+            log,
+            otlp: endpoint.map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            cache,
+            folder,
+            name,
+            zone: args.zone,
+            cluster_name: args.cluster_name,
+            advertise: args.advertise,
+            runtime_memory: args.runtime_memory.name(),
+        })
+    }
+
+    /// Which ports the node serves.
+    pub(crate) fn serves(&self) -> Serves {
+        let has = |role| self.roles.contains(&role);
+        Serves {
+            controller: has(Role::Controller),
+            data_plane: has(Role::Worker) || has(Role::Gateway),
+            gateway: has(Role::Gateway),
+        }
+    }
+
+    /// The children's order, but for who the node is.
+    pub(crate) fn order(&self, bound: &Addresses) -> Order {
+        let peer = match &self.begin {
+            Begin::Join(peers) => peers.first().map(String::as_str),
+            Begin::Bootstrap | Begin::Unsaid => None,
+        };
+        let reach = |address: Option<_>| {
+            address.map(|address| advertised(address, self.advertise.as_deref(), peer)).unwrap_or_default()
+        };
+        Order {
+            supervisor: std::process::id(),
+            folder: self.folder.clone(),
+            cache: self.cache.clone(),
+            cluster: String::new(),
+            cluster_name: self.cluster_name.clone(),
+            node: 0,
+            name: self.name.clone(),
+            zone: self.zone.clone(),
+            roles: self.roles.iter().map(|role| role.name().to_owned()).collect(),
+            founder: false,
+            reached: Reached {
+                grpc: reach(bound.grpc),
+                admin: reach(bound.admin),
+                data: reach(bound.data),
+                http: reach(bound.http),
+            },
+            grpc: bound.grpc,
+            slots: machine::slots(),
+            memory_bytes: machine::guest_memory_bytes(),
+            controllers: Vec::new(),
+            runtime_memory: self.runtime_memory.to_owned(),
+            log: self.log.clone(),
+            otlp: self.otlp.clone(),
+        }
+    }
+}
+
+fn begin(args: &Args) -> Begin {
+    match (args.bootstrap, args.join.is_empty()) {
+        (true, _) => Begin::Bootstrap,
+        (false, false) => Begin::Join(args.join.clone()),
+        (false, true) => Begin::Unsaid,
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.parse::<http::uri::Authority>().is_ok_and(|authority| {
+        !authority.host().is_empty() && authority.port_u16().is_some() && !text.contains('@')
+    })
+}
+
+/// Children may stand elsewhere: paths must not depend on it.
+fn absolute(path: PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(&path).map_err(|error| Failure::local(path.display(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Verb};
+
+    fn settings(line: &str) -> Result<Settings, Failure> {
+        let environment = Environment {
+            config_folder: None,
+            data_folder: None,
+            otlp: None,
+            sampler_ratio: 1.0,
+            no_color: false,
+        };
+        match Cli::try_parse_from(line.split(' ')).unwrap().verb {
+            Verb::Server(args) => Settings::new(*args, &environment, Log::default()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_error_is_reported_at_once() {
+        let error = settings("coracle server --join nowhere --otlp ftp://x").unwrap_err();
+        for part in ["--join: 'nowhere'", "--otlp: 'ftp://x'", "--data-dir"] {
+            assert!(error.message.contains(part), "{part}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_all_roles_unless_told() {
+        let all = settings("coracle server --data-dir /d --bootstrap").unwrap();
+        assert_eq!(all.roles.len(), 3);
+        assert_eq!(all.begin, Begin::Bootstrap);
+        let worker = settings("coracle server --data-dir /d --role worker").unwrap();
+        assert!(worker.serves().data_plane && !worker.serves().controller && !worker.serves().gateway);
+        assert_eq!(worker.begin, Begin::Unsaid);
+        assert_eq!(worker.order(&Addresses::default()).cache, PathBuf::from("/d/cache"));
+    }
+}

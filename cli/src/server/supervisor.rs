@@ -1,0 +1,171 @@
+//! The life of a node: folder, identity, ports, children, and their end in order.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_controller::identity::{self, Identity, IdentityError};
+use coracle_proto::record::Node;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use super::announce::{announce, known_controllers};
+use super::bind::{Sockets, bind};
+use super::board::{Board, Kind};
+use super::keeper::{Keeper, Stop};
+use super::settings::{Begin, Settings};
+use super::signals::Signals;
+use crate::admin;
+use crate::children::Order;
+use crate::config::DEFAULTS;
+use crate::exit::{Exit, Failure};
+use crate::os;
+use crate::telemetry::{self, Process};
+
+/// Held as long as any process of the node runs.
+const LOCK: &str = "lock";
+/// Children of a killed supervisor end within milliseconds, unless the disk is slow.
+const LOCK_TRIES_MAX: u32 = 60;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs a node until a signal ends it.
+pub(crate) async fn supervise(settings: Settings) -> Result<(), Failure> {
+    let guard = telemetry::init(&telemetry::Settings {
+        process: Process::Supervisor,
+        log: settings.log.clone(),
+        default_filter: DEFAULTS.server_log,
+        otlp: None,
+        instance: String::new(),
+    });
+    let _guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
+    let mut signals = Signals::new()?;
+    let lock = take_folder(&settings.folder).await?;
+    if settings.begin == Begin::Unsaid && identity::load(&settings.folder).map_err(unidentified)?.is_none() {
+        return Err(Failure::usage(format!(
+            "{} holds no node yet: give --bootstrap to make a new cluster, or --join HOST:PORT to come into one",
+            settings.folder.display()
+        )));
+    }
+    let sockets = bind(&settings.folder, &settings.flags, settings.serves(), settings.insecure)?;
+    let mut order = settings.order(&sockets.addresses);
+    let identity = tokio::select! {
+        identity = identify(&settings, &order) => identity?,
+        () = signals.next() => return Ok(()),
+    };
+    fill(&mut order, &identity);
+    info!(cluster = %identity.cluster, node = %identity.node, folder = %settings.folder.display(), "node");
+    run((order, lock), identity, sockets, &mut signals).await
+}
+
+/// Makes the folder, for this user only, and takes it for this process.
+async fn take_folder(folder: &Path) -> Result<File, Failure> {
+    let named = |error| Failure::local(format!("data folder {}", folder.display()), error);
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(named)?;
+    for _ in 0..LOCK_TRIES_MAX {
+        if let Some(lock) = os::lock(&folder.join(LOCK)).map_err(named)? {
+            return Ok(lock);
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    let pids = fs::read_to_string(folder.join(super::PIDS)).unwrap_or_default();
+    let owner = pids.lines().next().unwrap_or_default();
+    Err(Failure::usage(format!("another server uses the data folder {} ({owner})", folder.display())))
+}
+
+/// Who the node is: what its folder says, or what founding or joining a cluster makes of it.
+async fn identify(settings: &Settings, order: &Order) -> Result<Identity, Failure> {
+    let folder = &settings.folder;
+    let found = match &settings.begin {
+        Begin::Bootstrap => identity::found(folder, &order.cluster_name),
+        Begin::Join(peers) => identity::join(folder, peers, &node(order)?).await,
+        Begin::Unsaid => identity::load(folder).and_then(|found| {
+            found.ok_or(IdentityError::NoAnswer { seeds: Vec::new(), last: "no identity".to_owned() })
+        }),
+    };
+    found.map_err(unidentified)
+}
+
+fn unidentified(error: IdentityError) -> Failure {
+    match error {
+        IdentityError::Refused { refusal } => refusal.into(),
+        IdentityError::NoAnswer { .. } => Failure::new(Exit::Connect, error.to_string()),
+        IdentityError::Damaged { .. } => Failure::new(Exit::Config, error.to_string()),
+        IdentityError::Io { .. } => Failure::new(Exit::Server, error.to_string()),
+    }
+}
+
+/// Puts into the order who the node is and whom it may ask.
+fn fill(order: &mut Order, identity: &Identity) {
+    let own = order.grpc.map(|_| order.reached.grpc.clone());
+    order.controllers = known_controllers(&order.folder, own, &identity.controllers);
+    order.cluster = identity.cluster.to_string();
+    order.cluster_name.clone_from(&identity.cluster_name);
+    order.node = identity.node.get();
+    order.founder = identity.founder;
+}
+
+fn node(order: &Order) -> Result<Node, Failure> {
+    order.record().map_err(|error| Failure::usage(error.to_string()))
+}
+
+async fn run(
+    (order, lock): (Order, File),
+    identity: Identity,
+    sockets: Sockets,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let kinds: Vec<Kind> = [(Kind::Controller, sockets.addresses.grpc), (Kind::Data, sockets.addresses.data)]
+        .into_iter()
+        .filter_map(|(kind, bound)| bound.map(|_| kind))
+        .collect();
+    let board = Board::new(&order.folder, &kinds);
+    let identity = Identity { controllers: order.controllers.clone(), ..identity };
+    let announced = tokio::spawn(announce(order.folder.clone(), identity, node(&order)?, board.clone()));
+    let admin = tokio::spawn(admin::serve(sockets.admin, sockets.addresses, board.clone()));
+    let (order, lock) = (Arc::new(order), Arc::new(lock));
+    let listeners: Vec<_> = sockets.data.into_iter().chain(sockets.http).collect();
+    // The data plane ends first, while the controller still tells others that it does.
+    let mut children = Vec::new();
+    for kind in kinds.into_iter().rev() {
+        let listeners = if kind == Kind::Data { copies(&listeners)? } else { Vec::new() };
+        let (stop, stopped) = watch::channel(Stop::No);
+        let keeper = Keeper::new(kind, Arc::clone(&order), Arc::clone(&lock), listeners, board.clone());
+        children.push((stop, tokio::spawn(keeper.run(stopped))));
+    }
+    signals.next().await;
+    info!("ending");
+    announced.abort();
+    end(children, signals).await;
+    admin.abort();
+    Ok(())
+}
+
+fn copies(listeners: &[std::net::TcpListener]) -> Result<Vec<std::net::TcpListener>, Failure> {
+    let copies = listeners.iter().map(std::net::TcpListener::try_clone).collect::<std::io::Result<_>>();
+    copies.map_err(|error| Failure::local("cannot hand the listeners on", error))
+}
+
+/// Ends one child after the other, each with its deadline; at a second signal all at once.
+async fn end(children: Vec<(watch::Sender<Stop>, JoinHandle<()>)>, signals: &mut Signals) {
+    let mut hurry = false;
+    for (stop, ended) in children {
+        stop.send_replace(if hurry { Stop::Now } else { Stop::Gently });
+        tokio::pin!(ended);
+        while !hurry {
+            tokio::select! {
+                _ = &mut ended => break,
+                () = signals.next() => {
+                    hurry = true;
+                    stop.send_replace(Stop::Now);
+                }
+            }
+        }
+        if hurry && !ended.is_finished() {
+            // A keeper ends when its child is dead; what became of it is on the board.
+            let _ = ended.await;
+        }
+    }
+}
