@@ -22,10 +22,11 @@ pub use service::Listener;
 
 use crate::context::Context;
 use crate::lead::lead;
+use crate::liveness::detector::POLICY;
 use crate::metrics::Metrics;
 use crate::model::ClusterState;
 use crate::peers::Peers;
-use crate::soft::{INTERVAL, OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
+use crate::soft::{OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
 use crate::watch::{Feed, Hub};
 
 /// Copies of each artifact where there are so many workers (design, decision 9).
@@ -100,7 +101,7 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
         policy: OrdersPolicy {
             copies: ARTIFACT_COPIES,
             grace: options.artifact_grace,
-            live_within: INTERVAL.saturating_mul(3),
+            live_within: POLICY.suspect_after,
         },
         peers: Peers::default(),
         raft,

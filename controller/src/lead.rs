@@ -13,12 +13,14 @@ pub(crate) async fn lead(context: Arc<Context>) {
     let mut status = context.raft.watch();
     while let Some(Status { term, .. }) = status.until(|now| now.role == Role::Leader).await {
         let span = info_span!("lead", term);
+        context.soft.clear_alarms();
         info!(parent: &span, "this node leads");
         let lost = status.until(|now| now.role != Role::Leader || now.term != term);
         tokio::select! {
             ended = lost => if ended.is_none() { return },
             () = work(&context).instrument(span.clone()) => {}
         }
+        context.soft.clear_alarms();
         info!(parent: &span, "this node leads no more");
     }
 }

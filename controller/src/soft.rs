@@ -14,12 +14,17 @@ pub(crate) use book::OrdersBook;
 pub(crate) use exchange::exchange;
 pub(crate) use order::order;
 pub(crate) use orders::{OrdersPolicy, copies, compute};
-pub(crate) use phases::{in_phase, ready_replicas};
+pub(crate) use phases::{ready_replicas, told};
 pub(crate) use report::report;
 pub(crate) use table::{Seen, SoftTable, Via};
 pub(crate) use tend::tend;
 
 use std::time::Duration;
 
-/// Between two reports of a worker, and between two exchanges of controllers.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+use crate::liveness::detector::POLICY;
+
+/// Between two reports of a worker, and between two exchanges of controllers: twice this is below the time
+/// after which the detector suspects a node.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
+
+const _: () = assert!(INTERVAL.as_millis() * 3 < POLICY.suspect_after.as_millis());

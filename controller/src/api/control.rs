@@ -107,10 +107,13 @@ impl Control for ControlService {
                 orders.push(NodeOrders { node: node.get(), orders: Some(context.orders.of(node, now)) });
             }
         }
-        if leader == Some(NodeId::new(batch.from)) {
-            context.soft.set_alarms(batch.alarms);
+        let (from, leads) = (NodeId::new(batch.from), leader == Some(context.node));
+        if state.node(from).is_some() {
+            context.soft.relayed_by(from, now);
         }
-        let leads = leader == Some(context.node);
+        if leader == Some(from) && !leads {
+            context.soft.set_alarms("leader", batch.alarms);
+        }
         let orders = if leads { orders } else { Vec::new() };
         Ok(Response::new(ExchangeReply { cluster_id: context.cluster.to_wire(), leader: leads, orders }))
     }

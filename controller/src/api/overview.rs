@@ -15,14 +15,13 @@ use coracle_proto::status::{Code, Refusal};
 use crate::alarms;
 use crate::clock::{self, millis};
 use crate::context::Context;
+use crate::liveness::detector::POLICY;
 use crate::model::ClusterState;
 use crate::propose::barrier;
-use crate::soft::{INTERVAL, Seen, copies};
+use crate::soft::{Seen, copies};
 
 /// How long `status` waits for a leader before it says that there is none.
 const QUORUM_WAIT: Duration = Duration::from_secs(1);
-/// A node that was silent for so many intervals is suspect.
-const SUSPECT_AFTER: Duration = INTERVAL.saturating_mul(3);
 /// Shortages named one by one; the alarm has their number.
 const SHORT_MAX: usize = 100;
 
@@ -112,7 +111,7 @@ fn liveness(node: &Node, age: Option<Duration>) -> &'static str {
     match (node.state, age) {
         (NodeState::Dead | NodeState::Leaving, _) => node.state.name(),
         (NodeState::Alive, None) => "unknown",
-        (NodeState::Alive, Some(age)) if age > SUSPECT_AFTER => "suspect",
+        (NodeState::Alive, Some(age)) if age >= POLICY.suspect_after => "suspect",
         (NodeState::Alive, Some(_)) => node.state.name(),
     }
 }

@@ -1,6 +1,6 @@
 //! The last status of each node, with the time at which it came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,9 +52,15 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Inner {
     nodes: BTreeMap<NodeId, Entry>,
-    alarms: Vec<String>,
-    alarms_sequence: u64,
+    alarms: BTreeMap<&'static str, Vec<String>>,
+    relays: BTreeMap<NodeId, Instant>,
     sequence: u64,
+}
+
+impl Inner {
+    fn alarms(&self) -> Vec<String> {
+        self.alarms.values().flatten().cloned().collect()
+    }
 }
 
 /// The last status of each node, and the leader's alarms. Each change has a place in one sequence, so that
@@ -103,15 +109,30 @@ impl SoftTable {
         accepted
     }
 
-    /// Takes over the leader's alarms.
-    pub(crate) fn set_alarms(&self, alarms: Vec<String>) {
+    /// Replaces the alarms that come from one source.
+    pub(crate) fn set_alarms(&self, source: &'static str, alarms: Vec<String>) {
+        self.update_alarms(|all| {
+            if alarms.is_empty() {
+                all.remove(source)
+            } else {
+                all.insert(source, alarms)
+            };
+        });
+    }
+
+    /// Ends all alarms: another node leads from now on.
+    pub(crate) fn clear_alarms(&self) {
+        self.update_alarms(BTreeMap::clear);
+    }
+
+    fn update_alarms(&self, update: impl FnOnce(&mut BTreeMap<&'static str, Vec<String>>)) {
         let mut inner = self.lock();
-        if inner.alarms == alarms {
+        let before = inner.alarms.clone();
+        update(&mut inner.alarms);
+        if inner.alarms == before {
             return;
         }
         inner.sequence += 1;
-        inner.alarms_sequence = inner.sequence;
-        inner.alarms = alarms;
         let sequence = inner.sequence;
         drop(inner);
         self.changed.send_replace(sequence);
@@ -119,14 +140,27 @@ impl SoftTable {
     }
 
     pub(crate) fn alarms(&self) -> Vec<String> {
-        self.lock().alarms.clone()
+        self.lock().alarms()
+    }
+
+    /// Another controller exchanges its statuses with this one.
+    pub(crate) fn relayed_by(&self, controller: NodeId, now: Instant) {
+        self.lock().relays.insert(controller, now);
+    }
+
+    /// Controllers that did so and were not heard for longer than `after`.
+    pub(crate) fn silent_relays(&self, now: Instant, after: Duration) -> BTreeSet<NodeId> {
+        let silent = |at: &Instant| now.saturating_duration_since(*at) > after;
+        self.lock().relays.iter().filter(|(_, at)| silent(at)).map(|(node, _)| *node).collect()
     }
 
     /// Drops what was not renewed, and nodes that the state no longer has.
     pub(crate) fn expire(&self, now: Instant, known: impl Fn(NodeId) -> bool) {
-        self.lock().nodes.retain(|node, entry| {
+        let mut inner = self.lock();
+        inner.nodes.retain(|node, entry| {
             known(*node) && now.saturating_duration_since(entry.seen.at) < EXPIRES_AFTER
         });
+        inner.relays.retain(|node, _| known(*node));
     }
 
     /// Every node's last status.
@@ -138,21 +172,19 @@ impl SoftTable {
     pub(crate) fn since(&self, after: u64) -> News {
         let inner = self.lock();
         let new = inner.nodes.values().filter(|entry| entry.sequence > after);
-        Self::news(&inner, new, after)
+        Self::news(&inner, new)
     }
 
     /// The same, only of nodes that report to this controller.
     pub(crate) fn direct_since(&self, after: u64) -> News {
         let inner = self.lock();
         let new = inner.nodes.values().filter(|entry| entry.direct && entry.sequence > after);
-        Self::news(&inner, new, after)
+        Self::news(&inner, new)
     }
 
-    fn news<'a>(inner: &Inner, new: impl Iterator<Item = &'a Entry>, after: u64) -> News {
+    fn news<'a>(inner: &Inner, new: impl Iterator<Item = &'a Entry>) -> News {
         let statuses = new.map(|entry| Arc::clone(&entry.seen.status)).collect();
-        let told = inner.alarms_sequence > 0 && (inner.alarms_sequence > after || !inner.alarms.is_empty());
-        let alarms = if told { inner.alarms.clone() } else { Vec::new() };
-        News { statuses, alarms, sequence: inner.sequence }
+        News { statuses, alarms: inner.alarms(), sequence: inner.sequence }
     }
 
     /// Tells that anything came.

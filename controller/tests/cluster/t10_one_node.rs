@@ -1,9 +1,6 @@
 //! Goal: one controller founds a cluster, answers, refuses what it must, and comes back from its store.
 
-#[path = "harness/cluster.rs"]
-mod cluster;
-
-use cluster::{found, start, until};
+use crate::running::{found, start, until};
 use coracle_controller::{Listener, RunError, identity};
 use coracle_proto::pb::process_client::ProcessClient;
 use coracle_proto::pb::{
@@ -69,7 +66,7 @@ async fn one_join_gives_one_id() {
     until("a leader", async || node.status().await.filter(|status| status.quorum && status.leader == 1))
         .await;
     let join = |request: u8| {
-        let record = coracle_proto::codec::node_to_wire(&cluster::own_record("worker"));
+        let record = coracle_proto::codec::node_to_wire(&crate::running::own_record("worker"));
         let worker = pb::Node { roles: vec![pb::Role::Worker.into()], ..record };
         JoinRequest { node: Some(worker), request_id: vec![request; 16].into(), ..JoinRequest::default() }
     };

@@ -1,9 +1,6 @@
 //! Goal: nodes join and become voters; any of them takes changes; when the leader goes the others go on.
 
-#[path = "harness/cluster.rs"]
-mod cluster;
-
-use cluster::{Running, found, join, own_record, start, until};
+use crate::running::{Running, found, join, own_record, start, until};
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{JoinRequest, ListNodesRequest, RemoveNodeRequest, StatusReply};
 

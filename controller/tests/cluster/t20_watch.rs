@@ -1,9 +1,6 @@
 //! Goal: followers of the watch get a snapshot, then changes; they resume by revision; soft state passes in the same stream.
 
-#[path = "harness/cluster.rs"]
-mod cluster;
-
-use cluster::{Running, WAIT, found, own_record, until};
+use crate::running::{Running, WAIT, found, own_record, until};
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{
     AllScope, GatewayScope, JoinRequest, NodeStatus, Pids, Scope, WatchFrame, WatchRequest, scope,

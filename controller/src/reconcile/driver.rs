@@ -1,0 +1,87 @@
+//! Proposes what the planner decides, while this node leads: at once when something changed, and now and then
+//! because silence changes things too.
+
+use std::time::Duration;
+
+use coracle_proto::attr;
+use coracle_proto::status::Refusal;
+use tracing::{Instrument as _, Span, info, info_span, warn};
+
+use super::plan::{Plan, plan};
+use crate::clock;
+use crate::context::Context;
+use crate::model::{Command, Placement};
+use crate::placer::POLICY;
+use crate::propose::{Ask, propose};
+use crate::soft::{INTERVAL, told};
+
+/// A new leader knows what all nodes say only after they said it to whom they report, and that one told it.
+const FIRST_AFTER: Duration = INTERVAL.saturating_mul(2);
+/// Changes that come within this time are planned for together.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Without any change: a node that falls silent tells nobody.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
+/// A round that is not taken over by then is planned anew.
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The name under which this driver raises alarms.
+const SOURCE: &str = "placement";
+
+/// Runs until it is dropped.
+pub(crate) async fn drive(context: &Context) {
+    let mut revisions = context.hub.subscribe();
+    let mut urgent = context.soft.subscribe_urgent();
+    tokio::time::sleep(FIRST_AFTER).await;
+    loop {
+        revisions.mark_unchanged();
+        urgent.mark_unchanged();
+        let state = context.hub.state();
+        let round = plan(&state, &told(&context.soft.nodes(), clock::now()), &POLICY);
+        let unplaceable = round.unplaceable.iter().map(|it| format!("unplaceable: {it}")).collect();
+        context.soft.set_alarms(SOURCE, unplaceable);
+        let more = round.more;
+        let done = if round.placements.is_empty() { Ok(()) } else { take(context, round).await };
+        if let Err(reason) = &done {
+            warn!(%reason, "a round was not taken over");
+        }
+        if !more || done.is_err() {
+            let changed = async {
+                tokio::select! {
+                    // Both channels live as long as the context.
+                    _ = revisions.changed() => {}
+                    _ = urgent.changed() => {}
+                }
+            };
+            // Whether it was the time or a change that ended the wait makes no difference.
+            let _ = tokio::time::timeout(AT_LEAST_EVERY, changed).await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn take(context: &Context, round: Plan) -> Result<(), Refusal> {
+    let span = info_span!(
+        parent: None,
+        attr::SPAN_RECONCILE,
+        { attr::SERVICE } = attr::SERVICE_CONTROLLER,
+        placements = round.placements.len()
+    );
+    for placement in &round.placements {
+        tell(&span, placement);
+    }
+    let ask = Ask::own(context, Command::Assign { placements: round.placements });
+    propose(context, ask, clock::now() + PROPOSE_TIMEOUT).instrument(span).await.map(drop)
+}
+
+/// One span for each decision: the planner itself neither logs nor takes measurable time.
+fn tell(round: &Span, placement: &Placement) {
+    let span = info_span!(
+        parent: round,
+        attr::SPAN_PLACE,
+        { attr::FUNCTION } = %placement.version.function,
+        { attr::FUNCTION_VERSION } = placement.version.number.get(),
+    );
+    let add: Vec<_> = placement.add.iter().map(|node| node.get()).collect();
+    let drop: Vec<_> = placement.drop.iter().map(|(node, _)| node.get()).collect();
+    info!(parent: &span, version = %placement.version, ?add, ?drop, "placed");
+}

@@ -1,0 +1,13 @@
+//! Whole controllers over loopback gRPC and real stores; one program, so that it is linked once.
+#![allow(
+    clippy::expect_used,
+    clippy::missing_docs_in_private_items,
+    reason = "a test that cannot go on ends"
+)]
+
+mod running;
+mod t10_one_node;
+mod t20_placement;
+mod t20_three_nodes;
+mod t20_watch;
+mod worker;

@@ -1,0 +1,121 @@
+//! Goal: what is deployed is placed, comes up, moves when its node dies; artifacts are copied and removed on order.
+
+use std::collections::BTreeMap;
+
+use coracle_proto::pb::{
+    Deploy, DeployRequest, GetFunctionRequest, RolloutRequest, Scope, WatchRequest, record::Value, scope,
+    watch_frame::Body,
+};
+use coracle_proto::status::{Code, Refusal};
+
+use crate::running::{Running, WAIT, found, join, until};
+use crate::worker::{Worker, worker};
+
+const DIGEST: [u8; 32] = [7; 32];
+const OTHER: [u8; 32] = [8; 32];
+
+fn hello() -> DeployRequest {
+    let deploy = Deploy { name: "hello".into(), digest: DIGEST.to_vec().into(), ..Deploy::default() };
+    DeployRequest { context: None, deploy: Some(deploy) }
+}
+
+/// The assigned nodes with their epochs.
+async fn assigned(node: &Running) -> BTreeMap<u64, u64> {
+    let scope = Some(Scope { kind: Some(scope::Kind::All(Default::default())) });
+    let asked = WatchRequest { scope, ..WatchRequest::default() };
+    let mut frames = node.control().watch(asked).await.unwrap().into_inner();
+    let frame = tokio::time::timeout(WAIT, frames.message()).await.unwrap().unwrap().unwrap();
+    let Some(Body::Snapshot(snapshot)) = frame.body else { panic!("a snapshot comes first") };
+    let replica = |value| match value {
+        Value::Replica(replica) => Some((replica.node, replica.epoch)),
+        _ => None,
+    };
+    snapshot.records.into_iter().filter_map(|change| replica(change.record?.value?)).collect()
+}
+
+async fn two_on(node: &Running, but: u64) -> BTreeMap<u64, u64> {
+    until("two assigned nodes", async || {
+        Some(assigned(node).await).filter(|nodes| nodes.len() == 2 && !nodes.contains_key(&but))
+    })
+    .await
+}
+
+async fn founded() -> (tempfile::TempDir, Running) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path()).await;
+    until("a cluster", async || node.status().await.filter(|it| it.quorum && it.nodes.len() == 1)).await;
+    (dir, node)
+}
+
+async fn workers(to: &Running) -> Vec<Worker> {
+    let mut workers = Vec::new();
+    for request in 101..104 {
+        workers.push(worker(to, request).await);
+    }
+    workers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deploy_is_placed_comes_up_and_moves() {
+    let (_dir, node) = founded().await;
+    let workers = workers(&node).await;
+    let refused = node.admin().deploy(hello()).await.unwrap_err();
+    assert_eq!(Refusal::from_status(&refused).code, Code::ArtifactMissing);
+    workers[0].holds(&DIGEST, 0);
+    let refused = node.admin().deploy(hello()).await.unwrap_err();
+    assert_eq!(Refusal::from_status(&refused).code, Code::ArtifactMissing, "one copy is too few");
+    workers[1].holds(&DIGEST, 0);
+    let deployed = node.admin().deploy(hello()).await.unwrap().into_inner();
+    assert_eq!((deployed.version, deployed.unchanged), (1, false));
+
+    let rollout = RolloutRequest { name: "hello".into(), ..RolloutRequest::default() };
+    let mut events = node.admin().rollout(rollout).await.unwrap().into_inner();
+    // The founder has the role worker too, but its data plane never reports: no call goes there.
+    let first = two_on(&node, 1).await;
+    for worker in workers.iter().filter(|worker| first.contains_key(&worker.id)) {
+        worker.is_ready("hello", 1, first[&worker.id]);
+    }
+    let last = async {
+        let mut last = None;
+        while let Some(event) = events.message().await.unwrap() {
+            last = Some(event);
+        }
+        last.unwrap()
+    };
+    let last = tokio::time::timeout(WAIT, last).await.expect("the rollout ends");
+    assert!(last.done && last.ready == 2, "{last:?}");
+
+    let third = workers.iter().find(|worker| !first.contains_key(&worker.id)).unwrap();
+    let dead = workers.iter().find(|worker| first.contains_key(&worker.id)).unwrap();
+    let hold = async || Some(workers[2].orders()).filter(|orders| orders.hold == [DIGEST.to_vec()]);
+    let orders = until("an order for the third copy", hold).await;
+    assert!(!orders.sources.is_empty(), "from somewhere");
+    dead.falls_silent();
+    let moved = two_on(&node, dead.id).await;
+    let kept = moved.iter().filter(|(node, epoch)| first.get(node) == Some(epoch)).count();
+    assert_eq!(kept, 1, "what stands stays: {first:?} then {moved:?}");
+    assert!(moved.contains_key(&third.id));
+    let asked = GetFunctionRequest { name: "hello".into(), ..GetFunctionRequest::default() };
+    let detail = node.admin().get_function(asked).await.unwrap().into_inner();
+    assert_eq!((detail.versions.len(), detail.replicas.len()), (1, 2));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn orders_reach_workers_that_report_to_a_follower() {
+    let (_dir, leader) = founded().await;
+    let dir = tempfile::tempdir().unwrap();
+    let follower = join(dir.path(), &[leader.seed()]).await;
+    until("a follower", async || follower.status().await.filter(|it| it.quorum && it.leader == 1)).await;
+    let worker = worker(&follower, 101).await;
+    worker.holds(&OTHER, 700_000);
+    worker.holds(&DIGEST, 1);
+    let removal =
+        until("an order to remove what no version names", async || worker.orders().remove.first().cloned())
+            .await;
+    assert_eq!(removal.digest, OTHER.to_vec());
+    assert!(removal.revision > 0 && removal.older_than_ms == 600_000);
+    assert_eq!(worker.orders().remove.len(), 1, "the grace of the other one has not passed");
+    follower.stop().await;
+    leader.stop().await;
+}

@@ -1,0 +1,142 @@
+//! A data plane as a controller sees it: it says what it holds, and reports as fast as it is told to.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use coracle_proto::codec::node_to_wire;
+use coracle_proto::id::ClusterId;
+use coracle_proto::pb::artifacts_server::{Artifacts, ArtifactsServer};
+use coracle_proto::pb::{
+    CopyReply, GetChunk, GetRequest, HeldArtifact, JoinRequest, Kind, Load, NodeStatus, Orders, ReplicaPhase,
+    ReplicaStatus, StatReply, StatRequest, UploadChunk, UploadEvent,
+};
+use coracle_proto::record::Role;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::running::{Running, own_record};
+
+type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+/// What a worker holds and says; tests write it.
+#[derive(Debug, Default, Clone)]
+pub struct Says {
+    pub artifacts: Vec<HeldArtifact>,
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+pub struct Worker {
+    pub id: u64,
+    pub says: Arc<Mutex<Says>>,
+    pub orders: Arc<Mutex<Orders>>,
+    reporting: JoinHandle<()>,
+}
+
+struct Store(Arc<Mutex<Says>>);
+
+#[tonic::async_trait]
+impl Artifacts for Store {
+    type PutStream = Answers<UploadEvent>;
+    async fn put(&self, _: Request<Streaming<UploadChunk>>) -> Result<Response<Self::PutStream>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn copy(&self, _: Request<Streaming<UploadChunk>>) -> Result<Response<CopyReply>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    type GetStream = Answers<GetChunk>;
+    async fn get(&self, _: Request<GetRequest>) -> Result<Response<Self::GetStream>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
+        let asked = request.into_inner();
+        assert!(asked.renew, "a deploy begins the grace anew");
+        let held = self.0.lock().expect("no panic").artifacts.iter().any(|held| held.digest == asked.digest);
+        Ok(Response::new(StatReply { held, size: 5, kind: Kind::HttpComponent.into() }))
+    }
+}
+
+/// Joins as a worker and reports to `to` until it is told to be silent.
+pub async fn worker(to: &Running, request: u8) -> Worker {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let mut record = own_record("worker");
+    record.roles = [Role::Worker].into();
+    record.addresses.data = listener.local_addr().expect("bound").to_string();
+    let says = Arc::new(Mutex::new(Says::default()));
+    let store = ArtifactsServer::new(Store(Arc::clone(&says)));
+    tokio::spawn(Server::builder().add_service(store).serve_with_incoming(TcpListenerStream::new(listener)));
+    let asked = JoinRequest {
+        node: Some(node_to_wire(&record)),
+        request_id: vec![request; 16].into(),
+        ..JoinRequest::default()
+    };
+    let id = to.control().join(asked).await.expect("an id").into_inner().node_id;
+    let orders = Arc::new(Mutex::new(Orders::default()));
+    let reporting = report(to, id, Arc::clone(&says), Arc::clone(&orders)).await;
+    Worker { id, says, orders, reporting }
+}
+
+async fn report(to: &Running, id: u64, says: Arc<Mutex<Says>>, orders: Arc<Mutex<Orders>>) -> JoinHandle<()> {
+    let (statuses, queue) = mpsc::channel(1);
+    let told = to.control().report(ReceiverStream::new(queue)).await.expect("a stream of orders");
+    let (mut told, cluster) = (told.into_inner(), to.identity.cluster);
+    tokio::spawn(async move {
+        for sequence in 1.. {
+            let status = status(id, cluster, sequence, says.lock().expect("no panic").clone());
+            if statuses.send(status).await.is_err() {
+                return;
+            }
+            let Ok(Some(answer)) = told.message().await else { return };
+            let pause = Duration::from_millis(answer.interval_ms.into());
+            *orders.lock().expect("no panic") = answer;
+            tokio::time::sleep(pause).await; // a bounded poll
+        }
+    })
+}
+
+fn status(node: u64, cluster: ClusterId, sequence: u64, says: Says) -> NodeStatus {
+    NodeStatus {
+        node,
+        cluster_id: cluster.to_wire(),
+        incarnation: 1,
+        sequence,
+        replicas: says.replicas,
+        artifacts: says.artifacts,
+        load: Some(Load { slots: 2, ..Load::default() }),
+        ..NodeStatus::default()
+    }
+}
+
+impl Worker {
+    pub fn holds(&self, digest: &[u8], age_ms: u64) {
+        let held = HeldArtifact { digest: digest.to_vec().into(), size: 5, age_ms };
+        self.says.lock().expect("no panic").artifacts.push(held);
+    }
+
+    pub fn is_ready(&self, name: &str, version: u64, epoch: u64) {
+        self.says.lock().expect("no panic").replicas = vec![ReplicaStatus {
+            namespace: "default".to_owned(),
+            name: name.to_owned(),
+            version,
+            epoch,
+            phase: ReplicaPhase::Ready.into(),
+            ..ReplicaStatus::default()
+        }];
+    }
+
+    pub fn orders(&self) -> Orders {
+        self.orders.lock().expect("no panic").clone()
+    }
+
+    /// Reports no more, as if its process had been killed.
+    pub fn falls_silent(&self) {
+        self.reporting.abort();
+    }
+}
