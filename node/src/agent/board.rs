@@ -1,0 +1,114 @@
+//! How far this node is with what it was assigned: read by calls without a lock, and by reports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use coracle_proto::id::{Digest, Epoch, VersionId};
+use coracle_proto::pb;
+use coracle_proto::record::Version;
+use tokio::sync::watch;
+
+use super::plan::{Facts, Phase, phase};
+use crate::view::Held;
+use crate::worker::{Assigned, Assignments};
+
+/// One assignment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Since which decision.
+    pub epoch: Epoch,
+    /// With its whole spec.
+    pub version: Arc<Version>,
+    /// How far.
+    pub phase: Phase,
+    /// Of the last failure.
+    pub reason: String,
+    /// Failed steps in a row.
+    pub attempts: u32,
+}
+
+type Entries = BTreeMap<VersionId, Entry>;
+
+/// The last state that was published.
+#[derive(Debug)]
+pub struct Board {
+    entries: ArcSwap<Entries>,
+    changes: watch::Sender<u64>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { entries: ArcSwap::default(), changes: watch::Sender::new(0) }
+    }
+}
+
+impl Board {
+    /// Wakes at each change.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Every assignment.
+    #[must_use]
+    pub fn entries(&self) -> Arc<Entries> {
+        self.entries.load_full()
+    }
+
+    /// The same, for a report.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<pb::ReplicaStatus> {
+        self.entries().iter().map(|(id, entry)| status(id, entry)).collect()
+    }
+
+    /// Takes over what is assigned and how far it is; tells of it only when it is something new.
+    pub(super) fn publish(&self, held: &Held, facts: &Facts) {
+        let entries: Entries = held
+            .assignments()
+            .map(|assignment| {
+                let digest: Digest = assignment.version.digest;
+                let failure = facts.failures.get(&digest);
+                let entry = Entry {
+                    epoch: assignment.epoch,
+                    phase: phase(facts, &digest),
+                    reason: failure.map(|failure| failure.reason.clone()).unwrap_or_default(),
+                    attempts: failure.map_or(0, |failure| failure.attempts),
+                    version: assignment.version,
+                };
+                (entry.version.id.clone(), entry)
+            })
+            .collect();
+        if **self.entries.load() != entries {
+            self.entries.store(Arc::new(entries));
+            self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+}
+
+impl Assignments for Board {
+    fn get(&self, version: &VersionId) -> Option<Assigned> {
+        let entries = self.entries.load();
+        let entry = entries.get(version)?;
+        let ready = entry.phase == Phase::Ready;
+        Some(Assigned { epoch: entry.epoch, ready, version: Arc::clone(&entry.version) })
+    }
+}
+
+fn status(id: &VersionId, entry: &Entry) -> pb::ReplicaStatus {
+    let phase = match entry.phase {
+        Phase::Fetching => pb::ReplicaPhase::Fetching,
+        Phase::Compiling => pb::ReplicaPhase::Compiling,
+        Phase::Ready => pb::ReplicaPhase::Ready,
+        Phase::Failed => pb::ReplicaPhase::Failed,
+    };
+    pb::ReplicaStatus {
+        namespace: id.function.namespace.to_string(),
+        name: id.function.name.to_string(),
+        version: id.number.get(),
+        epoch: entry.epoch.get(),
+        phase: phase.into(),
+        reason: entry.reason.clone(),
+        attempts: entry.attempts,
+    }
+}

@@ -1,0 +1,221 @@
+//! Performs what [`super::plan`] decides: one task that owns all state, and jobs that it waits for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::{Digest, Epoch, NodeId};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{Action, Facts, Failure, Plan, Step, plan};
+use super::{Board, Orders, removal, sources};
+use crate::artifact::{ArtifactMetrics, Fetcher, Prepare, Store, blocking};
+use crate::clock;
+use crate::view::ViewHandle;
+
+/// Compiled code can vanish without a word: another node on the machine, or the runtime after it was damaged. So
+/// it is looked for again this often.
+const RESYNC: Duration = Duration::from_secs(5);
+
+/// What the agent works with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whose agent it is.
+    pub node: NodeId,
+    /// Tells the assignments.
+    pub view: ViewHandle,
+    /// Where artifacts lie.
+    pub store: Arc<Store>,
+    /// Who gets them.
+    pub fetcher: Fetcher,
+    /// Who compiles them.
+    pub prepare: Arc<dyn Prepare>,
+    /// What the leader wants.
+    pub orders: watch::Receiver<Arc<Orders>>,
+    /// Where compilations are counted.
+    pub metrics: ArtifactMetrics,
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Agent {
+    options: Options,
+    board: Arc<Board>,
+    /// Since which decision each artifact is wanted: a new one forgets the failures of the old.
+    epochs: BTreeMap<Digest, Epoch>,
+    failures: BTreeMap<Digest, Failure>,
+    running: BTreeMap<Digest, (Step, AbortHandle)>,
+    jobs: JoinSet<Result<(), String>>,
+}
+
+/// What came of a job, or why nothing did.
+type Done = Result<(Id, Result<(), String>), JoinError>;
+
+enum Event {
+    Changed,
+    Ordered,
+    Done(Done),
+    Stop,
+}
+
+impl Agent {
+    /// An agent that has looked at the view once: what is assigned and compiled is served from the first moment.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let mut agent = Self {
+            options,
+            board: Arc::default(),
+            epochs: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            running: BTreeMap::new(),
+            jobs: JoinSet::new(),
+        };
+        agent.facts();
+        agent
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    /// Works until it is stopped; what runs then is given up.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut view = self.options.view.subscribe();
+        let mut held = self.options.store.changes();
+        let mut orders = self.options.orders.clone();
+        loop {
+            let Plan { actions, wake } = plan(&self.facts(), clock::now());
+            for action in actions {
+                self.start(action);
+            }
+            // What was started shows at once.
+            self.facts();
+            let pause = wake.map_or(RESYNC, |at| at.saturating_duration_since(clock::now()).min(RESYNC));
+            let event = tokio::select! {
+                () = stop.cancelled() => Event::Stop,
+                Some(done) = self.jobs.join_next_with_id() => Event::Done(done),
+                changed = orders.changed() => if changed.is_ok() { Event::Ordered } else { Event::Stop },
+                Ok(()) = view.changed() => Event::Changed,
+                Ok(()) = held.changed() => Event::Changed,
+                () = tokio::time::sleep(pause) => Event::Changed,
+            };
+            match event {
+                Event::Changed => {}
+                Event::Ordered => self.remove().await,
+                Event::Done(done) => self.finished(done),
+                Event::Stop => return,
+            }
+        }
+    }
+
+    /// Looks at everything, forgets what is not wanted any more, and publishes how far each assignment is.
+    fn facts(&mut self) -> Facts {
+        let view = self.options.view.load();
+        let mut epochs: BTreeMap<Digest, Epoch> = BTreeMap::new();
+        for assignment in view.held.content.assignments() {
+            let newest = epochs.entry(assignment.version.digest).or_default();
+            *newest = assignment.epoch.max(*newest);
+        }
+        let hold = self.options.orders.borrow().hold.clone();
+        let wanted = |digest: &Digest| epochs.contains_key(digest) || hold.contains(digest);
+        let known = &self.epochs;
+        self.failures.retain(|digest, _| wanted(digest) && known.get(digest) >= epochs.get(digest));
+        let held: BTreeSet<Digest> = self.options.store.held().into_keys().collect();
+        let prepared = epochs.keys().chain(&hold).filter(|digest| self.options.prepare.is_prepared(digest));
+        let facts = Facts {
+            prepared: prepared.copied().collect(),
+            assigned: epochs.keys().copied().collect(),
+            hold,
+            held,
+            running: self.running.iter().map(|(digest, (step, _))| (*digest, *step)).collect(),
+            failures: self.failures.clone(),
+        };
+        self.epochs = epochs;
+        self.board.publish(&view.held.content, &facts);
+        facts
+    }
+
+    fn start(&mut self, action: Action) {
+        let options = self.options.clone();
+        let (digest, step, handle) = match action {
+            Action::Cancel(digest) => {
+                if let Some((_, job)) = self.running.remove(&digest) {
+                    job.abort();
+                }
+                return;
+            }
+            Action::Fetch(digest) => {
+                let job = async move { fetch(&options, digest).await };
+                (digest, Step::Fetch, self.jobs.spawn(job))
+            }
+            Action::Compile(digest) => {
+                let job = async move { compile(&options, digest).await };
+                (digest, Step::Compile, self.jobs.spawn(job))
+            }
+        };
+        self.running.insert(digest, (step, handle));
+    }
+
+    fn finished(&mut self, done: Done) {
+        let (id, result) = match done {
+            Ok(done) => done,
+            Err(error) => (error.id(), Err(format!("the job was lost: {error}"))),
+        };
+        // One that was cancelled is not looked for any more.
+        let Some(digest) =
+            self.running.iter().find(|(_, (_, job))| job.id() == id).map(|(digest, _)| *digest)
+        else {
+            return;
+        };
+        let step = self.running.remove(&digest).map(|(step, _)| step);
+        match result {
+            Ok(()) => drop(self.failures.remove(&digest)),
+            Err(reason) => {
+                tracing::warn!(%digest, ?step, "artifact not ready: {reason}");
+                let failure = Failure::after(self.failures.get(&digest), reason, clock::now());
+                self.failures.insert(digest, failure);
+            }
+        }
+    }
+
+    /// Carries out the orders to remove. They are repeated until they are done, so that failures need no memory here.
+    async fn remove(&mut self) {
+        let orders = self.options.orders.borrow_and_update().clone();
+        let facts = self.facts();
+        let view = self.options.view.load();
+        for order in &orders.remove {
+            if let Err(kept) = removal::permitted(order, &facts, &view) {
+                tracing::debug!(digest = %order.digest, ?kept, "artifact kept");
+                continue;
+            }
+            let (store, prepare, order) =
+                (Arc::clone(&self.options.store), Arc::clone(&self.options.prepare), *order);
+            if let Err(error) = blocking(move || removal::remove(&store, &prepare, &order)).await {
+                tracing::warn!("artifact not removed: {error}");
+            }
+        }
+    }
+}
+
+async fn fetch(options: &Options, digest: Digest) -> Result<(), String> {
+    let named = options.orders.borrow().sources.clone();
+    let sources = sources::sources(&options.view.load(), options.node, &digest, &named);
+    options.fetcher.fetch(digest, &sources).await.map(drop).map_err(|error| error.to_string())
+}
+
+async fn compile(options: &Options, digest: Digest) -> Result<(), String> {
+    let store = Arc::clone(&options.store);
+    match blocking(move || store.verify(&digest)).await {
+        Ok(true) => {}
+        Ok(false) => return Err("the artifact had changed on disk".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    }
+    let started = clock::now();
+    let compiled = options.prepare.prepare(&digest, &options.store.path(&digest)).await;
+    options.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());
+    compiled.map_err(|refusal| format!("{}: {refusal}", refusal.code))
+}

@@ -1,0 +1,279 @@
+//! The whole agent: a view that changes, a store, a source, a compiler that can be told to fail.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_proto::id::{ClusterId, Digest, NodeId, Revision};
+use coracle_proto::key::Key;
+use coracle_proto::record::{Change, Kind};
+use coracle_proto::status::{Code, Refusal};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use super::super::plan::Phase;
+use super::super::{Agent, Board, Options, Orders, Removal};
+use super::{assignment, version_id};
+use crate::artifact::{ArtifactMetrics, ArtifactService, PeerList, Prepare, Store, Uploads};
+use crate::clock;
+use crate::view::{Stamp, ViewHandle};
+use crate::worker::Assignments as _;
+
+#[derive(Debug, Default)]
+struct Compiler {
+    prepared: Mutex<BTreeSet<Digest>>,
+    failing: Mutex<bool>,
+}
+
+impl Prepare for Compiler {
+    fn check<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, Result<Kind, Refusal>> {
+        async { Ok(Kind::HttpComponent) }.boxed()
+    }
+
+    fn prepare<'a>(&'a self, digest: &'a Digest, _: &'a Path) -> BoxFuture<'a, Result<(), Refusal>> {
+        if *self.failing.lock().unwrap() {
+            return async { Err(Refusal::new(Code::CompileLimit, "needs more than 4 GiB")) }.boxed();
+        }
+        self.prepared.lock().unwrap().insert(*digest);
+        async { Ok(()) }.boxed()
+    }
+
+    fn is_prepared(&self, digest: &Digest) -> bool {
+        self.prepared.lock().unwrap().contains(digest)
+    }
+
+    fn forget(&self, digest: &Digest) {
+        self.prepared.lock().unwrap().remove(digest);
+    }
+}
+
+struct Node {
+    _folder: TempDir,
+    store: Arc<Store>,
+    compiler: Arc<Compiler>,
+    uploads: Arc<Uploads>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let compiler = Arc::new(Compiler::default());
+        let (prepare, peers) = (Arc::clone(&compiler) as Arc<dyn Prepare>, PeerList::new(Vec::new));
+        let (node, metrics) = (NodeId::new(1), ArtifactMetrics::default());
+        let uploads = Arc::new(Uploads::new(node, Arc::clone(&store), prepare, peers, metrics));
+        Self { _folder: folder, store, compiler, uploads }
+    }
+
+    async fn store(&self, bytes: &[u8]) -> Digest {
+        let digest = Digest::new(Sha256::digest(bytes).into());
+        let mut incoming = self.store.begin(digest, bytes.len() as u64).unwrap();
+        incoming.write(Bytes::copy_from_slice(bytes)).await.unwrap();
+        incoming.seal().await.unwrap().commit(clock::unix_ms()).await.unwrap();
+        digest
+    }
+
+    async fn serve(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = Server::builder().add_service(ArtifactService::server(Arc::clone(&self.uploads)));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        address
+    }
+}
+
+struct Rig {
+    node: Node,
+    view: ViewHandle,
+    orders: watch::Sender<Arc<Orders>>,
+    board: Arc<Board>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Rig {
+    fn start(node: Node, view: ViewHandle) -> Self {
+        let orders = watch::Sender::new(Arc::new(Orders::default()));
+        let agent = Agent::new(Options {
+            node: NodeId::new(1),
+            view: view.clone(),
+            store: Arc::clone(&node.store),
+            fetcher: node.uploads.fetcher(),
+            prepare: Arc::clone(&node.compiler) as Arc<dyn Prepare>,
+            orders: orders.subscribe(),
+            metrics: ArtifactMetrics::default(),
+        });
+        let (board, stop) = (agent.board(), CancellationToken::new());
+        tokio::spawn(agent.run(stop.clone()));
+        Self { node, view, orders, board, _stop: stop.drop_guard() }
+    }
+
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        let mut orders = Orders::clone(&self.orders.borrow());
+        change(&mut orders);
+        self.orders.send_replace(Arc::new(orders));
+    }
+
+    fn phase(&self, number: u64) -> Option<Phase> {
+        self.board.entries().get(&version_id(number)).map(|entry| entry.phase)
+    }
+
+    async fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {
+        let waited = async {
+            while !is(self) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waited).await.expect(what);
+    }
+}
+
+fn change(view: &ViewHandle, revision: u64, changes: Vec<Change>) {
+    let stamp = Stamp { revision: Revision::new(revision), hash: None };
+    view.update(|view| view.held.take(stamp, changes, false));
+}
+
+fn assign(view: &ViewHandle, number: u64, digest: Digest, epoch: u64) {
+    change(view, epoch, assignment(number, digest, epoch).map(Change::put).to_vec());
+}
+
+fn empty_view() -> ViewHandle {
+    ViewHandle::new(ClusterId::new(1))
+}
+
+#[tokio::test]
+async fn an_assignment_is_fetched_compiled_and_ready_and_ends_when_it_is_dropped() {
+    let source = Node::new();
+    let digest = source.store(b"a function").await;
+    let rig = Rig::start(Node::new(), empty_view());
+    let named = source.serve().await;
+    rig.order(|orders| orders.sources.push(named));
+    assign(&rig.view, 1, digest, 5);
+    rig.until("ready", |rig| rig.phase(1) == Some(Phase::Ready)).await;
+    let assigned = rig.board.get(&version_id(1)).unwrap();
+    assert_eq!((assigned.epoch.get(), assigned.ready, assigned.version.digest), (5, true, digest));
+    assert_eq!(rig.board.get(&version_id(2)).map(|it| it.epoch), None);
+
+    change(&rig.view, 6, vec![Change::remove(Key::Replica(version_id(1), NodeId::new(1)))]);
+    rig.until("dropped", |rig| rig.board.get(&version_id(1)).is_none()).await;
+    assert!(rig.node.store.get(&digest).is_some(), "the file stays until its removal is ordered");
+    assign(&rig.view, 1, digest, 7);
+    rig.until("ready again", |rig| rig.board.get(&version_id(1)).is_some_and(|it| it.epoch.get() == 7)).await;
+}
+
+#[tokio::test]
+async fn what_was_ready_is_served_before_anything_runs() {
+    let node = Node::new();
+    let digest = node.store(b"a function").await;
+    node.compiler.prepared.lock().unwrap().insert(digest);
+    let view = empty_view();
+    assign(&view, 1, digest, 5);
+    let agent = Agent::new(Options {
+        node: NodeId::new(1),
+        view,
+        store: Arc::clone(&node.store),
+        fetcher: node.uploads.fetcher(),
+        prepare: Arc::clone(&node.compiler) as Arc<dyn Prepare>,
+        orders: watch::Sender::new(Arc::default()).subscribe(),
+        metrics: ArtifactMetrics::default(),
+    });
+    assert!(agent.board().get(&version_id(1)).unwrap().ready);
+}
+
+#[tokio::test]
+async fn a_failure_is_told_counted_and_overcome() {
+    let rig = Rig::start(Node::new(), empty_view());
+    let digest = rig.node.store(b"a function").await;
+    *rig.node.compiler.failing.lock().unwrap() = true;
+    assign(&rig.view, 1, digest, 5);
+    rig.until("failed", |rig| rig.phase(1) == Some(Phase::Failed)).await;
+    let entry = rig.board.entries()[&version_id(1)].clone();
+    assert_eq!((entry.attempts, entry.reason.as_str()), (1, "compile-limit: needs more than 4 GiB"));
+    assert!(!rig.board.get(&version_id(1)).unwrap().ready);
+    *rig.node.compiler.failing.lock().unwrap() = false;
+    // After the pause of a second.
+    rig.until("ready", |rig| rig.phase(1) == Some(Phase::Ready)).await;
+    assert_eq!(rig.board.entries()[&version_id(1)].attempts, 0);
+}
+
+#[tokio::test]
+async fn a_new_assignment_does_not_wait_for_the_old_ones_failures() {
+    let rig = Rig::start(Node::new(), empty_view());
+    let digest = rig.node.store(b"a function").await;
+    *rig.node.compiler.failing.lock().unwrap() = true;
+    assign(&rig.view, 1, digest, 5);
+    rig.until("failed", |rig| rig.phase(1) == Some(Phase::Failed)).await;
+    *rig.node.compiler.failing.lock().unwrap() = false;
+    let begun = clock::now();
+    assign(&rig.view, 1, digest, 6);
+    rig.until("ready", |rig| rig.phase(1) == Some(Phase::Ready)).await;
+    assert!(clock::now() - begun < Duration::from_millis(900), "sooner than the pause of a second");
+}
+
+#[tokio::test]
+async fn what_is_to_be_held_is_fetched_and_compiled() {
+    let source = Node::new();
+    let digest = source.store(b"a function").await;
+    let rig = Rig::start(Node::new(), empty_view());
+    let named = source.serve().await;
+    rig.order(|orders| {
+        orders.sources.push(named);
+        orders.hold.insert(digest);
+    });
+    rig.until("held", |rig| rig.node.compiler.is_prepared(&digest)).await;
+    assert!(rig.node.store.get(&digest).is_some());
+}
+
+#[tokio::test]
+async fn a_removal_waits_for_the_view_and_for_the_grace() {
+    let rig = Rig::start(Node::new(), empty_view());
+    let digest = rig.node.store(b"a function").await;
+    rig.node.compiler.prepared.lock().unwrap().insert(digest);
+    let hour = Duration::from_secs(3600);
+    let removal = Removal { digest, revision: Revision::new(20), older_than: hour };
+    let marker = rig.node.store(b"marker").await;
+    let now_ms = clock::unix_ms();
+    let old_ms = now_ms - 2 * 3_600_000;
+    rig.node.store.renew(&digest, old_ms).unwrap();
+    rig.node.store.renew(&marker, old_ms).unwrap();
+    // The view is older than the order: kept. The marker's order is of revision 0 and comes after it.
+    let marked = Removal { digest: marker, revision: Revision::ZERO, older_than: hour };
+    rig.order(|orders| orders.remove = vec![removal, marked]);
+    rig.until("the marker is gone", |rig| rig.node.store.get(&marker).is_none()).await;
+    assert!(rig.node.store.get(&digest).is_some());
+
+    // New enough, but a deploy renewed it: kept.
+    change(&rig.view, 20, Vec::new());
+    rig.node.store.renew(&digest, now_ms).unwrap();
+    rig.node.store(b"marker").await;
+    rig.node.store.renew(&marker, old_ms).unwrap();
+    rig.order(|_| {});
+    rig.until("the marker is gone", |rig| rig.node.store.get(&marker).is_none()).await;
+    assert!(rig.node.store.get(&digest).is_some());
+
+    rig.node.store.renew(&digest, old_ms).unwrap();
+    rig.order(|_| {});
+    rig.until("removed", |rig| rig.node.store.get(&digest).is_none()).await;
+    assert!(!rig.node.compiler.is_prepared(&digest), "what was compiled of it too");
+}
+
+#[tokio::test]
+async fn an_artifact_that_rotted_is_fetched_again() {
+    let source = Node::new();
+    let digest = source.store(b"a function").await;
+    let rig = Rig::start(Node::new(), empty_view());
+    rig.node.store(b"a function").await;
+    std::fs::write(rig.node.store.path(&digest), b"a fumction").unwrap();
+    let named = source.serve().await;
+    rig.order(|orders| orders.sources.push(named));
+    assign(&rig.view, 1, digest, 5);
+    rig.until("ready", |rig| rig.phase(1) == Some(Phase::Ready)).await;
+    assert_eq!(std::fs::read(rig.node.store.path(&digest)).unwrap(), b"a function");
+}

@@ -1,0 +1,208 @@
+//! Where guests' lines go in: never waits, counts what it does not take.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use coracle_proto::id::{FunctionId, InvocationId, NodeId, VersionId};
+use coracle_proto::pb::{LogDropped, LogFrame, LogRecord, LogStream, log_frame};
+use tokio::sync::oneshot;
+
+use super::LogMetrics;
+use super::limit::{Bucket, RATE_BYTES};
+use super::metrics::Reason;
+use super::segment::LINE_BYTES_MAX;
+use crate::clock;
+
+/// Lines that may wait for the disk.
+const QUEUE_LINES_MAX: usize = 8192;
+/// Their bytes: what a disk that stalls for some seconds costs in memory at most.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
+/// What a record costs beside its line: ids and names.
+const RECORD_BYTES: usize = 128;
+
+/// One line of a guest's output.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// Whose.
+    pub version: &'a VersionId,
+    /// In which call.
+    pub invocation: InvocationId,
+    /// In which trace, if it is traced.
+    pub trace: Option<[u8; 16]>,
+    /// Standard output or error.
+    pub stream: LogStream,
+    /// Without the line's end; what is no UTF-8 is replaced, what is over 16 KiB is cut.
+    pub text: &'a [u8],
+}
+
+/// What the writer is sent.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// With what it counts in the queue.
+    Record(Box<LogRecord>, usize),
+    /// Answered when everything before it is on its way to the disk.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Takes lines; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    node: NodeId,
+    queue: SyncSender<Message>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What takers and the writer share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    queued_bytes: AtomicUsize,
+    functions: Mutex<HashMap<FunctionId, Allowance>>,
+    pub(super) metrics: LogMetrics,
+}
+
+/// A function's rate, and what it lost since the last gap was told.
+#[derive(Debug)]
+struct Allowance {
+    bucket: Bucket,
+    over_rate: u64,
+    queue_full: u64,
+}
+
+impl Logs {
+    pub(super) fn new(node: NodeId, metrics: LogMetrics) -> (Self, Receiver<Message>) {
+        let (queue, receiver) = sync_channel(QUEUE_LINES_MAX);
+        (Self { node, queue, shared: Arc::new(Shared { metrics, ..Shared::default() }) }, receiver)
+    }
+
+    /// Takes a line, or counts it as dropped.
+    pub fn line(&self, line: Line<'_>) {
+        self.line_at(line, clock::now(), clock::unix_ms());
+    }
+
+    pub(super) fn line_at(&self, line: Line<'_>, now: Instant, now_ms: u64) {
+        let text = line.text.get(..LINE_BYTES_MAX).unwrap_or(line.text);
+        let cost = text.len() + RECORD_BYTES;
+        if !self.shared.allow(&line.version.function, cost as u64, now) {
+            return;
+        }
+        if self.shared.queued_bytes.fetch_add(cost, Ordering::Relaxed) + cost > QUEUE_BYTES_MAX {
+            return self.shared.full(&line.version.function, cost, now);
+        }
+        let record = Box::new(self.record(&line, text, now_ms));
+        match self.queue.try_send(Message::Record(record, cost)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.shared.full(&line.version.function, cost, now);
+            }
+        }
+    }
+
+    /// Waits until what was taken before can be read.
+    pub async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        let queue = self.queue.clone();
+        // Waits for room in the queue, so not on a thread of the runtime.
+        let sent = tokio::task::spawn_blocking(move || queue.send(Message::Flush(done)).is_ok()).await;
+        if sent.unwrap_or(false) {
+            // An error means that the writer has ended: there is nothing to wait for.
+            let _ = written.await;
+        }
+    }
+
+    fn record(&self, line: &Line<'_>, text: &[u8], now_ms: u64) -> LogRecord {
+        LogRecord {
+            time_ms: now_ms,
+            node: self.node.get(),
+            namespace: line.version.function.namespace.to_string(),
+            name: line.version.function.name.to_string(),
+            version: line.version.number.get(),
+            invocation_id: line.invocation.to_wire(),
+            trace_id: line.trace.map_or_else(Bytes::new, |trace| Bytes::copy_from_slice(&trace)),
+            stream: line.stream.into(),
+            line: cut(String::from_utf8_lossy(text).into_owned()),
+        }
+    }
+}
+
+/// Replacement characters are longer than what they replace.
+fn cut(mut line: String) -> String {
+    if line.len() > LINE_BYTES_MAX {
+        let end = (0..=LINE_BYTES_MAX).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        line.truncate(end);
+    }
+    line
+}
+
+impl Shared {
+    /// The writer took records that count so much.
+    pub(super) fn taken(&self, cost: usize) {
+        self.queued_bytes.fetch_sub(cost, Ordering::Relaxed);
+    }
+
+    /// Gaps to be told, and the end of allowances that are not needed any more.
+    pub(super) fn gaps(&self, now: Instant, now_ms: u64) -> Vec<LogFrame> {
+        let mut gaps = Vec::new();
+        self.functions().retain(|function, allowance| {
+            let over_rate = (std::mem::take(&mut allowance.over_rate), rate_reason());
+            let queue_full =
+                (std::mem::take(&mut allowance.queue_full), "the node could not write as fast".to_owned());
+            for (dropped, reason) in [over_rate, queue_full] {
+                if dropped > 0 {
+                    gaps.push(gap(function, dropped, reason, now_ms));
+                }
+            }
+            !allowance.bucket.is_full(now)
+        });
+        gaps
+    }
+
+    fn allow(&self, function: &FunctionId, bytes: u64, now: Instant) -> bool {
+        let mut functions = self.functions();
+        let allowance = Self::of(&mut functions, function, now);
+        let allowed = allowance.bucket.take(bytes, now);
+        if !allowed {
+            allowance.over_rate += 1;
+            self.metrics.dropped.get_or_create(&Reason { reason: "rate" }).inc();
+        }
+        allowed
+    }
+
+    fn full(&self, function: &FunctionId, bytes: usize, now: Instant) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Self::of(&mut self.functions(), function, now).queue_full += 1;
+        self.metrics.dropped.get_or_create(&Reason { reason: "queue" }).inc();
+    }
+
+    fn of<'a>(
+        functions: &'a mut HashMap<FunctionId, Allowance>,
+        function: &FunctionId,
+        now: Instant,
+    ) -> &'a mut Allowance {
+        let fresh = || Allowance { bucket: Bucket::full(now), over_rate: 0, queue_full: 0 };
+        functions.entry(function.clone()).or_insert_with(fresh)
+    }
+
+    fn functions(&self) -> MutexGuard<'_, HashMap<FunctionId, Allowance>> {
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rate_reason() -> String {
+    format!("over {} KiB a second", RATE_BYTES >> 10)
+}
+
+fn gap(function: &FunctionId, dropped: u64, reason: String, time_ms: u64) -> LogFrame {
+    LogFrame {
+        kind: Some(log_frame::Kind::Dropped(LogDropped {
+            time_ms,
+            namespace: function.namespace.to_string(),
+            name: function.name.to_string(),
+            reason,
+            dropped,
+        })),
+    }
+}

@@ -1,0 +1,202 @@
+//! Tells a controller how this node is, and takes the leader's orders from it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use coracle_proto::id::{ClusterId, NodeId, StateHash};
+use coracle_proto::pb::control_client::ControlClient;
+use coracle_proto::pb::{self, HeldArtifact, NodeStatus, Pids};
+use coracle_proto::record::{NodeState, Role};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+use crate::agent::{Board, Orders};
+use crate::artifact::Store;
+use crate::clock;
+use crate::view::{Stamp, ViewHandle};
+use crate::worker::Executor;
+
+/// Changes within this are told together: a deploy changes several things at once.
+const COALESCE: Duration = Duration::from_millis(20);
+/// A controller that does not accept for so long is passed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A controller that is stopped is noticed within this twice.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Between two rounds in which none answered.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Controllers tried in one round.
+const CONTROLLERS_MAX: usize = 16;
+/// Reports that wait for a slow connection: a newer one replaces what an older one said.
+const QUEUE_MAX: usize = 2;
+/// Orders name every digest of the node.
+const ORDERS_BYTES_MAX: usize = 8 << 20;
+
+/// What is reported, and to whom.
+#[derive(Debug)]
+pub struct Options {
+    /// Whose node it is.
+    pub cluster: ClusterId,
+    /// Who reports.
+    pub node: NodeId,
+    /// `HOST:PORT` of controllers, this node's own first; after them come those that the view names.
+    pub controllers: Vec<String>,
+    /// For the revision that is known.
+    pub view: ViewHandle,
+    /// How far the assignments are.
+    pub board: Arc<Board>,
+    /// What is held.
+    pub store: Arc<Store>,
+    /// How busy it is.
+    pub executor: Executor,
+    /// Where the leader's orders go.
+    pub orders: watch::Sender<Arc<Orders>>,
+    /// Of this node's processes, as far as they are known.
+    pub pids: Pids,
+    /// Of the machine.
+    pub host_id: String,
+    /// Memory mode of the runtime.
+    pub runtime: String,
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Reporter {
+    options: Options,
+    incarnation: u64,
+    sequence: u64,
+}
+
+#[derive(Debug, Error)]
+enum ReportError {
+    #[error("cannot connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("the stream broke off: {0}")]
+    Stream(#[from] Box<tonic::Status>),
+    #[error("the stream ended")]
+    Ended,
+    #[error("orders were not understood: {0}")]
+    Orders(#[from] coracle_proto::codec::DecodeError),
+}
+
+impl Reporter {
+    /// A reporter of the process that starts now.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, incarnation: clock::unix_ms(), sequence: 0 }
+    }
+
+    /// Reports until it is stopped. A node that reaches no controller goes on trying, and serving.
+    pub async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.report_for_ever()).await;
+    }
+
+    async fn report_for_ever(&mut self) {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(BACKOFF_MIN)
+            .with_max_delay(BACKOFF_MAX)
+            .with_jitter()
+            .without_max_times();
+        let mut pause = pauses.build();
+        loop {
+            for controller in self.candidates() {
+                let mut accepted = false;
+                if let Err(error) = self.report_to(&controller, &mut accepted).await {
+                    tracing::debug!(controller, accepted, "reports end: {error}");
+                }
+                if accepted {
+                    pause = pauses.build();
+                }
+            }
+            sleep(pause.next().unwrap_or(BACKOFF_MAX)).await;
+        }
+    }
+
+    fn candidates(&self) -> Vec<String> {
+        let view = self.options.view.load();
+        let named = view.nodes().values().filter(|node| {
+            node.is(Role::Controller) && node.state == NodeState::Alive && !node.addresses.grpc.is_empty()
+        });
+        let mut all: Vec<String> = Vec::new();
+        for address in self.options.controllers.iter().chain(named.map(|node| &node.addresses.grpc)) {
+            if all.len() < CONTROLLERS_MAX && !all.contains(address) {
+                all.push(address.clone());
+            }
+        }
+        all
+    }
+
+    async fn report_to(&mut self, controller: &str, accepted: &mut bool) -> Result<(), ReportError> {
+        let endpoint = Endpoint::from_shared(format!("http://{controller}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        let mut client =
+            ControlClient::new(endpoint.connect().await?).max_decoding_message_size(ORDERS_BYTES_MAX);
+        let (reports, stream) = mpsc::channel(QUEUE_MAX);
+        let mut board = self.options.board.changes();
+        let mut held = self.options.store.changes();
+        self.send(&reports).await?;
+        let mut orders = client.report(ReceiverStream::new(stream)).await.map_err(Box::new)?.into_inner();
+        *accepted = true;
+        loop {
+            let interval = self.options.orders.borrow().interval;
+            let due = Instant::from_std(clock::now() + interval);
+            tokio::select! {
+                order = orders.message() => {
+                    let order = order.map_err(Box::new)?.ok_or(ReportError::Ended)?;
+                    // Told again and again: each is a new chance for what failed or was too early.
+                    self.options.orders.send_replace(Arc::new(Orders::try_from(order)?));
+                    continue;
+                }
+                Ok(()) = board.changed() => sleep(COALESCE).await,
+                Ok(()) = held.changed() => sleep(COALESCE).await,
+                () = sleep_until(due) => {}
+            }
+            board.mark_unchanged();
+            held.mark_unchanged();
+            self.send(&reports).await?;
+        }
+    }
+
+    async fn send(&mut self, reports: &mpsc::Sender<NodeStatus>) -> Result<(), ReportError> {
+        self.sequence += 1;
+        reports.send(self.status()).await.map_err(|_| ReportError::Ended)
+    }
+
+    fn status(&self) -> NodeStatus {
+        let options = &self.options;
+        let view = options.view.load();
+        let stamps = [view.held.stamp, view.routing.stamp];
+        let Stamp { revision, hash } =
+            stamps.into_iter().max_by_key(|stamp| stamp.revision).unwrap_or_default();
+        let now_ms = clock::unix_ms();
+        let held = options.store.held();
+        let artifacts = held.iter().map(|(digest, held)| HeldArtifact {
+            digest: digest.to_wire(),
+            size: held.size,
+            age_ms: held.age_ms(now_ms),
+        });
+        NodeStatus {
+            node: options.node.get(),
+            cluster_id: options.cluster.to_wire(),
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            replicas: options.board.statuses(),
+            load: Some(options.executor.load().into()),
+            artifacts: artifacts.collect(),
+            view_revision: revision.get(),
+            pids: Some(options.pids),
+            host_id: options.host_id.clone(),
+            runtime: options.runtime.clone(),
+            view_hash: hash.map(StateHash::to_wire).unwrap_or_default(),
+        }
+    }
+}
