@@ -77,7 +77,7 @@ pub(super) fn check_expected(edit: &Edit, id: &FunctionId, expected: Revision) -
 /// Makes a version that gets all calls, and the function and its namespace where they are new.
 pub(super) fn deploy(edit: &mut Edit, id: FunctionId, content: Content) -> Result<Outcome, Refusal> {
     let known = edit.state.function(&id).cloned();
-    let latest = known.as_ref().map_or(VersionNumber::default(), |function| function.latest);
+    let latest = known.as_ref().map_or_else(VersionNumber::default, |function| function.latest);
     let last = VersionId { function: id.clone(), number: latest };
     if let (Some(function), Some(version)) = (&known, edit.state.version(&last))
         && content.is_that_of(function, version)

@@ -121,7 +121,7 @@ fn indexes_that_lost_something_are_found() {
         ("the index of node 1 lacks a@1", |s| drop(s.held_by.remove(&NodeId::new(1)))),
         ("has more than the replicas", |s| drop(s.replicas.remove(&(version("a", 1), NodeId::new(1))))),
         ("the index of requests lacks", |s| {
-            let (_, revision) = s.requests.get_min().unwrap().clone();
+            let (_, revision) = *s.requests.get_min().unwrap();
             let odd = Remembered { request: RequestId::new(999), revision, outcome: Outcome::Done };
             s.remembered.insert(revision, Arc::new(odd));
         }),

@@ -207,7 +207,7 @@ fn random_logs_keep_every_promise() {
     let seen = check(rand::random(), 200);
     println!("{:?}", seen.0);
     let met = ["done", "registered", "unchanged", "deployed", "added", "dropped", "repeated"];
-    let refused = ["conflict", "route-conflict", "node-removed", "wrong-cluster", "version-not-found"];
+    let refused = ["conflict", "route-conflict", "wrong-cluster", "version-not-found"];
     for kind in met.into_iter().chain(refused) {
         assert!(seen.0.contains_key(kind), "no log had '{kind}': the test does not see what it should");
     }
