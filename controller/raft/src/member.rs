@@ -3,17 +3,16 @@
 use std::sync::{Arc, OnceLock};
 
 use coracle_proto::id::NodeId;
-use coracle_proto::pb::raft as pb;
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
 use tokio::sync::watch;
-use tonic::{Code, Request, Status as RpcStatus};
+use tonic::{Code, Status as RpcStatus};
 
 use crate::codec::raft::position;
 use crate::error::{Leader, ProposeError};
 use crate::metrics::StoreMetrics;
-use crate::network::{Channels, Lane};
+use crate::network::Channels;
 use crate::options::{Identity, Limits};
 use crate::state_machine::{Position, StateMachine};
 use crate::status::Status;
@@ -69,16 +68,8 @@ impl<S: StateMachine> Member<S> {
             }
             other => return other,
         };
-        let mut request =
-            Request::new(pb::ReadIndexRequest { header: Some(self.channels.header(leader.node)) });
-        request.set_timeout(self.limits.read);
-        let asked = async {
-            let mut client = self.channels.client(leader.node, Lane::Control)?;
-            let reply = client.read_index(request).await?.into_inner();
-            reply.log_id.ok_or_else(|| RpcStatus::internal("the leader named no index"))
-        };
-        match asked.await {
-            Ok(pb::LogId { term, index }) => Ok(Position { term, index }),
+        match self.channels.read_index(leader.node, self.limits.read).await {
+            Ok(index) => Ok(index),
             Err(status) if status.code() == Code::FailedPrecondition => {
                 Err(ProposeError::NotLeader { leader: None })
             }

@@ -1,14 +1,17 @@
 //! Raft between members, over gRPC.
 
+mod calls;
 mod channels;
 mod client;
 mod peers;
 mod server;
 
-pub(crate) use channels::{Channels, Lane};
+pub(crate) use calls::Testimony;
+pub(crate) use channels::Channels;
+use channels::Lane;
 pub(crate) use client::Connector;
 pub use peers::{Peers, RecordedPeers};
-pub use server::RaftService;
+pub use server::{RaftServer, RaftService};
 
 use crate::options::COMMAND_BYTES_MAX;
 use crate::store::APPEND_BYTES_MAX;

@@ -17,8 +17,8 @@ pub struct Identity {
     pub node: NodeId,
 }
 
-/// How fast a silent leader is noticed. Followers campaign between `2 * election_max` and
-/// `2 * election_max + (election_max - election_min)`... see openraft: lease plus a random time-out.
+/// How fast a silent leader is noticed: a follower campaigns `election_max` (the leader's lease) and a random
+/// time between `election_min` and `election_max` after it last heard of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// Between two signs of life of the leader.

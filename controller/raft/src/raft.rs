@@ -1,33 +1,26 @@
-//! The handle of a member: opens it, proposes, reads, changes the members, shuts it down.
+//! The handle of a member: opens it, proposes, reads, tells how it is, shuts it down.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_proto::id::NodeId;
-use coracle_proto::pb::raft::raft_transport_server::RaftTransportServer;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::impls::BasicNode;
 use openraft::raft::ClientWriteResponse;
-use openraft::{ChangeMembers, SnapshotPolicy};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::error::{OpenError, ProposeError};
 use crate::member::Member;
-use crate::metrics::StoreMetrics;
-use crate::network::{CHUNK_BYTES, Channels, Connector, Peers, RaftService};
+use crate::network::{Peers, RaftServer, RaftService};
 use crate::options::{COMMAND_BYTES_MAX, Options};
+use crate::start::start;
 use crate::state_machine::{Observer, Position, StateMachine};
-use crate::status::{Role, Status, StatusWatch, StoreStatus};
-use crate::store::{FlusherThread, Opened, open};
+use crate::status::{Status, StatusWatch, StoreStatus};
+use crate::store::FlusherThread;
 use crate::types::{Command, Types};
-use crate::witness;
 
 /// Threads of a group's own runtime: its core, and what applies, must not wait for anything else of the
 /// process, nor for each other.
@@ -42,15 +35,9 @@ const LEASE_PATIENCE: Duration = Duration::from_millis(1_000);
 /// Between two attempts of a read to find a leader.
 const READ_RETRY: Duration = Duration::from_millis(50);
 
-/// Entries in one message to a follower; their bytes are bounded too.
-const ENTRIES_MAX: u64 = 512;
-
-/// Between two attempts to reach a member that does not answer: soon at first, a second at most.
-const BACKOFF: &str = "100ms 200ms 400ms ...1s";
-
 /// A running member of a group. Clones share it.
 pub struct Raft<S: StateMachine> {
-    member: Arc<Member<S>>,
+    pub(crate) member: Arc<Member<S>>,
     background: Arc<Background>,
     dir: Arc<Path>,
 }
@@ -121,21 +108,8 @@ impl<S: StateMachine> Raft<S> {
 
     /// The gRPC service by which the other members reach this one.
     #[must_use]
-    pub fn service(&self) -> RaftTransportServer<RaftService<S>> {
+    pub fn service(&self) -> RaftServer<S> {
         RaftService::server(Arc::clone(&self.member))
-    }
-
-    /// Makes a new group of these voters. Once in the life of a group, on one of them.
-    ///
-    /// # Errors
-    /// When this member already has a log, or is not among the voters.
-    pub async fn initialize(&self, voters: BTreeMap<NodeId, String>) -> Result<(), ProposeError> {
-        let voters: BTreeMap<u64, BasicNode> =
-            voters.into_iter().map(|(id, addr)| (id.get(), BasicNode { addr })).collect();
-        self.member.raft.initialize(voters).await.map_err(|error| match error {
-            RaftError::APIError(error) => ProposeError::Membership { reason: error.to_string() },
-            RaftError::Fatal(fatal) => self.member.stopped(&fatal),
-        })
     }
 
     /// Replicates a command and answers with what applying it on this member answered.
@@ -183,73 +157,6 @@ impl<S: StateMachine> Raft<S> {
     #[must_use]
     pub fn state(&self) -> S {
         self.member.published.borrow().state.clone()
-    }
-
-    /// Adds a node that replicates without a vote, or changes nothing when it is there.
-    ///
-    /// # Errors
-    /// See [`ProposeError`].
-    pub async fn add_learner(&self, node: NodeId, address: &str) -> Result<(), ProposeError> {
-        let nodes = BTreeMap::from([(node.get(), BasicNode::new(address))]);
-        self.change(ChangeMembers::AddNodes(nodes), true).await
-    }
-
-    /// Makes exactly these members voters; other voters become learners.
-    ///
-    /// # Errors
-    /// When one of them is no member. See also [`ProposeError`].
-    pub async fn set_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), ProposeError> {
-        let voters = voters.iter().map(|node| node.get()).collect();
-        self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
-    }
-
-    /// Removes a member, whether it votes or not.
-    ///
-    /// # Errors
-    /// See [`ProposeError`].
-    pub async fn remove(&self, node: NodeId) -> Result<(), ProposeError> {
-        let nodes = BTreeSet::from([node.get()]);
-        if self.status().voters.contains_key(&node) {
-            return self.change(ChangeMembers::RemoveVoters(nodes), false).await;
-        }
-        self.change(ChangeMembers::RemoveNodes(nodes), false).await
-    }
-
-    /// Records where a member is now. Safe because every message names its receiver.
-    ///
-    /// # Errors
-    /// When it is no member. See also [`ProposeError`].
-    pub async fn set_address(&self, node: NodeId, address: &str) -> Result<(), ProposeError> {
-        let status = self.status();
-        if !status.voters.contains_key(&node) && !status.learners.contains_key(&node) {
-            return Err(ProposeError::Membership { reason: format!("node {node} is no member") });
-        }
-        let nodes = BTreeMap::from([(node.get(), BasicNode::new(address))]);
-        self.change(ChangeMembers::SetNodes(nodes), true).await
-    }
-
-    /// Hands the leadership to a voter, and returns when it leads.
-    ///
-    /// # Errors
-    /// When this member does not lead, the other is no voter, or it does not take over in time.
-    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ProposeError> {
-        let status = self.status();
-        if status.role != Role::Leader {
-            return Err(ProposeError::NotLeader { leader: status.leader });
-        }
-        if !status.voters.contains_key(&to) {
-            return Err(ProposeError::Membership { reason: format!("node {to} is no voter") });
-        }
-        let asked = self.member.raft.trigger().transfer_leader(to.get()).await;
-        asked.map_err(|fatal| self.member.stopped(&fatal))?;
-        let after = self.member.limits.propose;
-        let mut watch = self.watch();
-        let leads = watch.until(|status| status.leader.as_ref().is_some_and(|leader| leader.node == to));
-        match timeout(after, leads).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(self.member.stopped(&"raft has ended")),
-            Err(_) => Err(ProposeError::TimedOut { after }),
-        }
     }
 
     /// Makes a snapshot now, beside other work.
@@ -302,12 +209,11 @@ impl<S: StateMachine> Raft<S> {
         }
     }
 
-    async fn change(&self, change: ChangeMembers<u64, BasicNode>, retain: bool) -> Result<(), ProposeError> {
-        self.written(|| self.member.raft.change_membership(change.clone(), retain)).await.map(drop)
-    }
-
     /// Waits for a write; asks again while the leader waits for the first answers of its followers.
-    async fn written<F>(&self, write: impl Fn() -> F) -> Result<ClientWriteResponse<Types>, ProposeError>
+    pub(crate) async fn written<F>(
+        &self,
+        write: impl Fn() -> F,
+    ) -> Result<ClientWriteResponse<Types>, ProposeError>
     where
         F: Future<Output = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>>,
     {
@@ -329,63 +235,5 @@ impl<S: StateMachine> Raft<S> {
             }
         };
         timeout(after, written).await.unwrap_or(Err(ProposeError::TimedOut { after }))
-    }
-}
-
-/// Runs on the member's own threads.
-async fn start<S: StateMachine>(
-    options: Options,
-    observer: Arc<dyn Observer<S>>,
-    peers: Arc<dyn Peers>,
-) -> Result<(Arc<Member<S>>, FlusherThread), OpenError> {
-    let failed = |reason: String| OpenError::Raft { reason };
-    let config = config(&options).validate().map_err(|error| failed(error.to_string()))?;
-    let metrics = Arc::new(StoreMetrics::default());
-    let Opened { log, machine, published, flusher } =
-        open(&options.dir, &options.identity, observer, Arc::clone(&metrics))?;
-    let (snapshots, halted) = (machine.snapshots.clone(), Arc::clone(&machine.halted));
-    let channels = Arc::new(Channels::new(options.identity, peers));
-    let connector = Connector(Arc::clone(&channels));
-    let id = options.identity.node.get();
-    let raft = openraft::Raft::new(id, Arc::new(config), connector, log, machine);
-    let raft = raft.await.map_err(|error| failed(error.to_string()))?;
-    // The core publishes what the store holds before it takes its first request.
-    raft.with_raft_state(|_| ()).await.map_err(|error| failed(error.to_string()))?;
-    let member = Arc::new(Member {
-        raft,
-        identity: options.identity,
-        limits: options.limits,
-        published,
-        snapshots,
-        channels,
-        metrics,
-        halted,
-        gone: watch::Sender::new(None),
-        stopping: watch::Sender::new(false),
-    });
-    tokio::spawn(witness::run(Arc::clone(&member)));
-    Ok((member, flusher))
-}
-
-fn config(options: &Options) -> openraft::Config {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let (timing, limits) = (options.timing, options.limits);
-    openraft::Config {
-        cluster_name: options.identity.cluster.to_string(),
-        heartbeat_interval: ms(timing.heartbeat),
-        election_timeout_min: ms(timing.election_min),
-        election_timeout_max: ms(timing.election_max),
-        enable_pre_vote: Some(true),
-        // A restarted leader asks for votes: its state may be behind what it had answered before.
-        enable_leader_restore: Some(false),
-        max_payload_entries: ENTRIES_MAX,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(limits.snapshot_every),
-        max_in_snapshot_log_to_keep: limits.keep_entries,
-        // Beyond what a log holds, so that it is the log that decides.
-        replication_lag_threshold: limits.snapshot_every + limits.keep_entries,
-        snapshot_max_chunk_size: CHUNK_BYTES as u64,
-        install_snapshot_timeout: ms(limits.snapshot_transfer),
-        backoff: BACKOFF.to_owned(),
-        ..openraft::Config::default()
     }
 }

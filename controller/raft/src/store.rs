@@ -28,9 +28,8 @@ pub(crate) use snapshot::{SnapshotFile, Snapshots};
 
 use std::io;
 
-use prost::Message;
-
-use crate::codec::frame::{FrameError, seal_message, unseal_message};
+use crate::codec::frame::FrameError;
+use crate::codec::record::Stored;
 
 /// Keys of the tree `meta`, each a record of one kind.
 pub(crate) const IDENTITY: &[u8] = b"identity";
@@ -57,21 +56,21 @@ impl Trees {
     }
 
     /// A record of `meta`.
-    pub(crate) fn read_meta<M: Message + Default>(&self, key: &[u8]) -> io::Result<Option<M>> {
+    pub(crate) fn read_meta<R: Stored>(&self, key: &[u8]) -> io::Result<Option<R>> {
         read(&self.meta, key)
     }
 
     /// Writes a record of `meta`; durable after the next flush.
-    pub(crate) fn write_meta(&self, key: &[u8], message: &impl Message) -> io::Result<()> {
-        self.meta.insert(key, seal_message(key, message)).map_err(sled_error)?;
+    pub(crate) fn write_meta(&self, key: &[u8], record: &impl Stored) -> io::Result<()> {
+        self.meta.insert(key, record.seal(key)).map_err(sled_error)?;
         Ok(())
     }
 }
 
-/// A message from a tree; an error names the key.
-pub(crate) fn read<M: Message + Default>(tree: &sled::Tree, key: &[u8]) -> io::Result<Option<M>> {
+/// A record of a tree; an error names the key.
+pub(crate) fn read<R: Stored>(tree: &sled::Tree, key: &[u8]) -> io::Result<Option<R>> {
     let Some(record) = tree.get(key).map_err(sled_error)? else { return Ok(None) };
-    unseal_message(key, &record).map(Some).map_err(|error| damaged(key, &error))
+    R::unseal(key, &record).map(Some).map_err(|error| damaged(key, &error))
 }
 
 pub(crate) fn sled_error(error: sled::Error) -> io::Error {

@@ -12,20 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::NodeId;
-use coracle_proto::pb::raft as pb;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tonic::Request;
 
-use crate::codec::raft::{log_id_from_wire, log_id_to_wire, vote_to_wire};
 use crate::member::Member;
-use crate::network::Lane;
+use crate::network::Testimony;
 use crate::state_machine::StateMachine;
-use crate::types::{LogId, Vote};
+use crate::types::Vote;
 
 /// Between two attempts to attend a leader.
 const RETRY: Duration = Duration::from_millis(100);
@@ -107,17 +104,10 @@ fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
 /// Holds a stream open to the leader: true when it was open and has ended. Without a leader, never.
 async fn attend<S: StateMachine>(member: &Member<S>, leader: Option<&Attended>) -> bool {
     let Some(leader) = leader else { return std::future::pending().await };
-    let Ok(mut client) = member.channels.client(leader.leader, Lane::Control) else {
-        return false;
-    };
-    let request = pb::AttendRequest { header: Some(member.channels.header(leader.leader)) };
-    let Ok(Ok(stream)) = timeout(ASK_MAX, client.attend(request)).await else { return false };
-    let mut stream = stream.into_inner();
-    let mut attended = false;
-    while let Ok(Some(pb::AttendReply {})) = stream.message().await {
-        attended = true;
+    match timeout(ASK_MAX, member.channels.attend(leader.leader)).await {
+        Ok(Ok(attendance)) => attendance.ended().await,
+        Ok(Err(_)) | Err(_) => false,
     }
-    attended
 }
 
 /// Whether nobody listens at this address, on a machine that answers.
@@ -140,30 +130,15 @@ async fn ask<S: StateMachine>(member: &Member<S>, leader: &Attended) -> Verdict 
     let own = member.identity.node;
     let last = member.last_log_id();
     let others = leader.voters.iter().filter(|node| **node != own && **node != leader.leader);
-    let mut answers: FuturesUnordered<_> = others.map(|node| ask_one(member, leader, *node, last)).collect();
+    let mut answers: FuturesUnordered<_> =
+        others.map(|node| member.channels.gone(*node, &leader.vote, last, ASK_MAX)).collect();
     let (mut seen, mut behind) = (1, false);
     while let Some(answer) = answers.next().await {
-        let Some(pb::GoneReply { gone, last_log_id }) = answer else { continue };
+        let Ok(Testimony { gone, last_log_id }) = answer else { continue };
         seen += usize::from(gone);
-        behind |= last_log_id.as_ref().map(log_id_from_wire) > last;
+        behind |= last_log_id > last;
     }
     Verdict { majority: seen > leader.voters.len() / 2, behind }
-}
-
-async fn ask_one<S: StateMachine>(
-    member: &Member<S>,
-    leader: &Attended,
-    node: NodeId,
-    last: Option<LogId>,
-) -> Option<pb::GoneReply> {
-    let mut client = member.channels.client(node, Lane::Control).ok()?;
-    let mut request = Request::new(pb::GoneRequest {
-        header: Some(member.channels.header(node)),
-        leader_vote: Some(vote_to_wire(&leader.vote)),
-        last_log_id: last.as_ref().map(log_id_to_wire),
-    });
-    request.set_timeout(ASK_MAX);
-    Some(client.gone(request).await.ok()?.into_inner())
 }
 
 /// Campaigns as if the leader had handed over, unless somebody else did meanwhile.

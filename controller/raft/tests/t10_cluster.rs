@@ -1,5 +1,13 @@
 //! Three members: commands, reads, members that come and go, a leader that hands over.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it measured"
+)]
+
 #[path = "harness/kv.rs"]
 mod kv;
 #[path = "harness/node.rs"]

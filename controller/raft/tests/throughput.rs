@@ -1,5 +1,13 @@
 //! How many commands a second are committed: for information, started by hand with `--ignored --nocapture`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it measured"
+)]
+
 #[path = "harness/kv.rs"]
 mod kv;
 #[path = "harness/node.rs"]

@@ -2,9 +2,7 @@
 //!
 //! The key is part of the checksum, so that a record that turns up under another key is found out.
 
-use bytes::Bytes;
 use coracle_proto::codec::DecodeError;
-use prost::Message;
 use thiserror::Error;
 
 /// The format that this build writes. A newer one is refused, never guessed at.
@@ -17,7 +15,7 @@ const HEAD: usize = 5;
 pub(crate) enum FrameError {
     #[error("{len} bytes are no record")]
     Short { len: usize },
-    #[error("record format {found} is newer than {FORMAT}; upgrade this node")]
+    #[error("record format is {found}, this build reads {FORMAT}")]
     Format { found: u8 },
     #[error("checksum is {found:08x}, expected {expected:08x}")]
     Checksum { expected: u32, found: u32 },
@@ -49,11 +47,6 @@ pub(crate) fn seal(key: &[u8], body: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Frames a message that is stored under a key.
-pub(crate) fn seal_message(key: &[u8], message: &impl Message) -> Vec<u8> {
-    seal(key, &message.encode_to_vec())
-}
-
 /// The body of a record that was stored under this key.
 pub(crate) fn unseal<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], FrameError> {
     let (head, body) = record.split_first_chunk::<HEAD>().ok_or(FrameError::Short { len: record.len() })?;
@@ -66,12 +59,6 @@ pub(crate) fn unseal<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], Frame
         return Err(FrameError::Checksum { expected, found });
     }
     Ok(body)
-}
-
-/// The message of a record that was stored under this key.
-pub(crate) fn unseal_message<M: Message + Default>(key: &[u8], record: &[u8]) -> Result<M, FrameError> {
-    // One copy of the body, which the message's byte fields then share.
-    Ok(M::decode(Bytes::copy_from_slice(unseal(key, record)?))?)
 }
 
 #[cfg(test)]

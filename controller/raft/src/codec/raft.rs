@@ -1,14 +1,12 @@
-//! What Raft is made of (log ids, votes, members, entries), to and from its stored and sent form.
+//! What Raft is made of (log ids, votes, members, entries), to and from their messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use coracle_proto::codec::{DecodeError, InField as _};
-use coracle_proto::id::{ClusterId, GroupId, NodeId};
 use coracle_proto::pb::raft as pb;
 use openraft::EntryPayload;
 use openraft::impls::BasicNode;
 
-use crate::options::Identity;
 use crate::state_machine::Position;
 use crate::types::{Command, Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
 
@@ -90,45 +88,6 @@ pub(crate) fn entry_from_wire(wire: pb::Entry) -> Result<Entry, DecodeError> {
         }
     };
     Ok(Entry { log_id, payload })
-}
-
-pub(crate) fn applied_to_wire(log_id: Option<&LogId>, membership: &StoredMembership) -> pb::AppliedState {
-    pb::AppliedState {
-        log_id: log_id.map(log_id_to_wire),
-        membership: Some(stored_membership_to_wire(membership)),
-    }
-}
-
-pub(crate) fn applied_from_wire(
-    wire: pb::AppliedState,
-) -> Result<(Option<LogId>, StoredMembership), DecodeError> {
-    let membership = stored_membership_from_wire(wire.membership.in_field("membership")?)?;
-    Ok((wire.log_id.as_ref().map(log_id_from_wire), membership))
-}
-
-pub(crate) fn identity_to_wire(identity: &Identity) -> pb::StoreIdentity {
-    pb::StoreIdentity {
-        cluster: identity.cluster.to_wire(),
-        group: identity.group.get(),
-        node: identity.node.get(),
-    }
-}
-
-pub(crate) fn identity_from_wire(wire: &pb::StoreIdentity) -> Result<Identity, DecodeError> {
-    Ok(Identity {
-        cluster: ClusterId::try_from(&wire.cluster[..]).in_field("cluster")?,
-        group: GroupId::new(wire.group),
-        node: NodeId::new(wire.node),
-    })
-}
-
-pub(crate) fn snapshot_head(identity: &Identity, meta: &SnapshotMeta) -> pb::SnapshotHead {
-    pb::SnapshotHead {
-        cluster: identity.cluster.to_wire(),
-        group: identity.group.get(),
-        last_log_id: meta.last_log_id.as_ref().map(log_id_to_wire),
-        membership: Some(stored_membership_to_wire(&meta.last_membership)),
-    }
 }
 
 pub(crate) fn snapshot_meta(

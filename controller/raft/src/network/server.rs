@@ -34,7 +34,10 @@ const INCOMING_MAX: usize = 2;
 /// same connections end, within a scheduler's delay of each other.
 const NOTICE_MAX: Duration = Duration::from_millis(150);
 
-/// The service of one group, for the controller's gRPC server.
+/// The service of one group, ready for a gRPC server's router.
+pub type RaftServer<S> = RaftTransportServer<RaftService<S>>;
+
+/// What answers the members of one group, on the controller's gRPC port.
 pub struct RaftService<S: StateMachine> {
     member: Arc<Member<S>>,
     incoming: Semaphore,
@@ -47,7 +50,7 @@ impl<S: StateMachine> std::fmt::Debug for RaftService<S> {
 }
 
 impl<S: StateMachine> RaftService<S> {
-    pub(crate) fn server(member: Arc<Member<S>>) -> RaftTransportServer<Self> {
+    pub(crate) fn server(member: Arc<Member<S>>) -> RaftServer<S> {
         RaftTransportServer::new(Self { member, incoming: Semaphore::new(INCOMING_MAX) })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)

@@ -6,14 +6,11 @@ use std::ops::{Bound, RangeBounds};
 
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
-use prost::Message as _;
 
 use super::flusher::Flusher;
 use super::{COMMITTED, PURGED, Trees, VOTE, damaged, sled_error};
-use crate::codec::frame::{FrameError, seal, unseal_message};
-use crate::codec::raft::{
-    entry_from_wire, entry_to_wire, log_id_from_wire, log_id_to_wire, position, vote_from_wire, vote_to_wire,
-};
+use crate::codec::raft::position;
+use crate::codec::record::Stored as _;
 use crate::types::{Entry, LogId, Types, Vote};
 
 /// Entries that one message to a follower carries at most, in bytes; a single larger one goes alone.
@@ -59,9 +56,7 @@ impl LogStore {
 
 /// An entry, which must be what was written under this key.
 pub(crate) fn decode(key: &[u8], record: &[u8]) -> io::Result<Entry> {
-    let entry = unseal_message(key, record)
-        .and_then(|wire| entry_from_wire(wire).map_err(FrameError::from))
-        .map_err(|error| damaged(key, &error))?;
+    let entry = Entry::unseal(key, record).map_err(|error| damaged(key, &error))?;
     if key != entry.log_id.index.to_be_bytes() {
         let text = format!("entry {} is stored under {}", entry.log_id, key.escape_ascii());
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
@@ -73,14 +68,6 @@ pub(crate) fn decode(key: &[u8], record: &[u8]) -> io::Result<Entry> {
 pub(crate) fn last_entry(trees: &Trees) -> io::Result<Option<LogId>> {
     let last = trees.log.last().map_err(sled_error)?;
     last.map(|(key, record)| decode(&key, &record).map(|entry| entry.log_id)).transpose()
-}
-
-pub(crate) fn read_log_id(trees: &Trees, key: &[u8]) -> io::Result<Option<LogId>> {
-    Ok(trees.read_meta(key)?.map(|wire| log_id_from_wire(&wire)))
-}
-
-pub(crate) fn read_vote(trees: &Trees) -> io::Result<Option<Vote>> {
-    Ok(trees.read_meta(VOTE)?.map(|wire| vote_from_wire(&wire)))
 }
 
 impl RaftLogReader<Types> for LogStore {
@@ -96,7 +83,7 @@ impl RaftLogReader<Types> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        read_vote(&self.trees)
+        self.trees.read_meta(VOTE)
     }
 }
 
@@ -104,7 +91,7 @@ impl RaftLogStorage<Types> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
-        let last_purged_log_id = read_log_id(&self.trees, PURGED)?;
+        let last_purged_log_id = self.trees.read_meta(PURGED)?;
         let last_log_id = last_entry(&self.trees)?.max(last_purged_log_id);
         Ok(LogState { last_purged_log_id, last_log_id })
     }
@@ -114,20 +101,20 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.trees.write_meta(VOTE, &vote_to_wire(vote))?;
+        self.trees.write_meta(VOTE, vote)?;
         self.flusher.voted(vote.leader_id.term).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         // Not flushed: a lower one only means that more is applied again after a restart.
         match committed {
-            Some(committed) => self.trees.write_meta(COMMITTED, &log_id_to_wire(&committed)),
+            Some(committed) => self.trees.write_meta(COMMITTED, &committed),
             None => self.trees.meta.remove(COMMITTED).map(drop).map_err(sled_error),
         }
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        read_log_id(&self.trees, COMMITTED)
+        self.trees.read_meta(COMMITTED)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>
@@ -139,7 +126,7 @@ impl RaftLogStorage<Types> for LogStore {
         let mut last = None;
         for entry in entries {
             let key = entry.log_id.index.to_be_bytes();
-            batch.insert(&key, seal(&key, &entry_to_wire(&entry).encode_to_vec()));
+            batch.insert(&key, entry.seal(&key));
             last = Some(position(&entry.log_id));
         }
         self.trees.log.apply_batch(batch).map_err(sled_error)?;
@@ -159,7 +146,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
         // First the mark of the purge, then the entries, oldest first: a crash leaves no hole.
-        self.trees.write_meta(PURGED, &log_id_to_wire(&log_id))?;
+        self.trees.write_meta(PURGED, &log_id)?;
         loop {
             let mut batch = sled::Batch::default();
             let mut count = 0;

@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use super::flusher::Flusher;
 use super::snapshot::{SnapshotFile, Snapshots};
 use super::{APPLIED, RECORD, Trees, sled_error};
-use crate::codec::frame::{seal, seal_message};
-use crate::codec::raft::{applied_to_wire, position};
+use crate::codec::frame::seal;
+use crate::codec::raft::position;
+use crate::codec::record::{AppliedState, Stored as _};
 use crate::faults;
 use crate::state_machine::{Applied, Change, Observer, Position, StateMachine};
 use crate::types::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, Types};
@@ -35,8 +36,8 @@ pub(crate) struct Machine<S> {
     pub(crate) flusher: Flusher,
     pub(crate) snapshots: Snapshots,
     pub(crate) state: S,
-    pub(crate) applied: Option<LogId>,
-    pub(crate) membership: StoredMembership,
+    /// How far the state is.
+    pub(crate) at: AppliedState,
     pub(crate) published: watch::Sender<Published<S>>,
     pub(crate) observer: Arc<dyn Observer<S>>,
     /// Why the state machine stopped this member.
@@ -64,7 +65,7 @@ impl<S: StateMachine> Machine<S> {
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
-                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                self.at.membership = StoredMembership::new(Some(entry.log_id), membership);
             }
             EntryPayload::Normal(command) => {
                 let position = position(&entry.log_id);
@@ -84,7 +85,7 @@ impl<S: StateMachine> Machine<S> {
                 to.changes.push((position, changes));
             }
         }
-        self.applied = Some(entry.log_id);
+        self.at.log_id = Some(entry.log_id);
         to.entries += 1;
         to.answers.extend(responder.map(|responder| (responder, Reply(reply))));
         Ok(())
@@ -97,7 +98,7 @@ impl<S: StateMachine> Machine<S> {
         if entries == 0 {
             return Ok(());
         }
-        batch.insert(APPLIED, self.applied_record());
+        batch.insert(APPLIED, self.at.seal(APPLIED));
         self.trees.state.apply_batch(batch).map_err(sled_error)?;
         self.publish();
         if !changes.is_empty() {
@@ -112,12 +113,8 @@ impl<S: StateMachine> Machine<S> {
         Ok(())
     }
 
-    fn applied_record(&self) -> Vec<u8> {
-        seal_message(APPLIED, &applied_to_wire(self.applied.as_ref(), &self.membership))
-    }
-
     fn publish(&self) {
-        let applied = self.applied.as_ref().map(position);
+        let applied = self.at.log_id.as_ref().map(position);
         self.published.send_replace(Published { applied, state: self.state.clone() });
     }
 
@@ -132,7 +129,7 @@ impl<S: StateMachine> Machine<S> {
             let key = record_key(key);
             batch.insert(&key[..], seal(&key, value));
         }
-        batch.insert(APPLIED, self.applied_record());
+        batch.insert(APPLIED, self.at.seal(APPLIED));
         self.trees.state.apply_batch(batch).map_err(sled_error)
     }
 }
@@ -147,7 +144,7 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
     type SnapshotBuilder = Builder<S>;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        Ok((self.applied, self.membership.clone()))
+        Ok((self.at.log_id, self.at.membership.clone()))
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
@@ -172,7 +169,7 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         Builder {
             snapshots: self.snapshots.clone(),
             state: self.state.clone(),
-            meta: SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() },
+            meta: SnapshotMeta { last_log_id: self.at.log_id, last_membership: self.at.membership.clone() },
         }
     }
 
@@ -184,11 +181,13 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         let state = S::restore(&mut records.iter().cloned()).map_err(io::Error::other)?;
         // First the file: after a crash in between, openraft installs it again at the next start.
         self.snapshots.adopt(&snapshot, found.last_log_id).await?;
-        (self.state, self.applied, self.membership) = (state, found.last_log_id, found.last_membership);
+        self.state = state;
+        self.at = AppliedState { log_id: found.last_log_id, membership: found.last_membership };
         self.replace(&records)?;
         self.flusher.barrier().await?;
         self.publish();
-        self.observer.replaced(self.applied.as_ref().map(position).unwrap_or_default(), &self.state);
+        let end = self.at.log_id.as_ref().map(position).unwrap_or_default();
+        self.observer.replaced(end, &self.state);
         Ok(())
     }
 

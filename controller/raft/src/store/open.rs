@@ -8,22 +8,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use coracle_proto::pb::raft as pb;
 use tokio::sync::watch;
 
 use super::flusher::{FlusherLoop, FlusherThread};
-use super::log::{LogStore, decode, last_entry, read_log_id, read_vote};
+use super::log::{LogStore, decode, last_entry};
 use super::machine::{Machine, Published};
 use super::mark::{Mark, MarkFile};
 use super::snapshot::{Snapshots, open_current};
-use super::{APPLIED, IDENTITY, PURGED, RECORD, Trees, disk, identity, read, sled_error};
+use super::{APPLIED, IDENTITY, PURGED, RECORD, Trees, VOTE, disk, identity, read, sled_error};
 use crate::codec::frame::unseal;
-use crate::codec::raft::{applied_from_wire, identity_from_wire, identity_to_wire, position};
+use crate::codec::raft::position;
+use crate::codec::record::AppliedState;
 use crate::error::OpenError;
 use crate::metrics::StoreMetrics;
 use crate::options::Identity;
 use crate::state_machine::{Observer, StateMachine};
-use crate::types::{LogId, StoredMembership};
+use crate::types::{LogId, Vote};
 
 /// What the database may cache; sled's default is a gigabyte.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -132,7 +132,7 @@ impl Folder<'_> {
 
     /// Makes a new store durable, the identity last: when it is there, everything else was.
     fn create(&self, trees: &Trees) -> io::Result<()> {
-        trees.write_meta(IDENTITY, &identity_to_wire(self.wanted))?;
+        trees.write_meta(IDENTITY, self.wanted)?;
         trees.db.flush().map_err(sled_error)?;
         fs::File::open(self.sled().join("db"))?.sync_all()?;
         disk::sync_dir(&self.sled())?;
@@ -144,25 +144,24 @@ impl Folder<'_> {
 
     /// Checks that the database is the one that this folder had; makes a new one otherwise.
     fn claim(&self, trees: &Trees, owned: bool) -> Result<(), OpenError> {
-        let found: Option<pb::StoreIdentity> =
+        let found: Option<Identity> =
             trees.read_meta(IDENTITY).map_err(self.io("reading the identity record"))?;
-        match found.map(|wire| identity_from_wire(&wire)) {
-            Some(Err(error)) => Err(self.damaged(format!("identity record: {error}"))),
-            Some(Ok(found)) if found != *self.wanted => Err(self.foreign(found)),
-            Some(Ok(_)) if owned => Ok(()),
+        match found {
+            Some(found) if found != *self.wanted => Err(self.foreign(found)),
+            Some(_) if owned => Ok(()),
             None if owned => Err(OpenError::Empty { dir: self.dir.to_owned(), node: self.wanted.node }),
             // A creation that a crash cut off left nothing else; anything else was made by another hand.
-            Some(Ok(_)) | None if trees.log.is_empty() && trees.meta.len() <= 1 && trees.state.is_empty() => {
+            Some(_) | None if trees.log.is_empty() && trees.meta.len() <= 1 && trees.state.is_empty() => {
                 self.create(trees).map_err(self.io("creating the store"))
             }
-            Some(Ok(_)) | None => Err(self.damaged("the identity file is missing")),
+            Some(_) | None => Err(self.damaged("the identity file is missing")),
         }
     }
 
     /// The end of the log and the vote, after every entry was read and compared with the mark.
     fn verify(&self, trees: &Trees, applied: Option<LogId>) -> Result<Mark, OpenError> {
         let io = |error| self.io("reading the log")(error);
-        let purged = read_log_id(trees, PURGED).map_err(io)?;
+        let purged = trees.read_meta(PURGED).map_err(io)?;
         let mut before: Option<LogId> = purged;
         for item in &trees.log {
             let (key, record) = item.map_err(sled_error).map_err(io)?;
@@ -178,7 +177,8 @@ impl Folder<'_> {
             before = before.max(Some(id));
         }
         let last = last_entry(trees).map_err(io)?.max(purged).max(applied).as_ref().map(position);
-        let vote_term = read_vote(trees).map_err(io)?.map_or(0, |vote| vote.leader_id.term);
+        let vote: Option<Vote> = trees.read_meta(VOTE).map_err(io)?;
+        let vote_term = vote.map_or(0, |vote| vote.leader_id.term);
         if last.is_some_and(|last| last.term > vote_term) {
             return Err(
                 self.damaged(format!("the log ends in a term above the vote's, which is {vote_term}"))
@@ -242,30 +242,26 @@ pub(crate) fn open<S: StateMachine>(
     let trees = folder.database()?;
     folder.claim(&trees, owned)?;
 
-    let applied: Option<pb::AppliedState> =
-        read(&trees.state, APPLIED).map_err(folder.io("reading the state"))?;
-    let applied =
-        applied.map(applied_from_wire).transpose().map_err(|error| folder.damaged(error.to_string()))?;
-    let (applied, membership) = applied.unwrap_or((None, StoredMembership::default()));
-    let mark = folder.verify(&trees, applied)?;
+    let at: Option<AppliedState> = read(&trees.state, APPLIED).map_err(folder.io("reading the state"))?;
+    let at = at.unwrap_or_default();
+    let mark = folder.verify(&trees, at.log_id)?;
     let state: S = folder.restore(&trees)?;
-    let purged = read_log_id(&trees, PURGED).map_err(folder.io("reading the log"))?;
+    let purged = trees.read_meta(PURGED).map_err(folder.io("reading the log"))?;
     let newest = folder.snapshot(purged).map_err(folder.io("reading the snapshot"))?;
 
     let io = |error| folder.io("starting the flusher")(error);
     let mark_file = MarkFile::open(&folder.mark()).map_err(io)?;
     let flusher = FlusherLoop::new(trees.db.clone(), &folder.sled(), mark_file, mark, metrics).map_err(io)?;
     let (handle, thread) = flusher.spawn(format!("raft-{}-flush", wanted.group)).map_err(io)?;
-    observer.replaced(applied.as_ref().map(position).unwrap_or_default(), &state);
-    let (sender, published) =
-        watch::channel(Published { applied: applied.as_ref().map(position), state: state.clone() });
+    let applied = at.log_id.as_ref().map(position);
+    observer.replaced(applied.unwrap_or_default(), &state);
+    let (sender, published) = watch::channel(Published { applied, state: state.clone() });
     let machine = Machine {
         trees: trees.clone(),
         flusher: handle.clone(),
         snapshots: Snapshots::new(dir, *wanted, newest),
         state,
-        applied,
-        membership,
+        at,
         published: sender,
         observer,
         halted: Arc::new(OnceLock::new()),

@@ -10,12 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use coracle_proto::pb::raft::{SnapshotEnd, SnapshotItem, SnapshotRecord, snapshot_item::Item};
 use tokio::sync::Mutex;
 
 use super::disk;
-use crate::codec::frame::{FrameError, seal_message, unseal_message};
-use crate::codec::raft::{snapshot_head, snapshot_meta};
+use crate::codec::record::{SnapshotItem, Stored as _};
 use crate::options::Identity;
 use crate::types::{LogId, SnapshotMeta};
 
@@ -94,13 +92,14 @@ impl Snapshots {
     ) -> io::Result<SnapshotFile> {
         let snapshot = self.create()?;
         let mut out = BufWriter::new(&snapshot.file);
-        write_item(&mut out, Item::Head(snapshot_head(&self.0.identity, meta)))?;
+        let Identity { cluster, group, .. } = self.0.identity;
+        write_item(&mut out, &SnapshotItem::Head { cluster, group, meta: meta.clone() })?;
         let mut count = 0;
         for (key, value) in records {
-            write_item(&mut out, Item::Record(SnapshotRecord { key, value }))?;
+            write_item(&mut out, &SnapshotItem::Record { key, value })?;
             count += 1;
         }
-        write_item(&mut out, Item::End(SnapshotEnd { records: count }))?;
+        write_item(&mut out, &SnapshotItem::End { records: count })?;
         out.flush()?;
         drop(out);
         Ok(snapshot)
@@ -117,9 +116,11 @@ impl Snapshots {
         let mut records = Vec::new();
         loop {
             match read_item(&mut input)? {
-                Item::Record(SnapshotRecord { key, value }) => records.push((key, value)),
-                Item::End(SnapshotEnd { records: count }) if count == records.len() as u64 => break,
-                Item::End(_) | Item::Head(_) => return Err(invalid("its records are not complete")),
+                SnapshotItem::Record { key, value } => records.push((key, value)),
+                SnapshotItem::End { records: count } if count == records.len() as u64 => break,
+                SnapshotItem::End { .. } | SnapshotItem::Head { .. } => {
+                    return Err(invalid("its records are not complete"));
+                }
             }
         }
         if input.read(&mut [0])? != 0 {
@@ -171,15 +172,15 @@ pub(crate) fn open_current(
     Ok(Some((meta, SnapshotFile { file, incoming: None })))
 }
 
-fn write_item(out: &mut impl Write, item: Item) -> io::Result<()> {
-    let framed = seal_message(KEY, &SnapshotItem { item: Some(item) });
+fn write_item(out: &mut impl Write, item: &SnapshotItem) -> io::Result<()> {
+    let framed = item.seal(KEY);
     let len = u32::try_from(framed.len()).ok().filter(|len| *len <= ITEM_BYTES_MAX);
     let len = len.ok_or_else(|| invalid(&format!("a record of {} bytes is over the limit", framed.len())))?;
     out.write_all(&len.to_le_bytes())?;
     out.write_all(&framed)
 }
 
-fn read_item(input: &mut impl Read) -> io::Result<Item> {
+fn read_item(input: &mut impl Read) -> io::Result<SnapshotItem> {
     let mut len = [0; 4];
     input.read_exact(&mut len)?;
     let len = u32::from_le_bytes(len);
@@ -188,15 +189,21 @@ fn read_item(input: &mut impl Read) -> io::Result<Item> {
     }
     let mut framed = vec![0; len as usize];
     input.read_exact(&mut framed)?;
-    unseal_message::<SnapshotItem>(KEY, &framed)?.item.ok_or_else(|| invalid("an item says nothing"))
+    Ok(SnapshotItem::unseal(KEY, &framed)?)
 }
 
 fn read_head(input: &mut impl Read, identity: &Identity) -> io::Result<SnapshotMeta> {
-    let Item::Head(head) = read_item(input)? else { return Err(invalid("it does not begin with its head")) };
-    if head.cluster != identity.cluster.to_wire() || head.group != identity.group.get() {
-        return Err(invalid("it is of another cluster or group"));
+    match read_item(input)? {
+        SnapshotItem::Head { cluster, group, meta }
+            if (cluster, group) == (identity.cluster, identity.group) =>
+        {
+            Ok(meta)
+        }
+        SnapshotItem::Head { .. } => Err(invalid("it is of another cluster or group")),
+        SnapshotItem::Record { .. } | SnapshotItem::End { .. } => {
+            Err(invalid("it does not begin with its head"))
+        }
     }
-    Ok(snapshot_meta(head.last_log_id.as_ref(), head.membership).map_err(FrameError::from)?)
 }
 
 fn invalid(reason: &str) -> io::Error {

@@ -139,7 +139,7 @@ impl Cluster {
         let links = Arc::new(Links { from: node, routes: Arc::clone(&self.routes) });
         let mirror = Arc::new(Mirror::default());
         let raft = Raft::open(options, Arc::clone(&mirror) as _, links).await.unwrap();
-        let listener = TcpListener::bind(at.unwrap_or(([127, 0, 0, 1], 0).into())).await.unwrap();
+        let listener = TcpListener::bind(at.unwrap_or_else(|| ([127, 0, 0, 1], 0).into())).await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = listener.into_std().unwrap();
         let server =
@@ -218,7 +218,7 @@ impl Link {
         let _ = task.await;
     }
 
-    pub(crate) async fn mend(&mut self) {
+    pub(crate) fn mend(&mut self) {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(self.address).unwrap();
