@@ -1,0 +1,94 @@
+//! The HTTP requests that guests make: only to the hosts that they were granted.
+//!
+//! A host's addresses are looked at after it was resolved, and the connection goes to the very address that was
+//! looked at. Loopback, link-local and private addresses are refused unless the grant names host and port: otherwise
+//! whoever controls a granted name could point it at this network.
+
+mod address;
+mod connect;
+mod grant;
+mod send;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+use self::connect::Connector;
+
+/// Requests of all guests of a node at once: each has a socket.
+const REQUESTS_MAX: usize = 1024;
+/// What a guest may ask for at most, and what it gets when it does not ask.
+const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
+/// Until there is a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Until the response's head.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two pieces of the response's body.
+const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of a response's header block.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// The body of a response.
+pub type ResponseBody = UnsyncBoxBody<Bytes, OutboundError>;
+
+/// Why a request did not come to a response, or the response to its end.
+#[derive(Debug, Error)]
+pub enum OutboundError {
+    /// The spec's `hosts` does not name it.
+    #[error("'{0}' is not one of the function's 'hosts'")]
+    Denied(String),
+    /// It leads into this network and is not named with its port.
+    #[error("'{0}' leads to a private address: the function's 'hosts' must name it with its port")]
+    PrivateAddress(String),
+    /// No scheme, or no host.
+    #[error("not an http or https URI with a host")]
+    BadUri,
+    /// Too many requests of this node's guests at once.
+    #[error("{0} outgoing requests at once on this node")]
+    TooMany(usize),
+    /// The name has no address.
+    #[error("name not resolved: {0}")]
+    Resolve(String),
+    /// No address answers.
+    #[error("not connected: {0}")]
+    Connect(String),
+    /// No address answered in time.
+    #[error("not connected in time")]
+    ConnectTimeout,
+    /// No response in time.
+    #[error("no response in time")]
+    FirstByteTimeout,
+    /// The response did not go on in time.
+    #[error("the response did not go on in time")]
+    ReadTimeout,
+    /// The other side is not who it should be, or speaks no TLS.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The other side speaks no HTTP, or ended early.
+    #[error("HTTP: {0}")]
+    Http(String),
+}
+
+/// What a guest asks for; the defaults and the bounds are the platform's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timeouts {
+    /// Until there is a connection.
+    pub connect: Option<Duration>,
+    /// Until the response's head.
+    pub first_byte: Option<Duration>,
+    /// Between two pieces of the response's body.
+    pub between_bytes: Option<Duration>,
+}
+
+/// Sends the requests of all guests of a node, each on a connection of its own.
+#[derive(Debug)]
+pub struct Outbound {
+    connector: Connector,
+    requests: Arc<Semaphore>,
+}

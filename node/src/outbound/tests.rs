@@ -1,0 +1,74 @@
+//! Requests against a server on this machine.
+
+use std::net::SocketAddr;
+
+use http_body_util::Empty;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// Answers one request with `answer`, after it has seen the head.
+async fn server(answer: &'static str) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        // Until the other side closes.
+        let _ = stream.read(&mut [0]).await;
+        String::from_utf8(head).unwrap()
+    });
+    (address, seen)
+}
+
+async fn get(hosts: &[String], uri: String, timeouts: Timeouts) -> Result<String, OutboundError> {
+    use http_body_util::BodyExt as _;
+    let request = http::Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
+    let response = Outbound::new().unwrap().send(hosts, request, timeouts).await?;
+    let body = response.into_body().collect().await?;
+    Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_named_port_on_this_machine_is_reached_and_nothing_else_is() {
+    let (address, seen) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    let uri = format!("http://{address}/a?b");
+    let denied = get(&["example.org".to_owned()], uri.clone(), Timeouts::default()).await;
+    assert!(matches!(denied, Err(OutboundError::Denied(_))), "{denied:?}");
+    let private = get(&["127.0.0.1".to_owned()], uri.clone(), Timeouts::default()).await;
+    assert!(matches!(private, Err(OutboundError::PrivateAddress(_))), "{private:?}");
+    let by_name = format!("http://localhost:{}/", address.port());
+    let private = get(&["localhost".to_owned()], by_name, Timeouts::default()).await;
+    assert!(matches!(private, Err(OutboundError::PrivateAddress(_))), "{private:?}");
+    assert_eq!(get(&[address.to_string()], uri, Timeouts::default()).await.unwrap(), "hi");
+    assert!(seen.await.unwrap().starts_with("GET /a?b HTTP/1.1\r\n"));
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up() {
+    let timeouts = Timeouts { between_bytes: Some(Duration::from_millis(20)), ..Timeouts::default() };
+    let (address, seen) = server("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+    let error = get(&[address.to_string()], format!("http://{address}/"), timeouts).await;
+    assert!(matches!(error, Err(OutboundError::ReadTimeout)), "{error:?}");
+    seen.await.unwrap();
+
+    let timeouts = Timeouts { first_byte: Some(Duration::from_millis(20)), ..Timeouts::default() };
+    let (address, seen) = server("").await;
+    let error = get(&[address.to_string()], format!("http://{address}/"), timeouts).await;
+    assert!(matches!(error, Err(OutboundError::FirstByteTimeout)), "{error:?}");
+    seen.await.unwrap();
+}
+
+#[tokio::test]
+async fn uris_that_hide_their_host_are_refused() {
+    let hosts = ["example.org".to_owned()];
+    for uri in ["http://example.org@127.0.0.1/", "ftp://example.org/", "/example.org"] {
+        let error = get(&hosts, uri.to_owned(), Timeouts::default()).await;
+        assert!(matches!(error, Err(OutboundError::BadUri | OutboundError::Denied(_))), "{uri}: {error:?}");
+    }
+}

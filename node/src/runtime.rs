@@ -1,0 +1,233 @@
+//! The Wasm runtime: from an artifact to answers.
+//!
+//! An upload is checked ([`Runtime::check`]), compiled once in a child process ([`Runtime::prepare`]), and mapped when
+//! it is called ([`Runtime::invoke`]). Each call has an instance of its own; one future owns it, and dropping the
+//! future, or the response's body, ends it. This is the only place that knows wasmtime.
+
+mod body;
+mod cache;
+mod cgi;
+mod child;
+mod command;
+mod compile;
+mod engine;
+mod failure;
+mod guest;
+mod http;
+mod inspect;
+mod invoke;
+mod linkers;
+mod log;
+mod map;
+mod pipe;
+mod programs;
+mod run;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod ticker;
+mod way_out;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coracle_proto::id::Digest;
+use coracle_proto::record::Kind;
+use coracle_proto::status::Refusal;
+use futures::future::BoxFuture;
+use thiserror::Error;
+use wasmtime::Engine;
+
+pub use self::child::compile_child;
+pub use self::engine::MemoryMode;
+pub use self::inspect::Inspection;
+pub use self::log::LogSink;
+pub use self::programs::Prepared;
+use crate::artifact::Prepare;
+use crate::call::{Answer, Call, CallError};
+use crate::os;
+use crate::outbound::Outbound;
+
+/// Mappings that a mapped program needs, and as many again for the instances that run it.
+const MAPPINGS_EACH: u64 = 6;
+/// Programs mapped at once, whatever the system allows: each costs some tens of KiB.
+const RESIDENT_MAX: u64 = 20_000;
+/// Part of the files that may be open which programs may have; the rest is for connections.
+const FILES_PART: u64 = 4;
+
+/// What a runtime is made of.
+#[derive(Debug)]
+pub struct RuntimeOptions {
+    /// Folder of compiled code. Nodes on one machine may share it.
+    pub cache_dir: PathBuf,
+    /// How linear memories are given out.
+    pub memory: MemoryMode,
+    /// The program whose run comes to [`compile_child`]: this one.
+    pub compile_program: PathBuf,
+    /// What stands before the three arguments of [`compile_child`]: a hidden verb.
+    pub compile_args: Vec<OsString>,
+    /// Programs mapped at once; what the system allows if that is less.
+    pub resident_max: Option<u64>,
+    /// Where guests' lines go.
+    pub logs: Arc<dyn LogSink>,
+}
+
+/// Why there is no runtime.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// The engine does not work here.
+    #[error("wasm engine: {0}")]
+    Engine(String),
+    /// The folder of compiled code cannot be used.
+    #[error("compiled code in '{folder}': {error}")]
+    Cache {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("thread: {0}")]
+    Thread(std::io::Error),
+    /// What guests call others with cannot be set up.
+    #[error("outgoing HTTP: {0}")]
+    Outbound(String),
+}
+
+/// What a runtime holds, for load reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuntimeStats {
+    /// Programs that are mapped.
+    pub resident: usize,
+    /// The most there may be.
+    pub resident_max: usize,
+    /// Calls that hold an instance.
+    pub running: usize,
+    /// How linear memories are given out.
+    pub memory: MemoryMode,
+}
+
+/// The runtime; cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    memory: MemoryMode,
+    programs: Arc<programs::Programs>,
+    ticker: ticker::Ticker,
+    outbound: Arc<Outbound>,
+    logs: Arc<dyn LogSink>,
+    resident_max: usize,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Runtime").field(&self.stats()).finish()
+    }
+}
+
+impl Runtime {
+    /// Makes the runtime, and begins to check the compiled code that is there.
+    ///
+    /// # Errors
+    /// When the folder of compiled code is not this user's alone, or the engine does not work here.
+    pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
+        let RuntimeOptions { cache_dir, memory, compile_program, compile_args, resident_max, logs } = options;
+        let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
+        let (engine, memory) = engine::build(memory).map_err(failed)?;
+        let cache = cache::Cache::open(&cache_dir, engine::code_hash(&engine))
+            .map_err(|error| RuntimeError::Cache { folder: cache_dir, error })?;
+        let compiler = compile::Compiler::new(compile_program, compile_args).map_err(RuntimeError::Thread)?;
+        let resident_max = resident_max_here(resident_max);
+        let programs =
+            programs::Programs::new(engine.clone(), cache, compiler, resident_max).map_err(failed)?;
+        let programs = Arc::new(programs);
+        let ticker = ticker::Ticker::start(&engine).map_err(RuntimeError::Thread)?;
+        let outbound = Outbound::new().map_err(|error| RuntimeError::Outbound(error.to_string()))?;
+        tracing::info!(%memory, resident_max, "wasm runtime is ready");
+
+        let checked = Arc::clone(&programs);
+        std::thread::Builder::new()
+            .name("cache-verify".into())
+            .spawn(move || checked.verify_all())
+            .map_err(RuntimeError::Thread)?;
+        let outbound = Arc::new(outbound);
+        Ok(Self(Arc::new(Shared { engine, memory, programs, ticker, outbound, logs, resident_max })))
+    }
+
+    /// Checks an upload: what it is, what it imports, and what it would cost to compile.
+    ///
+    /// # Errors
+    /// What is wrong with it, by name or number.
+    pub async fn check(&self, artifact: &Path) -> Result<Inspection, Refusal> {
+        self.0.programs.check(artifact).await
+    }
+
+    /// Compiles an artifact unless there is code for it: once on a machine, and never again after it failed.
+    /// Dropping the future ends the compilation.
+    ///
+    /// # Errors
+    /// Why it cannot be compiled or linked.
+    pub async fn prepare(&self, digest: &Digest, artifact: &Path) -> Result<Prepared, Refusal> {
+        self.0.programs.prepare(digest, artifact).await
+    }
+
+    /// Whether there is code for an artifact.
+    #[must_use]
+    pub fn is_prepared(&self, digest: &Digest) -> bool {
+        self.0.programs.is_prepared(digest)
+    }
+
+    /// Removes the code of an artifact, and the memory of its failure. Calls that run are not disturbed.
+    pub fn forget(&self, digest: &Digest) {
+        self.0.programs.forget(digest);
+    }
+
+    /// Runs a call up to its response's head. The response's body is the rest of the run: dropping it, or this
+    /// future, ends the guest and frees what it held. A guest ends with its response's body at the latest.
+    ///
+    /// # Errors
+    /// What the call came to, if not to a response.
+    pub async fn invoke(&self, call: Call) -> Result<Answer, CallError> {
+        invoke::invoke(&self.0, call).await
+    }
+
+    /// What it holds now.
+    #[must_use]
+    pub fn stats(&self) -> RuntimeStats {
+        RuntimeStats {
+            resident: self.0.programs.resident(),
+            resident_max: self.0.resident_max,
+            running: self.0.ticker.running(),
+            memory: self.0.memory,
+        }
+    }
+}
+
+impl Prepare for Runtime {
+    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Kind, Refusal>> {
+        Box::pin(async { Ok(self.check(artifact).await?.kind) })
+    }
+
+    fn prepare<'a>(&'a self, digest: &'a Digest, artifact: &'a Path) -> BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(async { self.prepare(digest, artifact).await.map(|_| ()) })
+    }
+
+    fn is_prepared(&self, digest: &Digest) -> bool {
+        self.is_prepared(digest)
+    }
+
+    fn forget(&self, digest: &Digest) {
+        self.forget(digest);
+    }
+}
+
+/// How many programs may be mapped here: each has a file and some mappings, of which the system gives so many.
+fn resident_max_here(wanted: Option<u64>) -> usize {
+    let files = os::raise_open_files() / FILES_PART;
+    let mappings = os::mappings_max() / MAPPINGS_EACH;
+    let max = wanted.unwrap_or(RESIDENT_MAX).min(files).min(mappings).max(1);
+    usize::try_from(max).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,145 @@
+//! Bodies in both directions: bounded in the time between two bytes.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::run::{Run, Watch};
+use crate::call::{Body, CallError};
+
+/// Rings when no byte has moved for too long. Only a body that waits has one.
+#[derive(Debug)]
+struct IdleAlarm {
+    watch: Arc<Watch>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl IdleAlarm {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CallError> {
+        loop {
+            let Some(left) = self.watch.left() else {
+                return Poll::Ready(self.watch.idle_error());
+            };
+            let alarm = self.sleep.get_or_insert_with(|| Box::pin(sleep(left)));
+            if alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // Bytes moved in the other direction since it was set: it is set anew.
+            self.sleep = None;
+        }
+    }
+
+    fn moved(&mut self) {
+        self.watch.moved();
+        self.sleep = None;
+    }
+}
+
+/// A request's body on its way to the guest.
+pub(super) struct RequestBody {
+    body: Body,
+    alarm: IdleAlarm,
+}
+
+impl RequestBody {
+    pub(super) fn new(body: Body, watch: Arc<Watch>) -> Self {
+        Self { body, alarm: IdleAlarm { watch, sleep: None } }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = wasmtime_wasi_http::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let error = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.alarm.moved();
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => error,
+            Poll::Pending => match this.alarm.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(error) => error,
+            },
+        };
+        let told = wasmtime_wasi_http::Error::InternalError(Some(error.to_string()));
+        this.alarm.watch.condemn(error);
+        Poll::Ready(Some(Err(told)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Where the bytes of a response come from while its guest runs.
+pub(super) trait Source: Send + Unpin {
+    /// The next piece. A guest that `ended` makes no more.
+    fn poll(&mut self, ended: bool, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>>;
+}
+
+/// A response's body, and the guest that makes it: dropping it stops the guest.
+pub(super) struct ResponseBody<S> {
+    run: Run,
+    source: S,
+    alarm: IdleAlarm,
+    over: bool,
+}
+
+impl<S: Source> ResponseBody<S> {
+    pub(super) fn new(run: Run, source: S) -> Self {
+        let alarm = IdleAlarm { watch: Arc::clone(run.watch()), sleep: None };
+        alarm.watch.moved();
+        Self { run, source, alarm, over: false }
+    }
+
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let run = self.run.poll(cx);
+        let next = self.source.poll(run.is_ready(), cx);
+        if let Poll::Ready(Err(error)) = run {
+            // What was made before the failure is still sent.
+            let made = matches!(next, Poll::Ready(Some(Ok(_))));
+            return if made { next } else { Poll::Ready(Some(Err(error))) };
+        }
+        match next {
+            Poll::Ready(next) => {
+                self.alarm.moved();
+                Poll::Ready(next)
+            }
+            Poll::Pending => self.alarm.poll(cx).map(|error| Some(Err(self.run.stop(error)))),
+        }
+    }
+}
+
+impl<S: Source> HttpBody for ResponseBody<S> {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        let next = this.next(cx);
+        this.over = matches!(next, Poll::Ready(None | Some(Err(_))));
+        next
+    }
+}

@@ -1,0 +1,190 @@
+//! Calls of commands, in the way of CGI: body on standard input, response on standard output.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use coracle_proto::spec::BUFFERED_BODY_MAX;
+use coracle_proto::status::Code;
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, Full};
+use tokio::time::{Sleep, sleep};
+use wasmtime::{InstancePre, Store};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+
+use super::body::{ResponseBody, Source};
+use super::cgi::{self, Parsed};
+use super::guest::Guest;
+use super::invoke::{Deadline, Stage};
+use super::pipe::Pipe;
+use super::run::Run;
+use crate::call::{Body, CallError};
+
+/// The response begins when the command ends, or so long after its first output: what is over its limit or fails
+/// within that time is told by its status, and what flows begins to flow.
+const HOLD: Duration = Duration::from_millis(50);
+
+/// A command of either kind.
+#[derive(Clone)]
+pub(super) enum Command {
+    Module(InstancePre<Guest>),
+    Component(CommandPre<Guest>),
+}
+
+impl Command {
+    async fn run(self, mut store: Store<Guest>, stage: super::invoke::Spans) -> wasmtime::Result<()> {
+        match self {
+            Self::Module(pre) => {
+                let instance = stage.instantiate(pre.instantiate_async(&mut store)).await?;
+                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+                start.call_async(&mut store, ()).await
+            }
+            Self::Component(pre) => {
+                let command = stage.instantiate(pre.instantiate_async(&mut store)).await?;
+                let ended = command.wasi_cli_run().call_run(&mut store).await?;
+                ended.map_err(|()| I32Exit(1).into())
+            }
+        }
+    }
+}
+
+/// Runs the command until its response's head; the rest of its run goes with the body.
+pub(super) async fn call(
+    command: &Command,
+    stage: Stage<'_>,
+    request: http::Request<Body>,
+    mut deadline: Deadline,
+) -> Result<http::Response<Body>, CallError> {
+    let (parts, body) = request.into_parts();
+    let input = read(body, stage.idle_timeout(), &mut deadline).await?;
+    let mut environment = stage.environment();
+    environment.extend(cgi::environment(&parts, stage.caller(), input.len()));
+    let pipe = Pipe::new(stage.watch());
+    let mut wasi = stage.wasi();
+    wasi.envs(&environment).stdin(MemoryInputPipe::new(input)).stdout(pipe.clone());
+    let store = stage.store(&mut wasi);
+    let command = command.clone();
+    let spans = stage.spans();
+    let run = stage.run(async move { command.run(store, spans).await });
+    Beginning { run, pipe, output: BytesMut::new(), hold: None, deadline }.respond().await
+}
+
+/// Reads the whole request, for it is standard input.
+async fn read(mut body: Body, idle_max: Duration, deadline: &mut Deadline) -> Result<Bytes, CallError> {
+    let too_large = || {
+        let message =
+            format!("the request is over {} MiB, which a command may have", BUFFERED_BODY_MAX >> 20);
+        CallError::new(Code::RequestTooLarge, message)
+    };
+    if body.size_hint().lower() > BUFFERED_BODY_MAX as u64 {
+        return Err(too_large());
+    }
+    let mut all = BytesMut::new();
+    let mut idle: Option<Pin<Box<Sleep>>> = None;
+    loop {
+        let frame = poll_fn(|cx| {
+            if let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(cx) {
+                return Poll::Ready(frame.transpose());
+            }
+            if idle.get_or_insert_with(|| Box::pin(sleep(idle_max))).as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(CallError::new(
+                    Code::IdleTimeout,
+                    "the request's body did not go on",
+                )));
+            }
+            deadline.poll(cx).map(Err)
+        });
+        let Some(frame) = frame.await? else { return Ok(all.freeze()) };
+        idle = None;
+        let Ok(data) = frame.into_data() else { continue };
+        if all.len() + data.len() > BUFFERED_BODY_MAX {
+            return Err(too_large());
+        }
+        all.extend_from_slice(&data);
+    }
+}
+
+/// A command that has not begun its response.
+struct Beginning {
+    run: Run,
+    pipe: Pipe,
+    output: BytesMut,
+    hold: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
+}
+
+impl Beginning {
+    async fn respond(mut self) -> Result<http::Response<Body>, CallError> {
+        let (head, ended) = poll_fn(|cx| self.poll_head(cx)).await?;
+        let rest = self.output.split_off(head.body_at.min(self.output.len())).freeze();
+        let body = match ended {
+            Some(Ok(())) => Full::new(rest).map_err(|never| match never {}).boxed_unsync(),
+            Some(Err(_)) | None => {
+                ResponseBody::new(self.run, Output { first: Some(rest), pipe: self.pipe }).boxed_unsync()
+            }
+        };
+        Ok(head.response.map(|()| body))
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(cgi::Head, Option<Result<(), CallError>>), CallError>> {
+        let ended = match self.run.poll(cx) {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => None,
+        };
+        if let Some(output) = self.pipe.take() {
+            self.output.extend_from_slice(&output);
+        }
+        match ended {
+            Some(Err(error)) if self.output.is_empty() || !is_failure(&error) => {
+                return Poll::Ready(Err(error));
+            }
+            Some(_) => {}
+            None if self.is_held(cx) => return self.deadline.poll(cx).map(|error| Err(self.run.stop(error))),
+            None => {}
+        }
+        match cgi::parse(&self.output, ended.is_some()) {
+            Parsed::Head(head) => Poll::Ready(Ok((*head, ended))),
+            Parsed::Invalid(why) => {
+                Poll::Ready(Err(self.run.stop(CallError::new(Code::InvalidResponse, why))))
+            }
+            Parsed::Incomplete => self.deadline.poll(cx).map(|error| Err(self.run.stop(error))),
+        }
+    }
+
+    fn is_held(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.output.is_empty() {
+            return true;
+        }
+        self.hold.get_or_insert_with(|| Box::pin(sleep(HOLD))).as_mut().poll(cx).is_pending()
+    }
+}
+
+/// Whether it is the command's own failure, which after output aborts the body, and no bound that was reached.
+fn is_failure(error: &CallError) -> bool {
+    matches!(error.code(), Code::FunctionFailed | Code::FunctionTrapped)
+}
+
+/// The rest of a command's output.
+struct Output {
+    first: Option<Bytes>,
+    pipe: Pipe,
+}
+
+impl Source for Output {
+    fn poll(&mut self, ended: bool, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let first = self.first.take().filter(|first| !first.is_empty());
+        match first.or_else(|| self.pipe.take()) {
+            Some(output) => Poll::Ready(Some(Ok(Frame::data(output)))),
+            None if ended => Poll::Ready(None),
+            // The pipe is filled by the run alone, which is polled before this.
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Compilation in a child process with limits, one at a time, and what its end means.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+use coracle_proto::status::{Code, Refusal};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::child::{ADDRESS_SPACE_MAX, CPU_SECONDS_MAX, EXIT_REFUSED};
+
+/// Twice the CPU time that is allowed would fit even on half a core; on a machine more loaded it is tried again.
+const WALL_MAX: Duration = Duration::from_secs(180);
+/// What is kept of the child's words.
+const REASON_BYTES_MAX: u64 = 4 << 10;
+/// Each thread costs address space, of which there is a limit.
+const THREADS_MAX: usize = 8;
+
+/// Why there is no code.
+#[derive(Debug)]
+pub(super) struct NotCompiled {
+    /// For the user.
+    pub(super) refusal: Refusal,
+    /// Whether the same would happen again.
+    pub(super) lasting: bool,
+}
+
+impl NotCompiled {
+    fn new(code: Code, message: String, lasting: bool) -> Self {
+        Self { refusal: Refusal::new(code, message), lasting }
+    }
+
+    /// A fault of this node.
+    pub(super) fn internal(what: &str, error: &dyn std::fmt::Display) -> Self {
+        Self::new(Code::Internal, format!("{what}: {error}"), false)
+    }
+}
+
+impl From<Refusal> for NotCompiled {
+    fn from(refusal: Refusal) -> Self {
+        Self { lasting: refusal.code != Code::Internal, refusal }
+    }
+}
+
+/// Starts compile children.
+#[derive(Debug)]
+pub(super) struct Compiler {
+    program: PathBuf,
+    args: Vec<OsString>,
+    starter: SyncSender<Start>,
+    one: Semaphore,
+}
+
+struct Start {
+    command: Command,
+    runtime: Handle,
+    started: oneshot::Sender<std::io::Result<Child>>,
+}
+
+impl Compiler {
+    /// `program` with `args` must come to [`super::compile_child`].
+    pub(super) fn new(program: PathBuf, args: Vec<OsString>) -> std::io::Result<Self> {
+        let (starter, starts) = sync_channel::<Start>(1);
+        // A death signal follows the thread that forked, so one thread that lives as long as the node starts them.
+        std::thread::Builder::new().name("compile-start".into()).spawn(move || {
+            for mut start in starts {
+                let _guard = start.runtime.enter();
+                // Nobody waits any more: dropping the child kills it.
+                let _ = start.started.send(start.command.spawn());
+            }
+        })?;
+        Ok(Self { program, args, starter, one: Semaphore::new(1) })
+    }
+
+    /// Compiles `wasm` into the new file `code`. Dropping the future kills the child.
+    pub(super) async fn compile(&self, wasm: &Path, code: &Path) -> Result<(), NotCompiled> {
+        let _one = self.one.acquire().await.map_err(|error| NotCompiled::internal("compiler", &error))?;
+        let mut child =
+            self.start(wasm, code).await.map_err(|error| NotCompiled::internal("compile child", &error))?;
+        let mut reason = Vec::new();
+        let ended = tokio::time::timeout(WALL_MAX, async {
+            if let Some(stderr) = child.stderr.take() {
+                // What cannot be read is not told; the exit status is what counts.
+                let _ = stderr.take(REASON_BYTES_MAX).read_to_end(&mut reason).await;
+            }
+            child.wait().await
+        })
+        .await;
+        match ended {
+            Ok(Ok(status)) => judge(status, String::from_utf8_lossy(&reason).trim()),
+            Ok(Err(error)) => Err(NotCompiled::internal("compile child", &error)),
+            Err(_elapsed) => {
+                let message = format!("compilation took more than {} s", WALL_MAX.as_secs());
+                Err(NotCompiled::new(Code::CompileLimit, message, false))
+            }
+        }
+    }
+
+    async fn start(&self, wasm: &Path, code: &Path) -> std::io::Result<Child> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .args([wasm, code])
+            .arg(std::process::id().to_string())
+            .env_clear()
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .env("MALLOC_ARENA_MAX", "2")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let (started, child) = oneshot::channel();
+        let start = Start { command, runtime: Handle::current(), started };
+        // One at a time: the channel's one place is free.
+        self.starter.try_send(start).map_err(|error| std::io::Error::other(error.to_string()))?;
+        child.await.map_err(std::io::Error::other)?
+    }
+}
+
+fn judge(status: ExitStatus, reason: &str) -> Result<(), NotCompiled> {
+    const SIGXCPU: i32 = 24;
+    const SIGKILL: i32 = 9;
+    let out_of_memory = reason.contains("memory allocation of") || reason.contains("Cannot allocate memory");
+    if status.success() {
+        return Ok(());
+    }
+    if out_of_memory {
+        let message = format!("compilation needs more than {} GiB of memory", ADDRESS_SPACE_MAX >> 30);
+        return Err(NotCompiled::new(Code::CompileLimit, message, true));
+    }
+    if status.signal() == Some(SIGXCPU) {
+        let message = format!("compilation needs more than {CPU_SECONDS_MAX} s of CPU time");
+        return Err(NotCompiled::new(Code::CompileLimit, message, true));
+    }
+    if status.signal() == Some(SIGKILL) {
+        let message = "compilation was killed: the machine may be out of memory".to_owned();
+        return Err(NotCompiled::new(Code::CompileLimit, message, false));
+    }
+    if status.code() == Some(EXIT_REFUSED.into()) {
+        return Err(NotCompiled::new(Code::CompileFailed, reason.to_owned(), true));
+    }
+    if status.signal().is_some() {
+        let message = format!("the compiler crashed ({status}): {reason}");
+        return Err(NotCompiled::new(Code::CompileFailed, message, true));
+    }
+    Err(NotCompiled::internal("compile child", &format!("{status}: {reason}")))
+}

@@ -1,0 +1,138 @@
+//! What a store holds beside the guest: its grants, its bounds, and its way out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::ticker::Ticking;
+use super::way_out::WayOut;
+
+/// Host resources of one call: streams, requests, timers. Scripting languages use some dozens.
+const RESOURCES_MAX: usize = 4096;
+/// Handles in the component's own tables.
+const HANDLES_MAX: usize = 16_384;
+/// Bytes that one call of a host function may copy out of the guest.
+const HOSTCALL_BYTES_MAX: usize = 16 << 20;
+/// Random bytes that one call may ask for.
+pub(super) const RANDOM_BYTES_MAX: u64 = 1 << 20;
+/// In-memory size of the header fields of one message.
+const FIELDS_BYTES_MAX: usize = 128 << 10;
+/// Core instances of one component: scripting languages link some dozens of libraries.
+const INSTANCES_MAX: usize = 200;
+/// Tables of one component.
+const TABLES_MAX: usize = 200;
+/// Memories of one component.
+const MEMORIES_MAX: usize = 20;
+
+/// What a store holds. Core modules and components use the same.
+pub(super) struct Guest {
+    wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
+    way_out: WayOut,
+    memory: Memory,
+    _ticking: Ticking,
+}
+
+/// What the outside sees of a guest that it cannot ask.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    memory_refused: AtomicBool,
+}
+
+impl Signals {
+    /// Whether the guest asked for more memory than it was granted.
+    pub(super) fn memory_refused(&self) -> bool {
+        self.memory_refused.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts linear memories and tables of all instances together.
+struct Memory {
+    used: usize,
+    max: usize,
+    signals: Arc<Signals>,
+}
+
+impl Memory {
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.max {
+            self.signals.memory_refused.store(true, Ordering::Relaxed);
+            return false;
+        }
+        self.used = used;
+        true
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let bytes = |entries: usize| entries.saturating_mul(size_of::<usize>());
+        Ok(self.grow(bytes(current), bytes(desired)))
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.way_out, table: self.wasi.ctx().table, ctx: &mut self.http }
+    }
+}
+
+impl Guest {
+    /// A guest with its grants and bounds; it ticks as long as it lives.
+    pub(super) fn new(
+        mut wasi: WasiP1Ctx,
+        way_out: WayOut,
+        memory_max: usize,
+        signals: Arc<Signals>,
+        ticking: Ticking,
+    ) -> Self {
+        wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_BYTES_MAX);
+        Self { wasi, http, way_out, memory: Memory { used: 0, max: memory_max, signals }, _ticking: ticking }
+    }
+
+    /// The state of core modules' WASI.
+    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        &mut self.wasi
+    }
+}
+
+/// A store for one call, with every bound set.
+pub(super) fn new_store(engine: &Engine, guest: Guest) -> Store<Guest> {
+    let mut store = Store::new(engine, guest);
+    store.limiter(|guest| &mut guest.memory);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_max_component_handles(HANDLES_MAX);
+    store.set_epoch_deadline(1);
+    // tokio's own yield lets sockets and timers have their turn, which waking oneself does not.
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store
+}

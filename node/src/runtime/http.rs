@@ -1,0 +1,107 @@
+//! Calls of `wasi:http` 0.2 components: a fresh instance each, driven by whoever awaits the answer.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use coracle_proto::status::Code;
+use futures::FutureExt as _;
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, Full};
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use super::body::{RequestBody, ResponseBody, Source};
+use super::guest::Guest;
+use super::invoke::{Deadline, Stage};
+use super::run::Run;
+use crate::call::{Body, CallError};
+
+type Head = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
+
+/// Runs the component until its response's head; the rest of its run goes with the body.
+pub(super) async fn call(
+    pre: &ProxyPre<Guest>,
+    stage: Stage<'_>,
+    request: http::Request<Body>,
+    deadline: Deadline,
+) -> Result<http::Response<Body>, CallError> {
+    let mut wasi = stage.wasi();
+    wasi.envs(&stage.environment());
+    let mut store = stage.store(&mut wasi);
+    let request = request.map(|body| RequestBody::new(body, stage.watch()));
+    let bad = |error: wasmtime::Error| CallError::new(Code::BadRequest, error.to_string());
+    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request).map_err(bad)?;
+    let (answer, mut answered) = oneshot::channel();
+    let answer = store.data_mut().http().new_response_outparam(answer).map_err(bad)?;
+
+    let pre = pre.clone();
+    let spans = stage.spans();
+    let mut run = stage.run(async move {
+        let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
+        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
+    });
+    match head(&mut run, &mut answered, deadline).await? {
+        Ok(response) => respond(run, response),
+        Err(code) => {
+            Err(run.stop(CallError::new(Code::FunctionFailed, format!("the function answered: {code}"))))
+        }
+    }
+}
+
+async fn head(
+    run: &mut Run,
+    answered: &mut oneshot::Receiver<Head>,
+    mut deadline: Deadline,
+) -> Result<Head, CallError> {
+    let nothing = || CallError::new(Code::FunctionFailed, "the function ended without an answer");
+    poll_fn(|cx| {
+        match run.poll(cx) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => return Poll::Ready(answered.try_recv().map_err(|_| nothing())),
+            Poll::Pending => {}
+        }
+        if let Poll::Ready(head) = pin!(&mut *answered).poll(cx) {
+            return Poll::Ready(head.map_err(|_| run.stop(nothing())));
+        }
+        deadline.poll(cx).map(|error| Err(run.stop(error)))
+    })
+    .await
+}
+
+fn respond(run: Run, response: http::Response<HyperOutgoingBody>) -> Result<http::Response<Body>, CallError> {
+    let (parts, body) = response.into_parts();
+    if parts.status.is_informational() {
+        let message = format!("{} is not a final status", parts.status);
+        return Err(CallError::new(Code::InvalidResponse, message));
+    }
+    if !run.has_ended() {
+        let body = ResponseBody::new(run, Outgoing(body));
+        return Ok(http::Response::from_parts(parts, body.boxed_unsync()));
+    }
+    // The guest has ended, so all of the body is here, and its length is known.
+    let body = body.collect().now_or_never().unwrap_or(Err(wasmtime_wasi_http::Error::HttpProtocolError));
+    let body = body.map_err(|_| given_up())?;
+    let body = match body.trailers() {
+        Some(_) => body.map_err(|never| match never {}).boxed_unsync(),
+        None => Full::new(body.to_bytes()).map_err(|never| match never {}).boxed_unsync(),
+    };
+    Ok(http::Response::from_parts(parts, body))
+}
+
+fn given_up() -> CallError {
+    CallError::new(Code::FunctionFailed, "the function gave up its response's body")
+}
+
+struct Outgoing(HyperOutgoingBody);
+
+impl Source for Outgoing {
+    fn poll(&mut self, _ended: bool, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        // After the guest's end its side of the channel is closed: this never waits then.
+        Pin::new(&mut self.0).poll_frame(cx).map_err(|_| given_up())
+    }
+}

@@ -1,0 +1,212 @@
+//! One call: find the code, make a store, run the guest until its response's head.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use coracle_proto::pb::LogStream;
+use coracle_proto::record::Version;
+use coracle_proto::status::Code;
+use coracle_proto::{attr, trace};
+use http::{HeaderMap, HeaderValue};
+use tokio::time::{Sleep, sleep};
+use tracing::{Instrument as _, Span, info_span};
+use wasmtime::Store;
+use wasmtime_wasi::WasiCtxBuilder;
+
+use super::cgi::Caller;
+use super::guest::{Guest, Signals, new_store};
+use super::log::{Author, LineLog};
+use super::programs::Program;
+use super::run::{Run, Watch};
+use super::way_out::WayOut;
+use super::{Shared, command, http as component};
+use crate::call::{Answer, Call, CallError};
+use crate::clock;
+
+/// Runs a call up to its response's head.
+pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallError> {
+    let mut deadline = Deadline::new(call.head_timeout);
+    let loading = shared.programs.get(&call.version.digest, call.version.kind);
+    let (program, cold) = deadline.guard(loading).await?;
+    let Call { version, invocation, route, remote, mut request, .. } = call;
+    for (name, value) in
+        [(attr::HEADER_ROUTE, route.clone()), (attr::HEADER_INVOCATION, invocation.to_string())]
+    {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            request.headers_mut().insert(name, value);
+        }
+    }
+    let span = info_span!(attr::SPAN_RUN, { attr::SERVICE } = attr::SERVICE_WORKER);
+    trace::write_headers(&span, request.headers_mut());
+    let trace = trace_id(request.headers());
+    let author = Author { version: version.id.clone(), invocation, trace };
+    let caller = Caller { route: &route, remote };
+    let stage = Stage::new(shared, &version, author, trace_headers(request.headers()), span, caller);
+    let response = match &program.program {
+        Program::Http(pre) => component::call(pre, stage, request, deadline).await,
+        Program::Command(command) => command::call(command, stage, request, deadline).await,
+    };
+    match response {
+        Ok(response) => Ok(Answer { response, cold, queue_wait: Duration::ZERO }),
+        Err(error) => Err(CallError { cold, ..error }),
+    }
+}
+
+fn trace_headers(headers: &HeaderMap) -> HeaderMap {
+    let names = [trace::TRACEPARENT, trace::TRACESTATE];
+    let found = names
+        .into_iter()
+        .filter_map(|name| Some((http::HeaderName::from_static(name), headers.get(name)?.clone())));
+    found.collect()
+}
+
+/// The trace in a `traceparent` of version 00 (W3C).
+fn trace_id(headers: &HeaderMap) -> Option<[u8; 16]> {
+    let hex =
+        headers.get(trace::TRACEPARENT)?.to_str().ok()?.split('-').nth(1).filter(|hex| hex.len() == 32)?;
+    u128::from_str_radix(hex, 16).ok().map(u128::to_be_bytes)
+}
+
+/// The time by which a response's head must have come.
+pub(super) struct Deadline {
+    at: Instant,
+    timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    fn new(timeout: Duration) -> Self {
+        Self { at: clock::now() + timeout, timeout, sleep: None }
+    }
+
+    /// Ready with the error when the time is over. Only a call that waits has a timer.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CallError> {
+        let at = self.at;
+        let sleep =
+            self.sleep.get_or_insert_with(|| Box::pin(sleep(at.saturating_duration_since(clock::now()))));
+        sleep.as_mut().poll(cx).map(|()| {
+            let message =
+                format!("no response head within {} ms, the function's 'timeout'", self.timeout.as_millis());
+            CallError::new(Code::ResponseTimeout, message)
+        })
+    }
+
+    /// The future's result, or the error when the time is over.
+    async fn guard<T>(&mut self, future: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending => self.poll(cx).map(Err),
+        })
+        .await
+    }
+}
+
+/// What the kinds of calls have in common.
+pub(super) struct Stage<'a> {
+    shared: &'a Shared,
+    version: &'a Arc<Version>,
+    caller: Caller<'a>,
+    stdout: LineLog,
+    stderr: LineLog,
+    trace: HeaderMap,
+    watch: Arc<Watch>,
+    signals: Arc<Signals>,
+    span: Span,
+}
+
+impl<'a> Stage<'a> {
+    fn new(
+        shared: &'a Shared,
+        version: &'a Arc<Version>,
+        author: Author,
+        trace: HeaderMap,
+        span: Span,
+        caller: Caller<'a>,
+    ) -> Self {
+        let author = Arc::new(author);
+        let log = |stream| LineLog::new(Arc::clone(&shared.logs), Arc::clone(&author), stream);
+        Self {
+            stdout: log(LogStream::Stdout),
+            stderr: log(LogStream::Stderr),
+            watch: Watch::new(version.spec.limits().idle_timeout),
+            signals: Arc::default(),
+            shared,
+            version,
+            caller,
+            trace,
+            span,
+        }
+    }
+
+    /// A context with arguments, with output going to the log, and with nothing else.
+    pub(super) fn wasi(&self) -> WasiCtxBuilder {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.arg(self.version.id.function.name.as_str())
+            .args(self.version.spec.args())
+            .stdout(self.stdout.clone())
+            .stderr(self.stderr.clone())
+            .max_random_size(super::guest::RANDOM_BYTES_MAX)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false);
+        wasi
+    }
+
+    /// The store of this call.
+    pub(super) fn store(&self, wasi: &mut WasiCtxBuilder) -> Store<Guest> {
+        let way_out =
+            WayOut::new(Arc::clone(&self.shared.outbound), Arc::clone(self.version), self.trace.clone());
+        let memory_max = usize::try_from(self.version.spec.limits().memory_bytes).unwrap_or(usize::MAX);
+        let signals = Arc::clone(&self.signals);
+        let guest = Guest::new(wasi.build_p1(), way_out, memory_max, signals, self.shared.ticker.tick());
+        new_store(&self.shared.engine, guest)
+    }
+
+    /// The function's own environment.
+    pub(super) fn environment(&self) -> Vec<(String, String)> {
+        self.version.spec.env().iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    pub(super) fn caller(&self) -> Caller<'a> {
+        self.caller
+    }
+
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.version.spec.limits().idle_timeout
+    }
+
+    pub(super) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
+    }
+
+    pub(super) fn spans(&self) -> Spans {
+        Spans { run: self.span.clone() }
+    }
+
+    /// Puts the guest under the call's limits.
+    pub(super) fn run(self, guest: impl Future<Output = wasmtime::Result<()>> + Send + 'static) -> Run {
+        let guest = guest.instrument(self.span);
+        Run::new(guest, self.version.spec.limits(), self.watch, self.signals, self.stderr)
+    }
+}
+
+/// The spans inside a run.
+pub(super) struct Spans {
+    run: Span,
+}
+
+impl Spans {
+    /// Runs an instantiation in its span.
+    pub(super) fn instantiate<F: Future>(
+        &self,
+        instantiation: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let span =
+            info_span!(parent: &self.run, attr::SPAN_INSTANTIATE, { attr::SERVICE } = attr::SERVICE_WORKER);
+        instantiation.instrument(span)
+    }
+}

@@ -1,0 +1,92 @@
+//! Standard output of a command: the body of its answer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use coracle_proto::spec::BUFFERED_BODY_MAX;
+use coracle_proto::status::Code;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
+
+use super::run::Watch;
+use crate::call::CallError;
+
+/// What a guest may write at once.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+
+/// Holds what was printed until it is taken. It is bounded by the whole of what a command may print, so it never
+/// makes the guest wait.
+#[derive(Debug, Clone)]
+pub(super) struct Pipe {
+    state: Arc<Mutex<State>>,
+    watch: Arc<Watch>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: BytesMut,
+    written: usize,
+}
+
+impl Pipe {
+    /// A pipe that ends its call, by the watch, when it is over its bound.
+    pub(super) fn new(watch: Arc<Watch>) -> Self {
+        Self { state: Arc::default(), watch }
+    }
+
+    /// What was printed since the last time, if anything.
+    pub(super) fn take(&self) -> Option<Bytes> {
+        let mut state = self.state();
+        (!state.waiting.is_empty()).then(|| state.waiting.split().freeze())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IsTerminal for Pipe {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Pipe {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Asked for by WASI 0.3 only, which is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Pipe {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Pipe {
+    fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        let mut state = self.state();
+        state.written += bytes.len();
+        if state.written > BUFFERED_BODY_MAX {
+            let message =
+                format!("the response is over {} MiB, which a command may have", BUFFERED_BODY_MAX >> 20);
+            self.watch.condemn(CallError::new(Code::ResponseTooLarge, message));
+            return Err(StreamError::trap("the response is over its limit"));
+        }
+        state.waiting.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> Result<usize, StreamError> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}

@@ -1,0 +1,172 @@
+//! A runtime in a temporary folder, and calls to it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_proto::id::{Digest, Epoch, FunctionId, InvocationId, VersionId, VersionNumber};
+use coracle_proto::record::Version;
+use coracle_proto::spec::{Draft, FunctionSpec};
+use coracle_proto::status::Refusal;
+use http_body_util::{BodyExt as _, Full};
+use sha2::Digest as _;
+use tempfile::TempDir;
+
+use crate::call::{Answer, Body, Call, CallError};
+use crate::logs::Line;
+use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions};
+
+/// Lines of all guests.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Mutex<Vec<String>>);
+
+impl Lines {
+    pub(super) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl LogSink for Lines {
+    fn line(&self, line: Line<'_>) {
+        assert!(line.text.len() <= 8 << 10);
+        self.0.lock().unwrap().push(format!("{}: {}", line.version, String::from_utf8_lossy(line.text)));
+    }
+}
+
+pub(super) struct Fixture {
+    pub(super) runtime: Runtime,
+    pub(super) lines: Arc<Lines>,
+    pub(super) folder: TempDir,
+}
+
+/// A function that can be called.
+#[derive(Debug, Clone)]
+pub(super) struct Function {
+    pub(super) version: Arc<Version>,
+    pub(super) artifact: PathBuf,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        Self::with(MemoryMode::Auto)
+    }
+
+    pub(super) fn with(memory: MemoryMode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = Arc::<Lines>::default();
+        let runtime = runtime(folder.path(), memory, &lines);
+        Self { runtime, lines, folder }
+    }
+
+    /// The same folder, as another process would see it.
+    pub(super) fn restarted(&self) -> Runtime {
+        runtime(self.folder.path(), MemoryMode::Auto, &self.lines)
+    }
+
+    pub(super) fn write(&self, wasm: &[u8]) -> (Digest, PathBuf) {
+        let digest = Digest::new(sha2::Sha256::digest(wasm).into());
+        let path = self.folder.path().join(digest.hex());
+        std::fs::write(&path, wasm).unwrap();
+        (digest, path)
+    }
+
+    /// Checks and compiles.
+    pub(super) async fn deploy(&self, name: &str, wasm: &[u8], draft: Draft) -> Result<Function, Refusal> {
+        let (digest, artifact) = self.write(wasm);
+        let found = self.runtime.check(&artifact).await?;
+        self.runtime.prepare(&digest, &artifact).await?;
+        let function = FunctionId::parse("", name).unwrap();
+        let version = Version {
+            id: VersionId { function, number: VersionNumber::new(1) },
+            digest,
+            size: found.size,
+            kind: found.kind,
+            spec: FunctionSpec::new(draft).unwrap(),
+            created_ms: 0,
+        };
+        Ok(Function { version: Arc::new(version), artifact })
+    }
+
+    /// One of `tests/guests`.
+    pub(super) async fn guest(&self, file: &str, draft: Draft) -> Function {
+        self.deploy("guest", &guest(file), draft).await.unwrap()
+    }
+
+    pub(super) async fn call(
+        &self,
+        function: &Function,
+        request: http::Request<Body>,
+    ) -> Result<Answer, CallError> {
+        self.runtime.invoke(call(function, request)).await
+    }
+
+    /// Status and body of an answer to a GET.
+    pub(super) async fn get(&self, function: &Function, uri: &str) -> Result<(u16, String), CallError> {
+        collect(self.call(function, get(uri)).await?).await
+    }
+}
+
+fn runtime(folder: &Path, memory: MemoryMode, lines: &Arc<Lines>) -> Runtime {
+    Runtime::new(RuntimeOptions {
+        cache_dir: folder.join("cache"),
+        memory,
+        compile_program: std::env::current_exe().unwrap(),
+        compile_args: super::child::ARGS.map(Into::into).to_vec(),
+        resident_max: None,
+        logs: Arc::clone(lines) as Arc<dyn LogSink>,
+    })
+    .unwrap()
+}
+
+pub(super) fn guest(file: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests").join(file);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(super) fn call(function: &Function, request: http::Request<Body>) -> Call {
+    Call {
+        version: Arc::clone(&function.version),
+        epoch: Epoch::new(1),
+        invocation: InvocationId::new(7),
+        attempt: 1,
+        route: "/".into(),
+        remote: Some("192.0.2.1:999".parse().unwrap()),
+        head_timeout: function.version.spec.limits().timeout,
+        request,
+    }
+}
+
+pub(super) fn body(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+pub(super) fn get(uri: &str) -> http::Request<Body> {
+    http::Request::get(uri).header("host", "example.org").body(body("")).unwrap()
+}
+
+pub(super) fn post(uri: &str, bytes: impl Into<Bytes>) -> http::Request<Body> {
+    http::Request::post(uri).header("host", "example.org").body(body(bytes)).unwrap()
+}
+
+pub(super) async fn collect(answer: Answer) -> Result<(u16, String), CallError> {
+    let status = answer.response.status().as_u16();
+    let body = answer.response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+pub(super) fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Waits until it is so; gives up after ten seconds with the reason.
+pub(super) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let waiting = async {
+        let mut every = tokio::time::interval(Duration::from_millis(1));
+        while !is() {
+            every.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
