@@ -5,8 +5,15 @@
 
 mod admission;
 mod executor;
+mod remote;
+mod service;
+mod wire;
 
-pub use executor::{Executor, Options};
+pub use executor::{CALLS_PER_SLOT, Executor, Options, QUEUE_PER_SLOT};
+pub use remote::{Failed, RemoteClient, Told};
+pub use service::WorkerService;
+
+pub(crate) use admission::{Held, Holding};
 
 use std::sync::Arc;
 

@@ -118,19 +118,28 @@ impl Drop for Counted {
     }
 }
 
+/// What a body holds.
+pub(crate) trait Held: Send + Unpin + 'static {
+    /// The body broke off.
+    fn failed(&mut self, _error: &CallError) {}
+}
+
+impl Held for Slot {}
+
 /// A body that holds something until it ends or is dropped.
+#[derive(Debug)]
 pub(crate) struct Holding<T> {
     body: Body,
     held: Option<T>,
 }
 
-impl<T: Send + Unpin + 'static> Holding<T> {
+impl<T: Held> Holding<T> {
     pub(crate) fn body(body: Body, held: T) -> Body {
         Body::new(Self { body, held: Some(held) })
     }
 }
 
-impl<T: Unpin> http_body::Body for Holding<T> {
+impl<T: Held> http_body::Body for Holding<T> {
     type Data = Bytes;
     type Error = CallError;
 
@@ -139,8 +148,14 @@ impl<T: Unpin> http_body::Body for Holding<T> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.held = None;
+        match &polled {
+            Poll::Ready(None) => self.held = None,
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(mut held) = self.held.take() {
+                    held.failed(error);
+                }
+            }
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         polled
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use coracle_proto::attr;
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, VersionId};
 use coracle_proto::record::Version;
 use coracle_proto::status::Code;
 use coracle_proto::trace::{join_from_headers, write_headers};
@@ -19,6 +19,7 @@ use super::{Assigned, Assignments, Invoke};
 use crate::call::{Answer, Call, CallError};
 use crate::clock;
 use crate::load::Load;
+use crate::metrics::Metrics;
 
 /// Calls at once for each core: guests wait for others most of their time, and one that computes is
 /// time-sliced. Sixty-four waiting guests of 128 MiB at most are what a small node can hold.
@@ -61,6 +62,7 @@ struct Inner {
     admission: Arc<Admission>,
     draining: AtomicBool,
     usage: Usage,
+    metrics: Arc<Metrics>,
 }
 
 /// The parts of the load that others measure.
@@ -80,16 +82,26 @@ impl fmt::Debug for Executor {
 impl Executor {
     /// An executor with nothing in flight.
     #[must_use]
-    pub fn new(options: Options, invoke: Arc<dyn Invoke>, assignments: Arc<dyn Assignments>) -> Self {
+    pub fn new(
+        options: Options,
+        invoke: Arc<dyn Invoke>,
+        assignments: Arc<dyn Assignments>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let admission = Admission::new(options.running_max, options.queue_max);
         let (draining, usage) = (AtomicBool::new(false), Usage::default());
-        Self { inner: Arc::new(Inner { options, invoke, assignments, admission, draining, usage }) }
+        Self { inner: Arc::new(Inner { options, invoke, assignments, admission, draining, usage, metrics }) }
     }
 
     /// Who this is.
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.inner.options.node
+    }
+
+    /// A version that this node was assigned.
+    pub(super) fn version(&self, id: &VersionId) -> Result<Arc<Version>, CallError> {
+        Ok(self.assignment(id)?.version)
     }
 
     /// How busy the node is.
@@ -134,7 +146,12 @@ impl Executor {
         let result = self.run(call).instrument(span.clone()).await;
         match &result {
             Ok(answer) => record_answer(&span, answer),
-            Err(error) => record_error(&span, error),
+            Err(error) => {
+                if error.not_started() {
+                    self.inner.metrics.refused(error.code());
+                }
+                record_error(&span, error);
+            }
         }
         result
     }
@@ -153,7 +170,13 @@ impl Executor {
             }
         };
         call.head_timeout = call.head_timeout.saturating_sub(queue_wait);
-        let mut answer = self.inner.invoke.invoke(call).await?;
+        self.inner.metrics.queued(queue_wait);
+        let version = Arc::clone(&call.version);
+        let result = self.inner.invoke.invoke(call).await;
+        if result.as_ref().map_or_else(|error| error.cold, |answer| answer.cold) {
+            self.inner.metrics.cold_start(&version.id);
+        }
+        let mut answer = result?;
         answer.queue_wait = queue_wait;
         answer.response = answer.response.map(|body| Holding::body(body, slot));
         Ok(answer)
@@ -165,10 +188,7 @@ impl Executor {
         if self.inner.draining.load(Ordering::Relaxed) {
             return Err(CallError::new(Code::Draining, format!("node {node} is going away")));
         }
-        let Some(Assigned { epoch, ready, version }) = self.inner.assignments.get(id) else {
-            let said = format!("'{id}' is not assigned to node {node}");
-            return Err(CallError::new(Code::StaleReplica, said));
-        };
+        let Assigned { epoch, ready, version } = self.assignment(id)?;
         // A higher epoch than ours is only newer news of the same assignment: the version is what counts.
         if call.epoch < epoch {
             let said = format!("epoch {} of '{id}' on node {node} is over: it is {epoch}", call.epoch);
@@ -181,6 +201,12 @@ impl Executor {
             ));
         }
         Ok(version)
+    }
+
+    fn assignment(&self, id: &VersionId) -> Result<Assigned, CallError> {
+        self.inner.assignments.get(id).ok_or_else(|| {
+            CallError::new(Code::StaleReplica, format!("'{id}' is not assigned to node {}", self.node()))
+        })
     }
 }
 

@@ -1,0 +1,102 @@
+//! Takes HTTP calls and brings each to a worker: routed by the view alone, so without any controller.
+
+mod activity;
+mod answer;
+mod attempt;
+mod connection;
+mod dispatch;
+mod driver;
+mod headers;
+mod listen;
+mod page;
+mod problem;
+mod replay;
+mod serve;
+mod span;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use listen::ListenError;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::{ClusterId, NodeId};
+use tokio::sync::Semaphore;
+
+use self::driver::Driver;
+use crate::metrics::Metrics;
+use crate::view::ViewHandle;
+use crate::worker::{Executor, RemoteClient};
+
+/// Bounds of a gateway.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Open connections: each has a socket and about 20 KiB.
+    pub connections_max: usize,
+    /// From the first byte of a connection, or from the last answer, to the end of the next head. So an HTTP/1
+    /// connection that is kept open without calls is closed after it too.
+    pub header_timeout: Duration,
+    /// An HTTP/2 connection without calls is closed after it, and before twice that.
+    pub idle_timeout: Duration,
+    /// How long open calls may take to end once the gateway is stopped.
+    pub drain_timeout: Duration,
+}
+
+impl Options {
+    /// What a node takes unless it is told otherwise.
+    pub const DEFAULTS: Self = Self {
+        connections_max: 10_000,
+        header_timeout: Duration::from_secs(15),
+        idle_timeout: Duration::from_secs(60),
+        drain_timeout: Duration::from_secs(30),
+    };
+}
+
+/// Calls that wait until a replica is ready, at once. More are answered at once that none is.
+const WAITING_MAX: usize = 1000;
+
+/// The HTTP gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    node: NodeId,
+    view: ViewHandle,
+    /// The worker of this node, if it is one.
+    local: Option<Executor>,
+    remote: RemoteClient,
+    driver: Arc<Driver>,
+    metrics: Arc<Metrics>,
+    waiting: Semaphore,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// A gateway of `node` over a view; `local` runs the calls that stay on this node.
+    #[must_use]
+    pub fn new(
+        options: Options,
+        node: NodeId,
+        view: ViewHandle,
+        local: Option<Executor>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let cluster: ClusterId = view.load().cluster;
+        let driver = Arc::new(Driver::new());
+        let told = Arc::clone(&driver);
+        let remote = RemoteClient::new(cluster, Arc::new(move |node, load| told.reported(node, load)));
+        let waiting = Semaphore::new(WAITING_MAX);
+        Self { inner: Arc::new(Inner { options, node, view, local, remote, driver, metrics, waiting }) }
+    }
+}

@@ -1,0 +1,103 @@
+//! One connection: HTTP/1.1, or HTTP/2 with prior knowledge.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::Gateway;
+use super::activity::Activity;
+
+/// An HTTP/2 caller that answers no ping is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Calls at once on one HTTP/2 connection: what browsers and proxies expect.
+const STREAMS_MAX: u32 = 256;
+/// A head with all its fields; the same for both protocols.
+const HEAD_BYTES_MAX: u32 = 64 << 10;
+/// Bytes of one HTTP/2 body that are buffered before the guest reads them, and of all of a connection.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// How often a connection is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// It has not sent its first request yet.
+    First,
+    /// It had sent so many.
+    Idle(u64),
+}
+
+/// Serves a connection until it ends, or until `stop` and its open calls.
+pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAddr, stop: CancellationToken) {
+    let options = gateway.inner.options;
+    let activity = Arc::new(Activity::default());
+    let counted = Arc::clone(&activity);
+    let service = service_fn(move |request| {
+        let (gateway, open) = (gateway.clone(), counted.begin());
+        async move {
+            let response = gateway.serve(request, remote).await;
+            drop(open);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let builder = builder(options.header_timeout);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut watch = Watch::First;
+    let mut look = pin!(tokio::time::sleep(options.header_timeout));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%remote, %error, "a connection broke off");
+                }
+                return;
+            }
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = look.as_mut(), if !stopping => {
+                let begun = activity.begun();
+                // hyper's own timer for heads starts when it knows the protocol: before that a silent caller
+                // is nobody's.
+                if begun == 0 {
+                    return;
+                }
+                if watch == Watch::Idle(begun) && activity.idle() {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                watch = Watch::Idle(begun);
+                look.set(tokio::time::sleep(options.idle_timeout));
+            }
+        }
+    }
+}
+
+fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    builder
+}

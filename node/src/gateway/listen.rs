@@ -1,0 +1,97 @@
+//! Accepts connections, as many as are taken, until the gateway is stopped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::status::Code;
+use thiserror::Error;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Gateway, connection};
+
+/// After an error of accept, such as no free file descriptors: trying at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections over the cap that are told so at once; more are just closed.
+const TURNED_AWAY_MAX: usize = 64;
+/// How long one of them may take to read that.
+const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why the gateway cannot listen.
+#[derive(Debug, Error)]
+#[error("the gateway cannot use its listener: {0}")]
+pub struct ListenError(#[from] io::Error);
+
+impl Gateway {
+    /// Serves a listener until `stop`; then ends open calls in the time that the options give them.
+    ///
+    /// # Errors
+    /// When the listener cannot be used at all.
+    pub async fn run(
+        self,
+        listener: std::net::TcpListener,
+        stop: CancellationToken,
+    ) -> Result<(), ListenError> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let options = self.inner.options;
+        let free = Arc::new(Semaphore::new(options.connections_max));
+        let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+        let tasks = TaskTracker::new();
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            let (stream, remote) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Answers are whole messages: waiting for more to send would only delay them.
+            let _ = stream.set_nodelay(true);
+            if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
+                let serving = connection::serve(self.clone(), stream, remote, stop.clone());
+                let connections = self.inner.metrics.connections.clone();
+                connections.inc();
+                tasks.spawn(async move {
+                    serving.await;
+                    connections.dec();
+                    drop(permit);
+                });
+            } else if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
+                self.inner.metrics.refused(Code::TooManyConnections);
+                tasks.spawn(async move {
+                    let _ = tokio::time::timeout(TURNED_AWAY_TIMEOUT, turn_away(stream, remote)).await;
+                    drop(permit);
+                });
+            }
+        }
+        drop(listener);
+        tasks.close();
+        if tokio::time::timeout(options.drain_timeout, tasks.wait()).await.is_err() {
+            tracing::warn!(connections = tasks.len(), "calls were cut off: they did not end in time");
+        }
+        Ok(())
+    }
+}
+
+/// Tells a caller that there are too many, without reading what it wants.
+async fn turn_away(mut stream: TcpStream, remote: SocketAddr) -> io::Result<()> {
+    let code = Code::TooManyConnections;
+    let text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncoracle-error: {code}\r\ncontent-type: text/plain\r\n\
+         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{code}\n",
+        code.name().len() + 1
+    );
+    tracing::debug!(%remote, "over the cap of connections");
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await?;
+    // What the caller still sends must be read: a reset would take the answer from it.
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! Errors that the platform makes, as RFC 9457 problems with a code.
+
+use coracle_proto::attr::HEADER_ERROR;
+use coracle_proto::status::Code;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use serde::Serialize;
+
+use crate::call::{Body, CallError};
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+}
+
+/// The answer for a call that came to nothing.
+pub(super) fn problem(error: &CallError) -> Response<Body> {
+    let code = error.code();
+    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = Problem {
+        r#type: format!("docs/errors/{code}.md"),
+        title: code.name(),
+        status: status.as_u16(),
+        detail: &error.refusal.message,
+    };
+    // Strings and numbers always have a JSON form.
+    let mut response =
+        page(status, "application/problem+json", serde_json::to_string(&body).unwrap_or_default());
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static(HEADER_ERROR), HeaderValue::from_static(code.name()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+        || code == Code::TooManyConnections
+    {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// A whole answer.
+pub(super) fn page(status: StatusCode, content_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::from(text).map_err(|never| match never {})));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

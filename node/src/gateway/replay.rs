@@ -1,0 +1,159 @@
+//! A request body that can be read again by another attempt, as long as little of it was read.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use coracle_proto::status::Code;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::call::{Body, CallError};
+
+/// What is kept of a body for another attempt. A body of which more was read stays with the attempt that read it.
+pub(super) const KEPT_BYTES_MAX: usize = 64 << 10;
+
+/// The body of one request, for all its attempts.
+#[derive(Debug)]
+pub(super) enum Replay {
+    /// There is none.
+    Empty,
+    /// It is read once and kept as far as it fits.
+    Shared(Arc<Mutex<Shared>>),
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    incoming: Incoming,
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
+    /// More was read than is kept: no other attempt can have it.
+    spent: bool,
+    ended: bool,
+    /// Which attempt may read: an older one may still be polled by its connection.
+    turn: u32,
+}
+
+/// The body as one attempt reads it.
+#[derive(Debug)]
+struct Reading {
+    shared: Arc<Mutex<Shared>>,
+    turn: u32,
+    /// How much of what is kept was read.
+    at: usize,
+    ended: bool,
+    hint: SizeHint,
+}
+
+impl Replay {
+    pub(super) fn new(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() {
+            return Self::Empty;
+        }
+        let kept = Vec::new();
+        let shared = Shared { incoming, kept, kept_bytes: 0, spent: false, ended: false, turn: 0 };
+        Self::Shared(Arc::new(Mutex::new(shared)))
+    }
+
+    /// The body from its beginning, for the next attempt; none when too much of it is gone.
+    pub(super) fn next(&self) -> Option<Body> {
+        let Self::Shared(shared) = self else { return Some(Body::default()) };
+        let mut inner = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.spent {
+            return None;
+        }
+        inner.turn = inner.turn.saturating_add(1);
+        let (turn, hint) = (inner.turn, inner.hint());
+        drop(inner);
+        Some(Body::new(Reading { shared: Arc::clone(shared), turn, at: 0, ended: false, hint }))
+    }
+}
+
+impl Shared {
+    /// Of the whole body, for the length that is told to the guest.
+    fn hint(&self) -> SizeHint {
+        let (left, kept) = (self.incoming.size_hint(), self.kept_bytes as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(left.lower().saturating_add(kept));
+        if let Some(upper) = left.upper() {
+            hint.set_upper(upper.saturating_add(kept));
+        }
+        hint
+    }
+
+    fn keep(&mut self, data: &Bytes) {
+        self.kept_bytes = self.kept_bytes.saturating_add(data.len());
+        if self.spent || self.kept_bytes > KEPT_BYTES_MAX {
+            self.spent = true;
+            self.kept = Vec::new();
+        } else {
+            self.kept.push(data.clone());
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                self.spent = true;
+                let said = format!("the request's body broke off: {error}");
+                return Poll::Ready(Some(Err(CallError::new(Code::BadRequest, said))));
+            }
+            None => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
+        };
+        match frame.data_ref() {
+            Some(data) => self.keep(data),
+            // Trailers are rare: a body that has some is not read twice.
+            None => self.spent = true,
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl http_body::Body for Reading {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let this = &mut *self;
+        let mut shared = this.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.turn != this.turn {
+            let said = "the call was moved to another worker";
+            return Poll::Ready(Some(Err(CallError::new(Code::NodeLost, said))));
+        }
+        if let Some(data) = shared.kept.get(this.at) {
+            this.at += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        let polled = ready!(shared.poll(context));
+        match &polled {
+            Some(Ok(_)) => this.at = shared.kept.len(),
+            Some(Err(_)) | None => this.ended = true,
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        if self.ended {
+            return true;
+        }
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.turn == self.turn
+            && self.at == shared.kept.len()
+            && (shared.ended || shared.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.at == 0 { self.hint.clone() } else { SizeHint::default() }
+    }
+}

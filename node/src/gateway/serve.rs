@@ -1,0 +1,89 @@
+//! One request: what it is for, and its response.
+
+use std::net::SocketAddr;
+
+use coracle_proto::id::{InvocationId, VersionId, VersionNumber};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tracing::Instrument as _;
+
+use super::dispatch::Dispatch;
+use super::headers::{authority, for_guest, host_name};
+use super::replay::Replay;
+use super::target::{Target, target};
+use super::{Gateway, Inner, answer, page, problem, span};
+use crate::call::{Body, CallError};
+
+impl Gateway {
+    /// Answers a request. It always has an answer; dropping the future, or the answer's body, stops the guest.
+    pub(super) async fn serve(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<Body> {
+        let gateway: &Inner = &self.inner;
+        let (parts, body) = request.into_parts();
+        match gateway.prepare(parts, body, remote) {
+            Ok(Prepared::Call(dispatch)) => gateway.call(dispatch).await,
+            Ok(Prepared::Page(response)) => response,
+            Err(error) => {
+                gateway.metrics.refused(error.code());
+                problem::problem(&error)
+            }
+        }
+    }
+}
+
+enum Prepared<'a> {
+    Call(Dispatch<'a>),
+    Page(Response<Body>),
+}
+
+impl Inner {
+    fn prepare(
+        &self,
+        mut parts: http::request::Parts,
+        body: Incoming,
+        remote: SocketAddr,
+    ) -> Result<Prepared<'_>, CallError> {
+        let authority = authority(&parts)?;
+        let view = self.view.load();
+        let (function, route, path) = match target(&view, &host_name(authority.as_ref()), parts.uri.path())? {
+            Target::Function { function, route, path } => (function, route, path),
+            Target::Welcome => return Ok(Prepared::Page(page::welcome(&view, &parts.headers))),
+            Target::Health => return Ok(Prepared::Page(page::health())),
+        };
+        for_guest(&mut parts, authority, path, remote)?;
+        Ok(Prepared::Call(Dispatch {
+            gateway: self,
+            function,
+            invocation: InvocationId::new(rand::random()),
+            route,
+            remote,
+            parts,
+            body: Replay::new(body),
+            movable: false,
+            attempts: 0,
+        }))
+    }
+
+    async fn call(&self, mut dispatch: Dispatch<'_>) -> Response<Body> {
+        let invocation = dispatch.invocation;
+        let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
+        self.driver.call();
+        let version = self.shown_version(&dispatch);
+        span::named(&span, &version);
+        let running = self.metrics.begin(&version);
+        match dispatch.run().instrument(span.clone()).await {
+            Ok(answered) => {
+                super::attempt::record(&span, &answered.place, &answered.answer);
+                answer::success(&self.metrics, answered, invocation, running, &span)
+            }
+            Err(error) => answer::failure(&self.metrics, &error, invocation, Some(running), &span),
+        }
+    }
+
+    /// The version that the call is counted under: the one that its first round chooses.
+    fn shown_version(&self, dispatch: &Dispatch<'_>) -> VersionId {
+        let view = self.view.load();
+        let known = view.routing.content.functions().get(&dispatch.function);
+        let number = known.map_or(VersionNumber::new(0), |function| dispatch.chosen(function));
+        VersionId { function: dispatch.function.clone(), number }
+    }
+}

@@ -1,0 +1,89 @@
+//! What a request is for: a function, or a page of the platform.
+
+use coracle_proto::id::{FunctionId, Namespace};
+use coracle_proto::record::{Function, Weight};
+use coracle_proto::route::RESERVED_PREFIX;
+use coracle_proto::status::Code;
+
+use crate::call::CallError;
+use crate::view::View;
+
+/// What a request is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A function.
+    Function {
+        /// Which one.
+        function: FunctionId,
+        /// The matched prefix.
+        route: String,
+        /// The path that the guest sees, where it is not the request's.
+        path: Option<String>,
+    },
+    /// Nothing is there, but a word of help.
+    Welcome,
+    /// Whether the gateway runs.
+    Health,
+}
+
+/// Finds what `host` (lower case, no port) and `path` stand for.
+pub(super) fn target(view: &View, host: &str, path: &str) -> Result<Target, CallError> {
+    if let Some(rest) = path.strip_prefix(RESERVED_PREFIX)
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return reserved(view, path, rest);
+    }
+    match view.routing.content.routes().find(host, path) {
+        Some(route) => Ok(Target::Function {
+            function: route.function.clone(),
+            route: route.spec.path().to_owned(),
+            path: None,
+        }),
+        None if path == "/" => Ok(Target::Welcome),
+        None => {
+            let said =
+                format!("no route matches '{host}{path}'; `coracle route list` shows those that there are");
+            Err(CallError::new(Code::RouteNotFound, said))
+        }
+    }
+}
+
+fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
+    if rest == "/health" {
+        return Ok(Target::Health);
+    }
+    let Some(named) = rest.strip_prefix("/invoke/") else {
+        let said = format!(
+            "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME and health"
+        );
+        return Err(CallError::new(Code::ReservedPath, said));
+    };
+    let mut parts = named.splitn(3, '/');
+    let (namespace, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let not_found =
+        |why: &str| CallError::new(Code::FunctionNotFound, format!("'{}/{name}': {why}", shown(namespace)));
+    let function = FunctionId::parse(namespace, name).map_err(|error| not_found(&error.to_string()))?;
+    if !view.routing.content.functions().contains_key(&function) {
+        return Err(not_found("there is no such function"));
+    }
+    let path = Some(format!("/{}", parts.next().unwrap_or_default()));
+    Ok(Target::Function { function, route: String::new(), path })
+}
+
+fn shown(namespace: &str) -> &str {
+    if namespace.is_empty() { Namespace::DEFAULT } else { namespace }
+}
+
+/// The version that takes a call, by the weights of the function's traffic.
+pub(super) fn choose(function: &Function, random: u64) -> Weight {
+    let total: u64 = function.traffic.iter().map(|part| u64::from(part.weight)).sum();
+    let mut at = if total == 0 { 0 } else { random % total };
+    for part in &function.traffic {
+        let weight = u64::from(part.weight);
+        if at < weight {
+            return *part;
+        }
+        at -= weight;
+    }
+    Weight { version: function.main_version(), weight: 1 }
+}

@@ -1,0 +1,267 @@
+//! What this node counts about calls, in OpenMetrics.
+//!
+//! Series are bounded: the first [`VERSIONS_MAX`] versions have labels of their own, later ones share `other`.
+
+mod label;
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use coracle_proto::id::VersionId;
+use coracle_proto::status::Code;
+use coracle_proto::trace::trace_id;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::{CounterWithExemplar, HistogramWithExemplars};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tracing::Span;
+
+use self::label::{FunctionLabel, VersionLabel};
+use crate::clock;
+
+/// Versions with series of their own. Each has about twenty lines: a scrape stays under two megabytes.
+pub const VERSIONS_MAX: usize = 1000;
+
+/// Seconds: from a warm call of a small guest to the longest time a function may take.
+const DURATION_BUCKETS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
+/// Seconds: a call waits for a slot at most one second.
+const QUEUE_BUCKETS: [f64; 7] = [0.0001, 0.001, 0.01, 0.05, 0.1, 0.5, 1.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    function: FunctionLabel,
+    version: VersionLabel,
+    outcome: &'static str,
+    start: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Function {
+    function: FunctionLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TraceLabel {
+    trace_id: String,
+}
+
+type Durations =
+    Family<Function, HistogramWithExemplars<TraceLabel>, fn() -> HistogramWithExemplars<TraceLabel>>;
+
+/// The counters of gateway and worker.
+#[derive(Debug)]
+pub struct Metrics {
+    versions: RwLock<BTreeSet<VersionId>>,
+    mapped: Mutex<BTreeSet<VersionId>>,
+    calls: Family<CallLabels, CounterWithExemplar<TraceLabel>>,
+    durations: Durations,
+    in_flight: Family<Function, Gauge>,
+    queue_wait: Histogram,
+    refusals: Family<CodeLabel, Counter>,
+    timeouts: Family<CodeLabel, Counter>,
+    cold_starts: Family<Cause, Counter>,
+    retries: Family<Cause, Counter>,
+    /// Open connections of the gateway.
+    pub connections: Gauge,
+}
+
+impl Metrics {
+    /// Makes the families and registers them.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            versions: RwLock::default(),
+            mapped: Mutex::default(),
+            calls: Family::default(),
+            durations: Family::new_with_constructor(|| {
+                HistogramWithExemplars::new(DURATION_BUCKETS.into_iter())
+            }),
+            in_flight: Family::default(),
+            queue_wait: Histogram::new(QUEUE_BUCKETS),
+            refusals: Family::default(),
+            timeouts: Family::default(),
+            cold_starts: Family::default(),
+            retries: Family::default(),
+            connections: Gauge::default(),
+        };
+        registry.register("coracle_calls", "Calls that the gateway answered", metrics.calls.clone());
+        let durations = metrics.durations.clone();
+        let help = "From the request's head to the end of the response";
+        registry.register_with_unit("coracle_call_duration", help, Unit::Seconds, durations);
+        registry.register("coracle_calls_in_flight", "Calls of the gateway", metrics.in_flight.clone());
+        let help = "Waiting for a slot of this worker";
+        registry.register_with_unit("coracle_queue_wait", help, Unit::Seconds, metrics.queue_wait.clone());
+        registry.register("coracle_refusals", "Calls that a worker refused", metrics.refusals.clone());
+        registry.register("coracle_timeouts", "Calls that took too long", metrics.timeouts.clone());
+        registry.register("coracle_cold_starts", "Calls that had to map code", metrics.cold_starts.clone());
+        registry.register("coracle_retries", "Attempts after the first", metrics.retries.clone());
+        registry.register("coracle_connections", "Open HTTP connections", metrics.connections.clone());
+        metrics
+    }
+
+    /// A call begins; its duration and in-flight count end with the answer's [`Running`].
+    #[must_use]
+    pub fn begin(&self, version: &VersionId) -> Running {
+        let version = self.label(version);
+        let function = Function { function: FunctionLabel(version.as_ref().map(|it| it.function.clone())) };
+        let in_flight = self.in_flight.get_or_create_owned(&function);
+        in_flight.inc();
+        let durations = self.durations.get_or_create_owned(&function);
+        Running { version, in_flight, durations, begun: clock::now(), trace: None }
+    }
+
+    /// A call came to an answer, or to an error: `outcome` is a class of statuses or a code.
+    pub fn answered(&self, running: &mut Running, outcome: &'static str, cold: bool, span: &Span) {
+        running.trace = (!span.is_disabled()).then(|| trace_id(span)).flatten().map(|id| id.to_string());
+        let version = running.version.clone();
+        let labels = CallLabels {
+            function: FunctionLabel(version.as_ref().map(|it| it.function.clone())),
+            version: VersionLabel(version.map(|it| it.number)),
+            outcome,
+            start: if cold { "cold" } else { "warm" },
+        };
+        let (exemplar, at) = running.exemplar();
+        self.calls.get_or_create(&labels).inc_by(1, exemplar, at);
+    }
+
+    /// This worker, or another one, refused a call; or it ended in an error of the platform.
+    pub fn refused(&self, code: Code) {
+        self.refusals.get_or_create(&CodeLabel { code: code.name() }).inc();
+    }
+
+    /// A call ended at one of its time limits.
+    pub fn timed_out(&self, code: Code) {
+        self.timeouts.get_or_create(&CodeLabel { code: code.name() }).inc();
+    }
+
+    /// A call was moved to another worker.
+    pub fn retried(&self, cause: &'static str) {
+        self.retries.get_or_create(&Cause { cause }).inc();
+    }
+
+    /// A call had its slot after so long.
+    pub fn queued(&self, wait: Duration) {
+        self.queue_wait.observe(wait.as_secs_f64());
+    }
+
+    /// This worker had to map code: for the first time in this process, or because it had been put out.
+    pub fn cold_start(&self, version: &VersionId) {
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let cause = if mapped.contains(version) { "evicted" } else { "first-call" };
+        if mapped.len() < VERSIONS_MAX && !mapped.contains(version) {
+            mapped.insert(version.clone());
+        }
+        drop(mapped);
+        self.cold_starts.get_or_create(&Cause { cause }).inc();
+    }
+
+    /// The version, if it has series of its own.
+    fn label(&self, version: &VersionId) -> Option<VersionId> {
+        if self.versions.read().unwrap_or_else(PoisonError::into_inner).contains(version) {
+            return Some(version.clone());
+        }
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        (versions.len() < VERSIONS_MAX).then(|| {
+            versions.insert(version.clone());
+            version.clone()
+        })
+    }
+}
+
+/// A call that has not ended. Dropping it ends it.
+#[derive(Debug)]
+pub struct Running {
+    version: Option<VersionId>,
+    in_flight: Gauge,
+    durations: HistogramWithExemplars<TraceLabel>,
+    begun: Instant,
+    trace: Option<String>,
+}
+
+impl Running {
+    fn exemplar(&self) -> (Option<TraceLabel>, Option<SystemTime>) {
+        let exemplar = self.trace.clone().map(|trace_id| TraceLabel { trace_id });
+        let at = exemplar.as_ref().map(|_| SystemTime::UNIX_EPOCH + Duration::from_millis(clock::unix_ms()));
+        (exemplar, at)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.in_flight.dec();
+        let took = clock::now().saturating_duration_since(self.begun);
+        let (exemplar, at) = self.exemplar();
+        self.durations.observe(took.as_secs_f64(), exemplar, at);
+    }
+}
+
+/// A registry as OpenMetrics text without its last line, `# EOF`: the supervisor joins several.
+#[must_use]
+pub fn text(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode_registry(&mut text, registry);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::id::{FunctionId, VersionNumber};
+
+    use super::*;
+
+    fn version(number: u64) -> VersionId {
+        VersionId { function: FunctionId::parse("shop", "cart").unwrap(), number: VersionNumber::new(number) }
+    }
+
+    #[test]
+    fn a_call_is_counted_once_and_ends_when_dropped() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let mut running = metrics.begin(&version(3));
+        metrics.answered(&mut running, "success", true, &Span::none());
+        assert!(text(&registry).contains("coracle_calls_in_flight{function=\"shop/cart\"} 1"));
+        drop(running);
+        let text = text(&registry);
+        let line =
+            "coracle_calls_total{function=\"shop/cart\",version=\"3\",outcome=\"success\",start=\"cold\"} 1";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("coracle_calls_in_flight{function=\"shop/cart\"} 0"), "{text}");
+        assert!(text.contains("coracle_call_duration_seconds_count{function=\"shop/cart\"} 1"), "{text}");
+        assert!(!text.contains("# EOF"), "{text}");
+    }
+
+    #[test]
+    fn series_are_bounded() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        for number in 0..VERSIONS_MAX as u64 + 10 {
+            let mut running = metrics.begin(&version(number));
+            metrics.answered(&mut running, "success", false, &Span::none());
+        }
+        let text = text(&registry);
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("coracle_calls_total")).count(),
+            VERSIONS_MAX + 1
+        );
+        let other =
+            "coracle_calls_total{function=\"other\",version=\"other\",outcome=\"success\",start=\"warm\"} 10";
+        assert!(text.contains(other), "{text}");
+    }
+}

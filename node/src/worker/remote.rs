@@ -1,0 +1,190 @@
+//! Calls to the workers of other nodes.
+
+mod answer;
+mod outbound;
+mod peer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coracle_proto::codec::DecodeError;
+use coracle_proto::id::{ClusterId, NodeId};
+use coracle_proto::pb::{self, answer_frame, worker_client::WorkerClient};
+use coracle_proto::record::Node;
+use coracle_proto::status::Code;
+use coracle_proto::trace;
+use http::Response;
+use tonic::Streaming;
+
+use self::answer::Incoming;
+use self::outbound::Outbound;
+use self::peer::{Liveness, Open, Peer};
+use super::wire::{FRAME_BYTES_MAX, call_head, error, from_wire, status};
+use crate::call::{Answer, Body, Call, CallError};
+use crate::load::Load;
+
+/// Nodes that are called at once: a cluster has fewer.
+const PEERS_MAX: usize = 10_000;
+
+/// Told of each load that comes with an answer.
+pub type Told = Arc<dyn Fn(NodeId, Load) + Send + Sync>;
+
+/// Why a call has no head, and so where it may go next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failed {
+    /// The worker refused it: nothing was run.
+    Refused(CallError),
+    /// The worker was not reached before anything was sent.
+    Unreached(CallError),
+    /// It was sent, and the worker was lost: it may have run.
+    Lost(CallError),
+    /// It ran and failed, or cannot be run anywhere.
+    Ended(CallError),
+}
+
+impl Failed {
+    /// The error, for the caller if it goes nowhere else.
+    #[must_use]
+    pub fn into_error(self) -> CallError {
+        match self {
+            Self::Refused(error) | Self::Unreached(error) | Self::Lost(error) | Self::Ended(error) => error,
+        }
+    }
+}
+
+impl From<CallError> for Failed {
+    /// An error of a worker in this process.
+    fn from(error: CallError) -> Self {
+        if error.not_started() { Self::Refused(error) } else { Self::Ended(error) }
+    }
+}
+
+/// Calls workers of other nodes. Cheap to clone.
+#[derive(Clone)]
+pub struct RemoteClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster: ClusterId,
+    told: Told,
+    peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+}
+
+impl fmt::Debug for RemoteClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteClient").field("cluster", &self.inner.cluster).finish_non_exhaustive()
+    }
+}
+
+impl RemoteClient {
+    /// A client without connections.
+    #[must_use]
+    pub fn new(cluster: ClusterId, told: Told) -> Self {
+        Self { inner: Arc::new(Inner { cluster, told, peers: Mutex::default() }) }
+    }
+
+    /// Runs a call on another node, up to the response's head. `movable` when it may be sent to another worker
+    /// after it was sent to this one: such a call does not wait for a worker that fell silent.
+    ///
+    /// # Errors
+    /// Why there is no head.
+    pub async fn call(&self, node: &Node, mut call: Call, movable: bool) -> Result<Answer, Failed> {
+        let open = self.peer(node)?.open();
+        if open.liveness() == Liveness::Silent {
+            return Err(Failed::Unreached(lost(node.id, "does not answer")));
+        }
+        let sent = Arc::new(AtomicBool::new(false));
+        let head = call_head(&mut call, self.inner.cluster.to_wire(), node.id);
+        let outbound = Outbound::new(head, call.request.into_body(), Arc::clone(&sent));
+        let mut client = WorkerClient::new(open.channel())
+            .max_decoding_message_size(FRAME_BYTES_MAX)
+            .max_encoding_message_size(FRAME_BYTES_MAX);
+        let answered = async {
+            let mut frames = client.call(trace::request(outbound)).await?.into_inner();
+            let first = frames.message().await?;
+            Ok::<_, tonic::Status>((frames, first))
+        };
+        let result = tokio::select! {
+            result = answered => result,
+            () = open.silent(movable) => {
+                return Err(gone(&sent, lost(node.id, "stopped answering")));
+            }
+        };
+        match result {
+            Ok((frames, first)) => self.first(node.id, open, frames, first),
+            Err(status) => Err(gone(&sent, lost(node.id, status.message()))),
+        }
+    }
+
+    fn first(
+        &self,
+        node: NodeId,
+        open: Open,
+        frames: Streaming<pb::AnswerFrame>,
+        first: Option<pb::AnswerFrame>,
+    ) -> Result<Answer, Failed> {
+        let told = |load: Option<pb::Load>| {
+            if let Some(load) = load {
+                (self.inner.told)(node, load.into());
+            }
+        };
+        match first.and_then(|frame| frame.kind) {
+            Some(answer_frame::Kind::Head(mut head)) => {
+                let chunk = std::mem::take(&mut head.first_chunk);
+                let (cold, wait) = (head.cold, std::time::Duration::from_micros(head.queue_wait_us));
+                let mut response = response(&head)
+                    .map_err(|why| Failed::Ended(CallError::new(Code::Internal, why.to_string())))?;
+                let told = Arc::clone(&self.inner.told);
+                *response.body_mut() = Body::new(Incoming::new(chunk, frames, open, told));
+                Ok(Answer { response, cold, queue_wait: wait })
+            }
+            Some(answer_frame::Kind::Refusal(it)) => {
+                told(it.load);
+                Err(Failed::Refused(error(&it.code, it.message, false, Code::Overloaded)))
+            }
+            Some(answer_frame::Kind::Failure(it)) => {
+                told(it.load);
+                Err(Failed::Ended(error(&it.code, it.message, it.cold, Code::Internal)))
+            }
+            Some(answer_frame::Kind::Chunk(_) | answer_frame::Kind::Tail(_)) | None => {
+                Err(Failed::Lost(lost(node, "ended the answer before its head")))
+            }
+        }
+    }
+
+    /// The connections to a node: new ones where it moved, or where the old ones were given up.
+    fn peer(&self, node: &Node) -> Result<Arc<Peer>, Failed> {
+        let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.get(&node.id)
+            && peer.serves(&node.addresses.data)
+        {
+            return Ok(Arc::clone(peer));
+        }
+        if peers.len() >= PEERS_MAX {
+            peers.retain(|_, peer| peer.busy());
+        }
+        let peer = Peer::connect(self.inner.cluster, node, Arc::clone(&self.inner.told))
+            .map_err(|why| Failed::Unreached(lost(node.id, &why.to_string())))?;
+        peers.insert(node.id, Arc::clone(&peer));
+        Ok(peer)
+    }
+}
+
+fn response(head: &pb::AnswerHead) -> Result<Response<Body>, DecodeError> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status(head.status)?;
+    *response.headers_mut() = from_wire(&head.headers)?;
+    Ok(response)
+}
+
+/// The head of the call is the first thing that is sent: before it nothing can have run.
+fn gone(sent: &AtomicBool, error: CallError) -> Failed {
+    if sent.load(Ordering::Acquire) { Failed::Lost(error) } else { Failed::Unreached(error) }
+}
+
+fn lost(node: NodeId, why: &str) -> CallError {
+    CallError::new(Code::NodeLost, format!("node {node}: {why}"))
+}

@@ -1,0 +1,97 @@
+//! The body of an answer out of its frames.
+
+use std::fmt;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use coracle_proto::pb::{self, answer_frame::Kind};
+use coracle_proto::status::Code;
+use futures::Stream as _;
+use futures::future::BoxFuture;
+use http_body::Frame;
+use tonic::Streaming;
+
+use super::{Told, lost};
+use crate::call::CallError;
+use crate::worker::remote::peer::Open;
+use crate::worker::wire::{error, from_wire};
+
+/// What is left of an answer. Dropping it resets the stream, and so stops the guest.
+pub(super) struct Incoming {
+    first: Bytes,
+    frames: Option<Streaming<pb::AnswerFrame>>,
+    open: Open,
+    /// Ends when the connection is given up.
+    given_up: BoxFuture<'static, ()>,
+    told: Told,
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl Incoming {
+    pub(super) fn new(first: Bytes, frames: Streaming<pb::AnswerFrame>, open: Open, told: Told) -> Self {
+        let given_up = open.given_up();
+        Self { first, frames: Some(frames), open, given_up, told }
+    }
+
+    /// The last frame: nothing, trailers or an error.
+    fn last(&self, kind: Option<Kind>) -> Option<Result<Frame<Bytes>, CallError>> {
+        let (load, last) = match kind {
+            Some(Kind::Tail(tail)) => {
+                let trailers = tail.trailers.map(|trailers| {
+                    from_wire(&trailers.headers)
+                        .map(Frame::trailers)
+                        .map_err(|why| CallError::new(Code::InvalidResponse, why.to_string()))
+                });
+                (tail.load, trailers)
+            }
+            Some(Kind::Failure(it)) => {
+                (it.load, Some(Err(error(&it.code, it.message, it.cold, Code::Internal))))
+            }
+            Some(Kind::Head(_) | Kind::Chunk(_) | Kind::Refusal(_)) | None => {
+                (None, Some(Err(lost(self.open.node(), "broke off the response's body"))))
+            }
+        };
+        if let Some(load) = load {
+            (self.told)(self.open.node(), load.into());
+        }
+        last
+    }
+}
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let this = &mut *self;
+        if !this.first.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.first)))));
+        }
+        let Some(frames) = &mut this.frames else { return Poll::Ready(None) };
+        let kind = match Pin::new(frames).poll_next(context) {
+            Poll::Ready(Some(Ok(pb::AnswerFrame { kind: Some(Kind::Chunk(chunk)) }))) => {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+            Poll::Ready(Some(Ok(frame))) => frame.kind,
+            Poll::Ready(Some(Err(_)) | None) => None,
+            Poll::Pending if this.given_up.as_mut().poll(context).is_pending() => return Poll::Pending,
+            Poll::Pending => None,
+        };
+        this.frames = None;
+        Poll::Ready(this.last(kind))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.frames.is_none()
+    }
+}

@@ -1,0 +1,212 @@
+//! The connections to one node, and whether it still answers on them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use coracle_proto::id::{ClusterId, NodeId};
+use coracle_proto::pb::{self, worker_client::WorkerClient};
+use coracle_proto::record::Node;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::transport::{Channel, Endpoint, Error};
+
+use super::Told;
+use crate::clock;
+
+/// Connections to one node: one thread decodes each, and a lost packet holds up one only.
+const CHANNELS: usize = 2;
+/// A node that does not accept for so long is passed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two pings, while calls are open.
+const PING_INTERVAL: Duration = Duration::from_millis(500);
+/// A ping that is not answered by then was missed: before the next one is due.
+const PING_TIMEOUT: Duration = Duration::from_millis(400);
+/// Missed in a row: the node is silent, after at most 500 + 500 + 400 ms.
+const MISSED_MAX: u32 = 2;
+/// Without an answer for so long the connections are given up, with every call on them.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+/// What one call may send before it is read; and all calls of a connection together.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Whether a node answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Liveness {
+    /// As far as is known.
+    Answering,
+    /// It missed pings: no new calls.
+    Silent,
+    /// These connections are not used any more.
+    GivenUp,
+}
+
+/// The connections to one node.
+pub(super) struct Peer {
+    cluster: ClusterId,
+    node: NodeId,
+    address: String,
+    channels: [Channel; CHANNELS],
+    next: AtomicUsize,
+    open: AtomicUsize,
+    pinging: AtomicBool,
+    liveness: watch::Sender<Liveness>,
+    told: Told,
+}
+
+/// A call that is open on a peer.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Peer>);
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let liveness = *self.liveness.borrow();
+        f.debug_struct("Peer").field("node", &self.node).field("liveness", &liveness).finish_non_exhaustive()
+    }
+}
+
+impl Peer {
+    pub(super) fn connect(cluster: ClusterId, node: &Node, told: Told) -> Result<Arc<Self>, Error> {
+        let address = node.addresses.data.clone();
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        Ok(Arc::new(Self {
+            cluster,
+            node: node.id,
+            address,
+            channels: std::array::from_fn(|_| endpoint.connect_lazy()),
+            next: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            pinging: AtomicBool::new(false),
+            liveness: watch::Sender::new(Liveness::Answering),
+            told,
+        }))
+    }
+
+    /// Whether new calls to that address go over it.
+    pub(super) fn serves(&self, address: &str) -> bool {
+        self.address == address && *self.liveness.borrow() != Liveness::GivenUp
+    }
+
+    /// Whether calls are open.
+    pub(super) fn busy(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0
+    }
+
+    /// Opens a call; pings go as long as any is.
+    pub(super) fn open(self: Arc<Self>) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        if !self.pinging.swap(true, Ordering::AcqRel) {
+            tokio::spawn(Arc::clone(&self).watch());
+        }
+        Open(self)
+    }
+
+    /// Pings while calls are open, and on while the node is silent.
+    async fn watch(self: Arc<Self>) {
+        let mut ticks = interval(PING_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let (mut missed, mut answered) = (0_u32, clock::now());
+        loop {
+            ticks.tick().await;
+            if !self.busy() && missed == 0 {
+                self.pinging.store(false, Ordering::Release);
+                // A call that opened between the two lines found the pings still going.
+                if self.busy() && !self.pinging.swap(true, Ordering::AcqRel) {
+                    continue;
+                }
+                return;
+            }
+            if self.ping().await {
+                (missed, answered) = (0, clock::now());
+                self.set(Liveness::Answering);
+                continue;
+            }
+            missed = missed.saturating_add(1);
+            if clock::now().saturating_duration_since(answered) >= GIVE_UP_AFTER {
+                self.set(Liveness::GivenUp);
+                return;
+            }
+            if missed >= MISSED_MAX {
+                self.set(Liveness::Silent);
+            }
+        }
+    }
+
+    fn set(&self, liveness: Liveness) {
+        let changed = self.liveness.send_if_modified(|now| {
+            let changed = *now != liveness;
+            *now = liveness;
+            changed
+        });
+        if changed {
+            tracing::info!(node = self.node.get(), ?liveness, "a worker's connections changed");
+        }
+    }
+
+    /// One round over every connection; whether all were answered.
+    async fn ping(&self) -> bool {
+        let rounds = self.channels.iter().map(|channel| async move {
+            let request = pb::PingRequest { cluster_id: self.cluster.to_wire(), node: self.node.get() };
+            let mut client = WorkerClient::new(channel.clone());
+            match timeout(PING_TIMEOUT, client.ping(request)).await {
+                Ok(Ok(reply)) => Some(reply.into_inner()),
+                Ok(Err(_)) | Err(_) => None,
+            }
+        });
+        let replies = futures::future::join_all(rounds).await;
+        if let Some(load) = replies.iter().flatten().find_map(|reply| reply.load) {
+            (self.told)(self.node, load.into());
+        }
+        replies.iter().all(Option::is_some)
+    }
+}
+
+impl Open {
+    pub(super) fn node(&self) -> NodeId {
+        self.0.node
+    }
+
+    pub(super) fn liveness(&self) -> Liveness {
+        *self.0.liveness.borrow()
+    }
+
+    /// A connection, each in turn.
+    pub(super) fn channel(&self) -> Channel {
+        let [even, odd] = &self.0.channels;
+        let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
+        if turn.is_multiple_of(2) { even.clone() } else { odd.clone() }
+    }
+
+    /// Ends when the node fell silent; where the call is not `movable`, when the connections are given up.
+    pub(super) async fn silent(&self, movable: bool) {
+        let mut liveness = self.0.liveness.subscribe();
+        let over = |now: &Liveness| match now {
+            Liveness::Answering => false,
+            Liveness::Silent => movable,
+            Liveness::GivenUp => true,
+        };
+        // The sender lives as long as the peer, and so as long as this.
+        let _ = liveness.wait_for(over).await;
+    }
+
+    /// Ends when the connections are given up.
+    pub(super) fn given_up(&self) -> BoxFuture<'static, ()> {
+        let mut liveness = self.0.liveness.subscribe();
+        Box::pin(async move {
+            let _ = liveness.wait_for(|now| *now == Liveness::GivenUp).await;
+        })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

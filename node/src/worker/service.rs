@@ -1,0 +1,119 @@
+//! The gRPC side of a worker: takes calls from the gateways of other nodes.
+
+mod answer;
+mod body;
+
+use std::time::Duration;
+
+use coracle_proto::id::{ClusterId, NodeId};
+use coracle_proto::pb::{self, call_frame, worker_server};
+use coracle_proto::status::{Code, Refusal};
+use http::Request;
+use tonic::{Response, Status, Streaming};
+
+use self::answer::Answering;
+use self::body::Inbound;
+use super::wire::{FRAME_BYTES_MAX, Head};
+use super::{Executor, wire};
+use crate::call::{Body, Call, CallError};
+
+/// A stream whose first frame does not come for so long is no call.
+const HEAD_WAIT: Duration = Duration::from_secs(5);
+
+/// Serves `coracle.v1.Worker`.
+#[derive(Debug, Clone)]
+pub struct WorkerService {
+    cluster: ClusterId,
+    executor: Executor,
+}
+
+impl WorkerService {
+    /// A service over an executor.
+    #[must_use]
+    pub const fn new(cluster: ClusterId, executor: Executor) -> Self {
+        Self { cluster, executor }
+    }
+
+    /// The service with its limits, for a tonic server. The server's own limit of streams on one connection is
+    /// to be over the calls that a node takes: refusing them is the executor's.
+    #[must_use]
+    pub fn into_server(self) -> worker_server::WorkerServer<Self> {
+        worker_server::WorkerServer::new(self)
+            .max_decoding_message_size(FRAME_BYTES_MAX)
+            .max_encoding_message_size(FRAME_BYTES_MAX)
+    }
+
+    /// An address may have changed hands since the caller learnt it.
+    fn meant(&self, cluster: &[u8], node: u64) -> Result<(), Refusal> {
+        let own = self.executor.node();
+        if ClusterId::try_from(cluster) != Ok(self.cluster) {
+            let said = format!("node {own} belongs to cluster {}", self.cluster);
+            return Err(Refusal::new(Code::WrongCluster, said));
+        }
+        if NodeId::new(node) != own {
+            let said = format!("node {node} was meant, this is node {own}");
+            return Err(Refusal::new(Code::StaleReplica, said));
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &self,
+        mut wire: pb::CallHead,
+        inbound: Streaming<pb::CallFrame>,
+    ) -> Result<Answering, CallError> {
+        self.meant(&wire.cluster_id, wire.node).map_err(|refusal| CallError { refusal, cold: false })?;
+        let first = std::mem::take(&mut wire.first_chunk);
+        let body = if wire.end && first.is_empty() {
+            Body::default()
+        } else {
+            Body::new(Inbound::new(first, (!wire.end).then_some(inbound)))
+        };
+        let head = Head::try_from(wire).map_err(|error| CallError { refusal: error.into(), cold: false })?;
+        let version = self.executor.version(&head.version)?;
+        let call = Call {
+            version,
+            epoch: head.epoch,
+            invocation: head.invocation,
+            attempt: head.attempt,
+            route: head.route,
+            remote: head.remote,
+            head_timeout: head.head_timeout,
+            request: Request::from_parts(head.request, body),
+        };
+        let answer = self.executor.execute(call).await?;
+        Ok(Answering::new(self.executor.clone(), answer))
+    }
+}
+
+#[tonic::async_trait]
+impl worker_server::Worker for WorkerService {
+    type CallStream = Answering;
+
+    /// When the caller leaves, tonic drops this future, or the stream that it made: either stops the guest.
+    async fn call(
+        &self,
+        request: tonic::Request<Streaming<pb::CallFrame>>,
+    ) -> Result<Response<Answering>, Status> {
+        let mut inbound = request.into_inner();
+        let first = tokio::time::timeout(HEAD_WAIT, inbound.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no head came"))??;
+        let Some(pb::CallFrame { kind: Some(call_frame::Kind::Head(head)) }) = first else {
+            return Err(Refusal::new(Code::InvalidArgument, "a call begins with its head").into());
+        };
+        let answering = match Box::pin(self.run(head, inbound)).await {
+            Ok(answering) => answering,
+            Err(error) => Answering::error(wire::error_frame(&error, self.executor.load())),
+        };
+        Ok(Response::new(answering))
+    }
+
+    async fn ping(
+        &self,
+        request: tonic::Request<pb::PingRequest>,
+    ) -> Result<Response<pb::PingReply>, Status> {
+        let request = request.into_inner();
+        self.meant(&request.cluster_id, request.node)?;
+        Ok(Response::new(pb::PingReply { load: Some(self.executor.load().into()) }))
+    }
+}

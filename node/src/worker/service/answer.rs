@@ -1,0 +1,100 @@
+//! An answer as frames: head with the first chunk, chunks, and the load at the end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use coracle_proto::pb::{self, answer_frame::Kind};
+use futures::Stream;
+use http::HeaderMap;
+use http_body::Body as _;
+use tonic::Status;
+
+use crate::call::{Answer, Body};
+use crate::worker::Executor;
+use crate::worker::wire::{CHUNK_BYTES_MAX, error_frame, to_wire};
+
+/// The frames of one answer.
+#[derive(Debug)]
+pub struct Answering {
+    executor: Option<Executor>,
+    head: Option<pb::AnswerHead>,
+    body: Body,
+    /// What is left of the last chunk, when it was too large for one frame.
+    rest: Bytes,
+    trailers: Option<HeaderMap>,
+    /// Instead of all of it, or after the body.
+    last: Option<Kind>,
+}
+
+impl Answering {
+    pub(super) fn new(executor: Executor, answer: Answer) -> Self {
+        let (head, body) = answer.response.into_parts();
+        let head = pb::AnswerHead {
+            status: head.status.as_u16().into(),
+            headers: to_wire(&head.headers),
+            first_chunk: Bytes::new(),
+            cold: answer.cold,
+            queue_wait_us: u64::try_from(answer.queue_wait.as_micros()).unwrap_or(u64::MAX),
+        };
+        let executor = Some(executor);
+        Self { executor, head: Some(head), body, rest: Bytes::new(), trailers: None, last: None }
+    }
+
+    pub(super) fn error(frame: Kind) -> Self {
+        let (body, rest) = (Body::default(), Bytes::new());
+        Self { executor: None, head: None, body, rest, trailers: None, last: Some(frame) }
+    }
+
+    /// The next piece of the body, with the head if that was not sent yet.
+    fn piece(&mut self) -> Kind {
+        let chunk = self.rest.split_to(self.rest.len().min(CHUNK_BYTES_MAX));
+        match self.head.take() {
+            Some(head) => Kind::Head(pb::AnswerHead { first_chunk: chunk, ..head }),
+            None => Kind::Chunk(chunk),
+        }
+    }
+
+    fn poll_kind(&mut self, context: &mut Context<'_>) -> Poll<Option<Kind>> {
+        loop {
+            if !self.rest.is_empty() {
+                return Poll::Ready(Some(self.piece()));
+            }
+            let Some(executor) = &self.executor else { return Poll::Ready(self.last.take()) };
+            let polled = Pin::new(&mut self.body).poll_frame(context);
+            if polled.is_pending() && self.head.is_some() {
+                return Poll::Ready(Some(self.piece()));
+            }
+            let end = match ready!(polled) {
+                Some(Ok(frame)) => {
+                    match frame.into_data() {
+                        Ok(data) => self.rest = data,
+                        Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    }
+                    continue;
+                }
+                Some(Err(error)) => error_frame(&error, executor.load()),
+                None => Kind::Tail(pb::AnswerTail {
+                    trailers: self.trailers.take().map(|it| pb::Headers { headers: to_wire(&it) }),
+                    load: Some(executor.load().into()),
+                    cpu_us: 0,
+                }),
+            };
+            self.executor = None;
+            self.last = Some(end);
+            // The guest has ended: its slot must not wait for the caller to read the last frame.
+            self.body = Body::default();
+            if self.head.is_some() {
+                return Poll::Ready(Some(self.piece()));
+            }
+        }
+    }
+}
+
+impl Stream for Answering {
+    type Item = Result<pb::AnswerFrame, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_kind(context).map(|kind| kind.map(|kind| Ok(pb::AnswerFrame { kind: Some(kind) })))
+    }
+}
