@@ -10,7 +10,7 @@ use crate::model::Command;
 use crate::model::samples::{Asked, node, spec};
 use crate::placer::POLICY;
 
-/// A cluster whose workers make ready what they are given, one round later.
+/// A cluster whose workers make ready what they are given: one report tells of the attempt, the next of its end.
 struct World {
     asked: Asked,
     soft: Soft,
@@ -31,15 +31,22 @@ impl World {
         world
     }
 
-    /// Each worker reports what it was given.
-    fn work(&mut self) {
+    /// Each worker reports what it was given; says whether one of them is still at work.
+    fn work(&mut self) -> bool {
         self.soft = self.asked.state.nodes().map(|node| (node.id, self.report(node.id))).collect();
+        let mut told = self.soft.values().flat_map(|node| node.replicas.values());
+        told.any(|replica| replica.phase == Phase::Preparing)
     }
 
     fn report(&self, node: NodeId) -> NodeSoft {
         let told = |replica: &Replica| {
             let broken = self.broken.contains(&(replica.version.clone(), node));
-            let (phase, attempts) = if broken { (Phase::Failed, ATTEMPTS_MAX) } else { (Phase::Ready, 0) };
+            let before = self.soft.get(&node).and_then(|soft| soft.replicas.get(&replica.version));
+            let (phase, attempts) = match before.is_some_and(|before| before.epoch == replica.epoch) {
+                true if broken => (Phase::Failed, ATTEMPTS_MAX),
+                true => (Phase::Ready, 0),
+                false => (Phase::Preparing, 0),
+            };
             (replica.version.clone(), ReplicaSoft { epoch: replica.epoch, phase, attempts })
         };
         let replicas = self.asked.state.replicas_on(node).map(told).collect();
@@ -56,11 +63,17 @@ impl World {
 
     /// Plans and works until a round is empty; how many rounds that took.
     fn settle(&mut self) -> usize {
+        let mut quiet = false;
         for round in 0..1000 {
             let plan = self.plan();
             if plan.placements.is_empty() {
-                return round;
+                if quiet {
+                    return round;
+                }
+                quiet = !self.work();
+                continue;
             }
+            quiet = false;
             assert!(plan.placements.len() <= PLACEMENTS_MAX);
             let ready = self.ready();
             self.apply(&plan);
@@ -159,6 +172,11 @@ fn a_leaving_node_gives_up_nothing_before_others_have_it() {
     world.mark(leaving, NodeState::Leaving);
     let first = world.plan();
     assert_eq!((first.placements[0].add.len(), first.placements[0].drop.len()), (1, 0));
+    world.apply(&first);
+    let heir = first.placements[0].add[0];
+    let stale = ReplicaSoft { epoch: Epoch::new(1), phase: Phase::Ready, attempts: 0 };
+    world.soft.get_mut(&heir).unwrap().replicas.insert(a.clone(), stale);
+    assert!(world.plan().placements.is_empty(), "what it once had ready is not what it was given now");
     world.settle();
     assert_eq!(world.held(leaving), 0);
     assert_eq!(world.asked.holders(&a).len(), 2);
