@@ -15,3 +15,4 @@ mod tests;
 pub use board::{Board, Entry};
 pub use driver::{Agent, Options};
 pub use orders::{Orders, Removal};
+pub(crate) use sources::workers;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use coracle_proto::id::{ClusterId, NodeId, StateHash};
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::pb::{self, HeldArtifact, NodeStatus, Pids};
+use coracle_proto::pb::{HeldArtifact, NodeStatus, Pids};
 use coracle_proto::record::{NodeState, Role};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};

@@ -1,0 +1,152 @@
+//! The parts of a data plane and how they hang together.
+
+use std::sync::Arc;
+
+use coracle_proto::pb::Pids;
+use coracle_proto::record::Role;
+use futures::future::BoxFuture;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use super::ground::Ground;
+use super::process::{ProcessService, Watched};
+use super::sample::{Sampler, host_id};
+use super::{AppError, Options, Stop};
+use crate::agent::{self, Agent, Orders, workers};
+use crate::artifact::{ArtifactMetrics, PeerList, Uploads};
+use crate::call::{Answer, Call, CallError};
+use crate::gateway::{self, Gateway};
+use crate::logs::{LogService, Logs};
+use crate::metrics::Metrics;
+use crate::report::{self, Reporter};
+use crate::runtime::Runtime;
+use crate::view::Follower;
+use crate::worker::{self, Executor, Invoke, WorkerService};
+
+/// Everything, opened and not yet running.
+pub(super) struct Composed {
+    pub(super) executor: Executor,
+    pub(super) gateway: Gateway,
+    pub(super) logs: Logs,
+    pub(super) services: Services,
+    pub(super) background: Background,
+}
+
+/// What other processes are served, at 7402.
+pub(super) struct Services {
+    pub(super) process: ProcessService,
+    /// If this node is a worker.
+    pub(super) worker: Option<(WorkerService, Arc<Uploads>, LogService)>,
+    /// Calls that may come on one connection, and as many again for everything else.
+    pub(super) streams_max: u32,
+}
+
+/// What runs beside the servers.
+pub(super) struct Background {
+    follower: Follower,
+    agent: Agent,
+    reporter: Reporter,
+    sampler: Sampler,
+}
+
+impl Invoke for Runtime {
+    fn invoke(&self, call: Call) -> BoxFuture<'_, Result<Answer, CallError>> {
+        Box::pin(Self::invoke(self, call))
+    }
+}
+
+impl Composed {
+    /// Opens everything. `readers` ends those who follow logs.
+    pub(super) async fn new(options: &Options, readers: &Stop) -> Result<Self, AppError> {
+        let ground = Ground::open(options, readers).await?;
+        let view = ground.follower.view();
+        let artifact_metrics = ArtifactMetrics::default();
+        let uploads = uploads(options, &ground, &artifact_metrics);
+        let orders = watch::Sender::new(Arc::new(Orders::default()));
+        let agent = Agent::new(agent::Options {
+            node: options.node,
+            view: view.clone(),
+            store: Arc::clone(&ground.store),
+            fetcher: uploads.fetcher(),
+            prepare: Arc::new(ground.runtime.clone()),
+            orders: orders.subscribe(),
+            metrics: artifact_metrics.clone(),
+        });
+        let bounds = worker::Options::new(options.node, options.slots);
+        let mut registry = Registry::default();
+        let metrics = Arc::new(Metrics::register(&mut registry));
+        artifact_metrics.register(&mut registry);
+        ground.log_metrics.register(&mut registry);
+        let invoke = Arc::new(ground.runtime.clone());
+        let executor = Executor::new(bounds, invoke, agent.board(), Arc::clone(&metrics));
+        let reporter = reporter(options, &ground, &agent, &executor, orders);
+        let sampler = Sampler::new(executor.clone(), ground.runtime.clone());
+        let is_worker = options.roles.contains(&Role::Worker);
+        let local = is_worker.then(|| executor.clone());
+        let drain = gateway::Options { drain_timeout: options.drain_timeout, ..gateway::Options::DEFAULTS };
+        let gateway = Gateway::new(drain, options.node, view.clone(), local, metrics);
+
+        let process = ProcessService::new(
+            registry,
+            Watched {
+                view,
+                store: Arc::clone(&ground.store),
+                artifacts: artifact_metrics,
+                runtime: ground.runtime,
+                cache: options.cache_dir.clone(),
+            },
+        );
+        let calls = WorkerService::new(options.cluster, executor.clone());
+        let worker = is_worker.then(|| (calls, uploads, ground.log_service));
+        let streams_max = bounds.running_max.saturating_add(bounds.queue_max).saturating_mul(2);
+        Ok(Self {
+            executor,
+            gateway,
+            logs: ground.logs,
+            services: Services { process, worker, streams_max },
+            background: Background { follower: ground.follower, agent, reporter, sampler },
+        })
+    }
+}
+
+fn uploads(options: &Options, ground: &Ground, metrics: &ArtifactMetrics) -> Arc<Uploads> {
+    let (view, node) = (ground.follower.view(), options.node);
+    let peers = PeerList::new(move || workers(&view.load(), node));
+    let (store, prepare) = (Arc::clone(&ground.store), Arc::new(ground.runtime.clone()));
+    Arc::new(Uploads::new(node, store, prepare, peers, metrics.clone()))
+}
+
+fn reporter(
+    options: &Options,
+    ground: &Ground,
+    agent: &Agent,
+    executor: &Executor,
+    orders: watch::Sender<Arc<Orders>>,
+) -> Reporter {
+    Reporter::new(report::Options {
+        cluster: options.cluster,
+        node: options.node,
+        controllers: options.controllers.clone(),
+        view: ground.follower.view(),
+        board: agent.board(),
+        store: Arc::clone(&ground.store),
+        executor: executor.clone(),
+        orders,
+        pids: Pids { supervisor: options.supervisor_pid, controller: 0, data: std::process::id() },
+        host_id: host_id(),
+        runtime: ground.runtime.stats().memory.to_string(),
+    })
+}
+
+impl Background {
+    /// Each with its name; none ends before `stop`.
+    pub(super) fn tasks(self, stop: &Stop) -> [(&'static str, BoxFuture<'static, ()>); 4] {
+        let Self { follower, agent, reporter, sampler } = self;
+        [
+            ("view", Box::pin(follower.run(stop.clone()))),
+            ("agent", Box::pin(agent.run(stop.clone()))),
+            ("reports", Box::pin(reporter.run(stop.clone()))),
+            ("load", Box::pin(sampler.run(stop.clone()))),
+        ]
+    }
+}

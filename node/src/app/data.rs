@@ -1,0 +1,48 @@
+//! The gRPC server of the data plane, at 7402.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use coracle_proto::pb::process_server::ProcessServer;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use super::composed::Services;
+use super::{AppError, Stop};
+use crate::artifact::ArtifactService;
+
+/// A peer that does not answer a ping for so long is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// One artifact, or one large body, fills a fast network with these.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// The server; it runs when it is awaited, and ends at `stop` when open streams have ended.
+pub(super) fn server(
+    services: Services,
+    listener: TcpListener,
+    stop: Stop,
+) -> Result<impl Future<Output = Result<(), AppError>>, AppError> {
+    listener.set_nonblocking(true).map_err(AppError::Listener)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(AppError::Listener)?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let (worker, artifacts, logs) = match services.worker {
+        Some((worker, uploads, logs)) => {
+            (Some(worker.into_server()), Some(ArtifactService::server(uploads)), Some(logs.server()))
+        }
+        None => (None, None, None),
+    };
+    let router = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .max_concurrent_streams(services.streams_max)
+        .add_service(ProcessServer::new(services.process))
+        .add_optional_service(worker)
+        .add_optional_service(artifacts)
+        .add_optional_service(logs);
+    Ok(async move { Ok(router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await?) })
+}

@@ -1,0 +1,59 @@
+//! What a data plane stands on: its folders, opened, and the runtime.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{AppError, Options, Stop};
+use crate::artifact::{ArtifactError, Store};
+use crate::logs::{self, LogMetrics, LogService, Logs, RingLimits};
+use crate::runtime::{Runtime, RuntimeOptions};
+use crate::view::{self, Follower};
+
+/// Everything that outlives the process, and what compiles and runs.
+pub(super) struct Ground {
+    pub(super) follower: Follower,
+    pub(super) store: Arc<Store>,
+    pub(super) runtime: Runtime,
+    pub(super) logs: Logs,
+    pub(super) log_service: LogService,
+    pub(super) log_metrics: LogMetrics,
+}
+
+impl Ground {
+    /// Opens all of it, where waiting for the disk holds up nothing else. `readers` ends those who follow logs.
+    pub(super) async fn open(options: &Options, readers: &Stop) -> Result<Self, AppError> {
+        let data_dir = options.data_dir.clone();
+        let (node, readers) = (options.node, readers.clone());
+        let (cache_dir, memory) = (options.cache_dir.clone(), options.memory);
+        let (compile_program, compile_args) = (options.compile_program.clone(), options.compile_args.clone());
+        let view = view::Options {
+            cluster: options.cluster,
+            node,
+            folder: data_dir.join("view"),
+            controllers: options.controllers.clone(),
+        };
+        let opened = tokio::task::spawn_blocking(move || {
+            make_folder(view.folder.clone())?;
+            let (store, log_metrics) = (Store::open(&data_dir.join("artifacts"))?, LogMetrics::default());
+            let (metrics, limits) = (log_metrics.clone(), RingLimits::default());
+            let (logs, log_service) = logs::start(&data_dir.join("logs"), node, limits, metrics, readers)?;
+            let runtime = Runtime::new(RuntimeOptions {
+                cache_dir,
+                memory,
+                compile_program,
+                compile_args,
+                resident_max: None,
+                logs: Arc::new(logs.clone()),
+            })?;
+            let follower = Follower::open(&view);
+            Ok(Self { follower, store, runtime, logs, log_service, log_metrics })
+        });
+        // A lost task means that the process is ending.
+        opened.await.unwrap_or(Err(AppError::Artifacts(ArtifactError::Stopped)))
+    }
+}
+
+fn make_folder(folder: PathBuf) -> Result<(), AppError> {
+    fs::create_dir_all(&folder).map_err(|source| AppError::Folder { folder, source })
+}

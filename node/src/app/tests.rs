@@ -1,0 +1,1 @@
+//! A whole data plane in this process.
