@@ -7,6 +7,8 @@ mod address;
 mod connection;
 pub(crate) mod context;
 mod deadline;
+#[cfg(test)]
+pub(crate) mod fake;
 mod target;
 mod trace;
 mod trouble;
@@ -22,7 +24,7 @@ pub(crate) use connection::{Admin, Info};
 pub(crate) use deadline::{Deadline, Stopwatch, now_ms};
 pub(crate) use target::Targets;
 pub(crate) use trace::Trace;
-pub(crate) use trouble::says_no_quorum;
+pub(crate) use trouble::final_failure;
 
 use self::connection::Connection;
 use self::trouble::{Trouble, Verdict};
@@ -30,8 +32,8 @@ use crate::exit::{Exit, Failure};
 use crate::output::Talk;
 
 /// One attempt: a node that was stopped accepts requests and answers none, so another one is asked. Longer
-/// than an election, so that a node that waits for its leader is not left too early.
-const ATTEMPT_MAX: Duration = Duration::from_secs(4);
+/// than the 5 s for which a node waits for a leader, so that its refusal is heard.
+const ATTEMPT_MAX: Duration = Duration::from_secs(6);
 /// How long addresses that refuse every connection are tried: a controller that crashed is back within a second.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// Waits between rounds over all addresses.
@@ -45,7 +47,7 @@ const ADDRESSES_MAX: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Client {
     targets: Targets,
-    /// The next of the targets to try.
+    /// The next of the targets to try, counted on over the rounds: their number grows.
     next: usize,
     current: Option<Connection>,
     /// Of the first node that answered: a request is never sent to another cluster.
@@ -95,12 +97,22 @@ impl Client {
         what: &str,
         attempt: impl AsyncFn(Admin, pb::ChangeContext) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Failure> {
+        self.change_slow(what, ATTEMPT_MAX, attempt).await
+    }
+
+    /// The same for what takes longer.
+    pub(crate) async fn change_slow<T>(
+        &mut self,
+        what: &str,
+        attempt_max: Duration,
+        attempt: impl AsyncFn(Admin, pb::ChangeContext) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, Failure> {
         let context = pb::ChangeContext {
             request_id: RequestId::new(rand::random()).to_wire(),
             since: self.info()?.revision,
             expected: 0,
         };
-        self.call(what, async |admin| attempt(admin, context.clone()).await).await
+        self.call_slow(what, attempt_max, async |admin| attempt(admin, context.clone()).await).await
     }
 
     /// Asks one node after another until one answers. `what` names the request in errors.
@@ -125,7 +137,8 @@ impl Client {
         loop {
             let admin = match self.reach(attempts > 0).await {
                 Ok(admin) => admin,
-                Err(failure) => return Err(last.map_or(failure, |trouble| self.give_up(what, attempts, &trouble))),
+                Err(failure) if failure.exit != Exit::Connect => return Err(failure),
+                Err(failure) => return Err(last.map_or(failure, |last| self.give_up(what, attempts, &last))),
             };
             attempts += 1;
             let limit = self.deadline.at_most(attempt_max);
@@ -176,8 +189,9 @@ impl Client {
         loop {
             let mut reasons = Vec::new();
             for _ in 0..self.targets.addresses.len() {
-                let Some(address) = self.targets.addresses.get(self.next).cloned() else { break };
-                self.next = (self.next + 1) % self.targets.addresses.len();
+                let place = self.next % self.targets.addresses.len();
+                let Some(address) = self.targets.addresses.get(place).cloned() else { break };
+                self.next = self.next.wrapping_add(1);
                 match Connection::open(&address, self.trace.clone(), self.deadline).await {
                     Ok(connection) => return self.adopt(connection),
                     Err(reason) => reasons.push(format!("{address}: {reason}")),
@@ -186,7 +200,10 @@ impl Client {
             round += 1;
             if patience.is_over() {
                 let hint = self.targets.hint();
-                return Err(Failure::new(Exit::Connect, format!("cannot connect to {}; {hint}", reasons.join("; "))));
+                return Err(Failure::new(
+                    Exit::Connect,
+                    format!("cannot connect to {}; {hint}", reasons.join("; ")),
+                ));
             }
             patience.pause(backoff(round)).await;
         }

@@ -61,7 +61,13 @@ pub(crate) enum Verb {
 #[command(next_help_heading = "Cluster and output")]
 pub(crate) struct Shared {
     /// A node of the cluster; repeated, the next one is tried when one does not answer.
-    #[arg(long = "address", global = true, value_name = "HOST:PORT", env = "CORACLE_ADDRESS", value_delimiter = ',')]
+    #[arg(
+        long = "address",
+        global = true,
+        value_name = "HOST:PORT",
+        env = "CORACLE_ADDRESS",
+        value_delimiter = ','
+    )]
     addresses: Vec<String>,
     /// A cluster by its name in contexts.toml.
     #[arg(long, global = true, value_name = "NAME", env = "CORACLE_CONTEXT")]
@@ -137,7 +143,10 @@ pub(crate) fn run(verb: Verb, environment: &Environment, log: Log) -> Result<Exi
             process: Process::Client,
             log,
             default_filter: DEFAULTS.client_log,
-            otlp: environment.otlp.clone().map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            otlp: environment
+                .otlp
+                .clone()
+                .map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
             instance: String::new(),
         };
         let guard = telemetry::init(&settings).map_err(|error| Failure::usage(error.to_string()))?;

@@ -156,7 +156,10 @@ impl From<&tonic::Status> for Failure {
             }
             tonic::Code::Unimplemented => Self::new(
                 Exit::Server,
-                format!("the node does not know this request; is it older than this program? {}", status.message()),
+                format!(
+                    "the node does not know this request; is it older than this program? {}",
+                    status.message()
+                ),
             ),
             tonic::Code::Ok
             | tonic::Code::Cancelled

@@ -97,7 +97,11 @@ async fn connect(address: &Address) -> Result<SendRequest<Body>, String> {
 /// An answer, read whole.
 pub(crate) async fn read(response: Response<Incoming>) -> Result<Bytes, String> {
     let read = Limited::new(response.into_body(), WHOLE_MAX).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() { format!("the answer has over {WHOLE_MAX} bytes") } else { error.to_string() }
+        if error.is::<LengthLimitError>() {
+            format!("the answer has over {WHOLE_MAX} bytes")
+        } else {
+            error.to_string()
+        }
     })?;
     Ok(read.to_bytes())
 }

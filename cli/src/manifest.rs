@@ -142,8 +142,11 @@ fn functions(value: &Spanned<DeValue<'_>>, folder: &Path, problems: &mut Problem
 
 /// Two functions of one manifest cannot have one route.
 fn conflict(before: &[FunctionEntry], entry: &FunctionEntry) -> Option<String> {
-    let route = |other: &FunctionEntry| other.routes.iter().find(|route| entry.routes.contains(route)).cloned();
-    before.iter().find_map(|other| Some(format!("the route '{}' is already that of '{}'", route(other)?, other.id)))
+    let route =
+        |other: &FunctionEntry| other.routes.iter().find(|route| entry.routes.contains(route)).cloned();
+    before
+        .iter()
+        .find_map(|other| Some(format!("the route '{}' is already that of '{}'", route(other)?, other.id)))
 }
 
 /// The line, from 1, in which a span begins.

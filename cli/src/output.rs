@@ -85,7 +85,9 @@ impl Output {
 
 fn render_list<R: Row>(format: Format, rows: &[R]) -> Result<String, Failure> {
     Ok(match format {
-        Format::Table => table::render(R::COLUMNS.get(..R::WIDE_FROM).unwrap_or(R::COLUMNS), rows.iter().map(R::cells)),
+        Format::Table => {
+            table::render(R::COLUMNS.get(..R::WIDE_FROM).unwrap_or(R::COLUMNS), rows.iter().map(R::cells))
+        }
         Format::Wide => table::render(R::COLUMNS, rows.iter().map(R::cells)),
         Format::Json => serde_json::to_string_pretty(rows).map_err(unwritable)? + "\n",
         Format::Yaml => serde_yaml_ng::to_string(rows).map_err(unwritable)?,
@@ -151,7 +153,10 @@ mod tests {
         assert_eq!(render(Format::Name), "coracle\ndory\n");
         let json: serde_json::Value = serde_json::from_str(&render(Format::Json)).unwrap();
         assert_eq!(json[1]["name"], "dory");
-        assert_eq!(render(Format::Yaml), "- name: coracle\n  seats: 1\n  wood: willow\n- name: dory\n  seats: 4\n  wood: ''\n");
+        assert_eq!(
+            render(Format::Yaml),
+            "- name: coracle\n  seats: 1\n  wood: willow\n- name: dory\n  seats: 4\n  wood: ''\n"
+        );
     }
 
     #[test]

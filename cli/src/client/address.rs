@@ -33,7 +33,10 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let wrong = || AddressError(text.to_owned());
         let authority: http::uri::Authority = text.parse().map_err(|_| wrong())?;
-        if authority.host().is_empty() || authority.port_u16().is_none_or(|port| port == 0) || text.contains('@') {
+        if authority.host().is_empty()
+            || authority.port_u16().is_none_or(|port| port == 0)
+            || text.contains('@')
+        {
             return Err(wrong());
         }
         Ok(Self(text.to_owned()))

@@ -58,7 +58,8 @@ impl Connection {
                 .http2_keep_alive_interval(PING_INTERVAL)
                 .keep_alive_timeout(PING_TIMEOUT);
             let channel = endpoint.connect().await.map_err(|error| deepest(&error))?;
-            let mut admin = AdminClient::with_interceptor(channel, trace).max_decoding_message_size(ANSWER_MAX);
+            let mut admin =
+                AdminClient::with_interceptor(channel, trace).max_decoding_message_size(ANSWER_MAX);
             let reply = admin.info(pb::InfoRequest {}).await.map_err(|status| {
                 format!("answered, but not as a node of Coracle does: {}", status.message())
             })?;

@@ -51,9 +51,8 @@ impl Contexts {
 pub(super) fn read(folder: Option<&Path>) -> Result<Contexts, Failure> {
     let Some(path) = folder.map(|folder| folder.join(FILE_NAME)) else { return Ok(Contexts::default()) };
     match std::fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text).map_err(|error| {
-            Failure::usage(format!("{}: {}", path.display(), error.message()))
-        }),
+        Ok(text) => toml::from_str(&text)
+            .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.message()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Contexts::default()),
         Err(error) => Err(Failure::local(path.display(), error)),
     }
@@ -88,7 +87,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/coracle");
         std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join(FILE_NAME), "current = 'prod'\n[context.prod]\naddresses = ['p:1', 'p:2']\n").unwrap();
+        std::fs::write(
+            path.join(FILE_NAME),
+            "current = 'prod'\n[context.prod]\naddresses = ['p:1', 'p:2']\n",
+        )
+        .unwrap();
         write_dev(&path, &["127.0.0.1:7400".parse().unwrap(), "127.0.0.1:7410".parse().unwrap()]).unwrap();
         let contexts = read(Some(&path)).unwrap();
         let (name, addresses) = contexts.pick(None).unwrap().unwrap();

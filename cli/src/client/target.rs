@@ -41,14 +41,16 @@ impl Targets {
         folder: &Path,
         environment: &Environment,
     ) -> Result<Self, Failure> {
-        let parse = |text: &String| text.parse().map_err(|error| Failure::usage(format!("--address: {error}")));
+        let parse =
+            |text: &String| text.parse().map_err(|error| Failure::usage(format!("--address: {error}")));
         let flags: Vec<Address> =
             given.iter().filter(|text| !text.is_empty()).map(parse).collect::<Result<_, _>>()?;
         if !flags.is_empty() {
             return Ok(Self { addresses: flags, source: Source::Given });
         }
         if context.is_none() {
-            let project = manifest::read_addresses(folder).map_err(|error| Failure::usage(error.to_string()))?;
+            let project =
+                manifest::read_addresses(folder).map_err(|error| Failure::usage(error.to_string()))?;
             if !project.is_empty() {
                 return Ok(Self { addresses: project, source: Source::Project });
             }
@@ -70,7 +72,9 @@ impl Targets {
             Source::Context(name) => {
                 format!("these addresses are of the context '{name}': is its cluster running?")
             }
-            Source::Default => "no cluster was named: start one with 'coracle dev', or give --address".to_owned(),
+            Source::Default => {
+                "no cluster was named: start one with 'coracle dev', or give --address".to_owned()
+            }
         }
     }
 }

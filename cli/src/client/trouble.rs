@@ -84,9 +84,10 @@ fn code(status: &Status) -> Option<Code> {
     status.metadata().get(CODE_METADATA)?.to_str().ok()?.parse().ok()
 }
 
-/// Whether the cluster refused for want of a leader with a majority.
-pub(crate) fn says_no_quorum(failure: &Failure) -> bool {
-    failure.message.contains(Code::NoQuorum.name())
+/// What a stream ended with, where no other node would say anything else.
+pub(crate) fn final_failure(status: Status) -> Option<Failure> {
+    let trouble = Trouble::from(status);
+    (trouble.verdict() == Verdict::Final).then(|| trouble.into_failure())
 }
 
 #[cfg(test)]
@@ -110,7 +111,9 @@ mod tests {
 
     #[test]
     fn what_would_be_refused_anywhere_is_final() {
-        for code in [Code::RouteConflict, Code::InvalidArgument, Code::FunctionNotFound, Code::UnsatisfiedImport] {
+        for code in
+            [Code::RouteConflict, Code::InvalidArgument, Code::FunctionNotFound, Code::UnsatisfiedImport]
+        {
             assert_eq!(verdict(Refusal::new(code, "").into()), Verdict::Final, "{code}");
         }
         assert_eq!(verdict(Status::permission_denied("")), Verdict::Final);

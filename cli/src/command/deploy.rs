@@ -27,7 +27,9 @@ const WAIT: Duration = Duration::from_secs(300);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Without MANIFEST, coracle.toml in this folder is taken. With NAME and FILE, flags say what a manifest would.")]
+#[command(
+    after_help = "Without MANIFEST, coracle.toml in this folder is taken. With NAME and FILE, flags say what a manifest would."
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(super) shared: Shared,
@@ -82,7 +84,11 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
 }
 
 /// Deploys all functions of a manifest and waits until they are ready: for `coracle dev`.
-pub(crate) async fn deploy_manifest(path: &Path, targets: Targets, talk: Talk) -> Result<Vec<Deployed>, Failure> {
+pub(crate) async fn deploy_manifest(
+    path: &Path,
+    targets: Targets,
+    talk: Talk,
+) -> Result<Vec<Deployed>, Failure> {
     let functions = read_manifest(path)?;
     deploy_all(&functions, targets, Plan { deadline: Deadline::after(WAIT), wait: true, talk }).await
 }
@@ -96,7 +102,11 @@ struct Plan {
     talk: Talk,
 }
 
-async fn deploy_all(functions: &[FunctionEntry], targets: Targets, plan: Plan) -> Result<Vec<Deployed>, Failure> {
+async fn deploy_all(
+    functions: &[FunctionEntry],
+    targets: Targets,
+    plan: Plan,
+) -> Result<Vec<Deployed>, Failure> {
     let names: Vec<_> = functions.iter().map(|function| function.id.to_string()).collect();
     let span = info_span!(
         "deploy",

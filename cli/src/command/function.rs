@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use coracle_proto::id::{FunctionId, Namespace, VersionNumber};
 use coracle_proto::pb;
+use coracle_proto::status::{Code, Refusal};
 
 use super::deploy::rollout;
 use super::{Read, Session, Shared};
-use crate::client::Admin;
+use crate::client::{Admin, Client};
 use crate::exit::Failure;
 use crate::output::view::{FunctionDetailView, FunctionView};
 
@@ -82,12 +83,8 @@ async fn run_list(args: &List, session: &Session<'_>) -> Result<(), Failure> {
 }
 
 async fn run_get(args: &Get, session: &Session<'_>) -> Result<(), Failure> {
-    let (namespace, name) = parts(&args.name);
-    let request = pb::GetFunctionRequest { namespace, name, stale: args.read.stale };
-    let mut client = session.connect().await?;
-    let what = format!("function get {}", args.name);
-    let reply = client.call(&what, async |mut admin| admin.get_function(request.clone()).await).await?;
-    session.output.one(&FunctionDetailView::from(reply))
+    let detail = get(&mut session.connect().await?, &args.name, args.read).await?;
+    session.output.one(&FunctionDetailView::from(detail))
 }
 
 async fn run_delete(id: &FunctionId, session: &Session<'_>) -> Result<(), Failure> {
@@ -105,8 +102,12 @@ async fn run_delete(id: &FunctionId, session: &Session<'_>) -> Result<(), Failur
 
 async fn run_rollback(args: &Rollback, session: &Session<'_>) -> Result<(), Failure> {
     let id = &args.name;
-    let wanted = args.to.map_or(0, VersionNumber::get);
     let mut client = session.connect().await?;
+    // Named here and not by the server: 'the one before' is another one when the request is sent again.
+    let wanted = match args.to {
+        Some(version) => version.get(),
+        None => before(&mut client, id).await?,
+    };
     let roll = async |mut admin: Admin, context| {
         let (namespace, name) = parts(id);
         let request = pb::RollbackRequest { context: Some(context), namespace, name, version: wanted };
@@ -118,6 +119,24 @@ async fn run_rollback(args: &Rollback, session: &Session<'_>) -> Result<(), Fail
     }
     session.talk.say(&session.talk.done(&format!("calls of {id} go to version {}", reply.version)));
     Ok(())
+}
+
+/// The version before the one that takes the calls.
+async fn before(client: &mut Client, id: &FunctionId) -> Result<u64, Failure> {
+    let detail = get(client, id, Read::default()).await?;
+    let traffic = detail.function.unwrap_or_default().traffic;
+    let main = traffic.iter().max_by_key(|part| (part.weight, part.version)).map_or(0, |part| part.version);
+    let earlier = detail.versions.iter().map(|version| version.number).filter(|number| *number < main);
+    let sentence = || format!("'{id}' has no version before {main}");
+    earlier.max().ok_or_else(|| Refusal::new(Code::VersionNotFound, sentence()).into())
+}
+
+async fn get(client: &mut Client, id: &FunctionId, read: Read) -> Result<pb::FunctionDetail, Failure> {
+    let (namespace, name) = parts(id);
+    let request = pb::GetFunctionRequest { namespace, name, stale: read.stale };
+    client
+        .call(&format!("function '{id}'"), async |mut admin| admin.get_function(request.clone()).await)
+        .await
 }
 
 fn parts(id: &FunctionId) -> (String, String) {

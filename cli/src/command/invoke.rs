@@ -84,9 +84,9 @@ async fn call(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     if gateways.is_empty() {
         return Err(Failure::new(Exit::Connect, "no node of the cluster has the role gateway"));
     }
-    let connection = Connection::open(gateways).await.map_err(|reasons| {
-        Failure::new(Exit::Connect, format!("cannot connect to a gateway: {reasons}"))
-    })?;
+    let connection = Connection::open(gateways)
+        .await
+        .map_err(|reasons| Failure::new(Exit::Connect, format!("cannot connect to a gateway: {reasons}")))?;
     let body = body(args.data.as_deref()).await?;
     let trace = trace_of(args, client.trace());
     let watch = Stopwatch::start();
@@ -165,7 +165,10 @@ mod tests {
     fn headers_go_along_with_the_trace() {
         let given = args(&["hello", "-H", "Accept: text/plain", "-H", "x-a:1", "-X", "PUT", "-d", "-5"]);
         let headers = headers(&given, &Trace::current());
-        assert_eq!((&headers["accept"], &headers["x-a"]), (&"text/plain".parse().unwrap(), &"1".parse().unwrap()));
+        assert_eq!(
+            (&headers["accept"], &headers["x-a"]),
+            (&"text/plain".parse().unwrap(), &"1".parse().unwrap())
+        );
         assert_eq!(headers["traceparent"].len(), 55);
         assert_eq!((given.method, given.data.as_deref()), (Method::PUT, Some("-5")));
         assert!(Line::try_parse_from(["invoke", "hello", "-H", "nothing"]).is_err());

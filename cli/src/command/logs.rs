@@ -6,7 +6,7 @@ use coracle_proto::id::FunctionId;
 use coracle_proto::pb::{self, logs_event};
 
 use super::{Session, Shared};
-use crate::client::{Client, now_ms};
+use crate::client::{Client, final_failure, now_ms};
 use crate::exit::{Exit, Failure};
 use crate::output::since_ms;
 use crate::output::view::{LogView, gap_sentence};
@@ -52,7 +52,10 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
         if args.follow {
             client.renew();
         } else if client.deadline().is_over() {
-            return Err(Failure::new(Exit::TimedOut, format!("the log could not be read to its end: {reason}")));
+            return Err(Failure::new(
+                Exit::TimedOut,
+                format!("the log could not be read to its end: {reason}"),
+            ));
         }
         let repeat = "lines of the last millisecond may stand twice";
         session.talk.warn(&format!("the stream broke ({reason}); going on, {repeat}"));
@@ -75,7 +78,10 @@ async fn read(
         let event = match stream.message().await {
             Ok(Some(event)) => event,
             Ok(None) => return Ok(None),
-            Err(status) => return Ok(Some(status.message().to_owned())),
+            Err(status) => {
+                let reason = status.message().to_owned();
+                return final_failure(status).map_or(Ok(Some(reason)), |failure| Err(failure.during(what)));
+            }
         };
         match event.kind {
             Some(logs_event::Kind::Record(record)) => {

@@ -6,14 +6,15 @@ use clap::Subcommand;
 use coracle_proto::id::NodeId;
 use coracle_proto::pb;
 use coracle_proto::status::{Code, Refusal};
+use tonic::{Request, Response, Status};
 
 use super::{Read, Session, Shared};
-use crate::client::Client;
-use crate::exit::{Exit, Failure};
+use crate::client::{Admin, Client};
+use crate::exit::Failure;
 use crate::output::view::{NodeDetailView, NodeView};
 
-/// Between two looks at whether a node is gone.
-const LOOK_INTERVAL: Duration = Duration::from_millis(300);
+/// With `--no-wait`: marking a node takes one commit.
+const MARK_WAIT: Duration = Duration::from_secs(2);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -61,12 +62,8 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
             session.output.list(&reply.nodes.into_iter().map(view).collect::<Vec<_>>())
         }
         Verb::Get(get) => {
-            let reply = nodes(&mut session.connect().await?, get.read).await?;
-            let found = reply.nodes.into_iter().find(|it| id_of(it) == get.id.get());
-            let node = found.ok_or_else(|| {
-                Refusal::new(Code::NodeNotFound, format!("there is no node {}: see 'coracle node list'", get.id))
-            })?;
-            session.output.one(&NodeDetailView::from(node).led_by(reply.leader))
+            let (node, leader) = find(&mut session.connect().await?, get.id, get.read).await?;
+            session.output.one(&NodeDetailView::from(node).led_by(leader))
         }
         Verb::Remove(remove) => run_remove(remove, session).await,
     }
@@ -77,35 +74,53 @@ async fn nodes(client: &mut Client, read: Read) -> Result<pb::ListNodesReply, Fa
     client.call("node list", async |mut admin| admin.list_nodes(request).await).await
 }
 
-fn id_of(detail: &pb::NodeDetail) -> u64 {
-    detail.node.as_ref().map_or(0, |node| node.id)
+/// The node, and who leads.
+async fn find(client: &mut Client, id: NodeId, read: Read) -> Result<(pb::NodeDetail, u64), Failure> {
+    let reply = nodes(client, read).await?;
+    let is_it = |detail: &pb::NodeDetail| detail.node.as_ref().is_some_and(|node| node.id == id.get());
+    let node = reply.nodes.into_iter().find(is_it).ok_or_else(|| {
+        Refusal::new(Code::NodeNotFound, format!("there is no node {id}; 'coracle node list' shows them"))
+    })?;
+    Ok((node, reply.leader))
 }
 
 async fn run_remove(args: &Remove, session: &Session<'_>) -> Result<(), Failure> {
     let id = args.id;
-    let question = format!("Remove node {id} for good?");
-    session.talk.confirm(&question, session.shared.yes)?;
+    session.talk.confirm(&format!("Remove node {id} for good?"), session.shared.yes)?;
     let mut client = session.connect().await?;
-    let what = format!("node remove {id}");
-    let remove = async |mut admin: crate::client::Admin, context| {
-        let request = pb::RemoveNodeRequest { context: Some(context), node: id.get(), force: args.force };
-        admin.remove_node(request).await
-    };
-    client.change(&what, remove).await?;
-    if session.shared.no_wait {
-        session.talk.say(&format!("node {id} is being removed"));
-        return Ok(());
-    }
+    find(&mut client, id, Read::default()).await?;
     let progress = session.talk.progress(None);
     progress.status(format!("waiting until the replicas of node {id} have moved"));
-    while nodes(&mut client, Read::default()).await?.nodes.iter().any(|it| id_of(it) == id.get()) {
-        if client.deadline().is_over() {
-            let waited = client.deadline().total().as_secs();
-            let message = format!("{what}: waited {waited} s until its replicas have moved; it is still leaving");
-            return Err(Failure::coded(Exit::TimedOut, Code::TimedOut, message));
+    let limit = if session.shared.no_wait { MARK_WAIT } else { Duration::MAX };
+    let what = format!("node remove {id}");
+    // The node answers when it is done, so one attempt may last; asked again, it goes on where it was.
+    let remove = async |mut admin: Admin, context| {
+        let mut request =
+            Request::new(pb::RemoveNodeRequest { context: Some(context), node: id.get(), force: args.force });
+        if session.shared.no_wait {
+            request.set_timeout(limit);
         }
-        client.deadline().pause(LOOK_INTERVAL).await;
+        match admin.remove_node(request).await {
+            // Whoever was asked before has done it: it was there a moment ago.
+            Err(status) if status.code() == tonic::Code::NotFound => {
+                Ok(Response::new(pb::ChangeReply::default()))
+            }
+            // Marked, which is all that is wanted.
+            Err(status) if session.shared.no_wait && is_late(&status) => {
+                Ok(Response::new(pb::ChangeReply::default()))
+            }
+            answered => answered,
+        }
+    };
+    client.change_slow(&what, Duration::MAX, remove).await?;
+    if session.shared.no_wait {
+        session.talk.say(&format!("node {id} is being removed; 'coracle node list' shows when it is gone"));
+    } else {
+        progress.line(&session.talk.done(&format!("node {id} is removed; its data folder can be deleted")));
     }
-    progress.line(&session.talk.done(&format!("node {id} is removed; its data folder can be deleted")));
     Ok(())
+}
+
+fn is_late(status: &Status) -> bool {
+    matches!(status.code(), tonic::Code::DeadlineExceeded | tonic::Code::Cancelled)
 }

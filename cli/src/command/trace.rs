@@ -58,7 +58,8 @@ impl Detail for Drawn {
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     let limit = session.wait(WAIT);
     let asked = tokio::time::timeout(limit, ask(&args.jaeger, &args.id)).await;
-    let slow = |_| Failure::new(Exit::TimedOut, format!("{}: no answer within {} s", args.jaeger, limit.as_secs()));
+    let slow =
+        |_| Failure::new(Exit::TimedOut, format!("{}: no answer within {} s", args.jaeger, limit.as_secs()));
     let trace = asked.map_err(slow)??;
     session.output.one(&Drawn { trace })
 }
@@ -71,7 +72,10 @@ async fn ask(jaeger: &Uri, id: &str) -> Result<Trace, Failure> {
     let address = format!("{host}:{}", jaeger.port_u16().unwrap_or(80));
     let address = address.parse().map_err(|error| Failure::usage(format!("--jaeger: {error}")))?;
     let connection = Connection::open(&[address]).await.map_err(|reason| {
-        Failure::new(Exit::Connect, format!("cannot connect to Jaeger: {reason}; give its address with --jaeger"))
+        Failure::new(
+            Exit::Connect,
+            format!("cannot connect to Jaeger: {reason}; give its address with --jaeger"),
+        )
     })?;
     let target = format!("{}/api/traces/{id}", jaeger.path().trim_end_matches('/'));
     let broken = |reason: String| Failure::new(Exit::Server, format!("{jaeger}: {reason}"));

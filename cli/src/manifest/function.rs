@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use coracle_proto::id::{FunctionId, FunctionName, Namespace};
 use coracle_proto::route::RouteSpec;
 use coracle_proto::spec::{
-    Bound, CONCURRENCY, CPU_TIME, Draft, FunctionSpec, IDLE_TIMEOUT, MEMORY, REPLICAS, ROUTES_MAX, Retry, TIMEOUT,
+    Bound, CONCURRENCY, CPU_TIME, Draft, FunctionSpec, IDLE_TIMEOUT, MEMORY, REPLICAS, ROUTES_MAX, Retry,
+    TIMEOUT,
 };
 use toml::Spanned;
 use toml::de::DeValue;
@@ -47,7 +48,15 @@ pub(super) fn read(
         problems.expected(value, &table_name, "a table");
         return None;
     };
-    let mut reader = Reader { folder, problems, draft: Draft::default(), component: None, routes: Vec::new(), namespace: None };
+    let before = problems.count();
+    let mut reader = Reader {
+        folder,
+        problems,
+        draft: Draft::default(),
+        component: None,
+        routes: Vec::new(),
+        namespace: None,
+    };
     for (key, value) in in_order(table) {
         let place = format!("{table_name}.{}", key.get_ref());
         if !reader.read(key.get_ref(), value, &place) {
@@ -59,8 +68,12 @@ pub(super) fn read(
         problems.add(&name.span(), &table_name, "the key 'component' is missing: the path of the .wasm file");
     }
     let function = problems.check(&name.span(), &table_name, name.get_ref().parse::<FunctionName>());
-    // What each key says was checked on its own; this is about the sum of environment and arguments.
-    let spec = problems.check(&name.span(), &table_name, FunctionSpec::new(draft));
+    let spec = match FunctionSpec::new(draft) {
+        Ok(spec) => Some(spec),
+        // What each key says was checked on its own: what is left is the sum of environment and arguments.
+        Err(error) if problems.count() == before => problems.check(&name.span(), &table_name, Err(error)),
+        Err(_) => None,
+    };
     let id = FunctionId { namespace: namespace.unwrap_or_default(), name: function? };
     Some(FunctionEntry { id, component: component?, routes, spec: spec? })
 }
@@ -174,8 +187,10 @@ impl Reader<'_, '_> {
     fn count(&mut self, value: &Value<'_>, place: &str, bound: &Bound) -> u32 {
         let number = value.get_ref().as_integer().and_then(|number| number.to_string().parse().ok());
         let got = value.get_ref().type_str();
-        let parsed = number.ok_or_else(|| format!("expected a number from {} to {}, got {got}", bound.min, bound.max));
-        u32::try_from(self.bounded(value, place, bound, parsed, |count| count.to_string())).unwrap_or(u32::MAX)
+        let parsed =
+            number.ok_or_else(|| format!("expected a number from {} to {}, got {got}", bound.min, bound.max));
+        u32::try_from(self.bounded(value, place, bound, parsed, |count| count.to_string()))
+            .unwrap_or(u32::MAX)
     }
 
     /// Zero is no bound here: the default is taken by leaving the key out.

@@ -76,6 +76,11 @@ impl<'t> Problems<'t> {
         self.add(span, &format!("{table}{dot}{key}"), format!("unknown key; {hint}"));
     }
 
+    /// How many were found so far.
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// The value, if nothing was found.
     pub(super) fn settle<T>(mut self, value: T) -> Result<T, Self> {
         if self.found.is_empty() {

@@ -36,12 +36,21 @@ fn every_key_is_read() {
         namespace = "shop"
         "#,
     );
-    assert_eq!(manifest.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.1:7400", "node-2:7400"]);
+    assert_eq!(
+        manifest.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.0.0.1:7400", "node-2:7400"]
+    );
     let [cart] = manifest.functions.as_slice() else { panic!("{manifest:?}") };
     assert_eq!(cart.id.to_string(), "shop/cart");
     assert_eq!(cart.component, Path::new("project/target/cart.wasm"));
-    assert_eq!(cart.routes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/cart/*", "shop.example/basket"]);
-    assert_eq!(cart.spec.env().iter().collect::<Vec<_>>(), [(&"EMPTY".into(), &"".into()), (&"LEVEL".into(), &"info".into())]);
+    assert_eq!(
+        cart.routes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["/cart/*", "shop.example/basket"]
+    );
+    assert_eq!(
+        cart.spec.env().iter().collect::<Vec<_>>(),
+        [(&"EMPTY".into(), &"".into()), (&"LEVEL".into(), &"info".into())]
+    );
     assert_eq!(cart.spec.args(), ["--fast"]);
     assert_eq!(cart.spec.hosts(), ["api.example.org:443"]);
     let limits = cart.spec.limits();
@@ -62,14 +71,18 @@ fn every_known_key_is_known_to_the_reader() {
 
 #[test]
 fn functions_keep_the_order_of_the_file_and_the_defaults() {
-    let manifest = good("[function.zebra]\ncomponent = 'z.wasm'\n[function.ant]\ncomponent = '/abs/a.wasm'\n");
+    let manifest =
+        good("[function.zebra]\ncomponent = 'z.wasm'\n[function.ant]\ncomponent = '/abs/a.wasm'\n");
     let names: Vec<_> = manifest.functions.iter().map(|function| function.id.to_string()).collect();
     assert_eq!(names, ["zebra", "ant"]);
     let ant = manifest.functions.last().unwrap();
     assert_eq!(ant.component, Path::new("/abs/a.wasm"));
     assert_eq!(ant.spec.limits().memory_bytes, 128 << 20);
     assert!(ant.routes.is_empty());
-    assert_eq!(good("[function.a]\ncomponent='a'\nmemory = 1048576").functions[0].spec.limits().memory_bytes, 1 << 20);
+    assert_eq!(
+        good("[function.a]\ncomponent='a'\nmemory = 1048576").functions[0].spec.limits().memory_bytes,
+        1 << 20
+    );
 }
 
 #[test]
@@ -82,14 +95,16 @@ fn unknown_keys_name_line_key_and_the_nearest_known_one() {
         bad("[function.a]\ncomponent = 'a.wasm'\nidle_timeout = '1s'\n"),
         "coracle.toml:3: function.a.idle_timeout: unknown key; did you mean 'idle-timeout'?"
     );
-    assert!(bad("[functions.a]\ncomponent = 'a'").contains("coracle.toml:1: functions: unknown key; did you mean 'function'?"));
+    assert!(
+        bad("[functions.a]\ncomponent = 'a'")
+            .contains("coracle.toml:1: functions: unknown key; did you mean 'function'?")
+    );
     assert!(bad("[function.a]\ncomponent = 'a'\nzzz = 1").contains("known are component, routes"));
 }
 
 #[test]
 fn all_problems_are_reported_at_once() {
-    let error = bad(
-        r#"[function.Bad]
+    let error = bad(r#"[function.Bad]
 component = 7
 memory = "8GiB"
 timeout = 30
@@ -99,8 +114,7 @@ retry = "always"
 routes = ["a", "/.coracle/x"]
 hosts = ["http://x"]
 env = { N = 1 }
-"#,
-    );
+"#);
     let lines: Vec<_> = error.lines().map(str::trim).collect();
     assert_eq!(
         lines,
@@ -125,7 +139,9 @@ fn what_is_no_toml_or_has_no_function_is_refused() {
     assert!(bad("[function.a\n").starts_with("coracle.toml:1: "));
     assert!(bad("").contains("nothing to deploy"));
     assert!(bad("function = 1").contains("expected tables [function.NAME], got integer"));
-    assert!(bad("addresses = ['nowhere']\n[function.a]\ncomponent='a'").contains("coracle.toml:1: addresses: "));
+    assert!(
+        bad("addresses = ['nowhere']\n[function.a]\ncomponent='a'").contains("coracle.toml:1: addresses: ")
+    );
 }
 
 #[test]
@@ -140,7 +156,11 @@ fn one_route_has_one_function() {
 fn the_environment_is_bounded_as_a_whole() {
     let half = "x".repeat(20_000);
     let text = format!("[function.a]\ncomponent='a'\nenv = {{ A = '{half}' }}\nargs = ['{half}']");
-    assert!(bad(&text).starts_with("coracle.toml:1: function.a: env: 40001 bytes with the arguments"), "{}", bad(&text));
+    assert!(
+        bad(&text).starts_with("coracle.toml:1: function.a: env: 40001 bytes with the arguments"),
+        "{}",
+        bad(&text)
+    );
 }
 
 #[test]

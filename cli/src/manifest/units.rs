@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn sizes_have_binary_units() {
-        for (text, expected) in [("7", 7), ("7B", 7), ("2KiB", 2048), ("64MiB", 64 << 20), ("1 GiB", 1 << 30)] {
+        for (text, expected) in [("7", 7), ("7B", 7), ("2KiB", 2048), ("64MiB", 64 << 20), ("1 GiB", 1 << 30)]
+        {
             assert_eq!(bytes(text), Ok(expected), "{text}");
         }
         for bad in ["", "MiB", "64MB", "-1", "1.5GiB", "64 mib", "99999999999GiB", "1G"] {

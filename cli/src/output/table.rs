@@ -13,7 +13,9 @@ pub(crate) fn render(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) 
     table.set_header(columns.to_vec());
     for row in rows {
         let cells = row.into_iter().take(columns.len());
-        table.add_row(cells.map(|cell| if cell.is_empty() { EMPTY.to_owned() } else { cell }).collect::<Vec<_>>());
+        table.add_row(
+            cells.map(|cell| if cell.is_empty() { EMPTY.to_owned() } else { cell }).collect::<Vec<_>>(),
+        );
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

@@ -35,7 +35,8 @@ fn parse(text: &str) -> Option<u64> {
     let (clock, zone) = rest.split_at(zone_at);
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
     let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
-    let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
+    let in_range =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
     let days = days_of(year, month, day)?;
     if !in_range || civil(days) != (year, month, day) || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -108,7 +109,15 @@ mod tests {
         assert_eq!(since_ms("1h", 1000), Ok(0));
         assert_eq!(since_ms("1970-01-01T02:00:00+02:00", 0), Ok(0));
         assert_eq!(since_ms("1970-01-01T00:00:01.5-00:30", 0), Ok(1_801_500));
-        for bad in ["", "yesterday", "2026-11-21", "2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T25:00:00Z", "2026-01-01T00:00:00"] {
+        for bad in [
+            "",
+            "yesterday",
+            "2026-11-21",
+            "2026-02-30T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T25:00:00Z",
+            "2026-01-01T00:00:00",
+        ] {
             assert!(since_ms(bad, 0).is_err(), "{bad}");
         }
     }

@@ -112,7 +112,9 @@ impl Flags {
 /// Zero means the default inside, and is no bound that a person may give.
 fn given<T: Default + PartialEq>(flag: &str, value: Option<T>) -> Result<T, Failure> {
     match value {
-        Some(value) if value == T::default() => Err(Failure::usage(format!("--{flag}: 0 is below the least"))),
+        Some(value) if value == T::default() => {
+            Err(Failure::usage(format!("--{flag}: 0 is below the least")))
+        }
         given => Ok(given.unwrap_or_default()),
     }
 }

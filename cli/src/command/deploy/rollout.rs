@@ -6,10 +6,11 @@ use std::time::Duration;
 use coracle_proto::id::FunctionId;
 use coracle_proto::pb;
 use coracle_proto::status::Code;
+use tonic::Streaming;
 
-use crate::client::{Admin, Client};
+use crate::client::{Admin, Client, Deadline, final_failure};
 use crate::exit::{Exit, Failure};
-use crate::output::Talk;
+use crate::output::{Progress, Talk};
 
 /// A node that failed so often is placed around (design, section 5): when every one did, nothing is left to wait for.
 const ATTEMPTS_MAX: u32 = 3;
@@ -27,31 +28,22 @@ pub(in crate::command) async fn wait(
     let mut board = Board::default();
     let what = format!("rollout of {id} version {version}");
     loop {
-        let follow = async |mut admin: Admin| {
+        let ask = async |mut admin: Admin| {
             let (namespace, name) = (id.namespace.to_string(), id.name.to_string());
             admin.rollout(pb::RolloutRequest { namespace, name, version }).await
         };
-        let mut events = client.call(&what, follow).await?;
-        loop {
-            let next = tokio::time::timeout(client.deadline().left(), events.message()).await;
-            let Ok(event) = next else { return Err(board.timed_out(&what, client.deadline().total())) };
-            // A node that went away tells no more: the next one knows the same.
-            let Ok(Some(event)) = event else { break };
-            board.take(event).iter().for_each(|(good, line)| {
-                progress.line(&if *good { talk.done(line) } else { talk.failed(line) });
-            });
-            match board.verdict() {
-                Verdict::Ready => return Ok(board.ready_nodes()),
-                Verdict::Short => {
-                    talk.warn(&format!("{id} has fewer replicas than wanted: {}", board.unplaceable));
-                    return Ok(board.ready_nodes());
+        match client.call(&what, ask).await {
+            Ok(events) => {
+                let followed = board.follow(events, client.deadline(), &progress, talk).await;
+                if let Some(done) = followed.map_err(|failure| failure.during(&what))? {
+                    return Ok(done);
                 }
-                Verdict::Failed => return Err(board.failed(&what)),
-                Verdict::Waiting => progress.status(board.waiting_for()),
             }
+            Err(failure) if !client.deadline().is_over() => return Err(failure),
+            Err(_) => {}
         }
         if client.deadline().is_over() {
-            return Err(board.timed_out(&what, client.deadline().total()));
+            return Err(board.timed_out(client.deadline().total()).during(&what));
         }
         client.leave();
         client.deadline().pause(PAUSE).await;
@@ -87,6 +79,38 @@ enum Verdict {
 }
 
 impl Board {
+    /// Tells what comes, until the version is ready: then on which nodes. None where the stream broke, or
+    /// the time is up.
+    async fn follow(
+        &mut self,
+        mut events: Streaming<pb::RolloutEvent>,
+        deadline: Deadline,
+        progress: &Progress,
+        talk: Talk,
+    ) -> Result<Option<String>, Failure> {
+        while let Ok(next) = tokio::time::timeout(deadline.left(), events.message()).await {
+            let event = match next {
+                Ok(Some(event)) => event,
+                // A node that went away tells no more: the next one knows the same.
+                Ok(None) => return Ok(None),
+                Err(status) => return final_failure(status).map_or(Ok(None), Err),
+            };
+            for (good, line) in self.take(event) {
+                progress.line(&if good { talk.done(&line) } else { talk.failed(&line) });
+            }
+            match self.verdict() {
+                Verdict::Ready => return Ok(Some(self.ready_nodes())),
+                Verdict::Short => {
+                    progress.line(&format!("  fewer replicas than wanted: {}", self.unplaceable));
+                    return Ok(Some(self.ready_nodes()));
+                }
+                Verdict::Failed => return Err(self.failed()),
+                Verdict::Waiting => progress.status(self.waiting_for()),
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes over what was told; what is new is returned as lines, good or bad.
     fn take(&mut self, event: pb::RolloutEvent) -> Vec<(bool, String)> {
         let mut lines = Vec::new();
@@ -141,15 +165,14 @@ impl Board {
         }
     }
 
-    fn failed(&self, what: &str) -> Failure {
-        Failure::new(Exit::Refused, format!("{what} failed: {}", self.waiting_for()))
+    fn failed(&self) -> Failure {
+        Failure::new(Exit::Refused, format!("no node can run it: {}", self.waiting_for()))
     }
 
-    fn timed_out(&self, what: &str, waited: Duration) -> Failure {
-        let waited = waited.as_secs();
-        let waiting = self.waiting_for();
+    fn timed_out(&self, waited: Duration) -> Failure {
+        let (wanted, waited, waiting) = (self.wanted, waited.as_secs(), self.waiting_for());
         let go_on = "the cluster goes on; see 'coracle function get'";
-        let message = format!("{what}: not ready on {} nodes after {waited} s: {waiting}; {go_on}", self.wanted);
+        let message = format!("not ready on {wanted} nodes after {waited} s: {waiting}; {go_on}");
         Failure::coded(Exit::TimedOut, Code::TimedOut, message)
     }
 }
@@ -211,7 +234,10 @@ mod tests {
         assert_eq!(board.waiting_for(), "no node was chosen yet");
         let lines = board.take(event(&[(1, Fetching, 0), (2, Compiling, 0)], "", false));
         assert_eq!(lines, [(true, "node 1 fetching".into()), (true, "node 2 compiling".into())]);
-        assert_eq!(board.take(event(&[(1, Fetching, 0), (2, Ready, 0)], "", false)), [(true, "node 2 ready".into())]);
+        assert_eq!(
+            board.take(event(&[(1, Fetching, 0), (2, Ready, 0)], "", false)),
+            [(true, "node 2 ready".into())]
+        );
         assert_eq!(board.verdict(), Verdict::Waiting);
         board.take(event(&[(1, Ready, 0), (2, Ready, 0)], "", true));
         assert_eq!((board.verdict(), board.ready_nodes().as_str()), (Verdict::Ready, "nodes 1, 2"));
@@ -225,9 +251,9 @@ mod tests {
         assert_eq!(board.verdict(), Verdict::Waiting);
         board.take(event(&[(1, Failed, 3)], "", false));
         assert_eq!(board.verdict(), Verdict::Failed);
-        let failure = board.failed("rollout of a version 1");
+        let failure = board.failed();
         assert_eq!(failure.exit, Exit::Refused);
-        assert_eq!(failure.message, "rollout of a version 1 failed: node 1 failed: no space");
+        assert_eq!(failure.message, "no node can run it: node 1 failed: no space");
     }
 
     #[test]
@@ -237,7 +263,7 @@ mod tests {
         assert_eq!(board.verdict(), Verdict::Short);
         board.take(event(&[], "node 2: dead", false));
         assert_eq!(board.verdict(), Verdict::Waiting);
-        let failure = board.timed_out("rollout of a version 1", Duration::from_secs(9));
+        let failure = board.timed_out(Duration::from_secs(9));
         assert_eq!(failure.exit, Exit::TimedOut);
         assert!(failure.message.contains("after 9 s: no node can take it: node 2: dead"), "{failure}");
     }

@@ -54,7 +54,10 @@ impl Artifact {
     }
 
     /// The messages of an upload; `sent` is told of each one's bytes.
-    fn chunks(&self, sent: impl Fn(usize) + Send + 'static) -> impl Iterator<Item = pb::UploadChunk> + Send + 'static {
+    fn chunks(
+        &self,
+        sent: impl Fn(usize) + Send + 'static,
+    ) -> impl Iterator<Item = pb::UploadChunk> + Send + 'static {
         let (digest, size, bytes) = (self.digest, self.size(), self.bytes.clone());
         (0..bytes.len()).step_by(CHUNK_MAX).map(move |start| {
             let data = bytes.slice(start..bytes.len().min(start + CHUNK_MAX));
@@ -126,7 +129,10 @@ mod tests {
         let artifact = Artifact { digest: Digest::new([1; 32]), bytes: bytes.clone() };
         let (count, counted) = std::sync::mpsc::channel();
         let chunks: Vec<_> = artifact.chunks(move |bytes| count.send(bytes).unwrap()).collect();
-        assert_eq!(chunks.iter().map(|chunk| chunk.data.len()).collect::<Vec<_>>(), [CHUNK_MAX, CHUNK_MAX, 5]);
+        assert_eq!(
+            chunks.iter().map(|chunk| chunk.data.len()).collect::<Vec<_>>(),
+            [CHUNK_MAX, CHUNK_MAX, 5]
+        );
         assert_eq!(counted.iter().sum::<usize>(), bytes.len());
         assert_eq!((chunks[0].size, chunks[0].digest.len()), (bytes.len() as u64, 32));
         assert!(chunks[1].digest.is_empty() && chunks[1].size == 0);

@@ -47,7 +47,8 @@ impl Told {
             None | Some("1") => "1 attempt".to_owned(),
             Some(more) => format!("{more} attempts"),
         };
-        let named = |what: &str, value: &Option<String>| value.as_ref().map(|value| format!("{what} {value}"));
+        let named =
+            |what: &str, value: &Option<String>| value.as_ref().map(|value| format!("{what} {value}"));
         let parts = [
             named("node", &self.node),
             self.start.clone(),
@@ -104,7 +105,9 @@ fn refused(code: &str, body: &[u8], status: StatusCode) -> Failure {
     let sentence = sentence.unwrap_or_else(|| format!("status {status}"));
     match code.parse::<Code>() {
         Ok(code) => Refusal::new(code, sentence).into(),
-        Err(_) => Failure::new(Exit::Server, format!("{sentence} (code {code}, which this program does not know)")),
+        Err(_) => {
+            Failure::new(Exit::Server, format!("{sentence} (code {code}, which this program does not know)"))
+        }
     }
 }
 

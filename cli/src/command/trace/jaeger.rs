@@ -82,8 +82,8 @@ struct WireProcess {
 
 /// Reads the answer; none where it has no trace.
 pub(super) fn parse(body: &[u8]) -> Result<Option<Trace>, String> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| format!("it does not answer as Jaeger does: {error}"))?;
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|error| format!("it does not answer as Jaeger does: {error}"))?;
     Ok(answer.data.into_iter().next().map(Trace::from).filter(|trace| !trace.spans.is_empty()))
 }
 
@@ -98,7 +98,8 @@ fn read_span(wire: WireSpan, processes: &BTreeMap<String, WireProcess>) -> Span 
     let parent = wire.references.into_iter().find(|reference| reference.kind == "CHILD_OF");
     let process = processes.get(&wire.process_id);
     // Which node: an attribute of the process, unless the span names one.
-    let instance = process.into_iter().flat_map(|process| &process.tags).find(|tag| tag.key == "service.instance.id");
+    let instance =
+        process.into_iter().flat_map(|process| &process.tags).find(|tag| tag.key == "service.instance.id");
     let instance = instance.map(|tag| ("service.instance.id".to_owned(), text(&tag.value)));
     let attributes: BTreeMap<_, _> =
         instance.into_iter().chain(wire.tags.into_iter().map(|tag| (tag.key, text(&tag.value)))).collect();

@@ -38,7 +38,8 @@ impl<'t> Tree<'t> {
             spans.sort_by_key(|span| (span.start_us, span.id.clone()));
         }
         let start_us = trace.spans.iter().map(|span| span.start_us).min().unwrap_or_default();
-        let end_us = trace.spans.iter().map(|span| span.start_us + span.duration_us).max().unwrap_or_default();
+        let end_us =
+            trace.spans.iter().map(|span| span.start_us + span.duration_us).max().unwrap_or_default();
         Self { trace, children, start_us, total_us: (end_us - start_us).max(1) }
     }
 
@@ -79,7 +80,14 @@ impl<'t> Tree<'t> {
     }
 
     /// `head` stands before the span, `rest` before what is below it.
-    fn collect(&self, span: &'t Span, head: &str, rest: &str, depth: usize, lines: &mut Vec<(String, &'t Span)>) {
+    fn collect(
+        &self,
+        span: &'t Span,
+        head: &str,
+        rest: &str,
+        depth: usize,
+        lines: &mut Vec<(String, &'t Span)>,
+    ) {
         lines.push((format!("{head}{}", span.name), span));
         if depth >= DEPTH_MAX {
             return;

@@ -222,7 +222,10 @@ impl FunctionDetailView {
             ("retry", spec.retry.to_owned()),
             ("hosts", spec.hosts.join(", ")),
             ("args", spec.args.join(" ")),
-            ("env", spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")),
+            (
+                "env",
+                spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "),
+            ),
         ])
     }
 }
@@ -237,13 +240,22 @@ impl Detail for FunctionDetailView {
         let head = table::pairs([
             ("function", Detail::name(self)),
             ("version", self.version.to_string()),
-            ("traffic", if self.traffic.len() > 1 { traffic.collect::<Vec<_>>().join(", ") } else { String::new() }),
+            (
+                "traffic",
+                if self.traffic.len() > 1 { traffic.collect::<Vec<_>>().join(", ") } else { String::new() },
+            ),
             ("routes", self.routes.join(" ")),
             ("created", self.created.clone()),
             ("updated", self.updated.clone()),
         ]);
         let versions = self.versions.iter().map(|it| {
-            vec![it.number.to_string(), it.created.clone(), it.kind.to_owned(), show_bytes(it.size), it.digest.clone()]
+            vec![
+                it.number.to_string(),
+                it.created.clone(),
+                it.kind.to_owned(),
+                show_bytes(it.size),
+                it.digest.clone(),
+            ]
         });
         let replicas = self.replicas.iter().map(|it| {
             vec![it.node.to_string(), it.version.to_string(), it.phase.to_owned(), it.reason.clone()]
@@ -289,7 +301,8 @@ mod tests {
             spec: Some(pb::FunctionSpec::default()),
             ..pb::Version::default()
         };
-        let status = pb::ReplicaStatus { version: 2, phase: pb::ReplicaPhase::Ready.into(), ..Default::default() };
+        let status =
+            pb::ReplicaStatus { version: 2, phase: pb::ReplicaPhase::Ready.into(), ..Default::default() };
         let view = FunctionDetailView::from(pb::FunctionDetail {
             function: Some(pb::Function {
                 namespace: "default".into(),
@@ -303,7 +316,13 @@ mod tests {
             revision: 1,
         });
         let text = view.describe(false);
-        for part in ["function  hello", "routes    /hello/*", "memory        128 MiB", "2 KiB", "3     2        ready"] {
+        for part in [
+            "function  hello",
+            "routes    /hello/*",
+            "memory        128 MiB",
+            "2 KiB",
+            "3     2        ready",
+        ] {
             assert!(text.contains(part), "no '{part}' in\n{text}");
         }
         assert_eq!(view.versions[0].number, 2, "the newest comes first");

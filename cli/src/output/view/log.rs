@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn gaps_name_node_and_number() {
-        let gap = |node, dropped| gap_sentence(&pb::LogGap { node, reason: "did not answer".into(), dropped });
+        let gap =
+            |node, dropped| gap_sentence(&pb::LogGap { node, reason: "did not answer".into(), dropped });
         assert_eq!(gap(3, 0), "node 3: did not answer");
         assert_eq!(gap(3, 9), "node 3: 9 records are missing: did not answer");
     }

@@ -59,7 +59,11 @@ impl From<pb::NodeDetail> for NodeView {
             roles,
             voter: wire.voter,
             version: node.version,
-            pids: status.pids.map(|it| Pids { supervisor: it.supervisor, controller: it.controller, data: it.data }),
+            pids: status.pids.map(|it| Pids {
+                supervisor: it.supervisor,
+                controller: it.controller,
+                data: it.data,
+            }),
             grpc: addresses.grpc,
             http: addresses.http,
             admin: addresses.admin,
@@ -120,8 +124,10 @@ impl NodeView {
 }
 
 impl Row for NodeView {
-    const COLUMNS: &'static [&'static str] =
-        &["NODE", "NAME", "STATE", "RAFT", "LOAD", "CPU", "MEMORY", "HTTP", "GRPC", "ADMIN", "VERSION", "PIDS", "ROLES"];
+    const COLUMNS: &'static [&'static str] = &[
+        "NODE", "NAME", "STATE", "RAFT", "LOAD", "CPU", "MEMORY", "HTTP", "GRPC", "ADMIN", "VERSION", "PIDS",
+        "ROLES",
+    ];
     const WIDE_FROM: usize = 9;
 
     fn cells(&self) -> Vec<String> {
@@ -225,7 +231,13 @@ impl Detail for NodeDetailView {
         let node = &self.node;
         let age = std::time::Duration::from_millis(self.report_age_ms);
         let load = node.load.map(|it| {
-            format!("{} of {} calls, {} functions mapped, {} % CPU", it.in_flight, it.slots, it.resident_functions, it.cpu_permille / 10)
+            format!(
+                "{} of {} calls, {} functions mapped, {} % CPU",
+                it.in_flight,
+                it.slots,
+                it.resident_functions,
+                it.cpu_permille / 10
+            )
         });
         let pids = node.pids.map(|it| {
             format!("supervisor {}, controller {}, data plane {}", it.supervisor, it.controller, it.data)
@@ -305,7 +317,10 @@ pub(super) mod tests {
         }
         assert_eq!(get["data"], "127.0.0.1:7402");
         let text = NodeDetailView::from(detail()).led_by(1).describe(false);
-        assert!(text.contains("raft          leader\n") && text.contains("pids          supervisor 10, "), "{text}");
+        assert!(
+            text.contains("raft          leader\n") && text.contains("pids          supervisor 10, "),
+            "{text}"
+        );
     }
 
     #[test]

@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn a_route_is_shown_as_it_is_written() {
         let spec: RouteSpec = "shop.example/cart/*".parse().unwrap();
-        let wire = pb::Route { spec: Some((&spec).into()), namespace: "shop".into(), function: "cart".into() };
+        let wire =
+            pb::Route { spec: Some((&spec).into()), namespace: "shop".into(), function: "cart".into() };
         let view = RouteView::from(wire);
         assert_eq!(view.cells(), ["shop.example/cart/*", "shop/cart", "shop.example", "/cart", "prefix"]);
     }

@@ -1,0 +1,198 @@
+//! A node for tests: the Admin service on a real socket, answering from a script and remembering what it was asked.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use coracle_proto::pb;
+use coracle_proto::pb::admin_server::{Admin, AdminServer};
+use coracle_proto::status::Refusal;
+use sha2::Digest as _;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Address;
+
+type Answer<T> = Result<Response<T>, Status>;
+type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What the node was asked and what it will say.
+#[derive(Debug)]
+pub(crate) struct Script {
+    /// Of which cluster it is.
+    pub(crate) cluster: u128,
+    pub(crate) controllers: Vec<String>,
+    /// Changes that it was asked for, with the trace that they belong to.
+    pub(crate) changes: Vec<(pb::ChangeContext, String)>,
+    /// What it says to each of them in turn; then that it is done.
+    pub(crate) refusals: VecDeque<Status>,
+    /// Reads that it was asked for.
+    pub(crate) reads: usize,
+    /// Uploads that end in the middle, before one works.
+    pub(crate) broken_uploads: usize,
+    pub(crate) uploads: usize,
+    /// What a rollout tells; then the stream ends.
+    pub(crate) rollout: Vec<pb::RolloutEvent>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let done = pb::RolloutEvent { wanted: 1, ready: 1, done: true, ..pb::RolloutEvent::default() };
+        Self {
+            cluster: 7,
+            controllers: Vec::new(),
+            changes: Vec::new(),
+            refusals: VecDeque::new(),
+            reads: 0,
+            broken_uploads: 0,
+            uploads: 0,
+            rollout: vec![done],
+        }
+    }
+}
+
+/// A running node.
+#[derive(Debug, Clone)]
+pub(crate) struct Fake {
+    pub(crate) address: Address,
+    pub(crate) script: Arc<Mutex<Script>>,
+}
+
+impl Fake {
+    pub(crate) async fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let fake = Self { address, script: Arc::new(Mutex::new(script)) };
+        let server = tonic::transport::Server::builder().add_service(AdminServer::new(fake.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        fake
+    }
+
+    /// One that says this to the first change that it is asked for.
+    pub(crate) async fn refusing(refusal: impl Into<Status>) -> Self {
+        Self::start(Script { refusals: [refusal.into()].into(), ..Script::default() }).await
+    }
+
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Script) -> T) -> T {
+        look(&mut self.script.lock().unwrap())
+    }
+
+    pub(crate) fn request_ids(&self) -> Vec<Vec<u8>> {
+        self.with(|script| script.changes.iter().map(|(context, _)| context.request_id.to_vec()).collect())
+    }
+
+    fn change<T>(&self, context: Option<pb::ChangeContext>, trace: String, reply: T) -> Answer<T> {
+        self.with(|script| {
+            script.changes.push((context.unwrap(), trace));
+            script.refusals.pop_front().map_or_else(|| Ok(Response::new(reply)), Err)
+        })
+    }
+}
+
+fn trace_of<T>(request: &Request<T>) -> String {
+    let header = request.metadata().get("traceparent").expect("every request carries its trace");
+    header.to_str().unwrap().split('-').nth(1).unwrap().to_owned()
+}
+
+macro_rules! silent {
+    ($($method:ident($request_type:ident) -> $reply:ident;)+) => {
+        $(
+            // As async_trait would write it: it does not look into macros.
+            fn $method<'node, 'call>(
+                &'node self,
+                _: Request<pb::$request_type>,
+            ) -> Pin<Box<dyn Future<Output = Answer<pb::$reply>> + Send + 'call>>
+            where
+                'node: 'call,
+                Self: 'call,
+            {
+                Box::pin(async { Err(Status::unimplemented(stringify!($method))) })
+            }
+        )+
+    };
+}
+
+#[tonic::async_trait]
+impl Admin for Fake {
+    type UploadStream = Events<pb::UploadEvent>;
+    type RolloutStream = Events<pb::RolloutEvent>;
+    type LogsStream = Events<pb::LogsEvent>;
+
+    async fn info(&self, _: Request<pb::InfoRequest>) -> Answer<pb::InfoReply> {
+        self.with(|script| {
+            Ok(Response::new(pb::InfoReply {
+                cluster_id: script.cluster.to_be_bytes().to_vec().into(),
+                cluster_name: "fake".into(),
+                revision: 41,
+                controllers: script.controllers.clone(),
+                gateways: vec!["127.0.0.1:8080".into()],
+                ..pb::InfoReply::default()
+            }))
+        })
+    }
+
+    async fn upload(&self, request: Request<Streaming<pb::UploadChunk>>) -> Answer<Self::UploadStream> {
+        let broken = self.with(|script| {
+            script.uploads += 1;
+            let broken = script.broken_uploads > 0;
+            script.broken_uploads = script.broken_uploads.saturating_sub(1);
+            broken
+        });
+        if broken {
+            return Err(Status::unavailable("reset by peer"));
+        }
+        let mut chunks = request.into_inner();
+        let (mut bytes, mut digest, mut size) = (Vec::new(), Vec::new(), 0);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk?;
+            if bytes.is_empty() {
+                (digest, size) = (chunk.digest.to_vec(), chunk.size);
+            }
+            bytes.extend_from_slice(&chunk.data);
+        }
+        assert_eq!(size, bytes.len() as u64);
+        assert_eq!(digest, sha2::Sha256::digest(&bytes).to_vec());
+        let step = pb::Step { name: "compiled".into(), node: 1, detail: String::new(), elapsed_ms: 3 };
+        let kind = pb::Kind::HttpComponent.into();
+        let stored = pb::Stored { digest: digest.into(), size, kind, holders: vec![1, 2], existed: false };
+        let kinds = [pb::upload_event::Kind::Step(step), pb::upload_event::Kind::Stored(stored)];
+        let events = kinds.map(|kind| Ok(pb::UploadEvent { kind: Some(kind) }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(events))))
+    }
+
+    async fn deploy(&self, request: Request<pb::DeployRequest>) -> Answer<pb::DeployReply> {
+        let trace = trace_of(&request);
+        let reply = pb::DeployReply { revision: 42, version: 1, unchanged: false };
+        self.change(request.into_inner().context, trace, reply)
+    }
+
+    async fn rollout(&self, _: Request<pb::RolloutRequest>) -> Answer<Self::RolloutStream> {
+        let events: Vec<_> = self.with(|script| script.rollout.iter().cloned().map(Ok).collect());
+        Ok(Response::new(Box::pin(tokio_stream::iter(events))))
+    }
+
+    async fn list_routes(&self, _: Request<pb::ListRoutesRequest>) -> Answer<pb::ListRoutesReply> {
+        self.with(|script| {
+            script.reads += 1;
+            let reply = pb::ListRoutesReply { routes: Vec::new(), revision: 41 };
+            script.refusals.pop_front().map_or_else(|| Ok(Response::new(reply)), Err)
+        })
+    }
+
+    async fn logs(&self, _: Request<pb::LogsRequest>) -> Answer<Self::LogsStream> {
+        Err(Refusal::new(coracle_proto::status::Code::FunctionNotFound, "no such function").into())
+    }
+
+    silent! {
+        status(StatusRequest) -> StatusReply;
+        set_traffic(SetTrafficRequest) -> ChangeReply;
+        rollback(RollbackRequest) -> RollbackReply;
+        delete_function(DeleteFunctionRequest) -> ChangeReply;
+        get_function(GetFunctionRequest) -> FunctionDetail;
+        list_functions(ListFunctionsRequest) -> ListFunctionsReply;
+        list_nodes(ListNodesRequest) -> ListNodesReply;
+        remove_node(RemoveNodeRequest) -> ChangeReply;
+    }
+}
