@@ -14,7 +14,7 @@ use coracle_proto::id::GroupId;
 use coracle_raft::Raft;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info, info_span};
+use tracing::{Instrument as _, debug_span, error, info};
 
 pub use error::RunError;
 pub use options::{ARTIFACT_GRACE, Options};
@@ -59,11 +59,12 @@ pub async fn run_on(
         options.node.addresses.grpc = listener.address().to_string();
     }
     let context = open(&options).await?;
-    let span = info_span!("controller", node = %context.node);
+    let span = debug_span!("controller", node = %context.node);
     let serving = async {
         let serve_until = CancellationToken::new();
         let mut server = tokio::spawn(
-            service::serve(Arc::clone(&context), listener, serve_until.clone().cancelled_owned()).in_current_span(),
+            service::serve(Arc::clone(&context), listener, serve_until.clone().cancelled_owned())
+                .in_current_span(),
         );
         let mut tasks = start(&context, &options);
         let result = tokio::select! {

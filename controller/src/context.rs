@@ -55,6 +55,11 @@ impl Context {
         self.leader() == Some(self.node)
     }
 
+    /// Whether this node leads and has not heard of a majority lately.
+    pub(crate) fn lost_quorum(&self) -> bool {
+        self.raft.status().quorum_acked.is_some_and(|ago| ago >= QUORUM_LOST_AFTER)
+    }
+
     /// Where another node's controller is reached.
     pub(crate) fn grpc_of(&self, node: NodeId) -> Option<String> {
         let state = self.hub.state();
@@ -72,6 +77,9 @@ impl Context {
         Err(Refusal::new(Code::WrongCluster, sentence))
     }
 }
+
+/// A leader hears of its followers with each heartbeat (100 ms by default).
+const QUORUM_LOST_AFTER: Duration = Duration::from_secs(2);
 
 /// The longest that a request waits when its caller names no deadline.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

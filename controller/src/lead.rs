@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coracle_raft::{Role, Status};
-use tracing::{Instrument as _, info, info_span};
+use tracing::{Instrument as _, debug_span, info};
 
 use crate::context::Context;
 use crate::{liveness, membership, reconcile, soft};
@@ -12,16 +12,17 @@ use crate::{liveness, membership, reconcile, soft};
 pub(crate) async fn lead(context: Arc<Context>) {
     let mut status = context.raft.watch();
     while let Some(Status { term, .. }) = status.until(|now| now.role == Role::Leader).await {
-        let span = info_span!("lead", term);
+        // Below what traces record: everything done in this term would stand in one endless trace.
+        let span = debug_span!("lead", term);
         context.soft.clear_alarms();
-        info!(parent: &span, "this node leads");
+        info!(term, "this node leads");
         let lost = status.until(|now| now.role != Role::Leader || now.term != term);
         tokio::select! {
             ended = lost => if ended.is_none() { return },
-            () = work(&context).instrument(span.clone()) => {}
+            () = work(&context).instrument(span) => {}
         }
         context.soft.clear_alarms();
-        info!(parent: &span, "this node leads no more");
+        info!(term, "this node leads no more");
     }
 }
 

@@ -121,7 +121,7 @@ async fn attempt_until(context: &Context, asked: Attempt) -> Result<Decided, Ref
     for _ in 0..ATTEMPTS_MAX {
         let now = clock::now();
         let waited = now.saturating_duration_since(begun);
-        if now >= asked.deadline || (context.raft.status().leader.is_none() && waited >= LEADER_WAIT) {
+        if now >= asked.deadline || (!unknown && waited >= LEADER_WAIT) {
             break;
         }
         match attempt(context, &asked).await {
@@ -144,7 +144,9 @@ async fn attempt_until(context: &Context, asked: Attempt) -> Result<Decided, Ref
 async fn attempt(context: &Context, asked: &Attempt) -> Result<Decided, Failed> {
     let (envelope, deadline) = (asked.envelope.clone(), asked.deadline);
     match context.raft.status().leader {
-        Some(leader) if leader.node != context.node => forward::forward(context, &leader, envelope, deadline).await,
+        Some(leader) if leader.node != context.node => {
+            forward::forward(context, &leader, envelope, deadline).await
+        }
         Some(_) if !asked.creates && context.hub.state().cluster().is_none() => {
             Err(Failed::NotStarted(not_made_yet()))
         }
@@ -153,6 +155,11 @@ async fn attempt(context: &Context, asked: &Attempt) -> Result<Decided, Failed> 
 }
 
 async fn propose_here(context: &Context, envelope: Bytes, deadline: Instant) -> Result<Bytes, Failed> {
+    // What a leader without a majority writes may yet be committed, when nobody waits for it any more.
+    if context.lost_quorum() {
+        let sentence = "the leader has not heard of a majority lately";
+        return Err(Failed::NotStarted(Refusal::new(Code::NoQuorum, sentence)));
+    }
     let left = deadline.saturating_duration_since(clock::now());
     match tokio::time::timeout(left, context.raft.propose(envelope)).await {
         Ok(Ok(reply)) => Ok(reply),
@@ -173,8 +180,8 @@ fn failed(error: &ProposeError) -> Failed {
         }
         ProposeError::TooLarge { .. } => Failed::Final(Refusal::new(Code::LimitReached, sentence)),
         ProposeError::Membership { .. } => Failed::Final(Refusal::new(Code::Internal, sentence)),
-        ProposeError::OutcomeUnknown { .. } | ProposeError::TimedOut { .. } | ProposeError::Stopped { .. } => {
-            Failed::Unknown(Refusal::new(Code::OutcomeUnknown, sentence))
-        }
+        ProposeError::OutcomeUnknown { .. }
+        | ProposeError::TimedOut { .. }
+        | ProposeError::Stopped { .. } => Failed::Unknown(Refusal::new(Code::OutcomeUnknown, sentence)),
     }
 }

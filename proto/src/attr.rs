@@ -16,6 +16,8 @@ pub const SERVICE: &str = "coracle.service";
 
 /// A deploy, from the command line down to the nodes.
 pub const SPAN_DEPLOY: &str = "deploy";
+/// A change that somebody asked for by the API, other than a deploy.
+pub const SPAN_CHANGE: &str = "change";
 /// A command on its way through Raft.
 pub const SPAN_PROPOSE: &str = "raft.propose";
 /// The placer's decision.
@@ -63,6 +65,8 @@ pub const NAMESPACE: &str = "coracle.namespace";
 pub const ATTEMPT: &str = "coracle.attempt";
 /// The replica's epoch.
 pub const EPOCH: &str = "coracle.epoch";
+/// Which change: the name of its gRPC method.
+pub const CHANGE: &str = "coracle.change";
 /// A revision of the state.
 pub const REVISION: &str = "coracle.revision";
 /// An artifact's digest.

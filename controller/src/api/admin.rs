@@ -10,6 +10,7 @@ use coracle_proto::record::Weight;
 use coracle_proto::status::{Code, Refusal};
 use coracle_proto::{attr, trace};
 use tokio::sync::mpsc;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument as _, Span, info_span};
 
@@ -30,26 +31,35 @@ impl AdminService {
     /// A change that has nothing to answer but its revision.
     async fn change(
         &self,
-        metadata: &tonic::metadata::MetadataMap,
+        name: &'static str,
+        metadata: &MetadataMap,
         asked: Option<ChangeContext>,
         command: Command,
     ) -> Result<Response<ChangeReply>, Status> {
         let ask = ask(&self.context, asked, command)?;
         let proposing = propose(&self.context, ask, deadline(metadata));
-        let decided =
-            joined(info_span!("change", { attr::SERVICE } = attr::SERVICE_CONTROLLER), metadata, proposing);
+        let decided = joined(change_span(name), metadata, proposing);
         Ok(Response::new(ChangeReply { revision: decided.await?.revision.get() }))
     }
 
-    async fn read(&self, metadata: &tonic::metadata::MetadataMap, stale: bool) -> Result<(), Refusal> {
+    async fn read(&self, metadata: &MetadataMap, stale: bool) -> Result<(), Refusal> {
         if stale { Ok(()) } else { barrier(&self.context, deadline(metadata)).await }
     }
 }
 
 /// Runs as a part of the caller's trace.
-async fn joined<F: Future>(span: Span, metadata: &tonic::metadata::MetadataMap, future: F) -> F::Output {
+async fn joined<F: Future>(span: Span, metadata: &MetadataMap, future: F) -> F::Output {
     trace::join_from_metadata(&span, metadata);
     future.instrument(span).await
+}
+
+fn change_span(name: &'static str) -> Span {
+    info_span!(
+        attr::SPAN_CHANGE,
+        otel.kind = "server",
+        { attr::SERVICE } = attr::SERVICE_CONTROLLER,
+        { attr::CHANGE } = name,
+    )
 }
 
 fn function_id(namespace: &str, name: &str) -> Result<FunctionId, Status> {
@@ -121,7 +131,7 @@ impl Admin for AdminService {
         let traffic = asked.traffic.in_field("traffic")?;
         let function = function_id(&traffic.namespace, &traffic.name)?;
         let traffic = traffic.traffic.iter().map(Weight::from).collect();
-        self.change(&metadata, asked.context, Command::SetTraffic { function, traffic }).await
+        self.change("SetTraffic", &metadata, asked.context, Command::SetTraffic { function, traffic }).await
     }
 
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<RollbackReply>, Status> {
@@ -129,7 +139,7 @@ impl Admin for AdminService {
         let function = function_id(&asked.namespace, &asked.name)?;
         let version = VersionNumber::new(asked.version);
         let rolling = deploy::rollback(&self.context, function, version, asked.context, deadline(&metadata));
-        let span = info_span!("rollback", { attr::SERVICE } = attr::SERVICE_CONTROLLER);
+        let span = change_span("Rollback");
         Ok(Response::new(joined(span, &metadata, rolling).await?))
     }
 
@@ -139,7 +149,7 @@ impl Admin for AdminService {
     ) -> Result<Response<ChangeReply>, Status> {
         let (metadata, _, asked) = request.into_parts();
         let function = function_id(&asked.namespace, &asked.name)?;
-        self.change(&metadata, asked.context, Command::DeleteFunction { function }).await
+        self.change("DeleteFunction", &metadata, asked.context, Command::DeleteFunction { function }).await
     }
 
     async fn get_function(
@@ -189,7 +199,7 @@ impl Admin for AdminService {
     ) -> Result<Response<ChangeReply>, Status> {
         let (metadata, _, asked) = request.into_parts();
         let removing = remove::remove(&self.context, asked, deadline(&metadata));
-        let span = info_span!("node.remove", { attr::SERVICE } = attr::SERVICE_CONTROLLER);
+        let span = change_span("RemoveNode");
         Ok(Response::new(joined(span, &metadata, removing).await?))
     }
 

@@ -45,8 +45,10 @@ pub(super) fn info(context: &Context) -> InfoReply {
 
 /// The whole cluster. Without a leader it is answered too: with what this node knows, and says so.
 pub(super) async fn status(context: &Context, stale: bool) -> StatusReply {
-    let confirmed = barrier(context, clock::now() + QUORUM_WAIT).await.is_ok();
-    let quorum = confirmed || (stale && context.leader().is_some());
+    let quorum = match stale {
+        true => context.leader().is_some() && !context.lost_quorum(),
+        false => barrier(context, clock::now() + QUORUM_WAIT).await.is_ok(),
+    };
     let (state, seen, raft) = (context.hub.state(), context.soft.nodes(), context.raft.status());
     let copies = copies(&state, &seen, context.policy, clock::now());
     let mut short = Vec::new();

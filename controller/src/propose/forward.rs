@@ -1,5 +1,7 @@
 //! The way to the leader: this node's side and the leader's.
 
+use std::error::Error as _;
+use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -34,9 +36,13 @@ pub(super) async fn forward(
     }
 }
 
-/// Only a code that the leader wrote tells that nothing was done; a lost connection tells nothing.
+/// Only a code that the leader wrote, or a connection that never was, tells that nothing was done; a lost
+/// connection tells nothing.
 fn failed(status: &tonic::Status) -> Failed {
     let refusal = Refusal::from_status(status);
+    if refused_to_connect(status) {
+        return Failed::NotStarted(refusal);
+    }
     if !status.metadata().contains_key(CODE_METADATA) {
         return Failed::Unknown(refusal);
     }
@@ -45,6 +51,19 @@ fn failed(status: &tonic::Status) -> Failed {
         Again::Never => Failed::Final(refusal),
         Again::Unknown => Failed::Unknown(refusal),
     }
+}
+
+/// Whether nobody listened at the address.
+fn refused_to_connect(status: &tonic::Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let system = error.downcast_ref::<io::Error>();
+        if system.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Takes an envelope that another controller passed on: proposed here or not at all.
@@ -74,6 +93,8 @@ mod tests {
     fn only_the_leaders_own_word_says_that_nothing_was_done() {
         let lost = tonic::Status::unavailable("connection reset");
         assert!(matches!(failed(&lost), Failed::Unknown(_)));
+        let nobody = tonic::Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
+        assert!(matches!(failed(&nobody), Failed::NotStarted(_)));
         let told = |code| tonic::Status::from(Refusal::new(code, "x"));
         assert!(matches!(failed(&told(Code::NoQuorum)), Failed::NotStarted(_)));
         assert!(matches!(failed(&told(Code::OutcomeUnknown)), Failed::Unknown(_)));

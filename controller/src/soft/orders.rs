@@ -179,3 +179,6 @@ fn sources(node: NodeId, lacks: Option<&BTreeSet<Digest>>, copies: &Copies<'_>) 
         .take(SOURCES_MAX)
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

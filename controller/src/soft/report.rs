@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coracle_proto::id::NodeId;
 use coracle_proto::pb;
+use coracle_proto::status::{Code, Refusal};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tonic::{Status, Streaming};
@@ -44,8 +45,14 @@ fn take(context: &Context, mut status: pb::NodeStatus) -> Result<pb::Orders, Sta
     }
     let node = NodeId::new(status.node);
     let now = clock::now();
+    let state = context.hub.state();
+    let given_out = state.cluster().is_some_and(|cluster| node < cluster.next_node);
+    if given_out && state.node(node).is_none() {
+        let sentence = format!("node {node} was removed: it must join as a new node");
+        return Err(Refusal::new(Code::NodeRemoved, sentence).into());
+    }
     // A node that registered a moment ago may not be in this controller's state yet: its next report counts.
-    if context.hub.state().node(node).is_some() {
+    if state.node(node).is_some() {
         context.soft.accept(status, Via::Report, now);
     }
     Ok(context.orders.of(node, now))

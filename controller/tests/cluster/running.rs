@@ -74,7 +74,7 @@ async fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running
     let options = Options {
         data_dir: dir.to_owned(),
         identity: identity.clone(),
-        node: own_record(&format!("n{}", identity.node)),
+        node: Node { roles: [Role::Controller].into(), ..own_record(&format!("n{}", identity.node)) },
         listen: address,
         timing: TIMING,
         supervisor_pid: 0,
@@ -105,7 +105,7 @@ impl Running {
     }
 
     pub async fn status(&self) -> Option<StatusReply> {
-        let reply = self.admin().status(StatusRequest { stale: true }).await;
+        let reply = self.admin().status(StatusRequest { stale: false }).await;
         reply.ok().map(tonic::Response::into_inner)
     }
 

@@ -70,7 +70,6 @@ async fn a_deploy_is_placed_comes_up_and_moves() {
 
     let rollout = RolloutRequest { name: "hello".into(), ..RolloutRequest::default() };
     let mut events = node.admin().rollout(rollout).await.unwrap().into_inner();
-    // The founder has the role worker too, but its data plane never reports: no call goes there.
     let first = two_on(&node, 1).await;
     for worker in workers.iter().filter(|worker| first.contains_key(&worker.id)) {
         worker.is_ready("hello", 1, first[&worker.id]);
@@ -91,6 +90,9 @@ async fn a_deploy_is_placed_comes_up_and_moves() {
     let orders = until("an order for the third copy", hold).await;
     assert!(!orders.sources.is_empty(), "from somewhere");
     dead.falls_silent();
+    let epoch = until("a replacement", async || assigned(&node).await.get(&third.id).copied()).await;
+    // Only when it is ready does the old assignment end.
+    third.is_ready("hello", 1, epoch);
     let moved = two_on(&node, dead.id).await;
     let kept = moved.iter().filter(|(node, epoch)| first.get(node) == Some(epoch)).count();
     assert_eq!(kept, 1, "what stands stays: {first:?} then {moved:?}");

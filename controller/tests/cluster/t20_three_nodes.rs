@@ -1,8 +1,9 @@
 //! Goal: nodes join and become voters; any of them takes changes; when the leader goes the others go on.
 
-use crate::running::{Running, found, join, own_record, start, until};
+use crate::running::{Running, WAIT, found, join, own_record, start, until};
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{JoinRequest, ListNodesRequest, RemoveNodeRequest, StatusReply};
+use coracle_proto::status::{Code, Refusal};
 
 fn voters(status: &StatusReply) -> usize {
     status.nodes.iter().filter(|node| node.voter).count()
@@ -95,4 +96,27 @@ async fn a_removed_node_votes_no_more_and_its_id_is_not_used_again() {
     for node in staying.into_iter().chain(going) {
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_minority_refuses_changes_and_shows_what_it_knows() {
+    let (_dirs, mut nodes) = three().await;
+    let last = nodes.pop().unwrap();
+    for node in nodes {
+        node.stop().await;
+    }
+    let asked = JoinRequest {
+        node: Some(node_to_wire(&own_record("worker"))),
+        request_id: vec![1; 16].into(),
+        ..JoinRequest::default()
+    };
+    let answer = tokio::time::timeout(WAIT / 2, last.control().join(asked)).await.expect("no endless wait");
+    let refused = Refusal::from_status(&answer.unwrap_err());
+    assert_eq!(refused.code, Code::NoQuorum, "{refused}");
+    let status = last.status().await.unwrap();
+    assert!(status.alarms.iter().any(|alarm| alarm.starts_with("no-quorum")), "{:?}", status.alarms);
+    assert!(last.admin().list_nodes(ListNodesRequest { stale: false }).await.is_err());
+    let stale = last.admin().list_nodes(ListNodesRequest { stale: true }).await.unwrap().into_inner();
+    assert_eq!(stale.nodes.len(), 3);
+    last.stop().await;
 }
