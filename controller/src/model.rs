@@ -19,15 +19,9 @@ mod state;
 mod write;
 
 #[cfg(test)]
-mod cost_tests;
-#[cfg(test)]
-mod invariant_tests;
-#[cfg(test)]
-mod property_tests;
-#[cfg(test)]
-mod rule_tests;
-#[cfg(test)]
 pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
 
 pub use apply::Applied;
 pub use cluster::{COMMAND_FORMAT, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX};

@@ -24,7 +24,7 @@ const PURE: [&str; 10] = [
 ];
 
 /// What a pure module may use. A new line here is a decision, not a convenience.
-const PURE_IMPORTS: [&str; 28] = [
+const PURE_IMPORTS: [&str; 29] = [
     "std::cmp",
     "std::collections::BTreeMap",
     "std::collections::BTreeSet",
@@ -37,6 +37,7 @@ const PURE_IMPORTS: [&str; 28] = [
     "std::time::Duration",
     "imbl",
     "blake3",
+    "bytes::Bytes",
     "prost::Message",
     "thiserror",
     "coracle_proto::codec",

@@ -1,10 +1,11 @@
-//! Envelopes to and from the bytes in the log. A command of a newer format is told apart from a damaged one.
+//! Envelopes to and from the bytes in the log, and records to theirs. A command of a newer format is told apart from a damaged one.
 
 mod read;
 mod write;
 
 use bytes::Bytes;
 use coracle_proto::pb;
+use coracle_proto::record::Record;
 use prost::Message;
 use thiserror::Error;
 
@@ -28,6 +29,12 @@ pub enum DecodeError {
 #[must_use]
 pub fn encode(envelope: &Envelope) -> Bytes {
     write::envelope(envelope).encode_to_vec().into()
+}
+
+/// A record as it is stored, sent and hashed. Equal records have equal bytes: fields are written in order and
+/// maps are sorted.
+pub(super) fn record(record: &Record) -> Vec<u8> {
+    pb::Record::from(record).encode_to_vec()
 }
 
 /// Reads an envelope off the log.

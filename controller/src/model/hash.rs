@@ -1,17 +1,16 @@
 //! The hash of the whole state: the sum of its records' hashes, so that a change costs what it changes.
 
 use coracle_proto::id::StateHash;
-use coracle_proto::pb;
 use coracle_proto::record::Record;
-use prost::Message;
 
-/// BLAKE3 over key, zero byte (no key has one) and record, cut to 128 bits. Equal records have equal bytes:
-/// fields are written in order and maps are sorted.
+use super::codec;
+
+/// BLAKE3 over key, zero byte (no key has one) and record, cut to 128 bits.
 fn of_record(record: &Record) -> u128 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(record.key().to_string().as_bytes());
     hasher.update(&[0]);
-    hasher.update(&pb::Record::from(record).encode_to_vec());
+    hasher.update(&codec::record(record));
     let mut bytes = [0; 16];
     hasher.finalize_xof().fill(&mut bytes);
     u128::from_be_bytes(bytes)

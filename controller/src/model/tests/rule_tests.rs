@@ -4,8 +4,8 @@ use coracle_proto::id::{ClusterId, Epoch, GroupId, NodeId, RequestId, Revision, 
 use coracle_proto::record::{Node, NodeState, Outcome, Record, Remembered, Role, Weight};
 use coracle_proto::status::Code;
 
-use super::samples::{Asked, deploy, deploy_at, envelope, function, node};
-use super::{ClusterState, Command, Envelope, Placement, REMEMBERED_MAX, VERSIONS_MAX, codec};
+use crate::model::samples::{Asked, deploy, deploy_at, envelope, function, node};
+use crate::model::{ClusterState, Command, Envelope, Placement, REMEMBERED_MAX, VERSIONS_MAX, codec};
 
 fn code(outcome: &Outcome) -> Option<Code> {
     match outcome {
@@ -237,7 +237,7 @@ fn the_oldest_outcome_is_forgotten_and_its_request_refused() {
     let late = state.apply(ask(1, 0));
     assert_eq!(code(&late.outcome), Some(Code::OutcomeUnknown));
     assert_eq!(state.apply(ask(full + 3, full)).outcome, Outcome::Done);
-    super::invariant::check(&state).unwrap();
+    crate::model::invariant::check(&state).unwrap();
 }
 
 #[test]

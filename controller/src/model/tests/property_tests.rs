@@ -11,8 +11,8 @@ use coracle_proto::route::RouteSpec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::samples::{CLUSTER, function, node, spec, version};
-use super::{ClusterState, Command, Envelope, Placement, codec, invariant};
+use crate::model::samples::{CLUSTER, function, node, spec, version};
+use crate::model::{ClusterState, Command, Envelope, Placement, codec, invariant};
 
 const NAMES: [&str; 5] = ["a", "b", "shop/a", "shop-b/a", "shop/b"];
 const ROUTES: [&str; 5] = ["/a/*", "/x", "/x/*", "host.example/*", "/shop/a/*"];
@@ -104,7 +104,7 @@ fn logs() -> impl Strategy<Value = (Vec<Envelope>, usize)> {
     let begin = [begin, Command::RegisterNode { node: node("b") }];
     let begin = begin.into_iter().enumerate().map(|(number, command)| Envelope {
         request: RequestId::new(1000 + u128::try_from(number).unwrap()),
-        ..super::samples::envelope(command)
+        ..crate::model::samples::envelope(command)
     });
     let begin: Vec<_> = begin.collect();
     let log = proptest::collection::vec(envelopes(), 1..120)

@@ -9,8 +9,8 @@ use coracle_proto::record::{
     Weight,
 };
 
-use super::samples::{Asked, function, node, version};
-use super::{ClusterState, RestoreError, invariant};
+use crate::model::samples::{Asked, function, node, version};
+use crate::model::{ClusterState, RestoreError, invariant};
 
 fn healthy() -> ClusterState {
     let mut asked = Asked::cluster(2);

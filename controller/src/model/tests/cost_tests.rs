@@ -6,8 +6,8 @@ use coracle_proto::pb;
 use coracle_proto::record::{Change, Function, Record, Route, Version};
 use prost::Message as _;
 
-use super::samples::{Asked, deploy, function, version};
-use super::{Command, FUNCTIONS_MAX, default_route, invariant};
+use crate::model::samples::{Asked, deploy, function, version};
+use crate::model::{Command, FUNCTIONS_MAX, default_route, invariant};
 use coracle_proto::id::NodeId;
 use coracle_proto::record::NodeState;
 use coracle_proto::status::Code;

@@ -1,0 +1,6 @@
+//! Goal: the model keeps its rules, its invariants and its price.
+
+mod cost_tests;
+mod invariant_tests;
+mod property_tests;
+mod rule_tests;
