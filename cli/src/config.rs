@@ -26,6 +26,8 @@ pub(crate) struct Defaults {
     pub(crate) client_log: &'static str,
     /// Share of traces that are recorded, when tracing is on and the caller did not decide.
     pub(crate) sampler_ratio: f64,
+    /// How long open calls may take to end when a node is asked to stop; gateway and worker each.
+    pub(crate) drain_timeout: Duration,
     /// How long a child may take to end calls and hand over when it was asked to stop.
     pub(crate) stop_deadline: Duration,
 }
@@ -37,11 +39,14 @@ pub(crate) const DEFAULTS: Defaults = Defaults {
     data_port: 7402,
     http_port: 8080,
     dev_port_step: 10,
-    server_log: "info",
+    // openraft tells each heartbeat that a dead node misses; what it decides, our own crates tell.
+    server_log: "info,openraft=error",
     client_log: "warn",
     sampler_ratio: 1.0,
-    // Longer than most calls; shorter than the 30 s that Kubernetes grants for both children.
-    stop_deadline: Duration::from_secs(10),
+    // Longer than most calls.
+    drain_timeout: Duration::from_secs(3),
+    // Two drains and the rest; for both children within the 30 s that Kubernetes grants.
+    stop_deadline: Duration::from_secs(14),
 };
 
 /// Most nodes that `dev` starts: ports of neighbours would meet beyond.

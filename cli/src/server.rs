@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
+use coracle_node::MemoryMode;
 use coracle_proto::record::Role;
 
 pub(crate) use addresses::{Addresses, FILE as ADDRESSES_FILE, Port, local};
@@ -27,32 +27,6 @@ use crate::exit::Failure;
 use crate::os::{self, ParentDeath};
 use crate::telemetry::Log;
 use settings::Settings;
-
-/// How memory for guests is reserved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum RuntimeMemory {
-    /// What a probe at the start finds best.
-    #[default]
-    Auto,
-    /// A pool, cleaned by asking the kernel which pages were touched.
-    PoolScan,
-    /// A pool.
-    Pool,
-    /// Mapped for each call.
-    OnDemand,
-}
-
-impl RuntimeMemory {
-    /// The word for it in flags and orders.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::PoolScan => "pool-scan",
-            Self::Pool => "pool",
-            Self::OnDemand => "on-demand",
-        }
-    }
-}
 
 /// Options of `coracle server`.
 #[derive(Debug, Clone, clap::Args)]
@@ -117,9 +91,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     pub(crate) otlp: Option<String>,
 
-    /// How memory for guests is reserved.
-    #[arg(long, value_enum, value_name = "MODE", default_value = "auto", env = "CORACLE_RUNTIME_MEMORY")]
-    pub(crate) runtime_memory: RuntimeMemory,
+    /// How memory for guests is reserved: auto, pool-scan, pool, on-demand.
+    #[arg(long, value_name = "MODE", default_value_t = MemoryMode::Auto, env = "CORACLE_RUNTIME_MEMORY")]
+    pub(crate) runtime_memory: MemoryMode,
 
     /// Ends when this process does; for `dev`.
     #[arg(long, hide = true, value_name = "PID")]
@@ -161,7 +135,7 @@ mod tests {
         assert_eq!(args.join, ["a:1", "b:2", "c:3"]);
         assert_eq!(args.roles.len(), 2);
         assert_eq!(args.grpc.unwrap().to_string(), "127.0.0.1:0");
-        assert_eq!(args.runtime_memory, super::RuntimeMemory::PoolScan);
+        assert_eq!(args.runtime_memory, super::MemoryMode::PoolScan);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use coracle_controller::identity::{self, Identity};
 
-use super::Order;
 use super::order::Handed;
+use crate::config::DEFAULTS;
 use crate::exit::{Exit, Failure};
 use crate::server::Signals;
 use crate::telemetry::Process;
@@ -15,13 +15,15 @@ use crate::telemetry::Process;
 pub(super) async fn serve(process: Process, handed: Handed) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     match process {
-        Process::Controller => controller(&handed.order, signals.next()).await,
+        Process::Controller => controller(&handed, signals.next()).await,
         Process::DataPlane => data_plane(handed, signals.next()).await,
         Process::Client | Process::Supervisor => Err(config("no child is of this kind")),
     }
 }
 
-async fn controller(order: &Order, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+/// Holds the folder's lock, a part of what was handed on, until it has ended.
+async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    let order = &handed.order;
     let identity = identity::load(&order.folder).map_err(|error| config(error.to_string()))?;
     let identity = identity.ok_or_else(|| config("the node has no identity"))?;
     let options = coracle_controller::Options {
@@ -44,9 +46,32 @@ fn config(message: impl Into<String>) -> Failure {
 }
 
 async fn data_plane(handed: Handed, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    shutdown.await;
-    drop(handed);
-    Ok(())
+    let Handed { order, lock, listeners } = handed;
+    let wrong = |error: &dyn std::fmt::Display| config(error.to_string());
+    let mut listeners = listeners.into_iter();
+    let options = coracle_node::Options {
+        cluster: order.cluster().map_err(|error| wrong(&error))?,
+        node: order.node(),
+        roles: order.roles().map_err(|error| wrong(&error))?,
+        data: listeners.next().ok_or_else(|| config("a data plane needs a listener"))?,
+        http: listeners.next(),
+        controllers: order.controllers,
+        supervisor_pid: order.supervisor,
+        slots: order.slots,
+        data_dir: order.folder,
+        cache_dir: order.cache,
+        // The link leads to this very program even when its file was replaced meanwhile.
+        compile_program: "/proc/self/exe".into(),
+        compile_args: vec![super::COMPILE.into()],
+        memory: order.runtime_memory.parse().map_err(|error| wrong(&error))?,
+        drain_timeout: DEFAULTS.drain_timeout,
+    };
+    let ended = coracle_node::run(options, shutdown).await;
+    drop(lock);
+    ended.map_err(|error| {
+        let exit = if error.is_configuration() { Exit::Config } else { Exit::Server };
+        Failure::new(exit, error.to_string())
+    })
 }
 
 /// Compiles one artifact.

@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Lines of a log that are shown when a node could not start.
 const TAIL_LINES: usize = 8;
 /// Longer than a server needs for both children in turn.
-const END_TIMEOUT: Duration = Duration::from_secs(25);
+const END_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All servers.
 #[derive(Debug)]
