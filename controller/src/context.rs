@@ -6,7 +6,7 @@ use std::time::Duration;
 use coracle_proto::id::{ClusterId, NodeId};
 use coracle_proto::record::Node;
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::Raft;
+use coracle_raft::{Raft, Role};
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::MetaMachine;
@@ -57,7 +57,9 @@ impl Context {
 
     /// Whether this node leads and has not heard of a majority lately.
     pub(crate) fn lost_quorum(&self) -> bool {
-        self.raft.status().quorum_acked.is_some_and(|ago| ago >= QUORUM_LOST_AFTER)
+        let status = self.raft.status();
+        let leads_others = status.role == Role::Leader && status.voters.len() > 1;
+        leads_others && status.quorum_acked.is_none_or(|ago| ago >= QUORUM_LOST_AFTER)
     }
 
     /// Where another node's controller is reached.

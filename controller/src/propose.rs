@@ -116,12 +116,13 @@ struct Attempt {
 
 async fn attempt_until(context: &Context, asked: Attempt) -> Result<Decided, Refusal> {
     let begun = clock::now();
-    let mut unknown = false;
+    // Of the last attempt that may have been proposed, if any.
+    let mut unknown = None;
     let mut last = Refusal::new(Code::NoQuorum, "there is no leader");
     for _ in 0..ATTEMPTS_MAX {
         let now = clock::now();
-        let waited = now.saturating_duration_since(begun);
-        if now >= asked.deadline || (!unknown && waited >= LEADER_WAIT) {
+        let waited = now.saturating_duration_since(unknown.unwrap_or(begun));
+        if now >= asked.deadline || waited >= LEADER_WAIT {
             break;
         }
         match attempt(context, &asked).await {
@@ -129,14 +130,14 @@ async fn attempt_until(context: &Context, asked: Attempt) -> Result<Decided, Ref
             Err(Failed::Final(refusal)) => return Err(refusal),
             Err(Failed::NotStarted(refusal)) => last = refusal,
             Err(Failed::Unknown(refusal)) => {
-                unknown = true;
+                unknown = Some(clock::now());
                 last = refusal;
             }
         }
         debug!(reason = %last, "not proposed yet");
         tokio::time::sleep(PAUSE).await;
     }
-    let code = if unknown { Code::OutcomeUnknown } else { Code::NoQuorum };
+    let code = if unknown.is_some() { Code::OutcomeUnknown } else { Code::NoQuorum };
     let seconds = clock::now().saturating_duration_since(begun).as_secs_f32();
     Err(Refusal::new(code, format!("no answer from a leader in {seconds:.1} s: {}", last.message)))
 }
@@ -147,7 +148,7 @@ async fn attempt(context: &Context, asked: &Attempt) -> Result<Decided, Failed> 
         Some(leader) if leader.node != context.node => {
             forward::forward(context, &leader, envelope, deadline).await
         }
-        Some(_) if !asked.creates && context.hub.state().cluster().is_none() => {
+        Some(_) | None if !asked.creates && context.hub.state().cluster().is_none() => {
             Err(Failed::NotStarted(not_made_yet()))
         }
         Some(_) | None => codec::decided(&propose_here(context, envelope, deadline).await?),

@@ -90,7 +90,17 @@ async fn a_deploy_is_placed_comes_up_and_moves() {
     let orders = until("an order for the third copy", hold).await;
     assert!(!orders.sources.is_empty(), "from somewhere");
     dead.falls_silent();
-    let epoch = until("a replacement", async || assigned(&node).await.get(&third.id).copied()).await;
+    let epoch = until("a replacement", async || {
+        let st = node.status().await.unwrap();
+        eprintln!(
+            "{:?} {:?} {:?}",
+            st.alarms,
+            st.quorum,
+            st.nodes.iter().map(|n| (n.liveness.clone(), n.report_age_ms)).collect::<Vec<_>>()
+        );
+        assigned(&node).await.get(&third.id).copied()
+    })
+    .await;
     // Only when it is ready does the old assignment end.
     third.is_ready("hello", 1, epoch);
     let moved = two_on(&node, dead.id).await;

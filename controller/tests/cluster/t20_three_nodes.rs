@@ -2,7 +2,7 @@
 
 use crate::running::{Running, WAIT, found, join, own_record, start, until};
 use coracle_proto::codec::node_to_wire;
-use coracle_proto::pb::{JoinRequest, ListNodesRequest, RemoveNodeRequest, StatusReply};
+use coracle_proto::pb::{JoinRequest, ListNodesRequest, RemoveNodeRequest, StatusReply, StatusRequest};
 use coracle_proto::status::{Code, Refusal};
 
 fn voters(status: &StatusReply) -> usize {
@@ -105,6 +105,12 @@ async fn a_minority_refuses_changes_and_shows_what_it_knows() {
     for node in nodes {
         node.stop().await;
     }
+    // Before it knows, a change may be written to its log, and its outcome is unknown.
+    until("it knows that it is alone", async || {
+        let status = last.admin().status(StatusRequest { stale: true }).await.ok()?.into_inner();
+        (!status.quorum).then_some(())
+    })
+    .await;
     let asked = JoinRequest {
         node: Some(node_to_wire(&own_record("worker"))),
         request_id: vec![1; 16].into(),
