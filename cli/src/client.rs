@@ -161,7 +161,7 @@ impl Client {
             }
             last = Some(trouble);
             self.leave();
-            if attempts as usize % self.targets.addresses.len().max(1) == 0 {
+            if (attempts as usize).is_multiple_of(self.targets.addresses.len()) {
                 self.deadline.pause(backoff(attempts)).await;
             }
         }

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// The fixed exit codes. Scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Done.
     Ok = 0,
     /// The command line, the manifest or the configuration is wrong.
@@ -96,47 +96,47 @@ impl From<Code> for Exit {
 /// Why a command failed: said once, by [`crate::main_entry`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
-pub struct Failure {
+pub(crate) struct Failure {
     /// For scripts.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// For people: what was wrong, where, what to do.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Failure {
     /// A failure with its sentence.
     #[must_use]
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
 
     /// The command line or a file of the user's is wrong.
     #[must_use]
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
     /// Something on this machine did not work: `what` says what was tried.
     #[must_use]
-    pub fn local(what: impl Display, error: impl Display) -> Self {
+    pub(crate) fn local(what: impl Display, error: impl Display) -> Self {
         Self::new(Exit::Server, format!("{what}: {error}"))
     }
 
     /// A failure that has a page of its own.
     #[must_use]
-    pub fn coded(exit: Exit, code: Code, message: impl Display) -> Self {
+    pub(crate) fn coded(exit: Exit, code: Code, message: impl Display) -> Self {
         Self::new(exit, format!("{message} (code {code}, see docs/errors/{code}.md)"))
     }
 
     /// The reader of the results left, as `head` does: nothing to say, and no failure.
     #[must_use]
-    pub fn reader_left() -> Self {
+    pub(crate) fn reader_left() -> Self {
         Self::new(Exit::Ok, "nobody reads the results any more")
     }
 
     /// Says first what was being done.
     #[must_use]
-    pub fn during(self, what: impl Display) -> Self {
+    pub(crate) fn during(self, what: impl Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct FunctionEntry {
 /// Reads a manifest; paths in it are relative to its folder.
 pub(crate) fn read(path: &Path) -> Result<Manifest, ManifestError> {
     let text = read_text(path)?;
-    parse(&text, path.parent().unwrap_or(Path::new(""))).map_err(|problems| problems.of(path))
+    parse(&text, path.parent().unwrap_or_else(|| Path::new(""))).map_err(|problems| problems.of(path))
 }
 
 /// The cluster that the project in this folder names, whatever else is wrong with its manifest.

@@ -31,13 +31,13 @@ const WAIT: Duration = Duration::from_secs(300);
     after_help = "Without MANIFEST, coracle.toml in this folder is taken. With NAME and FILE, flags say what a manifest would."
 )]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pub(super) shared: Shared,
     /// A manifest or its folder; or a function's name and its .wasm file ('-': stdin).
     #[arg(value_name = "MANIFEST | NAME FILE", num_args = 0..=2)]
     source: Vec<String>,
     #[command(flatten)]
     flags: Flags,
+    #[command(flatten)]
+    pub(super) shared: Shared,
 }
 
 impl Args {

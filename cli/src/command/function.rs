@@ -14,10 +14,10 @@ use crate::output::view::{FunctionDetailView, FunctionView};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pub(super) shared: Shared,
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) shared: Shared,
 }
 
 #[derive(Debug, Subcommand)]

@@ -26,8 +26,6 @@ const WAIT: Duration = Duration::from_millis(TIMEOUT.max + 10_000);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pub(super) shared: Shared,
     /// NAME, or NAMESPACE/NAME.
     name: FunctionId,
     /// The body: text, @FILE, or @- for stdin.
@@ -42,6 +40,8 @@ pub(crate) struct Args {
     /// Path and query below the function's own.
     #[arg(long, value_name = "PATH", default_value = "", value_parser = path)]
     path: String,
+    #[command(flatten)]
+    pub(super) shared: Shared,
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {

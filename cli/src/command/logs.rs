@@ -17,8 +17,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pub(super) shared: Shared,
     /// NAME, or NAMESPACE/NAME.
     name: FunctionId,
     /// Go on with new lines as they come.
@@ -30,6 +28,8 @@ pub(crate) struct Args {
     /// At most so many lines of each node.
     #[arg(long, value_name = "LINES")]
     tail: Option<u32>,
+    #[command(flatten)]
+    pub(super) shared: Shared,
 }
 
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {

@@ -19,10 +19,10 @@ const MARK_WAIT: Duration = Duration::from_secs(2);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pub(super) shared: Shared,
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) shared: Shared,
 }
 
 #[derive(Debug, Subcommand)]

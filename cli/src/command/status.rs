@@ -10,9 +10,9 @@ use crate::output::view::StatusView;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(super) shared: Shared,
-    #[command(flatten)]
     read: Read,
+    #[command(flatten)]
+    pub(super) shared: Shared,
 }
 
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {

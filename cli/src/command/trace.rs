@@ -22,14 +22,14 @@ const WAIT: Duration = Duration::from_secs(20);
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    pub(super) shared: Shared,
     /// The trace's id: 32 hexadecimal digits, as 'invoke' and 'deploy' print it.
     #[arg(value_parser = trace_id)]
     id: String,
     /// Jaeger's query API.
     #[arg(long, value_name = "URL", env = "CORACLE_JAEGER", default_value = "http://127.0.0.1:16686")]
     jaeger: Uri,
+    #[command(flatten)]
+    pub(super) shared: Shared,
 }
 
 fn trace_id(text: &str) -> Result<String, String> {

@@ -52,7 +52,7 @@ pub(crate) fn show_bytes(bytes: u64) -> String {
         0x4000_0000.. => ("GiB", 1 << 30),
     };
     let tenths = bytes.saturating_mul(10) / size;
-    if tenths % 10 == 0 || tenths >= 1000 {
+    if tenths.is_multiple_of(10) || tenths >= 1000 {
         return format!("{} {unit}", tenths / 10);
     }
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
@@ -77,7 +77,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
 }
 
 fn tenths(tenths: u128, unit: &str) -> String {
-    if tenths >= 1000 || tenths % 10 == 0 {
+    if tenths >= 1000 || tenths.is_multiple_of(10) {
         return format!("{} {unit}", tenths / 10);
     }
     format!("{}.{} {unit}", tenths / 10, tenths % 10)

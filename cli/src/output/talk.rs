@@ -24,11 +24,6 @@ impl Talk {
         Self { quiet, terminal, colour: terminal && !no_color }
     }
 
-    /// Without a word of help.
-    pub(crate) fn silent(self) -> Self {
-        Self { quiet: true, ..self }
-    }
-
     /// Says something that helps and is not needed.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {

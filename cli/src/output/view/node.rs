@@ -99,11 +99,6 @@ fn decided(state: pb::NodeState) -> &'static str {
 }
 
 impl NodeView {
-    /// The node's id.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
     /// Marks the leader.
     pub(crate) fn led_by(self, leader: u64) -> Self {
         Self { leads: self.id == leader, ..self }

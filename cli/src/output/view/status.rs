@@ -75,7 +75,7 @@ impl From<pb::FunctionSummary> for FunctionLine {
 impl StatusView {
     fn headline(&self) -> String {
         let short_id: String = self.cluster.chars().take(8).collect();
-        let leader = self.leader.map_or("none".to_owned(), |id| format!("node {id}"));
+        let leader = self.leader.map_or_else(|| "none".to_owned(), |id| format!("node {id}"));
         let quorum = if self.quorum { "yes" } else { "NO: changes are refused, calls are served" };
         format!(
             "cluster {} ({short_id})  leader {leader}  quorum {quorum}  term {}  revision {}\n",
