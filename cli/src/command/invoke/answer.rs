@@ -7,11 +7,10 @@ use coracle_proto::id::FunctionId;
 use coracle_proto::status::{Code, Refusal};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::http::{chain, read};
+use crate::http::{Incoming, chain, read};
 use crate::manifest::units::show_duration;
 use crate::output::print;
 
