@@ -7,6 +7,8 @@ mod admission;
 mod executor;
 mod remote;
 mod service;
+#[cfg(test)]
+pub(crate) mod tests;
 mod wire;
 
 pub use executor::{CALLS_PER_SLOT, Executor, Options, QUEUE_PER_SLOT};

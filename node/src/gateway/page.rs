@@ -1,5 +1,6 @@
 //! What the gateway says where no function does.
 
+use coracle_proto::id::NodeId;
 use http::header::ACCEPT;
 use http::{HeaderMap, Response, StatusCode};
 
@@ -13,7 +14,7 @@ pub(super) fn health() -> Response<Body> {
 }
 
 /// The answer at `/` where no function has that route.
-pub(super) fn welcome(view: &View, headers: &HeaderMap) -> Response<Body> {
+pub(super) fn welcome(view: &View, node: NodeId, headers: &HeaderMap) -> Response<Body> {
     let state = match view.routing.content.functions().len() {
         0 => "Nothing is deployed yet.".to_owned(),
         1 => "One function is deployed, and none answers at '/'.".to_owned(),
@@ -28,7 +29,7 @@ pub(super) fn welcome(view: &View, headers: &HeaderMap) -> Response<Body> {
     let html =
         headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|it| it.contains("text/html"));
     if !html {
-        let mut text = format!("This is a gateway of the Coracle cluster '{name}'. {state}\n\n");
+        let mut text = format!("This is node {node} of the Coracle cluster '{name}'. {state}\n\n");
         for (command, does) in commands {
             text.push_str(&format!("  {command:<34} {does}\n"));
         }
@@ -41,7 +42,7 @@ pub(super) fn welcome(view: &View, headers: &HeaderMap) -> Response<Body> {
     let text = format!(
         "<!doctype html><meta charset=utf-8><title>Coracle</title>\
          <style>body{{font:16px/1.5 system-ui;max-width:40em;margin:4em auto;padding:0 1em}}</style>\
-         <h1>Coracle</h1><p>This is a gateway of the cluster <b>{}</b>. {state}</p><dl>{rows}</dl>",
+         <h1>Coracle</h1><p>This is node {node} of the cluster <b>{}</b>. {state}</p><dl>{rows}</dl>",
         escaped(name)
     );
     page(StatusCode::OK, "text/html; charset=utf-8", text)

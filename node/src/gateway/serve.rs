@@ -46,7 +46,7 @@ impl Inner {
         let view = self.view.load();
         let (function, route, path) = match target(&view, &host_name(authority.as_ref()), parts.uri.path())? {
             Target::Function { function, route, path } => (function, route, path),
-            Target::Welcome => return Ok(Prepared::Page(page::welcome(&view, &parts.headers))),
+            Target::Welcome => return Ok(Prepared::Page(page::welcome(&view, self.node, &parts.headers))),
             Target::Health => return Ok(Prepared::Page(page::health())),
         };
         for_guest(&mut parts, authority, path, remote)?;
@@ -63,7 +63,7 @@ impl Inner {
         }))
     }
 
-    async fn call(&self, mut dispatch: Dispatch<'_>) -> Response<Body> {
+    pub(super) async fn call(&self, mut dispatch: Dispatch<'_>) -> Response<Body> {
         let invocation = dispatch.invocation;
         let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
         self.driver.call();

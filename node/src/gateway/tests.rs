@@ -1,1 +1,8 @@
-//! Tests of the gateway over real sockets.
+//! Tests of the gateway over real sockets; each file has its subject.
+
+mod bounds;
+mod cost;
+mod http;
+mod leaving;
+mod moving;
+mod world;

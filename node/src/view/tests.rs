@@ -1,3 +1,5 @@
 //! Tests of the view; each file has its subject.
 
+mod controller;
+mod following;
 mod routes;

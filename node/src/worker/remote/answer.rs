@@ -1,7 +1,6 @@
 //! The body of an answer out of its frames.
 
 use std::fmt;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

@@ -1,0 +1,104 @@
+//! Goal: callers that send nothing, too slowly, or come too many, are turned away; a stopped gateway ends its calls.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::world::{Plan, World, empty};
+use crate::gateway::Options;
+use crate::worker::tests::{Guest, text, until};
+
+async fn world(options: Options) -> World {
+    let mut plan = Plan::local(Guest::new(async |_| Ok(text("ok"))));
+    plan.options = options;
+    plan.start().await
+}
+
+/// Reads until the other side closes; its time is the bound.
+async fn closed(stream: &mut TcpStream) -> String {
+    let mut said = Vec::new();
+    let reading = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut said)).await;
+    // A reset is as closed as an end.
+    let _ = reading.expect("the connection stays open");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[tokio::test]
+async fn a_head_must_come_in_time() {
+    let world = world(Options { header_timeout: Duration::from_millis(300), ..Options::DEFAULTS }).await;
+    for sent in ["", "P", "PRI * HTTP/2.0", "GET /f HTTP/1.1\r\nhost: a\r\nx-slow:"] {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let begun = crate::clock::now();
+        closed(&mut stream).await;
+        let took = begun.elapsed();
+        assert!(took > Duration::from_millis(200) && took < Duration::from_secs(2), "'{sent}': {took:?}");
+    }
+    assert_eq!(world.get("/f").await.status, 200);
+}
+
+#[tokio::test]
+async fn connections_over_the_cap_are_told_so() {
+    let world = world(Options { connections_max: 2, ..Options::DEFAULTS }).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        open.push(TcpStream::connect(world.address).await.unwrap());
+    }
+    let connections = &world.gateway.inner.metrics.connections;
+    until("both are accepted", || connections.get() == 2).await;
+    let mut third = TcpStream::connect(world.address).await.unwrap();
+    third.write_all(b"GET /f HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut said = vec![0; 1024];
+    let count = third.read(&mut said).await.unwrap();
+    let said = String::from_utf8_lossy(&said[..count]).into_owned();
+    assert!(
+        said.starts_with("HTTP/1.1 503") && said.contains("coracle-error: too-many-connections"),
+        "{said}"
+    );
+    open.clear();
+    until("there is room again", || connections.get() == 0).await;
+    assert_eq!(world.get("/f").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_is_bad() {
+    let world = world(Options::DEFAULTS).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(b"GET /f HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    let said = closed(&mut stream).await;
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains("coracle-error: bad-request"), "{said}");
+    let mut old = TcpStream::connect(world.address).await.unwrap();
+    old.write_all(b"GET http://a.example/f HTTP/1.0\r\n\r\n").await.unwrap();
+    let said = closed(&mut old).await;
+    assert!(said.starts_with("HTTP/1.0 200"), "{said}");
+}
+
+#[tokio::test]
+async fn a_stopped_gateway_ends_open_calls_and_takes_no_new_ones() {
+    let (started, go) =
+        (std::sync::Arc::new(tokio::sync::Notify::new()), std::sync::Arc::new(tokio::sync::Notify::new()));
+    let (tell, wait) = (started.clone(), go.clone());
+    let guest = Guest::new(move |_| {
+        let (tell, wait) = (tell.clone(), wait.clone());
+        async move {
+            tell.notify_one();
+            wait.notified().await;
+            Ok(text("ended"))
+        }
+    });
+    let world = Plan::local(guest).start().await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let running = tokio::spawn(world.gateway.clone().run(listener, stop.clone()));
+    let request = http::Request::get(format!("http://{address}/f")).body(empty()).unwrap();
+    let calling = tokio::spawn(world.client.request(request));
+    started.notified().await;
+    stop.cancel();
+    until("it accepts no more", || std::net::TcpStream::connect(address).is_err()).await;
+    assert!(!running.is_finished());
+    go.notify_one();
+    assert_eq!(calling.await.unwrap().unwrap().status(), 200);
+    tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap().unwrap();
+}

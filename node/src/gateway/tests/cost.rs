@@ -1,0 +1,66 @@
+//! Goal: what the gateway and the worker add to a guest's own time on one node. Figures of a test build.
+
+use std::time::Duration;
+
+use coracle_proto::id::InvocationId;
+use http::Request;
+
+use super::world::{Plan, World, empty};
+use crate::gateway::dispatch::Dispatch;
+use crate::gateway::headers::{authority, for_guest};
+use crate::gateway::replay::Replay;
+use crate::worker::tests::{Guest, text};
+
+const CALLS: u32 = 5_000;
+
+async fn in_process(world: &World) -> Duration {
+    let begun = crate::clock::now();
+    for _ in 0..CALLS {
+        let (mut parts, ()) = Request::get("/f/x")
+            .header("host", "a.example")
+            .header("accept", "*/*")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let authority = authority(&parts).unwrap();
+        for_guest(&mut parts, authority, None, world.address).unwrap();
+        let dispatch = Dispatch {
+            gateway: &world.gateway.inner,
+            function: world.version.id.function.clone(),
+            invocation: InvocationId::new(rand::random()),
+            route: "/f".to_owned(),
+            remote: world.address,
+            parts,
+            body: Replay::Empty,
+            movable: false,
+            attempts: 0,
+        };
+        assert_eq!(world.gateway.inner.call(dispatch).await.status(), 200);
+    }
+    begun.elapsed() / CALLS
+}
+
+async fn over_http(world: &World) -> Duration {
+    let begun = crate::clock::now();
+    for _ in 0..CALLS {
+        let response = world.send(world.request("GET", "/f").body(empty()).unwrap()).await;
+        http_body_util::BodyExt::collect(response).await.unwrap();
+    }
+    begun.elapsed() / CALLS
+}
+
+#[tokio::test]
+async fn what_a_call_costs() {
+    let guest = || Guest::new(async |_| Ok(text("ok")));
+    let local = Plan::local(guest()).start().await;
+    let remote = Plan::remote(vec![guest()]).start().await;
+    let (inside, outside, hop) =
+        (in_process(&local).await, over_http(&local).await, over_http(&remote).await);
+    println!("one call: {inside:?} in process, {outside:?} over HTTP, {hop:?} over HTTP and another node");
+    // A lock held too long, a sleep or a lost wake-up shows in milliseconds.
+    assert!(
+        inside < Duration::from_millis(1) && outside < Duration::from_millis(5),
+        "{inside:?} {outside:?}"
+    );
+    assert!(hop < Duration::from_millis(20), "{hop:?}");
+}

@@ -1,0 +1,154 @@
+//! Goal: requests and responses pass whole and streaming; what belongs to a connection does not; errors say what is wrong.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::world::{Plan, SendBody, World, empty, full};
+use crate::call::{Body, Call};
+use crate::worker::tests::{Guest, answer, text};
+
+/// Sends back what comes, piece by piece.
+fn echo() -> std::sync::Arc<Guest> {
+    Guest::new(async |call: Call| {
+        let pieces = call.request.into_body().into_data_stream().map(|piece| piece.map(Frame::data));
+        Ok(answer(Body::new(StreamBody::new(pieces))))
+    })
+}
+
+async fn streams_both_ways(world: World) {
+    let (send, pieces) = mpsc::channel::<Result<Frame<Bytes>, std::io::Error>>(4);
+    let body = SendBody::new(StreamBody::new(ReceiverStream::new(pieces)));
+    let piece = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+    send.send(piece("one")).await.unwrap();
+    let mut response = world.send(world.request("POST", "/f").body(body).unwrap()).await;
+    for (back, next) in [("one", "two"), ("two", "three")] {
+        let frame = tokio::time::timeout(Duration::from_secs(5), response.frame()).await.unwrap();
+        assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), back);
+        send.send(piece(next)).await.unwrap();
+    }
+    drop(send);
+    assert_eq!(response.collect().await.unwrap().to_bytes(), "three");
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways_on_this_node() {
+    streams_both_ways(Plan::local(echo()).start().await).await;
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways_between_nodes() {
+    streams_both_ways(Plan::remote(vec![echo()]).start().await).await;
+}
+
+#[tokio::test]
+async fn a_large_body_passes_whole_between_nodes() {
+    let world = Plan::remote(vec![echo()]).start().await;
+    let sent: Vec<u8> = (0..5_000_000_u32).flat_map(|n| (n as u16).to_le_bytes()).collect();
+    let body = SendBody::new(http_body_util::Full::from(sent.clone()).map_err(|never| match never {}));
+    let response = world.send(world.request("POST", "/f").body(body).unwrap()).await;
+    assert!(response.collect().await.unwrap().to_bytes() == sent, "10 MB came back changed");
+}
+
+#[tokio::test]
+async fn headers_of_one_connection_stay_there() {
+    let guest = Guest::new(async |call: Call| {
+        let mut lines: Vec<_> = call
+            .request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        lines.push(format!("{} {}", call.request.method(), call.request.uri()));
+        let mut answer = text(lines.join("\n"));
+        let headers = answer.response.headers_mut();
+        for (name, value) in [
+            ("connection", "x-private"),
+            ("x-private", "1"),
+            ("keep-alive", "timeout=5"),
+            ("coracle-error", "forged"),
+            ("x-kept", "1"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        Ok(answer)
+    });
+    for plan in [Plan::local(guest.clone()), Plan::remote(vec![guest])] {
+        let world = plan.start().await;
+        let request = world
+            .request("GET", "/f/a%20b?q=1&q=2")
+            .header("host", "Shop.Example:81")
+            .header("connection", "x-drop, close")
+            .header("x-drop", "1")
+            .header("te", "trailers")
+            .header("coracle-route", "/forged")
+            .header("x-forwarded-for", "10.1.1.1")
+            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let whole = world.whole(request.body(empty()).unwrap()).await;
+        assert_eq!(whole.status, 200, "{whole:?}");
+        let text = &whole.text;
+        for gone in ["x-drop:", "connection:", "te:", "coracle-route: /forged"] {
+            assert!(!text.lines().any(|line| line.starts_with(gone)), "{gone} in\n{text}");
+        }
+        for there in [
+            "GET http://Shop.Example:81/f/a%20b?q=1&q=2",
+            "host: Shop.Example:81",
+            "x-forwarded-for: 10.1.1.1, 127.0.0.1",
+            "x-forwarded-proto: http",
+            "x-forwarded-host: Shop.Example:81",
+            "coracle-route: /f",
+            "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ] {
+            assert!(text.lines().any(|line| line == there), "no '{there}' in\n{text}");
+        }
+        assert_eq!(
+            (whole.header("x-private"), whole.header("keep-alive"), whole.header("x-kept")),
+            ("", "", "1")
+        );
+        assert_eq!((whole.header("coracle-error"), whole.header("coracle-node")), ("", "1"));
+        assert_eq!((whole.header("coracle-start"), whole.header("coracle-version")), ("warm", "1"));
+        assert_eq!((whole.header("coracle-attempt"), whole.header("coracle-invocation-id").len()), ("", 32));
+    }
+}
+
+#[tokio::test]
+async fn the_platforms_own_answers_help() {
+    let guest = Guest::new(async |call: Call| {
+        Ok(text(format!("{} {}{}", call.request.method(), call.request.uri().path(), call.route)))
+    });
+    let world = Plan::local(guest).start().await;
+    let missing = world.get("/nothing/here").await;
+    assert_eq!((missing.status, missing.header("coracle-error")), (404, "route-not-found"));
+    assert_eq!(missing.header("content-type"), "application/problem+json");
+    let problem: serde_json::Value = serde_json::from_str(&missing.text).unwrap();
+    assert_eq!(problem["type"], "docs/errors/route-not-found.md");
+    assert_eq!((&problem["status"], &problem["title"]), (&404.into(), &"route-not-found".into()));
+    assert!(problem["detail"].as_str().unwrap().contains("/nothing/here"), "{problem}");
+    assert_eq!(world.get("/.coracle/nothing").await.header("coracle-error"), "reserved-path");
+    assert_eq!(world.get("/.coracle/invoke/default/g").await.header("coracle-error"), "function-not-found");
+    assert_eq!(world.get("/.coracle/health").await.text, "ok\n");
+    assert!(world.get("/").await.text.contains("coracle deploy"));
+    let html = world.request("GET", "/").header("accept", "text/html,*/*").body(empty()).unwrap();
+    assert!(world.whole(html).await.text.starts_with("<!doctype html>"));
+    let named = world.request("POST", "/.coracle/invoke/default/f/a/b?x=1").body(full("{}")).unwrap();
+    assert_eq!(world.whole(named).await.text, "POST /a/b");
+    let bare = world.request("POST", "/.coracle/invoke/default/f").body(empty()).unwrap();
+    assert_eq!(world.whole(bare).await.text, "POST /");
+}
+
+#[tokio::test]
+async fn http_2_with_prior_knowledge_is_served() {
+    let world = Plan::local(echo()).start().await;
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<SendBody>();
+    let request = http::Request::post(world.url("/f")).body(full("over h2")).unwrap();
+    let response = client.request(request).await.unwrap();
+    assert_eq!((response.version(), response.status().as_u16()), (http::Version::HTTP_2, 200));
+    assert_eq!(response.collect().await.unwrap().to_bytes(), "over h2");
+}

@@ -1,0 +1,177 @@
+//! Goal: a call moves to another worker where that cannot run it twice, and only there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use coracle_proto::spec::{Draft, Retry};
+use coracle_proto::status::Code;
+
+use super::world::{Plan, Whole, Wire, World, empty, full};
+use crate::call::CallError;
+use crate::view::Phase;
+use crate::worker::tests::{Guest, text, until};
+
+fn answering(name: &'static str) -> Arc<Guest> {
+    Guest::new(move |_| async move { Ok(text(name)) })
+}
+
+fn stuck() -> Arc<Guest> {
+    Guest::new(async |_| futures::future::pending().await)
+}
+
+/// Two workers, of which the first is preferred.
+async fn two(first: Arc<Guest>, draft: Draft) -> World {
+    let mut plan = Plan::remote(vec![first, answering("second")]);
+    plan.draft = draft;
+    let world = plan.start().await;
+    world.says(1, Phase::Ready);
+    world
+}
+
+#[tokio::test]
+async fn a_refused_call_moves_whatever_its_method() {
+    let busy = Guest::new(async |_| Err(CallError::new(Code::Overloaded, "full")));
+    let world = two(busy, Draft { retry: Retry::Never, ..Draft::default() }).await;
+    let whole = world.whole(world.request("POST", "/f").body(full("body")).unwrap()).await;
+    assert_eq!((whole.status, whole.text.as_str()), (200, "second"));
+    assert_eq!((whole.header("coracle-attempt"), whole.header("coracle-node")), ("2", "2"));
+    assert_eq!((world.workers[0].guest.calls(), world.workers[1].guest.calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_not_reached_is_passed_over_and_then_avoided() {
+    let world = two(answering("first"), Draft::default()).await;
+    world.workers[0].wire.send_replace(Wire::Cut);
+    let whole = world.whole(world.request("POST", "/f").body(full("body")).unwrap()).await;
+    assert_eq!((whole.status, whole.text.as_str(), whole.header("coracle-attempt")), (200, "second", "2"));
+    let whole = world.get("/f").await;
+    assert_eq!((whole.text.as_str(), whole.header("coracle-attempt")), ("second", ""), "it is set aside now");
+    world.workers[0].wire.send_replace(Wire::Carries);
+    let begun = crate::clock::now();
+    while world.get("/f").await.text != "first" {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it never came back");
+    }
+}
+
+/// Sends a call to the first worker, and cuts the wire when it runs.
+async fn cut_off(world: &World, request: http::request::Builder) -> Whole {
+    let sending = world.whole(request.body(full("body")).unwrap());
+    let cutting = async {
+        until("the first worker runs the call", || world.workers[0].guest.calls() == 1).await;
+        world.workers[0].wire.send_replace(Wire::Cut);
+    };
+    tokio::join!(sending, cutting).0
+}
+
+#[tokio::test]
+async fn a_post_that_was_sent_is_not_sent_again() {
+    let world = two(stuck(), Draft::default()).await;
+    let whole = cut_off(&world, world.request("POST", "/f")).await;
+    assert_eq!((whole.status, whole.header("coracle-error")), (502, "node-lost"));
+    assert_eq!(world.workers[1].guest.calls(), 0);
+}
+
+#[tokio::test]
+async fn an_idempotent_call_is() {
+    for request in [("PUT", None), ("POST", Some(("idempotency-key", "1")))] {
+        let world = two(stuck(), Draft::default()).await;
+        let mut builder = world.request(request.0, "/f");
+        if let Some((name, value)) = request.1 {
+            builder = builder.header(name, value);
+        }
+        let whole = cut_off(&world, builder).await;
+        assert_eq!(
+            (whole.status, whole.text.as_str(), whole.header("coracle-attempt")),
+            (200, "second", "2")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_forbids_it_is_never_sent_again() {
+    let world = two(stuck(), Draft { retry: Retry::Never, ..Draft::default() }).await;
+    let whole = cut_off(&world, world.request("PUT", "/f")).await;
+    assert_eq!((whole.status, whole.header("coracle-error")), (502, "node-lost"));
+    assert_eq!(world.workers[1].guest.calls(), 0);
+}
+
+#[tokio::test]
+async fn calls_leave_a_stopped_worker_in_a_second_and_a_half() {
+    let world = two(stuck(), Draft::default()).await;
+    let begun = crate::clock::now();
+    let sending = world.get("/f");
+    let stopping = async {
+        until("the first worker runs the call", || world.workers[0].guest.calls() == 1).await;
+        world.workers[0].wire.send_replace(Wire::Stopped);
+    };
+    let (whole, ()) = tokio::join!(sending, stopping);
+    let took = begun.elapsed();
+    println!("moved away from a stopped worker after {took:?}");
+    assert_eq!((whole.status, whole.text.as_str(), whole.header("coracle-attempt")), (200, "second", "2"));
+    assert!(took < Duration::from_millis(1900), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_call_waits_for_a_replica_that_is_not_ready_yet() {
+    for plan in [Plan::local(answering("there")), Plan::remote(vec![answering("there")])] {
+        let world = plan.start().await;
+        world.workers[0].assigned.set(&world.version, 1, false);
+        let begun = crate::clock::now();
+        let readying = async {
+            until("a call waits", || {
+                world.gateway.inner.waiting.available_permits() < super::super::WAITING_MAX
+            })
+            .await;
+            world.workers[0].assigned.set(&world.version, 1, true);
+            world.says(1, Phase::Ready);
+        };
+        let (whole, ()) = tokio::join!(world.get("/f"), readying);
+        assert_eq!((whole.status, whole.text.as_str(), whole.header("coracle-attempt")), (200, "there", ""));
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+}
+
+#[tokio::test]
+async fn a_call_does_not_wait_longer_than_its_function_may_take() {
+    let mut plan = Plan::local(answering("never"));
+    plan.draft = Draft { timeout_ms: 200, ..Draft::default() };
+    let world = plan.start().await;
+    world.workers[0].assigned.set(&world.version, 1, false);
+    let begun = crate::clock::now();
+    let whole = world.get("/f").await;
+    assert_eq!((whole.status, whole.header("coracle-error")), (503, "not-ready"));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_body_of_which_too_much_was_read_stays_where_it_is() {
+    let read = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&read);
+    let greedy = Guest::new(move |call: crate::call::Call| {
+        let flag = Arc::clone(&flag);
+        async move {
+            let _ = http_body_util::BodyExt::collect(call.request.into_body()).await;
+            flag.store(true, Ordering::SeqCst);
+            Err(CallError::new(Code::Overloaded, "after reading all of it"))
+        }
+    });
+    let world = two(greedy, Draft::default()).await;
+    let large = Box::leak("x".repeat(100 << 10).into_boxed_str());
+    let whole = world.whole(world.request("PUT", "/f").body(full(large)).unwrap()).await;
+    assert_eq!((whole.status, whole.header("coracle-error")), (503, "overloaded"));
+    assert!(read.load(Ordering::SeqCst) && world.workers[1].guest.calls() == 0);
+    let small = Box::leak("x".repeat(30 << 10).into_boxed_str());
+    let whole = world.whole(world.request("PUT", "/f").body(full(small)).unwrap()).await;
+    assert_eq!(whole.text, "second");
+}
+
+#[tokio::test]
+async fn one_worker_alone_is_asked_even_after_it_failed() {
+    let world = Plan::remote(vec![answering("first")]).start().await;
+    world.workers[0].wire.send_replace(Wire::Cut);
+    let whole = world.whole(world.request("POST", "/f").body(empty()).unwrap()).await;
+    assert_eq!((whole.status, whole.header("coracle-error")), (502, "node-lost"));
+    world.workers[0].wire.send_replace(Wire::Carries);
+    assert_eq!(world.get("/f").await.status, 200);
+}

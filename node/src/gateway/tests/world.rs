@@ -1,0 +1,270 @@
+//! A cluster without controllers: workers over real gRPC, one gateway over real HTTP, and a view that tests set.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_proto::id::{ClusterId, Epoch, NodeId, Revision};
+use coracle_proto::record::{
+    Addresses, Change, Function, Node, NodeState, Record, Replica, Role, Route, Version, Weight,
+};
+use coracle_proto::spec::Draft;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::gateway::{Gateway, Options};
+use crate::view::{NodeSoft, Phase, ReplicaSoft, Stamp, View, ViewHandle};
+use crate::worker::tests::{Fixed, Guest, metrics, version};
+use crate::worker::{self, Executor, WorkerService};
+
+pub(super) const CLUSTER: ClusterId = ClusterId::new(77);
+pub(super) type SendBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// What a wire between gateway and worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wire {
+    Carries,
+    /// Connected, but nothing arrives: as with a stopped process.
+    Stopped,
+    /// Every connection is reset, new ones are refused.
+    Cut,
+}
+
+pub(super) struct Worker {
+    pub(super) id: u64,
+    pub(super) guest: Arc<Guest>,
+    pub(super) assigned: Arc<Fixed>,
+    pub(super) executor: Executor,
+    pub(super) wire: watch::Sender<Wire>,
+    pub(super) address: SocketAddr,
+}
+
+pub(super) struct World {
+    pub(super) address: SocketAddr,
+    pub(super) gateway: Gateway,
+    pub(super) view: ViewHandle,
+    pub(super) version: Arc<Version>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) client: Client<HttpConnector, SendBody>,
+    _stop: DropGuard,
+}
+
+/// What a world is made of.
+pub(super) struct Plan {
+    pub(super) guests: Vec<Arc<Guest>>,
+    /// Which of them is in the gateway's process.
+    pub(super) local: Option<usize>,
+    pub(super) draft: Draft,
+    pub(super) options: Options,
+}
+
+impl Plan {
+    pub(super) fn local(guest: Arc<Guest>) -> Self {
+        Self { guests: vec![guest], local: Some(0), draft: Draft::default(), options: Options::DEFAULTS }
+    }
+
+    pub(super) fn remote(guests: Vec<Arc<Guest>>) -> Self {
+        Self { guests, local: None, draft: Draft::default(), options: Options::DEFAULTS }
+    }
+
+    pub(super) async fn start(self) -> World {
+        let version = version("f", self.draft);
+        let stop = CancellationToken::new();
+        let mut workers = Vec::new();
+        for (index, guest) in self.guests.into_iter().enumerate() {
+            workers.push(worker(index as u64 + 1, guest, &version, &stop).await);
+        }
+        let view = ViewHandle::with(view(&version, &workers));
+        let local = self.local.map(|index| workers[index].executor.clone());
+        let gateway = Gateway::new(self.options, NodeId::new(1), view.clone(), local, metrics());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(gateway.clone().run(listener, stop.clone()));
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        World { address, gateway, view, version, workers, client, _stop: stop.drop_guard() }
+    }
+}
+
+async fn worker(id: u64, guest: Arc<Guest>, version: &Arc<Version>, stop: &CancellationToken) -> Worker {
+    let assigned = Arc::new(Fixed::default());
+    assigned.set(version, 1, true);
+    let (invoke, assignments) = (Arc::clone(&guest), Arc::clone(&assigned));
+    let options = worker::Options::new(NodeId::new(id), 2);
+    let executor = Executor::new(options, invoke, assignments, metrics());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let behind = listener.local_addr().unwrap();
+    let service = WorkerService::new(CLUSTER, executor.clone()).into_server();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()));
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = front.local_addr().unwrap();
+    let wire = watch::Sender::new(Wire::Carries);
+    tokio::spawn(carry(front, behind, wire.subscribe()));
+    Worker { id, guest, assigned, executor, wire, address }
+}
+
+/// Between gateway and worker: what does what the test says.
+async fn carry(front: TcpListener, behind: SocketAddr, wire: watch::Receiver<Wire>) {
+    while let Ok((near, _)) = front.accept().await {
+        if *wire.borrow() == Wire::Cut {
+            continue;
+        }
+        let far = TcpStream::connect(behind).await.unwrap();
+        // Each waits for no more to send: the figures are the program's, not the wire's.
+        far.set_nodelay(true).unwrap();
+        near.set_nodelay(true).unwrap();
+        let (near_in, near_out) = near.into_split();
+        let (far_in, far_out) = far.into_split();
+        let mut cut = wire.clone();
+        let there = pump(near_in, far_out, wire.clone());
+        let back = pump(far_in, near_out, wire.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = async { tokio::join!(there, back) } => {}
+                _ = cut.wait_for(|wire| *wire == Wire::Cut) => {}
+            }
+        });
+    }
+}
+
+async fn pump(
+    from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut wire: watch::Receiver<Wire>,
+) {
+    use tokio::io::AsyncWriteExt as _;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let _ = from.readable().await;
+        if wire.wait_for(|wire| *wire != Wire::Stopped).await.is_err() {
+            return;
+        }
+        match from.try_read(&mut buffer) {
+            Ok(0) => {
+                let _ = to.shutdown().await;
+                return;
+            }
+            Ok(count) => {
+                if to.write_all(&buffer[..count]).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn view(version: &Arc<Version>, workers: &[Worker]) -> View {
+    let mut changes = vec![
+        Change::put(Record::Version(Version::clone(version))),
+        Change::put(Record::Function(Function {
+            id: version.id.function.clone(),
+            latest: version.id.number,
+            traffic: vec![Weight { version: version.id.number, weight: 1 }],
+            routes: vec![],
+            created_ms: 0,
+            updated_ms: 0,
+            updated: Revision::new(1),
+        })),
+        Change::put(Record::Route(Route {
+            spec: "/f/*".parse().unwrap(),
+            function: version.id.function.clone(),
+        })),
+    ];
+    for worker in workers {
+        let addresses = Addresses { data: worker.address.to_string(), ..Addresses::default() };
+        changes.push(Change::put(Record::Node(Node {
+            id: NodeId::new(worker.id),
+            name: format!("n{}", worker.id),
+            roles: Role::ALL.into_iter().collect(),
+            zone: String::new(),
+            version: String::new(),
+            addresses,
+            state: NodeState::Alive,
+            registered: Revision::new(1),
+            slots: 2,
+            memory_bytes: 1 << 30,
+        })));
+        changes.push(Change::put(Record::Replica(Replica {
+            version: version.id.clone(),
+            node: NodeId::new(worker.id),
+            epoch: Epoch::new(1),
+        })));
+    }
+    let mut view = View { cluster: CLUSTER, ..View::default() };
+    assert!(view.routing.take(Stamp { revision: Revision::new(1), hash: None }, changes, true));
+    view
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) status: u16,
+    pub(super) headers: http::HeaderMap,
+    pub(super) text: String,
+}
+
+impl Whole {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl World {
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(super) fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(self.url(path))
+    }
+
+    pub(super) async fn send(&self, request: Request<SendBody>) -> Response<Incoming> {
+        self.client.request(request).await.unwrap()
+    }
+
+    pub(super) async fn whole(&self, request: Request<SendBody>) -> Whole {
+        let (head, body) = self.send(request).await.into_parts();
+        let body = tokio::time::timeout(Duration::from_secs(10), body.collect()).await.unwrap().unwrap();
+        let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+        Whole { status: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Whole {
+        self.whole(self.request("GET", path).body(empty()).unwrap()).await
+    }
+
+    /// Makes the view say how far a worker is, so that calls prefer those that are ready.
+    pub(super) fn says(&self, worker: u64, phase: Phase) {
+        let replica = ReplicaSoft { epoch: Epoch::new(1), phase };
+        self.view.update(|view| {
+            let sequence = view.soft.get(&NodeId::new(worker)).map_or(1, |soft| soft.sequence + 1);
+            view.take_soft(NodeSoft {
+                node: NodeId::new(worker),
+                incarnation: 1,
+                sequence,
+                replicas: [(self.version.id.clone(), replica)].into(),
+                load: crate::load::Load::default(),
+            })
+        });
+    }
+}
+
+pub(super) fn empty() -> SendBody {
+    full("")
+}
+
+pub(super) fn full(text: &'static str) -> SendBody {
+    SendBody::new(Full::from(text).map_err(|never| match never {}))
+}

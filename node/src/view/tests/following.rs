@@ -1,0 +1,232 @@
+//! Goal: the view follows any controller, resumes where it was, never goes back, and survives a restart without one.
+
+use std::path::Path;
+
+use coracle_proto::id::{ClusterId, Epoch, FunctionId, NodeId, Revision, VersionId, VersionNumber};
+use coracle_proto::key::Key;
+use coracle_proto::pb::{self, watch_frame::Body};
+use coracle_proto::record::{Addresses, Change, Node, NodeState, Record, Replica, Role, Route};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::controller::{Controller, changed, snapshot};
+use crate::view::{Follower, Options, Phase, ViewHandle};
+use crate::worker::tests::until;
+
+const CLUSTER: ClusterId = ClusterId::new(5);
+
+fn function() -> FunctionId {
+    "f".parse().unwrap()
+}
+
+fn route(text: &str) -> Record {
+    Record::Route(Route { spec: text.parse().unwrap(), function: function() })
+}
+
+fn version() -> VersionId {
+    VersionId { function: function(), number: VersionNumber::new(1) }
+}
+
+fn replica(node: u64) -> Record {
+    Record::Replica(Replica { version: version(), node: NodeId::new(node), epoch: Epoch::new(9) })
+}
+
+fn node(id: u64, grpc: &str) -> Record {
+    Record::Node(Node {
+        id: NodeId::new(id),
+        name: format!("n{id}"),
+        roles: Role::ALL.into_iter().collect(),
+        zone: String::new(),
+        version: String::new(),
+        addresses: Addresses { grpc: grpc.to_owned(), ..Addresses::default() },
+        state: NodeState::Alive,
+        registered: Revision::new(1),
+        slots: 1,
+        memory_bytes: 1,
+    })
+}
+
+struct Running {
+    view: ViewHandle,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(folder: &Path, controllers: Vec<String>) -> Self {
+        let options =
+            Options { cluster: CLUSTER, node: NodeId::new(1), folder: folder.to_owned(), controllers };
+        let follower = Follower::open(&options);
+        let (view, stop) = (follower.view(), CancellationToken::new());
+        let task = tokio::spawn(follower.run(stop.clone()));
+        Self { view, stop, task }
+    }
+
+    fn revision(&self) -> u64 {
+        self.view.load().routing.stamp.revision.get()
+    }
+
+    fn finds(&self, path: &str) -> bool {
+        self.view.load().routing.content.routes().find("", path).is_some()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[tokio::test]
+async fn it_follows_resumes_and_outlives_its_controller() {
+    let (folder, first) = (folder(), Controller::start(CLUSTER).await);
+    let second = Controller::start(CLUSTER).await;
+    let running = Running::start(folder.path(), vec![first.address.to_string()]);
+    until("the first is followed", || first.followed_from() == [0]).await;
+    first.send(7, snapshot(vec![node(2, &second.address.to_string()), route("/a/*")], false)).await;
+    first.send(7, snapshot(vec![replica(2), replica(3)], true)).await;
+    until("the snapshot is whole", || running.revision() == 7).await;
+    assert!(running.finds("/a/b"));
+    assert_eq!(running.view.load().routing.content.replicas(&version()).len(), 2);
+
+    let gone = Key::Replica(version(), NodeId::new(3));
+    first.send(8, changed(vec![Change::put(route("/b")), Change::remove(gone)])).await;
+    until("the change is there", || running.revision() == 8).await;
+    assert!(running.finds("/b") && running.finds("/a/b"));
+    assert_eq!(running.view.load().routing.content.replicas(&version()).len(), 1);
+
+    drop(first);
+    until("the controller that the view names is followed", || second.followed_from() == [8]).await;
+    second.send(9, changed(vec![Change::put(route("/c"))])).await;
+    until("it goes on", || running.revision() == 9).await;
+    running.end().await;
+
+    let offline = Running::start(folder.path(), vec![]);
+    assert_eq!((offline.revision(), offline.finds("/a/x"), offline.finds("/c")), (9, true, true));
+    until("it asks the controller that it knows, from where it was", || second.followed_from() == [8, 9])
+        .await;
+    offline.end().await;
+}
+
+#[tokio::test]
+async fn it_never_goes_back() {
+    let (folder, controller) = (folder(), Controller::start(CLUSTER).await);
+    let running = Running::start(folder.path(), vec![controller.address.to_string()]);
+    until("it is followed", || controller.followed_from() == [0]).await;
+    controller.send(5, snapshot(vec![route("/a")], true)).await;
+    until("the snapshot is there", || running.revision() == 5).await;
+    for (times, old) in [snapshot(vec![route("/old")], true), changed(vec![Change::put(route("/old"))])]
+        .into_iter()
+        .enumerate()
+    {
+        controller.send(4, old).await;
+        until("it leaves who leads it back, and returns", || controller.followed_from().len() == times + 2)
+            .await;
+        assert_eq!((running.revision(), running.finds("/a"), running.finds("/old")), (5, true, false));
+    }
+    assert_eq!(controller.followed_from(), [0, 5, 5]);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_part_of_a_snapshot_changes_nothing() {
+    let (folder, controller) = (folder(), Controller::start(CLUSTER).await);
+    let running = Running::start(folder.path(), vec![controller.address.to_string()]);
+    until("it is followed", || controller.followed_from() == [0]).await;
+    controller.send(5, snapshot(vec![route("/a")], true)).await;
+    until("the snapshot is there", || running.revision() == 5).await;
+    controller.send(6, snapshot(vec![route("/b")], false)).await;
+    // The frame after it tells that it was read.
+    let soft = pb::NodeStatus::default();
+    controller.send(5, Body::Soft(pb::SoftBatch { nodes: vec![soft], ..pb::SoftBatch::default() })).await;
+    controller.send(6, snapshot(vec![route("/c")], true)).await;
+    until("it is whole", || running.revision() == 6).await;
+    assert_eq!((running.finds("/a"), running.finds("/b"), running.finds("/c")), (false, true, true));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn another_cluster_is_not_believed() {
+    let (folder, foreign) = (folder(), Controller::start(ClusterId::new(6)).await);
+    let own = Controller::start(CLUSTER).await;
+    let both = vec![foreign.address.to_string(), own.address.to_string()];
+    let running = Running::start(folder.path(), both);
+    until("the foreign one is asked", || !foreign.followed_from().is_empty()).await;
+    foreign.send(100, snapshot(vec![route("/foreign")], true)).await;
+    until("the next one is asked", || own.followed_from() == [0]).await;
+    own.send(1, snapshot(vec![route("/own")], true)).await;
+    until("its view is taken", || running.revision() == 1).await;
+    assert!(!running.finds("/foreign"));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_damaged_or_foreign_file_is_not_used() {
+    let (folder, controller) = (folder(), Controller::start(CLUSTER).await);
+    let running = Running::start(folder.path(), vec![controller.address.to_string()]);
+    until("it is followed", || controller.followed_from() == [0]).await;
+    controller.send(5, snapshot(vec![route("/a")], true)).await;
+    until("the snapshot is there", || running.revision() == 5).await;
+    running.end().await;
+    let file = folder.path().join("gateway.view");
+    let good = std::fs::read(&file).unwrap();
+    let load = || {
+        let (cluster, node) = (CLUSTER, NodeId::new(1));
+        let options = Options { cluster, node, folder: folder.path().to_owned(), controllers: vec![] };
+        Follower::open(&options).view().load().routing.stamp.revision.get()
+    };
+    assert_eq!(load(), 5);
+    for place in 0..good.len() {
+        let mut bad = good.clone();
+        bad[place] ^= 0x40;
+        std::fs::write(&file, &bad).unwrap();
+        assert_eq!(load(), 0, "byte {place} was changed");
+        std::fs::write(&file, &good[..place]).unwrap();
+        assert_eq!(load(), 0, "cut at {place}");
+    }
+    std::fs::write(&file, &good).unwrap();
+    let (cluster, node) = (ClusterId::new(9), NodeId::new(1));
+    let options = Options { cluster, node, folder: folder.path().to_owned(), controllers: vec![] };
+    assert_eq!(Follower::open(&options).view().load().revision().get(), 0, "of another cluster");
+}
+
+#[tokio::test]
+async fn what_nodes_say_is_told_and_only_news_count() {
+    let (folder, controller) = (folder(), Controller::start(CLUSTER).await);
+    let running = Running::start(folder.path(), vec![controller.address.to_string()]);
+    until("it is followed", || controller.followed_from() == [0]).await;
+    controller.send(5, snapshot(vec![node(2, "")], true)).await;
+    let say = async |sequence, phase: pb::ReplicaPhase| {
+        let replica = pb::ReplicaStatus {
+            namespace: "default".to_owned(),
+            name: "f".to_owned(),
+            version: 1,
+            epoch: 9,
+            phase: phase.into(),
+            ..pb::ReplicaStatus::default()
+        };
+        let status = pb::NodeStatus {
+            node: 2,
+            incarnation: 1,
+            sequence,
+            replicas: vec![replica],
+            ..Default::default()
+        };
+        let stranger = pb::NodeStatus { node: 3, ..status.clone() };
+        let batch = pb::SoftBatch { nodes: vec![status, stranger], ..pb::SoftBatch::default() };
+        controller.send(5, Body::Soft(batch)).await;
+    };
+    let phase = |epoch| running.view.load().phase(&version(), NodeId::new(2), Epoch::new(epoch));
+    say(2, pb::ReplicaPhase::Ready).await;
+    until("it is told", || phase(9) == Some(Phase::Ready)).await;
+    assert_eq!(phase(8), None, "of another assignment nothing is known");
+    say(1, pb::ReplicaPhase::Failed).await;
+    say(3, pb::ReplicaPhase::Compiling).await;
+    until("the newer one counts", || phase(9) == Some(Phase::Compiling)).await;
+    assert!(!running.view.load().soft.contains_key(&NodeId::new(3)), "no such node");
+    running.end().await;
+}
