@@ -1,7 +1,9 @@
 //! Whole controllers over loopback gRPC and real stores; one program, so that it is linked once.
 #![allow(
     clippy::expect_used,
-    clippy::missing_docs_in_private_items,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
     reason = "a test that cannot go on ends"
 )]
 

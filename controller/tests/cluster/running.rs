@@ -15,21 +15,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-/// Longer than two elections and a join on a busy machine; what takes longer has failed.
-pub const WAIT: Duration = Duration::from_secs(30);
+/// Longer than a verdict of the detector, which begins its wait anew whenever a busy machine stops it for a
+/// second; what takes longer has failed.
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
 /// A controller that runs.
-pub struct Running {
-    pub id: NodeId,
-    pub address: SocketAddr,
-    pub identity: Identity,
+pub(crate) struct Running {
+    pub(crate) id: NodeId,
+    pub(crate) address: SocketAddr,
+    pub(crate) identity: Identity,
     dir: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), RunError>>,
 }
 
 /// What a node says of itself. Its data plane's address leads nowhere.
-pub fn own_record(name: &str) -> Node {
+pub(crate) fn own_record(name: &str) -> Node {
     Node {
         id: NodeId::new(0),
         name: name.to_owned(),
@@ -45,18 +46,18 @@ pub fn own_record(name: &str) -> Node {
 }
 
 /// Makes a cluster of one.
-pub async fn found(dir: &Path) -> Running {
+pub(crate) fn found(dir: &Path) -> Running {
     let identity = identity::found(dir, "boat").expect("an identity");
-    start(dir, identity, any_port()).await
+    start(dir, identity, any_port())
 }
 
 /// Joins the cluster behind `seeds`.
-pub async fn join(dir: &Path, seeds: &[String]) -> Running {
+pub(crate) async fn join(dir: &Path, seeds: &[String]) -> Running {
     let listener = Listener::bind(any_port()).expect("a port");
     let mut node = own_record("joined");
     node.addresses.grpc = listener.address().to_string();
     let identity = identity::join(dir, seeds, &node).await.expect("an id");
-    start_on(dir, identity, listener).await
+    start_on(dir, identity, listener)
 }
 
 fn any_port() -> SocketAddr {
@@ -64,12 +65,12 @@ fn any_port() -> SocketAddr {
 }
 
 /// Starts a controller that has an identity.
-pub async fn start(dir: &Path, identity: Identity, listen: SocketAddr) -> Running {
+pub(crate) fn start(dir: &Path, identity: Identity, listen: SocketAddr) -> Running {
     let listener = Listener::bind(listen).expect("a port");
-    start_on(dir, identity, listener).await
+    start_on(dir, identity, listener)
 }
 
-async fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running {
+fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running {
     let address = listener.address();
     let options = Options {
         data_dir: dir.to_owned(),
@@ -88,29 +89,29 @@ async fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running
 }
 
 impl Running {
-    pub fn seed(&self) -> String {
+    pub(crate) fn seed(&self) -> String {
         self.address.to_string()
     }
 
-    pub fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address)).expect("an address").connect_lazy()
     }
 
-    pub fn admin(&self) -> AdminClient<Channel> {
+    pub(crate) fn admin(&self) -> AdminClient<Channel> {
         AdminClient::new(self.channel())
     }
 
-    pub fn control(&self) -> ControlClient<Channel> {
+    pub(crate) fn control(&self) -> ControlClient<Channel> {
         ControlClient::new(self.channel())
     }
 
-    pub async fn status(&self) -> Option<StatusReply> {
+    pub(crate) async fn status(&self) -> Option<StatusReply> {
         let reply = self.admin().status(StatusRequest { stale: false }).await;
         reply.ok().map(tonic::Response::into_inner)
     }
 
     /// Ends it in order.
-    pub async fn stop(mut self) -> (PathBuf, Identity, SocketAddr) {
+    pub(crate) async fn stop(mut self) -> (PathBuf, Identity, SocketAddr) {
         let stop = self.stop.take().expect("stopped once");
         let _ = stop.send(());
         (&mut self.task).await.expect("no panic").expect("an orderly end");
@@ -118,12 +119,12 @@ impl Running {
     }
 
     /// How it ended by itself.
-    pub async fn ended(self) -> Result<(), RunError> {
+    pub(crate) async fn ended(self) -> Result<(), RunError> {
         tokio::time::timeout(WAIT, self.task).await.expect("an end").expect("no panic")
     }
 
     /// Reports as this node's data plane would, until the guard is dropped.
-    pub async fn report(&self, to: &Self) -> mpsc::Sender<NodeStatus> {
+    pub(crate) async fn report(&self, to: &Self) -> mpsc::Sender<NodeStatus> {
         let (statuses, queue) = mpsc::channel(8);
         let stream = tokio_stream::wrappers::ReceiverStream::new(queue);
         let mut orders = to.control().report(stream).await.expect("a stream of orders").into_inner();
@@ -133,7 +134,7 @@ impl Running {
 }
 
 /// Waits until `ready` gives something, or fails with the reason.
-pub async fn until<T>(what: &str, mut ready: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut ready: impl AsyncFnMut() -> Option<T>) -> T {
     #[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
     let begun = Instant::now();
     loop {

@@ -11,7 +11,7 @@ use coracle_proto::status::{Code, Refusal};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_one_answers_and_restarts() {
     let dir = tempfile::tempdir().unwrap();
-    let node = found(dir.path()).await;
+    let node = found(dir.path());
     let status = until("a leader and a record", async || {
         node.status().await.filter(|status| status.quorum && status.nodes.len() == 1)
     })
@@ -31,7 +31,7 @@ async fn a_cluster_of_one_answers_and_restarts() {
     assert!(!inspected.metrics.contains("# EOF"));
 
     let (dir_path, identity, address) = node.stop().await;
-    let node = start(&dir_path, identity, address).await;
+    let node = start(&dir_path, identity, address);
     let again = until("the same cluster", async || node.status().await.filter(|status| status.quorum)).await;
     assert!(again.revision >= status.revision, "{} after {}", again.revision, status.revision);
     assert!(again.term > status.term);
@@ -41,7 +41,7 @@ async fn a_cluster_of_one_answers_and_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_have_their_codes() {
     let dir = tempfile::tempdir().unwrap();
-    let node = found(dir.path()).await;
+    let node = found(dir.path());
     until("a leader", async || node.status().await.filter(|status| status.quorum && status.leader == 1))
         .await;
     let deploy = Deploy { name: "hello".into(), digest: vec![7; 32].into(), ..Deploy::default() };
@@ -62,7 +62,7 @@ async fn refusals_have_their_codes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_join_gives_one_id() {
     let dir = tempfile::tempdir().unwrap();
-    let node = found(dir.path()).await;
+    let node = found(dir.path());
     until("a leader", async || node.status().await.filter(|status| status.quorum && status.leader == 1))
         .await;
     let join = |request: u8| {
@@ -91,13 +91,13 @@ async fn a_port_in_use_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_founder_without_its_store_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let node = found(dir.path()).await;
+    let node = found(dir.path());
     until("a leader", async || node.status().await.filter(|status| status.quorum)).await;
     let (path, identity, address) = node.stop().await;
     std::fs::remove_dir_all(path.join("raft")).unwrap();
     let again = identity::load(&path).unwrap().unwrap();
     assert_eq!(again, identity);
-    let node = start(&path, identity, address).await;
+    let node = start(&path, identity, address);
     let error = node.ended().await.unwrap_err();
     assert!(error.is_configuration(), "{error}");
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use coracle_proto::pb::{
-    Deploy, DeployRequest, GetFunctionRequest, RolloutRequest, Scope, WatchRequest, record::Value, scope,
-    watch_frame::Body,
+    Deploy, DeployRequest, GetFunctionRequest, LogsRequest, RolloutRequest, Scope, UploadChunk, WatchRequest,
+    logs_event, record::Value, scope, upload_event, watch_frame::Body,
 };
 use coracle_proto::status::{Code, Refusal};
 
@@ -42,7 +42,7 @@ async fn two_on(node: &Running, but: u64) -> BTreeMap<u64, u64> {
 
 async fn founded() -> (tempfile::TempDir, Running) {
     let dir = tempfile::tempdir().unwrap();
-    let node = found(dir.path()).await;
+    let node = found(dir.path());
     until("a cluster", async || node.status().await.filter(|it| it.quorum && it.nodes.len() == 1)).await;
     (dir, node)
 }
@@ -90,23 +90,22 @@ async fn a_deploy_is_placed_comes_up_and_moves() {
     let orders = until("an order for the third copy", hold).await;
     assert!(!orders.sources.is_empty(), "from somewhere");
     dead.falls_silent();
-    let epoch = until("a replacement", async || {
-        let st = node.status().await.unwrap();
-        eprintln!(
-            "{:?} {:?} {:?}",
-            st.alarms,
-            st.quorum,
-            st.nodes.iter().map(|n| (n.liveness.clone(), n.report_age_ms)).collect::<Vec<_>>()
-        );
-        assigned(&node).await.get(&third.id).copied()
-    })
-    .await;
+    let epoch = until("a replacement", async || assigned(&node).await.get(&third.id).copied()).await;
     // Only when it is ready does the old assignment end.
     third.is_ready("hello", 1, epoch);
     let moved = two_on(&node, dead.id).await;
     let kept = moved.iter().filter(|(node, epoch)| first.get(node) == Some(epoch)).count();
     assert_eq!(kept, 1, "what stands stays: {first:?} then {moved:?}");
     assert!(moved.contains_key(&third.id));
+    let asked = LogsRequest { name: "hello".into(), ..LogsRequest::default() };
+    let mut logs = node.admin().logs(asked).await.unwrap().into_inner();
+    let mut gaps = Vec::new();
+    while let Some(event) = logs.message().await.unwrap() {
+        let Some(logs_event::Kind::Gap(gap)) = event.kind else { panic!("no record was written") };
+        gaps.push(gap.node);
+    }
+    gaps.sort_unstable();
+    assert_eq!(gaps, [2, 3, 4], "who cannot answer is named");
     let asked = GetFunctionRequest { name: "hello".into(), ..GetFunctionRequest::default() };
     let detail = node.admin().get_function(asked).await.unwrap().into_inner();
     assert_eq!((detail.versions.len(), detail.replicas.len()), (1, 2));
@@ -130,4 +129,26 @@ async fn orders_reach_workers_that_report_to_a_follower() {
     assert_eq!(worker.orders().remove.len(), 1, "the grace of the other one has not passed");
     follower.stop().await;
     leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uploads_are_passed_on_and_end_on_both_sides() {
+    let (_dir, node) = founded().await;
+    let worker = worker(&node, 101).await;
+    let chunk = || UploadChunk { data: vec![1; 200_000].into(), ..UploadChunk::default() };
+    let chunks = tokio_stream::iter(std::iter::repeat_with(chunk).take(20));
+    let mut events = node.admin().upload(chunks).await.unwrap().into_inner();
+    let Some(upload_event::Kind::Stored(stored)) = events.message().await.unwrap().unwrap().kind else {
+        panic!("the worker's answer comes back")
+    };
+    assert_eq!(stored.size, 4_000_000);
+
+    let (sender, queue) = tokio::sync::mpsc::channel(1);
+    let left = node.admin().upload(tokio_stream::wrappers::ReceiverStream::new(queue)).await.unwrap();
+    sender.send(chunk()).await.unwrap();
+    let says = || worker.says.lock().unwrap().clone();
+    until("the first chunk arrives", async || (says().received == 200_000).then_some(())).await;
+    drop((left, sender));
+    until("the worker's side ends too", async || (says().uploads_ended == 2).then_some(())).await;
+    node.stop().await;
 }

@@ -45,7 +45,7 @@ async fn add_worker(node: &Running, request: u8) {
 
 async fn one() -> (tempfile::TempDir, Running) {
     let dir = tempfile::tempdir().unwrap();
-    let node = found(dir.path()).await;
+    let node = found(dir.path());
     until("a cluster", async || node.status().await.filter(|it| it.quorum && it.nodes.len() == 1)).await;
     (dir, node)
 }

@@ -9,7 +9,7 @@ use coracle_proto::id::ClusterId;
 use coracle_proto::pb::artifacts_server::{Artifacts, ArtifactsServer};
 use coracle_proto::pb::{
     CopyReply, GetChunk, GetRequest, HeldArtifact, JoinRequest, Kind, Load, NodeStatus, Orders, ReplicaPhase,
-    ReplicaStatus, StatReply, StatRequest, UploadChunk, UploadEvent,
+    ReplicaStatus, StatReply, StatRequest, Stored, UploadChunk, UploadEvent, upload_event::Kind as Kinds,
 };
 use coracle_proto::record::Role;
 use tokio::net::TcpListener;
@@ -25,15 +25,18 @@ type Answers<T> = ReceiverStream<Result<T, Status>>;
 
 /// What a worker holds and says; tests write it.
 #[derive(Debug, Default, Clone)]
-pub struct Says {
-    pub artifacts: Vec<HeldArtifact>,
-    pub replicas: Vec<ReplicaStatus>,
+pub(crate) struct Says {
+    pub(crate) artifacts: Vec<HeldArtifact>,
+    pub(crate) replicas: Vec<ReplicaStatus>,
+    /// Bytes of the last upload.
+    pub(crate) received: u64,
+    pub(crate) uploads_ended: u32,
 }
 
-pub struct Worker {
-    pub id: u64,
-    pub says: Arc<Mutex<Says>>,
-    pub orders: Arc<Mutex<Orders>>,
+pub(crate) struct Worker {
+    pub(crate) id: u64,
+    pub(crate) says: Arc<Mutex<Says>>,
+    pub(crate) orders: Arc<Mutex<Orders>>,
     reporting: JoinHandle<()>,
 }
 
@@ -42,8 +45,24 @@ struct Store(Arc<Mutex<Says>>);
 #[tonic::async_trait]
 impl Artifacts for Store {
     type PutStream = Answers<UploadEvent>;
-    async fn put(&self, _: Request<Streaming<UploadChunk>>) -> Result<Response<Self::PutStream>, Status> {
-        Err(Status::unimplemented("not asked for here"))
+    async fn put(
+        &self,
+        request: Request<Streaming<UploadChunk>>,
+    ) -> Result<Response<Self::PutStream>, Status> {
+        let (events, queue) = mpsc::channel(4);
+        let (mut chunks, says) = (request.into_inner(), Arc::clone(&self.0));
+        tokio::spawn(async move {
+            let mut size = 0;
+            while let Ok(Some(chunk)) = chunks.message().await {
+                size += chunk.data.len() as u64;
+                says.lock().expect("no panic").received = size;
+            }
+            says.lock().expect("no panic").uploads_ended += 1;
+            let stored = Stored { size, ..Stored::default() };
+            // A client that left is not told.
+            let _ = events.send(Ok(UploadEvent { kind: Some(Kinds::Stored(stored)) })).await;
+        });
+        Ok(Response::new(ReceiverStream::new(queue)))
     }
 
     async fn copy(&self, _: Request<Streaming<UploadChunk>>) -> Result<Response<CopyReply>, Status> {
@@ -64,7 +83,7 @@ impl Artifacts for Store {
 }
 
 /// Joins as a worker and reports to `to` until it is told to be silent.
-pub async fn worker(to: &Running, request: u8) -> Worker {
+pub(crate) async fn worker(to: &Running, request: u8) -> Worker {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let mut record = own_record("worker");
     record.roles = [Role::Worker].into();
@@ -115,12 +134,12 @@ fn status(node: u64, cluster: ClusterId, sequence: u64, says: Says) -> NodeStatu
 }
 
 impl Worker {
-    pub fn holds(&self, digest: &[u8], age_ms: u64) {
+    pub(crate) fn holds(&self, digest: &[u8], age_ms: u64) {
         let held = HeldArtifact { digest: digest.to_vec().into(), size: 5, age_ms };
         self.says.lock().expect("no panic").artifacts.push(held);
     }
 
-    pub fn is_ready(&self, name: &str, version: u64, epoch: u64) {
+    pub(crate) fn is_ready(&self, name: &str, version: u64, epoch: u64) {
         self.says.lock().expect("no panic").replicas = vec![ReplicaStatus {
             namespace: "default".to_owned(),
             name: name.to_owned(),
@@ -131,12 +150,12 @@ impl Worker {
         }];
     }
 
-    pub fn orders(&self) -> Orders {
+    pub(crate) fn orders(&self) -> Orders {
         self.orders.lock().expect("no panic").clone()
     }
 
     /// Reports no more, as if its process had been killed.
-    pub fn falls_silent(&self) {
+    pub(crate) fn falls_silent(&self) {
         self.reporting.abort();
     }
 }
