@@ -60,7 +60,7 @@ struct Syncs(SyncHistogram);
 
 impl EncodeMetric for Syncs {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let bounds = SYNC_BUCKETS_US.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+        let bounds = SYNC_BUCKETS_US.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(self.0.buckets).collect();
         encoder.encode_histogram::<NoLabelSet>(seconds(self.0.sum_us), self.0.count(), &buckets, None)
     }
