@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version, header, request};
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of a response's header block.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// An answer is taken to have a header block only if its first line is one of these fields.

@@ -152,3 +152,42 @@ fn judge(status: ExitStatus, reason: &str) -> Result<(), NotCompiled> {
     }
     Err(NotCompiled::internal("compile child", &format!("{status}: {reason}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a child that runs this script comes to.
+    async fn outcome(script: &str) -> Result<(), (Code, bool)> {
+        let args = ["-c", script, "child"].map(OsString::from).to_vec();
+        let compiler = Compiler::new("/bin/sh".into(), args).unwrap();
+        let done = compiler.compile(Path::new("in"), Path::new("out")).await;
+        done.map_err(|error| {
+            println!("{}: {}", error.refusal.code, error.refusal.message);
+            (error.refusal.code, error.lasting)
+        })
+    }
+
+    #[tokio::test]
+    async fn each_end_of_a_child_has_its_meaning() {
+        assert_eq!(outcome("test $1 = in && test $2 = out && test $3 = $PPID").await, Ok(()));
+        assert_eq!(outcome("echo 'no good' >&2; exit 65").await, Err((Code::CompileFailed, true)));
+        assert_eq!(outcome("kill -XCPU $$").await, Err((Code::CompileLimit, true)));
+        let out_of_memory = "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$";
+        assert_eq!(outcome(out_of_memory).await, Err((Code::CompileLimit, true)));
+        assert_eq!(outcome("kill -SEGV $$").await, Err((Code::CompileFailed, true)));
+        assert_eq!(outcome("kill -KILL $$").await, Err((Code::CompileLimit, false)));
+        assert_eq!(outcome("exit 70").await, Err((Code::Internal, false)));
+        let missing = Compiler::new("/nonexistent".into(), Vec::new()).unwrap();
+        let error = missing.compile(Path::new("in"), Path::new("out")).await.unwrap_err();
+        assert_eq!((error.refusal.code, error.lasting), (Code::Internal, false));
+    }
+
+    #[tokio::test]
+    async fn the_child_inherits_no_environment() {
+        assert_eq!(
+            outcome("test -z \"$HOME$CARGO_MANIFEST_DIR\" && test -n \"$RAYON_NUM_THREADS\"").await,
+            Ok(())
+        );
+    }
+}

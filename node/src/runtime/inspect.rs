@@ -6,7 +6,9 @@ use coracle_proto::record::Kind;
 use coracle_proto::spec::ARTIFACT_SIZE_MAX;
 use coracle_proto::status::{Code, Refusal};
 use tokio::task::spawn_blocking;
-use wasmparser::{ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef, Validator};
+use wasmparser::{
+    ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures,
+};
 use wasmtime::Engine;
 
 use super::engine;
@@ -63,7 +65,7 @@ fn check_bytes(bytes: &[u8]) -> Result<Found, Refusal> {
         return Err(not_wasm("neither a core module nor a component: it does not begin with '\\0asm'"));
     }
     let surface = Surface::read(bytes)?;
-    Validator::new_with_features(engine::features()).validate_all(bytes).map_err(invalid)?;
+    validate(bytes)?;
     let kind = surface.kind()?;
     if let Some(import) = surface.imports.iter().find(|import| !import.is_known()) {
         return Err(unsatisfied(&import.to_string()));
@@ -87,14 +89,14 @@ fn broken(error: wasmparser::BinaryReaderError) -> Refusal {
     not_wasm(format!("not valid Wasm: {error}"))
 }
 
-/// The validator's word, told apart where it says that a proposal is off.
-fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
-    let text = error.message();
-    let is_feature = ["not enabled", "disabled", "requires the", "support is not", "must be enabled"];
-    if is_feature.iter().any(|words| text.contains(words)) {
-        return Refusal::new(Code::FeatureNotAllowed, format!("{error}"));
+/// Validates; what would be valid with every proposal on is told apart from what never is.
+fn validate(bytes: &[u8]) -> Result<(), Refusal> {
+    let with = |features| Validator::new_with_features(features).validate_all(bytes);
+    let Err(error) = with(engine::features()) else { return Ok(()) };
+    match with(WasmFeatures::all()) {
+        Ok(_) => Err(Refusal::new(Code::FeatureNotAllowed, format!("a proposal that is off here: {error}"))),
+        Err(_) => Err(broken(error)),
     }
-    broken(error)
 }
 
 /// An import at the top level.

@@ -134,3 +134,51 @@ impl OutputStream for LineLog {
         Ok(WRITE_BYTES_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::id::{FunctionId, VersionNumber};
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Seen(Mutex<Vec<Vec<u8>>>);
+
+    impl LogSink for Seen {
+        fn line(&self, line: Line<'_>) {
+            self.0.lock().unwrap().push(line.text.to_vec());
+        }
+    }
+
+    fn log() -> (Arc<Seen>, LineLog) {
+        let seen = Arc::<Seen>::default();
+        let function = FunctionId::parse("", "f").unwrap();
+        let version = VersionId { function, number: VersionNumber::new(1) };
+        let author = Author { version, invocation: InvocationId::new(1), trace: None };
+        let log = LineLog::new(Arc::clone(&seen) as Arc<dyn LogSink>, Arc::new(author), LogStream::Stdout);
+        (seen, log)
+    }
+
+    #[test]
+    fn lines_are_whole_whatever_the_writes() {
+        let (seen, log) = log();
+        for part in ["on", "e\ntwo\r", "\n\nthr", "ee"] {
+            log.clone().write(Bytes::from(part)).unwrap();
+        }
+        assert_eq!(*seen.0.lock().unwrap(), [&b"one"[..], b"two", b""]);
+        drop(log);
+        assert_eq!(seen.0.lock().unwrap().last().unwrap(), b"three", "the last line needs no end");
+    }
+
+    #[test]
+    fn a_long_line_comes_in_pieces() {
+        let (seen, log) = log();
+        let long = vec![b'x'; 3 * LINE_BYTES_MAX + 1];
+        let (first, second) = long.split_at(LINE_BYTES_MAX - 1);
+        log.print(first);
+        log.print(second);
+        log.print(b"\n");
+        let lengths: Vec<_> = seen.0.lock().unwrap().iter().map(Vec::len).collect();
+        assert_eq!(lengths, [LINE_BYTES_MAX, LINE_BYTES_MAX, LINE_BYTES_MAX, 1]);
+    }
+}

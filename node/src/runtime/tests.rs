@@ -1,5 +1,11 @@
 //! The runtime with real guests, and with guests written for one bad thing each.
 
+mod cache;
 mod child;
+mod commands;
 mod fixture;
+mod guests;
 mod http;
+mod limits;
+mod neighbours;
+mod refusals;

@@ -67,3 +67,57 @@ fn named(error: OutboundError) -> Error {
         OutboundError::Http(_) => Error::HttpProtocolError,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::id::{Digest, FunctionId, VersionId, VersionNumber};
+    use coracle_proto::record::Kind;
+    use coracle_proto::spec::{Draft, FunctionSpec};
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn way_out(hosts: Vec<String>) -> WayOut {
+        let function = FunctionId::parse("", "f").unwrap();
+        let version = Version {
+            id: VersionId { function, number: VersionNumber::new(1) },
+            digest: Digest::new([0; 32]),
+            size: 0,
+            kind: Kind::HttpComponent,
+            spec: FunctionSpec::new(Draft { hosts, ..Draft::default() }).unwrap(),
+            created_ms: 0,
+        };
+        let trace = HeaderMap::from_iter([("traceparent".parse().unwrap(), "00-ab-cd-01".parse().unwrap())]);
+        WayOut::new(Arc::new(Outbound::new().unwrap()), Arc::new(version), trace)
+    }
+
+    async fn send(way_out: &mut WayOut, uri: String) -> Result<u16, Error> {
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let request = http::Request::get(uri).body(body).unwrap();
+        let sending = way_out.send_request(request, None, Box::new(async { Ok(()) }));
+        Box::into_pin(sending).await.map(|(response, _)| response.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn a_granted_host_gets_the_trace_and_another_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).await.unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            String::from_utf8_lossy(&head[..length]).into_owned()
+        });
+        let denied = send(&mut way_out(Vec::new()), format!("http://{address}/")).await;
+        assert!(matches!(denied, Err(Error::HttpRequestDenied)), "{denied:?}");
+        assert_eq!(
+            send(&mut way_out(vec![address.clone()]), format!("http://{address}/x")).await.unwrap(),
+            204
+        );
+        let head = server.await.unwrap();
+        assert!(head.contains("traceparent: 00-ab-cd-01\r\n"), "{head}");
+    }
+}

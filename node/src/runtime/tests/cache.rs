@@ -1,0 +1,150 @@
+//! Compiled code: made once, checked before it is mapped, made anew when it is damaged.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use coracle_proto::spec::Draft;
+use coracle_proto::status::Code;
+
+use super::fixture::{Fixture, call, collect, eventually, get, guest};
+use crate::runtime::MemoryMode;
+
+fn code_files(fixture: &Fixture) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(fixture.folder.path().join("cache")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "code")).collect()
+}
+
+fn damage(fixture: &Fixture) {
+    let [file] = code_files(fixture).try_into().unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn every_memory_mode_answers() {
+    for mode in [MemoryMode::PoolScan, MemoryMode::Pool, MemoryMode::OnDemand] {
+        let fixture = Fixture::with(mode);
+        assert_eq!(fixture.runtime.stats().memory, mode);
+        let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;
+        for _ in 0..3 {
+            assert_eq!(fixture.get(&hello, "/").await.unwrap().0, 200, "{mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_compiles_when_many_ask_in_two_processes() {
+    let fixture = Fixture::new();
+    let other = fixture.restarted();
+    let (digest, path) = fixture.write(&guest("rust-http-wasip1.component.wasm"));
+    let asked =
+        [&fixture.runtime, &other, &fixture.runtime, &other].map(|runtime| runtime.prepare(&digest, &path));
+    let done = futures::future::try_join_all(asked).await.unwrap();
+    println!("{done:?}");
+    assert_eq!(done.iter().filter(|prepared| prepared.compiled).count(), 1);
+    assert!(other.is_prepared(&digest));
+}
+
+#[tokio::test]
+async fn a_restarted_node_maps_what_it_compiled_before() {
+    let fixture = Fixture::new();
+    let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;
+    let again = fixture.restarted();
+    assert!(!again.prepare(&hello.version.digest, &hello.artifact).await.unwrap().compiled);
+    let answer = again.invoke(call(&hello, get("/"))).await.unwrap();
+    assert!(answer.cold);
+    assert_eq!(collect(answer).await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn damaged_code_is_made_anew() {
+    let fixture = Fixture::new();
+    let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;
+    damage(&fixture);
+    let again = fixture.restarted();
+    let first = again.invoke(call(&hello, get("/"))).await.unwrap_err();
+    assert_eq!(first.code(), Code::NotReady, "it does not know the artifact yet");
+    assert!(!again.is_prepared(&hello.version.digest));
+    assert!(again.prepare(&hello.version.digest, &hello.artifact).await.unwrap().compiled);
+    assert_eq!(collect(again.invoke(call(&hello, get("/"))).await.unwrap()).await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn a_call_that_finds_damaged_code_has_it_made_anew() {
+    let fixture = Fixture::new();
+    // It starts without code, so that its check at start has nothing to find.
+    let other = fixture.restarted();
+    let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;
+    damage(&fixture);
+    assert!(!other.prepare(&hello.version.digest, &hello.artifact).await.unwrap().compiled);
+    let answer = other.invoke(call(&hello, get("/"))).await.unwrap();
+    assert!(answer.cold);
+    assert_eq!(collect(answer).await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn a_failure_is_remembered_and_forgotten() {
+    let fixture = Fixture::new();
+    let text = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param f64))) (func (export "_start")))"#;
+    let (digest, path) = fixture.write(&wat::parse_str(text).unwrap());
+    let first = fixture.runtime.prepare(&digest, &path).await.unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(fixture.restarted().prepare(&digest, &path).await.unwrap_err(), first, "without the artifact");
+    fixture.runtime.forget(&digest);
+    assert_ne!(fixture.runtime.prepare(&digest, &path).await.unwrap_err(), first);
+}
+
+fn children_of_this_process_for(artifact: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        // A thread may end meanwhile.
+        let list = std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
+        found.extend(list.split_whitespace().map(str::to_owned));
+    }
+    let artifact = artifact.to_string_lossy();
+    found.retain(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(&*artifact))
+    });
+    found
+}
+
+#[tokio::test]
+async fn giving_up_ends_the_compilation() {
+    let fixture = Fixture::new();
+    // Within the scan's bounds, and a minute of work for the compiler.
+    let function = format!("(func {}{})", "(loop ".repeat(60), ")".repeat(60));
+    let slow = format!(r#"(module {} (func (export "_start")))"#, function.repeat(2000));
+    let (digest, path) = fixture.write(&wat::parse_str(slow).unwrap());
+    let children = || children_of_this_process_for(&path);
+    let runtime = fixture.runtime.clone();
+    let compiling = {
+        let path = path.clone();
+        tokio::spawn(async move { runtime.prepare(&digest, &path).await })
+    };
+    eventually("the child compiles", || children().len() == 1).await;
+    let child = format!("/proc/{}", children()[0]);
+    let limit = |name: &str| {
+        let limits = std::fs::read_to_string(format!("{child}/limits")).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        line.split_whitespace().next().unwrap().to_owned()
+    };
+    eventually("its CPU time is limited", || limit("Max cpu time") == "120").await;
+    eventually("its memory is limited", || limit("Max address space") == (4_u64 << 30).to_string()).await;
+    // Niceness belongs to threads; this child is a test executable, which compiles in a second one.
+    let niceness = |task: PathBuf| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(16).map(str::to_owned))
+    };
+    eventually("it is nice", || {
+        let mut tasks = std::fs::read_dir(format!("{child}/task")).unwrap();
+        tasks.any(|task| niceness(task.unwrap().path()).as_deref() == Some("10"))
+    })
+    .await;
+    compiling.abort();
+    eventually("the child is gone", || children().is_empty()).await;
+    assert!(!fixture.runtime.is_prepared(&digest));
+}

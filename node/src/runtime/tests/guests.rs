@@ -1,0 +1,79 @@
+//! Guests written in WAT, each for one thing.
+
+use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};
+
+use super::fixture::guest;
+
+/// A component of `wasi:http` whose handler is `body`. It has `$req` and `$out`, and the functions
+/// `$head` (out -> body), `$stream` (body -> stream), `$print` (stream, pointer, length) and `$finish` (body, stream).
+pub(super) fn http(body: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(HTTP.replace(";; BODY", body)).unwrap();
+    // The smallest component's world has all that these need.
+    let DecodedWasm::Component(resolve, world) =
+        wit_component::decode(&guest("hello-min.component.wasm")).unwrap()
+    else {
+        panic!("a component");
+    };
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}
+
+/// A command of preview 1 whose start is `body`. It has `$print` (pointer, length), `$sleep` (nanoseconds) and `$exit`
+/// (status), and `text` at 1024.
+pub(super) fn command(text: &str, body: &str) -> Vec<u8> {
+    wat::parse_str(COMMAND.replace(";; BODY", body).replace("TEXT", text)).unwrap()
+}
+
+const HTTP: &str = r#"(module
+  (import "wasi:http/types@0.2.12" "[constructor]fields" (func $fields (result i32)))
+  (import "wasi:http/types@0.2.12" "[constructor]outgoing-response" (func $response (param i32) (result i32)))
+  (import "wasi:http/types@0.2.12" "[method]outgoing-response.body" (func $body (param i32 i32)))
+  (import "wasi:http/types@0.2.12" "[static]response-outparam.set"
+    (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+  (import "wasi:http/types@0.2.12" "[method]outgoing-body.write" (func $write (param i32 i32)))
+  (import "wasi:http/types@0.2.12" "[static]outgoing-body.finish" (func $end (param i32 i32 i32 i32)))
+  (import "wasi:io/streams@0.2.12" "[method]output-stream.blocking-write-and-flush"
+    (func $flush (param i32 i32 i32 i32)))
+  (import "wasi:io/streams@0.2.12" "[resource-drop]output-stream" (func $drop (param i32)))
+  (memory (export "memory") 17)
+  (data (i32.const 1024) "0123456789abcdef")
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+  (func $head (param $out i32) (result i32) (local $r i32)
+    (local.set $r (call $response (call $fields)))
+    (call $body (local.get $r) (i32.const 64))
+    (call $set (local.get $out) (i32.const 0) (local.get $r) (i32.const 0) (i64.const 0)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+    (i32.load (i32.const 68)))
+  (func $stream (param $b i32) (result i32)
+    (call $write (local.get $b) (i32.const 64))
+    (i32.load (i32.const 68)))
+  (func $print (param $s i32) (param $at i32) (param $len i32)
+    (call $flush (local.get $s) (local.get $at) (local.get $len) (i32.const 64)))
+  (func $finish (param $b i32) (param $s i32)
+    (call $drop (local.get $s))
+    (call $end (local.get $b) (i32.const 0) (i32.const 0) (i32.const 128)))
+  (func $recurse (param i64 i64) (result i64)
+    (i64.add (call $recurse (local.get 1) (local.get 0)) (i64.const 1)))
+  (func (export "wasi:http/incoming-handler@0.2.12#handle") (param $req i32) (param $out i32)
+    (local $b i32) (local $s i32)
+    ;; BODY
+  ))"#;
+
+const COMMAND: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 1024) "TEXT")
+  (func $print (param $at i32) (param $len i32)
+    (i32.store (i32.const 0) (local.get $at))
+    (i32.store (i32.const 4) (local.get $len))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $sleep (param $nanos i64)
+    (i32.store (i32.const 136) (i32.const 0))
+    (i32.store (i32.const 144) (i32.const 1))
+    (i64.store (i32.const 152) (local.get $nanos))
+    (drop (call $poll (i32.const 128) (i32.const 256) (i32.const 1) (i32.const 8))))
+  (func (export "_start")
+    ;; BODY
+  ))"#;
