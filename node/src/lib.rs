@@ -1,17 +1,26 @@
 //! The data plane of Coracle: gateway, balancer, worker, Wasm runtime, artifact store, guest logs.
+//!
+//! [`run`] composes them ([`app`]). A call comes in at the [`gateway`], which picks a replica by its [`view`] and the
+//! [`balance`], and is run by a [`worker`], here or on another node, in the [`runtime`]. What there is to run, the
+//! [`agent`] brings here from the [`artifact`] stores of others; what guests print goes to the [`logs`]; how this node
+//! is goes to a controller by [`report`], whose answer is what the leader wants.
 
 pub mod agent;
+pub mod app;
 pub mod artifact;
+pub mod balance;
 pub mod call;
 pub mod clock;
-pub mod logs;
+pub mod gateway;
 pub mod load;
-pub mod view;
-pub mod worker;
-pub mod balance;
+pub mod logs;
 pub mod metrics;
 pub mod os;
-pub mod report;
 pub mod outbound;
+pub mod report;
 pub mod runtime;
-pub mod gateway;
+pub mod view;
+pub mod worker;
+
+pub use app::{AppError, Options, run};
+pub use runtime::{MemoryMode, compile_child};

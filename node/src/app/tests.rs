@@ -1,1 +1,4 @@
-//! A whole data plane in this process.
+//! A whole data plane in this process, against a controller that only says what it is told to say.
+
+mod controller;
+mod whole;

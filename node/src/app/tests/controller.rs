@@ -1,0 +1,108 @@
+//! A controller of these tests: sends the state that it is given to every watcher, and keeps what is reported.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use coracle_proto::id::ClusterId;
+use coracle_proto::pb::control_server::{Control, ControlServer};
+use coracle_proto::pb::{
+    self, ExchangeReply, JoinReply, JoinRequest, NodeStatus, Orders, ProposeReply, ProposeRequest, Snapshot,
+    SoftBatch, WatchFrame, WatchRequest, watch_frame,
+};
+use coracle_proto::record::{Change, Record};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+type State = (u64, Vec<pb::Change>);
+
+#[derive(Debug, Clone)]
+pub(super) struct Controller {
+    cluster: ClusterId,
+    state: watch::Sender<State>,
+    orders: watch::Sender<Orders>,
+    pub(super) reports: Arc<Mutex<Vec<NodeStatus>>>,
+}
+
+type Frames = ReceiverStream<Result<WatchFrame, Status>>;
+
+impl Controller {
+    /// Serves until the task that is returned is aborted.
+    pub(super) async fn start(cluster: ClusterId) -> (Self, SocketAddr, tokio::task::JoinHandle<()>) {
+        let state = watch::Sender::new((1, Vec::new()));
+        let orders = watch::Sender::new(Orders { interval_ms: 100, ..Orders::default() });
+        let controller = Self { cluster, state, orders, reports: Arc::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::builder().add_service(ControlServer::new(controller.clone()));
+        let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
+        (controller, address, tokio::spawn(async move { serving.await.unwrap() }))
+    }
+
+    pub(super) fn set(&self, revision: u64, records: Vec<Record>) {
+        let records = records.into_iter().map(|record| pb::Change::from(&Change::put(record))).collect();
+        self.state.send_replace((revision, records));
+    }
+
+    pub(super) fn order(&self, orders: Orders) {
+        self.orders.send_replace(Orders { interval_ms: 100, ..orders });
+    }
+
+    pub(super) fn last_report(&self) -> Option<NodeStatus> {
+        self.reports.lock().unwrap().last().cloned()
+    }
+}
+
+#[tonic::async_trait]
+impl Control for Controller {
+    type WatchStream = Frames;
+    type ReportStream = ReceiverStream<Result<Orders, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Frames>, Status> {
+        let (frames, stream) = mpsc::channel(4);
+        let (cluster, mut state) = (self.cluster, self.state.subscribe());
+        tokio::spawn(async move {
+            loop {
+                let (revision, records) = state.borrow_and_update().clone();
+                let body = Some(watch_frame::Body::Snapshot(Snapshot { records, last: true }));
+                let cluster_id = cluster.to_wire();
+                let frame = WatchFrame { cluster_id, revision, body, ..WatchFrame::default() };
+                if frames.send(Ok(frame)).await.is_err() || state.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn report(
+        &self,
+        request: Request<Streaming<NodeStatus>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
+        let (answers, stream) = mpsc::channel(4);
+        let (mut statuses, this) = (request.into_inner(), self.clone());
+        tokio::spawn(async move {
+            while let Ok(Some(status)) = statuses.message().await {
+                this.reports.lock().unwrap().push(status);
+                let orders = this.orders.borrow().clone();
+                if answers.send(Ok(orders)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn join(&self, _: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn exchange(&self, _: Request<SoftBatch>) -> Result<Response<ExchangeReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn propose(&self, _: Request<ProposeRequest>) -> Result<Response<ProposeReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
