@@ -86,7 +86,6 @@ pub(crate) struct EnvironmentError(Vec<String>);
 
 impl Environment {
     /// Reads and checks it.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(crate) fn read() -> Result<Self, EnvironmentError> {
         Self::from_lookup(|name| std::env::var_os(name))
     }

@@ -26,6 +26,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of a log that are shown when a node could not start.
 const TAIL_LINES: usize = 8;
+/// Of the options, those that tie a node to this process stand first: flag and value.
+const PARENT_OPTIONS: usize = 2;
 /// Longer than a server needs for both children in turn.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -65,6 +67,12 @@ impl Nodes {
         options.extend(args.otlp.iter().flat_map(|url| ["--otlp".to_owned(), url.clone()]));
         options.extend(log.filter.iter().flat_map(|filter| ["--log".to_owned(), filter.clone()]));
         Self { options, nodes: Vec::new() }
+    }
+
+    /// What starts a node again: as it was, but not tied to this process.
+    fn start_again(&self, node: &Node) -> String {
+        let options = self.options.get(PARENT_OPTIONS..).unwrap_or_default().join(" ");
+        format!("coracle server --data-dir {} {options}", node.plan.folder.display())
     }
 
     /// All of them.
@@ -159,13 +167,15 @@ impl Nodes {
     /// Tells of each node that dies; ends when none is left.
     pub(super) async fn watch(&mut self) -> Failure {
         while let Some((index, status)) = self.next_end().await {
-            let Some(node) = self.nodes.get_mut(index) else { continue };
-            node.process = None;
-            let (name, folder) = (&node.plan.name, node.plan.folder.display());
+            if let Some(node) = self.nodes.get_mut(index) {
+                node.process = None;
+            }
+            let Some(node) = self.nodes.get(index) else { continue };
+            let (name, log) = (&node.plan.name, node.log.display());
             say(&format!(
-                "node {name} died ({status}); the others go on. Its log is {}. Start it again with:\n  coracle server --data-dir {folder}",
-                node.log.display()
+                "node {name} died ({status}); the others go on. Its log is {log}. Start it again with:"
             ));
+            say(&format!("  {}", self.start_again(node)));
         }
         Failure::new(Exit::Server, "all nodes have died")
     }

@@ -82,7 +82,7 @@ async fn identify(settings: &Settings, order: &Order) -> Result<Identity, Failur
         Begin::Bootstrap => identity::found(folder, &order.cluster_name),
         Begin::Join(peers) => identity::join(folder, peers, &node(order)?).await,
         Begin::Unsaid => identity::load(folder).and_then(|found| {
-            found.ok_or(IdentityError::NoAnswer { seeds: Vec::new(), last: "no identity".to_owned() })
+            found.ok_or_else(|| IdentityError::NoAnswer { seeds: Vec::new(), last: "no identity".to_owned() })
         }),
     };
     found.map_err(unidentified)
