@@ -107,7 +107,11 @@ impl Metrics {
         registry.register("coracle_calls_in_flight", "Calls of the gateway", metrics.in_flight.clone());
         let help = "Waiting for a slot of this worker";
         registry.register_with_unit("coracle_queue_wait", help, Unit::Seconds, metrics.queue_wait.clone());
-        registry.register("coracle_refusals", "Calls that a worker refused", metrics.refusals.clone());
+        registry.register(
+            "coracle_refusals",
+            "Calls refused by the gateway, or by this worker for any gateway",
+            metrics.refusals.clone(),
+        );
         registry.register("coracle_timeouts", "Calls that took too long", metrics.timeouts.clone());
         registry.register("coracle_cold_starts", "Calls that had to map code", metrics.cold_starts.clone());
         registry.register("coracle_retries", "Attempts after the first", metrics.retries.clone());

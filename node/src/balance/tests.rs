@@ -138,7 +138,7 @@ fn simulate(seed: u64, mut choose: impl FnMut(&[Candidate], &Loads, Duration, u6
     const SERVICE_MICROS: f64 = 1000.0;
     let (mut state, list, version) = (seed, candidates(8, None), version());
     let mut loads = Loads::default();
-    let mut free = vec![[0.0_f64; 2]; 9];
+    let mut free = [[0.0_f64; 2]; 9];
     let mut ends: BinaryHeap<Reverse<(u64, u64, u64)>> = BinaryHeap::new();
     let (mut clock, mut stays) = (0.0, Vec::new());
     for _ in 0..20_000 {
@@ -156,7 +156,7 @@ fn simulate(seed: u64, mut choose: impl FnMut(&[Candidate], &Loads, Duration, u6
         let now = Duration::from_micros(clock as u64);
         let node = choose(&list, &loads, now, next(&mut state));
         loads.started(node, false, now);
-        let slow = if node.get() % 2 == 0 { 2.0 } else { 1.0 };
+        let slow = if node.get().is_multiple_of(2) { 2.0 } else { 1.0 };
         let slots = &mut free[node.get() as usize];
         let slot = if slots[0] <= slots[1] { 0 } else { 1 };
         slots[slot] = slots[slot].max(clock) + exponential(&mut state, SERVICE_MICROS * slow);

@@ -43,22 +43,32 @@ pub(super) async fn attempt(
     let span = span::attempt(&place.version.id, place.node, place.attempt);
     let result = send(call, view, place, body, &span).instrument(span.clone()).await;
     match &result {
-        Ok(answer) => {
-            sent.answered(&place.version.id);
-            if answer.response.status().is_server_error() {
-                span.record("otel.status_code", "ERROR");
-            }
-        }
-        Err(Failed::Refused(error) | Failed::Ended(error)) => {
+        // An error that comes fast must not make its node look fast.
+        Ok(answer) if answer.response.status().is_server_error() => {
             sent.refused(&place.version.id);
-            span::failed(&span, error);
+            span.record("otel.status_code", "ERROR");
         }
-        Err(Failed::Unreached(error) | Failed::Lost(error)) => {
-            sent.failed();
+        Ok(_) => sent.answered(&place.version.id),
+        Err(failed) => {
+            let error = failed.error();
+            if is_the_nodes(failed) {
+                sent.failed()
+            } else {
+                sent.refused(&place.version.id)
+            }
             span::failed(&span, error);
         }
     }
     result
+}
+
+/// Whether the next call on that node would fail as well, whatever the function.
+fn is_the_nodes(failed: &Failed) -> bool {
+    match failed {
+        Failed::Refused(_) => false,
+        Failed::Unreached(_) | Failed::Lost(_) => true,
+        Failed::Ended(error) => error.code() == Code::Internal,
+    }
 }
 
 async fn send(

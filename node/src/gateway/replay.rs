@@ -154,6 +154,6 @@ impl http_body::Body for Reading {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.at == 0 { self.hint.clone() } else { SizeHint::default() }
+        if self.at == 0 { self.hint } else { SizeHint::default() }
     }
 }

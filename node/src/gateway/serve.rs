@@ -20,7 +20,7 @@ impl Gateway {
         let gateway: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
         match gateway.prepare(parts, body, remote) {
-            Ok(Prepared::Call(dispatch)) => gateway.call(dispatch).await,
+            Ok(Prepared::Call(mut dispatch)) => gateway.call(&mut dispatch).await,
             Ok(Prepared::Page(response)) => response,
             Err(error) => {
                 gateway.metrics.refused(error.code());
@@ -31,7 +31,7 @@ impl Gateway {
 }
 
 enum Prepared<'a> {
-    Call(Dispatch<'a>),
+    Call(Box<Dispatch<'a>>),
     Page(Response<Body>),
 }
 
@@ -50,7 +50,7 @@ impl Inner {
             Target::Health => return Ok(Prepared::Page(page::health())),
         };
         for_guest(&mut parts, authority, path, remote)?;
-        Ok(Prepared::Call(Dispatch {
+        Ok(Prepared::Call(Box::new(Dispatch {
             gateway: self,
             function,
             invocation: InvocationId::new(rand::random()),
@@ -60,14 +60,14 @@ impl Inner {
             body: Replay::new(body),
             movable: false,
             attempts: 0,
-        }))
+        })))
     }
 
-    pub(super) async fn call(&self, mut dispatch: Dispatch<'_>) -> Response<Body> {
+    pub(super) async fn call(&self, dispatch: &mut Dispatch<'_>) -> Response<Body> {
         let invocation = dispatch.invocation;
         let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
         self.driver.call();
-        let version = self.shown_version(&dispatch);
+        let version = self.shown_version(dispatch);
         span::named(&span, &version);
         let running = self.metrics.begin(&version);
         match dispatch.run().instrument(span.clone()).await {

@@ -45,6 +45,14 @@ pub enum Failed {
 }
 
 impl Failed {
+    /// The error.
+    #[must_use]
+    pub const fn error(&self) -> &CallError {
+        match self {
+            Self::Refused(error) | Self::Unreached(error) | Self::Lost(error) | Self::Ended(error) => error,
+        }
+    }
+
     /// The error, for the caller if it goes nowhere else.
     #[must_use]
     pub fn into_error(self) -> CallError {

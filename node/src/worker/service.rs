@@ -47,8 +47,9 @@ impl WorkerService {
     fn meant(&self, cluster: &[u8], node: u64) -> Result<(), Refusal> {
         let own = self.executor.node();
         if ClusterId::try_from(cluster) != Ok(self.cluster) {
-            let said = format!("node {own} belongs to cluster {}", self.cluster);
-            return Err(Refusal::new(Code::WrongCluster, said));
+            // Not 'wrong-cluster': the caller of a function did nothing wrong, and another replica may take the call.
+            let said = format!("node {own} of the caller's view is now in cluster {}", self.cluster);
+            return Err(Refusal::new(Code::StaleReplica, said));
         }
         if NodeId::new(node) != own {
             let said = format!("node {node} was meant, this is node {own}");

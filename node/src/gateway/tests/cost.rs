@@ -24,7 +24,7 @@ async fn in_process(world: &World) -> Duration {
             .into_parts();
         let authority = authority(&parts).unwrap();
         for_guest(&mut parts, authority, None, world.address).unwrap();
-        let dispatch = Dispatch {
+        let mut dispatch = Dispatch {
             gateway: &world.gateway.inner,
             function: world.version.id.function.clone(),
             invocation: InvocationId::new(rand::random()),
@@ -35,7 +35,7 @@ async fn in_process(world: &World) -> Duration {
             movable: false,
             attempts: 0,
         };
-        assert_eq!(world.gateway.inner.call(dispatch).await.status(), 200);
+        assert_eq!(world.gateway.inner.call(&mut dispatch).await.status(), 200);
     }
     begun.elapsed() / CALLS
 }
