@@ -5,8 +5,8 @@ mod data;
 mod ending;
 mod ground;
 mod options;
-mod process;
 mod sample;
+mod service;
 #[cfg(test)]
 mod tests;
 

@@ -4,27 +4,24 @@
 //! checked and compiled: until then it lies in the store's `tmp` folder. Nothing here deletes an artifact by
 //! its own judgement; [`Store::remove`] is called for orders of the leader only.
 
-mod copies;
 mod error;
-mod fetch;
 mod incoming;
 mod locks;
 mod metrics;
-mod peer;
 mod prepare;
 mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod upload;
 
 pub use error::ArtifactError;
-pub use fetch::{FetchError, Fetcher};
 pub use incoming::{Incoming, Sealed};
 pub use metrics::ArtifactMetrics;
-pub use peer::{CHUNK_BYTES, Peer, PeerList};
 pub use prepare::Prepare;
 pub use service::ArtifactService;
 pub(crate) use store::blocking;
 pub use store::{Held, Removed, Store};
+pub use transfer::{CHUNK_BYTES, FetchError, Fetcher, Peer, PeerList};
 pub use upload::Uploads;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use coracle_proto::id::{ClusterId, NodeId, StateHash};
+use coracle_proto::id::{ClusterId, NodeId, StateHash, VersionId};
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::pb::{HeldArtifact, NodeStatus, Pids};
+use coracle_proto::pb::{self, HeldArtifact, NodeStatus, Pids};
 use coracle_proto::record::{NodeState, Role};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -15,7 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
-use crate::agent::{Board, Orders};
+use crate::agent::plan::Phase;
+use crate::agent::{Board, Entry, Orders};
 use crate::artifact::Store;
 use crate::clock;
 use crate::view::{Stamp, ViewHandle};
@@ -56,8 +57,8 @@ pub struct Options {
     pub executor: Executor,
     /// Where the leader's orders go.
     pub orders: watch::Sender<Arc<Orders>>,
-    /// Of this node's processes, as far as they are known.
-    pub pids: Pids,
+    /// The process that started this one.
+    pub supervisor_pid: u32,
     /// Of the machine.
     pub host_id: String,
     /// Memory mode of the runtime.
@@ -189,14 +190,32 @@ impl Reporter {
             cluster_id: options.cluster.to_wire(),
             incarnation: self.incarnation,
             sequence: self.sequence,
-            replicas: options.board.statuses(),
+            replicas: options.board.entries().iter().map(|(id, entry)| replica(id, entry)).collect(),
             load: Some(options.executor.load().into()),
             artifacts: artifacts.collect(),
             view_revision: revision.get(),
-            pids: Some(options.pids),
+            pids: Some(Pids { supervisor: options.supervisor_pid, controller: 0, data: std::process::id() }),
             host_id: options.host_id.clone(),
             runtime: options.runtime.clone(),
             view_hash: hash.map(StateHash::to_wire).unwrap_or_default(),
         }
+    }
+}
+
+fn replica(id: &VersionId, entry: &Entry) -> pb::ReplicaStatus {
+    let phase = match entry.phase {
+        Phase::Fetching => pb::ReplicaPhase::Fetching,
+        Phase::Compiling => pb::ReplicaPhase::Compiling,
+        Phase::Ready => pb::ReplicaPhase::Ready,
+        Phase::Failed => pb::ReplicaPhase::Failed,
+    };
+    pb::ReplicaStatus {
+        namespace: id.function.namespace.to_string(),
+        name: id.function.name.to_string(),
+        version: id.number.get(),
+        epoch: entry.epoch.get(),
+        phase: phase.into(),
+        reason: entry.reason.clone(),
+        attempts: entry.attempts,
     }
 }

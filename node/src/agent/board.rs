@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use coracle_proto::id::{Digest, Epoch, VersionId};
-use coracle_proto::pb;
 use coracle_proto::record::Version;
 use tokio::sync::watch;
 
@@ -56,12 +55,6 @@ impl Board {
         self.entries.load_full()
     }
 
-    /// The same, for a report.
-    #[must_use]
-    pub fn statuses(&self) -> Vec<pb::ReplicaStatus> {
-        self.entries().iter().map(|(id, entry)| status(id, entry)).collect()
-    }
-
     /// Takes over what is assigned and how far it is; tells of it only when it is something new.
     pub(super) fn publish(&self, held: &Held, facts: &Facts) {
         let entries: Entries = held
@@ -92,23 +85,5 @@ impl Assignments for Board {
         let entry = entries.get(version)?;
         let ready = entry.phase == Phase::Ready;
         Some(Assigned { epoch: entry.epoch, ready, version: Arc::clone(&entry.version) })
-    }
-}
-
-fn status(id: &VersionId, entry: &Entry) -> pb::ReplicaStatus {
-    let phase = match entry.phase {
-        Phase::Fetching => pb::ReplicaPhase::Fetching,
-        Phase::Compiling => pb::ReplicaPhase::Compiling,
-        Phase::Ready => pb::ReplicaPhase::Ready,
-        Phase::Failed => pb::ReplicaPhase::Failed,
-    };
-    pb::ReplicaStatus {
-        namespace: id.function.namespace.to_string(),
-        name: id.function.name.to_string(),
-        version: id.number.get(),
-        epoch: entry.epoch.get(),
-        phase: phase.into(),
-        reason: entry.reason.clone(),
-        attempts: entry.attempts,
     }
 }

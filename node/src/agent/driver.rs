@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coracle_proto::id::{Digest, Epoch, NodeId};
 use tokio::sync::watch;
@@ -43,6 +43,8 @@ pub struct Options {
 pub struct Agent {
     options: Options,
     board: Arc<Board>,
+    /// What the plan's times count from.
+    origin: Instant,
     /// Since which decision each artifact is wanted: a new one forgets the failures of the old.
     epochs: BTreeMap<Digest, Epoch>,
     failures: BTreeMap<Digest, Failure>,
@@ -67,6 +69,7 @@ impl Agent {
         let mut agent = Self {
             options,
             board: Arc::default(),
+            origin: clock::now(),
             epochs: BTreeMap::new(),
             failures: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -88,13 +91,13 @@ impl Agent {
         let mut held = self.options.store.changes();
         let mut orders = self.options.orders.clone();
         loop {
-            let Plan { actions, wake } = plan(&self.facts(), clock::now());
+            let Plan { actions, wake } = plan(&self.facts(), self.now());
             for action in actions {
                 self.start(action);
             }
             // What was started shows at once.
             self.facts();
-            let pause = wake.map_or(RESYNC, |at| at.saturating_duration_since(clock::now()).min(RESYNC));
+            let pause = wake.map_or(RESYNC, |at| at.saturating_sub(self.now()).min(RESYNC));
             let event = tokio::select! {
                 () = stop.cancelled() => Event::Stop,
                 Some(done) = self.jobs.join_next_with_id() => Event::Done(done),
@@ -139,6 +142,10 @@ impl Agent {
         facts
     }
 
+    fn now(&self) -> Duration {
+        clock::now().saturating_duration_since(self.origin)
+    }
+
     fn start(&mut self, action: Action) {
         let options = self.options.clone();
         let (digest, step, handle) = match action {
@@ -176,7 +183,7 @@ impl Agent {
             Ok(()) => drop(self.failures.remove(&digest)),
             Err(reason) => {
                 tracing::warn!(%digest, ?step, "artifact not ready: {reason}");
-                let failure = Failure::after(self.failures.get(&digest), reason, clock::now());
+                let failure = Failure::after(self.failures.get(&digest), reason, self.now());
                 self.failures.insert(digest, failure);
             }
         }

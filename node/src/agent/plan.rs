@@ -1,7 +1,7 @@
 //! What to do next so that everything wanted is fetched and compiled. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use coracle_proto::id::Digest;
 
@@ -41,14 +41,14 @@ pub struct Failure {
     pub attempts: u32,
     /// Of the last one.
     pub reason: String,
-    /// Not before.
-    pub retry_at: Instant,
+    /// Not before, counted as `now` is.
+    pub retry_at: Duration,
 }
 
 impl Failure {
     /// Adds a failure to those before it.
     #[must_use]
-    pub fn after(earlier: Option<&Self>, reason: String, now: Instant) -> Self {
+    pub fn after(earlier: Option<&Self>, reason: String, now: Duration) -> Self {
         let attempts = earlier.map_or(0, |failure| failure.attempts).saturating_add(1);
         Self { attempts, reason, retry_at: now + backoff(attempts) }
     }
@@ -84,12 +84,12 @@ pub struct Plan {
     /// In this order.
     pub actions: Vec<Action>,
     /// When a pause ends; none when nothing waits for time.
-    pub wake: Option<Instant>,
+    pub wake: Option<Duration>,
 }
 
-/// Decides.
+/// Decides. `now` is the time since any fixed moment.
 #[must_use]
-pub fn plan(facts: &Facts, now: Instant) -> Plan {
+pub fn plan(facts: &Facts, now: Duration) -> Plan {
     let wanted = |digest: &Digest| facts.assigned.contains(digest) || facts.hold.contains(digest);
     let unwanted = facts.running.keys().filter(|digest| !wanted(digest));
     let mut plan = Plan { actions: unwanted.map(|digest| Action::Cancel(*digest)).collect(), wake: None };

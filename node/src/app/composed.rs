@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use coracle_proto::pb::Pids;
 use coracle_proto::record::Role;
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::ground::Ground;
-use super::process::{ProcessService, Watched};
 use super::sample::{Sampler, host_id};
+use super::service::{ProcessService, Watched};
 use super::{AppError, Options, Stop};
 use crate::agent::{self, Agent, Orders, workers};
 use crate::artifact::{ArtifactMetrics, PeerList, Uploads};
@@ -97,7 +96,7 @@ impl Composed {
             },
         );
         let calls = WorkerService::new(options.cluster, executor.clone());
-        let worker = is_worker.then(|| (calls, uploads, ground.log_service));
+        let worker = is_worker.then_some((calls, uploads, ground.log_service));
         let streams_max = bounds.running_max.saturating_add(bounds.queue_max).saturating_mul(2);
         Ok(Self {
             executor,
@@ -132,7 +131,7 @@ fn reporter(
         store: Arc::clone(&ground.store),
         executor: executor.clone(),
         orders,
-        pids: Pids { supervisor: options.supervisor_pid, controller: 0, data: std::process::id() },
+        supervisor_pid: options.supervisor_pid,
         host_id: host_id(),
         runtime: ground.runtime.stats().memory.to_string(),
     })

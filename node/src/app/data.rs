@@ -4,7 +4,6 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use coracle_proto::pb::process_server::ProcessServer;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -40,7 +39,7 @@ pub(super) fn server(
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_concurrent_streams(services.streams_max)
-        .add_service(ProcessServer::new(services.process))
+        .add_service(services.process.into_server())
         .add_optional_service(worker)
         .add_optional_service(artifacts)
         .add_optional_service(logs);

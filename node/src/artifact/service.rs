@@ -19,7 +19,7 @@ use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use super::peer::{CHUNK_BYTES, MESSAGE_BYTES_MAX};
+use super::transfer::{CHUNK_BYTES, MESSAGE_BYTES_MAX};
 use super::upload::{Progress, Uploads};
 use super::{ArtifactError, Store};
 use crate::clock;

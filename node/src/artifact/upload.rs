@@ -15,10 +15,10 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
-use super::copies::{Second, ensure_second};
 use super::locks::Locks;
 use super::metrics::Outcome;
 use super::store::blocking;
+use super::transfer::{Second, ensure_second};
 use super::{ArtifactError, ArtifactMetrics, Fetcher, Held, PeerList, Prepare, Sealed, Store};
 use crate::clock;
 

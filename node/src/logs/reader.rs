@@ -37,7 +37,7 @@ impl Cursor {
     pub(super) fn since(extent: &Extent, since_ms: u64) -> Self {
         let newer = extent.segments.iter().find(|segment| segment.newest_ms >= since_ms);
         // In the one that is written when nothing is that new.
-        let first = newer.or(extent.segments.last()).map_or(extent.next, |segment| segment.first);
+        let first = newer.or_else(|| extent.segments.last()).map_or(extent.next, |segment| segment.first);
         Self::before(first)
     }
 

@@ -13,7 +13,9 @@ use coracle_proto::pb::process_client::ProcessClient;
 use coracle_proto::pb::{
     InspectRequest, LogsRequest, Orders, Removal, ReplicaPhase, Stored, UploadChunk, logs_event, upload_event,
 };
-use coracle_proto::record::{Addresses, Function, Node, NodeState, Record, Replica, Role, Route, Version, Weight};
+use coracle_proto::record::{
+    Addresses, Function, Node, NodeState, Record, Replica, Role, Route, Version, Weight,
+};
 use coracle_proto::spec::{Draft, FunctionSpec};
 use sha2::Digest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -21,7 +21,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
 
 use super::super::{
-    ArtifactMetrics, ArtifactService, CHUNK_BYTES, Peer, PeerList, Prepare, Store, Uploads, peer::connect,
+    ArtifactMetrics, ArtifactService, CHUNK_BYTES, Peer, PeerList, Prepare, Store, Uploads, transfer::connect,
 };
 
 /// Refuses what begins with `!`, compiles everything else when it is let.

@@ -16,7 +16,7 @@ use tokio_util::io::ReaderStream;
 use tonic::transport::Channel;
 
 use super::peer::{CHUNK_BYTES, Peer, connect};
-use super::{ArtifactError, Held, Store};
+use crate::artifact::{ArtifactError, Held, Store};
 
 /// Peers asked at most, so that an upload into a half-dead cluster ends.
 const PEERS_TRIED_MAX: usize = 8;
@@ -27,7 +27,7 @@ const COPY_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Where the second copy lies.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Second {
+pub(in crate::artifact) enum Second {
     /// Some peer had it already.
     Held(NodeId),
     /// It was copied to this peer.
@@ -47,7 +47,7 @@ enum CopyError {
 ///
 /// # Errors
 /// When peers are alive but none of them takes it: the last one's refusal, naming the node.
-pub(super) async fn ensure_second(
+pub(in crate::artifact) async fn ensure_second(
     store: &Arc<Store>,
     digest: Digest,
     peers: &[Peer],

@@ -12,11 +12,10 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use super::locks::Locks;
-use super::metrics::Outcome;
 use super::peer::connect;
-use super::store::blocking;
-use super::{ArtifactError, ArtifactMetrics, Held, Incoming, Store};
+use crate::artifact::locks::Locks;
+use crate::artifact::metrics::Outcome;
+use crate::artifact::{ArtifactError, ArtifactMetrics, Held, Incoming, Store, blocking};
 use crate::clock;
 
 /// A source that sends nothing for so long is given up; the next one goes on where it stopped.
@@ -85,7 +84,7 @@ impl From<ArtifactError> for PullError {
 }
 
 impl Fetcher {
-    pub(super) const fn new(store: Arc<Store>, locks: Locks, metrics: ArtifactMetrics) -> Self {
+    pub(in crate::artifact) const fn new(store: Arc<Store>, locks: Locks, metrics: ArtifactMetrics) -> Self {
         Self { store, locks, metrics }
     }
 
@@ -101,7 +100,7 @@ impl Fetcher {
         if let Some(held) = self.store.get(&digest) {
             return Ok(held);
         }
-        let result = self.from_any(digest, sources).await;
+        let result = self.ask_all(digest, sources).await;
         self.metrics.fetches.get_or_create(&Outcome::of(&result)).inc();
         if let Ok(held) = &result {
             self.metrics.fetched_bytes.inc_by(held.size);
@@ -109,7 +108,7 @@ impl Fetcher {
         result
     }
 
-    async fn from_any(&self, digest: Digest, sources: &[String]) -> Result<Held, FetchError> {
+    async fn ask_all(&self, digest: Digest, sources: &[String]) -> Result<Held, FetchError> {
         if sources.is_empty() {
             return Err(FetchError::NoSource(digest));
         }

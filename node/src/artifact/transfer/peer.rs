@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 /// Bytes of one chunk of an artifact: small against the 4 MiB of a stream's window, so that many are on the way.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// A message of the service is a chunk and a few numbers.
-pub(super) const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (16 << 10);
+pub(in crate::artifact) const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (16 << 10);
 /// A peer on the same network answers within milliseconds or is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Tells a peer that vanished without a word from one that is slow.
@@ -53,7 +53,9 @@ impl fmt::Debug for PeerList {
 }
 
 /// Connects to a data plane. Transfers are rare and large: each has a connection of its own and disturbs no call.
-pub(super) async fn connect(address: &str) -> Result<ArtifactsClient<Channel>, tonic::transport::Error> {
+pub(in crate::artifact) async fn connect(
+    address: &str,
+) -> Result<ArtifactsClient<Channel>, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coracle_proto::id::Revision;
-use coracle_proto::pb::process_server::Process;
+use coracle_proto::pb::process_server::{Process, ProcessServer};
 use coracle_proto::pb::{InspectReply, InspectRequest};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -51,6 +51,13 @@ impl ProcessService {
         registry.register_with_unit("coracle_compiled_cache", help, Unit::Bytes, cache_bytes.clone());
         registry.register("coracle_functions_resident", "Functions whose code is mapped", resident.clone());
         Self(Arc::new(Inner { registry, view, store, artifacts, runtime, cache, cache_bytes, resident }))
+    }
+}
+
+impl ProcessService {
+    /// For a server.
+    pub(super) fn into_server(self) -> ProcessServer<Self> {
+        ProcessServer::new(self)
     }
 }
 
