@@ -9,8 +9,9 @@ use super::disk_codec::{read, write};
 use super::{Content, Scoped, Stamp, View, ViewHandle};
 use crate::clock;
 
-/// Changes that come within this time are written together.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Changes that come within this time are written together: a deploy is a few of them. What came later than the
+/// last write is lost with the process, and asked for anew where a controller answers.
+const PAUSE: Duration = Duration::from_millis(50);
 /// A large view is written more rarely: at most one part in twenty of the time.
 const PAUSE_PER_WRITE: u32 = 20;
 

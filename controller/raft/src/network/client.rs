@@ -109,10 +109,15 @@ impl Member {
     }
 
     /// Entries one way, answers the other, as many under way as openraft likes.
-    async fn pipeline<S>(&self, input: S) -> Rpc<BoxStream<'static, Rpc<StreamAppendResult<Types>>>>
+    ///
+    /// openraft waits after a failure inside `input`, before its first item: that one is taken before the call is
+    /// opened, for a call to a member that is down fails without ever asking for one.
+    async fn pipeline<S>(&self, mut input: S) -> Rpc<BoxStream<'static, Rpc<StreamAppendResult<Types>>>>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
+        let Some(first) = input.next().await else { return Ok(Box::pin(stream::empty())) };
+        let input = stream::iter([first]).chain(input);
         let (mut client, header) = (self.client(Lane::Entries)?, self.header());
         let sent = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&sent);
