@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -83,8 +84,10 @@ fn respond(run: Run, response: http::Response<HyperOutgoingBody>) -> Result<http
         let body = ResponseBody::new(run, Outgoing(body));
         return Ok(http::Response::from_parts(parts, body.boxed_unsync()));
     }
-    // The guest has ended, so all of the body is here, and its length is known.
-    let body = body.collect().now_or_never().unwrap_or(Err(wasmtime_wasi_http::Error::HttpProtocolError));
+    // The guest has ended, so all of the body is here, and its length is known. Unconstrained, because tokio lets a
+    // channel of a task that was busy for long pretend to be empty.
+    let body = unconstrained(body.collect()).now_or_never();
+    let body = body.unwrap_or(Err(wasmtime_wasi_http::Error::HttpProtocolError));
     let body = body.map_err(|_| given_up())?;
     let body = match body.trailers() {
         Some(_) => body.map_err(|never| match never {}).boxed_unsync(),
