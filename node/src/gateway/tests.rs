@@ -5,4 +5,5 @@ mod cost;
 mod http;
 mod leaving;
 mod moving;
+mod spans;
 mod world;
