@@ -260,8 +260,10 @@ async fn a_removal_waits_for_the_view_and_for_the_grace() {
 
     rig.node.store.renew(&digest, old_ms).unwrap();
     rig.order(|_| {});
-    rig.until("removed", |rig| rig.node.store.get(&digest).is_none()).await;
-    assert!(!rig.node.compiler.is_prepared(&digest), "what was compiled of it too");
+    rig.until("removed, with what was compiled of it", |rig| {
+        rig.node.store.get(&digest).is_none() && !rig.node.compiler.is_prepared(&digest)
+    })
+    .await;
 }
 
 #[tokio::test]

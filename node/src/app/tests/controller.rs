@@ -12,6 +12,7 @@ use coracle_proto::pb::{
 use coracle_proto::record::{Change, Record};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -22,6 +23,7 @@ pub(super) struct Controller {
     cluster: ClusterId,
     state: watch::Sender<State>,
     orders: watch::Sender<Orders>,
+    left: CancellationToken,
     pub(super) reports: Arc<Mutex<Vec<NodeStatus>>>,
 }
 
@@ -32,7 +34,8 @@ impl Controller {
     pub(super) async fn start(cluster: ClusterId) -> (Self, SocketAddr, tokio::task::JoinHandle<()>) {
         let state = watch::Sender::new((1, Vec::new()));
         let orders = watch::Sender::new(Orders { interval_ms: 100, ..Orders::default() });
-        let controller = Self { cluster, state, orders, reports: Arc::default() };
+        let controller =
+            Self { cluster, state, orders, left: CancellationToken::new(), reports: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::builder().add_service(ControlServer::new(controller.clone()));
@@ -45,8 +48,15 @@ impl Controller {
         self.state.send_replace((revision, records));
     }
 
+    /// Answers reports with it, each 100 ms unless it says otherwise.
     pub(super) fn order(&self, orders: Orders) {
-        self.orders.send_replace(Orders { interval_ms: 100, ..orders });
+        let interval_ms = if orders.interval_ms == 0 { 100 } else { orders.interval_ms };
+        self.orders.send_replace(Orders { interval_ms, ..orders });
+    }
+
+    /// Takes no reports any more, and ends the streams of those who report.
+    pub(super) fn leave(&self) {
+        self.left.cancel();
     }
 
     pub(super) fn last_report(&self) -> Option<NodeStatus> {
@@ -81,9 +91,13 @@ impl Control for Controller {
         request: Request<Streaming<NodeStatus>>,
     ) -> Result<Response<Self::ReportStream>, Status> {
         let (answers, stream) = mpsc::channel(4);
+        if self.left.is_cancelled() {
+            return Err(Status::unavailable("the controller is going away"));
+        }
         let (mut statuses, this) = (request.into_inner(), self.clone());
         tokio::spawn(async move {
-            while let Ok(Some(status)) = statuses.message().await {
+            let left = this.left.clone();
+            while let Some(Ok(Some(status))) = left.run_until_cancelled(statuses.message()).await {
                 this.reports.lock().unwrap().push(status);
                 let orders = this.orders.borrow().clone();
                 if answers.send(Ok(orders)).await.is_err() {

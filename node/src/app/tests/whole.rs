@@ -27,7 +27,8 @@ use crate::app::{AppError, Options, run};
 use crate::runtime::MemoryMode;
 
 const CLUSTER: ClusterId = ClusterId::new(77);
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Under the longest interval between reports, which would hide that a change was not told.
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// A running data plane.
 struct Plane {
@@ -38,7 +39,7 @@ struct Plane {
 }
 
 impl Plane {
-    fn start(folder: &Path, controller: &str) -> Self {
+    fn start(folder: &Path, controllers: &[SocketAddr]) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (http, data) = (bind(), bind());
         let addresses = (http.local_addr().unwrap(), data.local_addr().unwrap());
@@ -52,7 +53,7 @@ impl Plane {
             roles: Role::ALL.into(),
             http: Some(http),
             data,
-            controllers: vec![controller.to_owned()],
+            controllers: controllers.iter().map(ToString::to_string).collect(),
             supervisor_pid: 42,
             slots: 2,
             compile_program: std::env::current_exe().unwrap(),
@@ -190,7 +191,7 @@ fn ready(controller: &Controller) -> bool {
 async fn a_function_is_uploaded_assigned_called_and_served_again_without_controllers() {
     let folder = tempfile::tempdir().unwrap();
     let (controller, address, serving) = Controller::start(CLUSTER).await;
-    let plane = Plane::start(folder.path(), &address.to_string());
+    let plane = Plane::start(folder.path(), &[address]);
     until("a report", async || controller.last_report().is_some()).await;
     let report = controller.last_report().unwrap();
     assert_eq!((report.node, report.pids.unwrap().supervisor), (1, 42));
@@ -231,7 +232,7 @@ async fn a_function_is_uploaded_assigned_called_and_served_again_without_control
 
     // No controller is left: the view, the artifact and its code on the disk are enough.
     serving.abort();
-    let plane = Plane::start(folder.path(), &address.to_string());
+    let plane = Plane::start(folder.path(), &[address]);
     answers(&plane).await;
     assert!(plane.inspect().await.ready);
     plane.end().await;
@@ -241,7 +242,7 @@ async fn a_function_is_uploaded_assigned_called_and_served_again_without_control
 async fn what_a_guest_prints_can_be_read_and_an_unnamed_artifact_is_removed_by_order() {
     let folder = tempfile::tempdir().unwrap();
     let (controller, address, _serving) = Controller::start(CLUSTER).await;
-    let plane = Plane::start(folder.path(), &address.to_string());
+    let plane = Plane::start(folder.path(), &[address]);
     let bytes = wat::parse_str(
         r#"(module
             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -278,4 +279,26 @@ async fn what_a_guest_prints_can_be_read_and_an_unnamed_artifact_is_removed_by_o
     // A reader that follows does not hold up the end.
     plane.end().await;
     assert!(events.message().await.is_ok_and(|event| event.is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_go_on_to_another_controller_and_tell_changes_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, first, _own) = Controller::start(CLUSTER).await;
+    let (other, second, _other) = Controller::start(CLUSTER).await;
+    let plane = Plane::start(folder.path(), &[first, second]);
+    until("reports", async || own.reports.lock().unwrap().len() > 2).await;
+    assert!(other.last_report().is_none(), "its own controller comes first");
+    own.leave();
+    until("reports to the other", async || other.last_report().is_some()).await;
+    let (before, after) = (own.last_report().unwrap(), other.last_report().unwrap());
+    assert_eq!(before.incarnation, after.incarnation);
+    assert!(before.sequence < after.sequence);
+
+    // A report an hour is wanted, yet what changes is told now.
+    other.order(Orders { interval_ms: 3_600_000, ..Orders::default() });
+    plane.put(&guest("hello-min.component.wasm")).await;
+    let told = || other.last_report().is_some_and(|status| !status.artifacts.is_empty());
+    until("the artifact is told", async || told()).await;
+    plane.end().await;
 }
