@@ -100,6 +100,8 @@ pub enum RuntimeError {
 pub struct RuntimeStats {
     /// Programs that are mapped.
     pub resident: usize,
+    /// Bytes of their mappings: the part that was touched is in memory.
+    pub resident_bytes: usize,
     /// The most there may be.
     pub resident_max: usize,
     /// Calls that hold an instance.
@@ -197,8 +199,10 @@ impl Runtime {
     /// What it holds now.
     #[must_use]
     pub fn stats(&self) -> RuntimeStats {
+        let (resident, resident_bytes) = self.0.programs.resident();
         RuntimeStats {
-            resident: self.0.programs.resident(),
+            resident,
+            resident_bytes,
             resident_max: self.0.resident_max,
             running: self.0.ticker.running(),
             memory: self.0.memory,

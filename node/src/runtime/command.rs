@@ -117,9 +117,15 @@ struct Beginning {
     deadline: Deadline,
 }
 
+/// A response's head, and what the run had come to by then.
+struct Begun {
+    head: cgi::Head,
+    ended: Option<Result<(), CallError>>,
+}
+
 impl Beginning {
     async fn respond(mut self) -> Result<http::Response<Body>, CallError> {
-        let (head, ended) = poll_fn(|cx| self.poll_head(cx)).await?;
+        let Begun { head, ended } = poll_fn(|cx| self.poll_head(cx)).await?;
         let rest = self.output.split_off(head.body_at.min(self.output.len())).freeze();
         let body = match ended {
             Some(Ok(())) => Full::new(rest).map_err(|never| match never {}).boxed_unsync(),
@@ -130,10 +136,7 @@ impl Beginning {
         Ok(head.response.map(|()| body))
     }
 
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(cgi::Head, Option<Result<(), CallError>>), CallError>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Begun, CallError>> {
         let ended = match self.run.poll(cx) {
             Poll::Ready(ended) => Some(ended),
             Poll::Pending => None,
@@ -150,7 +153,7 @@ impl Beginning {
             None => {}
         }
         match cgi::parse(&self.output, ended.is_some()) {
-            Parsed::Head(head) => Poll::Ready(Ok((*head, ended))),
+            Parsed::Head(head) => Poll::Ready(Ok(Begun { head: *head, ended })),
             Parsed::Invalid(why) => {
                 Poll::Ready(Err(self.run.stop(CallError::new(Code::InvalidResponse, why))))
             }

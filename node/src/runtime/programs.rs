@@ -44,6 +44,18 @@ pub(super) enum Program {
     Command(Command),
 }
 
+impl Program {
+    /// Bytes of its mapping; those that were not touched cost no memory.
+    fn bytes(&self) -> usize {
+        let image = match self {
+            Self::Http(pre) => pre.instance_pre().component().image_range(),
+            Self::Command(Command::Component(pre)) => pre.instance_pre().component().image_range(),
+            Self::Command(Command::Module(pre)) => pre.module().image_range(),
+        };
+        image.end.addr() - image.start.addr()
+    }
+}
+
 /// What [`Programs::prepare`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prepared {
@@ -60,7 +72,7 @@ pub(super) struct Programs {
     cache: Arc<Cache>,
     compiler: Compiler,
     slots: RwLock<HashMap<Digest, Arc<Slot>>>,
-    resident: Arc<AtomicUsize>,
+    resident: Arc<Totals>,
     resident_max: usize,
     began: Instant,
     swept_ms: AtomicU64,
@@ -69,19 +81,30 @@ pub(super) struct Programs {
 /// A mapped program, counted as long as anybody has it.
 pub(super) struct Resident {
     pub(super) program: Program,
-    count: Arc<AtomicUsize>,
+    bytes: usize,
+    totals: Arc<Totals>,
+}
+
+/// What is mapped, all in all.
+#[derive(Debug, Default)]
+struct Totals {
+    programs: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl Resident {
-    fn new(program: Program, count: &Arc<AtomicUsize>) -> Arc<Self> {
-        count.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { program, count: Arc::clone(count) })
+    fn new(program: Program, totals: &Arc<Totals>) -> Arc<Self> {
+        let bytes = program.bytes();
+        totals.programs.fetch_add(1, Ordering::Relaxed);
+        totals.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Arc::new(Self { program, bytes, totals: Arc::clone(totals) })
     }
 }
 
 impl Drop for Resident {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.totals.programs.fetch_sub(1, Ordering::Relaxed);
+        self.totals.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -170,9 +193,9 @@ impl Programs {
         self.cache.remove(digest);
     }
 
-    /// Programs that are mapped.
-    pub(super) fn resident(&self) -> usize {
-        self.resident.load(Ordering::Relaxed)
+    /// Programs that are mapped, and their bytes.
+    pub(super) fn resident(&self) -> (usize, usize) {
+        (self.resident.programs.load(Ordering::Relaxed), self.resident.bytes.load(Ordering::Relaxed))
     }
 
     /// Checks all code there is, most recently used first. A call for code not yet checked waits for its own only.
@@ -287,7 +310,7 @@ impl Programs {
     /// Gives back what was not used for long, and at the cap what was not used for longest.
     fn make_room(&self) {
         let now_ms = clock::millis(self.began.elapsed());
-        let full = self.resident() >= self.resident_max;
+        let full = self.resident().0 >= self.resident_max;
         if !full && now_ms - self.swept_ms.load(Ordering::Relaxed).min(now_ms) < clock::millis(SWEEP_EVERY) {
             return;
         }

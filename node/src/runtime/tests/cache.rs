@@ -87,6 +87,25 @@ async fn a_call_that_finds_damaged_code_has_it_made_anew() {
 }
 
 #[tokio::test]
+async fn at_the_cap_the_least_recently_used_is_given_back() {
+    let fixture = Fixture::with_resident_max(1);
+    let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;
+    let count = fixture.guest("c-wc.wasm", Draft::default()).await;
+    for _ in 0..2 {
+        for function in [&hello, &count] {
+            let answer = fixture.call(function, get("/")).await.unwrap();
+            assert!(answer.cold, "the other one had its place");
+            assert_eq!(collect(answer).await.unwrap().0, 200);
+            let stats = fixture.runtime.stats();
+            assert_eq!((stats.resident, stats.resident_max), (1, 1));
+            assert!(stats.resident_bytes > 0);
+        }
+    }
+    fixture.runtime.forget(&count.version.digest);
+    assert_eq!(fixture.runtime.stats().resident, 0);
+}
+
+#[tokio::test]
 async fn a_failure_is_remembered_and_forgotten() {
     let fixture = Fixture::new();
     let text = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param f64))) (func (export "_start")))"#;

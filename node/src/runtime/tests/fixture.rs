@@ -54,15 +54,23 @@ impl Fixture {
     }
 
     pub(super) fn with(memory: MemoryMode) -> Self {
+        Self::made(memory, None)
+    }
+
+    pub(super) fn with_resident_max(max: u64) -> Self {
+        Self::made(MemoryMode::Auto, Some(max))
+    }
+
+    fn made(memory: MemoryMode, resident_max: Option<u64>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lines = Arc::<Lines>::default();
-        let runtime = runtime(folder.path(), memory, &lines);
+        let runtime = runtime(folder.path(), memory, resident_max, &lines);
         Self { runtime, lines, folder }
     }
 
     /// The same folder, as another process would see it.
     pub(super) fn restarted(&self) -> Runtime {
-        runtime(self.folder.path(), MemoryMode::Auto, &self.lines)
+        runtime(self.folder.path(), MemoryMode::Auto, None, &self.lines)
     }
 
     pub(super) fn write(&self, wasm: &[u8]) -> (Digest, PathBuf) {
@@ -108,13 +116,13 @@ impl Fixture {
     }
 }
 
-fn runtime(folder: &Path, memory: MemoryMode, lines: &Arc<Lines>) -> Runtime {
+fn runtime(folder: &Path, memory: MemoryMode, resident_max: Option<u64>, lines: &Arc<Lines>) -> Runtime {
     Runtime::new(RuntimeOptions {
         cache_dir: folder.join("cache"),
         memory,
         compile_program: std::env::current_exe().unwrap(),
         compile_args: super::child::ARGS.map(Into::into).to_vec(),
-        resident_max: None,
+        resident_max,
         logs: Arc::clone(lines) as Arc<dyn LogSink>,
     })
     .unwrap()

@@ -1,6 +1,6 @@
 //! Each bound of a call ends it with the error that names it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use coracle_proto::spec::Draft;
 use coracle_proto::status::Code;
@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use super::fixture::{Fixture, body, collect, eventually, get, post};
 use super::guests::{command, http};
 use crate::call::CallError;
+use crate::clock;
 
 /// What a GET to a component with such a handler comes to.
 async fn http_error(handler: &str, draft: Draft) -> CallError {
@@ -32,7 +33,7 @@ const LOOP: &str = "(loop (br 0))";
 
 #[tokio::test]
 async fn cpu_time() {
-    let began = Instant::now();
+    let began = clock::now();
     let error = http_error(LOOP, Draft { cpu_time_ms: 50, ..Draft::default() }).await;
     assert_eq!(error.code(), Code::CpuTimeExceeded);
     assert!(error.to_string().contains("50 ms"));

@@ -1,13 +1,14 @@
 //! A bad guest is alone with it: its slot is free when its caller leaves, and others do not notice.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use coracle_proto::spec::Draft;
 use http_body_util::BodyExt as _;
 
 use super::fixture::{Fixture, Function, call, eventually, get};
 use super::guests::http;
+use crate::clock;
 
 const LOOP: &str = "(loop (br 0))";
 const HEAD_THEN_LOOP: &str = "(local.set $b (call $head (local.get $out))) (loop (br 0))";
@@ -35,7 +36,7 @@ async fn a_loop_ends_when_its_caller_leaves() {
         let function = fixture.deploy("loop", &http(handler), Draft::default()).await.unwrap();
         let callers: Vec<_> = (0..8).map(|_| keep_calling(&fixture, &function)).collect();
         eventually("all loop", || fixture.runtime.stats().running == 8).await;
-        let left = Instant::now();
+        let left = clock::now();
         for caller in &callers {
             caller.abort();
         }
@@ -59,7 +60,7 @@ async fn others_are_served_while_guests_loop_allocate_and_trap() {
     let mut times = Vec::new();
     for _ in 0..75 {
         every.tick().await;
-        let began = Instant::now();
+        let began = clock::now();
         let served = tokio::time::timeout(Duration::from_secs(2), fixture.get(&good, "/")).await;
         assert_eq!(served.expect("within two seconds").unwrap().0, 200);
         times.push(began.elapsed());
