@@ -121,6 +121,8 @@ struct Work {
     /// Where the artifact lies, for compiling it anew.
     artifact: Option<PathBuf>,
     verified: Option<Verified>,
+    /// Whether its use was noted on disk: once in a process, for it costs a quarter of the mapping.
+    noted: bool,
 }
 
 impl Programs {
@@ -161,7 +163,9 @@ impl Programs {
             return Ok((program, true));
         }
         let verified = self.verified(digest, &mut work).await.map_err(cold)?;
-        self.cache.touch(digest, UNIX_EPOCH + Duration::from_millis(clock::unix_ms()));
+        if !std::mem::replace(&mut work.noted, true) {
+            self.cache.touch(digest, UNIX_EPOCH + Duration::from_millis(clock::unix_ms()));
+        }
         self.make_room();
         let program = Resident::new(self.map(&verified, kind).map_err(cold)?, &self.resident);
         slot.program.store(Some(Arc::clone(&program)));
