@@ -152,7 +152,9 @@ impl Client {
                 Verdict::Elsewhere => {}
                 Verdict::Fault => faults += 1,
             }
-            if faults >= FAULTS_MAX || self.deadline.is_over() {
+            // An attempt that has no time to be answered would turn a clear refusal into an unknown outcome.
+            let in_vain = trouble.is_refusal() && self.deadline.left() < attempt_max;
+            if faults >= FAULTS_MAX || in_vain || self.deadline.is_over() {
                 return Err(self.give_up(what, attempts, &trouble));
             }
             if last.is_none() {

@@ -37,9 +37,10 @@ impl Dev {
     }
 
     async fn wait_for(&mut self, word: &str, goal: Duration) {
-        within(goal, &format!("dev says '{word}'"), async || {
+        within(goal, &format!("dev says '{word}'"), || {
             self.seen.extend(self.lines.try_iter());
-            if self.seen.iter().any(|line| line.contains(word)) { Ok(()) } else { Err(self.seen.join("\n")) }
+            let found = self.seen.iter().any(|line| line.contains(word));
+            std::future::ready(if found { Ok(()) } else { Err(self.seen.join("\n")) })
         })
         .await;
     }
@@ -48,9 +49,11 @@ impl Dev {
     async fn interrupt(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, Signal::INT).unwrap();
-        eventually("dev ended", async || match self.child.try_wait() {
-            Ok(Some(status)) if status.success() => Ok(()),
-            other => Err(format!("{other:?}")),
+        eventually("dev ended", || {
+            std::future::ready(match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
         })
         .await;
     }

@@ -121,6 +121,17 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
         cluster.nodes[node].signal(Process::Controller, Signal::STOP);
     }
     for node in [without, holder] {
+        eventually("its view is on disk", async || {
+            let files = std::fs::read_dir(cluster.nodes[node].folder.join("view"))
+                .map_err(|error| error.to_string())?;
+            let whole = files.flatten().filter(|file| file.file_name() == "gateway.view");
+            let texts = whole.map(|file| std::fs::read(file.path()).unwrap_or_default());
+            let found = texts
+                .filter(|bytes| bytes.windows(25).any(|part| part == b"replica/default/hello-min"))
+                .count();
+            if found > 0 { Ok(()) } else { Err("no replica in it".to_owned()) }
+        })
+        .await;
         let before = cluster.nodes[node].pid(Process::DataPlane).unwrap();
         cluster.nodes[node].signal(Process::DataPlane, Signal::KILL);
         eventually("a new data plane", async || match cluster.nodes[node].pid(Process::DataPlane) {

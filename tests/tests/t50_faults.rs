@@ -163,14 +163,14 @@ async fn a_minority_serves_and_refuses_changes() {
     }
     let file = guest("c-http.component.wasm").display().to_string();
     let refused = cluster.run(&["deploy", "never", &file, "--wait-timeout", "8s"]).await;
-    assert!([5, 7].contains(&refused.code), "{refused:?}");
-    assert!(
-        refused.stderr.contains("no-quorum")
-            || refused.stderr.contains("timed-out")
-            || refused.stderr.contains("no-worker"),
-        "{}",
-        refused.stderr
-    );
+    // While the last node still believes that it leads, an entry may be in its log: nobody can say what becomes of it.
+    let words = ["no-quorum", "outcome-unknown", "timed-out"];
+    assert!(refused.code != 0 && words.iter().any(|word| refused.stderr.contains(word)), "{refused:?}");
+    eventually("it knows that it is alone", async || {
+        let refused = cluster.run(&["deploy", "never", &file, "--wait-timeout", "8s"]).await;
+        if refused.stderr.contains("no-quorum") { Ok(()) } else { Err(refused.stderr) }
+    })
+    .await;
     let status = cluster.run(&["status", "-o", "json", "--stale"]).await.ok().json();
     assert_eq!(status["quorum"], false, "{status}");
 }

@@ -43,6 +43,12 @@ impl Trouble {
         }
     }
 
+    /// Whether the node said that nothing was done.
+    pub(super) fn is_refusal(&self) -> bool {
+        let Self::Refused(status) = self else { return false };
+        code(status).is_some_and(|code| code.retry() == Again::NotStarted)
+    }
+
     pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::Refused(status) => Failure::from(status.as_ref()),
