@@ -3,9 +3,9 @@
 //! Nodes on one machine may share the folder. `DIGEST-ENGINE.code` is mapped and run, so nobody else may write the
 //! folder, and [`Cache::verify`] is the only source of the [`Verified`] that mapping asks for.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -32,13 +32,32 @@ pub(super) struct Cache {
 
 /// Compiled code whose keyed hash was checked in this process.
 #[derive(Debug, Clone)]
-pub(super) struct Verified(PathBuf);
+pub(super) struct Verified {
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+/// Tells a file from another one under its name: inode, and the time of its last change.
+type Stamp = (u64, i64, i64);
 
 impl Verified {
+    fn new(path: PathBuf, file: &Metadata) -> Self {
+        Self { path, stamp: stamp(file) }
+    }
+
     /// Where it lies.
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
+
+    /// Whether the file is still the one that was checked: another process may have removed it, or made it anew.
+    pub(super) fn is_current(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|file| stamp(&file) == self.stamp)
+    }
+}
+
+fn stamp(file: &Metadata) -> Stamp {
+    (file.ino(), file.ctime(), file.ctime_nsec())
 }
 
 impl Cache {
@@ -89,7 +108,8 @@ impl Cache {
         let code = self.file(digest, "code");
         fs::rename(compiled, &code)?;
         os::sync_folder(&self.folder)?;
-        Ok(Verified(code))
+        let file = file.metadata()?;
+        Ok(Verified::new(code, &file))
     }
 
     /// Checks the code; a file that fails is deleted.
@@ -101,7 +121,7 @@ impl Cache {
         };
         let mac = fs::read(self.file(digest, "mac")).unwrap_or_default();
         if blake3::Hash::from_hex(&mac).is_ok_and(|mac| self.hash(&file).is_ok_and(|found| found == mac)) {
-            return Ok(Some(Verified(code)));
+            return Ok(Some(Verified::new(code, &file.metadata()?)));
         }
         tracing::warn!(%digest, "compiled code is damaged: deleted");
         self.remove(digest);

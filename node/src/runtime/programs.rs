@@ -229,7 +229,7 @@ impl Programs {
 
     /// Checked code: what is damaged is compiled anew if the artifact is known.
     async fn verified(&self, digest: &Digest, work: &mut Work) -> Result<Verified, Refusal> {
-        if let Some(verified) = &work.verified {
+        if let Some(verified) = work.verified.as_ref().filter(|verified| verified.is_current()) {
             return Ok(verified.clone());
         }
         let span = info_span!(attr::SPAN_VERIFY, { attr::SERVICE } = attr::SERVICE_WORKER);

@@ -87,6 +87,20 @@ async fn a_call_that_finds_damaged_code_has_it_made_anew() {
 }
 
 #[tokio::test]
+async fn code_that_another_process_removed_is_made_anew() {
+    let fixture = Fixture::with_resident_max(1);
+    let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;
+    let other = fixture.guest("c-wc.wasm", Draft::default()).await;
+    for function in [&hello, &other] {
+        fixture.get(function, "/").await.unwrap();
+    }
+    fixture.restarted().forget(&hello.version.digest);
+    assert!(!fixture.runtime.is_prepared(&hello.version.digest));
+    assert_eq!(fixture.get(&hello, "/").await.unwrap().0, 200, "it was checked here, and is gone");
+    assert!(fixture.runtime.is_prepared(&hello.version.digest));
+}
+
+#[tokio::test]
 async fn at_the_cap_the_least_recently_used_is_given_back() {
     let fixture = Fixture::with_resident_max(1);
     let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;
