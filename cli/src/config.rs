@@ -137,6 +137,12 @@ pub(crate) fn temporary_folder() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// `$CORACLE_FAULT`: at which of its fault points a controller shall crash.
+#[cfg(feature = "faults")]
+pub(crate) fn fault_point() -> Option<String> {
+    std::env::var_os("CORACLE_FAULT")?.into_string().ok()
+}
+
 /// Whether an OTLP endpoint can be one.
 pub(crate) fn is_http_url(text: &str) -> bool {
     let parsed = text.parse::<http::Uri>();

@@ -23,4 +23,6 @@ mod soft;
 mod watch;
 
 pub use app::{ARTIFACT_GRACE, Listener, Options, RunError, run, run_on};
+#[cfg(feature = "faults")]
+pub use coracle_raft::faults;
 pub use coracle_raft::{TIMING, Timing};

@@ -23,7 +23,8 @@ async fn deployed_once(cluster: &Cluster, leader: usize, entry: usize) {
     order.sort_by_key(|node| *node != entry);
     let addresses: Vec<_> = order.iter().map(|node| cluster.nodes[*node].grpc.as_str()).collect();
     let file = guest("hello-min.component.wasm").display().to_string();
-    let done = cluster.run(&["deploy", NAME, &file, "-o", "json", "--address", &addresses.join(",")]).await.ok();
+    let done =
+        cluster.run(&["deploy", NAME, &file, "-o", "json", "--address", &addresses.join(",")]).await.ok();
     println!("{}", done.stderr);
 
     assert!(!trigger.exists(), "the fault did not bite: {done:?}");
@@ -36,7 +37,11 @@ async fn deployed_once(cluster: &Cluster, leader: usize, entry: usize) {
     .await;
     let deployed = done.json();
     // A deploy that was made anew would find its own version there, and say that nothing had changed.
-    assert_eq!((&deployed["version"], &deployed["unchanged"]), (&Value::from(1), &Value::from(false)), "{done:?}");
+    assert_eq!(
+        (&deployed["version"], &deployed["unchanged"]),
+        (&Value::from(1), &Value::from(false)),
+        "{done:?}"
+    );
     let detail = cluster.run(&["function", "get", NAME, "-o", "json"]).await.ok().json();
     let versions: Vec<_> =
         detail["versions"].as_array().expect("versions").iter().map(|version| &version["number"]).collect();

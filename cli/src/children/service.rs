@@ -24,6 +24,10 @@ pub(super) async fn serve(process: Process, handed: Handed) -> Result<(), Failur
 /// Holds the folder's lock, a part of what was handed on, until it has ended.
 async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
     let order = &handed.order;
+    #[cfg(feature = "faults")]
+    if let Some(point) = crate::config::fault_point() {
+        coracle_controller::faults::arm(point, order.folder.join("fault"));
+    }
     let identity = identity::load(&order.folder).map_err(|error| config(error.to_string()))?;
     let identity = identity.ok_or_else(|| config("the node has no identity"))?;
     let options = coracle_controller::Options {

@@ -1,29 +1,52 @@
 //! Named moments at which a test makes the process crash; without the feature `faults` they are nothing.
+//!
+//! A point is armed for the whole life of a process, and fires when its trigger, a file, is there: a test writes
+//! it when everything else is at rest. The process takes it away first, so that it crashes once and not again
+//! after its restart. What the file says must stand in a key of what the process handles then; an empty one
+//! fires at once.
 
-/// After a command is committed, applied and written, before its proposer is answered.
+/// After a command is committed, applied and written, before its proposer is answered. Keys: those it changed.
 pub const APPLIED_BEFORE_ANSWER: &str = "raft-applied-before-answer";
 
-/// After entries are durable, before Raft is told.
+/// After entries are durable, before Raft is told. No keys.
 pub const FLUSHED_BEFORE_CALLBACK: &str = "raft-flushed-before-callback";
 
 #[cfg(feature = "faults")]
-static ARMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-
-/// Chooses the moment at which this process aborts; the first choice stays. Called by the program at its start.
+pub use armed::arm;
 #[cfg(feature = "faults")]
-pub fn arm(name: impl Into<String>) {
-    let _ = ARMED.set(name.into());
-}
+pub(crate) use armed::hit;
 
-/// Aborts the process when this moment was chosen.
 #[cfg(feature = "faults")]
-pub fn hit(name: &str) {
-    if ARMED.get().is_some_and(|armed| armed == name) {
-        std::process::abort();
+mod armed {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+
+    struct Armed {
+        point: String,
+        trigger: PathBuf,
+    }
+
+    static ARMED: OnceLock<Armed> = OnceLock::new();
+
+    /// Chooses the moment at which this process aborts; the first choice stays. Called by the program at its start.
+    pub fn arm(point: impl Into<String>, trigger: impl Into<PathBuf>) {
+        // Whoever armed first is meant.
+        let _ = ARMED.set(Armed { point: point.into(), trigger: trigger.into() });
+    }
+
+    /// Aborts the process when this moment was chosen and its trigger is there.
+    pub(crate) fn hit<'a>(point: &str, mut keys: impl Iterator<Item = &'a [u8]>) {
+        let Some(armed) = ARMED.get().filter(|armed| armed.point == point) else { return };
+        let Ok(wanted) = fs::read(&armed.trigger) else { return };
+        let fires = wanted.is_empty() || keys.any(|key| key.windows(wanted.len()).any(|part| part == wanted));
+        if fires && fs::remove_file(&armed.trigger).is_ok() {
+            std::process::abort();
+        }
     }
 }
 
 /// Nothing: the feature `faults` is off.
 #[cfg(not(feature = "faults"))]
 #[inline]
-pub fn hit(_name: &str) {}
+pub(crate) fn hit<'a>(_point: &str, _keys: impl Iterator<Item = &'a [u8]>) {}

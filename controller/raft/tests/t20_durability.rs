@@ -179,8 +179,11 @@ async fn process_that_crashes_between_commit_and_answer() {
         return;
     }
     let raft = open_single(&here).await;
+    let trigger = here.join("fault");
+    coracle_raft::faults::arm(coracle_raft::faults::APPLIED_BEFORE_ANSWER, &trigger);
     raft.propose(set("before", 1)).await.unwrap();
-    coracle_raft::faults::arm(coracle_raft::faults::APPLIED_BEFORE_ANSWER);
+    std::fs::write(&trigger, "between").unwrap();
+    raft.propose(set("another", 1)).await.unwrap();
     let _ = raft.propose(set("between", 1)).await;
     println!("it was answered");
 }
@@ -198,8 +201,10 @@ async fn a_command_that_was_committed_and_not_answered_is_there() {
         .unwrap();
     assert_eq!(output.status.signal(), Some(6), "it crashed: {output:?}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("it was answered"));
+    assert!(!dir.path().join("fault").exists(), "the trigger is taken away before the crash");
     let raft = open_single(dir.path()).await;
     raft.read_barrier().await.unwrap();
     assert_eq!(get(&raft, "between").as_deref(), Some("1"));
+    assert_eq!(get(&raft, "another").as_deref(), Some("1"), "it crashed at the command that was meant");
     raft.shutdown().await;
 }

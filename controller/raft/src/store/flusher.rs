@@ -145,7 +145,7 @@ impl FlusherLoop {
     /// A lowering comes alone or last, because a truncation waits for it before anything else is written.
     fn commit(&mut self, batch: &[Job]) -> io::Result<()> {
         self.sync()?;
-        faults::hit(faults::FLUSHED_BEFORE_CALLBACK);
+        faults::hit(faults::FLUSHED_BEFORE_CALLBACK, std::iter::empty());
         let mut lowered = false;
         for job in batch {
             match job.moves {

@@ -105,7 +105,8 @@ impl<S: StateMachine> Machine<S> {
             self.observer.applied(&self.state, &changes);
         }
         if !answers.is_empty() && !changes.is_empty() {
-            faults::hit(faults::APPLIED_BEFORE_ANSWER);
+            let keys = changes.iter().flat_map(|(_, changes)| changes).map(|change| change.key.as_ref());
+            faults::hit(faults::APPLIED_BEFORE_ANSWER, keys);
         }
         for (responder, reply) in answers {
             responder.send(reply);
