@@ -46,24 +46,29 @@ pub(super) async fn renew(context: &Context, digest: Digest) -> Result<Stored, R
     asked.truncate(ASKED_MAX);
     let answers = join_all(asked.iter().map(|node| stat(context, node, digest))).await;
     let answered: Vec<_> = answers.into_iter().flatten().collect();
+    stored(digest, &answered)
+}
+
+/// What the answers come to. A worker that only got a copy does not know the kind: the one that checked it does.
+fn stored(digest: Digest, answered: &[StatReply]) -> Result<Stored, Refusal> {
     if answered.is_empty() {
         return Err(Refusal::new(Code::NoWorker, "no worker answers"));
     }
     let holders: Vec<_> = answered.iter().filter(|reply| reply.held).collect();
     let needed = answered.len().min(HOLDERS_MIN);
-    match holders.first() {
-        Some(first) if holders.len() >= needed => {
-            Ok(Stored { size: first.size, kind: Kind::try_from(first.kind())? })
-        }
-        Some(_) | None => Err(Refusal::new(
-            Code::ArtifactMissing,
-            format!(
-                "{} of {} workers that answer hold {digest}, needed are {needed}: upload it first",
-                holders.len(),
-                answered.len()
-            ),
-        )),
+    if holders.len() < needed {
+        let (holding, all) = (holders.len(), answered.len());
+        let sentence = format!(
+            "{holding} of {all} workers that answer hold {digest}, needed are {needed}: upload it first"
+        );
+        return Err(Refusal::new(Code::ArtifactMissing, sentence));
     }
+    let known =
+        |reply: &&StatReply| Some(Stored { size: reply.size, kind: Kind::try_from(reply.kind()).ok()? });
+    holders.iter().find_map(known).ok_or_else(|| {
+        let sentence = format!("no worker has checked {digest} since it was started: upload it again");
+        Refusal::new(Code::ArtifactMissing, sentence)
+    })
 }
 
 async fn stat(context: &Context, node: &Node, digest: Digest) -> Option<StatReply> {
@@ -80,5 +85,29 @@ async fn stat(context: &Context, node: &Node, digest: Digest) -> Option<StatRepl
             debug!(node = %node.id, "a worker did not say in time what it holds");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_proto::pb;
+
+    fn reply(held: bool, kind: pb::Kind) -> StatReply {
+        StatReply { held, size: 7, kind: kind.into() }
+    }
+
+    #[test]
+    fn the_kind_is_what_the_one_that_checked_it_says() {
+        let digest = Digest::new([7; 32]);
+        let (copy, other) = (reply(true, pb::Kind::Unspecified), reply(false, pb::Kind::Unspecified));
+        let checked = reply(true, Kind::HttpComponent.into());
+        let found = stored(digest, &[copy, other, checked]).unwrap();
+        assert_eq!((found.size, found.kind), (7, Kind::HttpComponent));
+        let code = |answered: &[StatReply]| stored(digest, answered).unwrap_err().code;
+        assert_eq!(code(&[copy, copy, other]), Code::ArtifactMissing);
+        assert_eq!(code(&[checked, other]), Code::ArtifactMissing);
+        assert_eq!(code(&[]), Code::NoWorker);
+        assert!(stored(digest, &[checked]).is_ok(), "a lone worker is enough where there is no other");
     }
 }
