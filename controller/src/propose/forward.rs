@@ -14,6 +14,7 @@ use prost::Message as _;
 use super::{Decided, Failed, codec, not_made_yet, propose_here};
 use crate::clock;
 use crate::context::Context;
+use crate::model;
 
 /// A leader that does not answer by then may be stopped: the next attempt asks whoever leads by then.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
@@ -69,7 +70,8 @@ fn refused_to_connect(status: &tonic::Status) -> bool {
 /// Takes an envelope that another controller passed on: proposed here or not at all.
 ///
 /// # Errors
-/// `no-quorum` when this node does not lead, so that the sender looks for the leader again.
+/// `invalid-argument` for what is no envelope, or a command of a newer program: in the log it would stop every
+/// voter. `no-quorum` when this node does not lead, so that the sender looks for the leader again.
 pub(crate) async fn propose_forwarded(
     context: &Context,
     envelope: Bytes,
@@ -78,6 +80,8 @@ pub(crate) async fn propose_forwarded(
     if context.hub.state().cluster().is_none() {
         return Err(not_made_yet());
     }
+    model::codec::decode(&envelope)
+        .map_err(|error| Refusal::new(Code::InvalidArgument, format!("field 'envelope': {error}")))?;
     let reply = propose_here(context, envelope, deadline).await.map_err(|failed| match failed {
         Failed::NotStarted(refusal) | Failed::Final(refusal) => refusal,
         Failed::Unknown(refusal) => Refusal::new(Code::OutcomeUnknown, refusal.message),

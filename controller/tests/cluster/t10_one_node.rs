@@ -4,9 +4,11 @@ use crate::running::{found, start, until};
 use coracle_controller::{Listener, RunError, identity};
 use coracle_proto::pb::process_client::ProcessClient;
 use coracle_proto::pb::{
-    self, ChangeContext, Deploy, DeployRequest, InfoRequest, InspectRequest, JoinRequest, RollbackRequest,
+    self, ChangeContext, Deploy, DeployRequest, InfoRequest, InspectRequest, JoinRequest, ProposeRequest,
+    RollbackRequest,
 };
 use coracle_proto::status::{Code, Refusal};
+use prost::Message as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_one_answers_and_restarts() {
@@ -77,6 +79,28 @@ async fn one_join_gives_one_id() {
     let gone = JoinRequest { known_id: 77, cluster_id: first.cluster_id, ..join(3) };
     let refused = Refusal::from_status(&control.join(gone).await.unwrap_err());
     assert_eq!(refused.code, Code::NodeNotFound, "{refused}");
+    node.stop().await;
+}
+
+/// Every voter halts at a command in the log that it cannot read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_that_cannot_be_read_never_gets_into_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = found(dir.path());
+    let status = async || node.status().await.filter(|status| status.quorum && status.leader == 1);
+    let before = until("a leader", status).await.revision;
+    let unknown = pb::Envelope {
+        cluster: node.identity.cluster.to_wire(),
+        request_id: vec![1; 16].into(),
+        command: None,
+        ..pb::Envelope::default()
+    };
+    for envelope in [vec![0xff; 9], Vec::new(), unknown.encode_to_vec()] {
+        let asked = ProposeRequest { envelope: envelope.into() };
+        let refused = Refusal::from_status(&node.control().propose(asked).await.unwrap_err());
+        assert_eq!(refused.code, Code::InvalidArgument, "{refused}");
+    }
+    assert_eq!(status().await.expect("it leads on").revision, before);
     node.stop().await;
 }
 
