@@ -16,7 +16,9 @@ pub struct Policy {
     pub suspect_after: Duration,
     /// Silent for so long: its replicas move. Longer than a restart of its data plane.
     pub dead_after: Duration,
-    /// Between two ticks lies less, or this process was stopped itself and knows nothing.
+    /// Between two ticks lies less, or this process was stopped itself and knows nothing. A starved machine delays
+    /// ticks by a second now and then: if every delay began all waits anew, no node would ever be given up there.
+    /// Shorter absences do no harm, for reports wait in the sockets meanwhile and are read long before a node is dead.
     pub gap: Duration,
 }
 
@@ -24,11 +26,12 @@ pub struct Policy {
 pub const POLICY: Policy = Policy {
     suspect_after: Duration::from_secs(2),
     dead_after: Duration::from_secs(10),
-    gap: Duration::from_secs(1),
+    gap: Duration::from_secs(2),
 };
 
-const _: () = assert!(POLICY.gap.as_millis() < POLICY.suspect_after.as_millis());
 const _: () = assert!(POLICY.suspect_after.as_millis() < POLICY.dead_after.as_millis());
+// A node that was heard just before an absence which is not noticed has most of its time left after it.
+const _: () = assert!(POLICY.gap.as_millis() * 4 < POLICY.dead_after.as_millis());
 
 /// What one tick says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +44,17 @@ pub struct Verdicts {
     pub back: BTreeSet<NodeId>,
     /// So many are silent at once that the fault is more likely in between: none is declared dead.
     pub alarm: Option<MassSilence>,
+    /// Every wait began anew with this tick.
+    pub restarted: Option<Restart>,
+}
+
+/// Why every wait began anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// Nobody asked for so long: this process was stopped, or starved.
+    Away(Duration),
+    /// The mass silence is over.
+    Mended,
 }
 
 /// More than half of the nodes fell silent in one window.
@@ -91,7 +105,9 @@ impl Detector {
 
     /// Judges the nodes that are expected to report, as the state has them.
     pub fn tick(&mut self, now: Duration, nodes: &BTreeMap<NodeId, NodeState>) -> Verdicts {
-        if self.last_tick.is_some_and(|last| now.saturating_sub(last) >= self.policy.gap) {
+        let gap = self.last_tick.map(|last| now.saturating_sub(last)).filter(|gap| *gap >= self.policy.gap);
+        let mut restarted = gap.map(Restart::Away);
+        if restarted.is_some() {
             self.restart(now);
         }
         self.last_tick = Some(now);
@@ -103,18 +119,14 @@ impl Detector {
         if self.alarmed && alarm.is_none() {
             // Whatever was in between is mended; the others are given the time to report as well.
             self.restart(now);
+            restarted = restarted.or(Some(Restart::Mended));
         }
         self.alarmed = alarm.is_some();
-        self.judge(now, nodes, alarm)
+        Verdicts { alarm, restarted, ..self.judge(now, nodes, alarm.is_some()) }
     }
 
-    fn judge(
-        &self,
-        now: Duration,
-        nodes: &BTreeMap<NodeId, NodeState>,
-        alarm: Option<MassSilence>,
-    ) -> Verdicts {
-        let mut verdicts = Verdicts { alarm, ..Verdicts::default() };
+    fn judge(&self, now: Duration, nodes: &BTreeMap<NodeId, NodeState>, alarmed: bool) -> Verdicts {
+        let mut verdicts = Verdicts::default();
         for (node, state) in nodes {
             let Some(heard) = self.heard.get(node) else { continue };
             let silent = now.saturating_sub(heard.since);
@@ -122,7 +134,7 @@ impl Detector {
                 verdicts.suspect.insert(*node);
             }
             match state {
-                NodeState::Alive if silent >= self.policy.dead_after && alarm.is_none() => {
+                NodeState::Alive if silent >= self.policy.dead_after && !alarmed => {
                     verdicts.dead.insert(*node);
                 }
                 NodeState::Dead if heard.reported && silent < self.policy.suspect_after => {

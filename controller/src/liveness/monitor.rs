@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::NodeId;
-use coracle_proto::record::NodeState;
+use coracle_proto::record::{Node, NodeState, Role};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use super::detector::{Detector, POLICY, Verdicts};
+use super::detector::{Detector, POLICY, Restart, Verdicts};
 use crate::clock;
 use crate::context::Context;
-use crate::model::Command;
+use crate::model::{ClusterState, Command};
 use crate::propose::{Ask, propose};
 
-/// A fifth of what the detector takes for a gap in its own ticks: a busy machine delays some of them.
+/// A tenth of what the detector takes for a gap in its own ticks: a busy machine delays some of them.
 const TICK: Duration = Duration::from_millis(200);
 /// A controller that exchanged nothing for so long passes no reports on any more.
 const RELAY_LOST_AFTER: Duration = Duration::from_millis(1500);
@@ -57,12 +57,15 @@ async fn watch(context: &Context, marks: mpsc::Sender<Marks>) {
         let now = clock::now();
         let silent = context.soft.silent_relays(now, RELAY_LOST_AFTER);
         if !silent.is_subset(&lost) {
+            info!(
+                ?silent,
+                "controllers that passed reports on fell silent: every node gets its whole time again"
+            );
             detector.restart(now.saturating_duration_since(begun));
         }
         lost = silent;
         let state = context.hub.state();
-        let nodes = state.nodes().map(|node| (node.id, node.state)).collect();
-        let verdicts = detector.tick(now.saturating_duration_since(begun), &nodes);
+        let verdicts = detector.tick(now.saturating_duration_since(begun), &reporting(&state));
         tell(context, &verdicts);
         let dead = verdicts.dead.into_iter().map(|node| (node, NodeState::Dead));
         let back = verdicts.back.into_iter().map(|node| (node, NodeState::Alive));
@@ -74,7 +77,20 @@ async fn watch(context: &Context, marks: mpsc::Sender<Marks>) {
     }
 }
 
+/// The nodes that report: those with a data plane. Nothing is heard of a controller alone, dead or alive.
+fn reporting(state: &ClusterState) -> BTreeMap<NodeId, NodeState> {
+    let reports = |node: &&Node| node.is(Role::Worker) || node.is(Role::Gateway);
+    state.nodes().filter(reports).map(|node| (node.id, node.state)).collect()
+}
+
 fn tell(context: &Context, verdicts: &Verdicts) {
+    match verdicts.restarted {
+        Some(Restart::Away(gap)) => {
+            info!(?gap, "this process did not run for a while: every node gets its whole time again");
+        }
+        Some(Restart::Mended) => info!("the mass silence is over: every node gets its whole time again"),
+        None => {}
+    }
     let alarm = verdicts.alarm.map(|alarm| {
         format!(
             "mass-silence: {} of {} nodes fell silent at once; none is given up",
@@ -97,5 +113,21 @@ async fn propose_marks(context: &Context, mut queue: mpsc::Receiver<Marks>) {
                 warn!(%reason, %node, "the node was not marked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::samples::{Asked, node};
+
+    #[test]
+    fn a_node_without_a_data_plane_is_not_judged() {
+        let mut asked = Asked::cluster(1);
+        for role in [Role::Controller, Role::Worker, Role::Gateway] {
+            asked.run(Command::RegisterNode { node: Node { roles: [role].into(), ..node("a") } });
+        }
+        let judged: Vec<_> = reporting(&asked.state).into_keys().map(NodeId::get).collect();
+        assert_eq!(judged, [1, 3, 4]);
     }
 }

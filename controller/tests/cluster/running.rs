@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-/// Longer than a verdict of the detector, which begins its wait anew whenever a busy machine stops it for a
-/// second; what takes longer has failed.
+/// Longer than a verdict of the detector, which begins its wait anew whenever a busy machine stops it for two
+/// seconds; what takes longer has failed.
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
 /// A controller that runs.
