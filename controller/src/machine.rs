@@ -2,7 +2,6 @@
 
 mod codec;
 
-
 use bytes::Bytes;
 use coracle_proto::record::Change;
 use coracle_raft::{Applied, Halt, Position, RestoreError, StateMachine};

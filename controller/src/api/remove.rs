@@ -45,7 +45,12 @@ pub(super) async fn remove(
             |status: &Status| status.voters.contains_key(&node) || status.learners.contains_key(&node);
         let mut members = context.raft.watch();
         in_time(node, deadline, members.until(|now| !member(now))).await?;
-        propose(context, Ask::own(context, Command::RemoveNode { node }), deadline).await?;
+        match propose(context, Ask::own(context, Command::RemoveNode { node }), deadline).await {
+            Ok(_) => {}
+            // The leader's driver was faster: the node held nothing.
+            Err(refusal) if refusal.code == Code::NodeRemoved => {}
+            Err(refusal) => return Err(refusal),
+        }
     }
     let mut revisions = context.hub.subscribe();
     let gone = revisions.wait_for(|_| context.hub.state().node(node).is_none());
