@@ -30,7 +30,7 @@ const FAMILIES: [&str; 14] = [
     "coracle_raft_fsync_seconds",
     "coracle_raft_store_bytes",
     "coracle_compile_seconds",
-    "coracle_artifact_bytes",
+    "coracle_artifacts_bytes",
 ];
 
 fn families(text: &str) -> String {
@@ -56,6 +56,7 @@ async fn metrics_are_open_metrics() {
     for _ in 0..5 {
         assert_eq!(cluster.client.get(&cluster.url(0, "/hello-min")).await.unwrap().status, 200);
     }
+    assert_eq!(cluster.client.get(&cluster.url(0, "/nothing")).await.unwrap().status, 404);
     let url = format!("http://{}/metrics", cluster.nodes[0].admin);
     eventually("all families are there", async || {
         let answer = cluster.client.get(&url).await?;

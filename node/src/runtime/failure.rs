@@ -12,10 +12,10 @@ const MESSAGE_BYTES_MAX: usize = 1000;
 
 /// Names the error of a guest that did not end well.
 pub(super) fn of_run(error: &wasmtime::Error, signals: &Signals) -> CallError {
-    if signals.memory_refused() {
+    if let Some(bound) = signals.memory_refused() {
         return CallError::new(
             Code::MemoryExceeded,
-            format!("the function asked for more memory than 'memory' grants ({})", brief(error)),
+            format!("the function asked for more than the {bound} bytes that 'memory' grants ({})", brief(error)),
         );
     }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {

@@ -1,7 +1,7 @@
 //! What a store holds beside the guest: its grants, its bounds, and its way out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -40,13 +40,14 @@ pub(super) struct Guest {
 /// What the outside sees of a guest that it cannot ask.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
-    memory_refused: AtomicBool,
+    /// The bound that was reached, bytes; zero while none was.
+    memory_refused: AtomicU64,
 }
 
 impl Signals {
-    /// Whether the guest asked for more memory than it was granted.
-    pub(super) fn memory_refused(&self) -> bool {
-        self.memory_refused.load(Ordering::Relaxed)
+    /// The bytes that the guest was granted, if it asked for more.
+    pub(super) fn memory_refused(&self) -> Option<u64> {
+        Some(self.memory_refused.load(Ordering::Relaxed)).filter(|bound| *bound > 0)
     }
 }
 
@@ -61,7 +62,7 @@ impl Memory {
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.max {
-            self.signals.memory_refused.store(true, Ordering::Relaxed);
+            self.signals.memory_refused.store(u64::try_from(self.max).unwrap_or(u64::MAX), Ordering::Relaxed);
             return false;
         }
         self.used = used;
