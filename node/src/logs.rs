@@ -18,4 +18,4 @@ mod writer;
 pub use metrics::LogMetrics;
 pub use ring::{RingError, RingLimits};
 pub use service::{LogService, start};
-pub use sink::{Line, Logs};
+pub use sink::{Line, Logs, Stream};

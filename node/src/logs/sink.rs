@@ -24,6 +24,24 @@ const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// What a record costs beside its line: ids and names.
 const RECORD_BYTES: usize = 128;
 
+/// Where a guest wrote a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl From<Stream> for LogStream {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Stdout => Self::Stdout,
+            Stream::Stderr => Self::Stderr,
+        }
+    }
+}
+
 /// One line of a guest's output.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
@@ -34,7 +52,7 @@ pub struct Line<'a> {
     /// In which trace, if it is traced.
     pub trace: Option<[u8; 16]>,
     /// Standard output or error.
-    pub stream: LogStream,
+    pub stream: Stream,
     /// Without the line's end; what is no UTF-8 is replaced, what is over 16 KiB is cut.
     pub text: &'a [u8],
 }
@@ -122,7 +140,7 @@ impl Logs {
             version: line.version.number.get(),
             invocation_id: line.invocation.to_wire(),
             trace_id: line.trace.map_or_else(Bytes::new, |trace| Bytes::copy_from_slice(&trace)),
-            stream: line.stream.into(),
+            stream: LogStream::from(line.stream).into(),
             line: cut(String::from_utf8_lossy(text).into_owned()),
         }
     }

@@ -5,7 +5,7 @@ mod tail;
 
 use bytes::Bytes;
 use coracle_proto::id::{FunctionId, InvocationId, VersionId, VersionNumber};
-use coracle_proto::pb::{LogFrame, LogRecord, LogStream, log_frame};
+use coracle_proto::pb::{LogFrame, LogRecord, log_frame};
 
 use super::Line;
 
@@ -15,7 +15,7 @@ fn version(name: &str) -> VersionId {
 
 fn line<'a>(version: &'a VersionId, text: &'a str) -> Line<'a> {
     let invocation = InvocationId::new(7);
-    Line { version, invocation, trace: Some([9; 16]), stream: LogStream::Stdout, text: text.as_bytes() }
+    Line { version, invocation, trace: Some([9; 16]), stream: super::Stream::Stdout, text: text.as_bytes() }
 }
 
 /// A frame with a line of so many bytes that tells its number.

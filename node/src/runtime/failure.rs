@@ -15,7 +15,10 @@ pub(super) fn of_run(error: &wasmtime::Error, signals: &Signals) -> CallError {
     if let Some(bound) = signals.memory_refused() {
         return CallError::new(
             Code::MemoryExceeded,
-            format!("the function asked for more than the {bound} bytes that 'memory' grants ({})", brief(error)),
+            format!(
+                "the function asked for more than the {bound} bytes that 'memory' grants ({})",
+                brief(error)
+            ),
         );
     }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use coracle_proto::pb::LogStream;
 use coracle_proto::record::Version;
 use coracle_proto::status::Code;
 use coracle_proto::{attr, trace};
@@ -25,6 +24,7 @@ use super::way_out::WayOut;
 use super::{Shared, command, http as component};
 use crate::call::{Answer, Call, CallError};
 use crate::clock;
+use crate::logs::Stream;
 
 /// Runs a call up to its response's head.
 pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallError> {
@@ -130,8 +130,8 @@ impl<'a> Stage<'a> {
         let author = Arc::new(author);
         let log = |stream| LineLog::new(Arc::clone(&shared.logs), Arc::clone(&author), stream);
         Self {
-            stdout: log(LogStream::Stdout),
-            stderr: log(LogStream::Stderr),
+            stdout: log(Stream::Stdout),
+            stderr: log(Stream::Stderr),
             watch: Watch::new(version.spec.limits().idle_timeout),
             signals: Arc::default(),
             shared,

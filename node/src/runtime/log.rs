@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use coracle_proto::id::{InvocationId, VersionId};
-use coracle_proto::pb::LogStream;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
-use crate::logs::{Line, Logs};
+use crate::logs::{Line, Logs, Stream};
 
 /// A longer line comes in pieces.
 const LINE_BYTES_MAX: usize = 8 << 10;
@@ -45,12 +44,12 @@ pub(super) struct LineLog(Arc<Shared>);
 struct Shared {
     sink: Arc<dyn LogSink>,
     author: Arc<Author>,
-    stream: LogStream,
+    stream: Stream,
     unfinished: Mutex<Vec<u8>>,
 }
 
 impl LineLog {
-    pub(super) fn new(sink: Arc<dyn LogSink>, author: Arc<Author>, stream: LogStream) -> Self {
+    pub(super) fn new(sink: Arc<dyn LogSink>, author: Arc<Author>, stream: Stream) -> Self {
         Self(Arc::new(Shared { sink, author, stream, unfinished: Mutex::default() }))
     }
 
@@ -155,7 +154,7 @@ mod tests {
         let function = FunctionId::parse("", "f").unwrap();
         let version = VersionId { function, number: VersionNumber::new(1) };
         let author = Author { version, invocation: InvocationId::new(1), trace: None };
-        let log = LineLog::new(Arc::clone(&seen) as Arc<dyn LogSink>, Arc::new(author), LogStream::Stdout);
+        let log = LineLog::new(Arc::clone(&seen) as Arc<dyn LogSink>, Arc::new(author), Stream::Stdout);
         (seen, log)
     }
 
