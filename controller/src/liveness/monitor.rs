@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::NodeId;
-use coracle_proto::record::{Node, NodeState, Role};
+use coracle_proto::record::NodeState;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::detector::{Detector, POLICY, Restart, Verdicts};
 use crate::clock;
 use crate::context::Context;
-use crate::model::{ClusterState, Command};
+use crate::model::Command;
 use crate::propose::{Ask, propose};
 
 /// A tenth of what the detector takes for a gap in its own ticks: a busy machine delays some of them.
@@ -65,7 +65,9 @@ async fn watch(context: &Context, marks: mpsc::Sender<Marks>) {
         }
         lost = silent;
         let state = context.hub.state();
-        let verdicts = detector.tick(now.saturating_duration_since(begun), &reporting(&state));
+        // Every node reports: a controller without a data plane speaks for itself (`soft::tend`).
+        let nodes = state.nodes().map(|node| (node.id, node.state)).collect();
+        let verdicts = detector.tick(now.saturating_duration_since(begun), &nodes);
         tell(context, &verdicts);
         let dead = verdicts.dead.into_iter().map(|node| (node, NodeState::Dead));
         let back = verdicts.back.into_iter().map(|node| (node, NodeState::Alive));
@@ -75,12 +77,6 @@ async fn watch(context: &Context, marks: mpsc::Sender<Marks>) {
             let _ = marks.try_send(batch);
         }
     }
-}
-
-/// The nodes that report: those with a data plane. Nothing is heard of a controller alone, dead or alive.
-fn reporting(state: &ClusterState) -> BTreeMap<NodeId, NodeState> {
-    let reports = |node: &&Node| node.is(Role::Worker) || node.is(Role::Gateway);
-    state.nodes().filter(reports).map(|node| (node.id, node.state)).collect()
 }
 
 fn tell(context: &Context, verdicts: &Verdicts) {
@@ -113,21 +109,5 @@ async fn propose_marks(context: &Context, mut queue: mpsc::Receiver<Marks>) {
                 warn!(%reason, %node, "the node was not marked");
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::samples::{Asked, node};
-
-    #[test]
-    fn a_node_without_a_data_plane_is_not_judged() {
-        let mut asked = Asked::cluster(1);
-        for role in [Role::Controller, Role::Worker, Role::Gateway] {
-            asked.run(Command::RegisterNode { node: Node { roles: [role].into(), ..node("a") } });
-        }
-        let judged: Vec<_> = reporting(&asked.state).into_keys().map(NodeId::get).collect();
-        assert_eq!(judged, [1, 3, 4]);
     }
 }

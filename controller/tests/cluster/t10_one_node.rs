@@ -87,10 +87,10 @@ async fn one_join_gives_one_id() {
 async fn an_envelope_that_cannot_be_read_never_gets_into_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let node = found(dir.path());
-    let status = async || node.status().await.filter(|status| status.quorum && status.leader == 1);
-    let before = until("a leader", status).await.revision;
+    let status = async || node.status().await.filter(|status| status.quorum && status.nodes.len() == 1);
+    let before = until("a leader and a record", status).await.revision;
     let unknown = pb::Envelope {
-        cluster: node.identity.cluster.to_wire(),
+        cluster_id: node.identity.cluster.to_wire(),
         request_id: vec![1; 16].into(),
         command: None,
         ..pb::Envelope::default()

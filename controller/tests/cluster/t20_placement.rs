@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use coracle_proto::pb::{
-    Deploy, DeployRequest, GetFunctionRequest, LogsRequest, RolloutRequest, Scope, UploadChunk, WatchRequest,
-    logs_event, record::Value, scope, upload_event, watch_frame::Body,
+    Deploy, DeployRequest, GetFunctionRequest, LogsRequest, RemoveNodeRequest, RolloutRequest, Scope,
+    UploadChunk, WatchRequest, logs_event, record::Value, scope, upload_event, watch_frame::Body,
 };
 use coracle_proto::status::{Code, Refusal};
 
@@ -150,5 +150,26 @@ async fn uploads_are_passed_on_and_end_on_both_sides() {
     until("the first chunk arrives", async || (says().received == 200_000).then_some(())).await;
     drop((left, sender));
     until("the worker's side ends too", async || (says().uploads_ended == 2).then_some(())).await;
+    node.stop().await;
+}
+
+/// The one that is removed by force lives on, as a worker and as a voter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nodes_that_are_alive_can_be_removed_by_force() {
+    let (_dir, node) = founded().await;
+    let dir = tempfile::tempdir().unwrap();
+    let voter = join(dir.path(), &[node.seed()]).await;
+    let worker = worker(&node, 101).await;
+    until("two voters", async || {
+        node.status().await.filter(|it| it.nodes.iter().filter(|node| node.voter).count() == 2)
+    })
+    .await;
+    for id in [worker.id, voter.id.get()] {
+        let asked = RemoveNodeRequest { context: None, node: id, force: true };
+        node.admin().remove_node(asked).await.unwrap();
+        let left = node.status().await.unwrap().nodes;
+        assert!(left.iter().all(|detail| detail.node.as_ref().unwrap().id != id), "{left:?}");
+    }
+    voter.stop().await;
     node.stop().await;
 }

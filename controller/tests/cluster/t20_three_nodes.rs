@@ -2,7 +2,9 @@
 
 use crate::running::{Running, WAIT, found, join, own_record, start, until};
 use coracle_proto::codec::node_to_wire;
-use coracle_proto::pb::{JoinRequest, ListNodesRequest, RemoveNodeRequest, StatusReply};
+use coracle_proto::pb::{
+    JoinRequest, ListNodesRequest, NodeDetail, NodeState, RemoveNodeRequest, StatusReply,
+};
 use coracle_proto::status::{Code, Refusal};
 
 fn voters(status: &StatusReply) -> usize {
@@ -124,4 +126,27 @@ async fn a_minority_refuses_changes_and_shows_what_it_knows() {
     let stale = last.admin().list_nodes(ListNodesRequest { stale: true }).await.unwrap().into_inner();
     assert_eq!(stale.nodes.len(), 3);
     last.stop().await;
+}
+
+/// These controllers have no data plane: each speaks for itself, so the living are not among the silent, and a dead
+/// one is noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_controller_without_a_data_plane_is_judged_like_any_node() {
+    let (_dirs, mut nodes) = three().await;
+    let leader = nodes[0].status().await.unwrap().leader;
+    let at = nodes.iter().position(|node| node.id.get() != leader).unwrap();
+    let gone = nodes.remove(at);
+    let id = gone.id.get();
+    gone.stop().await;
+    until("it is declared dead, and nobody else", async || {
+        let status = nodes[0].status().await?;
+        let dead = |it: &&NodeDetail| it.node.as_ref().is_some_and(|node| node.state() == NodeState::Dead);
+        let dead: Vec<_> =
+            status.nodes.iter().filter(dead).filter_map(|it| Some(it.node.as_ref()?.id)).collect();
+        (dead == [id]).then_some(())
+    })
+    .await;
+    for node in nodes {
+        node.stop().await;
+    }
 }
