@@ -13,6 +13,8 @@ mod kv;
 #[path = "harness/node.rs"]
 mod node;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle_raft::{ProposeError, Role};
@@ -185,5 +187,50 @@ async fn every_leader_is_killed_in_turn_and_nothing_acknowledged_is_lost() {
         assert_eq!(node.mirror.0.lock().unwrap().0, state);
         assert!((0..acknowledged).all(|key| get(&node.raft, key).is_some()), "node {}", node.id);
     }
+    cluster.shutdown().await;
+}
+
+/// How long a member that is down is asked, and how often at most: a heartbeat each 100 ms, entries each 200 ms.
+const ASKED_FOR: Duration = Duration::from_secs(2);
+const ASKED_MAX: usize = 100;
+
+/// A port that hangs up at once, and how often it was called.
+async fn hanging_up() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let (address, calls) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&calls);
+    tokio::spawn(async move {
+        while let Ok((caller, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(caller);
+        }
+    });
+    (address, calls)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_down_is_asked_now_and_then() {
+    let mut cluster = Cluster::new(3, |_| ()).await;
+    let leader = cluster.leader().await.id;
+    let down = cluster.followers(leader)[0];
+    let (address, calls) = hanging_up().await;
+    cluster.mislead(leader, down, address);
+    cluster.kill(down).await;
+    let raft = &cluster.nodes[&leader].raft;
+    eventually("the leader asks the member that is down", || calls.load(Ordering::SeqCst) > 0).await;
+    let before = calls.load(Ordering::SeqCst);
+    // Entries go on: without any the leader would have little to say.
+    let mut writes = 0;
+    let until = tokio::time::timeout(ASKED_FOR, async {
+        loop {
+            raft.propose(set("key", writes)).await.unwrap();
+            writes += 1;
+        }
+    });
+    assert!(until.await.is_err());
+    let asked = calls.load(Ordering::SeqCst) - before;
+    println!("asked {asked} times in {ASKED_FOR:?}, beside {writes} writes");
+    assert!((1..ASKED_MAX).contains(&asked), "asked {asked} times in {ASKED_FOR:?}");
+    assert_eq!(raft.status().role, Role::Leader);
     cluster.shutdown().await;
 }

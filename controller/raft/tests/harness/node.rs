@@ -190,6 +190,11 @@ impl Cluster {
         link
     }
 
+    /// Lets a link run to an address that is nobody's.
+    pub(crate) fn mislead(&self, from: u64, to: u64, address: SocketAddr) {
+        self.routes.lock().unwrap().insert((from, to), address.to_string());
+    }
+
     pub(crate) async fn shutdown(self) -> tempfile::TempDir {
         for node in self.nodes.into_values() {
             node.kill().await;
