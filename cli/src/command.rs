@@ -56,7 +56,7 @@ pub(crate) enum Verb {
     Version(version::Args),
 }
 
-/// What all of them understand.
+/// What all of them understand, before the verb and after it.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Cluster and output")]
 pub(crate) struct Shared {
@@ -132,7 +132,12 @@ impl<'a> Session<'a> {
 }
 
 /// Does it, and sends the last spans before the process ends.
-pub(crate) fn run(verb: Verb, environment: &Environment, log: Log) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    verb: Verb,
+    shared: &Shared,
+    environment: &Environment,
+    log: Log,
+) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
@@ -150,7 +155,7 @@ pub(crate) fn run(verb: Verb, environment: &Environment, log: Log) -> Result<Exi
             instance: String::new(),
         };
         let guard = telemetry::init(&settings).map_err(|error| Failure::usage(error.to_string()))?;
-        let done = dispatch(verb, environment).await;
+        let done = dispatch(verb, &Session::new(shared, environment)).await;
         guard.finish().await;
         done
     });
@@ -159,18 +164,17 @@ pub(crate) fn run(verb: Verb, environment: &Environment, log: Log) -> Result<Exi
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn dispatch(verb: Verb, environment: &Environment) -> Result<(), Failure> {
-    let session = |shared| Session::new(shared, environment);
+async fn dispatch(verb: Verb, session: &Session<'_>) -> Result<(), Failure> {
     match &verb {
-        Verb::Deploy(args) => deploy::run(args, &session(&args.shared)).await,
-        Verb::Invoke(args) => invoke::run(args, &session(&args.shared)).await,
-        Verb::Function(args) => function::run(args, &session(&args.shared)).await,
-        Verb::Logs(args) => logs::run(args, &session(&args.shared)).await,
-        Verb::Status(args) => status::run(args, &session(&args.shared)).await,
-        Verb::Node(args) => node::run(args, &session(&args.shared)).await,
-        Verb::Route(args) => route::run(args, &session(&args.shared)).await,
-        Verb::Trace(args) => trace::run(args, &session(&args.shared)).await,
+        Verb::Deploy(args) => deploy::run(args, session).await,
+        Verb::Invoke(args) => invoke::run(args, session).await,
+        Verb::Function(args) => function::run(args, session).await,
+        Verb::Logs(args) => logs::run(args, session).await,
+        Verb::Status(args) => status::run(args, session).await,
+        Verb::Node(args) => node::run(args, session).await,
+        Verb::Route(args) => route::run(args, session).await,
+        Verb::Trace(args) => trace::run(args, session).await,
         Verb::Completion(args) => completion::run(args),
-        Verb::Version(args) => version::run(args, &session(&args.shared)),
+        Verb::Version(args) => version::run(args, session),
     }
 }

@@ -20,8 +20,6 @@ mod telemetry;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::args::{Cli, Verb};
 use crate::config::Environment;
 use crate::exit::{Exit, Failure};
@@ -33,7 +31,7 @@ compile_error!("coracle runs on Linux on x86-64 and aarch64 only");
 /// Everything that the program does, from its arguments to its exit code.
 #[must_use]
 pub fn main_entry() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
@@ -60,7 +58,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.verb {
         Verb::Server(args) => server::run(*args, &environment, log),
         Verb::Dev(args) => dev::run(*args, &environment, log),
-        Verb::Client(verb) => command::run(verb, &environment, log),
+        Verb::Client(verb) => command::run(verb, &cli.shared, &environment, log),
         Verb::Controller(args) => Ok(children::controller(&args)),
         Verb::DataPlane(args) => Ok(children::data_plane(&args)),
         Verb::Compile(args) => Ok(children::compile(args)),

@@ -1,6 +1,5 @@
 //! `coracle completion SHELL`.
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::exit::Failure;
@@ -15,6 +14,6 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::args::Cli::command(), "coracle", &mut script);
+    clap_complete::generate(args.shell, &mut crate::args::command(), "coracle", &mut script);
     print(&script)
 }

@@ -16,7 +16,7 @@ use tracing::{Instrument as _, Span, field, info_span};
 use self::flags::Flags;
 use self::upload::Artifact;
 pub(crate) use self::view::Deployed;
-use super::{Session, Shared};
+use super::Session;
 use crate::client::{Admin, Client, Deadline, Targets};
 use crate::exit::Failure;
 use crate::manifest::{self, FunctionEntry};
@@ -36,8 +36,6 @@ pub(crate) struct Args {
     source: Vec<String>,
     #[command(flatten)]
     flags: Flags,
-    #[command(flatten)]
-    pub(super) shared: Shared,
 }
 
 impl Args {

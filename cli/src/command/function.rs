@@ -6,7 +6,7 @@ use coracle_proto::pb;
 use coracle_proto::status::{Code, Refusal};
 
 use super::deploy::rollout;
-use super::{Read, Session, Shared};
+use super::{Read, Session};
 use crate::client::{Admin, Client};
 use crate::exit::Failure;
 use crate::output::view::{FunctionDetailView, FunctionView};
@@ -16,8 +16,6 @@ use crate::output::view::{FunctionDetailView, FunctionView};
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
-    #[command(flatten)]
-    pub(super) shared: Shared,
 }
 
 #[derive(Debug, Subcommand)]

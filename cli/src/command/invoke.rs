@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tracing::{Instrument as _, field, info_span};
 
 use self::answer::Told;
-use super::{Session, Shared, input};
+use super::{Session, input};
 use crate::client::{Stopwatch, Trace};
 use crate::exit::{Exit, Failure};
 use crate::http::{Body, Connection, empty, stream, whole};
@@ -40,8 +40,6 @@ pub(crate) struct Args {
     /// Path and query below the function's own.
     #[arg(long, value_name = "PATH", default_value = "", value_parser = path)]
     path: String,
-    #[command(flatten)]
-    pub(super) shared: Shared,
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {

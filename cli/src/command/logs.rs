@@ -5,7 +5,7 @@ use std::time::Duration;
 use coracle_proto::id::FunctionId;
 use coracle_proto::pb::{self, logs_event};
 
-use super::{Session, Shared};
+use super::Session;
 use crate::client::{Client, final_failure, now_ms};
 use crate::exit::{Exit, Failure};
 use crate::output::since_ms;
@@ -28,8 +28,6 @@ pub(crate) struct Args {
     /// At most so many lines of each node.
     #[arg(long, value_name = "LINES")]
     tail: Option<u32>,
-    #[command(flatten)]
-    pub(super) shared: Shared,
 }
 
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use coracle_proto::pb;
 use coracle_proto::status::{Code, Refusal};
 use tonic::{Request, Response, Status};
 
-use super::{Read, Session, Shared};
+use super::{Read, Session};
 use crate::client::{Admin, Client};
 use crate::exit::Failure;
 use crate::output::view::{NodeDetailView, NodeView};
@@ -21,8 +21,6 @@ const MARK_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
-    #[command(flatten)]
-    pub(super) shared: Shared,
 }
 
 #[derive(Debug, Subcommand)]

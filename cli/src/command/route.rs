@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use coracle_proto::pb;
 
-use super::{Read, Session, Shared};
+use super::{Read, Session};
 use crate::exit::Failure;
 use crate::output::view::RouteView;
 
@@ -12,8 +12,6 @@ use crate::output::view::RouteView;
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
-    #[command(flatten)]
-    pub(super) shared: Shared,
 }
 
 #[derive(Debug, Subcommand)]

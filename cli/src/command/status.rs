@@ -2,7 +2,7 @@
 
 use coracle_proto::pb;
 
-use super::{Read, Session, Shared};
+use super::{Read, Session};
 use crate::exit::Failure;
 use crate::output::view::StatusView;
 
@@ -11,8 +11,6 @@ use crate::output::view::StatusView;
 pub(crate) struct Args {
     #[command(flatten)]
     read: Read,
-    #[command(flatten)]
-    pub(super) shared: Shared,
 }
 
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use self::jaeger::Trace;
 use self::tree::Tree;
-use super::{Session, Shared};
+use super::Session;
 use crate::exit::{Exit, Failure};
 use crate::http::{Connection, empty, read};
 use crate::output::Detail;
@@ -28,8 +28,6 @@ pub(crate) struct Args {
     /// Jaeger's query API.
     #[arg(long, value_name = "URL", env = "CORACLE_JAEGER", default_value = "http://127.0.0.1:16686")]
     jaeger: Uri,
-    #[command(flatten)]
-    pub(super) shared: Shared,
 }
 
 fn trace_id(text: &str) -> Result<String, String> {

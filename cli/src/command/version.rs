@@ -2,16 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Session, Shared};
+use super::Session;
 use crate::exit::Failure;
 use crate::output::Detail;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    pub(super) shared: Shared,
-}
+pub(crate) struct Args {}
 
 #[derive(Debug, Serialize)]
 struct Version {
