@@ -17,6 +17,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken as Stop;
 
 pub use options::{AppError, Options};
+pub use sample::host_id;
 
 use self::composed::Composed;
 use self::ending::{Parts, Stops};

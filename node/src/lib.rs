@@ -22,5 +22,5 @@ pub mod runtime;
 pub mod view;
 pub mod worker;
 
-pub use app::{AppError, Options, run};
+pub use app::{AppError, Options, host_id, run};
 pub use runtime::{MemoryMode, compile_child};

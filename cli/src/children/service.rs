@@ -37,6 +37,7 @@ async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Resu
         listen: order.grpc.ok_or_else(|| config("a controller needs an address"))?,
         timing: coracle_controller::TIMING,
         supervisor_pid: order.supervisor,
+        host_id: coracle_node::host_id(),
         artifact_grace: coracle_controller::ARTIFACT_GRACE,
     };
     coracle_controller::run(options, shutdown).await.map_err(|error| {

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::{Read, Session};
 use crate::client::{Admin, Client};
 use crate::exit::Failure;
-use crate::output::view::{NodeDetailView, NodeView};
+use crate::output::view::{NodeDetailView, NodeView, forget_far_pids};
 
 /// With `--no-wait`: marking a node takes one commit.
 const MARK_WAIT: Duration = Duration::from_secs(2);
@@ -69,7 +69,9 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
 
 async fn nodes(client: &mut Client, read: Read) -> Result<pb::ListNodesReply, Failure> {
     let request = pb::ListNodesRequest { stale: read.stale };
-    client.call("node list", async |mut admin| admin.list_nodes(request).await).await
+    let mut reply = client.call("node list", async |mut admin| admin.list_nodes(request).await).await?;
+    forget_far_pids(&mut reply.nodes, &coracle_node::host_id());
+    Ok(reply)
 }
 
 /// The node, and who leads.

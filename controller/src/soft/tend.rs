@@ -31,6 +31,7 @@ pub(crate) async fn tend(context: Arc<Context>) {
                     controller: std::process::id(),
                     data: 0,
                 }),
+                host_id: context.host_id.clone(),
                 ..NodeStatus::default()
             };
             context.soft.accept(status, Via::Report, now);

@@ -79,6 +79,7 @@ fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running {
         listen: address,
         timing: TIMING,
         supervisor_pid: 0,
+        host_id: String::new(),
         artifact_grace: ARTIFACT_GRACE,
     };
     let (stop, stopped) = oneshot::channel();

@@ -79,7 +79,8 @@ fn memory_bytes() -> u64 {
 }
 
 /// Tells machines apart: random at each boot, and the same in all containers of one machine.
-pub(super) fn host_id() -> String {
+#[must_use]
+pub fn host_id() -> String {
     let read =
         |path| fs::read_to_string(path).ok().map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
     read("/proc/sys/kernel/random/boot_id").or_else(|| read("/etc/machine-id")).unwrap_or_default()

@@ -29,11 +29,40 @@ pub(crate) struct NodeView {
     leads: bool,
 }
 
+/// Processes of this machine; a node has not all of them without all roles.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Pids {
-    supervisor: u32,
-    controller: u32,
-    data: u32,
+    supervisor: Option<u32>,
+    controller: Option<u32>,
+    data: Option<u32>,
+}
+
+impl Pids {
+    fn show(self, names: [&str; 3], separator: &str) -> String {
+        let all = [self.supervisor, self.controller, self.data].into_iter().zip(names);
+        let known = all.filter_map(|(pid, name)| Some(format!("{name}{}", pid?)));
+        known.collect::<Vec<_>>().join(separator)
+    }
+}
+
+impl From<pb::Pids> for Pids {
+    fn from(wire: pb::Pids) -> Self {
+        let known = |pid: u32| (pid != 0).then_some(pid);
+        Self {
+            supervisor: known(wire.supervisor),
+            controller: known(wire.controller),
+            data: known(wire.data),
+        }
+    }
+}
+
+/// Drops the processes of nodes on other machines: here those numbers are somebody else's.
+pub(crate) fn forget_far_pids(nodes: &mut [pb::NodeDetail], here: &str) {
+    for status in nodes.iter_mut().filter_map(|node| node.status.as_mut()) {
+        if here.is_empty() || status.host_id != here {
+            status.pids = None;
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -59,11 +88,7 @@ impl From<pb::NodeDetail> for NodeView {
             roles,
             voter: wire.voter,
             version: node.version,
-            pids: status.pids.map(|it| Pids {
-                supervisor: it.supervisor,
-                controller: it.controller,
-                data: it.data,
-            }),
+            pids: status.pids.map(Pids::from),
             grpc: addresses.grpc,
             http: addresses.http,
             admin: addresses.admin,
@@ -127,7 +152,7 @@ impl Row for NodeView {
 
     fn cells(&self) -> Vec<String> {
         let load = |show: fn(&Load) -> String| self.load.as_ref().map(show).unwrap_or_default();
-        let pids = self.pids.map(|it| format!("{},{},{}", it.supervisor, it.controller, it.data));
+        let pids = self.pids.map(|it| it.show([""; 3], ","));
         vec![
             self.id.to_string(),
             self.name.clone(),
@@ -234,9 +259,7 @@ impl Detail for NodeDetailView {
                 it.cpu_permille / 10
             )
         });
-        let pids = node.pids.map(|it| {
-            format!("supervisor {}, controller {}, data plane {}", it.supervisor, it.controller, it.data)
-        });
+        let pids = node.pids.map(|it| it.show(["supervisor ", "controller ", "data plane "], ", "));
         let mut text = table::pairs([
             ("node", format!("{} ({})", node.id, node.name)),
             ("state", node.state.clone()),
@@ -316,6 +339,28 @@ pub(super) mod tests {
             text.contains("raft          leader\n") && text.contains("pids          supervisor 10, "),
             "{text}"
         );
+    }
+
+    #[test]
+    fn processes_of_other_machines_are_not_shown() {
+        let near = |host: &str| {
+            let mut nodes = [detail()];
+            nodes[0].status.as_mut().unwrap().host_id = host.to_owned();
+            forget_far_pids(&mut nodes, "here");
+            let [node] = nodes;
+            serde_json::to_value(NodeView::from(node)).unwrap()["pids"].clone()
+        };
+        assert_eq!(near("here")["data"], 12);
+        assert!(near("there").is_null() && near("").is_null());
+    }
+
+    #[test]
+    fn a_node_without_a_controller_has_two_processes() {
+        let mut wire = detail();
+        wire.status.as_mut().unwrap().pids = Some(pb::Pids { supervisor: 10, controller: 0, data: 12 });
+        let view = NodeView::from(wire);
+        assert!(serde_json::to_value(&view).unwrap()["pids"]["controller"].is_null());
+        assert_eq!(view.cells()[NodeView::COLUMNS.len() - 2], "10,12");
     }
 
     #[test]
