@@ -1,70 +1,13 @@
 //! Goal: the README's first command does what the README says, also for a user without rights and with few files.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::time::Duration;
 
-use coracle_tests::{Client, eventually, within};
-use rustix::process::{Pid, Signal, kill_process};
+use coracle_tests::{Client, Live, eventually};
 
 /// The word in dev's output that tells that everything is up.
-const READY: &str = "ready";
-
-struct Dev {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Dev {
-    fn start(mut command: Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = channel();
-        let mut outputs: Vec<Box<dyn std::io::Read + Send>> = vec![Box::new(child.stdout.take().unwrap())];
-        outputs.push(Box::new(child.stderr.take().unwrap()));
-        for output in outputs {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    let _ = sender.send(line);
-                }
-            });
-        }
-        Self { child, lines, seen: Vec::new() }
-    }
-
-    async fn wait_for(&mut self, word: &str, goal: Duration) {
-        within(goal, &format!("dev says '{word}'"), || {
-            self.seen.extend(self.lines.try_iter());
-            let found = self.seen.iter().any(|line| line.contains(word));
-            std::future::ready(if found { Ok(()) } else { Err(self.seen.join("\n")) })
-        })
-        .await;
-    }
-
-    /// Ctrl-C, as the terminal sends it.
-    async fn interrupt(&mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
-        eventually("dev ended", || {
-            std::future::ready(match self.child.try_wait() {
-                Ok(Some(status)) if status.success() => Ok(()),
-                other => Err(format!("{other:?}")),
-            })
-        })
-        .await;
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+const READY: &str = "ready; Ctrl-C";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -124,10 +67,9 @@ async fn the_readme_command_works() {
     let mut words = command.split_whitespace();
     let mut cargo = Command::new(words.next().unwrap());
     cargo.args(words).current_dir(root());
-    let mut dev = Dev::start(cargo);
+    let mut dev = Live::start(cargo);
     // It builds first: with cold dependencies ten minutes and more.
     dev.wait_for(READY, Duration::from_secs(300)).await;
-    println!("{}", dev.seen.join("\n"));
     examples_answer().await;
     dev.interrupt().await;
 
@@ -143,7 +85,7 @@ async fn the_readme_command_works() {
     for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "TMPDIR"] {
         limited.env(variable, home.path());
     }
-    let mut dev = Dev::start(limited);
+    let mut dev = Live::start(limited);
     dev.wait_for(READY, Duration::from_secs(60)).await;
     examples_answer().await;
     dev.interrupt().await;
