@@ -1,20 +1,22 @@
 //! A cluster of real nodes on this machine.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::command::{self, Finished, Live};
 use crate::node::Node;
 use crate::{Client, within};
 
 /// What a cluster is made of.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Nodes with all roles.
+    /// How many.
     pub nodes: usize,
+    /// The roles of each node, as `--role` takes them; all where none are given.
+    pub roles: Vec<&'static str>,
     /// Further flags of `server`, for all nodes.
     pub flags: Vec<String>,
     /// Environment of all nodes and of the command line.
@@ -31,48 +33,6 @@ pub struct Cluster {
     program: PathBuf,
     environment: Vec<(String, String)>,
     base: Option<TempDir>,
-}
-
-/// What a command of the command line came to.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    /// Its exit code.
-    pub code: i32,
-    /// Results.
-    pub stdout: String,
-    /// Talk.
-    pub stderr: String,
-}
-
-impl Finished {
-    /// The output of a command that must have worked.
-    ///
-    /// # Panics
-    /// When it did not.
-    #[must_use]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
-        self
-    }
-
-    /// Its stdout as JSON.
-    ///
-    /// # Panics
-    /// When it is none.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
-    }
-}
-
-impl From<Output> for Finished {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
 }
 
 impl Cluster {
@@ -106,6 +66,9 @@ impl Cluster {
             let first = cluster.nodes.first().map(|node| node.grpc.clone());
             let mut node = Node::new(&cluster.program, cluster.folder(), index, first.as_deref(), &flags);
             node.set_environment(&cluster.environment);
+            if let Some(roles) = options.roles.get(index) {
+                node.set_roles(roles);
+            }
             node.start();
             cluster.nodes.push(node);
             if index == 0 {
@@ -116,7 +79,12 @@ impl Cluster {
         cluster
     }
 
-    fn folder(&self) -> &Path {
+    /// Where the nodes' folders and logs lie.
+    ///
+    /// # Panics
+    /// Never: it is kept until the end.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         self.base.as_ref().expect("kept until the end").path()
     }
 
@@ -130,7 +98,8 @@ impl Cluster {
             let nodes = status["nodes"].as_array().ok_or("no nodes")?;
             let alive = nodes.iter().filter(|node| node["state"] == "alive").count();
             let voters = nodes.iter().filter(|node| node["voter"] == true).count();
-            if alive == count && voters >= count.min(3) && status["leader"].is_u64() {
+            let controllers = self.nodes.iter().filter(|node| node.is_controller()).count();
+            if alive == count && voters >= count.min(controllers).min(3) && status["leader"].is_u64() {
                 Ok(())
             } else {
                 Err(status.to_string())
@@ -164,26 +133,27 @@ impl Cluster {
     /// # Panics
     /// When the program cannot be started.
     pub async fn run_with(&self, arguments: &[&str], stdin: &str) -> Finished {
-        use tokio::io::AsyncWriteExt as _;
-        let addresses: Vec<_> =
-            self.nodes.iter().filter(|node| node.runs()).map(|node| node.grpc.clone()).collect();
-        let mut child = tokio::process::Command::new(&self.program)
-            .args(arguments)
-            .env("CORACLE_ADDRESS", addresses.join(","))
-            .env("XDG_CONFIG_HOME", self.folder())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program under test starts");
-        if let Some(mut pipe) = child.stdin.take() {
-            // A command that reads nothing closes its end first.
-            let _ = pipe.write_all(stdin.as_bytes()).await;
-        }
-        let waited = tokio::time::timeout(Duration::from_secs(300), child.wait_with_output()).await;
-        waited.expect("the command ends within 5 minutes").expect("output").into()
+        command::run(&self.program, arguments, &self.command_environment(), stdin).await
+    }
+
+    /// Starts a command against the nodes that run, which goes on.
+    #[must_use]
+    pub fn start_command(&self, arguments: &[&str]) -> Live {
+        let mut command = std::process::Command::new(&self.program);
+        command.args(arguments).envs(self.command_environment());
+        Live::start(command)
+    }
+
+    /// Addresses of all controllers that run, and a home of its own.
+    fn command_environment(&self) -> Vec<(String, String)> {
+        let running = self.nodes.iter().filter(|node| node.runs() && node.is_controller());
+        let addresses: Vec<_> = running.map(|node| node.grpc.clone()).collect();
+        let own = [
+            ("CORACLE_ADDRESS", addresses.join(",")),
+            ("XDG_CONFIG_HOME", self.folder().display().to_string()),
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        own.into_iter().chain(self.environment.iter().cloned()).collect()
     }
 
     /// Deploys a file and waits until it is ready.
@@ -223,7 +193,7 @@ impl Cluster {
     #[must_use]
     pub fn index_of(&self, status: &Value, id: u64) -> Option<usize> {
         let node = status["nodes"].as_array()?.iter().find(|node| node["id"] == id)?;
-        self.nodes.iter().position(|mine| node["grpc"] == mine.grpc.as_str())
+        self.nodes.iter().position(|mine| node["admin"] == mine.admin.as_str())
     }
 
     /// The id of one of the nodes.
@@ -233,7 +203,7 @@ impl Cluster {
     pub async fn id_of(&self, index: usize) -> u64 {
         let status = self.status().await.expect("a status");
         let nodes = status["nodes"].as_array().expect("nodes");
-        let found = nodes.iter().find(|node| node["grpc"] == self.nodes[index].grpc.as_str());
+        let found = nodes.iter().find(|node| node["admin"] == self.nodes[index].admin.as_str());
         found.and_then(|node| node["id"].as_u64()).expect("the node is known")
     }
 }

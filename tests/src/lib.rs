@@ -18,6 +18,7 @@
 mod client;
 mod cluster;
 mod collector;
+mod command;
 mod guests;
 mod load;
 mod node;
@@ -25,9 +26,10 @@ mod wait;
 pub mod wat;
 
 pub use client::{Answer, Client};
-pub use cluster::{Cluster, Finished, Options};
+pub use cluster::{Cluster, Options};
 pub use collector::{Collector, Span, SpanKind};
+pub use command::{Finished, Live, run};
 pub use guests::{big_guest, guest, guests_small};
 pub use load::{Load, Report, Shot};
-pub use node::{Node, Process};
+pub use node::{Node, Process, free_port};
 pub use wait::{SLACK, eventually, within};

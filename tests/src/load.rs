@@ -124,7 +124,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut histogram = Histogram::<u64>::new(3).expect("a histogram");
         for shot in &self.shots {
-            histogram.record(u64::try_from(shot.elapsed.as_micros()).expect("microseconds")).expect("it grows");
+            histogram
+                .record(u64::try_from(shot.elapsed.as_micros()).expect("microseconds"))
+                .expect("it grows");
         }
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
         write!(

@@ -36,12 +36,14 @@ pub struct Node {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    roles: &'static str,
     child: Option<Child>,
     starts: usize,
 }
 
 /// A port that was free a moment ago. Taken below the range from which the kernel gives out others.
-fn free_port() -> u16 {
+#[must_use]
+pub fn free_port() -> u16 {
     loop {
         let port = 10_000 + rand::random::<u16>() % 20_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -83,9 +85,21 @@ impl Node {
             program,
             arguments,
             environment: Vec::new(),
+            roles: "controller,worker,gateway",
             child: None,
             starts: 0,
         }
+    }
+
+    pub(crate) fn set_roles(&mut self, roles: &'static str) {
+        self.roles = roles;
+        self.arguments.extend(["--role".to_owned(), roles.to_owned()]);
+    }
+
+    /// Whether it serves the API.
+    #[must_use]
+    pub fn is_controller(&self) -> bool {
+        self.roles.contains("controller")
     }
 
     pub(crate) fn set_environment(&mut self, environment: &[(String, String)]) {
