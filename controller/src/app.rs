@@ -31,6 +31,8 @@ use crate::watch::{Feed, Hub};
 
 /// Copies of each artifact where there are so many workers (design, decision 9).
 const ARTIFACT_COPIES: usize = 3;
+/// What this node proposed before it handed over is committed by the next leader, whose word still comes in for so long.
+const LAST_COMMITS: Duration = Duration::from_millis(200);
 /// Open requests get so long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handing over leadership takes one round trip; who cannot within this time is simply left.
@@ -122,21 +124,25 @@ fn start(context: &Arc<Context>, options: &Options) -> JoinSet<()> {
     tasks
 }
 
-/// First nothing new begins, then leadership goes, then open requests end, then the log closes.
+/// First long streams end and nothing new begins, then leadership goes, then open requests end, then the log closes.
 async fn close(
     context: &Context,
     mut tasks: JoinSet<()>,
     serve_until: CancellationToken,
-    server: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    mut server: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
 ) {
+    context.closing.cancel();
     tasks.shutdown().await;
     if tokio::time::timeout(HAND_OVER_TIMEOUT, hand_over(context)).await.is_err() {
         info!("leadership was not handed over in time");
     }
-    context.closing.cancel();
     serve_until.cancel();
-    if tokio::time::timeout(DRAIN_TIMEOUT, server).await.is_err() {
-        info!(seconds = DRAIN_TIMEOUT.as_secs(), "some requests did not end in time");
+    // One that ended by itself was waited for already.
+    if !server.is_finished() && tokio::time::timeout(LAST_COMMITS, &mut server).await.is_err() {
+        context.raft.leave();
+        if tokio::time::timeout(DRAIN_TIMEOUT, server).await.is_err() {
+            info!(seconds = DRAIN_TIMEOUT.as_secs(), "some requests did not end in time");
+        }
     }
     context.raft.shutdown().await;
     info!("closed");

@@ -42,7 +42,7 @@ pub(crate) struct Context {
     pub(crate) raft: Raft<MetaMachine>,
     /// Counters.
     pub(crate) metrics: Metrics,
-    /// Ends long streams and background tasks.
+    /// Ends long streams, and tells those who ask about health to go elsewhere.
     pub(crate) closing: CancellationToken,
 }
 

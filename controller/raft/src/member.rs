@@ -31,7 +31,7 @@ pub(crate) struct Member<S: StateMachine> {
     pub(crate) halted: Arc<OnceLock<String>>,
     /// The vote of the leader that this member saw vanish.
     pub(crate) gone: watch::Sender<Option<Vote>>,
-    /// True when the member shuts down.
+    /// True when the member leaves: what other members hold open here ends.
     pub(crate) stopping: watch::Sender<bool>,
 }
 
@@ -39,6 +39,13 @@ impl<S: StateMachine> Member<S> {
     pub(crate) fn status(&self) -> Status {
         let metrics = self.raft.metrics().borrow_watched().clone();
         Status::new(&metrics, self.halted.get())
+    }
+
+    /// Done when the member leaves.
+    pub(crate) fn leaving(&self) -> impl Future<Output = ()> + Send + use<S> {
+        let mut stopping = self.stopping.subscribe();
+        // An error means that the member is gone altogether.
+        async move { drop(stopping.wait_for(|stopping| *stopping).await) }
     }
 
     /// The newest entry that was made durable since this process started.

@@ -193,9 +193,14 @@ impl<S: StateMachine> Raft<S> {
         }
     }
 
+    /// Ends the streams that other members hold open here, which a gRPC server would else wait for when it ends.
+    pub fn leave(&self) {
+        self.member.stopping.send_replace(true);
+    }
+
     /// Ends every task and thread and closes the store; the folder can be opened again afterwards.
     pub async fn shutdown(&self) {
-        self.member.stopping.send_replace(true);
+        self.leave();
         // An error means that the core has ended before.
         let _ = self.member.raft.shutdown().await;
         let Some((runtime, flusher)) = self.background.take() else { return };

@@ -19,8 +19,9 @@ pub(crate) struct ProcessService {
 impl Process for ProcessService {
     async fn inspect(&self, request: Request<InspectRequest>) -> Result<Response<InspectReply>, Status> {
         let loaded = self.context.hub.state().revision() > Revision::ZERO;
-        let reasons =
-            if loaded { Vec::new() } else { vec!["the cluster's state is not loaded yet".to_owned()] };
+        let not_yet = (!loaded).then(|| "the cluster's state is not loaded yet".to_owned());
+        let not_any_more = self.context.closing.is_cancelled().then(|| "the controller ends".to_owned());
+        let reasons: Vec<_> = not_yet.into_iter().chain(not_any_more).collect();
         let metrics = match request.into_inner().metrics {
             true => self
                 .context

@@ -11,6 +11,7 @@ use coracle_proto::pb::{self};
 use tokio::net::{TcpListener, TcpSocket};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
 
 use super::RunError;
 use crate::api::{AdminService, ControlService, ProcessService};
@@ -60,7 +61,7 @@ impl Listener {
     }
 }
 
-/// Serves until `until`, then lets open requests end.
+/// Serves until `until`, which the context's `closing` goes before, then lets open requests end.
 pub(super) async fn serve(
     context: Arc<Context>,
     listener: Listener,
@@ -69,6 +70,14 @@ pub(super) async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AdminServer<AdminService>>().await;
     health.set_serving::<ControlServer<ControlService>>().await;
+    let closing = context.closing.clone();
+    let until = async move {
+        closing.cancelled().await;
+        health.set_service_status("", ServingStatus::NotServing).await;
+        health.set_not_serving::<AdminServer<AdminService>>().await;
+        health.set_not_serving::<ControlServer<ControlService>>().await;
+        until.await;
+    };
     let reflection = || {
         tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(pb::DESCRIPTORS)
     };

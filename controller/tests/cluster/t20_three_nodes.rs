@@ -1,11 +1,17 @@
 //! Goal: nodes join and become voters; any of them takes changes; when the leader goes the others go on.
 
+use std::time::{Duration, Instant};
+
 use crate::running::{Running, WAIT, found, join, own_record, start, until};
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{
-    JoinRequest, ListNodesRequest, NodeDetail, NodeState, RemoveNodeRequest, StatusReply,
+    JoinRequest, ListNodesRequest, NodeDetail, NodeState, RemoveNodeRequest, Scope, StatusReply,
+    WatchRequest, scope,
 };
 use coracle_proto::status::{Code, Refusal};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 fn voters(status: &StatusReply) -> usize {
     status.nodes.iter().filter(|node| node.voter).count()
@@ -58,6 +64,31 @@ async fn any_controller_takes_changes_and_all_agree() {
     }
     for node in nodes {
         node.stop().await;
+    }
+}
+
+/// Each of the others holds streams of Raft open to it, a data plane a watch, a prober one of health.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_controller_that_ends_says_so_and_waits_for_no_open_stream() {
+    let (_dirs, mut nodes) = three().await;
+    for node in [nodes.pop().unwrap(), nodes.remove(0)] {
+        let scope = Some(Scope { kind: Some(scope::Kind::Gateway(Default::default())) });
+        let watch = WatchRequest { scope, ..WatchRequest::default() };
+        let mut frames = node.control().watch(watch).await.unwrap().into_inner();
+        assert!(frames.message().await.unwrap().is_some());
+        let mut health = HealthClient::new(node.channel());
+        let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert_eq!(told.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+        #[expect(clippy::disallowed_methods, reason = "this test measures time")]
+        let begun = Instant::now();
+        let stopping = tokio::spawn(node.stop());
+        let last = tokio::time::timeout(WAIT, told.message()).await.unwrap().unwrap().unwrap();
+        assert_eq!(last.status(), ServingStatus::NotServing);
+        drop(told);
+        stopping.await.unwrap();
+        println!("ended after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(3500), "{:?}", begun.elapsed());
+        while let Ok(Some(_)) = frames.message().await {}
     }
 }
 

@@ -117,10 +117,11 @@ impl<S: StateMachine> RaftTransport for RaftService<S> {
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let own = self.member.identity;
+        let leaving = self.member.leaving();
         // What ended the requests early is the last answer.
         let refused = Arc::new(Mutex::new(None));
         let refuse = Arc::clone(&refused);
-        let requests = request.into_inner().map(move |message| {
+        let requests = request.into_inner().take_until(leaving).map(move |message| {
             let message = message?;
             check(&own, message.header.as_ref())?;
             append_from_wire(message).map_err(Status::from)
@@ -229,12 +230,8 @@ impl<S: StateMachine> RaftTransport for RaftService<S> {
         request: Request<pb::AttendRequest>,
     ) -> Result<Response<Self::AttendStream>, Status> {
         self.check(request.into_inner().header.as_ref())?;
-        let mut stopping = self.member.stopping.subscribe();
         let greeting = stream::once(async { Ok(pb::AttendReply {}) });
-        let until_stopped = stream::once(async move {
-            let _ = stopping.wait_for(|stopping| *stopping).await;
-        });
-        let silence = until_stopped.filter_map(|()| futures::future::ready(None));
+        let silence = stream::once(self.member.leaving()).filter_map(|()| futures::future::ready(None));
         Ok(Response::new(greeting.chain(silence).boxed()))
     }
 
