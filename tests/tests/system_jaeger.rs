@@ -3,9 +3,11 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use coracle_tests::{Client, Cluster, Options, eventually, guest, within};
+use coracle_tests::{Client, Cluster, Load, Options, eventually, guest, within};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
@@ -152,6 +154,42 @@ async fn three_nodes_in_a_real_jaeger() {
         cluster.run(&["trace", &trace, "--jaeger", &format!("http://127.0.0.1:{}", jaeger.query)]).await.ok();
     println!("{}", tree.stdout);
     assert!(tree.stdout.contains("wasm.run") && tree.stdout.contains("coracle-gateway"), "{}", tree.stdout);
+}
+
+/// What the README promises, in one go: deploy, call, kill the leader under load, see a call made meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_dies_under_load_and_jaeger_has_seen_it() {
+    let (mut cluster, jaeger) = cluster_and_jaeger(3).await;
+    cluster.deploy("hello", &guest("../../examples/hello/hello.wasm"), &["--replicas", "3"]).await;
+    let leader = cluster.leader().await;
+    let survivors: Vec<_> = (0..3).filter(|node| *node != leader).collect();
+    let urls = survivors.iter().map(|node| cluster.url(*node, "/hello?name=Ada")).collect();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let load = tokio::spawn(Load::gets(2000, 200, urls).run(sent.clone()));
+    within(Duration::from_secs(10), "the load has begun", async || match sent.load(Ordering::SeqCst) {
+        count if count >= 500 => Ok(()),
+        count => Err(format!("{count} sent")),
+    })
+    .await;
+    cluster.nodes[leader].kill();
+    let invoked = cluster.run(&["invoke", "hello"]).await.ok();
+    let report = load.await.unwrap();
+    println!("{report}");
+    assert_eq!(report.failed().len(), 0, "{report}");
+    let trace = trace_of(&invoked.stderr);
+    jaeger
+        .has(
+            &trace,
+            &[
+                ("coracle-cli", "invoke hello"),
+                ("coracle-gateway", "invoke hello"),
+                ("coracle-worker", "wasm.run"),
+            ],
+        )
+        .await;
+    let tree =
+        cluster.run(&["trace", &trace, "--jaeger", &format!("http://127.0.0.1:{}", jaeger.query)]).await.ok();
+    println!("{}{}", invoked.stdout, tree.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
