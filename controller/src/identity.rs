@@ -10,8 +10,8 @@ use coracle_proto::status::Refusal;
 use thiserror::Error;
 use tracing::info;
 
-pub(crate) use file::write_durably;
 pub use file::load;
+pub(crate) use file::write_durably;
 pub use join::{announce, join};
 
 /// Who this node is, and where it began.

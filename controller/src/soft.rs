@@ -13,7 +13,7 @@ mod tend;
 pub(crate) use book::OrdersBook;
 pub(crate) use exchange::exchange;
 pub(crate) use order::order;
-pub(crate) use orders::{OrdersPolicy, copies, compute};
+pub(crate) use orders::{OrdersPolicy, compute, copies};
 pub(crate) use phases::{ready_replicas, told};
 pub(crate) use report::report;
 pub(crate) use table::{Seen, SoftTable, Via};
