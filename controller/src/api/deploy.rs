@@ -5,14 +5,14 @@ use std::time::Instant;
 use coracle_proto::codec::{InField as _, routes_from_wire, spec_from_wire};
 use coracle_proto::id::{Digest, FunctionId, VersionNumber};
 use coracle_proto::pb::{ChangeContext, DeployReply, DeployRequest, RollbackReply};
-use coracle_proto::record::{Outcome, Weight};
+use coracle_proto::record::{Function, Outcome, Weight};
 use coracle_proto::status::{Code, Refusal};
 
 use super::artifacts;
-use super::ask::ask;
+use super::ask::{answered, ask};
 use crate::context::Context;
-use crate::model::Command;
-use crate::propose::{barrier, propose};
+use crate::model::{ClusterState, Command};
+use crate::propose::{Decided, barrier, propose};
 
 /// Proposes a version whose artifact is stored.
 ///
@@ -29,10 +29,20 @@ pub(super) async fn deploy(
     let spec = spec_from_wire(wire.spec.unwrap_or_default())?;
     let routes = routes_from_wire(wire.routes)?;
     // Size and kind are what the workers found, not what the client says.
-    let stored = artifacts::renew(context, digest).await?;
+    let stored = match artifacts::renew(context, digest).await {
+        Ok(stored) => stored,
+        Err(refusal) => {
+            // An earlier try found enough copies, and a holder may have died since.
+            barrier(context, deadline).await?;
+            return reply(answered(context, asked.context.as_ref()).ok_or(refusal)?);
+        }
+    };
     let command = Command::Deploy { function, spec, routes, digest, size: stored.size, kind: stored.kind };
     let ask = ask(context, asked.context, command)?;
-    let decided = propose(context, ask, deadline).await?;
+    reply(propose(context, ask, deadline).await?)
+}
+
+fn reply(decided: Decided) -> Result<DeployReply, Refusal> {
     match decided.outcome {
         Outcome::Deployed { version, unchanged } => {
             Ok(DeployReply { revision: decided.revision.get(), version: version.get(), unchanged })
@@ -58,7 +68,11 @@ pub(super) async fn rollback(
     deadline: Instant,
 ) -> Result<RollbackReply, Refusal> {
     barrier(context, deadline).await?;
-    let version = if version.get() == 0 { before(context, &function)? } else { version };
+    let version = match (version.get(), answered(context, asked.as_ref())) {
+        (0, None) => before(context, &function)?,
+        (0, Some(_)) => find(&context.hub.state(), &function)?.main_version(),
+        _ => version,
+    };
     let traffic = vec![Weight { version, weight: 1 }];
     let ask = ask(context, asked, Command::SetTraffic { function, traffic })?;
     let decided = propose(context, ask, deadline).await?;
@@ -67,13 +81,15 @@ pub(super) async fn rollback(
 
 fn before(context: &Context, function: &FunctionId) -> Result<VersionNumber, Refusal> {
     let state = context.hub.state();
-    let Some(record) = state.function(function) else {
-        return Err(Refusal::new(Code::FunctionNotFound, format!("there is no function '{function}'")));
-    };
-    let main = record.main_version();
+    let main = find(&state, function)?.main_version();
     let earlier =
         state.versions_of(function).map(|version| version.id.number).filter(|number| *number < main);
     earlier.max().ok_or_else(|| {
         Refusal::new(Code::VersionNotFound, format!("'{function}' has no version before {main}"))
     })
+}
+
+fn find<'a>(state: &'a ClusterState, function: &FunctionId) -> Result<&'a Function, Refusal> {
+    let missing = || Refusal::new(Code::FunctionNotFound, format!("there is no function '{function}'"));
+    state.function(function).ok_or_else(missing)
 }

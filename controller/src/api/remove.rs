@@ -9,7 +9,7 @@ use coracle_proto::record::NodeState;
 use coracle_proto::status::{Code, Refusal};
 use coracle_raft::Status;
 
-use super::ask::ask;
+use super::ask::{answered, ask};
 use crate::clock;
 use crate::context::Context;
 use crate::model::Command;
@@ -27,9 +27,11 @@ pub(super) async fn remove(
     barrier(context, deadline).await?;
     let node = NodeId::new(asked.node);
     let state = context.hub.state();
-    let record = state
-        .node(node)
-        .ok_or_else(|| Refusal::new(Code::NodeNotFound, format!("there is no node {node}")))?;
+    let Some(record) = state.node(node) else {
+        let missing = || Refusal::new(Code::NodeNotFound, format!("there is no node {node}"));
+        let first = answered(context, asked.context.as_ref()).ok_or_else(missing)?;
+        return Ok(ChangeReply { revision: first.revision.get() });
+    };
     if record.state == NodeState::Dead && !asked.force {
         let sentence = format!("node {node} is dead: with --force it is removed without waiting for it");
         return Err(Refusal::new(Code::NodeRequired, sentence));

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use coracle_proto::pb::{
-    Deploy, DeployRequest, GetFunctionRequest, LogsRequest, RemoveNodeRequest, RolloutRequest, Scope,
-    UploadChunk, WatchRequest, logs_event, record::Value, scope, upload_event, watch_frame::Body,
+    ChangeContext, Deploy, DeployRequest, GetFunctionRequest, LogsRequest, RemoveNodeRequest,
+    RollbackRequest, RolloutRequest, Scope, UploadChunk, WatchRequest, logs_event, record::Value, scope,
+    upload_event, watch_frame::Body,
 };
 use coracle_proto::status::{Code, Refusal};
 
@@ -150,6 +151,46 @@ async fn uploads_are_passed_on_and_end_on_both_sides() {
     until("the first chunk arrives", async || (says().received == 200_000).then_some(())).await;
     drop((left, sender));
     until("the worker's side ends too", async || (says().uploads_ended == 2).then_some(())).await;
+    node.stop().await;
+}
+
+/// A client whose answer was lost asks again, and what it asked for has changed the cluster meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_repeated_request_is_answered_as_it_was_at_first() {
+    let (_dir, node) = founded().await;
+    let workers = workers(&node).await;
+    for worker in &workers[..2] {
+        worker.holds(&DIGEST, 0);
+        worker.holds(&OTHER, 0);
+    }
+    node.admin().deploy(hello()).await.unwrap();
+    let context =
+        |request: u8| Some(ChangeContext { request_id: vec![request; 16].into(), since: 1, expected: 0 });
+    let second = |request| {
+        let deploy = Deploy { name: "hello".into(), digest: OTHER.to_vec().into(), ..Deploy::default() };
+        DeployRequest { context: context(request), deploy: Some(deploy) }
+    };
+    let deployed = node.admin().deploy(second(1)).await.unwrap().into_inner();
+    assert_eq!(deployed.version, 2);
+    workers[0].says.lock().unwrap().artifacts.clear();
+    assert_eq!(node.admin().deploy(second(1)).await.unwrap().into_inner(), deployed);
+    let refused = node.admin().deploy(second(2)).await.unwrap_err();
+    assert_eq!(Refusal::from_status(&refused).code, Code::ArtifactMissing, "a new one needs its copies");
+
+    let back = RollbackRequest { context: context(3), name: "hello".into(), ..RollbackRequest::default() };
+    let rolled = node.admin().rollback(back.clone()).await.unwrap().into_inner();
+    assert_eq!(rolled.version, 1);
+    assert_eq!(
+        node.admin().rollback(back).await.unwrap().into_inner(),
+        rolled,
+        "not one version further back"
+    );
+
+    let asked = |request| RemoveNodeRequest { context: context(request), node: workers[2].id, force: true };
+    node.admin().remove_node(asked(4)).await.unwrap();
+    node.admin().remove_node(asked(4)).await.unwrap();
+    let refused = node.admin().remove_node(asked(5)).await.unwrap_err();
+    assert_eq!(Refusal::from_status(&refused).code, Code::NodeNotFound);
     node.stop().await;
 }
 
