@@ -11,6 +11,7 @@ mod overview;
 mod process;
 mod remove;
 mod rollout;
+mod span;
 mod upload;
 
 pub(crate) use admin::AdminService;

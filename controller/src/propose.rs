@@ -8,11 +8,12 @@ mod forward;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coracle_proto::attr;
 use coracle_proto::id::{GroupId, RequestId, Revision};
 use coracle_proto::record::Outcome;
 use coracle_proto::status::{Code, Refusal};
+use coracle_proto::{attr, trace};
 use coracle_raft::ProposeError;
+use tracing::field::Empty;
 use tracing::{Instrument as _, debug, info_span};
 
 use crate::clock;
@@ -76,9 +77,11 @@ enum Failed {
 pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> Result<Decided, Refusal> {
     let span = info_span!(
         attr::SPAN_PROPOSE,
+        otel.status_code = Empty,
+        otel.status_description = Empty,
         { attr::SERVICE } = attr::SERVICE_CONTROLLER,
-        { attr::ERROR_TYPE } = tracing::field::Empty,
-        { attr::REVISION } = tracing::field::Empty,
+        { attr::ERROR_TYPE } = Empty,
+        { attr::REVISION } = Empty,
     );
     let creates = matches!(ask.command, Command::CreateCluster { .. });
     let envelope = Envelope {
@@ -99,7 +102,7 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
             context.metrics.proposed("ok");
         }
         Err(refusal) => {
-            span.record(attr::ERROR_TYPE, refusal.code.name());
+            trace::failed(&span, refusal);
             context.metrics.proposed(refusal.code.name());
         }
     }

@@ -8,6 +8,9 @@ use tonic::metadata::{MetadataKey, MetadataMap};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use crate::attr;
+use crate::status::Refusal;
+
 /// The header, and gRPC metadata key, of the trace context.
 pub const TRACEPARENT: &str = "traceparent";
 /// The header of vendors' additions.
@@ -102,6 +105,13 @@ pub fn request<T>(message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     write_metadata(request.metadata_mut());
     request
+}
+
+/// Marks a span as failed. It has the fields `error.type`, `otel.status_code` and `otel.status_description`.
+pub fn failed(span: &Span, refusal: &Refusal) {
+    span.record(attr::ERROR_TYPE, refusal.code.name());
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", refusal.message.as_str());
 }
 
 /// The trace that a span belongs to, if it is recorded.

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
+use coracle_proto::attr;
 use coracle_proto::codec::InField as _;
 use coracle_proto::id::{FunctionId, NodeId, VersionNumber};
 use coracle_proto::pb::admin_server::Admin;
 use coracle_proto::pb::*;
 use coracle_proto::record::Weight;
 use coracle_proto::status::{Code, Refusal};
-use coracle_proto::{attr, trace};
 use tokio::sync::mpsc;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{Instrument as _, Span, info_span};
+use tracing::Instrument as _;
 
 use super::ask::ask;
 use super::deadline::deadline;
+use super::span::{self, joined};
 use super::{Answers, STREAM_QUEUE, answers, deploy, logs, overview, remove, rollout, upload};
 use crate::context::Context;
 use crate::model::Command;
@@ -38,28 +39,13 @@ impl AdminService {
     ) -> Result<Response<ChangeReply>, Status> {
         let ask = ask(&self.context, asked, command)?;
         let proposing = propose(&self.context, ask, deadline(metadata));
-        let decided = joined(change_span(name), metadata, proposing);
+        let decided = joined(span::change(name), metadata, proposing);
         Ok(Response::new(ChangeReply { revision: decided.await?.revision.get() }))
     }
 
     async fn read(&self, metadata: &MetadataMap, stale: bool) -> Result<(), Refusal> {
         if stale { Ok(()) } else { barrier(&self.context, deadline(metadata)).await }
     }
-}
-
-/// Runs as a part of the caller's trace.
-async fn joined<F: Future>(span: Span, metadata: &MetadataMap, future: F) -> F::Output {
-    trace::join_from_metadata(&span, metadata);
-    future.instrument(span).await
-}
-
-fn change_span(name: &'static str) -> Span {
-    info_span!(
-        attr::SPAN_CHANGE,
-        otel.kind = "server",
-        { attr::SERVICE } = attr::SERVICE_CONTROLLER,
-        { attr::CHANGE } = name,
-    )
 }
 
 fn function_id(namespace: &str, name: &str) -> Result<FunctionId, Status> {
@@ -89,19 +75,12 @@ impl Admin for AdminService {
 
     async fn deploy(&self, request: Request<DeployRequest>) -> Result<Response<DeployReply>, Status> {
         let (metadata, _, asked) = request.into_parts();
-        let span = info_span!(
-            attr::SPAN_DEPLOY,
-            otel.kind = "server",
-            { attr::SERVICE } = attr::SERVICE_CONTROLLER,
-            { attr::FUNCTION } = asked.deploy.as_ref().map(|deploy| deploy.name.as_str()),
-            { attr::ERROR_TYPE } = tracing::field::Empty,
-        );
-        let deploying = deploy::deploy(&self.context, asked, deadline(&metadata));
-        let reply = joined(span.clone(), &metadata, deploying).await;
-        if let Err(refusal) = &reply {
-            span.record(attr::ERROR_TYPE, refusal.code.name());
+        let span = span::deploy("Deploy");
+        if let Some(deploy) = &asked.deploy {
+            span.record(attr::FUNCTION, deploy.name.as_str());
         }
-        Ok(Response::new(reply?))
+        let deploying = deploy::deploy(&self.context, asked, deadline(&metadata));
+        Ok(Response::new(joined(span, &metadata, deploying).await?))
     }
 
     type RolloutStream = Answers<RolloutEvent>;
@@ -139,8 +118,7 @@ impl Admin for AdminService {
         let function = function_id(&asked.namespace, &asked.name)?;
         let version = VersionNumber::new(asked.version);
         let rolling = deploy::rollback(&self.context, function, version, asked.context, deadline(&metadata));
-        let span = change_span("Rollback");
-        Ok(Response::new(joined(span, &metadata, rolling).await?))
+        Ok(Response::new(joined(span::change("Rollback"), &metadata, rolling).await?))
     }
 
     async fn delete_function(
@@ -199,8 +177,7 @@ impl Admin for AdminService {
     ) -> Result<Response<ChangeReply>, Status> {
         let (metadata, _, asked) = request.into_parts();
         let removing = remove::remove(&self.context, asked, deadline(&metadata));
-        let span = change_span("RemoveNode");
-        Ok(Response::new(joined(span, &metadata, removing).await?))
+        Ok(Response::new(joined(span::change("RemoveNode"), &metadata, removing).await?))
     }
 
     type LogsStream = Answers<LogsEvent>;

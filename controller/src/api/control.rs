@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use coracle_proto::attr;
 use coracle_proto::codec::node_from_wire;
 use coracle_proto::id::{NodeId, RequestId, Revision};
 use coracle_proto::pb::control_server::Control;
@@ -12,12 +11,12 @@ use coracle_proto::pb::{
 };
 use coracle_proto::record::{Node, NodeState, Outcome, Role};
 use coracle_proto::status::{Code, Refusal};
-use coracle_proto::trace;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{Instrument as _, debug_span, info, info_span};
+use tracing::{Instrument as _, debug_span, info};
 
 use super::deadline::deadline;
+use super::span::{self, joined};
 use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
 use crate::context::Context;
@@ -119,16 +118,9 @@ impl Control for ControlService {
     }
 
     async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeReply>, Status> {
-        let span = info_span!(
-            attr::SPAN_PROPOSE,
-            { attr::SERVICE } = attr::SERVICE_CONTROLLER,
-            otel.kind = "server"
-        );
-        trace::join_from_metadata(&span, request.metadata());
-        let deadline = deadline(request.metadata());
-        let envelope = request.into_inner().envelope;
-        let reply = propose_forwarded(&self.context, envelope, deadline).instrument(span).await?;
-        Ok(Response::new(reply))
+        let (metadata, _, asked) = request.into_parts();
+        let proposing = propose_forwarded(&self.context, asked.envelope, deadline(&metadata));
+        Ok(Response::new(joined(span::proposal(), &metadata, proposing).await?))
     }
 }
 

@@ -10,9 +10,10 @@ use coracle_proto::trace;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, warn};
 
+use super::span::{self, joined};
 use crate::clock;
 use crate::context::Context;
 use crate::soft::copies;
@@ -30,17 +31,31 @@ pub(super) async fn upload(
     metadata: MetadataMap,
     chunks: Streaming<UploadChunk>,
 ) -> Result<impl Stream<Item = Result<UploadEvent, Status>> + Send + use<>, Status> {
+    let span = span::deploy("Upload");
+    let events = joined(span.clone(), &metadata, put(context, &metadata, chunks)).await?;
+    // The span ends with the stream.
+    Ok(events
+        .map(move |event| event.inspect_err(|status| trace::failed(&span, &Refusal::from_status(status)))))
+}
+
+async fn put(
+    context: &Context,
+    metadata: &MetadataMap,
+    chunks: Streaming<UploadChunk>,
+) -> Result<Streaming<UploadEvent>, Refusal> {
     let channel = connect(context).await?;
     // A broken upload ends without its last bytes: the worker finds that size and digest do not fit.
     let chunks = chunks.take_while(Result::is_ok).filter_map(Result::ok);
     let mut request = Request::new(chunks);
+    // What the caller said, unless this process has spans of its own.
     for key in [trace::TRACEPARENT, trace::TRACESTATE] {
         if let Some(value) = metadata.get(key) {
             request.metadata_mut().insert(key, value.clone());
         }
     }
-    let events = ArtifactsClient::new(channel).put(request).await?;
-    Ok(events.into_inner())
+    trace::write_metadata(request.metadata_mut());
+    let events = ArtifactsClient::new(channel).put(request).await;
+    events.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
 }
 
 /// A worker that takes connections: this node's own first, then the others by what they have to do.
