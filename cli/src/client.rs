@@ -142,6 +142,7 @@ impl Client {
             };
             attempts += 1;
             let limit = self.deadline.at_most(attempt_max);
+            let left = self.deadline.left();
             let trouble = match tokio::time::timeout(limit, attempt(admin)).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => Trouble::from(status),
@@ -152,8 +153,10 @@ impl Client {
                 Verdict::Elsewhere => {}
                 Verdict::Fault => faults += 1,
             }
-            // An attempt that has no time to be answered would turn a clear refusal into an unknown outcome.
-            let in_vain = trouble.is_refusal() && self.deadline.left() < attempt_max;
+            // A refusal that took longer than what is left will not be heard again: one more attempt would turn a
+            // clear answer into an unknown outcome.
+            let took = left.saturating_sub(self.deadline.left());
+            let in_vain = trouble.is_refusal() && self.deadline.left() < took;
             if faults >= FAULTS_MAX || in_vain || self.deadline.is_over() {
                 return Err(self.give_up(what, attempts, &trouble));
             }
