@@ -5,6 +5,7 @@
 
 mod admission;
 mod executor;
+mod paced;
 mod remote;
 mod service;
 #[cfg(test)]

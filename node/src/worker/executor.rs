@@ -8,13 +8,16 @@ use std::time::Duration;
 use coracle_proto::attr;
 use coracle_proto::id::{NodeId, VersionId};
 use coracle_proto::record::Version;
+use coracle_proto::spec::Limits;
 use coracle_proto::status::Code;
 use coracle_proto::trace::{join_from_headers, write_headers};
 use http::{HeaderName, HeaderValue};
+use http_body::Body as _;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
 use super::admission::{Admission, Holding, Slot};
+use super::paced::Paced;
 use super::{Assigned, Assignments, Invoke};
 use crate::call::{Answer, Call, CallError};
 use crate::clock;
@@ -130,8 +133,8 @@ impl Executor {
         self.inner.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Runs a call up to its response's head. It is counted until the body ended; dropping this future or the
-    /// body gives its slot back at once.
+    /// Runs a call up to its response's head. It is counted until its guest ended; dropping this future or the
+    /// body gives its slot back at once, and so does a caller that stops reading, after the function's idle time-out.
     ///
     /// # Errors
     /// A refusal ([`CallError::not_started`]): nothing was run and another node may be tried. Or what the call
@@ -169,7 +172,9 @@ impl Executor {
                 (slot, clock::now().saturating_duration_since(begun))
             }
         };
-        call.head_timeout = call.head_timeout.saturating_sub(queue_wait);
+        // Whatever the gateway's view was: the function's own bound holds.
+        let Limits { timeout, idle_timeout, .. } = call.version.spec.limits();
+        call.head_timeout = call.head_timeout.min(timeout).saturating_sub(queue_wait);
         self.inner.metrics.queued(queue_wait);
         let version = Arc::clone(&call.version);
         let result = self.inner.invoke.invoke(call).await;
@@ -178,7 +183,11 @@ impl Executor {
         }
         let mut answer = result?;
         answer.queue_wait = queue_wait;
-        answer.response = answer.response.map(|body| Holding::body(body, slot));
+        // A body of known length is all here: its guest has ended, and whoever reads it slowly keeps nobody waiting.
+        if answer.response.body().size_hint().exact().is_none() {
+            let held = |body| Paced::body(Holding::body(body, slot), idle_timeout);
+            answer.response = answer.response.map(held);
+        }
         Ok(answer)
     }
 
