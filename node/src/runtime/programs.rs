@@ -13,7 +13,7 @@ use coracle_proto::record::Kind;
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
-use tracing::{Instrument as _, info_span};
+use tracing::{Instrument as _, Span, info_span};
 use wasmtime::Engine;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -158,7 +158,11 @@ impl Programs {
             return Ok((program, false));
         }
         let cold = |refusal| CallError { refusal, cold: true };
-        let mut work = slot.work.lock().await;
+        let mut work = match slot.work.try_lock() {
+            Ok(work) => work,
+            // The pass over all code is checking it, or another call checks or maps it.
+            Err(_) => slot.work.lock().instrument(verify_span()).await,
+        };
         if let Some(program) = slot.program.load_full() {
             return Ok((program, true));
         }
@@ -232,9 +236,8 @@ impl Programs {
         if let Some(verified) = work.verified.as_ref().filter(|verified| verified.is_current()) {
             return Ok(verified.clone());
         }
-        let span = info_span!(attr::SPAN_VERIFY, { attr::SERVICE } = attr::SERVICE_WORKER);
         let (cache, whose) = (Arc::clone(&self.cache), *digest);
-        let checking = spawn_blocking(move || cache.verify(&whose)).instrument(span);
+        let checking = spawn_blocking(move || cache.verify(&whose)).instrument(verify_span());
         let verified = flatten(checking.await).map_err(|error| internal("compiled code", &error))?;
         let verified = match (verified, &work.artifact) {
             (Some(verified), _) => Some(verified),
@@ -331,6 +334,11 @@ impl Programs {
             }
         }
     }
+}
+
+/// Of a call that waits until its code was checked.
+fn verify_span() -> Span {
+    info_span!(attr::SPAN_VERIFY, { attr::SERVICE } = attr::SERVICE_WORKER)
 }
 
 fn flatten<T>(joined: Result<std::io::Result<T>, tokio::task::JoinError>) -> std::io::Result<T> {

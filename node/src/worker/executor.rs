@@ -167,7 +167,7 @@ impl Executor {
             Ok(slot) => (slot, Duration::ZERO),
             Err(counted) => {
                 let begun = clock::now();
-                let waiting = info_span!("queue.wait", otel.name = attr::SPAN_QUEUE);
+                let waiting = info_span!(attr::SPAN_QUEUE, { attr::SERVICE } = attr::SERVICE_WORKER);
                 let slot: Slot = counted.slot(call.head_timeout).instrument(waiting).await?;
                 (slot, clock::now().saturating_duration_since(begun))
             }
