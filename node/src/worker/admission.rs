@@ -63,13 +63,13 @@ impl Admission {
 
     /// Counts a call, or refuses it.
     pub(super) fn enter(self: &Arc<Self>, function: &FunctionId, limit: u32) -> Result<Counted, CallError> {
-        let in_flight = self.in_flight();
-        if in_flight >= self.running_max.saturating_add(self.queue_max) {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that calls that come together are counted one after the other.
+        if self.in_flight() >= self.running_max.saturating_add(self.queue_max) {
             let said =
                 format!("the node runs {} calls and {} wait: no more", self.running_max, self.queue_max);
             return Err(CallError::new(Code::Overloaded, said));
         }
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         match functions.get_mut(function) {
             Some(running) if *running >= limit => {
                 let said = format!("'{function}' has {limit} calls on this node: its concurrency");
@@ -78,8 +78,8 @@ impl Admission {
             Some(running) => *running += 1,
             None => drop(functions.insert(function.clone(), 1)),
         }
-        drop(functions);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        drop(functions);
         Ok(Counted { admission: Arc::clone(self), function: function.clone() })
     }
 }
