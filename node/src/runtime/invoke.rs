@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use coracle_proto::record::Version;
 use coracle_proto::status::Code;
 use coracle_proto::{attr, trace};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use tokio::time::{Sleep, sleep};
 use tracing::{Instrument as _, Span, info_span};
 use wasmtime::Store;
@@ -32,15 +32,10 @@ pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallEr
     let loading = shared.programs.get(&call.version.digest, call.version.kind);
     let (program, cold) = deadline.guard(loading).await?;
     let Call { version, invocation, route, remote, mut request, .. } = call;
-    for (name, value) in
-        [(attr::HEADER_ROUTE, route.clone()), (attr::HEADER_INVOCATION, invocation.to_string())]
-    {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            request.headers_mut().insert(name, value);
-        }
-    }
     let span = info_span!(attr::SPAN_RUN, { attr::SERVICE } = attr::SERVICE_WORKER);
-    trace::write_headers(&span, request.headers_mut());
+    if !span.is_disabled() {
+        trace::write_headers(&span, request.headers_mut());
+    }
     let trace = trace_id(request.headers());
     let author = Author { version: version.id.clone(), invocation, trace };
     let caller = Caller { route: &route, remote };
