@@ -9,6 +9,7 @@ mod driver;
 mod headers;
 mod listen;
 mod page;
+mod patient;
 mod problem;
 mod replay;
 mod serve;
@@ -41,6 +42,8 @@ pub struct Options {
     pub header_timeout: Duration,
     /// An HTTP/2 connection without calls is closed after it, and before twice that.
     pub idle_timeout: Duration,
+    /// A connection whose other side takes nothing of what is sent for so long is closed.
+    pub write_timeout: Duration,
     /// How long open calls may take to end once the gateway is stopped.
     pub drain_timeout: Duration,
 }
@@ -51,9 +54,21 @@ impl Options {
         connections_max: 10_000,
         header_timeout: Duration::from_secs(15),
         idle_timeout: Duration::from_secs(60),
+        write_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
     };
+
+    /// With no more connections than a process that may open so many files can have.
+    #[must_use]
+    pub fn within(self, open_files: u64) -> Self {
+        let most = usize::try_from(open_files / FILES_PART).unwrap_or(usize::MAX).max(1);
+        Self { connections_max: self.connections_max.min(most), ..self }
+    }
 }
+
+/// Part of the files that may be open which connections may have; the rest is for mapped programs (a quarter), other
+/// nodes, and what guests call.
+const FILES_PART: u64 = 2;
 
 /// Calls that wait until a replica is ready, at once. More are answered at once that none is.
 const WAITING_MAX: usize = 1000;

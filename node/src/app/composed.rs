@@ -17,6 +17,7 @@ use crate::call::{Answer, Call, CallError};
 use crate::gateway::{self, Gateway};
 use crate::logs::{LogService, Logs};
 use crate::metrics::Metrics;
+use crate::os;
 use crate::report::{self, Reporter};
 use crate::runtime::Runtime;
 use crate::view::Follower;
@@ -71,19 +72,20 @@ impl Composed {
             orders: orders.subscribe(),
             metrics: artifact_metrics.clone(),
         });
-        let bounds = worker::Options::new(options.node, options.slots);
+        let slots = worker::Options::new(options.node, options.slots);
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
         artifact_metrics.register(&mut registry);
         ground.log_metrics.register(&mut registry);
         let invoke = Arc::new(ground.runtime.clone());
-        let executor = Executor::new(bounds, invoke, agent.board(), Arc::clone(&metrics));
+        let executor = Executor::new(slots, invoke, agent.board(), Arc::clone(&metrics));
         let reporter = reporter(options, &ground, &agent, &executor, orders);
         let sampler = Sampler::new(executor.clone(), ground.runtime.clone());
         let is_worker = options.roles.contains(&Role::Worker);
         let local = is_worker.then(|| executor.clone());
-        let drain = gateway::Options { drain_timeout: options.drain_timeout, ..gateway::Options::DEFAULTS };
-        let gateway = Gateway::new(drain, options.node, view.clone(), local, metrics);
+        let bounds = gateway::Options { drain_timeout: options.drain_timeout, ..gateway::Options::DEFAULTS };
+        let bounds = bounds.within(os::raise_open_files());
+        let gateway = Gateway::new(bounds, options.node, view.clone(), local, metrics);
 
         let process = ProcessService::new(
             registry,
@@ -97,7 +99,7 @@ impl Composed {
         );
         let calls = WorkerService::new(options.cluster, executor.clone());
         let worker = is_worker.then_some((calls, uploads, ground.log_service));
-        let streams_max = bounds.running_max.saturating_add(bounds.queue_max).saturating_mul(2);
+        let streams_max = slots.running_max.saturating_add(slots.queue_max).saturating_mul(2);
         Ok(Self {
             executor,
             gateway,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::activity::Activity;
+use super::patient::Patient;
 
 /// An HTTP/2 caller that answers no ping is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -49,7 +50,8 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
         }
     });
     let builder = builder(options.header_timeout);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(Patient::new(stream, options.write_timeout)), service));
     let mut watch = Watch::First;
     let mut look = pin!(tokio::time::sleep(options.header_timeout));
     let mut stopping = false;

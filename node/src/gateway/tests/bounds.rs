@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::world::{Plan, World, empty};
+use crate::call::Body;
 use crate::gateway::Options;
-use crate::worker::tests::{Guest, text, until};
+use crate::worker::tests::{Guest, answer, text, until};
 
 async fn world(options: Options) -> World {
     let mut plan = Plan::local(Guest::new(async |_| Ok(text("ok"))));
@@ -59,6 +64,32 @@ async fn connections_over_the_cap_are_told_so() {
     open.clear();
     until("there is room again", || connections.get() == 0).await;
     assert_eq!(world.get("/f").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_nothing_is_closed() {
+    let guest = Guest::new(async |_| {
+        let endless = stream::repeat(Bytes::from_static(&[b'x'; 64 << 10]));
+        Ok(answer(Body::new(StreamBody::new(endless.map(|data| Ok(Frame::data(data)))))))
+    });
+    let mut plan = Plan::local(guest);
+    plan.options = Options { write_timeout: Duration::from_millis(300), ..Options::DEFAULTS };
+    let world = plan.start().await;
+    let connections = &world.gateway.inner.metrics.connections;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(b"GET /f HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until("it is served", || connections.get() == 1).await;
+    let begun = crate::clock::now();
+    until("it is closed", || connections.get() == 0).await;
+    assert!(begun.elapsed() > Duration::from_millis(250), "{:?}", begun.elapsed());
+    drop(stream);
+}
+
+#[test]
+fn there_are_no_more_connections_than_files_for_them() {
+    assert_eq!(Options::DEFAULTS.within(1024).connections_max, 512);
+    assert_eq!(Options::DEFAULTS.within(0).connections_max, 1);
+    assert_eq!(Options::DEFAULTS.within(u64::MAX).connections_max, Options::DEFAULTS.connections_max);
 }
 
 #[tokio::test]
