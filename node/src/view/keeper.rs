@@ -48,7 +48,8 @@ impl<T: Content> Keeper<T> {
         loop {
             let mut pause = Duration::ZERO;
             if self.scoped().stamp != written {
-                (written, pause) = self.write().await;
+                let (done, wait) = self.write().await;
+                (written, pause) = (done.unwrap_or(written), wait);
             }
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -68,21 +69,26 @@ impl<T: Content> Keeper<T> {
         (self.select)(&mut View::clone(&self.view.load())).clone()
     }
 
-    /// Answers with what was written, and how long to wait before the next.
-    async fn write(&mut self) -> (Stamp, Duration) {
+    /// Answers whether it was written, as which state, and how long to wait before the next. What was not written is
+    /// tried again at the next change of anything: reports come each second.
+    async fn write(&mut self) -> (Option<Stamp>, Duration) {
         let (scoped, cluster, path) = (self.scoped(), self.view.load().cluster, self.path.clone());
         let stamp = scoped.stamp;
         let begun = clock::now();
         let done = tokio::task::spawn_blocking(move || write(&path, cluster, &scoped)).await;
-        match done {
-            Ok(Ok(())) => {}
+        let done = match done {
+            Ok(Ok(())) => Some(stamp),
             Ok(Err(error)) => {
                 tracing::warn!(path = %self.path.display(), %error, "the view is not kept");
+                None
             }
             // Only at the end of the process.
-            Err(error) => tracing::debug!(%error, "the view was not written"),
-        }
+            Err(error) => {
+                tracing::debug!(%error, "the view was not written");
+                None
+            }
+        };
         let took = clock::now().saturating_duration_since(begun);
-        (stamp, PAUSE.max(took.saturating_mul(PAUSE_PER_WRITE)))
+        (done, PAUSE.max(took.saturating_mul(PAUSE_PER_WRITE)))
     }
 }
