@@ -43,7 +43,8 @@ pub(super) fn remove(
         }
         Removed::Absent => prepare.forget(digest),
         Removed::TooYoung { age_ms } => {
-            tracing::info!(%digest, age_ms, "artifact kept: its grace was renewed");
+            // The leader repeats the order until it is done: once an interval.
+            tracing::debug!(%digest, age_ms, "artifact kept: its grace was renewed");
         }
     }
     Ok(())
