@@ -77,7 +77,6 @@ impl Answering {
                 None => Kind::Tail(pb::AnswerTail {
                     trailers: self.trailers.take().map(|it| pb::Headers { headers: to_wire(&it) }),
                     load: Some(executor.load().into()),
-                    cpu_us: 0,
                 }),
             };
             self.executor = None;
