@@ -92,6 +92,7 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
         time_ms: clock::unix_ms(),
         random: rand::random(),
         expected: ask.expected,
+        trace: trace::current(),
         command: ask.command,
     };
     let first = Attempt { envelope: model::codec::encode(&envelope), creates, deadline };

@@ -297,6 +297,20 @@ pub struct Version {
     pub spec: FunctionSpec,
     /// Unix milliseconds.
     pub created_ms: u64,
+    /// W3C `traceparent` of the deploy that made it; empty for none.
+    pub trace: String,
+}
+
+/// What begins later than this after a version was made is no part of its deploy any more.
+const DEPLOY_MS: u64 = 60_000;
+
+impl Version {
+    /// The trace of its deploy, for what is done for the version while that goes on.
+    #[must_use]
+    pub fn deploy_trace(&self, now_ms: u64) -> Option<&str> {
+        let fresh = now_ms.saturating_sub(self.created_ms) < DEPLOY_MS;
+        (fresh && !self.trace.is_empty()).then_some(&self.trace)
+    }
 }
 
 /// A route to a function.

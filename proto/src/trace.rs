@@ -1,5 +1,7 @@
 //! W3C trace context into and out of gRPC metadata and HTTP headers.
 
+use std::collections::HashMap;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::TraceContextExt as _;
@@ -74,6 +76,12 @@ pub fn join_from_metadata(span: &Span, metadata: &MetadataMap) {
     }
 }
 
+/// The same from the text of a `traceparent`.
+pub fn join_from_text(span: &Span, traceparent: &str) {
+    let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    join(span, global::get_text_map_propagator(|propagator| propagator.extract(&carrier)));
+}
+
 fn join(span: &Span, parent: Context) {
     // Fails only where no trace layer is installed, and then there is nothing to join.
     let _ = span.set_parent(parent);
@@ -98,6 +106,17 @@ pub fn write_metadata(metadata: &mut MetadataMap) {
             propagator.inject_context(&context, &mut Metadata(metadata))
         });
     }
+}
+
+/// The `traceparent` of the current span, to be kept; empty where nothing is recorded.
+#[must_use]
+pub fn current() -> String {
+    let context = Span::current().context();
+    let mut carrier = HashMap::new();
+    if context.span().span_context().is_valid() {
+        global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut carrier));
+    }
+    carrier.remove(TRACEPARENT).unwrap_or_default()
 }
 
 /// A request that carries the current span's context.

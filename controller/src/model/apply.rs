@@ -87,7 +87,7 @@ fn admit(state: &ClusterState, envelope: &Envelope) -> Result<(), Refusal> {
 }
 
 fn run(edit: &mut Edit, envelope: Envelope) -> Result<Outcome, Refusal> {
-    let expected = envelope.expected;
+    let Envelope { expected, trace, .. } = envelope;
     match envelope.command {
         Command::CreateCluster { name, first, voters_wanted } => {
             cluster::create(edit, envelope.cluster, name, first, voters_wanted)
@@ -99,7 +99,7 @@ fn run(edit: &mut Edit, envelope: Envelope) -> Result<Outcome, Refusal> {
         Command::RemoveNode { node } => node::remove(edit, node),
         Command::Deploy { function, spec, routes, digest, size, kind } => {
             function::check_expected(edit, &function, expected)?;
-            function::deploy(edit, function, function::Content { spec, routes, digest, size, kind })
+            function::deploy(edit, function, function::Content { spec, routes, digest, size, kind, trace })
         }
         Command::SetTraffic { function, traffic } => {
             function::check_expected(edit, &function, expected)?;

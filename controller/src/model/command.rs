@@ -24,6 +24,8 @@ pub struct Envelope {
     pub random: u64,
     /// The command's function must not have changed after this revision; zero: it may have.
     pub expected: Revision,
+    /// W3C `traceparent` of whoever asks; empty for none.
+    pub trace: String,
     /// What is asked.
     pub command: Command,
 }

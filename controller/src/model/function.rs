@@ -25,6 +25,8 @@ pub(super) struct Content {
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) kind: Kind,
+    /// The deploy's trace; it makes no difference between two versions.
+    pub(super) trace: String,
 }
 
 impl Content {
@@ -101,6 +103,7 @@ pub(super) fn deploy(edit: &mut Edit, id: FunctionId, content: Content) -> Resul
         kind: content.kind,
         spec: content.spec,
         created_ms: edit.time_ms,
+        trace: content.trace,
     }));
     edit.put(Record::Function(Function {
         id: id.clone(),

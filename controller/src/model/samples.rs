@@ -79,6 +79,7 @@ pub(crate) fn envelope(command: Command) -> Envelope {
         time_ms: 1,
         random: 0,
         expected: Revision::ZERO,
+        trace: String::new(),
         command,
     }
 }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use coracle_proto::attr;
 use coracle_proto::status::Refusal;
+use coracle_proto::{attr, trace};
 use tracing::{Instrument as _, Span, info, info_span, warn};
 
 use super::plan::{Plan, plan};
@@ -66,21 +66,32 @@ async fn take(context: &Context, round: Plan) -> Result<(), Refusal> {
         { attr::SERVICE } = attr::SERVICE_CONTROLLER,
         placements = round.placements.len()
     );
+    let state = context.hub.state();
+    let deploy = |placement: &Placement| state.version(&placement.version)?.deploy_trace(clock::unix_ms());
+    // What a deploy led to is a part of its trace; a round that serves several is shown in that of the first.
+    let whole = round.placements.iter().find_map(deploy);
+    if let Some(whole) = whole {
+        trace::join_from_text(&span, whole);
+    }
     for placement in &round.placements {
-        tell(&span, placement);
+        let own = deploy(placement).filter(|own| Some(*own) != whole);
+        tell(&span, own, placement);
     }
     let ask = Ask::own(context, Command::Assign { placements: round.placements });
     propose(context, ask, clock::now() + PROPOSE_TIMEOUT).instrument(span).await.map(drop)
 }
 
 /// One span for each decision: the planner itself neither logs nor takes measurable time.
-fn tell(round: &Span, placement: &Placement) {
+fn tell(round: &Span, deploy: Option<&str>, placement: &Placement) {
     let span = info_span!(
         parent: round,
         attr::SPAN_PLACE,
         { attr::FUNCTION } = %placement.version.function,
         { attr::FUNCTION_VERSION } = placement.version.number.get(),
     );
+    if let Some(deploy) = deploy {
+        trace::join_from_text(&span, deploy);
+    }
     let add: Vec<_> = placement.add.iter().map(|node| node.get()).collect();
     let drop: Vec<_> = placement.drop.iter().map(|(node, _)| node.get()).collect();
     info!(parent: &span, version = %placement.version, ?add, ?drop, "placed");

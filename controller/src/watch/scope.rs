@@ -76,6 +76,7 @@ fn stripped(change: &pb::Change) -> pb::Change {
         spec.env.clear();
         spec.args.clear();
         spec.hosts.clear();
+        version.trace.clear();
     }
     change
 }

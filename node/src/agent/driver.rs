@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::{Digest, Epoch, NodeId};
+use coracle_proto::{attr, trace};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, info_span};
 
 use super::plan::{Action, Facts, Failure, Plan, Step, plan};
 use super::{Board, Orders, removal, sources};
@@ -156,15 +158,31 @@ impl Agent {
                 return;
             }
             Action::Fetch(digest) => {
-                let job = async move { fetch(&options, digest).await };
+                let job = async move { fetch(&options, digest).await }.instrument(self.span(&digest));
                 (digest, Step::Fetch, self.jobs.spawn(job))
             }
             Action::Compile(digest) => {
-                let job = async move { compile(&options, digest).await };
+                let job = async move { compile(&options, digest).await }.instrument(self.span(&digest));
                 (digest, Step::Compile, self.jobs.spawn(job))
             }
         };
         self.running.insert(digest, (step, handle));
+    }
+
+    /// What is done for a version while it is deployed is a part of that trace.
+    fn span(&self, digest: &Digest) -> Span {
+        let (view, now_ms) = (self.options.view.load(), clock::unix_ms());
+        let versions = view.held.content.assignments().map(|assignment| assignment.version);
+        let mut versions = versions.filter(|version| version.digest == *digest);
+        let deploy = versions.find_map(|version| version.deploy_trace(now_ms).map(str::to_owned));
+        let Some(deploy) = deploy else { return Span::none() };
+        let span = info_span!(
+            attr::SPAN_DEPLOY,
+            { attr::SERVICE } = attr::SERVICE_WORKER,
+            { attr::DIGEST } = %digest,
+        );
+        trace::join_from_text(&span, &deploy);
+        span
     }
 
     fn finished(&mut self, done: Done) {

@@ -88,6 +88,7 @@ mod tests {
             kind: Kind::HttpComponent,
             spec: FunctionSpec::new(Draft { hosts, ..Draft::default() }).unwrap(),
             created_ms: 0,
+            trace: String::new(),
         };
         let trace = HeaderMap::from_iter([("traceparent".parse().unwrap(), "00-ab-cd-01".parse().unwrap())]);
         WayOut::new(Arc::new(Outbound::new().unwrap()), Arc::new(version), trace)

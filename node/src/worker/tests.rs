@@ -105,6 +105,7 @@ pub(crate) fn version(name: &str, draft: Draft) -> Arc<Version> {
         kind: Kind::HttpComponent,
         spec: FunctionSpec::new(draft).unwrap(),
         created_ms: 0,
+        trace: String::new(),
     })
 }
 

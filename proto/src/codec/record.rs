@@ -247,6 +247,7 @@ impl TryFrom<pb::Version> for Version {
             kind,
             spec: spec_from_wire(wire.spec.in_field("spec")?)?,
             created_ms: wire.created_ms,
+            trace: wire.trace,
         })
     }
 }
@@ -262,6 +263,7 @@ impl From<&Version> for pb::Version {
             kind: pb::Kind::from(it.kind).into(),
             spec: Some(spec_to_wire(&it.spec)),
             created_ms: it.created_ms,
+            trace: it.trace.clone(),
         }
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn envelope(wire: pb::Envelope) -> Result<Envelope, DecodeError> {
         time_ms: wire.time_ms,
         random: wire.random,
         expected: Revision::new(wire.expected),
+        trace: wire.trace,
         command: command(kind)?,
     })
 }

@@ -16,6 +16,7 @@ pub(super) fn envelope(it: &Envelope) -> pb::Envelope {
         time_ms: it.time_ms,
         random: it.random,
         expected: it.expected.get(),
+        trace: it.trace.clone(),
         command: Some(pb::Command { kind: Some(command(&it.command)) }),
     }
 }

@@ -93,6 +93,11 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
             time_ms: time_ms.into(),
             random,
             expected: Revision::new(if expects { revision } else { 0 }),
+            trace: if random % 2 == 0 {
+                String::new()
+            } else {
+                format!("00-{random:032x}-{time_ms:016x}-01")
+            },
             command,
         },
     )

@@ -4,7 +4,7 @@ use coracle_proto::id::{ClusterId, Epoch, GroupId, NodeId, RequestId, Revision, 
 use coracle_proto::record::{Node, NodeState, Outcome, Record, Remembered, Role, Weight};
 use coracle_proto::status::Code;
 
-use crate::model::samples::{Asked, deploy, deploy_at, envelope, function, node};
+use crate::model::samples::{Asked, deploy, deploy_at, envelope, function, node, version};
 use crate::model::{ClusterState, Command, Envelope, Placement, REMEMBERED_MAX, VERSIONS_MAX, codec};
 
 fn code(outcome: &Outcome) -> Option<Code> {
@@ -64,6 +64,22 @@ fn node_ids_are_never_used_again() {
     let next = asked.run(Command::RegisterNode { node: node("a") }).outcome;
     assert_eq!(next, Outcome::NodeRegistered(NodeId::new(4)));
     assert_eq!(asked.refused(Command::RemoveNode { node: NodeId::new(9) }), Code::NodeNotFound);
+}
+
+#[test]
+fn a_version_keeps_the_trace_of_its_deploy() {
+    let mut asked = Asked::cluster(1);
+    let mut deploy_in = |trace: &str| {
+        let envelope = Envelope { trace: trace.into(), time_ms: 1_000, ..asked.envelope(deploy("a", 1)) };
+        let outcome = asked.state.apply(envelope).outcome;
+        (outcome, asked.state.version(&version("a", 1)).unwrap().clone())
+    };
+    let (_, made) = deploy_in("00-aa-bb-01");
+    assert_eq!(made.deploy_trace(2_000), Some("00-aa-bb-01"));
+    assert_eq!(made.deploy_trace(1_000_000), None, "what moves it later is no part of the deploy");
+    let (again, kept) = deploy_in("00-cc-dd-01");
+    assert_eq!(again, Outcome::Deployed { version: made.id.number, unchanged: true });
+    assert_eq!(kept, made, "another trace is no other version");
 }
 
 #[test]

@@ -137,6 +137,7 @@ fn state(plane: &Plane, stored: &Stored, epoch: u64) -> Vec<Record> {
         kind: stored.kind().try_into().unwrap(),
         spec: FunctionSpec::new(Draft::default()).unwrap(),
         created_ms: 0,
+        trace: String::new(),
     };
     let function = Function {
         id: id.function.clone(),

@@ -93,6 +93,7 @@ impl Fixture {
             kind: found.kind,
             spec: FunctionSpec::new(draft).unwrap(),
             created_ms: 0,
+            trace: String::new(),
         };
         Ok(Function { version: Arc::new(version), artifact })
     }
