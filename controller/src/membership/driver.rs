@@ -42,7 +42,9 @@ fn plan(context: &Context) -> Option<Step> {
     let state = context.hub.state();
     let wanted = usize::try_from(state.cluster()?.voters_wanted).unwrap_or(usize::MAX);
     let nodes: BTreeMap<NodeId, Node> = state.nodes().map(|node| (node.id, node.clone())).collect();
-    let holding: BTreeSet<NodeId> = state.replicas().map(|replica| replica.node).collect();
+    // By the index: this is asked at every revision, and replicas are many.
+    let holds = |node: &NodeId| state.replicas_on(*node).next().is_some();
+    let holding: BTreeSet<NodeId> = nodes.keys().copied().filter(holds).collect();
     next_step(&members(context)?, &nodes, &holding, wanted)
 }
 
