@@ -20,7 +20,15 @@ fn version_id(number: u64) -> VersionId {
 fn assignment(number: u64, digest: Digest, epoch: u64) -> [Record; 2] {
     let id = version_id(number);
     let spec = FunctionSpec::new(Draft::default()).unwrap();
-    let version = Version { id: id.clone(), digest, size: 1, kind: Kind::HttpComponent, spec, created_ms: 0 };
+    let version = Version {
+        id: id.clone(),
+        digest,
+        size: 1,
+        kind: Kind::HttpComponent,
+        spec,
+        created_ms: 0,
+        trace: String::new(),
+    };
     let replica = Replica { version: id, node: NodeId::new(1), epoch: Epoch::new(epoch) };
     [Record::Version(version), Record::Replica(replica)]
 }
