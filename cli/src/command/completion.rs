@@ -1,5 +1,6 @@
 //! `coracle completion SHELL`.
 
+use clap::Command;
 use clap_complete::Shell;
 
 use crate::exit::Failure;
@@ -14,6 +15,12 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::args::command(), "coracle", &mut script);
+    clap_complete::generate(args.shell, &mut visible(&crate::args::command()), "coracle", &mut script);
     print(&script)
+}
+
+/// Without the verbs of children, which are nobody's to type: the generators would offer them.
+fn visible(command: &Command) -> Command {
+    let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    Command::new("coracle").args(command.get_arguments()).subcommands(verbs)
 }

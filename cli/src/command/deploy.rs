@@ -115,6 +115,10 @@ async fn deploy_all(
         otel.status_description = field::Empty,
     );
     let all = async {
+        // What is wrong on this side is said before anybody is asked, and before the first function is deployed.
+        for function in functions {
+            Artifact::find(&function.component)?;
+        }
         let mut client = Client::connect(targets, plan.deadline, plan.talk).await?;
         let mut deployed = Vec::with_capacity(functions.len());
         for function in functions {

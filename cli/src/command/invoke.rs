@@ -77,6 +77,8 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
 }
 
 async fn call(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
+    // What is wrong on this side is said before anybody is asked.
+    let body = body(args.data.as_deref()).await?;
     let client = session.connect().await?;
     let gateways = &client.info()?.gateways;
     if gateways.is_empty() {
@@ -85,7 +87,6 @@ async fn call(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     let connection = Connection::open(gateways)
         .await
         .map_err(|reasons| Failure::new(Exit::Connect, format!("cannot connect to a gateway: {reasons}")))?;
-    let body = body(args.data.as_deref()).await?;
     let trace = trace_of(args, client.trace());
     let watch = Stopwatch::start();
     let (target, headers) = (target(args), headers(args, client.trace()));

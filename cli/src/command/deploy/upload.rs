@@ -29,6 +29,11 @@ pub(super) struct Artifact {
 }
 
 impl Artifact {
+    /// Whether there is such a file.
+    pub(super) fn find(path: &Path) -> Result<(), Failure> {
+        input::find(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    }
+
     /// Reads a file, or stdin for '-'.
     pub(super) async fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
