@@ -43,11 +43,8 @@ pub(crate) async fn supervise(settings: Settings) -> Result<(), Failure> {
     let _guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
     let mut signals = Signals::new()?;
     let lock = take_folder(&settings.folder).await?;
-    if settings.begin == Begin::Unsaid && identity::load(&settings.folder).map_err(unidentified)?.is_none() {
-        return Err(Failure::usage(format!(
-            "{} holds no node yet: give --bootstrap to make a new cluster, or --join HOST:PORT to come into one",
-            settings.folder.display()
-        )));
+    if identity::load(&settings.folder).map_err(unidentified)?.is_none() {
+        may_begin(&settings)?;
     }
     let sockets = bind(&settings.folder, &settings.flags, settings.serves(), settings.insecure)?;
     let mut order = settings.order(&sockets.addresses);
@@ -58,6 +55,20 @@ pub(crate) async fn supervise(settings: Settings) -> Result<(), Failure> {
     fill(&mut order, &identity);
     info!(cluster = %identity.cluster, node = %identity.node, folder = %settings.folder.display(), "node");
     run((order, lock), identity, sockets, &mut signals).await
+}
+
+/// Whether a node that has no cluster was told how to get one.
+fn may_begin(settings: &Settings) -> Result<(), Failure> {
+    match settings.begin {
+        Begin::Unsaid => Err(Failure::usage(format!(
+            "{} holds no node yet: give --bootstrap to make a new cluster, or --join HOST:PORT to come into one",
+            settings.folder.display()
+        ))),
+        Begin::Bootstrap if !settings.serves().controller => Err(Failure::usage(
+            "--bootstrap: the first node of a cluster needs the role controller, for it is all that decides",
+        )),
+        Begin::Bootstrap | Begin::Join(_) => Ok(()),
+    }
 }
 
 /// Makes the folder, for this user only, and takes it for this process.
