@@ -114,9 +114,27 @@ async fn errors_are_marked_and_deploys_are_traces() {
         }
     })
     .await;
+    let taken = wat::command(folder.path(), "other", wat::TRAP);
+    let taken = taken.to_str().unwrap();
+    let refused = cluster.run(&["deploy", "other", taken, "--route", "/traps/*"]).await;
+    assert_ne!(refused.code, 0, "the route is taken");
+    for name in ["deploy", "raft.propose"] {
+        eventually("the refusal is marked where it was made", async || {
+            let of = |span: &Span| span.service == "coracle-controller" && span.name == name && span.error;
+            let spans = collector.spans();
+            let code = spans.iter().find(|span| of(span)).and_then(|span| span.attributes.get("error.type"));
+            if code.is_some_and(|code| code == "route-conflict") {
+                Ok(())
+            } else {
+                Err(format!("{name}: {code:?}"))
+            }
+        })
+        .await;
+    }
     let words = deployed.stderr.split(|char: char| !char.is_ascii_hexdigit());
     let id = words.filter(|word| word.len() == 32).next_back().expect("deploy names its trace").to_owned();
-    let spans = trace(&collector, &id, &["deploy", "raft.propose", "wasm.compile"]).await;
+    let steps = ["deploy", "raft.propose", "wasm.compile", "reconcile.round", "place"];
+    let spans = trace(&collector, &id, &steps).await;
     assert!(
         spans
             .iter()
