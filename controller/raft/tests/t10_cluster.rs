@@ -144,7 +144,9 @@ async fn a_member_that_moved_is_found_at_its_recorded_address() {
     leader.raft.propose(set("a", 1)).await.unwrap();
     moved.raft.read_barrier().await.unwrap();
     assert_eq!(get(&moved.raft, "a").as_deref(), Some("1"));
-    assert_eq!(moved.raft.status().voters[&id(moved.id)], new.to_string());
+    // The status is told a moment after what it is about.
+    let (me, new) = (id(moved.id), new.to_string());
+    until(&moved.raft, "its own new address", |status| status.voters.get(&me) == Some(&new)).await;
     cluster.shutdown().await;
 }
 
