@@ -1,0 +1,229 @@
+//! Goal: a node that cannot do what it is told says why and what to do; each role does its part and no other.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use coracle_tests::{Cluster, Finished, Options, Process, eventually, guest, run, within};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
+
+/// Runs a server that must end by itself, on ports that nobody has.
+async fn server(folder: &Path, arguments: &[&str]) -> Finished {
+    let data = folder.display().to_string();
+    let mut all = vec!["server", "--data-dir", &data];
+    for flag in ["--grpc", "--admin", "--data", "--http"] {
+        if !arguments.contains(&flag) {
+            all.extend([flag, "127.0.0.1:0"]);
+        }
+    }
+    all.extend_from_slice(arguments);
+    run(Path::new(PROGRAM), &all, &[], "").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_begin_says_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    let fresh = |name: &str| folder.path().join(name);
+    let unsaid = server(&fresh("unsaid"), &[]).await.failed_with(1);
+    assert!(
+        unsaid.stderr.contains("--bootstrap") && unsaid.stderr.contains("--join HOST:PORT"),
+        "{unsaid:?}"
+    );
+    assert!(unsaid.stderr.contains("holds no node yet"), "{unsaid:?}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--grpc", "--admin", "--data", "--http"] {
+        let done = server(&fresh("taken"), &["--bootstrap", flag, &address]).await.failed_with(1);
+        let port = format!("port {} is in use", taken.local_addr().unwrap().port());
+        assert!(done.stderr.contains(&port) && done.stderr.contains(flag), "{flag}: {}", done.stderr);
+    }
+
+    let open = server(&fresh("open"), &["--bootstrap", "--http", "0.0.0.0:0"]).await.failed_with(1);
+    assert!(
+        open.stderr.contains("--http 0.0.0.0:0") && open.stderr.contains("--insecure"),
+        "{}",
+        open.stderr
+    );
+
+    let both = server(&fresh("both"), &["--bootstrap", "--join", "127.0.0.1:1"]).await.failed_with(1);
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    let role = server(&fresh("role"), &["--bootstrap", "--role", "captain"]).await.failed_with(1);
+    assert!(role.stderr.contains("controller, worker or gateway"), "{}", role.stderr);
+    let founder = server(&fresh("founder"), &["--bootstrap", "--role", "worker"]).await.failed_with(1);
+    assert!(founder.stderr.contains("controller"), "{}", founder.stderr);
+    for name in ["unsaid", "taken", "open", "both", "role", "founder"] {
+        assert!(!fresh(name).join("identity").exists(), "{name}: a node was made");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bootstrap_on_a_folder_with_a_node_is_ignored() {
+    let mut cluster = Cluster::start(PROGRAM, 1).await;
+    cluster.deploy("hello", &guest("hello-min.component.wasm"), &[]).await;
+    let before = cluster.status().await.unwrap();
+    // Each start of the harness's first node has --bootstrap.
+    cluster.nodes[0].terminate();
+    cluster.nodes[0].start();
+    cluster.wait_alive(1).await;
+    let after = cluster.status().await.unwrap();
+    assert_eq!(
+        (&after["cluster"], &after["nodes"][0]["id"]),
+        (&before["cluster"], &before["nodes"][0]["id"])
+    );
+    assert_eq!(after["functions"][0]["name"], "hello");
+
+    let folder = cluster.nodes[0].folder.clone();
+    let second = server(&folder, &["--bootstrap"]).await.failed_with(1);
+    assert!(second.stderr.contains("another server uses the data folder"), "{}", second.stderr);
+    let pid = cluster.nodes[0].pid(Process::Supervisor).unwrap();
+    assert!(second.stderr.contains(&format!("supervisor = {pid}")), "{}", second.stderr);
+}
+
+/// Waits until a node shows that its controller was given up, and for which reason.
+async fn given_up(cluster: &Cluster, node: usize, code: &str) {
+    let url = format!("http://{}/healthz", cluster.nodes[node].admin);
+    within(Duration::from_secs(5), "the controller is given up", async || {
+        let answer = cluster.client.get(&url).await?;
+        let health: Value = serde_json::from_str(&answer.text()).map_err(|error| error.to_string())?;
+        let children = health["children"].as_array().ok_or("no children")?;
+        let controller =
+            children.iter().find(|child| child["name"] == "controller").ok_or("no controller")?;
+        let said = controller["last_message"].as_str().unwrap_or_default();
+        let seen = controller["state"] == "given-up" && controller["pid"].is_null() && !said.is_empty();
+        if answer.status == 200 && health["status"] == "degraded" && seen && said.contains(code) {
+            Ok(())
+        } else {
+            Err(answer.text())
+        }
+    })
+    .await;
+    assert_eq!(
+        cluster.client.get(&format!("http://{}/readyz", cluster.nodes[node].admin)).await.unwrap().status,
+        503
+    );
+}
+
+/// The largest file below a folder.
+fn largest(folder: &Path) -> PathBuf {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                files.push((entry.metadata().unwrap().len(), entry.path()));
+            }
+        }
+    }
+    files.into_iter().max().expect("a file").1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_foreign_or_damaged_is_not_used() {
+    let mut cluster = Cluster::start(PROGRAM, 1).await;
+    let mut other = Cluster::start(PROGRAM, 1).await;
+    cluster.deploy("hello", &guest("hello-min.component.wasm"), &[]).await;
+    cluster.nodes[0].terminate();
+    other.nodes[0].terminate();
+
+    let (own, foreign) = (cluster.nodes[0].folder.join("raft"), other.nodes[0].folder.join("raft"));
+    std::fs::rename(&own, own.with_extension("kept")).unwrap();
+    std::fs::rename(&foreign, &own).unwrap();
+    cluster.nodes[0].start();
+    given_up(&cluster, 0, "cluster").await;
+    assert!(cluster.nodes[0].log().contains("is not started again"), "{}", cluster.nodes[0].log());
+    // The data plane has its own copy of everything: calls go on.
+    eventually("calls are served all the same", async || {
+        let answer = cluster.client.get(&cluster.url(0, "/hello")).await?;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    cluster.nodes[0].terminate();
+
+    std::fs::remove_dir_all(&own).unwrap();
+    std::fs::rename(own.with_extension("kept"), &own).unwrap();
+    let file = largest(&own);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let flipped = bytes.iter_mut().filter(|byte| **byte != 0);
+    flipped.for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&file, bytes).unwrap();
+    cluster.nodes[0].start();
+    given_up(&cluster, 0, "").await;
+
+    std::fs::write(cluster.nodes[0].folder.join("identity"), "nonsense").unwrap();
+    cluster.nodes[0].terminate();
+    let damaged = server(&cluster.nodes[0].folder, &["--bootstrap"]).await.failed_with(78);
+    assert!(damaged.stderr.contains("identity"), "{}", damaged.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_on_a_node_of_its_own() {
+    let roles = vec!["controller", "worker", "gateway"];
+    let mut cluster = Cluster::with(PROGRAM, Options { nodes: 3, roles, ..Options::default() }).await;
+    let status = cluster.status().await.unwrap();
+    let [controller, worker, gateway] = [0, 1, 2].map(|index| &status["nodes"][index]);
+    let served = |node: &Value| ["grpc", "http"].map(|port| node[port] != "");
+    assert_eq!(
+        [served(controller), served(worker), served(gateway)],
+        [[true, false], [false, false], [false, true]]
+    );
+    let runs = |node: &Value| ["supervisor", "controller", "data"].map(|name| node["pids"][name].is_u64());
+    assert_eq!(
+        [runs(controller), runs(worker), runs(gateway)],
+        [[true, true, false], [true, false, true], [true, false, true]]
+    );
+
+    cluster.deploy("hello", &guest("hello-min.component.wasm"), &[]).await;
+    let detail = cluster.run(&["function", "get", "hello", "-o", "json"]).await.ok().json();
+    let holders: Vec<_> = detail["replicas"].as_array().unwrap().iter().map(|it| &it["node"]).collect();
+    assert_eq!(holders, [&worker["id"]]);
+    let url = cluster.url(2, "/hello");
+    let answer = cluster.client.get(&url).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("coracle-node"), worker["id"].to_string());
+    let invoked = cluster.run(&["invoke", "hello"]).await.ok();
+    assert!(invoked.stderr.contains(&format!("node {}, warm", worker["id"])), "{}", invoked.stderr);
+    for node in &cluster.nodes {
+        let ready = cluster.client.get(&format!("http://{}/readyz", node.admin)).await.unwrap();
+        assert_eq!(ready.status, 200, "{}: {}", node.index, ready.text());
+    }
+
+    // Without the controller calls go on; each comes back alone, with its role.
+    cluster.nodes[0].kill();
+    assert_eq!(cluster.client.get(&url).await.unwrap().status, 200);
+    cluster.nodes[0].start();
+    for node in [1, 2] {
+        cluster.nodes[node].kill();
+        cluster.nodes[node].start();
+        eventually("calls are served again", async || {
+            let answer = cluster.client.get(&url).await?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
+        })
+        .await;
+    }
+    cluster.wait_alive(3).await;
+    cluster.deploy("second", &guest("c-http.component.wasm"), &[]).await;
+    let answer = cluster.client.get(&cluster.url(2, "/second")).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_memory_mode_serves() {
+    for mode in ["pool", "on-demand"] {
+        let flags = vec!["--runtime-memory".to_owned(), mode.to_owned()];
+        let cluster = Cluster::with(PROGRAM, Options { nodes: 1, flags, ..Options::default() }).await;
+        cluster.deploy("hello", &guest("hello-min.component.wasm"), &[]).await;
+        for _ in 0..20 {
+            let answer = cluster.client.get(&cluster.url(0, "/hello")).await.unwrap();
+            assert_eq!(answer.status, 200, "{mode}: {}", answer.text());
+        }
+        let node =
+            cluster.run(&["node", "get", &cluster.id_of(0).await.to_string(), "-o", "json"]).await.ok();
+        assert_eq!(node.json()["runtime"], mode, "{}", node.stdout);
+    }
+}
