@@ -61,7 +61,7 @@ pub(crate) struct Order {
     pub(crate) reached: Reached,
     /// What the controller binds.
     pub(crate) grpc: Option<SocketAddr>,
-    /// Calls at once.
+    /// Cores.
     pub(crate) slots: u32,
     /// Memory for guests, bytes.
     pub(crate) memory_bytes: u64,

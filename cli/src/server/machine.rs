@@ -8,7 +8,7 @@ const GUEST_SHARE: u64 = 2;
 /// Where the machine does not say how much it has.
 const MEMORY_BYTES_UNKNOWN: u64 = 2 << 30;
 
-/// Calls that it runs at once without queueing: its cores.
+/// Its cores: so many guests compute at once.
 pub(crate) fn slots() -> u32 {
     thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX))
 }
