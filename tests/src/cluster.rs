@@ -184,7 +184,7 @@ impl Cluster {
         within(Duration::from_secs(5), "a leader", async || {
             let status = self.status().await?;
             let id = status["leader"].as_u64().ok_or("no leader")?;
-            self.index_of(&status, id).ok_or(format!("leader {id} is not ours"))
+            self.index_of(&status, id).ok_or_else(|| format!("leader {id} is not ours"))
         })
         .await
     }

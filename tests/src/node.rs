@@ -144,7 +144,7 @@ impl Node {
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(wanted)?.trim().strip_prefix('='))
-            .ok_or(format!("pids has no {wanted}: {text}"))?;
+            .ok_or_else(|| format!("pids has no {wanted}: {text}"))?;
         line.trim().parse().map_err(|error| format!("pids: {error}"))
     }
 

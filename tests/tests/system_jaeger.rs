@@ -102,12 +102,8 @@ impl Jaeger {
 
 /// The trace that a command named on stderr.
 fn trace_of(stderr: &str) -> String {
-    let words = stderr.split(|char: char| !char.is_ascii_hexdigit());
-    words
-        .filter(|word| word.len() == 32)
-        .next_back()
-        .unwrap_or_else(|| panic!("no trace id in: {stderr}"))
-        .to_owned()
+    let mut words = stderr.split(|char: char| !char.is_ascii_hexdigit());
+    words.rfind(|word| word.len() == 32).unwrap_or_else(|| panic!("no trace id in: {stderr}")).to_owned()
 }
 
 async fn cluster_and_jaeger(nodes: usize) -> (Cluster, Jaeger) {

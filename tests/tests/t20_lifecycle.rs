@@ -152,10 +152,13 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
 async fn a_node_that_is_removed_stays_away() {
     let mut cluster = Cluster::start(PROGRAM, 4).await;
     cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "3"]).await;
-    let id = cluster.id_of(3).await.to_string();
-    let _ = cluster.run(&["node", "remove", &id, "-y"]).await.ok();
+    let id = cluster.id_of(3).await;
+    let _ = cluster.run(&["node", "remove", &id.to_string(), "-y"]).await.ok();
     let status = cluster.status().await.unwrap();
-    assert!(status["nodes"].as_array().unwrap().iter().all(|node| node["id"].to_string() != id), "{status}");
+    assert!(
+        status["nodes"].as_array().unwrap().iter().all(|node| node["id"].as_u64() != Some(id)),
+        "{status}"
+    );
     assert_eq!(status["functions"][0]["ready"], 3);
     cluster.nodes[3].terminate();
     cluster.nodes[3].start();

@@ -131,8 +131,8 @@ async fn errors_are_marked_and_deploys_are_traces() {
         })
         .await;
     }
-    let words = deployed.stderr.split(|char: char| !char.is_ascii_hexdigit());
-    let id = words.filter(|word| word.len() == 32).next_back().expect("deploy names its trace").to_owned();
+    let mut words = deployed.stderr.split(|char: char| !char.is_ascii_hexdigit());
+    let id = words.rfind(|word| word.len() == 32).expect("deploy names its trace").to_owned();
     let steps = ["deploy", "raft.propose", "wasm.compile", "reconcile.round", "place"];
     let spans = trace(&collector, &id, &steps).await;
     assert!(
