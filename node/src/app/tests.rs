@@ -1,4 +1,5 @@
 //! A whole data plane in this process, against a controller that only says what it is told to say.
 
 mod controller;
+mod roles;
 mod whole;

@@ -7,7 +7,7 @@ use coracle_proto::id::ClusterId;
 use coracle_proto::pb::control_server::{Control, ControlServer};
 use coracle_proto::pb::{
     self, ExchangeReply, JoinReply, JoinRequest, NodeStatus, Orders, ProposeReply, ProposeRequest, Snapshot,
-    SoftBatch, WatchFrame, WatchRequest, watch_frame,
+    SoftBatch, WatchFrame, WatchRequest, record, scope, watch_frame,
 };
 use coracle_proto::record::{Change, Record};
 use tokio::sync::{mpsc, watch};
@@ -64,17 +64,27 @@ impl Controller {
     }
 }
 
+/// A node is shown its own assignments only.
+fn shows(scope: Option<&scope::Kind>, change: &pb::Change) -> bool {
+    match (scope, change.record.as_ref().and_then(|record| record.value.as_ref())) {
+        (Some(scope::Kind::Node(node)), Some(record::Value::Replica(replica))) => replica.node == *node,
+        _ => true,
+    }
+}
+
 #[tonic::async_trait]
 impl Control for Controller {
     type WatchStream = Frames;
     type ReportStream = ReceiverStream<Result<Orders, Status>>;
 
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Frames>, Status> {
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Frames>, Status> {
+        let scope = request.into_inner().scope.and_then(|scope| scope.kind);
         let (frames, stream) = mpsc::channel(4);
         let (cluster, mut state) = (self.cluster, self.state.subscribe());
         tokio::spawn(async move {
             loop {
-                let (revision, records) = state.borrow_and_update().clone();
+                let (revision, mut records) = state.borrow_and_update().clone();
+                records.retain(|change| shows(scope.as_ref(), change));
                 let body = Some(watch_frame::Body::Snapshot(Snapshot { records, last: true }));
                 let cluster_id = cluster.to_wire();
                 let frame = WatchFrame { cluster_id, revision, body, ..WatchFrame::default() };

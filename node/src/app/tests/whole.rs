@@ -26,12 +26,12 @@ use super::controller::Controller;
 use crate::app::{AppError, Options, run};
 use crate::runtime::MemoryMode;
 
-const CLUSTER: ClusterId = ClusterId::new(77);
+pub(super) const CLUSTER: ClusterId = ClusterId::new(77);
 /// Under the longest interval between reports, which would hide that a change was not told.
 const DEADLINE: Duration = Duration::from_secs(40);
 
 /// A running data plane.
-struct Plane {
+pub(super) struct Plane {
     http: SocketAddr,
     data: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -40,6 +40,10 @@ struct Plane {
 
 impl Plane {
     fn start(folder: &Path, controllers: &[SocketAddr]) -> Self {
+        Self::start_as(folder, controllers, 1, &Role::ALL)
+    }
+
+    pub(super) fn start_as(folder: &Path, controllers: &[SocketAddr], node: u64, roles: &[Role]) -> Self {
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (http, data) = (bind(), bind());
         let addresses = (http.local_addr().unwrap(), data.local_addr().unwrap());
@@ -49,9 +53,9 @@ impl Plane {
             data_dir: folder.join("data"),
             cache_dir: folder.join("cache"),
             cluster: CLUSTER,
-            node: NodeId::new(1),
-            roles: Role::ALL.into(),
-            http: Some(http),
+            node: NodeId::new(node),
+            roles: roles.iter().copied().collect(),
+            http: roles.contains(&Role::Gateway).then_some(http),
             data,
             controllers: controllers.iter().map(ToString::to_string).collect(),
             supervisor_pid: 42,
@@ -65,11 +69,11 @@ impl Plane {
         Self { http: addresses.0, data: addresses.1, stop, ended }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}", self.data)
     }
 
-    async fn put(&self, bytes: &[u8]) -> Stored {
+    pub(super) async fn put(&self, bytes: &[u8]) -> Stored {
         let digest = digest(bytes).to_wire();
         let head = UploadChunk { digest, size: bytes.len() as u64, data: Bytes::new() };
         let data = bytes
@@ -87,7 +91,7 @@ impl Plane {
     }
 
     /// Status and body of an answer; None while nobody listens.
-    async fn get(&self, path: &str) -> Option<(u16, String)> {
+    pub(super) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = tokio::net::TcpStream::connect(self.http).await.ok()?;
         let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.ok()?;
@@ -101,7 +105,7 @@ impl Plane {
         client.inspect(InspectRequest { metrics: true }).await.unwrap().into_inner()
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.send(()).unwrap();
         tokio::time::timeout(DEADLINE, self.ended).await.expect("an end").unwrap().unwrap();
     }
@@ -111,12 +115,12 @@ fn digest(bytes: &[u8]) -> Digest {
     Digest::new(sha2::Sha256::digest(bytes).into())
 }
 
-fn guest(file: &str) -> Vec<u8> {
+pub(super) fn guest(file: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests").join(file)).unwrap()
 }
 
 /// The cluster of one node that holds one function.
-fn state(plane: &Plane, stored: &Stored, epoch: u64) -> Vec<Record> {
+pub(super) fn state(plane: &Plane, stored: &Stored, epoch: u64) -> Vec<Record> {
     let id = VersionId { function: FunctionId::parse("", "hello").unwrap(), number: VersionNumber::new(1) };
     let node = Node {
         id: NodeId::new(1),
@@ -159,7 +163,7 @@ fn state(plane: &Plane, stored: &Stored, epoch: u64) -> Vec<Record> {
     ]
 }
 
-async fn answers(plane: &Plane) {
+pub(super) async fn answers(plane: &Plane) {
     let last = std::cell::RefCell::new(None);
     let answered = until("an answer", async || {
         let answer = plane.get("/hello").await;
@@ -172,7 +176,7 @@ async fn answers(plane: &Plane) {
     }
 }
 
-async fn until<F: Future<Output = bool>>(what: &str, is: impl Fn() -> F) {
+pub(super) async fn until<F: Future<Output = bool>>(what: &str, is: impl Fn() -> F) {
     let mut pause = tokio::time::interval(Duration::from_millis(10));
     let waited = async {
         while !is().await {
