@@ -40,7 +40,9 @@ impl Gateway {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let options = self.inner.options;
-        let free = Arc::new(Semaphore::new(options.connections_max));
+        let connections_max = options.connections_max;
+        tracing::info!(connections_max, "gateway is open");
+        let free = Arc::new(Semaphore::new(connections_max));
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         let tasks = TaskTracker::new();
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -66,7 +68,9 @@ impl Gateway {
             } else if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
                 self.inner.metrics.refused(Code::TooManyConnections);
                 tasks.spawn(async move {
-                    let _ = tokio::time::timeout(TURNED_AWAY_TIMEOUT, turn_away(stream, remote)).await;
+                    let _ =
+                        tokio::time::timeout(TURNED_AWAY_TIMEOUT, turn_away(stream, remote, connections_max))
+                            .await;
                     drop(permit);
                 });
             }
@@ -81,12 +85,13 @@ impl Gateway {
 }
 
 /// Tells a caller that there are too many, without reading what it wants.
-async fn turn_away(mut stream: TcpStream, remote: SocketAddr) -> io::Result<()> {
+async fn turn_away(mut stream: TcpStream, remote: SocketAddr, max: usize) -> io::Result<()> {
     let code = Code::TooManyConnections;
+    let body = format!("{code}: the gateway has {max} open connections and takes no more\n");
     let text = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncoracle-error: {code}\r\ncontent-type: text/plain\r\n\
-         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{code}\n",
-        code.name().len() + 1
+         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
     );
     tracing::debug!(%remote, "over the cap of connections");
     stream.write_all(text.as_bytes()).await?;

@@ -61,6 +61,7 @@ async fn connections_over_the_cap_are_told_so() {
         said.starts_with("HTTP/1.1 503") && said.contains("coracle-error: too-many-connections"),
         "{said}"
     );
+    assert!(said.contains("has 2 open connections"), "the bound is not named: {said}");
     open.clear();
     until("there is room again", || connections.get() == 0).await;
     assert_eq!(world.get("/f").await.status, 200);
