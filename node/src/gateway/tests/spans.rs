@@ -68,8 +68,13 @@ fn one<'a>(spans: &'a [SpanData], name: &str, kind: SpanKind, parent: SpanId) ->
     found
 }
 
-/// The layer is this thread's only, and so the test's: its runtime has one thread.
-fn record() -> (Ended, tracing::subscriber::DefaultGuard) {
+/// The layer is this thread's only, and so the test's: its runtime has one thread. The calls before it make every
+/// span known to `tracing`: one that another test makes known just while the layer comes in could stay off.
+async fn record() -> (Ended, tracing::subscriber::DefaultGuard) {
+    for plan in [Plan::local, |guest| Plan::remote(vec![guest])] {
+        let world = plan(Guest::new(async |_| Ok(text("ok")))).start().await;
+        assert_eq!(world.get("/f").await.status, 200);
+    }
     let ended = Ended::default();
     global::set_text_map_propagator(TraceContextPropagator::new());
     let provider = SdkTracerProvider::builder().with_span_processor(ended.clone()).build();
@@ -82,7 +87,7 @@ fn record() -> (Ended, tracing::subscriber::DefaultGuard) {
 
 #[tokio::test]
 async fn a_call_is_one_trace() {
-    let (ended, _guard) = record();
+    let (ended, _guard) = record().await;
     let guest = Guest::new(async |call: Call| {
         let seen = call.request.headers().get("traceparent").map(|value| value.to_str().unwrap().to_owned());
         Ok(text(seen.unwrap_or_default()))
@@ -120,7 +125,7 @@ async fn a_call_is_one_trace() {
 
 #[tokio::test]
 async fn a_moved_call_shows_both_attempts_and_an_error_is_marked() {
-    let (ended, _guard) = record();
+    let (ended, _guard) = record().await;
     let guest = || Guest::new(async |_| Ok(text("ok")));
     let world = Plan::remote(vec![guest(), guest()]).start().await;
     world.says(1, Phase::Ready);
