@@ -93,7 +93,7 @@ async fn given_up(cluster: &Cluster, node: usize, code: &str) {
         let controller =
             children.iter().find(|child| child["name"] == "controller").ok_or("no controller")?;
         let said = controller["last_message"].as_str().unwrap_or_default();
-        let seen = controller["state"] == "given-up" && controller["pid"].is_null() && !said.is_empty();
+        let seen = controller["state"] == "given-up" && controller["pid"].is_null();
         if answer.status == 200 && health["status"] == "degraded" && seen && said.contains(code) {
             Ok(())
         } else {
@@ -135,7 +135,7 @@ async fn a_store_that_is_foreign_or_damaged_is_not_used() {
     std::fs::rename(&own, own.with_extension("kept")).unwrap();
     std::fs::rename(&foreign, &own).unwrap();
     cluster.nodes[0].start();
-    given_up(&cluster, 0, "cluster").await;
+    given_up(&cluster, 0, "store-foreign").await;
     assert!(cluster.nodes[0].log().contains("is not started again"), "{}", cluster.nodes[0].log());
     // The data plane has its own copy of everything: calls go on.
     eventually("calls are served all the same", async || {
@@ -153,7 +153,7 @@ async fn a_store_that_is_foreign_or_damaged_is_not_used() {
     flipped.for_each(|byte| *byte ^= 0x55);
     std::fs::write(&file, bytes).unwrap();
     cluster.nodes[0].start();
-    given_up(&cluster, 0, "").await;
+    given_up(&cluster, 0, "store-damaged").await;
 
     std::fs::write(cluster.nodes[0].folder.join("identity"), "nonsense").unwrap();
     cluster.nodes[0].terminate();
@@ -166,7 +166,10 @@ async fn each_role_on_a_node_of_its_own() {
     let roles = vec!["controller", "worker", "gateway"];
     let mut cluster = Cluster::with(PROGRAM, Options { nodes: 3, roles, ..Options::default() }).await;
     let status = cluster.status().await.unwrap();
-    let [controller, worker, gateway] = [0, 1, 2].map(|index| &status["nodes"][index]);
+    // In the order of the harness: which of the last two joined first is chance.
+    let all = status["nodes"].as_array().unwrap();
+    let [controller, worker, gateway] =
+        ["n1", "n2", "n3"].map(|name| all.iter().find(|node| node["name"] == name).unwrap());
     let served = |node: &Value| ["grpc", "http"].map(|port| node[port] != "");
     assert_eq!(
         [served(controller), served(worker), served(gateway)],

@@ -42,7 +42,10 @@ async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Resu
     };
     coracle_controller::run(options, shutdown).await.map_err(|error| {
         let exit = if error.is_configuration() { Exit::Config } else { Exit::Server };
-        Failure::new(exit, error.to_string())
+        match error.code() {
+            Some(code) => Failure::coded(exit, code, error),
+            None => Failure::new(exit, error.to_string()),
+        }
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use coracle_proto::status::Code;
 use coracle_raft::OpenError;
 use thiserror::Error;
 use tokio::task::JoinError;
@@ -54,6 +55,27 @@ impl RunError {
                 | OpenError::Restore { .. } => true,
             },
             Self::Mark(_) | Self::Server { .. } | Self::Task { .. } => false,
+        }
+    }
+
+    /// The page that says what to do, where there is one.
+    #[must_use]
+    pub const fn code(&self) -> Option<Code> {
+        match self {
+            Self::Store(OpenError::Foreign { .. }) => Some(Code::StoreForeign),
+            Self::Store(OpenError::Empty { .. } | OpenError::Damaged { .. } | OpenError::Restore { .. }) => {
+                Some(Code::StoreDamaged)
+            }
+            Self::Store(
+                OpenError::Options(_)
+                | OpenError::Io { .. }
+                | OpenError::InUse { .. }
+                | OpenError::Raft { .. },
+            )
+            | Self::Bind { .. }
+            | Self::Mark(_)
+            | Self::Server { .. }
+            | Self::Task { .. } => None,
         }
     }
 
