@@ -7,6 +7,7 @@ mod connection;
 mod dispatch;
 mod driver;
 mod headers;
+mod linger;
 mod listen;
 mod page;
 mod patient;

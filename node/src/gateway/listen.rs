@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Gateway, connection};
+use super::{Gateway, connection, linger};
 
 /// After an error of accept, such as no free file descriptors: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -95,8 +95,5 @@ async fn turn_away(mut stream: TcpStream, remote: SocketAddr, max: usize) -> io:
     );
     tracing::debug!(%remote, "over the cap of connections");
     stream.write_all(text.as_bytes()).await?;
-    stream.shutdown().await?;
-    // What the caller still sends must be read: a reset would take the answer from it.
-    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
-    Ok(())
+    linger::close(&mut stream).await
 }

@@ -10,18 +10,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A stream that fails when nothing could be written for too long.
+use super::linger::{self, Linger};
+
+/// A stream that fails when nothing could be written for too long, and lingers when it is closed.
 #[derive(Debug)]
 pub(super) struct Patient {
     stream: TcpStream,
     write_max: Duration,
     /// Only a write that waits has one.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Only a stream that is being closed has one.
+    linger: Option<Linger>,
 }
 
 impl Patient {
     pub(super) const fn new(stream: TcpStream, write_max: Duration) -> Self {
-        Self { stream, write_max, alarm: None }
+        Self { stream, write_max, alarm: None, linger: None }
     }
 
     fn wrote<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -75,6 +79,7 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, linger, .. } = &mut *self;
+        linger::poll_close(stream, linger, context)
     }
 }

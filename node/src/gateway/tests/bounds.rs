@@ -86,6 +86,36 @@ async fn a_connection_that_takes_nothing_is_closed() {
     drop(stream);
 }
 
+/// Answered before its body has come: a caller that sends all of it first still reads the answer.
+#[tokio::test]
+async fn a_caller_that_is_answered_early_reads_the_answer() {
+    let world = world(Options::DEFAULTS).await;
+    let body = vec![b'x'; 1 << 20];
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let head = format!("POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 32 * body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..32 {
+        stream.write_all(&body).await.unwrap();
+    }
+    let said = closed(&mut stream).await;
+    assert!(said.starts_with("HTTP/1.1 404") && said.contains("coracle-error: route-not-found"), "{said}");
+}
+
+#[tokio::test]
+async fn a_caller_that_sends_for_ever_is_cut_off() {
+    let world = world(Options::DEFAULTS).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let head = "POST /nowhere HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [b"100000\r\n".as_slice(), &vec![b'x'; 1 << 20], b"\r\n"].concat();
+    let mut sent = 0;
+    while stream.write_all(&chunk).await.is_ok() {
+        sent += 1;
+        assert!(sent < 1024, "nothing ends it");
+    }
+    println!("cut off after {sent} MiB");
+}
+
 #[test]
 fn there_are_no_more_connections_than_files_for_them() {
     assert_eq!(Options::DEFAULTS.within(1024).connections_max, 512);
