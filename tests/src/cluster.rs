@@ -199,12 +199,31 @@ impl Cluster {
     /// The id of one of the nodes.
     ///
     /// # Panics
-    /// When the cluster does not know it.
+    /// When the cluster does not know it for too long.
     pub async fn id_of(&self, index: usize) -> u64 {
+        let admin = self.nodes[index].admin.as_str();
+        within(Duration::from_secs(5), "the node is known", async || {
+            let status = self.status().await?;
+            let nodes = status["nodes"].as_array().ok_or("no nodes")?;
+            let found = nodes.iter().find(|node| node["admin"] == admin);
+            found.and_then(|node| node["id"].as_u64()).ok_or_else(|| status.to_string())
+        })
+        .await
+    }
+
+    /// The places in [`Self::nodes`] of those that hold a replica of a function.
+    ///
+    /// # Panics
+    /// When the cluster does not know the function, or one of the nodes.
+    pub async fn holders(&self, function: &str) -> Vec<usize> {
+        let detail = self.run(&["function", "get", function, "-o", "json"]).await.ok().json();
         let status = self.status().await.expect("a status");
-        let nodes = status["nodes"].as_array().expect("nodes");
-        let found = nodes.iter().find(|node| node["admin"] == self.nodes[index].admin.as_str());
-        found.and_then(|node| node["id"].as_u64()).expect("the node is known")
+        let replicas = detail["replicas"].as_array().expect("replicas").iter();
+        let ids = replicas.map(|replica| replica["node"].as_u64().expect("a node's id"));
+        let mut holders: Vec<_> =
+            ids.map(|id| self.index_of(&status, id).expect("a node of this cluster")).collect();
+        holders.sort_unstable();
+        holders
     }
 }
 

@@ -31,5 +31,5 @@ pub use collector::{Collector, Span, SpanKind};
 pub use command::{Finished, Live, run};
 pub use guests::{big_guest, guest, guests_small};
 pub use load::{Load, Report, Shot};
-pub use node::{Node, Process, free_port};
+pub use node::{Node, Process, free_port, is_gone};
 pub use wait::{SLACK, eventually, within};

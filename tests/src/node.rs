@@ -1,9 +1,12 @@
 //! One real node: a supervisor with its two children, in a folder of its own.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -41,14 +44,41 @@ pub struct Node {
     starts: usize,
 }
 
-/// A port that was free a moment ago. Taken below the range from which the kernel gives out others.
+/// How long processes that were killed, or asked to end, may take: a data plane drains its calls for 30 s.
+const END_MAX: Duration = Duration::from_secs(120);
+
+/// A port that is free, that this process gives out once, and that lies below the range from which the kernel gives
+/// out others: so it is free again when a node restarts. Test binaries run one after the other.
+///
+/// # Panics
+/// When another thread panicked in the middle of it.
 #[must_use]
 pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let port = 10_000 + rand::random::<u16>() % 20_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let new = GIVEN.lock().expect("no thread panics while it holds it").insert(port);
+        if new && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
+    }
+}
+
+/// Whether a process has ended. One that nobody has waited for yet has.
+#[must_use]
+pub fn is_gone(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    // The name stands in brackets and may hold anything.
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Waits, as a test does that is not async, until something is so.
+fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !so() {
+        assert!(begin.elapsed() < END_MAX, "gave up after {END_MAX:?} waiting until {what}");
+        std::thread::sleep(Duration::from_millis(5)); // a bounded poll
     }
 }
 
@@ -167,23 +197,27 @@ impl Node {
         }
     }
 
-    /// Kills all its processes at once, as a power cut does.
+    /// Kills all its processes at once, as a power cut does, and waits until they are gone.
     pub fn kill(&mut self) {
+        let all = [Process::Supervisor, Process::Controller, Process::DataPlane];
+        let pids: Vec<_> = all.iter().filter_map(|process| self.pid(*process).ok()).collect();
         self.signal_all(Signal::KILL);
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
+            // A child that was being started when the supervisor died ends by itself: its lock is waited for.
+            wait_until("killed processes are gone", || pids.iter().all(|pid| is_gone(*pid)));
         }
     }
 
     /// Asks it to end and waits for it.
     ///
     /// # Panics
-    /// When it cannot be waited for.
+    /// When it does not end.
     pub fn terminate(&mut self) {
         if let Some(mut child) = self.child.take() {
             let pid = i32::try_from(child.id()).expect("a process id");
             let _ = kill_process(Pid::from_raw(pid).expect("a process id"), Signal::TERM);
-            child.wait().expect("the node ends");
+            wait_until("the node has ended", || child.try_wait().expect("a status").is_some());
         }
     }
 

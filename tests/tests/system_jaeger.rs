@@ -1,13 +1,12 @@
 //! Goal: a real Jaeger shows one trace from the command line to the guest, and a graph of gateway and worker.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use coracle_tests::{Client, Cluster, Load, Options, eventually, guest, within};
+use coracle_tests::{Client, Cluster, Load, Options, eventually, free_port, guest, within};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
@@ -31,9 +30,7 @@ impl Jaeger {
         let program = std::env::var("CORACLE_JAEGER")
             .expect("CORACLE_JAEGER is a Jaeger; deploy/jaeger/run --build makes one");
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/jaeger/config.yaml");
-        let sockets: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
-        drop(sockets);
+        let ports = [(); 4].map(|()| free_port());
         let child = Command::new(program)
             .arg("--config")
             .arg(config)
@@ -152,14 +149,27 @@ async fn three_nodes_in_a_real_jaeger() {
     assert!(tree.stdout.contains("wasm.run") && tree.stdout.contains("coracle-gateway"), "{}", tree.stdout);
 }
 
+/// Deploys the example until a function lies on the leader and not on one of the others, whose gateway calls it there.
+async fn held_by(cluster: &Cluster, node: usize) -> String {
+    for number in 0..20 {
+        let name = format!("hello-{number}");
+        cluster.deploy(&name, &guest("../../examples/hello/hello.wasm"), &["--replicas", "2"]).await;
+        if cluster.holders(&name).await.contains(&node) {
+            return name;
+        }
+    }
+    panic!("none of 20 functions is held by the leader");
+}
+
 /// What the README promises, in one go: deploy, call, kill the leader under load, see a call made meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_dies_under_load_and_jaeger_has_seen_it() {
     let (mut cluster, jaeger) = cluster_and_jaeger(3).await;
-    cluster.deploy("hello", &guest("../../examples/hello/hello.wasm"), &["--replicas", "3"]).await;
     let leader = cluster.leader().await;
+    let hello = held_by(&cluster, leader).await;
+    let victim = cluster.id_of(leader).await.to_string();
     let survivors: Vec<_> = (0..3).filter(|node| *node != leader).collect();
-    let urls = survivors.iter().map(|node| cluster.url(*node, "/hello?name=Ada")).collect();
+    let urls = survivors.iter().map(|node| cluster.url(*node, &format!("/{hello}?name=Ada"))).collect();
     let sent = Arc::new(AtomicUsize::new(0));
     let load = tokio::spawn(Load::gets(2000, 200, urls).run(sent.clone()));
     within(Duration::from_secs(10), "the load has begun", async || match sent.load(Ordering::SeqCst) {
@@ -167,18 +177,22 @@ async fn the_leader_dies_under_load_and_jaeger_has_seen_it() {
         count => Err(format!("{count} sent")),
     })
     .await;
+    assert_eq!(cluster.leader().await, leader, "another node leads: the kill would not bite");
     cluster.nodes[leader].kill();
-    let invoked = cluster.run(&["invoke", "hello"]).await.ok();
+    let invoked = cluster.run(&["invoke", &hello]).await.ok();
     let report = load.await.unwrap();
     println!("{report}");
     assert_eq!(report.failed().len(), 0, "{report}");
+    assert!(report.by_node().contains_key(&victim), "the leader served nothing before: {report}");
+    assert!(report.moved() > 0, "no call was moved: {report}");
+    assert_ne!(cluster.leader().await, leader);
     let trace = trace_of(&invoked.stderr);
     jaeger
         .has(
             &trace,
             &[
-                ("coracle-cli", "invoke hello"),
-                ("coracle-gateway", "invoke hello"),
+                ("coracle-cli", &format!("invoke {hello}")),
+                ("coracle-gateway", &format!("invoke {hello}")),
                 ("coracle-worker", "wasm.run"),
             ],
         )

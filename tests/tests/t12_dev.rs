@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use coracle_tests::{Client, Live, eventually, guest, run};
+use coracle_tests::{Client, Live, eventually, guest, is_gone, run};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -65,7 +65,7 @@ fn pids(status: &Value) -> Vec<i32> {
 
 async fn gone(pids: &[i32]) {
     eventually("no process is left", async || {
-        let left: Vec<_> = pids.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
+        let left: Vec<_> = pids.iter().filter(|pid| !is_gone(**pid)).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;

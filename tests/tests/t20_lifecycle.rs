@@ -1,8 +1,10 @@
 //! Goal: restarts of any process lose nothing, and a data plane needs no controller to serve.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use coracle_tests::{Cluster, Process, eventually, guest, within};
+use coracle_tests::{Client, Cluster, Load, Process, eventually, guest, is_gone, within};
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
@@ -72,15 +74,17 @@ async fn each_child_killed_alone_is_back_within_a_second() {
     assert_eq!(node.pid(Process::DataPlane).unwrap(), data);
     cluster.wait_alive(1).await;
 
+    // Its listeners are the supervisor's: who connects meanwhile waits in the kernel and is answered.
     node.signal(Process::DataPlane, Signal::KILL);
-    within(Duration::from_secs(1), "the data plane serves again", async || {
-        if node.pid(Process::DataPlane)? == data {
-            return Err("not restarted".into());
-        }
-        let answer = cluster.client.get(&cluster.url(0, "/hello-min")).await?;
-        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
-    })
-    .await;
+    eventually("it is dead", async || if is_gone(data) { Ok(()) } else { Err("it runs".into()) }).await;
+    let begin = std::time::Instant::now();
+    let answer = Client::default().get(&cluster.url(0, "/hello-min")).await;
+    let answer = answer.expect("a connection made while no data plane runs is answered");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let took = begin.elapsed();
+    println!("the data plane serves again: {took:?} (goal 1s)");
+    assert!(took < Duration::from_secs(1) * coracle_tests::SLACK, "{took:?}");
+    assert_ne!(node.pid(Process::DataPlane).unwrap(), data);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,8 +94,7 @@ async fn children_end_with_their_supervisor() {
     let pids = [node.pid(Process::Controller).unwrap(), node.pid(Process::DataPlane).unwrap()];
     node.signal(Process::Supervisor, Signal::KILL);
     eventually("both children are gone", async || {
-        let left: Vec<_> =
-            pids.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()).collect();
+        let left: Vec<_> = pids.iter().filter(|pid| !is_gone(**pid)).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
@@ -104,15 +107,8 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
     for node in 0..3 {
         answers(&cluster, node, "/hello-min").await;
     }
-    let detail = cluster.run(&["function", "get", "hello-min", "-o", "json"]).await.ok().json();
-    let holders: Vec<u64> =
-        detail["replicas"].as_array().unwrap().iter().map(|it| it["node"].as_u64().unwrap()).collect();
-    let mut without = 0;
-    for node in 0..3 {
-        if !holders.contains(&cluster.id_of(node).await) {
-            without = node;
-        }
-    }
+    let holders = cluster.holders("hello-min").await;
+    let without = (0..3).find(|node| !holders.contains(node)).expect("two of three hold it");
     // With two of three nodes dead and the last one's controller stopped for good there is nobody to ask.
     let holder = (0..3).find(|node| *node != without).unwrap();
     let other = (0..3).find(|node| *node != without && *node != holder).unwrap();
@@ -149,46 +145,82 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
     }
 }
 
+/// The node holds a replica and serves calls while it is removed: none fails, for its replicas move first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_removed_stays_away() {
     let mut cluster = Cluster::start(PROGRAM, 4).await;
     cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "3"]).await;
-    let id = cluster.id_of(3).await;
+    let leader = cluster.leader().await;
+    let holders = cluster.holders("hello-min").await;
+    let leaving = *holders.iter().find(|node| **node != leader).expect("three holders");
+    let id = cluster.id_of(leaving).await;
+    // A gateway without a replica asks all holders in turn; the others have one at home.
+    let idle = (0..4).find(|node| !holders.contains(node)).expect("three of four hold it");
+    answers(&cluster, idle, "/hello-min").await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let load = Load::gets(1000, 100, vec![cluster.url(idle, "/hello-min")]);
+    let load = tokio::spawn(load.run(sent.clone()));
+    within(Duration::from_secs(5), "the load has begun", async || match sent.load(Ordering::SeqCst) {
+        count if count >= 200 => Ok(()),
+        count => Err(format!("{count} sent")),
+    })
+    .await;
     let _ = cluster.run(&["node", "remove", &id.to_string(), "-y"]).await.ok();
     let status = cluster.status().await.unwrap();
     assert!(
         status["nodes"].as_array().unwrap().iter().all(|node| node["id"].as_u64() != Some(id)),
         "{status}"
     );
-    assert_eq!(status["functions"][0]["ready"], 3);
-    cluster.nodes[3].terminate();
-    cluster.nodes[3].start();
-    eventually("it says that it was removed", async || {
-        let log = cluster.nodes[3].log();
-        if log.contains("node-removed") || log.contains("was removed") { Ok(()) } else { Err(log) }
+    eventually("three replicas are ready elsewhere", async || {
+        let function = cluster.status().await?["functions"][0].clone();
+        if function["ready"] == 3 { Ok(()) } else { Err(function.to_string()) }
     })
     .await;
-    cluster.nodes[3].kill();
+    cluster.nodes[leaving].terminate();
+    let report = load.await.unwrap();
+    println!("{report}");
+    assert_eq!(report.failed().len(), 0, "{report}");
+    assert!(report.by_node().contains_key(&id.to_string()), "it served nothing before: {report}");
+    cluster.nodes[leaving].start();
+    eventually("it says that it was removed", async || {
+        let log = cluster.nodes[leaving].log();
+        if log.contains("node-removed") { Ok(()) } else { Err(log) }
+    })
+    .await;
 }
 
+/// Artifacts in a node's folder.
+fn stored(node: &coracle_tests::Node) -> usize {
+    let folders = std::fs::read_dir(node.folder.join("artifacts/sha256")).into_iter().flatten().flatten();
+    let files = folders.flat_map(|it| std::fs::read_dir(it.path()).into_iter().flatten()).flatten();
+    files.filter(|it| it.path().extension().is_some_and(|end| end == "wasm")).count()
+}
+
+/// With one of three nodes dead, the leader it was, deploys go on: at once, and when its death is known.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_third_copy_appears_when_the_third_node_is_back() {
     let mut cluster = Cluster::start(PROGRAM, 3).await;
-    cluster.nodes[2].kill();
-    cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &[]).await;
-    let stored = |node: &coracle_tests::Node| {
-        let folder = node.folder.join("artifacts/sha256");
-        let files = std::fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .flat_map(|it| std::fs::read_dir(it.path()).into_iter().flatten());
-        files.flatten().filter(|it| it.path().extension().is_some_and(|end| end == "wasm")).count()
-    };
-    assert_eq!((stored(&cluster.nodes[0]), stored(&cluster.nodes[1])), (1, 1));
-    cluster.nodes[2].start();
-    within(Duration::from_secs(15), "the third copy", async || match stored(&cluster.nodes[2]) {
-        1 => Ok(()),
+    let dead = cluster.leader().await;
+    let id = cluster.id_of(dead).await;
+    cluster.nodes[dead].kill();
+    cluster.deploy("at-once", &guest("hello-min.component.wasm"), &[]).await;
+    let others: Vec<_> = (0..3).filter(|node| *node != dead).collect();
+    let copies = |cluster: &Cluster| others.iter().map(|node| stored(&cluster.nodes[*node])).collect::<Vec<_>>();
+    assert_eq!(copies(&cluster), [1, 1]);
+    within(Duration::from_secs(15), "its death is known", async || {
+        let status = cluster.status().await?;
+        let node = status["nodes"].as_array().and_then(|all| all.iter().find(|node| node["id"] == id));
+        match node {
+            Some(node) if node["state"] == "dead" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    cluster.deploy("later", &guest("c-http.component.wasm"), &[]).await;
+    assert_eq!(copies(&cluster), [2, 2]);
+    cluster.nodes[dead].start();
+    within(Duration::from_secs(15), "the third copies", async || match stored(&cluster.nodes[dead]) {
+        2 => Ok(()),
         other => Err(format!("{other} artifacts")),
     })
     .await;

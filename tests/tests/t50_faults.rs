@@ -2,57 +2,114 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use coracle_tests::{Cluster, Load, Report, eventually, guest, within};
+use coracle_tests::{Cluster, Load, eventually, guest, within};
 use rustix::process::Signal;
+use tokio::sync::{Mutex, MutexGuard};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 const CALLS: usize = 5000;
 const RATE: u32 = 200;
+/// Calls at the gateway of the node that is lost: they end soon after it does, and are shown apart.
+const CALLS_APART: usize = 500;
+const RATE_APART: u32 = 50;
+/// Functions until one lies where the fault is: which nodes hold it is chance, by its name.
+const FUNCTIONS_MAX: usize = 20;
 
-/// A three-node cluster whose function is held by exactly the nodes given back.
-async fn prepared() -> (Cluster, Vec<usize>) {
-    let cluster = Cluster::start(PROGRAM, 3).await;
-    cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "2"]).await;
-    let detail = cluster.run(&["function", "get", "hello-min", "-o", "json"]).await.ok().json();
-    let ids: Vec<u64> =
-        detail["replicas"].as_array().unwrap().iter().map(|it| it["node"].as_u64().unwrap()).collect();
-    let mut holders = Vec::new();
-    for node in 0..3 {
-        if ids.contains(&cluster.id_of(node).await) {
-            holders.push(node);
+/// Three nodes that serve 200 calls a second are as much as two cores carry.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// A cluster in which the loss of `victim` bites: it holds a replica, and one of the survivors holds none.
+struct Scene {
+    cluster: Cluster,
+    leader: usize,
+    victim: usize,
+    survivors: Vec<usize>,
+    function: String,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Which node the fault is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Leader,
+    Follower,
+}
+
+impl Scene {
+    async fn prepare(victim: Victim) -> Self {
+        let turn = ONE_AT_A_TIME.lock().await;
+        let cluster = Cluster::start(PROGRAM, 3).await;
+        let leader = cluster.leader().await;
+        for number in 0..FUNCTIONS_MAX {
+            let function = format!("hello-{number}");
+            cluster.deploy(&function, &guest("hello-min.component.wasm"), &["--replicas", "2"]).await;
+            let holders = cluster.holders(&function).await;
+            assert_eq!(holders.len(), 2, "{holders:?}");
+            let wanted = |node: &usize| (*node == leader) == (victim == Victim::Leader);
+            let Some(victim) = holders.into_iter().find(wanted) else { continue };
+            for node in 0..3 {
+                answers(&cluster, node, &function).await;
+            }
+            let survivors = (0..3).filter(|node| *node != victim).collect();
+            return Self { cluster, leader, victim, survivors, function, _turn: turn };
         }
-        eventually("each gateway answers", async || {
-            let answer = cluster.client.get(&cluster.url(node, "/hello-min")).await?;
-            if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+        panic!("none of {FUNCTIONS_MAX} functions is held by the node that the fault is for");
+    }
+
+    /// Loads the gateways of the survivors, and the victim's own apart, does `fault` after a third of the calls, and
+    /// asserts what is promised: no call at a survivor's gateway fails.
+    async fn under_load(&mut self, fault: impl AsyncFnOnce(&mut Self)) {
+        let path = format!("/{}", self.function);
+        let name = self.cluster.id_of(self.victim).await.to_string();
+        let urls = self.survivors.iter().map(|node| self.cluster.url(*node, &path)).collect();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let load = tokio::spawn(Load::gets(CALLS, RATE, urls).run(sent.clone()));
+        let begin = Instant::now();
+        let own = vec![self.cluster.url(self.victim, &path)];
+        let apart = tokio::spawn(Load::gets(CALLS_APART, RATE_APART, own).run(Arc::default()));
+        within(Duration::from_secs(30), "a third of the calls were sent", async || {
+            match sent.load(Ordering::SeqCst) {
+                count if count >= CALLS / 3 => Ok(()),
+                count => Err(format!("{count} sent")),
+            }
+        })
+        .await;
+        assert_eq!(self.cluster.leader().await, self.leader, "another node leads: the fault would not bite");
+        let at = begin.elapsed();
+        fault(self).await;
+        let report = load.await.expect("the load runs to its end");
+        println!("{report}");
+        let apart = apart.await.expect("the load runs to its end");
+        let in_flight = apart.failed().iter().filter(|shot| shot.due < at).count();
+        println!("apart, at the victim's own gateway ({in_flight} failed that were due before the fault): {apart}");
+        assert_eq!(report.failed().len(), 0, "{report}");
+        assert!(report.by_node().contains_key(&name), "the victim served nothing before: {report}");
+        assert!(report.moved() > 0, "no call was moved: {report}");
+    }
+
+    /// The victim runs again: it votes, has caught up, and serves what was deployed meanwhile.
+    async fn is_whole_again(&self, meanwhile: &str) {
+        self.cluster.wait_alive(3).await;
+        answers(&self.cluster, self.victim, meanwhile).await;
+        let wanted = self.cluster.status().await.expect("a status")["revision"].clone();
+        let address = self.cluster.nodes[self.victim].grpc.as_str();
+        eventually("the victim has caught up", async || {
+            let own = self.cluster.run(&["status", "--stale", "-o", "json", "--address", address]).await;
+            let own = if own.code == 0 { own.json() } else { return Err(own.stderr) };
+            if own["revision"].as_u64() >= wanted.as_u64() { Ok(()) } else { Err(format!("{own} of {wanted}")) }
         })
         .await;
     }
-    assert_eq!(holders.len(), 2, "{detail}");
-    (cluster, holders)
 }
 
-/// Loads the gateways of `survivors`, does `fault` after a third of the calls, and gives the report.
-async fn under_load(
-    cluster: &mut Cluster,
-    survivors: &[usize],
-    fault: impl AsyncFnOnce(&mut Cluster),
-) -> Report {
-    let urls = survivors.iter().map(|node| cluster.url(*node, "/hello-min")).collect();
-    let sent = Arc::new(AtomicUsize::new(0));
-    let load = tokio::spawn(Load::gets(CALLS, RATE, urls).run(sent.clone()));
-    within(Duration::from_secs(30), "a third of the calls were sent", async || {
-        match sent.load(Ordering::SeqCst) {
-            count if count >= CALLS / 3 => Ok(()),
-            count => Err(format!("{count} sent")),
-        }
+async fn answers(cluster: &Cluster, node: usize, function: &str) {
+    eventually(&format!("node {node} answers {function}"), async || {
+        let answer = cluster.client.get(&cluster.url(node, &format!("/{function}"))).await?;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
     })
     .await;
-    fault(cluster).await;
-    let report = load.await.expect("the load runs to its end");
-    println!("{report}");
-    report
 }
 
 /// Writes again: an empty change of a function's routes would be no change, so a new function is deployed.
@@ -67,98 +124,65 @@ async fn writes_again(cluster: &Cluster, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_that_holds_a_replica_is_killed_under_load() {
-    let (mut cluster, holders) = prepared().await;
-    let leader = cluster.leader().await;
-    if !holders.contains(&leader) {
-        // The fault must bite: another function's replicas are of no use, so all three nodes hold it.
-        cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "3"]).await;
-    }
-    let survivors: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
-    let before = cluster.id_of(leader).await.to_string();
-    let report = under_load(&mut cluster, &survivors, async |cluster: &mut Cluster| {
-        cluster.nodes[leader].kill();
-        writes_again(cluster, "after-kill").await;
-    })
-    .await;
-    assert_eq!(report.failed().len(), 0, "{report}");
-    assert!(report.by_node().contains_key(&before), "the killed node served nothing before: {report}");
-    let new = cluster.leader().await;
-    assert_ne!(new, leader);
-    cluster.nodes[leader].start();
-    cluster.wait_alive(3).await;
-    eventually("the node that came back serves what was deployed meanwhile", async || {
-        let answer = cluster.client.get(&cluster.url(leader, "/after-kill")).await?;
-        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
-    })
-    .await;
+    let mut scene = Scene::prepare(Victim::Leader).await;
+    let leader = scene.leader;
+    scene
+        .under_load(async |scene: &mut Scene| {
+            scene.cluster.nodes[leader].kill();
+            writes_again(&scene.cluster, "after-kill").await;
+        })
+        .await;
+    assert_ne!(scene.cluster.leader().await, leader);
+    scene.cluster.nodes[leader].start();
+    scene.is_whole_again("after-kill").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_killed_under_load() {
-    let (mut cluster, holders) = prepared().await;
-    let leader = cluster.leader().await;
-    let victim = *holders.iter().find(|node| **node != leader).expect("two holders");
-    let name = cluster.id_of(victim).await.to_string();
-    // Only the gateway without a replica must move calls: local first keeps the other's at home.
-    let survivors: Vec<usize> = (0..3).filter(|node| *node != victim).collect();
-    let report =
-        under_load(&mut cluster, &survivors, async |cluster: &mut Cluster| cluster.nodes[victim].kill())
-            .await;
-    assert_eq!(report.failed().len(), 0, "{report}");
-    assert!(report.by_node().contains_key(&name), "the killed node served nothing before: {report}");
+    let mut scene = Scene::prepare(Victim::Follower).await;
+    let victim = scene.victim;
+    scene
+        .under_load(async |scene: &mut Scene| {
+            scene.cluster.nodes[victim].kill();
+            writes_again(&scene.cluster, "after-kill").await;
+        })
+        .await;
     eventually("the replica moved to a node that lives", async || {
-        let detail = cluster.run(&["function", "get", "hello-min", "-o", "json"]).await.json();
-        let nodes: Vec<_> = detail["replicas"]
-            .as_array()
-            .ok_or("no replicas")?
-            .iter()
-            .map(|it| it["node"].to_string())
-            .collect();
-        if nodes.len() >= 2 && !nodes.contains(&name) { Ok(()) } else { Err(format!("{nodes:?}")) }
+        let holders = scene.cluster.holders(&scene.function).await;
+        if holders.len() >= 2 && !holders.contains(&victim) { Ok(()) } else { Err(format!("{holders:?}")) }
     })
     .await;
-    cluster.nodes[victim].start();
-    cluster.wait_alive(3).await;
+    scene.cluster.nodes[victim].start();
+    scene.is_whole_again("after-kill").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_is_stopped_for_ten_seconds_under_load() {
-    let (mut cluster, holders) = prepared().await;
-    let leader = cluster.leader().await;
-    let victim = *holders.iter().find(|node| **node != leader).expect("two holders");
-    let name = cluster.id_of(victim).await.to_string();
-    let survivors: Vec<usize> = (0..3).filter(|node| *node != victim).collect();
-    let report = under_load(&mut cluster, &survivors, async |cluster: &mut Cluster| {
-        cluster.nodes[victim].signal_all(Signal::STOP);
-        let stopped = std::time::Instant::now();
-        writes_again(cluster, "while-stopped").await;
-        eventually("ten seconds of standstill", async || {
-            if stopped.elapsed() >= Duration::from_secs(10) { Ok(()) } else { Err("stopped".into()) }
+    let mut scene = Scene::prepare(Victim::Follower).await;
+    let victim = scene.victim;
+    scene
+        .under_load(async |scene: &mut Scene| {
+            scene.cluster.nodes[victim].signal_all(Signal::STOP);
+            let stopped = Instant::now();
+            writes_again(&scene.cluster, "while-stopped").await;
+            eventually("ten seconds of standstill", async || {
+                if stopped.elapsed() >= Duration::from_secs(10) { Ok(()) } else { Err("stopped".into()) }
+            })
+            .await;
+            scene.cluster.nodes[victim].signal_all(Signal::CONT);
         })
         .await;
-        cluster.nodes[victim].signal_all(Signal::CONT);
-    })
-    .await;
-    assert_eq!(report.failed().len(), 0, "{report}");
-    assert!(report.by_node().contains_key(&name), "the stopped node served nothing before: {report}");
-    assert!(report.moved() > 0, "no call was moved: {report}");
-    cluster.wait_alive(3).await;
-    eventually("the node that came back knows what was deployed meanwhile", async || {
-        let answer = cluster.client.get(&cluster.url(victim, "/while-stopped")).await?;
-        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
-    })
-    .await;
+    scene.is_whole_again("while-stopped").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_minority_serves_and_refuses_changes() {
-    let (mut cluster, holders) = prepared().await;
-    let keep = holders[0];
+    let Scene { mut cluster, victim: keep, function, _turn, .. } = Scene::prepare(Victim::Follower).await;
     for node in (0..3).filter(|node| *node != keep) {
         cluster.nodes[node].kill();
     }
     for _ in 0..20 {
-        let answer = cluster.client.get(&cluster.url(keep, "/hello-min")).await.unwrap();
+        let answer = cluster.client.get(&cluster.url(keep, &format!("/{function}"))).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     let file = guest("c-http.component.wasm").display().to_string();

