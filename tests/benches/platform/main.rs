@@ -1,7 +1,7 @@
 //! What the platform costs: calls against `wasmtime serve` on the same components in one run, memory of an
 //! idle function, deploy to ready, durable writes of the control plane.
 //!
-//!     CORACLE_WASMTIME=path/to/wasmtime cargo bench -p coracle-tests
+//!     CORACLE_WASMTIME=path/to/wasmtime CORACLE_ETCD=folder cargo bench -p coracle-tests
 //!
 //! Prints ratios: absolute numbers are the machine's, ratios are ours. See docs/performance.md.
 
@@ -18,6 +18,7 @@
 
 mod calls;
 mod deploys;
+mod etcd;
 mod memory;
 mod peer;
 mod writes;

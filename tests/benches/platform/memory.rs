@@ -1,11 +1,19 @@
 //! Memory of a function that is deployed and idle.
 
-use coracle_tests::{Cluster, Process, guest};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
-/// Functions deployed between the two looks.
+use coracle_tests::{Cluster, Process, eventually, guest};
+
+/// Functions deployed between the looks.
 const FUNCTIONS: usize = 100;
+/// Functions before them.
+const FIRST: usize = 5;
+/// What a process that does nothing still moves by.
+const FLAT_KIB: u64 = 256;
 
-/// Deploys many different functions and looks at the data plane's resident memory before and after.
+/// Deploys many different functions and looks at the node's resident memory before and after, and again when each
+/// has been called once and is idle.
 pub(crate) async fn run() {
     println!("\n== memory: {FUNCTIONS} idle functions with different artifacts on one node");
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
@@ -21,24 +29,57 @@ pub(crate) async fn run() {
         std::fs::write(&file, bytes).unwrap();
         let done = cluster.run(&["deploy", &format!("f{number}"), &file.display().to_string()]).await;
         assert_eq!(done.code, 0, "{}", done.stderr);
+        number
     };
-    for number in 0..5 {
+    let call = async |number: usize| {
+        let answer = cluster.client.get(&cluster.url(0, &format!("/f{number}"))).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    // What the first deploys and calls cost is the node's, not a function's.
+    for number in 0..FIRST {
+        call(deploy(number).await).await;
+    }
+    let before = resident(&cluster).await;
+    for number in FIRST..FIRST + FUNCTIONS {
         deploy(number).await;
     }
-    let before = resident(&cluster);
-    for number in 5..5 + FUNCTIONS {
-        deploy(number).await;
+    print("deployed, never called", before, resident(&cluster).await);
+    for number in FIRST..FIRST + FUNCTIONS {
+        call(number).await;
     }
-    let after = resident(&cluster);
+    print("called once, idle", before, resident(&cluster).await);
+}
+
+fn print(what: &str, before: [u64; 2], after: [u64; 2]) {
+    let each = |index: usize| (after[index] as f64 - before[index] as f64) / FUNCTIONS as f64;
     println!(
-        "data plane {before} KiB -> {after} KiB: {:.1} KiB a function",
-        (after as f64 - before as f64) / FUNCTIONS as f64
+        "{what:<24} data plane {} -> {} KiB: {:.1} KiB a function; controller {} -> {} KiB: {:.1} KiB a function",
+        before[0],
+        after[0],
+        each(0),
+        before[1],
+        after[1],
+        each(1)
     );
 }
 
-fn resident(cluster: &Cluster) -> u64 {
-    let pid = cluster.nodes[0].pid(Process::DataPlane).unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+/// Resident memory of data plane and controller, in KiB, once it changes no more.
+async fn resident(cluster: &Cluster) -> [u64; 2] {
+    let look = || {
+        [Process::DataPlane, Process::Controller].map(|process| {
+            let pid = cluster.nodes[0].pid(process).unwrap();
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+            line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap()
+        })
+    };
+    let last = Cell::new((look(), Instant::now()));
+    eventually("resident memory is flat for a second", async || {
+        let now = look();
+        if now.iter().zip(last.get().0).any(|(now, last)| now.abs_diff(last) > FLAT_KIB) {
+            last.set((now, Instant::now()));
+        }
+        if last.get().1.elapsed() > Duration::from_secs(1) { Ok(now) } else { Err(format!("{now:?} KiB")) }
+    })
+    .await
 }

