@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 /// Writes a command module whose `_start` is `body` into `folder`.
 ///
-/// The module imports `fd_write`, `fd_read` and `proc_exit`, has a memory of one page that may grow, and
-/// `$say`, which writes the text at 16 (`hello\n`) to the stream that it is given.
+/// The module imports `fd_write`, `fd_read`, `poll_oneoff` and `proc_exit`, has a memory of one page that may grow,
+/// `$say`, which writes the text at 16 (`hello\n`) to the stream that it is given, and `$nap`, which waits so many
+/// milliseconds.
 ///
 /// # Panics
 /// When the text is no module.
@@ -15,6 +16,7 @@ pub fn command(folder: &Path, name: &str, body: &str) -> PathBuf {
         r#"(module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
   (memory (export "memory") 1)
   (data (i32.const 16) "hello\n")
@@ -22,6 +24,10 @@ pub fn command(folder: &Path, name: &str, body: &str) -> PathBuf {
     (i32.store (i32.const 0) (i32.const 16))
     (i32.store (i32.const 4) (i32.const 6))
     (drop (call $fd_write (local.get $stream) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $nap (param $ms i64)
+    (i32.store (i32.const 1040) (i32.const 1))
+    (i64.store (i32.const 1048) (i64.mul (local.get $ms) (i64.const 1000000)))
+    (drop (call $poll (i32.const 1024) (i32.const 1088) (i32.const 1) (i32.const 1152))))
   (func $deep (param i32) (result i32)
     (i32.add (call $deep (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))
   (func (export "_start") {body}))"#
@@ -53,6 +59,8 @@ pub const ALLOCATE: &str =
 pub const EXIT: &str = "(call $proc_exit (i32.const 3))";
 /// Answers `hello`.
 pub const HELLO: &str = "(call $say (i32.const 1))";
+/// Answers `hello` after 20 ms of waiting: some of its calls are always under way.
+pub const NAP: &str = "(call $nap (i64.const 20)) (call $say (i32.const 1))";
 /// Floods its log without end.
 pub const FLOOD: &str = "(loop $again (call $say (i32.const 2)) (br $again))";
 /// Answers without end.

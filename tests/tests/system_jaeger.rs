@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use coracle_tests::{Client, Cluster, Load, Options, eventually, free_port, guest, within};
+use coracle_tests::{Client, Cluster, Load, Options, eventually, free_port, guest, wat, within};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
@@ -149,16 +149,16 @@ async fn three_nodes_in_a_real_jaeger() {
     assert!(tree.stdout.contains("wasm.run") && tree.stdout.contains("coracle-gateway"), "{}", tree.stdout);
 }
 
-/// Deploys the example until a function lies on the leader and not on one of the others, whose gateway calls it there.
-async fn held_by(cluster: &Cluster, node: usize) -> String {
+/// Deploys a file until a function lies on the node and not on one of the others, whose gateway calls it there.
+async fn held_by(cluster: &Cluster, node: usize, name: &str, file: &Path) -> String {
     for number in 0..20 {
-        let name = format!("hello-{number}");
-        cluster.deploy(&name, &guest("../../examples/hello/hello.wasm"), &["--replicas", "2"]).await;
+        let name = format!("{name}-{number}");
+        cluster.deploy(&name, file, &["--replicas", "2"]).await;
         if cluster.holders(&name).await.contains(&node) {
             return name;
         }
     }
-    panic!("none of 20 functions is held by the leader");
+    panic!("none of 20 functions is held by the node");
 }
 
 /// What the README promises, in one go: deploy, call, kill the leader under load, see a call made meanwhile.
@@ -166,10 +166,16 @@ async fn held_by(cluster: &Cluster, node: usize) -> String {
 async fn the_leader_dies_under_load_and_jaeger_has_seen_it() {
     let (mut cluster, jaeger) = cluster_and_jaeger(3).await;
     let leader = cluster.leader().await;
-    let hello = held_by(&cluster, leader).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let hello = held_by(&cluster, leader, "hello", &guest("../../examples/hello/hello.wasm")).await;
+    // It waits a moment, so some of its calls are always under way, at the leader too.
+    let nap = held_by(&cluster, leader, "nap", &wat::command(folder.path(), "nap", wat::NAP)).await;
     let victim = cluster.id_of(leader).await.to_string();
     let survivors: Vec<_> = (0..3).filter(|node| *node != leader).collect();
-    let urls = survivors.iter().map(|node| cluster.url(*node, &format!("/{hello}?name=Ada"))).collect();
+    let of = |node: &usize| {
+        [format!("/{hello}?name=Ada"), format!("/{nap}")].map(|path| cluster.url(*node, &path))
+    };
+    let urls = survivors.iter().flat_map(of).collect();
     let sent = Arc::new(AtomicUsize::new(0));
     let load = tokio::spawn(Load::gets(2000, 200, urls).run(sent.clone()));
     within(Duration::from_secs(10), "the load has begun", async || match sent.load(Ordering::SeqCst) {

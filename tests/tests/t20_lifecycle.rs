@@ -205,7 +205,8 @@ async fn the_third_copy_appears_when_the_third_node_is_back() {
     cluster.nodes[dead].kill();
     cluster.deploy("at-once", &guest("hello-min.component.wasm"), &[]).await;
     let others: Vec<_> = (0..3).filter(|node| *node != dead).collect();
-    let copies = |cluster: &Cluster| others.iter().map(|node| stored(&cluster.nodes[*node])).collect::<Vec<_>>();
+    let copies =
+        |cluster: &Cluster| others.iter().map(|node| stored(&cluster.nodes[*node])).collect::<Vec<_>>();
     assert_eq!(copies(&cluster), [1, 1]);
     within(Duration::from_secs(15), "its death is known", async || {
         let status = cluster.status().await?;

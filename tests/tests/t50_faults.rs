@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use coracle_tests::{Cluster, Load, eventually, guest, within};
+use coracle_tests::{Cluster, Load, eventually, guest, wat, within};
 use rustix::process::Signal;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -20,7 +20,8 @@ const FUNCTIONS_MAX: usize = 20;
 /// Three nodes that serve 200 calls a second are as much as two cores carry.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// A cluster in which the loss of `victim` bites: it holds a replica, and one of the survivors holds none.
+/// A cluster in which the loss of `victim` bites: it holds a replica, and one of the survivors holds none. The function
+/// waits a moment, so the gateway without a replica always has calls under way at both nodes that hold it.
 struct Scene {
     cluster: Cluster,
     leader: usize,
@@ -41,16 +42,20 @@ impl Scene {
     async fn prepare(victim: Victim) -> Self {
         let turn = ONE_AT_A_TIME.lock().await;
         let cluster = Cluster::start(PROGRAM, 3).await;
+        cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "2"]).await;
+        let folder = tempfile::TempDir::new().expect("a temporary folder");
+        let nap = wat::command(folder.path(), "nap", wat::NAP);
         let leader = cluster.leader().await;
         for number in 0..FUNCTIONS_MAX {
-            let function = format!("hello-{number}");
-            cluster.deploy(&function, &guest("hello-min.component.wasm"), &["--replicas", "2"]).await;
+            let function = format!("nap-{number}");
+            cluster.deploy(&function, &nap, &["--replicas", "2"]).await;
             let holders = cluster.holders(&function).await;
             assert_eq!(holders.len(), 2, "{holders:?}");
             let wanted = |node: &usize| (*node == leader) == (victim == Victim::Leader);
             let Some(victim) = holders.into_iter().find(wanted) else { continue };
             for node in 0..3 {
                 answers(&cluster, node, &function).await;
+                answers(&cluster, node, "hello-min").await;
             }
             let survivors = (0..3).filter(|node| *node != victim).collect();
             return Self { cluster, leader, victim, survivors, function, _turn: turn };
@@ -63,7 +68,8 @@ impl Scene {
     async fn under_load(&mut self, fault: impl AsyncFnOnce(&mut Self)) {
         let path = format!("/{}", self.function);
         let name = self.cluster.id_of(self.victim).await.to_string();
-        let urls = self.survivors.iter().map(|node| self.cluster.url(*node, &path)).collect();
+        let of = |node: &usize| [path.as_str(), "/hello-min"].map(|path| self.cluster.url(*node, path));
+        let urls = self.survivors.iter().flat_map(of).collect();
         let sent = Arc::new(AtomicUsize::new(0));
         let load = tokio::spawn(Load::gets(CALLS, RATE, urls).run(sent.clone()));
         let begin = Instant::now();
@@ -83,7 +89,9 @@ impl Scene {
         println!("{report}");
         let apart = apart.await.expect("the load runs to its end");
         let in_flight = apart.failed().iter().filter(|shot| shot.due < at).count();
-        println!("apart, at the victim's own gateway ({in_flight} failed that were due before the fault): {apart}");
+        println!(
+            "apart, at the victim's own gateway ({in_flight} failed that were due before the fault): {apart}"
+        );
         assert_eq!(report.failed().len(), 0, "{report}");
         assert!(report.by_node().contains_key(&name), "the victim served nothing before: {report}");
         assert!(report.moved() > 0, "no call was moved: {report}");
@@ -98,7 +106,11 @@ impl Scene {
         eventually("the victim has caught up", async || {
             let own = self.cluster.run(&["status", "--stale", "-o", "json", "--address", address]).await;
             let own = if own.code == 0 { own.json() } else { return Err(own.stderr) };
-            if own["revision"].as_u64() >= wanted.as_u64() { Ok(()) } else { Err(format!("{own} of {wanted}")) }
+            if own["revision"].as_u64() >= wanted.as_u64() {
+                Ok(())
+            } else {
+                Err(format!("{own} of {wanted}"))
+            }
         })
         .await;
     }

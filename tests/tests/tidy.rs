@@ -56,6 +56,23 @@ const PURE_IMPORTS: [&str; 29] = [
     "crate::load",
 ];
 
+/// What no line of a pure module may name, imported or not.
+const IMPURE: [&str; 13] = [
+    "async ",
+    "HashMap",
+    "::now()",
+    "eprintln!",
+    "println!",
+    "rand::",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::thread",
+    "tokio::",
+    "tracing::",
+];
+
 /// A dependency and the places that may name it.
 const DOORS: [(&str, &[&str]); 7] = [
     ("openraft", &["controller/raft/"]),
@@ -145,39 +162,54 @@ fn folders_are_named_for_their_concern() {
 
 #[test]
 fn the_pure_line_holds() {
-    let mut wrong = Vec::new();
-    let mut pure_files = 0;
-    for source in sources() {
-        if !PURE.iter().any(|place| source.name.starts_with(place)) || source.name.ends_with("tests.rs") {
-            continue;
-        }
-        pure_files += 1;
-        for (number, line) in source.product() {
-            let Some(import) = line.strip_prefix("use ").or_else(|| line.strip_prefix("pub use ")) else {
-                if line.contains("async ")
-                    || line.contains("tracing::")
-                    || line.contains("HashMap")
-                    || line.contains("::now()")
-                {
-                    wrong.push(format!("{}:{number}: {}", source.name, line.trim()));
-                }
-                continue;
-            };
-            let inner = import.starts_with("super::") || import.starts_with("self::");
-            let child = import.chars().next().is_some_and(char::is_lowercase)
-                && !import.contains("::{")
-                && import.split("::").count() == 2;
-            let own = inner || (child && is_child(&source.name, import));
-            if !own
-                && !import_is_child(&source.name, import)
-                && !PURE_IMPORTS.iter().any(|allowed| import.starts_with(allowed))
-            {
-                wrong.push(format!("{}:{number}: {line}", source.name));
-            }
-        }
-    }
-    assert!(pure_files >= 5, "only {pure_files} pure files were found: the test looks in the wrong places");
+    let pure = |source: &&Source| {
+        PURE.iter().any(|place| source.name.starts_with(place)) && !source.name.ends_with("tests.rs")
+    };
+    let all = sources();
+    let pure: Vec<_> = all.iter().filter(pure).collect();
+    assert!(pure.len() >= 5, "only {} pure files were found: the test looks in the wrong places", pure.len());
+    let wrong: Vec<_> = pure.into_iter().flat_map(impurities).collect();
     report("pure modules use only what is on the list in tidy.rs", &wrong);
+}
+
+#[test]
+fn impurities_are_found() {
+    let found = |text: &str| {
+        let name = "controller/src/placer.rs".to_owned();
+        impurities(&Source { name, text: format!("//! A plant.\n{text}\n") }).len()
+    };
+    assert_eq!(
+        found("use std::collections::BTreeMap;\n/// Not async, no tokio::time.\npub fn place() {}"),
+        0
+    );
+    for planted in [
+        "use std::fs;",
+        "use rand::Rng;",
+        "async fn place() {}",
+        "fn now() -> Instant { std::time::Instant::now() }",
+        "fn read() { let _ = std::fs::read(\"x\"); }",
+        "fn luck() -> u8 { rand::random() }",
+        "fn say() { println!(\"x\"); }",
+        "fn map() -> HashMap<u8, u8> { HashMap::new() }",
+    ] {
+        assert_eq!(found(planted), 1, "{planted}");
+    }
+}
+
+/// Lines of a pure module that import or name what is not pure.
+fn impurities(source: &Source) -> Vec<String> {
+    let impure = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        let Some(import) = line.strip_prefix("use ").or_else(|| line.strip_prefix("pub use ")) else {
+            return IMPURE.iter().any(|word| code.contains(word));
+        };
+        let own = import.starts_with("super::")
+            || import.starts_with("self::")
+            || import_is_child(&source.name, import);
+        !own && !PURE_IMPORTS.iter().any(|allowed| import.starts_with(allowed))
+    };
+    let told = |(number, line): (usize, &str)| format!("{}:{number}: {}", source.name, line.trim());
+    source.product().filter(|(_, line)| impure(line)).map(told).collect()
 }
 
 /// `pub use child::Type` in `model.rs` re-exports from `model/child.rs`.
@@ -185,10 +217,6 @@ fn import_is_child(file: &str, import: &str) -> bool {
     let first = import.split("::").next().unwrap_or_default();
     let folder = file.trim_end_matches(".rs");
     root().join(folder).join(format!("{first}.rs")).exists()
-}
-
-fn is_child(file: &str, import: &str) -> bool {
-    import_is_child(file, import)
 }
 
 #[test]

@@ -35,7 +35,13 @@ pub(crate) async fn run() {
     println!("\n== calls: one node against {}, a fresh instance for each request on both", Peer::version());
     println!(
         "{:<10} {:>5}  {:>27}  {:>27}  {:>15}  {:>6} {:>6}",
-        "component", "conns", "coracle: /s, p50, p99 in us", "wasmtime serve: the same", "rate x (range)", "p50 x", "p99 x"
+        "component",
+        "conns",
+        "coracle: /s, p50, p99 in us",
+        "wasmtime serve: the same",
+        "rate x (range)",
+        "p50 x",
+        "p99 x"
     );
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
     for (name, file) in
@@ -96,12 +102,7 @@ async fn closed_loop(address: &str, path: &str, connections: usize, duration: Du
     Measured { rate: latency.len() as f64 / begin.elapsed().as_secs_f64(), latency }
 }
 
-async fn one_connection(
-    address: String,
-    path: String,
-    begin: Instant,
-    duration: Duration,
-) -> Histogram<u64> {
+async fn one_connection(address: String, path: String, begin: Instant, duration: Duration) -> Histogram<u64> {
     let stream = TcpStream::connect(&address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();

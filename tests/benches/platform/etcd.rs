@@ -65,7 +65,15 @@ impl Etcd {
         let clients = clients.to_string();
         let total = format!("{:.0}", expected * duration.as_secs_f64());
         let output = Command::new(self.programs.join("benchmark"))
-            .args(["--endpoints", &self.endpoints, "--target-leader", "--conns", &clients, "--clients", &clients])
+            .args([
+                "--endpoints",
+                &self.endpoints,
+                "--target-leader",
+                "--conns",
+                &clients,
+                "--clients",
+                &clients,
+            ])
             .args(["put", "--val-size", VALUE_BYTES, "--key-space-size", "1000", "--total", &total])
             .output()
             .expect("etcd's benchmark runs");

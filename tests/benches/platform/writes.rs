@@ -75,8 +75,9 @@ fn file_system(folder: &Path) -> String {
 async fn measure(address: &str, clients: usize, duration: Duration) -> f64 {
     let done = Arc::new(AtomicU64::new(0));
     let begin = Instant::now();
-    let tasks: Vec<_> =
-        (0..clients).map(|_| tokio::spawn(write(address.to_owned(), done.clone(), begin, duration))).collect();
+    let tasks: Vec<_> = (0..clients)
+        .map(|_| tokio::spawn(write(address.to_owned(), done.clone(), begin, duration)))
+        .collect();
     for task in tasks {
         task.await.unwrap();
     }
