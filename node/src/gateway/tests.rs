@@ -5,5 +5,6 @@ mod cost;
 mod http;
 mod leaving;
 mod moving;
+mod recorder;
 mod spans;
 mod world;
