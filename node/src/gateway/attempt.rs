@@ -91,7 +91,7 @@ async fn send(
     }
     let Some(node) = view.node(place.node) else {
         let said = format!("node {} is not in the view", place.node);
-        return Err(Failed::Unreached(CallError::new(Code::NodeLost, said)));
+        return Err(Failed::Unreached(CallError::new(Code::NoReplica, said)));
     };
     let remote = Box::pin(gateway.remote.call(node, call, dispatch.movable));
     let timeout = place.head_timeout.saturating_add(HEAD_GRACE);

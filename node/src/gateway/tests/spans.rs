@@ -4,7 +4,7 @@ use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::recorder::Recorder;
-use super::world::{Plan, Wire, empty};
+use super::world::{Plan, Wire, World, empty, nobody};
 use crate::call::Call;
 use crate::view::Phase;
 use crate::worker::tests::{Guest, text, until};
@@ -70,9 +70,11 @@ async fn a_moved_call_shows_both_attempts_and_an_error_is_marked() {
     let guest = || Guest::new(async |_| Ok(text("ok")));
     let world = Plan::remote(vec![guest(), guest()]).start().await;
     world.says(1, Phase::Ready);
-    world.workers[0].wire.send_replace(Wire::Cut);
-    let request = || world.request("GET", "/f").header("traceparent", ended.caller()).body(empty()).unwrap();
-    assert_eq!(world.whole(request()).await.header("coracle-attempt"), "2");
+    let (_socket, nowhere) = nobody();
+    world.moves(1, nowhere);
+    let request =
+        |world: &World| world.request("GET", "/f").header("traceparent", ended.caller()).body(empty()).unwrap();
+    assert_eq!(world.whole(request(&world)).await.header("coracle-attempt"), "2");
     until("the spans ended", || ended.count() >= 4).await;
     let spans = ended.take();
     let invoke = one(&spans, "invoke f", SpanKind::Server, CALLER);
@@ -80,10 +82,16 @@ async fn a_moved_call_shows_both_attempts_and_an_error_is_marked() {
     let attempts: Vec<_> = spans.iter().filter(|span| span.span_kind == SpanKind::Client).collect();
     let failed: Vec<_> = attempts.iter().filter(|span| matches!(span.status, Status::Error { .. })).collect();
     assert_eq!((attempts.len(), failed.len()), (2, 1), "{spans:#?}");
-    assert_eq!(attribute(failed[0], "error.type"), "node-lost");
+    assert_eq!(attribute(failed[0], "error.type"), "no-replica");
 
-    world.workers[1].wire.send_replace(Wire::Cut);
-    assert_eq!(world.whole(request()).await.status, 502);
+    let stuck = Guest::new(async |_| futures::future::pending().await);
+    let world = Plan::remote(vec![stuck.clone()]).start().await;
+    let cutting = async {
+        until("the call runs", || stuck.calls() == 1).await;
+        world.workers[0].wire.send_replace(Wire::Cut);
+    };
+    let (whole, ()) = tokio::join!(world.whole(request(&world)), cutting);
+    assert_eq!(whole.status, 502);
     until("the spans ended", || ended.count() >= 2).await;
     let spans = ended.take();
     let invoke = one(&spans, "invoke f", SpanKind::Server, CALLER);
