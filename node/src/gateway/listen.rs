@@ -95,5 +95,5 @@ async fn turn_away(mut stream: TcpStream, remote: SocketAddr, max: usize) -> io:
     );
     tracing::debug!(%remote, "over the cap of connections");
     stream.write_all(text.as_bytes()).await?;
-    linger::close(&mut stream).await
+    linger::close(&stream).await
 }

@@ -1,12 +1,14 @@
 //! One request: what it is for, and its response.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use coracle_proto::id::{InvocationId, VersionId, VersionNumber};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
+use super::activity::Activity;
 use super::dispatch::Dispatch;
 use super::headers::{authority, for_guest, host_name};
 use super::replay::Replay;
@@ -16,10 +18,15 @@ use crate::call::{Body, CallError};
 
 impl Gateway {
     /// Answers a request. It always has an answer; dropping the future, or the answer's body, stops the guest.
-    pub(super) async fn serve(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<Body> {
+    pub(super) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        remote: SocketAddr,
+        activity: &Arc<Activity>,
+    ) -> Response<Body> {
         let gateway: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
-        match gateway.prepare(parts, body, remote) {
+        match gateway.prepare(parts, Replay::new(body, activity), remote) {
             Ok(Prepared::Call(mut dispatch)) => gateway.call(&mut dispatch).await,
             Ok(Prepared::Page(response)) => response,
             Err(error) => {
@@ -39,7 +46,7 @@ impl Inner {
     fn prepare(
         &self,
         mut parts: http::request::Parts,
-        body: Incoming,
+        body: Replay,
         remote: SocketAddr,
     ) -> Result<Prepared<'_>, CallError> {
         let authority = authority(&parts)?;
@@ -57,7 +64,7 @@ impl Inner {
             route,
             remote,
             parts,
-            body: Replay::new(body),
+            body,
             movable: false,
             attempts: 0,
         })))
