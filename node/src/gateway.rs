@@ -10,6 +10,7 @@ mod headers;
 mod linger;
 mod listen;
 mod page;
+mod paced;
 mod patient;
 mod problem;
 mod replay;

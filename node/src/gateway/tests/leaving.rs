@@ -114,3 +114,24 @@ async fn a_caller_that_does_not_read_is_given_up() {
         drop(caller);
     }
 }
+
+/// Its connection is alive, and it has opened a window for no byte of the answer.
+#[tokio::test]
+async fn an_http_2_caller_that_takes_nothing_is_given_up() {
+    let guest = Guest::new(async |_| Ok(text("x".repeat(6 << 20))));
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .http2_initial_stream_window_size(0)
+        .build_http::<SendBody>();
+    for (place, mut plan) in plans(&guest) {
+        plan.draft = Draft { idle_timeout_ms: 300, ..Draft::default() };
+        let world = plan.start().await;
+        let begun = crate::clock::now();
+        let response = client.request(world.request("GET", "/f").body(empty()).unwrap()).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
+        until("the answer is given up", || guest.open() == 0).await;
+        println!("{place}: the answer was given up after {:?}", begun.elapsed());
+        assert!(begun.elapsed() > Duration::from_millis(250), "{:?}", begun.elapsed());
+        drop(response);
+    }
+}
