@@ -193,13 +193,12 @@ async fn a_call_that_reached_nobody_is_told_that_it_may_be_sent_again() {
 async fn a_call_waits_for_a_worker_that_is_started_anew() {
     let (world, _nowhere) = unreachable(Draft::default()).await;
     let coming = async {
-        until("a call waits", || {
-            world.gateway.inner.waiting.available_permits() < super::super::WAITING_MAX
-        })
-        .await;
+        until("a call waits", || world.gateway.inner.waiting.available_permits() < super::super::WAITING_MAX)
+            .await;
         world.moves(1, world.workers[0].address);
     };
-    let (whole, ()) = tokio::join!(world.whole(world.request("POST", "/f").body(full("body")).unwrap()), coming);
+    let (whole, ()) =
+        tokio::join!(world.whole(world.request("POST", "/f").body(full("body")).unwrap()), coming);
     assert_eq!((whole.status, whole.text.as_str()), (200, "first"));
     assert_eq!(world.workers[0].guest.calls(), 1);
 }

@@ -35,7 +35,8 @@ async fn a_call_is_one_trace() {
     });
     for plan in [Plan::local(guest.clone()), Plan::remote(vec![guest])] {
         let world = plan.start().await;
-        let request = world.request("GET", "/f/x").header("traceparent", ended.caller()).body(empty()).unwrap();
+        let request =
+            world.request("GET", "/f/x").header("traceparent", ended.caller()).body(empty()).unwrap();
         let whole = world.whole(request).await;
         until("all three spans ended", || ended.count() >= 3).await;
         let spans = ended.take();
@@ -72,8 +73,9 @@ async fn a_moved_call_shows_both_attempts_and_an_error_is_marked() {
     world.says(1, Phase::Ready);
     let (_socket, nowhere) = nobody();
     world.moves(1, nowhere);
-    let request =
-        |world: &World| world.request("GET", "/f").header("traceparent", ended.caller()).body(empty()).unwrap();
+    let request = |world: &World| {
+        world.request("GET", "/f").header("traceparent", ended.caller()).body(empty()).unwrap()
+    };
     assert_eq!(world.whole(request(&world)).await.header("coracle-attempt"), "2");
     until("the spans ended", || ended.count() >= 4).await;
     let spans = ended.take();
