@@ -87,12 +87,13 @@ fn timed_out(metrics: &Metrics, code: Code) {
 
 /// The classes of answers that a function gives itself.
 fn class(status: StatusCode) -> &'static str {
+    let [success, client_error, server_error] = CLASSES;
     if status.is_server_error() {
-        "server-error"
+        server_error
     } else if status.is_client_error() {
-        "client-error"
+        client_error
     } else {
-        "success"
+        success
     }
 }
 

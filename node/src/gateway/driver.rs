@@ -75,6 +75,11 @@ impl Driver {
         Some((picked, Sent { driver: Arc::clone(self), node: picked.node, begun, local }))
     }
 
+    /// Forgets nodes and versions that there are no more.
+    pub(super) fn retain(&self, node: impl Fn(NodeId) -> bool, version: impl Fn(&VersionId) -> bool) {
+        self.lock().loads.retain(node, version);
+    }
+
     /// What a node told about itself.
     pub(super) fn reported(&self, node: NodeId, load: Load) {
         let now = self.now();

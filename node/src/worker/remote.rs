@@ -163,6 +163,12 @@ impl RemoteClient {
         }
     }
 
+    /// Forgets the connections to nodes that there are no more, unless calls are open on them.
+    pub fn retain(&self, node: impl Fn(NodeId) -> bool) {
+        let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|id, peer| peer.busy() || node(*id));
+    }
+
     /// The connections to a node: new ones where it moved, or where the old ones were given up.
     fn peer(&self, node: &Node) -> Result<Arc<Peer>, Failed> {
         let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
