@@ -136,6 +136,7 @@ fn reporter(
         supervisor_pid: options.supervisor_pid,
         host_id: host_id(),
         runtime: ground.runtime.stats().memory.to_string(),
+        incarnation: ground.incarnation,
     })
 }
 
