@@ -35,6 +35,8 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
 /// A call with everything that its attempts share.
 pub(super) struct Dispatch<'a> {
     pub(super) gateway: &'a Inner,
+    /// The view that it was routed by, and in later rounds a newer one.
+    pub(super) view: Arc<View>,
     pub(super) function: FunctionId,
     pub(super) invocation: InvocationId,
     pub(super) route: String,
@@ -71,7 +73,7 @@ impl Dispatch<'_> {
         let mut changes = None;
         let mut waiting = None;
         loop {
-            let view = self.gateway.view.load();
+            let view = Arc::clone(&self.view);
             let version = self.version(&view)?;
             let timeout = version.spec.limits().timeout;
             let error = match self.round(&view, &version, begun).await {
@@ -94,6 +96,7 @@ impl Dispatch<'_> {
             let pause = LOOK_AGAIN_MAX.min(patience.saturating_sub(passed));
             tokio::time::sleep(LOOK_AGAIN_MIN).await;
             let _ = tokio::time::timeout(pause, changes.changed()).await;
+            self.view = self.gateway.view.load();
         }
     }
 

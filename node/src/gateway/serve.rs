@@ -59,6 +59,7 @@ impl Inner {
         for_guest(&mut parts, authority, path, remote)?;
         Ok(Prepared::Call(Box::new(Dispatch {
             gateway: self,
+            view,
             function,
             invocation: InvocationId::new(rand::random()),
             route,
@@ -74,7 +75,7 @@ impl Inner {
         let invocation = dispatch.invocation;
         let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
         self.driver.call();
-        let version = self.shown_version(dispatch);
+        let version = shown_version(dispatch);
         span::named(&span, &version);
         let running = self.metrics.begin(&version);
         match dispatch.run().instrument(span.clone()).await {
@@ -85,12 +86,11 @@ impl Inner {
             Err(error) => answer::failure(&self.metrics, &error, invocation, Some(running), &span),
         }
     }
+}
 
-    /// The version that the call is counted under: the one that its first round chooses.
-    fn shown_version(&self, dispatch: &Dispatch<'_>) -> VersionId {
-        let view = self.view.load();
-        let known = view.routing.content.functions().get(&dispatch.function);
-        let number = known.map_or(VersionNumber::new(0), |function| dispatch.chosen(function));
-        VersionId { function: dispatch.function.clone(), number }
-    }
+/// The version that the call is counted under: the one that its first round chooses.
+fn shown_version(dispatch: &Dispatch<'_>) -> VersionId {
+    let known = dispatch.view.routing.content.functions().get(&dispatch.function);
+    let number = known.map_or(VersionNumber::new(0), |function| dispatch.chosen(function));
+    VersionId { function: dispatch.function.clone(), number }
 }
