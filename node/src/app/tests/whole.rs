@@ -259,7 +259,7 @@ async fn a_node_that_is_going_away_is_not_ready_while_its_calls_end() {
     let head = b"POST /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\na ";
     caller.write_all(head).await.unwrap();
     until("the call runs", async || {
-        plane.inspect().await.metrics.contains("coracle_calls_in_flight{function=\"default/hello\"} 1")
+        plane.inspect().await.metrics.contains("coracle_calls_in_flight{function=\"hello\"} 1")
     })
     .await;
     let client = ProcessClient::connect(plane.url()).await.unwrap();
