@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cost;
+mod forgetting;
 mod http;
 mod leaving;
 mod moving;

@@ -169,6 +169,12 @@ impl RemoteClient {
         peers.retain(|id, peer| peer.busy() || node(*id));
     }
 
+    /// How many nodes it has connections to.
+    #[cfg(test)]
+    pub(crate) fn peers(&self) -> usize {
+        self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The connections to a node: new ones where it moved, or where the old ones were given up.
     fn peer(&self, node: &Node) -> Result<Arc<Peer>, Failed> {
         let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);

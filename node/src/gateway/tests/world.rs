@@ -262,7 +262,7 @@ impl World {
         self.whole(self.request("GET", path).body(empty()).unwrap()).await
     }
 
-    fn change(&self, changes: Vec<Change>) {
+    pub(super) fn change(&self, changes: Vec<Change>) {
         self.view.update(|view| {
             let revision = Revision::new(view.routing.stamp.revision.get() + 1);
             view.routing.take(Stamp { revision, hash: None }, changes, false)
