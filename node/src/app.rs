@@ -31,7 +31,7 @@ type Part = (&'static str, Result<(), AppError>);
 /// When it cannot begin, or one of its parts ends by itself: it should then be started anew.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
     let stops = Stops::default();
-    let composed = Composed::new(&options, &stops.readers).await?;
+    let composed = Composed::new(&options, &stops).await?;
     let (executor, logs) = (composed.executor.clone(), composed.logs.clone());
     let mut parts = start(composed, options.http, options.data, &stops)?;
     tracing::info!(node = %options.node, "data plane is ready");

@@ -12,6 +12,7 @@ pub mod balance;
 pub mod call;
 pub mod clock;
 pub mod gateway;
+mod incarnation;
 pub mod load;
 pub mod logs;
 pub mod metrics;

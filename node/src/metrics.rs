@@ -1,6 +1,7 @@
 //! What this node counts about calls, in OpenMetrics.
 //!
-//! Series are bounded: the first [`VERSIONS_MAX`] versions have labels of their own, later ones share `other`.
+//! Series are bounded: [`VERSIONS_MAX`] versions have labels of their own, more share `other`. Those that take no calls
+//! any more are forgotten once half of the places are taken.
 
 mod label;
 
@@ -27,6 +28,9 @@ use crate::clock;
 /// Versions with series of their own. Each has about twenty lines: a scrape stays under two megabytes.
 pub const VERSIONS_MAX: usize = 1000;
 
+/// Outcomes that a function gives itself, by class of status; the others are codes.
+pub const CLASSES: [&str; 3] = ["success", "client-error", "server-error"];
+
 /// Seconds: from a warm call of a small guest to the longest time a function may take.
 const DURATION_BUCKETS: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
@@ -39,6 +43,17 @@ struct CallLabels {
     version: VersionLabel,
     outcome: &'static str,
     start: &'static str,
+}
+
+impl CallLabels {
+    fn new(version: Option<&VersionId>, outcome: &'static str, cold: bool) -> Self {
+        Self {
+            function: FunctionLabel(version.map(|it| it.function.clone())),
+            version: VersionLabel(version.map(|it| it.number)),
+            outcome,
+            start: if cold { "cold" } else { "warm" },
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -133,13 +148,7 @@ impl Metrics {
     /// A call came to an answer, or to an error: `outcome` is a class of statuses or a code.
     pub fn answered(&self, running: &mut Running, outcome: &'static str, cold: bool, span: &Span) {
         running.trace = (!span.is_disabled()).then(|| trace_id(span)).flatten().map(|id| id.to_string());
-        let version = running.version.clone();
-        let labels = CallLabels {
-            function: FunctionLabel(version.as_ref().map(|it| it.function.clone())),
-            version: VersionLabel(version.map(|it| it.number)),
-            outcome,
-            start: if cold { "cold" } else { "warm" },
-        };
+        let labels = CallLabels::new(running.version.as_ref(), outcome, cold);
         let (exemplar, at) = running.exemplar();
         self.calls.get_or_create(&labels).inc_by(1, exemplar, at);
     }
@@ -168,18 +177,55 @@ impl Metrics {
     pub fn cold_start(&self, version: &VersionId) {
         let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
         let cause = if mapped.contains(version) { "evicted" } else { "first-call" };
-        if mapped.len() < VERSIONS_MAX && !mapped.contains(version) {
+        if cause == "first-call" {
+            if mapped.len() >= VERSIONS_MAX {
+                // Where no gateway tells which are called: the cause of one cold start is wrong then.
+                mapped.pop_first();
+            }
             mapped.insert(version.clone());
         }
         drop(mapped);
         self.cold_starts.get_or_create(&Cause { cause }).inc();
     }
 
+    /// Forgets versions that are not called any more, with their series, once room for new ones grows short.
+    pub fn retain(&self, called: impl Fn(&VersionId) -> bool) {
+        self.mapped.lock().unwrap_or_else(PoisonError::into_inner).retain(&called);
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        if versions.len() < VERSIONS_MAX / 2 {
+            return;
+        }
+        let gone: Vec<VersionId> = versions.iter().filter(|version| !called(version)).cloned().collect();
+        for version in gone {
+            versions.remove(&version);
+            self.forget(&version);
+            if !versions.iter().any(|other| other.function == version.function) {
+                let function = Function { function: FunctionLabel(Some(version.function)) };
+                self.durations.remove(&function);
+                self.in_flight.remove(&function);
+            }
+        }
+    }
+
+    /// Every series of a version that there can be.
+    fn forget(&self, version: &VersionId) {
+        for outcome in CLASSES.into_iter().chain(Code::ALL.iter().map(|code| code.name())) {
+            for cold in [true, false] {
+                self.calls.remove(&CallLabels::new(Some(version), outcome, cold));
+            }
+        }
+    }
+
     /// The version, if it has series of its own.
     fn label(&self, version: &VersionId) -> Option<VersionId> {
-        if self.versions.read().unwrap_or_else(PoisonError::into_inner).contains(version) {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        if versions.contains(version) {
             return Some(version.clone());
         }
+        if versions.len() >= VERSIONS_MAX {
+            return None;
+        }
+        drop(versions);
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         (versions.len() < VERSIONS_MAX).then(|| {
             versions.insert(version.clone());
@@ -267,5 +313,37 @@ mod tests {
         let other =
             "coracle_calls_total{function=\"other\",version=\"other\",outcome=\"success\",start=\"warm\"} 10";
         assert!(text.contains(other), "{text}");
+    }
+
+    #[test]
+    fn versions_that_are_not_called_any_more_make_room() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let call = |number, outcome, cold| {
+            let mut running = metrics.begin(&version(number));
+            metrics.answered(&mut running, outcome, cold, &Span::none());
+        };
+        call(0, "node-lost", true);
+        metrics.retain(|_| false);
+        assert!(text(&registry).contains("version=\"0\""), "there is room enough");
+        let newest = VERSIONS_MAX as u64 * 2;
+        for number in 0..newest {
+            CLASSES.into_iter().for_each(|outcome| call(number, outcome, false));
+            metrics.retain(|version| version.number.get() + 1 >= number);
+        }
+        call(newest, "success", false);
+        let text = text(&registry);
+        assert!(text.contains(&format!("version=\"{newest}\"")) && !text.contains("other"), "{text}");
+        assert!(!text.contains("version=\"0\""), "{text}");
+        assert!(text.lines().count() < VERSIONS_MAX * 4, "{}", text.lines().count());
+    }
+
+    #[test]
+    fn a_function_that_is_gone_has_no_series() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        (0..VERSIONS_MAX as u64).for_each(|number| drop(metrics.begin(&version(number))));
+        metrics.retain(|_| false);
+        assert!(!text(&registry).contains("shop/cart"), "{}", text(&registry));
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
+use rustix::net::Shutdown;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -46,6 +48,14 @@ pub fn is_private(metadata: &Metadata) -> bool {
 /// As the file system says.
 pub fn sync_folder(folder: &std::path::Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Tells the other side of a connection that nothing more comes; what it sends can still be read.
+///
+/// # Errors
+/// When it is not connected any more.
+pub fn shut_writing(connection: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::shutdown(connection, Shutdown::Write)?)
 }
 
 /// What a child process may use.

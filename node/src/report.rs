@@ -59,6 +59,8 @@ pub struct Options {
     pub orders: watch::Sender<Arc<Orders>>,
     /// The process that started this one.
     pub supervisor_pid: u32,
+    /// The number of this start: greater than those before.
+    pub incarnation: u64,
     /// Of the machine.
     pub host_id: String,
     /// Memory mode of the runtime.
@@ -69,7 +71,6 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Reporter {
     options: Options,
-    incarnation: u64,
     sequence: u64,
 }
 
@@ -88,8 +89,8 @@ enum ReportError {
 impl Reporter {
     /// A reporter of the process that starts now.
     #[must_use]
-    pub fn new(options: Options) -> Self {
-        Self { options, incarnation: clock::unix_ms(), sequence: 0 }
+    pub const fn new(options: Options) -> Self {
+        Self { options, sequence: 0 }
     }
 
     /// Reports until it is stopped. A node that reaches no controller goes on trying, and serving.
@@ -188,7 +189,7 @@ impl Reporter {
         NodeStatus {
             node: options.node.get(),
             cluster_id: options.cluster.to_wire(),
-            incarnation: self.incarnation,
+            incarnation: options.incarnation,
             sequence: self.sequence,
             replicas: options.board.entries().iter().map(|(id, entry)| replica(id, entry)).collect(),
             load: Some(options.executor.load().into()),

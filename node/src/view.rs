@@ -114,6 +114,14 @@ impl View {
         self.routing.stamp.revision.max(self.held.stamp.revision)
     }
 
+    /// Forgets what nodes said that there are no more.
+    pub fn forget_gone(&mut self) {
+        let gone: Vec<NodeId> = self.soft.keys().copied().filter(|id| self.node(*id).is_none()).collect();
+        for id in gone {
+            self.soft.remove(&id);
+        }
+    }
+
     /// Takes over a node's own account, unless a newer one is known. Answers whether it was taken.
     pub fn take_soft(&mut self, soft: NodeSoft) -> bool {
         let known = self.soft.get(&soft.node);

@@ -5,7 +5,6 @@
 
 mod admission;
 mod executor;
-mod paced;
 mod remote;
 mod service;
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use coracle_tests::{Answer, Client, Cluster, Load, eventually, guest, wat, within};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 
@@ -124,6 +126,21 @@ async fn buffered_bodies_are_bounded() {
         Ok(answer) => is(&answer, 502, "response-too-large"),
         Err(broken) => assert!(broken.starts_with("body: "), "{broken}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_stalls_is_ended() {
+    let town = Neighbourhood::new().await;
+    town.cluster.deploy("waits", &guest("c-wc.wasm"), &["--idle-timeout", "500ms"]).await;
+    let url = town.cluster.url(0, "/waits");
+    let address = url.trim_start_matches("http://").trim_end_matches("/waits");
+    let mut caller = TcpStream::connect(address).await.unwrap();
+    let head = "POST /waits HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 10\r\n\r\nx";
+    caller.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let reading = caller.read_to_string(&mut answer);
+    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("it stalls for ever").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504") && answer.contains("coracle-error: idle-timeout"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

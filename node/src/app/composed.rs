@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::ending::Stops;
 use super::ground::Ground;
 use super::sample::{Sampler, host_id};
 use super::service::{ProcessService, Watched};
@@ -56,9 +57,9 @@ impl Invoke for Runtime {
 }
 
 impl Composed {
-    /// Opens everything. `readers` ends those who follow logs.
-    pub(super) async fn new(options: &Options, readers: &Stop) -> Result<Self, AppError> {
-        let ground = Ground::open(options, readers).await?;
+    /// Opens everything. `stops` tells its parts when they are to end.
+    pub(super) async fn new(options: &Options, stops: &Stops) -> Result<Self, AppError> {
+        let ground = Ground::open(options, &stops.readers).await?;
         let view = ground.follower.view();
         let artifact_metrics = ArtifactMetrics::default();
         let uploads = uploads(options, &ground, &artifact_metrics);
@@ -91,6 +92,7 @@ impl Composed {
             registry,
             Watched {
                 view,
+                stopping: stops.gateway.clone(),
                 store: Arc::clone(&ground.store),
                 artifacts: artifact_metrics,
                 runtime: ground.runtime,
@@ -134,6 +136,7 @@ fn reporter(
         executor: executor.clone(),
         orders,
         supervisor_pid: options.supervisor_pid,
+        incarnation: ground.incarnation,
         host_id: host_id(),
         runtime: ground.runtime.stats().memory.to_string(),
     })

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::{Request, Response, Status};
 
+use super::Stop;
 use crate::artifact::{ArtifactMetrics, Store};
 use crate::metrics::text;
 use crate::runtime::Runtime;
@@ -24,6 +25,7 @@ pub(super) struct ProcessService(Arc<Inner>);
 struct Inner {
     registry: Registry,
     view: ViewHandle,
+    stopping: Stop,
     store: Arc<Store>,
     artifacts: ArtifactMetrics,
     runtime: Runtime,
@@ -36,6 +38,8 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) view: ViewHandle,
+    /// The first step of the end.
+    pub(super) stopping: Stop,
     pub(super) store: Arc<Store>,
     pub(super) artifacts: ArtifactMetrics,
     pub(super) runtime: Runtime,
@@ -45,12 +49,22 @@ pub(super) struct Watched {
 
 impl ProcessService {
     pub(super) fn new(mut registry: Registry, watched: Watched) -> Self {
-        let Watched { view, store, artifacts, runtime, cache } = watched;
+        let Watched { view, stopping, store, artifacts, runtime, cache } = watched;
         let (cache_bytes, resident) = (Gauge::default(), Gauge::default());
         let help = "Bytes of compiled code in the folder, of all nodes that share it";
         registry.register_with_unit("coracle_compiled_cache", help, Unit::Bytes, cache_bytes.clone());
         registry.register("coracle_functions_resident", "Functions whose code is mapped", resident.clone());
-        Self(Arc::new(Inner { registry, view, store, artifacts, runtime, cache, cache_bytes, resident }))
+        Self(Arc::new(Inner {
+            registry,
+            view,
+            stopping,
+            store,
+            artifacts,
+            runtime,
+            cache,
+            cache_bytes,
+            resident,
+        }))
     }
 }
 
@@ -62,6 +76,14 @@ impl ProcessService {
 }
 
 impl Inner {
+    /// Why no calls should be sent here.
+    fn unready(&self) -> Vec<String> {
+        let loaded = self.view.load().revision() > Revision::ZERO;
+        let no_view = (!loaded).then_some("no view of the cluster is loaded yet");
+        let stopping = self.stopping.is_cancelled().then_some("the node is going away");
+        no_view.into_iter().chain(stopping).map(str::to_owned).collect()
+    }
+
     /// Blocks on the disk.
     fn metrics(&self) -> String {
         self.artifacts.observe(&self.store);
@@ -74,9 +96,7 @@ impl Inner {
 #[tonic::async_trait]
 impl Process for ProcessService {
     async fn inspect(&self, request: Request<InspectRequest>) -> Result<Response<InspectReply>, Status> {
-        let loaded = self.0.view.load().revision() > Revision::ZERO;
-        let reasons =
-            if loaded { Vec::new() } else { vec!["no view of the cluster is loaded yet".to_owned()] };
+        let reasons = self.0.unready();
         let metrics = if request.into_inner().metrics {
             let inner = Arc::clone(&self.0);
             let metrics = tokio::task::spawn_blocking(move || inner.metrics()).await;

@@ -34,12 +34,6 @@ impl Decayed {
         self.micros * self.weight(now)
     }
 
-    /// When the last sample came.
-    #[must_use]
-    pub const fn at(&self) -> Duration {
-        self.at
-    }
-
     fn weight(&self, now: Duration) -> f64 {
         (-now.saturating_sub(self.at).as_secs_f64() / TAU.as_secs_f64()).exp()
     }

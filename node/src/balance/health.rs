@@ -1,4 +1,4 @@
-//! Whether a node answers: failures put it aside, single calls try whether it is back.
+//! Whether a node, or a version on it, answers: failures put it aside, single calls try whether it is back.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const OVERDUE: Duration = Duration::from_secs(5);
 /// A probe that came to nothing for so long is forgotten.
 const PROBE_MAX: Duration = Duration::from_secs(5);
 
-/// What was seen of a node.
+/// What was seen of a node, or of one version there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Health {
     /// Its last call was answered, or none was made yet.
@@ -63,6 +63,17 @@ impl Health {
             Self::Up => Duration::ZERO,
             Self::Aside { until, .. } => until,
             Self::Probing { since, .. } => since.saturating_add(PROBE_MAX),
+        }
+    }
+
+    /// Of something that needs both: the one that keeps it aside for longer.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Up, _) => other,
+            (_, Self::Up) => self,
+            _ if other.until() > self.until() => other,
+            _ => self,
         }
     }
 

@@ -10,16 +10,25 @@ use crate::load::Load;
 
 /// What a node said longer ago tells nothing about now.
 const REPORT_MAX: Duration = Duration::from_secs(5);
-/// Versions whose latencies are remembered. Beyond it those that were not called lately go.
+/// Versions whose replicas are remembered. Beyond it those that were not called lately go.
 const VERSIONS_MAX: usize = 10_000;
 /// Lately.
-const LATENCY_MAX: Duration = Duration::from_secs(60);
+const REPLICA_MAX: Duration = Duration::from_secs(60);
 
-/// In-flight counts, health and latencies of the nodes that this gateway calls.
+/// In-flight counts, health and latencies of the nodes and replicas that this gateway calls.
 #[derive(Debug, Clone, Default)]
 pub struct Loads {
     nodes: BTreeMap<NodeId, Seen>,
-    latencies: BTreeMap<VersionId, BTreeMap<NodeId, Decayed>>,
+    replicas: BTreeMap<VersionId, BTreeMap<NodeId, Replica>>,
+}
+
+/// One version on one node. Its health is its own: unreadable code of one function says nothing about others there.
+#[derive(Debug, Clone, Copy)]
+struct Replica {
+    latency: Option<Decayed>,
+    health: Health,
+    /// When something was last seen of it.
+    at: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,12 +57,15 @@ impl Seen {
 }
 
 impl Loads {
-    /// A call is sent to a node; `probe` when it is to try whether the node is back.
-    pub fn started(&mut self, node: NodeId, probe: bool, now: Duration) {
+    /// A call is sent to a node; `probe` when it is to try whether the node, or the version there, is back.
+    pub fn started(&mut self, version: &VersionId, node: NodeId, probe: bool, now: Duration) {
         let seen = self.nodes.entry(node).or_default();
         seen.count(1);
         if probe {
             seen.health = seen.health.probing(now);
+            if let Some(replica) = self.known(version, node) {
+                replica.health = replica.health.probing(now);
+            }
         }
     }
 
@@ -67,23 +79,26 @@ impl Loads {
     /// A node answered: with a head after `latency`, or with a refusal.
     pub fn answered(&mut self, version: &VersionId, node: NodeId, latency: Option<Duration>, now: Duration) {
         self.nodes.entry(node).or_default().health = Health::Up;
-        let Some(latency) = latency else { return };
-        if let Some(of_version) = self.latencies.get_mut(version) {
-            match of_version.get_mut(&node) {
-                Some(known) => known.add(latency, now),
-                None => drop(of_version.insert(node, Decayed::new(latency, now))),
-            }
+        if latency.is_none() && self.known(version, node).is_none() {
             return;
         }
-        if self.latencies.len() >= VERSIONS_MAX {
-            self.latencies.retain(|_, nodes| {
-                nodes.retain(|_, known| known.at().saturating_add(LATENCY_MAX) > now);
-                !nodes.is_empty()
-            });
+        let Some(replica) = self.replica(version, node, now) else { return };
+        replica.health = Health::Up;
+        replica.at = now;
+        if let Some(latency) = latency {
+            match &mut replica.latency {
+                Some(known) => known.add(latency, now),
+                None => replica.latency = Some(Decayed::new(latency, now)),
+            }
         }
-        if self.latencies.len() < VERSIONS_MAX {
-            let first = BTreeMap::from([(node, Decayed::new(latency, now))]);
-            self.latencies.insert(version.clone(), first);
+    }
+
+    /// A node answered, but the platform there cannot run this version.
+    pub fn faulted(&mut self, version: &VersionId, node: NodeId, now: Duration) {
+        self.nodes.entry(node).or_default().health = Health::Up;
+        if let Some(replica) = self.replica(version, node, now) {
+            replica.health = replica.health.failed(now);
+            replica.at = now;
         }
     }
 
@@ -93,20 +108,48 @@ impl Loads {
         seen.health = seen.health.failed(now);
     }
 
+    fn known(&mut self, version: &VersionId, node: NodeId) -> Option<&mut Replica> {
+        self.replicas.get_mut(version)?.get_mut(&node)
+    }
+
+    /// A replica, known from now on; none where too many were called lately.
+    fn replica(&mut self, version: &VersionId, node: NodeId, now: Duration) -> Option<&mut Replica> {
+        if !self.replicas.contains_key(version) {
+            if self.replicas.len() >= VERSIONS_MAX {
+                self.replicas.retain(|_, nodes| {
+                    nodes.retain(|_, replica| replica.at.saturating_add(REPLICA_MAX) > now);
+                    !nodes.is_empty()
+                });
+            }
+            if self.replicas.len() >= VERSIONS_MAX {
+                return None;
+            }
+            self.replicas.insert(version.clone(), BTreeMap::new());
+        }
+        let new = Replica { latency: None, health: Health::Up, at: now };
+        Some(self.replicas.get_mut(version)?.entry(node).or_insert(new))
+    }
+
     /// What a node told about itself with an answer.
     pub fn reported(&mut self, node: NodeId, load: Load, now: Duration) {
         self.nodes.entry(node).or_default().reported = Some(Reported { load, at: now, since: 0 });
     }
 
-    /// Forgets nodes that the view no longer has, unless calls to them are open.
-    pub fn retain(&mut self, known: impl Fn(NodeId) -> bool) {
-        self.nodes.retain(|node, seen| seen.own > 0 || known(*node));
+    /// Forgets nodes and replicas that the view no longer has; nodes not while calls to them are open.
+    pub fn retain(&mut self, node: impl Fn(NodeId) -> bool, version: impl Fn(&VersionId) -> bool) {
+        self.nodes.retain(|id, seen| seen.own > 0 || node(*id));
+        self.replicas.retain(|id, nodes| {
+            nodes.retain(|id, _| node(*id));
+            !nodes.is_empty() && version(id)
+        });
     }
 
-    /// Whether the node answers.
+    /// Whether the node answers, and runs this version.
     #[must_use]
-    pub fn health(&self, node: NodeId) -> Health {
-        self.nodes.get(&node).map(|seen| seen.health).unwrap_or_default()
+    pub fn health(&self, version: &VersionId, node: NodeId) -> Health {
+        let of_node = self.nodes.get(&node).map(|seen| seen.health).unwrap_or_default();
+        let replica = self.replicas.get(version).and_then(|nodes| nodes.get(&node));
+        of_node.and(replica.map(|replica| replica.health).unwrap_or_default())
     }
 
     /// Calls of this gateway that the node runs.
@@ -131,6 +174,6 @@ impl Loads {
     /// How long a version took on a node lately, microseconds; none where it was not called.
     #[must_use]
     pub fn latency(&self, version: &VersionId, node: NodeId, now: Duration) -> Option<f64> {
-        Some(self.latencies.get(version)?.get(&node)?.micros(now))
+        Some(self.replicas.get(version)?.get(&node)?.latency?.micros(now))
     }
 }

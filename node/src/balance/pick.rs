@@ -36,9 +36,9 @@ pub struct Candidate {
 pub enum Why {
     /// It was the better one.
     Better,
-    /// Its node failed and may be back.
+    /// Its node failed, or it failed there, and may be back.
     Probe,
-    /// Every node failed: one is tried all the same.
+    /// Every one failed: one is tried all the same.
     Floor,
 }
 
@@ -65,7 +65,7 @@ pub fn pick(
     random: u64,
 ) -> Option<Pick> {
     let choice = |(index, candidate): (usize, &Candidate), why| Pick { index, node: candidate.node, why };
-    let health = |candidate: &Candidate| loads.health(candidate.node);
+    let health = |candidate: &Candidate| loads.health(version, candidate.node);
     let all = || candidates.iter().enumerate();
     let likely = |candidate: &Candidate| candidate.rank <= Rank::Unknown;
     let due = |one: &Candidate| (may_probe && health(one).may_probe(now)) || health(one).is_overdue(now);

@@ -11,7 +11,11 @@ use super::{Budget, Candidate, Loads, Rank, Why, pick};
 use crate::load::Load;
 
 fn version() -> VersionId {
-    VersionId { function: FunctionId::parse("", "f").unwrap(), number: VersionNumber::new(1) }
+    named("f")
+}
+
+fn named(function: &str) -> VersionId {
+    VersionId { function: FunctionId::parse("", function).unwrap(), number: VersionNumber::new(1) }
 }
 
 fn candidates(count: u64, local: Option<u64>) -> Vec<Candidate> {
@@ -25,6 +29,7 @@ enum Event {
     Ended(u64),
     Answered(u64, u64),
     Failed(u64),
+    Faulted(u64),
     Reported(u64, u32),
     Passed(u64),
 }
@@ -36,6 +41,7 @@ fn event() -> impl Strategy<Value = Event> {
         node.clone().prop_map(Event::Ended),
         (node.clone(), 1..100_000_u64).prop_map(|(node, micros)| Event::Answered(node, micros)),
         node.clone().prop_map(Event::Failed),
+        node.clone().prop_map(Event::Faulted),
         (node, 0..50_u32).prop_map(|(node, in_flight)| Event::Reported(node, in_flight)),
         (0..8000_u64).prop_map(Event::Passed),
     ]
@@ -52,12 +58,13 @@ proptest! {
         let (mut loads, mut now) = (Loads::default(), Duration::ZERO);
         for event in events {
             match event {
-                Event::Started(node) => loads.started(NodeId::new(node), false, now),
+                Event::Started(node) => loads.started(&version(), NodeId::new(node), false, now),
                 Event::Ended(node) => loads.ended(NodeId::new(node)),
                 Event::Answered(node, micros) => {
                     loads.answered(&version(), NodeId::new(node), Some(Duration::from_micros(micros)), now);
                 }
                 Event::Failed(node) => loads.failed(NodeId::new(node), now),
+                Event::Faulted(node) => loads.faulted(&version(), NodeId::new(node), now),
                 Event::Reported(node, in_flight) => {
                     loads.reported(NodeId::new(node), Load { in_flight, slots: 2, ..Load::default() }, now);
                 }
@@ -69,8 +76,8 @@ proptest! {
         list.iter_mut().zip(&ranks).for_each(|(one, rank)| one.rank = all[*rank]);
         for random in randoms {
             let picked = pick(&list, &version(), &loads, may_probe, now, random).unwrap();
-            let health = loads.health(picked.node);
-            let up: Vec<_> = list.iter().filter(|one| loads.health(one.node).is_up()).collect();
+            let health = loads.health(&version(), picked.node);
+            let up: Vec<_> = list.iter().filter(|one| loads.health(&version(), one.node).is_up()).collect();
             match picked.why {
                 Why::Better => {
                     prop_assert!(health.is_up());
@@ -96,16 +103,59 @@ fn a_failed_node_comes_back_by_one_probe() {
     let (mut loads, list, version) = (Loads::default(), candidates(2, None), version());
     let (second, at) = (NodeId::new(2), Duration::from_millis);
     loads.failed(second, at(0));
+    for random in 0..100 {
+        let picked = pick(&list, &version, &loads, true, at(100), random).unwrap();
+        assert_eq!((picked.node, picked.why), (NodeId::new(1), Why::Better), "it is set aside");
+    }
     let picked = |loads: &Loads, now| pick(&list, &version, loads, true, now, 1).unwrap();
     assert_eq!(picked(&loads, at(199)).why, Why::Better);
     assert_eq!((picked(&loads, at(200)).node, picked(&loads, at(200)).why), (second, Why::Probe));
-    loads.started(second, true, at(200));
+    loads.started(&version, second, true, at(200));
     assert_eq!(picked(&loads, at(201)).node, NodeId::new(1), "one probe at a time");
     loads.failed(second, at(210));
     assert_eq!(picked(&loads, at(600)).why, Why::Better, "the second failure counts twice as long");
     assert_eq!(picked(&loads, at(610)).why, Why::Probe);
     loads.answered(&version, second, None, at(611));
-    assert!(loads.health(second).is_up());
+    assert!(loads.health(&version, second).is_up());
+}
+
+#[test]
+fn a_fault_of_one_version_sets_only_that_version_aside() {
+    let (mut loads, list, at) = (Loads::default(), candidates(2, None), Duration::from_millis);
+    let (sound, broken, second) = (named("g"), version(), NodeId::new(2));
+    loads.faulted(&broken, second, at(0));
+    let picked = |loads: &Loads, version: &VersionId, now| {
+        let picks = (0..100).map(|random| pick(&list, version, loads, true, now, random).unwrap());
+        picks.map(|pick| pick.node).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(picked(&loads, &broken, at(100)), [NodeId::new(1)].into());
+    assert_eq!(picked(&loads, &sound, at(100)).len(), 2, "the node is sound");
+    loads.answered(&sound, second, Some(at(1)), at(150));
+    assert!(!loads.health(&broken, second).is_up(), "another version's answer says nothing about it");
+    assert_eq!(picked(&loads, &broken, at(200)), [second].into(), "it is probed");
+    loads.started(&broken, second, true, at(200));
+    assert_eq!(picked(&loads, &broken, at(201)), [NodeId::new(1)].into(), "by one call");
+    loads.answered(&broken, second, Some(at(1)), at(202));
+    assert!(loads.health(&broken, second).is_up());
+}
+
+#[test]
+fn what_the_view_no_longer_has_is_forgotten() {
+    let (mut loads, at) = (Loads::default(), Duration::from_millis);
+    let [one, two, three] = [1, 2, 3].map(NodeId::new);
+    for (node, version) in [(one, version()), (two, version()), (three, version()), (one, named("g"))] {
+        loads.started(&version, node, false, at(0));
+        loads.faulted(&version, node, at(0));
+        if node != three {
+            loads.ended(node);
+        }
+    }
+    loads.failed(two, at(0));
+    loads.retain(|node| node == one, |version| *version == self::version());
+    assert!(!loads.health(&version(), one).is_up());
+    assert!(loads.health(&named("g"), one).is_up(), "no such version");
+    assert!(loads.health(&version(), two).is_up(), "no such node");
+    assert_eq!(loads.own(three), 1, "a call is open");
 }
 
 #[test]
@@ -155,7 +205,7 @@ fn simulate(seed: u64, mut choose: impl FnMut(&[Candidate], &Loads, Duration, u6
         }
         let now = Duration::from_micros(clock as u64);
         let node = choose(&list, &loads, now, next(&mut state));
-        loads.started(node, false, now);
+        loads.started(&version, node, false, now);
         let slow = if node.get().is_multiple_of(2) { 2.0 } else { 1.0 };
         let slots = &mut free[node.get() as usize];
         let slot = if slots[0] <= slots[1] { 0 } else { 1 };

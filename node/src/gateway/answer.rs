@@ -11,10 +11,11 @@ use tracing::Span;
 use super::dispatch::Answered;
 use super::driver::Sent;
 use super::headers::{remove_hop_by_hop, remove_own};
+use super::paced::Paced;
 use super::problem::problem;
 use crate::call::{Body, CallError};
-use crate::metrics::{Metrics, Running};
-use crate::worker::{Held, Holding};
+use crate::metrics::{CLASSES, Metrics, Running};
+use crate::worker::Held;
 
 /// What ends with the response's body.
 #[derive(Debug)]
@@ -54,8 +55,9 @@ pub(super) fn success(
     let start = if answer.cold { "cold" } else { "warm" };
     headers.insert(HeaderName::from_static(attr::HEADER_START), HeaderValue::from_static(start));
     set_invocation(headers, invocation);
+    let idle_max = place.version.spec.limits().idle_timeout;
     let open = Open { _sent: sent, _running: running, metrics: Arc::clone(metrics), invocation };
-    response.map(|body| Holding::body(body, open))
+    response.map(|body| Paced::body(body, open, idle_max))
 }
 
 /// The response of a call that has none.
@@ -85,12 +87,13 @@ fn timed_out(metrics: &Metrics, code: Code) {
 
 /// The classes of answers that a function gives itself.
 fn class(status: StatusCode) -> &'static str {
+    let [success, client_error, server_error] = CLASSES;
     if status.is_server_error() {
-        "server-error"
+        server_error
     } else if status.is_client_error() {
-        "client-error"
+        client_error
     } else {
-        "success"
+        success
     }
 }
 

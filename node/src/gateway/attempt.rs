@@ -50,25 +50,16 @@ pub(super) async fn attempt(
         }
         Ok(_) => sent.answered(&place.version.id),
         Err(failed) => {
-            let error = failed.error();
-            if is_the_nodes(failed) {
-                sent.failed()
-            } else {
-                sent.refused(&place.version.id)
+            match failed {
+                Failed::Unreached(_) | Failed::Lost(_) => sent.failed(),
+                // The platform there failed at this version: others may well run.
+                Failed::Ended(error) if error.code() == Code::Internal => sent.faulted(&place.version.id),
+                Failed::Refused(_) | Failed::Ended(_) => sent.refused(&place.version.id),
             }
-            span::failed(&span, error);
+            span::failed(&span, failed.error());
         }
     }
     result
-}
-
-/// Whether the next call on that node would fail as well, whatever the function.
-fn is_the_nodes(failed: &Failed) -> bool {
-    match failed {
-        Failed::Refused(_) => false,
-        Failed::Unreached(_) | Failed::Lost(_) => true,
-        Failed::Ended(error) => error.code() == Code::Internal,
-    }
 }
 
 async fn send(
@@ -100,7 +91,7 @@ async fn send(
     }
     let Some(node) = view.node(place.node) else {
         let said = format!("node {} is not in the view", place.node);
-        return Err(Failed::Unreached(CallError::new(Code::NodeLost, said)));
+        return Err(Failed::Unreached(CallError::new(Code::NoReplica, said)));
     };
     let remote = Box::pin(gateway.remote.call(node, call, dispatch.movable));
     let timeout = place.head_timeout.saturating_add(HEAD_GRACE);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -42,16 +43,18 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
     let activity = Arc::new(Activity::default());
     let counted = Arc::clone(&activity);
     let service = service_fn(move |request| {
-        let (gateway, open) = (gateway.clone(), counted.begin());
+        let (gateway, activity, open) = (gateway.clone(), Arc::clone(&counted), counted.begin());
         async move {
-            let response = gateway.serve(request, remote).await;
+            let response = gateway.serve(request, remote, &activity).await;
             drop(open);
             Ok::<_, Infallible>(response)
         }
     });
     let builder = builder(options.header_timeout);
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(Patient::new(stream, options.write_timeout)), service));
+    let stream = Arc::new(stream);
+    let patient = Patient::new(Arc::clone(&stream), options.write_timeout);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(patient), service));
+    let mut left = pin!(left(&stream, &activity));
     let mut watch = Watch::First;
     let mut look = pin!(tokio::time::sleep(options.header_timeout));
     let mut stopping = false;
@@ -61,6 +64,10 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
                 if let Err(error) = ended {
                     tracing::debug!(%remote, %error, "a connection broke off");
                 }
+                return;
+            }
+            () = left.as_mut() => {
+                tracing::debug!(%remote, "a caller left before its request's body was read");
                 return;
             }
             () = stop.cancelled(), if !stopping => {
@@ -83,6 +90,17 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
             }
         }
     }
+}
+
+/// Ends when the other side has hung up while a body that it sent, or promised, is not read.
+///
+/// hyper sees the end of a connection only where it reads, and it does not read on while the guest has not taken what
+/// it has. As hyper does everywhere else, this takes a caller that sends no more for one that left: a killed caller's
+/// system says the same as one that shut only its own side.
+async fn left(stream: &TcpStream, activity: &Activity) {
+    // To tokio, what may be urgent includes that the other side closed; what can be read does not matter here.
+    let _ = stream.ready(Interest::PRIORITY | Interest::ERROR).await;
+    activity.any_unread().await;
 }
 
 fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {

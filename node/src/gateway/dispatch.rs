@@ -24,7 +24,8 @@ use crate::worker::Failed;
 
 /// Workers that one call is sent to in one round.
 const ATTEMPTS_MAX: usize = 5;
-/// A function without a replica that can be reached: its placement, or a newer view, comes within this or not soon.
+/// A function without a replica that can be reached: its placement, a newer view, or a worker that is started anew
+/// comes within this or not soon.
 const PLACEMENT_WAIT: Duration = Duration::from_secs(5);
 /// While a call waits it looks again at each change of the view, but not more often than this,
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(20);
@@ -34,6 +35,8 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
 /// A call with everything that its attempts share.
 pub(super) struct Dispatch<'a> {
     pub(super) gateway: &'a Inner,
+    /// The view that it was routed by, and in later rounds a newer one.
+    pub(super) view: Arc<View>,
     pub(super) function: FunctionId,
     pub(super) invocation: InvocationId,
     pub(super) route: String,
@@ -70,7 +73,7 @@ impl Dispatch<'_> {
         let mut changes = None;
         let mut waiting = None;
         loop {
-            let view = self.gateway.view.load();
+            let view = Arc::clone(&self.view);
             let version = self.version(&view)?;
             let timeout = version.spec.limits().timeout;
             let error = match self.round(&view, &version, begun).await {
@@ -93,6 +96,7 @@ impl Dispatch<'_> {
             let pause = LOOK_AGAIN_MAX.min(patience.saturating_sub(passed));
             tokio::time::sleep(LOOK_AGAIN_MIN).await;
             let _ = tokio::time::timeout(pause, changes.changed()).await;
+            self.view = self.gateway.view.load();
         }
     }
 
@@ -159,8 +163,7 @@ impl Dispatch<'_> {
                 self.attempts = self.attempts.saturating_add(1);
                 gateway.metrics.retried(cause);
             }
-            // What a busy or unready replica says is worth more to the caller than that another one is stale.
-            if error.code() != Code::StaleReplica || told.code() == Code::NoReplica {
+            if worth(&error) >= worth(&told) {
                 told = error;
             }
         }
@@ -172,13 +175,13 @@ impl Dispatch<'_> {
 
     /// Whether another worker may have the call, and how that is counted.
     fn moves_on(&self, failed: &Failed) -> Result<&'static str, Round> {
-        let (cause, error) = match failed {
-            Failed::Refused(_) => return Ok("refused"),
-            Failed::Unreached(error) => ("unreached", error),
-            Failed::Lost(error) if self.movable => ("lost", error),
-            Failed::Lost(error) | Failed::Ended(error) => return Err(Round::Over(error.clone())),
-        };
-        if self.gateway.driver.retry() { Ok(cause) } else { Err(Round::Over(error.clone())) }
+        match failed {
+            Failed::Refused(_) => Ok("refused"),
+            Failed::Unreached(_) => Ok("unreached"),
+            // Only what a worker may have begun to run is done twice, and may be one call too many for all of them.
+            Failed::Lost(_) if self.movable && self.gateway.driver.retry() => Ok("lost"),
+            Failed::Lost(error) | Failed::Ended(error) => Err(Round::Over(error.clone())),
+        }
     }
 
     fn candidates(&self, view: &View, version: &VersionId) -> Vec<Candidate> {
@@ -198,6 +201,16 @@ impl Dispatch<'_> {
             rank: rank(replica.node, view.phase(version, replica.node, replica.epoch)),
         };
         replicas.iter().map(candidate).collect()
+    }
+}
+
+/// What a busy or unready replica says is worth more to the caller than that another one is stale, and that more than
+/// that one was not reached.
+fn worth(error: &CallError) -> u8 {
+    match error.code() {
+        Code::NoReplica => 0,
+        Code::StaleReplica => 1,
+        _ => 2,
     }
 }
 

@@ -68,11 +68,16 @@ impl Driver {
         let (now, random) = (self.now(), rand::random());
         let mut state = self.lock();
         let picked = pick(candidates, version, &state.loads, movable, now, random)?;
-        state.loads.started(picked.node, picked.why == Why::Probe, now);
+        state.loads.started(version, picked.node, picked.why == Why::Probe, now);
         drop(state);
         let begun = self.origin.checked_add(now).unwrap_or(self.origin);
         let local = local.filter(|executor| executor.node() == picked.node).cloned();
         Some((picked, Sent { driver: Arc::clone(self), node: picked.node, begun, local }))
+    }
+
+    /// Forgets nodes and versions that there are no more.
+    pub(super) fn retain(&self, node: impl Fn(NodeId) -> bool, version: impl Fn(&VersionId) -> bool) {
+        self.lock().loads.retain(node, version);
     }
 
     /// What a node told about itself.
@@ -94,6 +99,12 @@ impl Sent {
     pub(super) fn refused(&self, version: &VersionId) {
         let now = self.driver.now();
         self.driver.lock().loads.answered(version, self.node, None, now);
+    }
+
+    /// The node is there, but cannot run this version.
+    pub(super) fn faulted(&self, version: &VersionId) {
+        let now = self.driver.now();
+        self.driver.lock().loads.faulted(version, self.node, now);
     }
 
     /// The node was not there.

@@ -5,14 +5,15 @@
 //! (RFC 9112, section 9.6).
 
 use std::future::{Future as _, poll_fn};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use crate::os;
 
 /// A caller that sends nothing for so long has nothing more to send, or is gone.
 const QUIET_MAX: Duration = Duration::from_millis(500);
@@ -39,15 +40,17 @@ impl Linger {
     }
 
     /// Ready when the other side has closed, failed, fallen silent, or used up what it is given.
-    fn poll(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, stream: &TcpStream, context: &mut Context<'_>) -> Poll<()> {
         let mut chunk = [0_u8; CHUNK_BYTES];
         for _ in 0..CHUNKS_PER_POLL {
-            let mut buffer = ReadBuf::new(&mut chunk);
-            let Poll::Ready(read) = Pin::new(&mut *stream).poll_read(context, &mut buffer) else {
+            let Poll::Ready(readable) = stream.poll_read_ready(context) else {
                 ready!(self.quiet.as_mut().poll(context));
                 return Poll::Ready(());
             };
-            let bytes = read.map_or(0, |()| buffer.filled().len());
+            let bytes = match readable.and_then(|()| stream.try_read(&mut chunk)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                read => read.unwrap_or(0),
+            };
             self.bytes_left = self.bytes_left.saturating_sub(bytes);
             if bytes == 0 || self.bytes_left == 0 || self.total.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
@@ -61,18 +64,18 @@ impl Linger {
 
 /// Shuts this side of a stream, then lingers; `linger` is its state, at first `None`.
 pub(super) fn poll_close(
-    stream: &mut TcpStream,
+    stream: &TcpStream,
     linger: &mut Option<Linger>,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     if linger.is_none() {
-        ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        os::shut_writing(stream)?;
     }
     linger.get_or_insert_with(Linger::begin).poll(stream, context).map(Ok)
 }
 
 /// The same, awaited.
-pub(super) async fn close(stream: &mut TcpStream) -> io::Result<()> {
+pub(super) async fn close(stream: &TcpStream) -> io::Result<()> {
     let mut linger = None;
     poll_fn(|context| poll_close(stream, &mut linger, context)).await
 }

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{Gateway, connection, linger};
 
@@ -45,6 +45,8 @@ impl Gateway {
         let free = Arc::new(Semaphore::new(connections_max));
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         let tasks = TaskTracker::new();
+        let inner = Arc::clone(&self.inner);
+        let _forgetting = AbortOnDropHandle::new(tokio::spawn(async move { inner.forget_for_ever().await }));
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             let (stream, remote) = match accepted {
                 Ok(accepted) => accepted,
@@ -95,5 +97,5 @@ async fn turn_away(mut stream: TcpStream, remote: SocketAddr, max: usize) -> io:
     );
     tracing::debug!(%remote, "over the cap of connections");
     stream.write_all(text.as_bytes()).await?;
-    linger::close(&mut stream).await
+    linger::close(&stream).await
 }

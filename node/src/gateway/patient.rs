@@ -1,9 +1,10 @@
 //! A connection whose other side must take what is sent to it, in time.
 
 use std::future::Future as _;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,7 +16,8 @@ use super::linger::{self, Linger};
 /// A stream that fails when nothing could be written for too long, and lingers when it is closed.
 #[derive(Debug)]
 pub(super) struct Patient {
-    stream: TcpStream,
+    /// Shared with whoever looks whether the other side hung up.
+    stream: Arc<TcpStream>,
     write_max: Duration,
     /// Only a write that waits has one.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -24,11 +26,25 @@ pub(super) struct Patient {
 }
 
 impl Patient {
-    pub(super) const fn new(stream: TcpStream, write_max: Duration) -> Self {
+    pub(super) const fn new(stream: Arc<TcpStream>, write_max: Duration) -> Self {
         Self { stream, write_max, alarm: None, linger: None }
     }
 
-    fn wrote<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        send: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let polled = loop {
+            match self.stream.poll_write_ready(context) {
+                Poll::Ready(Ok(())) => match send(&self.stream) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    sent => break Poll::Ready(sent),
+                },
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
         if polled.is_ready() {
             self.alarm = None;
             return polled;
@@ -36,18 +52,24 @@ impl Patient {
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(self.write_max)));
         alarm.as_mut().poll(context).map(|()| {
             let said = format!("the other side took nothing for {} ms", self.write_max.as_millis());
-            Err(io::Error::new(io::ErrorKind::TimedOut, said))
+            Err(io::Error::new(ErrorKind::TimedOut, said))
         })
     }
 }
 
 impl AsyncRead for Patient {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        loop {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
     }
 }
 
@@ -57,8 +79,7 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.wrote(polled, context)
+        self.poll_send(context, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -66,16 +87,15 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.wrote(polled, context)
+        self.poll_send(context, |stream| stream.try_write_vectored(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,6 +9,7 @@ use coracle_proto::status::Code;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::activity::{Activity, Unread};
 use crate::call::{Body, CallError};
 
 /// What is kept of a body for another attempt. A body of which more was read stays with the attempt that read it.
@@ -26,11 +27,12 @@ pub(super) enum Replay {
 #[derive(Debug)]
 pub(super) struct Shared {
     incoming: Incoming,
+    /// None once all of it was read.
+    unread: Option<Unread>,
     kept: Vec<Bytes>,
     kept_bytes: usize,
     /// More was read than is kept: no other attempt can have it.
     spent: bool,
-    ended: bool,
     /// Which attempt may read: an older one may still be polled by its connection.
     turn: u32,
 }
@@ -47,12 +49,12 @@ struct Reading {
 }
 
 impl Replay {
-    pub(super) fn new(incoming: Incoming) -> Self {
+    pub(super) fn new(incoming: Incoming, activity: &Arc<Activity>) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        let kept = Vec::new();
-        let shared = Shared { incoming, kept, kept_bytes: 0, spent: false, ended: false, turn: 0 };
+        let (unread, kept) = (Some(activity.unread()), Vec::new());
+        let shared = Shared { incoming, unread, kept, kept_bytes: 0, spent: false, turn: 0 };
         Self::Shared(Arc::new(Mutex::new(shared)))
     }
 
@@ -93,18 +95,18 @@ impl Shared {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
-        if self.ended {
+        if self.unread.is_none() {
             return Poll::Ready(None);
         }
         let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                self.spent = true;
+                (self.spent, self.unread) = (true, None);
                 let said = format!("the request's body broke off: {error}");
                 return Poll::Ready(Some(Err(CallError::new(Code::BadRequest, said))));
             }
             None => {
-                self.ended = true;
+                self.unread = None;
                 return Poll::Ready(None);
             }
         };
@@ -150,7 +152,7 @@ impl http_body::Body for Reading {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.turn == self.turn
             && self.at == shared.kept.len()
-            && (shared.ended || shared.incoming.is_end_stream())
+            && (shared.unread.is_none() || shared.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

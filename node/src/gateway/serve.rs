@@ -1,12 +1,14 @@
 //! One request: what it is for, and its response.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use coracle_proto::id::{InvocationId, VersionId, VersionNumber};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
+use super::activity::Activity;
 use super::dispatch::Dispatch;
 use super::headers::{authority, for_guest, host_name};
 use super::replay::Replay;
@@ -16,10 +18,15 @@ use crate::call::{Body, CallError};
 
 impl Gateway {
     /// Answers a request. It always has an answer; dropping the future, or the answer's body, stops the guest.
-    pub(super) async fn serve(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<Body> {
+    pub(super) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        remote: SocketAddr,
+        activity: &Arc<Activity>,
+    ) -> Response<Body> {
         let gateway: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
-        match gateway.prepare(parts, body, remote) {
+        match gateway.prepare(parts, Replay::new(body, activity), remote) {
             Ok(Prepared::Call(mut dispatch)) => gateway.call(&mut dispatch).await,
             Ok(Prepared::Page(response)) => response,
             Err(error) => {
@@ -39,7 +46,7 @@ impl Inner {
     fn prepare(
         &self,
         mut parts: http::request::Parts,
-        body: Incoming,
+        body: Replay,
         remote: SocketAddr,
     ) -> Result<Prepared<'_>, CallError> {
         let authority = authority(&parts)?;
@@ -52,12 +59,13 @@ impl Inner {
         for_guest(&mut parts, authority, path, remote)?;
         Ok(Prepared::Call(Box::new(Dispatch {
             gateway: self,
+            view,
             function,
             invocation: InvocationId::new(rand::random()),
             route,
             remote,
             parts,
-            body: Replay::new(body),
+            body,
             movable: false,
             attempts: 0,
         })))
@@ -67,7 +75,7 @@ impl Inner {
         let invocation = dispatch.invocation;
         let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
         self.driver.call();
-        let version = self.shown_version(dispatch);
+        let version = shown_version(dispatch);
         span::named(&span, &version);
         let running = self.metrics.begin(&version);
         match dispatch.run().instrument(span.clone()).await {
@@ -78,12 +86,11 @@ impl Inner {
             Err(error) => answer::failure(&self.metrics, &error, invocation, Some(running), &span),
         }
     }
+}
 
-    /// The version that the call is counted under: the one that its first round chooses.
-    fn shown_version(&self, dispatch: &Dispatch<'_>) -> VersionId {
-        let view = self.view.load();
-        let known = view.routing.content.functions().get(&dispatch.function);
-        let number = known.map_or(VersionNumber::new(0), |function| dispatch.chosen(function));
-        VersionId { function: dispatch.function.clone(), number }
-    }
+/// The version that the call is counted under: the one that its first round chooses.
+fn shown_version(dispatch: &Dispatch<'_>) -> VersionId {
+    let known = dispatch.view.routing.content.functions().get(&dispatch.function);
+    let number = known.map_or(VersionNumber::new(0), |function| dispatch.chosen(function));
+    VersionId { function: dispatch.function.clone(), number }
 }

@@ -2,8 +2,10 @@
 
 mod bounds;
 mod cost;
+mod forgetting;
 mod http;
 mod leaving;
 mod moving;
+mod recorder;
 mod spans;
 mod world;

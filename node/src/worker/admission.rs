@@ -11,23 +11,37 @@ use bytes::Bytes;
 use coracle_proto::id::FunctionId;
 use coracle_proto::status::Code;
 use http_body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::call::{Body, CallError};
 
 /// How long a call waits for a slot before the gateway is told to try another node.
 pub(super) const QUEUE_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// Of four slots, how many one function may have at most: however slow its calls are, others find a slot. The rest
+/// stays free where nobody else calls; so a node runs this much less of a single function.
+const SHARE_OF_FOUR: u32 = 3;
+
 /// The node's slots and what is in them.
 #[derive(Debug)]
 pub(super) struct Admission {
     slots: Arc<Semaphore>,
     running_max: u32,
+    /// Of one function.
+    share_max: u32,
     queue_max: u32,
     /// Admitted or waiting.
     in_flight: AtomicU32,
     /// The same for each function that has any: bounded by `in_flight`.
-    functions: Mutex<HashMap<FunctionId, u32>>,
+    functions: Mutex<HashMap<FunctionId, Entered>>,
+}
+
+/// The calls of one function.
+#[derive(Debug)]
+struct Entered {
+    calls: u32,
+    /// Its share of the slots: who waits for it is in nobody else's way.
+    share: Arc<Semaphore>,
 }
 
 /// A call that is counted; dropping it takes it out at once.
@@ -35,21 +49,27 @@ pub(super) struct Admission {
 pub(super) struct Counted {
     admission: Arc<Admission>,
     function: FunctionId,
+    share: Arc<Semaphore>,
 }
 
 /// A call that has a slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
+    _share: OwnedSemaphorePermit,
     _counted: Counted,
 }
 
 impl Admission {
     pub(super) fn new(running_max: u32, queue_max: u32) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(running_max as usize));
+        // A node of one slot has none to keep free.
+        let share_max = (u64::from(running_max) * u64::from(SHARE_OF_FOUR)).div_ceil(4);
+        let share_max = u32::try_from(share_max).unwrap_or(running_max);
         Arc::new(Self {
             slots,
             running_max,
+            share_max,
             queue_max,
             in_flight: AtomicU32::new(0),
             functions: Mutex::default(),
@@ -70,37 +90,57 @@ impl Admission {
                 format!("the node runs {} calls and {} wait: no more", self.running_max, self.queue_max);
             return Err(CallError::new(Code::Overloaded, said));
         }
-        match functions.get_mut(function) {
-            Some(running) if *running >= limit => {
+        let share = match functions.get_mut(function) {
+            Some(entered) if entered.calls >= limit => {
                 let said = format!("'{function}' has {limit} calls on this node: its concurrency");
                 return Err(CallError::new(Code::ConcurrencyLimit, said));
             }
-            Some(running) => *running += 1,
-            None => drop(functions.insert(function.clone(), 1)),
-        }
+            Some(entered) => {
+                entered.calls += 1;
+                Arc::clone(&entered.share)
+            }
+            None => {
+                let share = Arc::new(Semaphore::new(self.share_max as usize));
+                functions.insert(function.clone(), Entered { calls: 1, share: Arc::clone(&share) });
+                share
+            }
+        };
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         drop(functions);
-        Ok(Counted { admission: Arc::clone(self), function: function.clone() })
+        Ok(Counted { admission: Arc::clone(self), function: function.clone(), share })
     }
 }
 
 impl Counted {
     /// A slot, if one is free and nobody waits.
     pub(super) fn try_slot(self) -> Result<Slot, Self> {
-        match Arc::clone(&self.admission.slots).try_acquire_owned() {
-            Ok(permit) => Ok(Slot { _permit: permit, _counted: self }),
+        let share = Arc::clone(&self.share).try_acquire_owned();
+        let permit = share.and_then(|share| {
+            let slot = Arc::clone(&self.admission.slots).try_acquire_owned()?;
+            Ok((slot, share))
+        });
+        match permit {
+            Ok((permit, share)) => Ok(Slot { _permit: permit, _share: share, _counted: self }),
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(self),
         }
     }
 
-    /// Waits for a slot: first come, first served.
+    /// Waits for a slot: first come, first served, but for those whose function has its share.
     pub(super) async fn slot(self, patience: Duration) -> Result<Slot, CallError> {
         let wait = patience.min(QUEUE_WAIT_MAX);
-        let acquired = tokio::time::timeout(wait, Arc::clone(&self.admission.slots).acquire_owned()).await;
-        if let Ok(Ok(permit)) = acquired {
-            return Ok(Slot { _permit: permit, _counted: self });
+        let acquiring = async {
+            let share = Arc::clone(&self.share).acquire_owned().await?;
+            Ok::<_, AcquireError>((Arc::clone(&self.admission.slots).acquire_owned().await?, share))
+        };
+        if let Ok(Ok((permit, share))) = tokio::time::timeout(wait, acquiring).await {
+            return Ok(Slot { _permit: permit, _share: share, _counted: self });
         }
-        let said = format!("no slot of {} was free for {} ms", self.admission.running_max, wait.as_millis());
+        let (share_max, running_max) = (self.admission.share_max, self.admission.running_max);
+        let said = format!(
+            "no slot was free for {} ms: the node has {running_max}, of which '{}' may have {share_max}",
+            wait.as_millis(),
+            self.function
+        );
         Err(CallError::new(Code::Overloaded, said))
     }
 }
@@ -109,9 +149,9 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.admission.in_flight.fetch_sub(1, Ordering::Relaxed);
         let mut functions = self.admission.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = functions.get_mut(&self.function) {
-            *running = running.saturating_sub(1);
-            if *running == 0 {
+        if let Some(entered) = functions.get_mut(&self.function) {
+            entered.calls = entered.calls.saturating_sub(1);
+            if entered.calls == 0 {
                 functions.remove(&self.function);
             }
         }

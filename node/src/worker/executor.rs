@@ -8,7 +8,6 @@ use std::time::Duration;
 use coracle_proto::attr;
 use coracle_proto::id::{NodeId, VersionId};
 use coracle_proto::record::Version;
-use coracle_proto::spec::Limits;
 use coracle_proto::status::Code;
 use coracle_proto::trace::{join_from_headers, write_headers};
 use http::{HeaderName, HeaderValue};
@@ -17,7 +16,6 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
 use super::admission::{Admission, Holding, Slot};
-use super::paced::Paced;
 use super::{Assigned, Assignments, Invoke};
 use crate::call::{Answer, Call, CallError};
 use crate::clock;
@@ -134,7 +132,7 @@ impl Executor {
     }
 
     /// Runs a call up to its response's head. It is counted until its guest ended; dropping this future or the
-    /// body gives its slot back at once, and so does a caller that stops reading, after the function's idle time-out.
+    /// body gives its slot back at once.
     ///
     /// # Errors
     /// A refusal ([`CallError::not_started`]): nothing was run and another node may be tried. Or what the call
@@ -173,7 +171,7 @@ impl Executor {
             }
         };
         // Whatever the gateway's view was: the function's own bound holds.
-        let Limits { timeout, idle_timeout, .. } = call.version.spec.limits();
+        let timeout = call.version.spec.limits().timeout;
         call.head_timeout = call.head_timeout.min(timeout).saturating_sub(queue_wait);
         self.inner.metrics.queued(queue_wait);
         let version = Arc::clone(&call.version);
@@ -185,8 +183,7 @@ impl Executor {
         answer.queue_wait = queue_wait;
         // A body of known length is all here: its guest has ended, and whoever reads it slowly keeps nobody waiting.
         if answer.response.body().size_hint().exact().is_none() {
-            let held = |body| Paced::body(Holding::body(body, slot), idle_timeout);
-            answer.response = answer.response.map(held);
+            answer.response = answer.response.map(|body| Holding::body(body, slot));
         }
         Ok(answer)
     }

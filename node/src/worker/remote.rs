@@ -102,7 +102,7 @@ impl RemoteClient {
     pub async fn call(&self, node: &Node, mut call: Call, movable: bool) -> Result<Answer, Failed> {
         let open = self.peer(node)?.open();
         if open.liveness() == Liveness::Silent {
-            return Err(Failed::Unreached(lost(node.id, "does not answer")));
+            return Err(unreached(node.id, "does not answer"));
         }
         let sent = Arc::new(AtomicBool::new(false));
         let head = call_head(&mut call, self.inner.cluster.to_wire(), node.id);
@@ -118,12 +118,12 @@ impl RemoteClient {
         let result = tokio::select! {
             result = answered => result,
             () = open.silent(movable) => {
-                return Err(gone(&sent, lost(node.id, "stopped answering")));
+                return Err(gone(&sent, node.id, "stopped answering"));
             }
         };
         match result {
             Ok((frames, first)) => self.first(node.id, open, frames, first),
-            Err(status) => Err(gone(&sent, lost(node.id, status.message()))),
+            Err(status) => Err(gone(&sent, node.id, status.message())),
         }
     }
 
@@ -163,6 +163,18 @@ impl RemoteClient {
         }
     }
 
+    /// Forgets the connections to nodes that there are no more, unless calls are open on them.
+    pub fn retain(&self, node: impl Fn(NodeId) -> bool) {
+        let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|id, peer| peer.busy() || node(*id));
+    }
+
+    /// How many nodes it has connections to.
+    #[cfg(test)]
+    pub(crate) fn peers(&self) -> usize {
+        self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The connections to a node: new ones where it moved, or where the old ones were given up.
     fn peer(&self, node: &Node) -> Result<Arc<Peer>, Failed> {
         let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +187,7 @@ impl RemoteClient {
             peers.retain(|_, peer| peer.busy());
         }
         let peer = Peer::connect(self.inner.cluster, node, Arc::clone(&self.inner.told))
-            .map_err(|why| Failed::Unreached(lost(node.id, &why.to_string())))?;
+            .map_err(|why| unreached(node.id, &why.to_string()))?;
         peers.insert(node.id, Arc::clone(&peer));
         Ok(peer)
     }
@@ -189,10 +201,15 @@ fn response(head: &pb::AnswerHead) -> Result<Response<Body>, DecodeError> {
 }
 
 /// The head of the call is the first thing that is sent: before it nothing can have run.
-fn gone(sent: &AtomicBool, error: CallError) -> Failed {
-    if sent.load(Ordering::Acquire) { Failed::Lost(error) } else { Failed::Unreached(error) }
+fn gone(sent: &AtomicBool, node: NodeId, why: &str) -> Failed {
+    if sent.load(Ordering::Acquire) { Failed::Lost(lost(node, why)) } else { unreached(node, why) }
 }
 
 fn lost(node: NodeId, why: &str) -> CallError {
     CallError::new(Code::NodeLost, format!("node {node}: {why}"))
+}
+
+/// Safe to send again, and the caller is told so.
+fn unreached(node: NodeId, why: &str) -> Failed {
+    Failed::Unreached(CallError::new(Code::NoReplica, format!("node {node} was not reached: {why}")))
 }

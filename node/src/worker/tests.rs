@@ -223,6 +223,32 @@ async fn calls_wait_in_line_for_a_slot() {
 }
 
 #[tokio::test]
+async fn one_function_leaves_slots_to_others() {
+    let guest = open_guest();
+    let bench = bench(&guest, 100, 8, 8);
+    let mut open = Vec::new();
+    for _ in 0..6 {
+        open.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    }
+    let mut waiting = Box::pin(bench.executor.execute(bench.call(5)));
+    assert!(futures::poll!(waiting.as_mut()).is_pending());
+    assert_eq!(guest.calls(), 6, "six of eight are its share");
+    let other = version("g", Draft::default());
+    bench.assigned.set(&other, 5, true);
+    let call = |version: &Arc<Version>| Call { version: Arc::clone(version), ..bench.call(5) };
+    for calls in [7, 8] {
+        // At once, whoever waits for the other function.
+        let mut running = Box::pin(bench.executor.execute(call(&other)));
+        let std::task::Poll::Ready(answer) = futures::poll!(running.as_mut()) else { panic!("it waits") };
+        open.push(answer.unwrap());
+        assert_eq!(guest.calls(), calls);
+    }
+    let error = waiting.await.unwrap_err();
+    assert_eq!(error.code(), Code::Overloaded);
+    assert!(error.to_string().contains("has 8, of which 'f' may have 6"), "{error}");
+}
+
+#[tokio::test]
 async fn nobody_waits_for_a_slot_for_long() {
     let bench = bench(&open_guest(), 10, 1, 1);
     let _open = bench.executor.execute(bench.call(5)).await.unwrap();

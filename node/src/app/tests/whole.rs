@@ -244,6 +244,38 @@ async fn a_function_is_uploaded_assigned_called_and_served_again_without_control
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_going_away_is_not_ready_while_its_calls_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (controller, address, _serving) = Controller::start(CLUSTER).await;
+    let plane = Plane::start(folder.path(), &[address]);
+    until("a report", async || controller.last_report().is_some()).await;
+    let stored = plane.put(&guest("rust-wc-wasip1.wasm")).await;
+    controller.set(5, state(&plane, &stored, 5));
+    until("ready", async || ready(&controller)).await;
+    answers(&plane).await;
+    assert!(plane.inspect().await.ready);
+    // It reads all of its body, which does not end yet.
+    let mut caller = tokio::net::TcpStream::connect(plane.http).await.unwrap();
+    let head = b"POST /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\na ";
+    caller.write_all(head).await.unwrap();
+    until("the call runs", async || {
+        plane.inspect().await.metrics.contains("coracle_calls_in_flight{function=\"hello\"} 1")
+    })
+    .await;
+    let client = ProcessClient::connect(plane.url()).await.unwrap();
+    plane.stop.send(()).unwrap();
+    let inspect =
+        async || client.clone().inspect(InspectRequest { metrics: false }).await.unwrap().into_inner();
+    until("it is not ready", async || !inspect().await.ready).await;
+    assert_eq!(inspect().await.reasons, ["the node is going away"]);
+    caller.write_all(b"b").await.unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    tokio::time::timeout(DEADLINE, plane.ended).await.expect("an end").unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_guest_prints_can_be_read_and_an_unnamed_artifact_is_removed_by_order() {
     let folder = tempfile::tempdir().unwrap();
     let (controller, address, _serving) = Controller::start(CLUSTER).await;

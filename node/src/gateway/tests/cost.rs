@@ -26,6 +26,7 @@ async fn in_process(world: &World) -> Duration {
         for_guest(&mut parts, authority, None, world.address).unwrap();
         let mut dispatch = Dispatch {
             gateway: &world.gateway.inner,
+            view: world.view.load(),
             function: world.version.id.function.clone(),
             invocation: InvocationId::new(rand::random()),
             route: "/f".to_owned(),

@@ -165,7 +165,39 @@ async fn pump(
     }
 }
 
+/// A place in the network where nobody is, as long as it is kept.
+pub(super) fn nobody() -> (tokio::net::TcpSocket, SocketAddr) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
 fn view(version: &Arc<Version>, workers: &[Worker]) -> View {
+    let nodes = workers.iter().map(|worker| Change::put(Record::Node(node(worker.id, worker.address))));
+    let changes = nodes.chain(function(version, "/f/*", workers)).collect();
+    let mut view = View { cluster: CLUSTER, ..View::default() };
+    assert!(view.routing.take(Stamp { revision: Revision::new(1), hash: None }, changes, true));
+    view
+}
+
+fn node(id: u64, address: SocketAddr) -> Node {
+    Node {
+        id: NodeId::new(id),
+        name: format!("n{id}"),
+        roles: Role::ALL.into_iter().collect(),
+        zone: String::new(),
+        version: String::new(),
+        addresses: Addresses { data: address.to_string(), ..Addresses::default() },
+        state: NodeState::Alive,
+        registered: Revision::new(1),
+        slots: 2,
+        memory_bytes: 1 << 30,
+    }
+}
+
+/// A function with a replica on every worker.
+fn function(version: &Arc<Version>, route: &str, workers: &[Worker]) -> Vec<Change> {
     let mut changes = vec![
         Change::put(Record::Version(Version::clone(version))),
         Change::put(Record::Function(Function {
@@ -178,33 +210,18 @@ fn view(version: &Arc<Version>, workers: &[Worker]) -> View {
             updated: Revision::new(1),
         })),
         Change::put(Record::Route(Route {
-            spec: "/f/*".parse().unwrap(),
+            spec: route.parse().unwrap(),
             function: version.id.function.clone(),
         })),
     ];
-    for worker in workers {
-        let addresses = Addresses { data: worker.address.to_string(), ..Addresses::default() };
-        changes.push(Change::put(Record::Node(Node {
-            id: NodeId::new(worker.id),
-            name: format!("n{}", worker.id),
-            roles: Role::ALL.into_iter().collect(),
-            zone: String::new(),
-            version: String::new(),
-            addresses,
-            state: NodeState::Alive,
-            registered: Revision::new(1),
-            slots: 2,
-            memory_bytes: 1 << 30,
-        })));
-        changes.push(Change::put(Record::Replica(Replica {
+    changes.extend(workers.iter().map(|worker| {
+        Change::put(Record::Replica(Replica {
             version: version.id.clone(),
             node: NodeId::new(worker.id),
             epoch: Epoch::new(1),
-        })));
-    }
-    let mut view = View { cluster: CLUSTER, ..View::default() };
-    assert!(view.routing.take(Stamp { revision: Revision::new(1), hash: None }, changes, true));
-    view
+        }))
+    }));
+    changes
 }
 
 /// An answer, read to its end.
@@ -243,6 +260,26 @@ impl World {
 
     pub(super) async fn get(&self, path: &str) -> Whole {
         self.whole(self.request("GET", path).body(empty()).unwrap()).await
+    }
+
+    pub(super) fn change(&self, changes: Vec<Change>) {
+        self.view.update(|view| {
+            let revision = Revision::new(view.routing.stamp.revision.get() + 1);
+            view.routing.take(Stamp { revision, hash: None }, changes, false)
+        });
+    }
+
+    /// Makes the view say that a worker is at another address.
+    pub(super) fn moves(&self, worker: u64, address: SocketAddr) {
+        self.change(vec![Change::put(Record::Node(node(worker, address)))]);
+    }
+
+    /// Adds a function to the view, and assigns it to every worker.
+    pub(super) fn add(&self, version: &Arc<Version>, route: &str) {
+        for worker in &self.workers {
+            worker.assigned.set(version, 1, true);
+        }
+        self.change(function(version, route, &self.workers));
     }
 
     /// Makes the view say how far a worker is, so that calls prefer those that are ready.

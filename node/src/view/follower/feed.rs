@@ -161,7 +161,13 @@ impl<T: Content> Feed<T> {
         };
         let mut taken = false;
         self.view.update(|view| {
+            let nodes = |view: &View| view.routing.content.nodes().len() + view.held.content.nodes().len();
+            let before = nodes(view);
             taken = (self.select)(view).take(frame.stamp, changes, reset);
+            // Looking at every node at each revision would cost more than what a removed one leaves.
+            if taken && (reset || nodes(view) < before) {
+                view.forget_gone();
+            }
             taken
         });
         if taken { Ok(()) } else { Err(FeedError::Older) }

@@ -228,5 +228,8 @@ async fn what_nodes_say_is_told_and_only_news_count() {
     say(3, pb::ReplicaPhase::Compiling).await;
     until("the newer one counts", || phase(9) == Some(Phase::Compiling)).await;
     assert!(!running.view.load().soft.contains_key(&NodeId::new(3)), "no such node");
+    controller.send(6, changed(vec![Change::remove(Key::Node(NodeId::new(2)))])).await;
+    until("the removal is there", || running.revision() == 6).await;
+    assert!(running.view.load().soft.is_empty(), "what a removed node said is kept");
     running.end().await;
 }

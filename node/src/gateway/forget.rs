@@ -1,0 +1,41 @@
+//! Forgets what the view no longer has: a gateway that runs for years meets ever new nodes and versions.
+
+use std::time::Duration;
+
+use coracle_proto::id::{Revision, VersionId};
+
+use super::Inner;
+use crate::view::View;
+
+/// Each time everything known is looked at: not more often, however much changes.
+const PAUSE: Duration = Duration::from_secs(10);
+
+impl Inner {
+    /// Looks after changes of the view, for ever.
+    pub(super) async fn forget_for_ever(&self) {
+        let mut changes = self.view.subscribe();
+        let mut seen = Revision::ZERO;
+        while changes.changed().await.is_ok() {
+            let view = self.view.load();
+            // What nodes say about themselves changes all the time, and neither adds nor removes any.
+            if view.routing.stamp.revision != seen {
+                seen = view.routing.stamp.revision;
+                self.forget(&view);
+                drop(view);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, view: &View) {
+        let node = |id| view.node(id).is_some();
+        self.driver.retain(node, |version| view.routing.content.versions().contains_key(version));
+        self.remote.retain(node);
+        self.metrics.retain(|version| takes_calls(view, version));
+    }
+}
+
+fn takes_calls(view: &View, version: &VersionId) -> bool {
+    let function = view.routing.content.functions().get(&version.function);
+    function.is_some_and(|function| function.traffic.iter().any(|part| part.version == version.number))
+}
