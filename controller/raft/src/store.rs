@@ -9,6 +9,7 @@
 //! ```
 //! All trees share one write-ahead log, so what survives a power cut is a prefix of what was written.
 
+mod blobs;
 mod disk;
 mod flusher;
 mod identity;
