@@ -149,6 +149,30 @@ async fn an_emptied_store_is_refused() {
     assert_damaged(dir.path(), "it acknowledged").await;
 }
 
+/// What the system refuses today says nothing about the store: nobody is told to give it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_opened_now_is_kept() {
+    let dir = written(ENTRIES).await;
+    let store = group(dir.path()).join("store");
+    let snapshots = || {
+        let names = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("snap.")).collect::<Vec<_>>()
+    };
+    // Opened and closed once more: sled makes its snapshot when it is opened.
+    assert_whole(dir.path(), ENTRIES).await;
+    let before = snapshots();
+    assert!(!before.is_empty(), "there is no snapshot: the test would prove less");
+    fs::rename(store.join("db"), store.join("db.aside")).unwrap();
+    fs::create_dir(store.join("db")).unwrap();
+    let error = refused(dir.path()).await;
+    assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
+    assert!(!error.to_string().contains("rejoin"), "{error}");
+    assert_eq!(snapshots(), before);
+    fs::remove_dir(store.join("db")).unwrap();
+    fs::rename(store.join("db.aside"), store.join("db")).unwrap();
+    assert_whole(dir.path(), ENTRIES).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_below_its_mark_is_refused() {
     let dir = written(20).await;

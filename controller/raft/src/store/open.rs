@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::database::{self, Trouble};
 use super::flusher::{FlusherLoop, FlusherThread};
 use super::log::{LogStore, decode, last_entry};
 use super::machine::{Machine, Published};
@@ -24,9 +24,6 @@ use crate::metrics::StoreMetrics;
 use crate::options::Identity;
 use crate::state_machine::{Observer, StateMachine};
 use crate::types::{LogId, Vote};
-
-/// What the database may cache; sled's default is a gigabyte.
-const CACHE_BYTES: u64 = 64 << 20;
 
 /// An open store.
 pub(crate) struct Opened<S> {
@@ -58,7 +55,9 @@ impl Folder<'_> {
     fn io(&self, what: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
         let dir = self.dir.to_owned();
         move |source| match source.kind() {
-            io::ErrorKind::InvalidData => OpenError::Damaged { dir, reason: source.to_string() },
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                OpenError::Damaged { dir, reason: source.to_string() }
+            }
             _ => OpenError::Io { what, dir, source },
         }
     }
@@ -88,46 +87,17 @@ impl Folder<'_> {
                 fs::remove_file(entry.path())?;
             }
         }
-        self.remove_sled_snapshots(|path, bytes| bytes == 0 || path.ends_with(".generating"))
+        database::sweep(&self.sled())
     }
 
-    /// sled's own snapshots only save work at the next start: it recovers everything without them, but
-    /// refuses to start with one that was cut off.
-    fn remove_sled_snapshots(&self, which: impl Fn(&str, u64) -> bool) -> io::Result<()> {
-        if !self.sled().exists() {
-            return Ok(());
-        }
-        for entry in fs::read_dir(self.sled())?.collect::<Result<Vec<_>, _>>()? {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("snap.") && which(&name, entry.metadata()?.len()) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Opens the database; once more without its snapshots when it does not like them.
     fn database(&self) -> Result<Trees, OpenError> {
-        let path = self.sled();
-        let open = || {
-            let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-            // sled panics on some files that were cut off.
-            catch_unwind(AssertUnwindSafe(|| config.open().and_then(Trees::new)))
-        };
-        let first = match open() {
-            Ok(Ok(trees)) => return Ok(trees),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "sled panicked".to_owned(),
-        };
-        if first.contains("could not acquire lock") {
-            return Err(OpenError::InUse { dir: self.dir.to_owned() });
-        }
-        self.remove_sled_snapshots(|_, _| true).map_err(self.io("removing snapshots"))?;
-        match open() {
-            Ok(Ok(trees)) => Ok(trees),
-            Ok(Err(error)) => Err(self.damaged(error.to_string())),
-            Err(_) => Err(self.damaged(first)),
-        }
+        database::open(&self.sled()).map_err(|trouble| match trouble {
+            Trouble::InUse => OpenError::InUse { dir: self.dir.to_owned() },
+            Trouble::Refused(source) => {
+                OpenError::Io { what: "opening the database", dir: self.dir.to_owned(), source }
+            }
+            Trouble::Damaged(reason) => self.damaged(reason),
+        })
     }
 
     /// Makes a new store durable, the identity last: when it is there, everything else was.
