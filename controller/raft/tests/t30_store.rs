@@ -149,6 +149,25 @@ async fn an_emptied_store_is_refused() {
     assert_damaged(dir.path(), "it acknowledged").await;
 }
 
+/// A disk that is not mounted leaves its mount point: an empty folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_must_exist_is_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let must_exist = |dir: &Path| Options { must_exist: true, ..options(dir, 1) };
+    for _ in 0..2 {
+        let error = open(must_exist(dir.path())).await.err().unwrap();
+        assert!(matches!(error, OpenError::Empty { .. }), "{error:?}");
+        assert!(!group(dir.path()).join("store").exists());
+    }
+    // Neither is a database that is there and holds nothing.
+    drop(sled::open(group(dir.path()).join("store")).unwrap());
+    let error = open(must_exist(dir.path())).await.err().unwrap();
+    assert!(matches!(error, OpenError::Empty { .. }), "{error:?}");
+    let dir = written(3).await;
+    open(must_exist(dir.path())).await.unwrap().shutdown().await;
+    assert_whole(dir.path(), 3).await;
+}
+
 /// What the system refuses today says nothing about the store: nobody is told to give it up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_opened_now_is_kept() {

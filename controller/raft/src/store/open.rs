@@ -21,7 +21,7 @@ use crate::codec::raft::position;
 use crate::codec::record::AppliedState;
 use crate::error::OpenError;
 use crate::metrics::StoreMetrics;
-use crate::options::Identity;
+use crate::options::{Identity, Options};
 use crate::state_machine::{Observer, StateMachine};
 use crate::types::{LogId, Vote};
 
@@ -37,6 +37,7 @@ pub(crate) struct Opened<S> {
 struct Folder<'a> {
     dir: &'a Path,
     wanted: &'a Identity,
+    must_exist: bool,
 }
 
 impl Folder<'_> {
@@ -64,6 +65,10 @@ impl Folder<'_> {
 
     fn damaged(&self, reason: impl Into<String>) -> OpenError {
         OpenError::Damaged { dir: self.dir.to_owned(), reason: reason.into() }
+    }
+
+    fn empty(&self) -> OpenError {
+        OpenError::Empty { dir: self.dir.to_owned(), node: self.wanted.node }
     }
 
     fn foreign(&self, found: Identity) -> OpenError {
@@ -119,9 +124,9 @@ impl Folder<'_> {
         match found {
             Some(found) if found != *self.wanted => Err(self.foreign(found)),
             Some(_) if owned => Ok(()),
-            None if owned => Err(OpenError::Empty { dir: self.dir.to_owned(), node: self.wanted.node }),
+            None if owned || self.must_exist => Err(self.empty()),
             // A creation that a crash cut off left nothing else; anything else was made by another hand.
-            Some(_) | None if trees.log.is_empty() && trees.meta.len() <= 1 && trees.state.is_empty() => {
+            Some(_) | None if !self.must_exist && holds_nothing(trees) => {
                 self.create(trees).map_err(self.io("creating the store"))
             }
             Some(_) | None => Err(self.damaged("the identity file is missing")),
@@ -195,19 +200,25 @@ impl Folder<'_> {
     }
 }
 
-/// Opens the store in `dir`, or makes a new one. Blocks.
+/// Nothing but, at most, the identity.
+fn holds_nothing(trees: &Trees) -> bool {
+    trees.log.is_empty() && trees.meta.len() <= 1 && trees.state.is_empty()
+}
+
+/// Opens a store, or makes a new one. Blocks.
 pub(crate) fn open<S: StateMachine>(
-    dir: &Path,
-    wanted: &Identity,
+    options: &Options,
     observer: Arc<dyn Observer<S>>,
     metrics: Arc<StoreMetrics>,
 ) -> Result<Opened<S>, OpenError> {
-    let folder = Folder { dir, wanted };
+    let (dir, wanted) = (options.dir.as_path(), &options.identity);
+    let folder = Folder { dir, wanted, must_exist: options.must_exist };
     fs::create_dir_all(dir).map_err(folder.io("making the folder"))?;
     let owned = folder.owner()?;
     folder.sweep().map_err(folder.io("cleaning up"))?;
-    if owned && !folder.sled().join("db").exists() {
-        return Err(OpenError::Empty { dir: dir.to_owned(), node: wanted.node });
+    let there = folder.sled().join("db").try_exists().map_err(folder.io("looking for the database"))?;
+    if !there && (owned || options.must_exist) {
+        return Err(folder.empty());
     }
     let trees = folder.database()?;
     folder.claim(&trees, owned)?;

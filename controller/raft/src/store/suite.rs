@@ -13,7 +13,7 @@ use openraft::{EntryPayload, StorageError};
 use super::{LogStore, Machine, Opened, open};
 use crate::codec::raft::log_id;
 use crate::metrics::StoreMetrics;
-use crate::options::Identity;
+use crate::options::{Identity, Options};
 use crate::state_machine::{Applied, Halt, NoObserver, Position, RestoreError, StateMachine};
 use crate::types::{Entry, Types, Vote};
 
@@ -52,7 +52,7 @@ fn identity() -> Identity {
 
 /// Opens the store of a folder, which must be closed.
 fn reopen(dir: &Path) -> Opened<Void> {
-    open(dir, &identity(), Arc::new(NoObserver), Arc::new(StoreMetrics::default())).unwrap()
+    open(&Options::new(dir, identity()), Arc::new(NoObserver), Arc::new(StoreMetrics::default())).unwrap()
 }
 
 /// Closes a store; its folder can be opened again then.
