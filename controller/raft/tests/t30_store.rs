@@ -341,7 +341,9 @@ async fn a_damaged_snapshot_is_made_anew() {
     raft.shutdown().await;
     let snapshot = small.dir.join("snapshot");
     let whole = fs::read(&snapshot).unwrap();
-    for damage in [&whole[..3], &[0_u8; 64]] {
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damage in [&whole[..3], &[0_u8; 64], &whole[..whole.len() - 1], &flipped] {
         fs::write(&snapshot, damage).unwrap();
         let raft = open(small.clone()).await.unwrap();
         let status = until(&raft, "it has a snapshot", |status| status.snapshot.is_some()).await;
@@ -350,5 +352,6 @@ async fn a_damaged_snapshot_is_made_anew() {
         assert_all(&raft, 120).await;
         raft.shutdown().await;
         assert!(fs::metadata(&snapshot).unwrap().len() > 400_000);
+        assert_ne!(fs::read(&snapshot).unwrap(), damage);
     }
 }

@@ -14,7 +14,7 @@ use super::flusher::{FlusherLoop, FlusherThread};
 use super::log::{LogStore, decode, last_entry};
 use super::machine::{Machine, Published};
 use super::mark::{Mark, MarkFile};
-use super::snapshot::{Snapshots, open_current};
+use super::snapshot::{Snapshots, is_damage, open_current};
 use super::{APPLIED, IDENTITY, PURGED, RECORD, Trees, VOTE, disk, identity, read, sled_error};
 use crate::codec::frame::unseal;
 use crate::codec::raft::position;
@@ -192,6 +192,7 @@ impl Folder<'_> {
             Ok(Some((meta, _))) if meta.last_log_id >= purged => Ok(meta.last_log_id),
             Ok(None) => Ok(None),
             Ok(Some(_)) => fs::remove_file(Snapshots::path(self.dir)).map(|()| None),
+            Err(error) if !is_damage(&error) => Err(error),
             Err(error) => {
                 tracing::warn!(%error, dir = %self.dir.display(), "removed a snapshot that cannot be read");
                 fs::remove_file(Snapshots::path(self.dir)).map(|()| None)
