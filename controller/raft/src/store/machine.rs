@@ -182,6 +182,7 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         let state = S::restore(&mut records.iter().cloned()).map_err(io::Error::other)?;
         // First the file: after a crash in between, openraft installs it again at the next start.
         self.snapshots.adopt(&snapshot, found.last_log_id).await?;
+        faults::hit(faults::SNAPSHOT_BEFORE_STATE, std::iter::empty());
         self.state = state;
         self.at = AppliedState { log_id: found.last_log_id, membership: found.last_membership };
         self.replace(&records)?;

@@ -105,6 +105,20 @@ pub(crate) async fn listen(at: Option<SocketAddr>) -> TcpListener {
     bound.unwrap_or_else(|_| panic!("waited for {address} to be free"))
 }
 
+/// Lets other members reach a member, until the runtime ends.
+pub(crate) async fn serve(raft: &Raft<Kv>, at: Option<SocketAddr>) -> (SocketAddr, Runtime) {
+    let listener = listen(at).await;
+    let address = listener.local_addr().unwrap();
+    let listener = listener.into_std().unwrap();
+    let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let service = raft.service();
+    server.spawn(async move {
+        let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
+    });
+    (address, server)
+}
+
 /// Which address leads from one member to another: a proxy for each link, so that a test can cut one.
 #[derive(Default)]
 pub(crate) struct Links {
@@ -166,16 +180,7 @@ impl Cluster {
         let links = Arc::new(Links { from: node, routes: Arc::clone(&self.routes) });
         let mirror = Arc::new(Mirror::default());
         let raft = Raft::open(options, Arc::clone(&mirror) as _, links).await.unwrap();
-        let listener = listen(at).await;
-        let address = listener.local_addr().unwrap();
-        let listener = listener.into_std().unwrap();
-        let server =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let service = raft.service();
-        server.spawn(async move {
-            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
-        });
+        let (address, server) = serve(&raft, at).await;
         let started = Node { id: node, raft, mirror, address, server };
         self.nodes.insert(node, started);
         &self.nodes[&node]
