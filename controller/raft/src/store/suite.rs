@@ -14,7 +14,7 @@ use super::{LogStore, Machine, Opened, open};
 use crate::codec::raft::log_id;
 use crate::metrics::StoreMetrics;
 use crate::options::{Identity, Options};
-use crate::state_machine::{Applied, Halt, NoObserver, Position, RestoreError, StateMachine};
+use crate::state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
 use crate::types::{Entry, Types, Vote};
 
 /// Keeps nothing.
@@ -33,6 +33,15 @@ impl StateMachine for Void {
     fn records(&self) -> Box<dyn Iterator<Item = (Bytes, Bytes)> + Send + '_> {
         Box::new(std::iter::empty())
     }
+}
+
+/// Listens to nothing.
+struct NoObserver;
+
+impl Observer<Void> for NoObserver {
+    fn applied(&self, _state: &Void, _batch: &[(Position, Vec<Change>)]) {}
+
+    fn replaced(&self, _position: Position, _state: &Void) {}
 }
 
 struct Builder;
