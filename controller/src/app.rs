@@ -87,9 +87,10 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
     let identity = &options.identity;
     let hub = Arc::new(Hub::new(ClusterState::empty()));
     let book = Arc::new(addresses::AddressBook(Arc::clone(&hub)));
-    let log = options.raft(GroupId::META);
-    begun::check(options, &log.dir)?;
-    let raft = Raft::open(log, Arc::new(Feed(Arc::clone(&hub))), book).await?;
+    let mut log = options.raft(GroupId::META);
+    log.must_exist = begun::had_log(&options.data_dir)?;
+    let raft = Raft::open(log, Arc::new(Feed(Arc::clone(&hub))), book).await;
+    let raft = raft.map_err(|source| RunError::Store { data_dir: options.data_dir.clone(), source })?;
     begun::mark(options)?;
     hub.replaced(raft.state().state().clone());
     info!(cluster = %identity.cluster, revision = %hub.state().revision(), "the store is open");

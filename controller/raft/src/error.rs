@@ -10,6 +10,9 @@ use thiserror::Error;
 use crate::options::{Identity, OptionsError};
 use crate::state_machine::RestoreError;
 
+/// What to do about a store that is lost. The store's own folder is not enough: who the node is stands beside it.
+const GIVE_UP: &str = "move the node's whole data folder away and rejoin as a new node";
+
 /// Why a member cannot start from its store.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -49,7 +52,7 @@ pub enum OpenError {
     /// There was a store, and it is gone.
     #[error(
         "the store in {} is empty, but node {node} had one: do not start it under its old id; \
-         move the folder away and rejoin as a new node",
+         {GIVE_UP}",
         dir.display()
     )]
     Empty {
@@ -59,7 +62,7 @@ pub enum OpenError {
         node: NodeId,
     },
     /// The store lost or changed something that was acknowledged.
-    #[error("the store in {} is damaged: {reason}; move the folder away and rejoin as a new node", dir.display())]
+    #[error("the store in {} is damaged: {reason}; {GIVE_UP}", dir.display())]
     Damaged {
         /// The group's folder.
         dir: PathBuf,

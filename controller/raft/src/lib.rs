@@ -24,5 +24,5 @@ pub use metrics::{SYNC_BUCKETS_US, SyncHistogram};
 pub use network::{Peers, RaftServer, RaftService, RecordedPeers};
 pub use options::{COMMAND_BYTES_MAX, Identity, LIMITS, Limits, Options, OptionsError, TIMING, Timing};
 pub use raft::Raft;
-pub use state_machine::{Applied, Change, Halt, NoObserver, Observer, Position, RestoreError, StateMachine};
+pub use state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
 pub use status::{Follower, Role, Status, StatusWatch, StoreStatus, VoteStatus};

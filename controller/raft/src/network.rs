@@ -3,6 +3,7 @@
 mod calls;
 mod channels;
 mod client;
+mod owed;
 mod peers;
 mod server;
 

@@ -51,6 +51,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// Whose store it is.
     pub identity: Identity,
+    /// There was a store: an empty folder is refused then, and none is made in it.
+    pub must_exist: bool,
     /// How patient.
     pub timing: Timing,
     /// How much.
@@ -100,10 +102,10 @@ pub const LIMITS: Limits = Limits {
 pub const COMMAND_BYTES_MAX: usize = 1 << 20;
 
 impl Options {
-    /// Default times and limits.
+    /// Default times and limits; a store that is not there is made.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, identity: Identity) -> Self {
-        Self { dir: dir.into(), identity, timing: TIMING, limits: LIMITS }
+        Self { dir: dir.into(), identity, must_exist: false, timing: TIMING, limits: LIMITS }
     }
 
     /// # Errors

@@ -159,14 +159,6 @@ impl<S: StateMachine> Raft<S> {
         self.member.published.borrow().state.clone()
     }
 
-    /// Makes a snapshot now, beside other work.
-    ///
-    /// # Errors
-    /// When the member has stopped.
-    pub async fn snapshot(&self) -> Result<(), ProposeError> {
-        self.member.raft.trigger().snapshot().await.map_err(|fatal| self.member.stopped(&fatal))
-    }
-
     /// What this member knows now.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -30,8 +30,7 @@ pub(crate) async fn start<S: StateMachine>(
     let failed = |reason: String| OpenError::Raft { reason };
     let config = config(&options).validate().map_err(|error| failed(error.to_string()))?;
     let metrics = Arc::new(StoreMetrics::default());
-    let Opened { log, machine, published, flusher } =
-        open(&options.dir, &options.identity, observer, Arc::clone(&metrics))?;
+    let Opened { log, machine, published, flusher } = open(&options, observer, Arc::clone(&metrics))?;
     let (snapshots, halted) = (machine.snapshots.clone(), Arc::clone(&machine.halted));
     let channels = Arc::new(Channels::new(options.identity, peers));
     let connector = Connector(Arc::clone(&channels));

@@ -75,13 +75,3 @@ pub trait Observer<S>: Send + Sync + 'static {
     /// installed that ends at `position`.
     fn replaced(&self, position: Position, state: &S);
 }
-
-/// Listens to nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoObserver;
-
-impl<S> Observer<S> for NoObserver {
-    fn applied(&self, _state: &S, _batch: &[(Position, Vec<Change>)]) {}
-
-    fn replaced(&self, _position: Position, _state: &S) {}
-}

@@ -9,6 +9,8 @@
 //! ```
 //! All trees share one write-ahead log, so what survives a power cut is a prefix of what was written.
 
+mod blobs;
+mod database;
 mod disk;
 mod flusher;
 mod identity;

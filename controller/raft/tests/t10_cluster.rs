@@ -20,57 +20,75 @@ use bytes::Bytes;
 use coracle_proto::id::{ClusterId, GroupId, NodeId};
 use coracle_proto::pb::raft as pb;
 use coracle_proto::pb::raft::raft_transport_client::RaftTransportClient;
-use coracle_raft::{COMMAND_BYTES_MAX, ProposeError, Role};
+use coracle_raft::{COMMAND_BYTES_MAX, Options, ProposeError, Role, Status};
 
-use node::{CLUSTER, Cluster, QUICK, get, id, open_single, set, until};
+use node::{CLUSTER, Cluster, PATIENCE, eventually, get, id, open_single, set, until};
+
+fn number(reply: &Bytes) -> u64 {
+    std::str::from_utf8(reply).unwrap().parse().unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_answered_by_its_position_and_reaches_every_member() {
-    let cluster = Cluster::new(3, |options| options.timing = QUICK).await;
-    let leader = cluster.leader().await;
-    let first: u64 =
-        String::from_utf8(leader.raft.propose(set("a", 1)).await.unwrap().to_vec()).unwrap().parse().unwrap();
-    assert_eq!(leader.raft.propose(set("a", 2)).await.unwrap(), Bytes::from((first + 1).to_string()));
-    assert_eq!(leader.raft.propose(set("a", "refuse")).await.unwrap(), Bytes::from("refused"));
-    assert_eq!(get(&leader.raft, "a").as_deref(), Some("2"));
-    for node in cluster.nodes.values() {
-        node.raft.read_barrier().await.unwrap();
+    let cluster = Cluster::new(3, |_| ()).await;
+    let first = number(&cluster.propose(set("a", 1)).await);
+    let second = number(&cluster.propose(set("a", 2)).await);
+    assert!(second > first, "{first}, then {second}");
+    assert_eq!(cluster.propose(set("a", "refuse")).await, Bytes::from("refused"));
+    for node in cluster.nodes.keys() {
+        let node = cluster.caught_up(*node).await;
         assert_eq!(get(&node.raft, "a").as_deref(), Some("2"), "node {}", node.id);
-        assert_eq!(node.mirror.0.lock().unwrap().0, node.raft.state());
+        assert!(node.raft.status().applied.is_some_and(|applied| applied.index >= second));
     }
-    let status = leader.raft.status();
-    assert_eq!(status.voters.len(), 3);
-    assert_eq!(status.followers.len(), 2);
-    assert!(status.quorum_acked.is_some() && !status.changing);
-    assert!(leader.raft.store_status().syncs.count() > 0 && leader.raft.store_status().bytes > 0);
+    let leads = |status: &Status| {
+        let whole = status.voters.len() == 3 && status.followers.len() == 2 && !status.changing;
+        status.role == Role::Leader && whole && status.quorum_acked.is_some()
+    };
+    eventually("a leader knows its members", || {
+        cluster.nodes.values().any(|node| leads(&node.raft.status()))
+    })
+    .await;
+    let store = cluster.nodes[&1].raft.store_status();
+    assert!(store.syncs.count() > 0 && store.bytes > 0);
     cluster.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_names_the_leader_and_refuses() {
-    let cluster = Cluster::new(3, |options| options.timing = QUICK).await;
-    let leader = cluster.leader().await;
-    let follower = &cluster.nodes[&cluster.followers(leader.id)[0]];
-    let Err(ProposeError::NotLeader { leader: Some(hint) }) = follower.raft.propose(set("a", 1)).await else {
-        panic!("a follower took a command")
+    let cluster = Cluster::new(3, |_| ()).await;
+    let named = async {
+        loop {
+            let leader = cluster.leader().await;
+            let follower = &cluster.nodes[&cluster.followers(leader.id)[0]].raft;
+            match follower.propose(set("a", 1)).await {
+                Err(ProposeError::NotLeader { leader: Some(hint) }) if hint.node == id(leader.id) => {
+                    return assert_eq!(hint.address, leader.address.to_string());
+                }
+                // An election came between.
+                Err(error) => println!("{error}"),
+                Ok(_) => assert_ne!(cluster.leader().await.id, leader.id, "a follower took a command"),
+            }
+        }
     };
-    assert_eq!((hint.node, hint.address), (id(leader.id), leader.address.to_string()));
+    tokio::time::timeout(PATIENCE, named).await.unwrap();
     let large = Bytes::from(vec![b'='; COMMAND_BYTES_MAX + 1]);
-    assert!(matches!(leader.raft.propose(large).await, Err(ProposeError::TooLarge { .. })));
+    let refused = cluster.leader().await.raft.propose(large).await;
+    assert!(matches!(refused, Err(ProposeError::TooLarge { .. })), "{refused:?}");
     let largest = Bytes::from([&b"a="[..], &vec![b'x'; COMMAND_BYTES_MAX - 2]].concat());
-    leader.raft.propose(largest).await.unwrap();
-    follower.raft.read_barrier().await.unwrap();
-    assert_eq!(get(&follower.raft, "a").map(|value| value.len()), Some(COMMAND_BYTES_MAX - 2));
+    cluster.propose(largest).await;
+    for node in cluster.nodes.keys() {
+        let node = &cluster.caught_up(*node).await.raft;
+        assert_eq!(get(node, "a").map(|value| value.len()), Some(COMMAND_BYTES_MAX - 2));
+    }
     cluster.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_barrier_on_a_follower_waits_for_what_was_answered_before() {
-    let cluster = Cluster::new(3, |options| options.timing = QUICK).await;
-    let leader = cluster.leader().await;
-    let follower = &cluster.nodes[&cluster.followers(leader.id)[0]];
+    let cluster = Cluster::new(3, |_| ()).await;
+    let follower = &cluster.nodes[&cluster.followers(cluster.leader().await.id)[0]];
     for round in 0..200 {
-        leader.raft.propose(set("round", round)).await.unwrap();
+        cluster.propose(set("round", round)).await;
         follower.raft.read_barrier().await.unwrap();
         assert_eq!(get(&follower.raft, "round"), Some(round.to_string()));
     }
@@ -80,79 +98,119 @@ async fn a_barrier_on_a_follower_waits_for_what_was_answered_before() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_hands_over_when_asked() {
     let cluster = Cluster::new(3, |_| ()).await;
-    let leader = cluster.leader().await;
-    leader.raft.propose(set("before", 1)).await.unwrap();
-    let term = leader.raft.status().term;
-    let to = cluster.followers(leader.id)[1];
-    leader.raft.transfer_leader(id(to)).await.unwrap();
-    let next = cluster.leader().await;
-    assert_eq!((next.id, next.raft.status().term), (to, term + 1));
-    next.raft.propose(set("after", 1)).await.unwrap();
+    cluster.propose(set("before", 1)).await;
+    let (term, to) = cluster
+        .at_leader(async |leader| {
+            let status = leader.status();
+            let to = cluster.followers(status.node.get())[1];
+            leader.transfer_leader(id(to)).await.map(|()| (status.term, to))
+        })
+        .await;
+    // It returned when the other one led.
+    until(&cluster.nodes[&to].raft, "it is in a later term", |status| status.term > term).await;
+    cluster.propose(set("after", 1)).await;
+    let next = cluster.caught_up(to).await;
     assert_eq!(get(&next.raft, "before").as_deref(), Some("1"));
-    let refused = next.raft.transfer_leader(id(9)).await;
-    assert!(matches!(refused, Err(ProposeError::Membership { .. })), "{refused:?}");
+    assert_eq!(get(&next.raft, "after").as_deref(), Some("1"));
+    let refused = cluster
+        .at_leader(async |leader| match leader.transfer_leader(id(9)).await {
+            Err(ProposeError::Membership { reason }) => Ok(reason),
+            Err(error) => Err(error),
+            Ok(()) => panic!("somebody who is no member leads"),
+        })
+        .await;
+    assert!(refused.contains("node 9"), "{refused}");
     cluster.shutdown().await;
+}
+
+fn small_logs(options: &mut Options) {
+    (options.limits.snapshot_every, options.limits.keep_entries) = (100, 10);
+}
+
+async fn purged(cluster: &Cluster) {
+    for key in 0..350 {
+        cluster.propose(set(key, "x".repeat(10_000))).await;
+    }
+    for node in cluster.nodes.values() {
+        let purged = until(&node.raft, "the log is purged", |status| status.purged.is_some()).await;
+        assert!(purged.purged.unwrap().index > 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_learner_gets_a_snapshot_and_becomes_a_voter() {
-    let mut cluster = Cluster::new(3, |options| {
-        options.timing = QUICK;
-        (options.limits.snapshot_every, options.limits.keep_entries) = (100, 10);
-    })
-    .await;
-    let leader = cluster.leader().await.id;
-    for key in 0..350 {
-        cluster.nodes[&leader].raft.propose(set(key, "x".repeat(10_000))).await.unwrap();
-    }
-    let purged =
-        until(&cluster.nodes[&leader].raft, "the log is purged", |status| status.purged.is_some()).await;
-    assert!(purged.purged.unwrap().index > 0);
+    let mut cluster = Cluster::new(3, small_logs).await;
+    purged(&cluster).await;
     let address = cluster.start(4, None).await.address.to_string();
-    let (leader, late) = (&cluster.nodes[&leader], &cluster.nodes[&4]);
-    leader.raft.add_learner(id(4), &address).await.unwrap();
+    let late = &cluster.nodes[&4];
+    cluster.at_leader_of(&[1, 2, 3], async |leader| leader.add_learner(id(4), &address).await).await;
     let caught_up = until(&late.raft, "it has a snapshot", |status| status.snapshot.is_some()).await;
     assert_eq!(caught_up.role, Role::Learner);
-    leader.raft.propose(set("after", 1)).await.unwrap();
-    late.raft.read_barrier().await.unwrap();
-    assert_eq!(late.raft.state(), leader.raft.state());
+    cluster.propose(set("after", 1)).await;
+    cluster.caught_up(4).await;
+    assert_eq!(late.raft.state(), cluster.caught_up(1).await.raft.state());
     assert!(late.mirror.0.lock().unwrap().1 >= 2, "the observer was told of the snapshot");
 
-    leader.raft.set_voters(&BTreeSet::from([1, 2, 3, 4].map(id))).await.unwrap();
-    let gone = cluster.followers(leader.id)[0];
-    leader.raft.remove(id(gone)).await.unwrap();
-    let status =
-        until(&late.raft, "three voters", |status| status.voters.len() == 3 && !status.changing).await;
-    assert!(status.voters.contains_key(&id(4)) && !status.voters.contains_key(&id(gone)));
+    let all = BTreeSet::from([1, 2, 3, 4].map(id));
+    cluster.at_leader(async |leader| leader.set_voters(&all).await).await;
+    let gone = cluster.followers(cluster.leader().await.id)[0];
+    let staying: Vec<_> = cluster.nodes.keys().copied().filter(|node| *node != gone).collect();
+    cluster.at_leader_of(&staying, async |leader| leader.remove(id(gone)).await).await;
+    let status = until(&cluster.nodes[&staying[0]].raft, "it is removed", |status| {
+        !status.voters.contains_key(&id(gone)) && !status.changing
+    })
+    .await;
+    assert_eq!(status.voters.len(), 3);
+    cluster.kill(gone).await;
     // What was installed is what is on its disk.
     let address = cluster.kill(4).await;
-    let state = cluster.leader().await.raft.state();
-    assert_eq!(cluster.start(4, Some(address)).await.raft.state(), state);
+    cluster.start(4, Some(address)).await;
+    let state = cluster.caught_up(4).await.raft.state();
+    let other = *staying.iter().find(|node| **node != 4).unwrap();
+    assert_eq!(cluster.caught_up(other).await.raft.state(), state);
+    cluster.shutdown().await;
+}
+
+/// A follower refuses a damaged snapshot; it must not be sent the same one for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_rots_is_made_anew_for_who_needs_it() {
+    let mut cluster = Cluster::new(1, small_logs).await;
+    purged(&cluster).await;
+    let path = node::options(cluster.dir.path(), 1).dir.join("snapshot");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let address = cluster.start(2, None).await.address.to_string();
+    cluster.at_leader_of(&[1], async |leader| leader.add_learner(id(2), &address).await).await;
+    until(&cluster.nodes[&2].raft, "it has a snapshot", |status| status.snapshot.is_some()).await;
+    cluster.propose(set("after", 1)).await;
+    let state = cluster.caught_up(2).await.raft.state();
+    assert_eq!(cluster.caught_up(1).await.raft.state(), state);
     cluster.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_moved_is_found_at_its_recorded_address() {
-    let mut cluster = Cluster::new(3, |options| options.timing = QUICK).await;
-    let leader = cluster.leader().await.id;
-    let moved = cluster.followers(leader)[0];
+    let mut cluster = Cluster::new(3, |_| ()).await;
+    let moved = cluster.followers(cluster.leader().await.id)[0];
     let old = cluster.kill(moved).await;
     let new = cluster.start(moved, None).await.address;
     assert_ne!(old, new);
-    let (leader, moved) = (&cluster.nodes[&leader], &cluster.nodes[&moved]);
-    leader.raft.set_address(id(moved.id), &new.to_string()).await.unwrap();
-    leader.raft.propose(set("a", 1)).await.unwrap();
-    moved.raft.read_barrier().await.unwrap();
-    assert_eq!(get(&moved.raft, "a").as_deref(), Some("1"));
+    let staying = cluster.followers(moved);
+    let (me, new) = (id(moved), new.to_string());
+    cluster.at_leader_of(&staying, async |leader| leader.set_address(me, &new).await).await;
+    cluster.propose(set("a", 1)).await;
+    let moved = &cluster.caught_up(moved).await.raft;
+    assert_eq!(get(moved, "a").as_deref(), Some("1"));
     // The status is told a moment after what it is about.
-    let (me, new) = (id(moved.id), new.to_string());
-    until(&moved.raft, "its own new address", |status| status.voters.get(&me) == Some(&new)).await;
+    until(moved, "its own new address", |status| status.voters.get(&me) == Some(&new)).await;
     cluster.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_for_somebody_else_is_refused() {
-    let cluster = Cluster::new(1, |options| options.timing = QUICK).await;
+    let cluster = Cluster::new(1, |_| ()).await;
     let node = cluster.leader().await;
     node.raft.propose(set("a", 1)).await.unwrap();
     let term = node.raft.status().term;

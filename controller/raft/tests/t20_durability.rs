@@ -188,23 +188,114 @@ async fn process_that_crashes_between_commit_and_answer() {
     println!("it was answered");
 }
 
+/// Runs a process in a folder until it aborts at the moment that it has chosen.
 #[cfg(feature = "faults")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_was_committed_and_not_answered_is_there() {
+fn crashed(process: &str, dir: &Path) {
     use std::os::unix::process::ExitStatusExt as _;
 
-    let dir = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "process_that_crashes_between_commit_and_answer", "--ignored", "--nocapture"])
-        .current_dir(dir.path())
+        .args(["--exact", process, "--ignored", "--nocapture"])
+        .current_dir(dir)
         .output()
         .unwrap();
     assert_eq!(output.status.signal(), Some(6), "it crashed: {output:?}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("it was answered"));
-    assert!(!dir.path().join("fault").exists(), "the trigger is taken away before the crash");
+    assert!(!dir.join("fault").exists(), "the trigger is taken away before the crash");
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_was_committed_and_not_answered_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    crashed("process_that_crashes_between_commit_and_answer", dir.path());
     let raft = open_single(dir.path()).await;
     raft.read_barrier().await.unwrap();
     assert_eq!(get(&raft, "between").as_deref(), Some("1"));
     assert_eq!(get(&raft, "another").as_deref(), Some("1"), "it crashed at the command that was meant");
     raft.shutdown().await;
+}
+
+/// Started by the test below.
+#[cfg(feature = "faults")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by another test, ends by crashing"]
+async fn process_that_crashes_between_sync_and_callback() {
+    let here = std::env::current_dir().unwrap();
+    if here.join("Cargo.toml").exists() {
+        return;
+    }
+    let raft = open_single(&here).await;
+    let trigger = here.join("fault");
+    coracle_raft::faults::arm(coracle_raft::faults::FLUSHED_BEFORE_CALLBACK, &trigger);
+    raft.propose(set("before", 1)).await.unwrap();
+    std::fs::write(&trigger, "").unwrap();
+    let _ = raft.propose(set("synced", 1)).await;
+    println!("it was answered");
+}
+
+/// What is durable is not taken back, whether Raft was told of it or not: the mark may be behind, never ahead.
+#[cfg(feature = "faults")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_was_synced_and_not_told_of_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    crashed("process_that_crashes_between_sync_and_callback", dir.path());
+    let raft = open_single(dir.path()).await;
+    raft.read_barrier().await.unwrap();
+    assert_eq!(get(&raft, "before").as_deref(), Some("1"));
+    assert_eq!(get(&raft, "synced").as_deref(), Some("1"));
+    raft.shutdown().await;
+}
+
+/// Started by the test below: a member that is sent a snapshot.
+#[cfg(feature = "faults")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by another test, ends by crashing"]
+async fn process_that_crashes_while_it_installs_a_snapshot() {
+    let here = std::env::current_dir().unwrap();
+    if here.join("Cargo.toml").exists() {
+        return;
+    }
+    let raft = open(options(&here, 2)).await.unwrap();
+    let trigger = here.join("fault");
+    coracle_raft::faults::arm(coracle_raft::faults::SNAPSHOT_BEFORE_STATE, &trigger);
+    std::fs::write(&trigger, "").unwrap();
+    let (address, _server) = node::serve(&raft, None).await;
+    writeln!(std::io::stdout(), "\nat {address}").unwrap();
+    node::until(&raft, "the crash", |status| status.role == coracle_raft::Role::Stopped).await;
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_whose_installation_was_cut_off_is_installed_at_the_next_start() {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let mut cluster = node::Cluster::new(1, |options| {
+        (options.limits.snapshot_every, options.limits.keep_entries) = (50, 5);
+    })
+    .await;
+    for key in 0..120 {
+        cluster.propose(set(key, key)).await;
+    }
+    node::until(&cluster.nodes[&1].raft, "the log is purged", |status| status.purged.is_some()).await;
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process_that_crashes_while_it_installs_a_snapshot", "--ignored", "--nocapture"])
+        .current_dir(cluster.dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.strip_prefix("at ").map(str::to_owned)).unwrap();
+    cluster.at_leader(async |leader| leader.add_learner(node::id(2), &address).await).await;
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.signal(), Some(6), "it crashed: {ended:?}");
+    let own = options(cluster.dir.path(), 2);
+    assert!(own.dir.join("snapshot").exists(), "the file was in its place");
+    // Nobody reaches it now: what it has is from its disk.
+    let alone = open(own).await.unwrap();
+    assert_eq!(get(&alone, 0).as_deref(), Some("0"));
+    alone.shutdown().await;
+    cluster.start(2, Some(address.parse().unwrap())).await;
+    assert_eq!(cluster.caught_up(2).await.raft.state(), cluster.caught_up(1).await.raft.state());
+    cluster.shutdown().await;
 }

@@ -149,6 +149,49 @@ async fn an_emptied_store_is_refused() {
     assert_damaged(dir.path(), "it acknowledged").await;
 }
 
+/// A disk that is not mounted leaves its mount point: an empty folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_must_exist_is_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let must_exist = |dir: &Path| Options { must_exist: true, ..options(dir, 1) };
+    for _ in 0..2 {
+        let error = open(must_exist(dir.path())).await.err().unwrap();
+        assert!(matches!(error, OpenError::Empty { .. }), "{error:?}");
+        assert!(!group(dir.path()).join("store").exists());
+    }
+    // Neither is a database that is there and holds nothing.
+    drop(sled::open(group(dir.path()).join("store")).unwrap());
+    let error = open(must_exist(dir.path())).await.err().unwrap();
+    assert!(matches!(error, OpenError::Empty { .. }), "{error:?}");
+    let dir = written(3).await;
+    open(must_exist(dir.path())).await.unwrap().shutdown().await;
+    assert_whole(dir.path(), 3).await;
+}
+
+/// What the system refuses today says nothing about the store: nobody is told to give it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_opened_now_is_kept() {
+    let dir = written(ENTRIES).await;
+    let store = group(dir.path()).join("store");
+    let snapshots = || {
+        let names = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("snap.")).collect::<Vec<_>>()
+    };
+    // Opened and closed once more: sled makes its snapshot when it is opened.
+    assert_whole(dir.path(), ENTRIES).await;
+    let before = snapshots();
+    assert!(!before.is_empty(), "there is no snapshot: the test would prove less");
+    fs::rename(store.join("db"), store.join("db.aside")).unwrap();
+    fs::create_dir(store.join("db")).unwrap();
+    let error = refused(dir.path()).await;
+    assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
+    assert!(!error.to_string().contains("rejoin"), "{error}");
+    assert_eq!(snapshots(), before);
+    fs::remove_dir(store.join("db")).unwrap();
+    fs::rename(store.join("db.aside"), store.join("db")).unwrap();
+    assert_whole(dir.path(), ENTRIES).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_below_its_mark_is_refused() {
     let dir = written(20).await;
@@ -298,7 +341,9 @@ async fn a_damaged_snapshot_is_made_anew() {
     raft.shutdown().await;
     let snapshot = small.dir.join("snapshot");
     let whole = fs::read(&snapshot).unwrap();
-    for damage in [&whole[..3], &[0_u8; 64]] {
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damage in [&whole[..3], &[0_u8; 64], &whole[..whole.len() - 1], &flipped] {
         fs::write(&snapshot, damage).unwrap();
         let raft = open(small.clone()).await.unwrap();
         let status = until(&raft, "it has a snapshot", |status| status.snapshot.is_some()).await;
@@ -307,5 +352,6 @@ async fn a_damaged_snapshot_is_made_anew() {
         assert_all(&raft, 120).await;
         raft.shutdown().await;
         assert!(fs::metadata(&snapshot).unwrap().len() > 400_000);
+        assert_ne!(fs::read(&snapshot).unwrap(), damage);
     }
 }

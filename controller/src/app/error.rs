@@ -1,6 +1,7 @@
 //! Why a controller ended other than by being told to.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use coracle_proto::status::Code;
 use coracle_raft::OpenError;
@@ -21,8 +22,13 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The log's store is damaged, foreign, in use, or cannot be read.
-    #[error(transparent)]
-    Store(#[from] OpenError),
+    #[error("{source} (the node's data folder is {})", data_dir.display())]
+    Store {
+        /// The node's data folder, in which the store is a part.
+        data_dir: PathBuf,
+        /// What is wrong with the store.
+        source: OpenError,
+    },
     /// The data folder cannot be written.
     #[error(transparent)]
     Mark(IdentityError),
@@ -46,7 +52,7 @@ impl RunError {
     pub const fn is_configuration(&self) -> bool {
         match self {
             Self::Bind { .. } => true,
-            Self::Store(error) => match error {
+            Self::Store { source, .. } => match source {
                 OpenError::Io { .. } | OpenError::InUse { .. } | OpenError::Raft { .. } => false,
                 OpenError::Options(_)
                 | OpenError::Foreign { .. }
@@ -62,20 +68,17 @@ impl RunError {
     #[must_use]
     pub const fn code(&self) -> Option<Code> {
         match self {
-            Self::Store(OpenError::Foreign { .. }) => Some(Code::StoreForeign),
-            Self::Store(OpenError::Empty { .. } | OpenError::Damaged { .. } | OpenError::Restore { .. }) => {
-                Some(Code::StoreDamaged)
-            }
-            Self::Store(
+            Self::Store { source, .. } => match source {
+                OpenError::Foreign { .. } => Some(Code::StoreForeign),
+                OpenError::Empty { .. } | OpenError::Damaged { .. } | OpenError::Restore { .. } => {
+                    Some(Code::StoreDamaged)
+                }
                 OpenError::Options(_)
                 | OpenError::Io { .. }
                 | OpenError::InUse { .. }
-                | OpenError::Raft { .. },
-            )
-            | Self::Bind { .. }
-            | Self::Mark(_)
-            | Self::Server { .. }
-            | Self::Task { .. } => None,
+                | OpenError::Raft { .. } => None,
+            },
+            Self::Bind { .. } | Self::Mark(_) | Self::Server { .. } | Self::Task { .. } => None,
         }
     }
 

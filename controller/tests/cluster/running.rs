@@ -1,6 +1,6 @@
 //! Controllers in this process, over real loopback gRPC and real stores.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ use coracle_proto::record::{Addresses, Node, NodeState, Role};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
+
+#[path = "../../raft/tests/harness/port.rs"]
+mod port;
 
 /// Longer than a verdict of the detector, which begins its wait anew whenever a busy machine stops it for two
 /// seconds; what takes longer has failed.
@@ -48,26 +51,34 @@ pub(crate) fn own_record(name: &str) -> Node {
 /// Makes a cluster of one.
 pub(crate) fn found(dir: &Path) -> Running {
     let identity = identity::found(dir, "boat").expect("an identity");
-    start(dir, identity, any_port())
+    start_on(dir, identity, listener())
 }
 
 /// Joins the cluster behind `seeds`.
 pub(crate) async fn join(dir: &Path, seeds: &[String]) -> Running {
-    let listener = Listener::bind(any_port()).expect("a port");
+    let listener = listener();
     let mut node = own_record("joined");
     node.addresses.grpc = listener.address().to_string();
     let identity = identity::join(dir, seeds, &node).await.expect("an id");
     start_on(dir, identity, listener)
 }
 
-fn any_port() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
+/// A port that is still free when its controller comes back.
+fn listener() -> Listener {
+    port::offers().find_map(|address| Listener::bind(address).ok()).expect("a free port")
 }
 
-/// Starts a controller that has an identity.
+/// Starts a controller that has an identity, where it was before.
 pub(crate) fn start(dir: &Path, identity: Identity, listen: SocketAddr) -> Running {
-    let listener = Listener::bind(listen).expect("a port");
-    start_on(dir, identity, listener)
+    #[expect(clippy::disallowed_methods, reason = "a test's own deadline")]
+    let begun = Instant::now();
+    loop {
+        match Listener::bind(listen) {
+            Ok(listener) => return start_on(dir, identity, listener),
+            Err(error) => assert!(begun.elapsed() < WAIT, "waited {WAIT:?} in vain: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20)); // a bounded poll
+    }
 }
 
 fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running {

@@ -118,10 +118,19 @@ async fn a_founder_without_its_store_is_refused() {
     let node = found(dir.path());
     until("a leader", async || node.status().await.filter(|status| status.quorum)).await;
     let (path, identity, address) = node.stop().await;
-    std::fs::remove_dir_all(path.join("raft")).unwrap();
     let again = identity::load(&path).unwrap().unwrap();
     assert_eq!(again, identity);
-    let node = start(&path, identity, address);
-    let error = node.ended().await.unwrap_err();
-    assert!(error.is_configuration(), "{error}");
+    // Taken away, and emptied: the mount point of a disk that is not mounted is an empty folder.
+    let log = path.join("raft/meta");
+    for emptied in [false, true] {
+        std::fs::remove_dir_all(path.join("raft")).unwrap();
+        if emptied {
+            std::fs::create_dir_all(&log).unwrap();
+        }
+        let error = start(&path, identity.clone(), address).ended().await.unwrap_err();
+        assert!(error.is_configuration(), "{error}");
+        assert_eq!(error.code(), Some(Code::StoreDamaged), "{error}");
+        assert!(error.to_string().ends_with(&format!("is {})", path.display())), "{error}");
+        assert!(!log.join("store").exists(), "a second log was begun");
+    }
 }

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,11 +23,12 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Request, Status, Streaming};
 
 use super::CHUNK_BYTES;
 use super::channels::{Channels, Client, Lane};
+use super::owed::Owed;
 use crate::codec::message::{
     append_reply_from_wire, append_to_wire, transfer_reply_from_wire, transfer_to_wire, vote_reply_from_wire,
     vote_request_to_wire,
@@ -119,10 +119,10 @@ impl Member {
         let Some(first) = input.next().await else { return Ok(Box::pin(stream::empty())) };
         let input = stream::iter([first]).chain(input);
         let (mut client, header) = (self.client(Lane::Entries)?, self.header());
-        let sent = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&sent);
+        let owed = Arc::new(Owed::default());
+        let sent = Arc::clone(&owed);
         let requests = input.map(move |request| {
-            count.fetch_add(1, Ordering::Relaxed);
+            sent.sent(now());
             append_to_wire(header.clone(), &request)
         });
         let replies = match timeout(OPEN_MAX, client.append(requests)).await {
@@ -131,45 +131,47 @@ impl Member {
             Err(_) => return Err(RPCError::Timeout(self.timeout(RPCTypes::AppendEntries, OPEN_MAX))),
         };
         let stalled = self.timeout(RPCTypes::AppendEntries, STALL_MAX);
-        Ok(Box::pin(stream::unfold(
-            Some(Replies { replies, sent, answered: 0, stalled }),
-            |state| async move {
-                let mut replies = state?;
-                let answer = replies.next().await?;
-                // The first error ends the stream.
-                let go_on = matches!(answer, Ok(Ok(_)));
-                Some((answer, go_on.then_some(replies)))
-            },
-        )))
+        Ok(Box::pin(stream::unfold(Some(Replies { replies, owed, stalled }), |state| async move {
+            let mut replies = state?;
+            let answer = replies.next().await?;
+            // The first error ends the stream.
+            let go_on = matches!(answer, Ok(Ok(_)));
+            Some((answer, go_on.then_some(replies)))
+        })))
     }
 }
 
-/// The answers of one stream of entries, and how many are still owed.
+/// The answers of one stream of entries, and what is still owed.
 struct Replies {
     replies: Streaming<pb::AppendReply>,
-    sent: Arc<AtomicU64>,
-    answered: u64,
+    owed: Arc<Owed>,
     stalled: Timeout<Types>,
 }
 
 impl Replies {
     async fn next(&mut self) -> Option<Rpc<StreamAppendResult<Types>>> {
+        let patience = self.stalled.timeout;
         loop {
-            match timeout(self.stalled.timeout, self.replies.message()).await {
+            match timeout_at(self.owed.deadline(now(), patience), self.replies.message()).await {
                 Ok(Ok(Some(reply))) => {
-                    self.answered += 1;
+                    self.owed.answered();
                     return Some(append_reply_from_wire(&reply).map_err(|error| malformed(&error)));
                 }
                 Ok(Ok(None)) => return None,
                 Ok(Err(status)) => return Some(Err(unreachable(&status))),
-                Err(_) if self.sent.load(Ordering::Relaxed) > self.answered => {
+                Err(_) if self.owed.is_overdue(now(), patience) => {
                     return Some(Err(RPCError::Timeout(self.stalled.clone())));
                 }
-                // Nothing was asked.
+                // Nothing was asked, or not long ago.
                 Err(_) => {}
             }
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "answers are waited for here")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Everything but a time-out waits before it is tried again: nothing gets better by asking at once.

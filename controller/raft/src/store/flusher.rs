@@ -15,6 +15,7 @@ use std::time::Instant;
 use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
 
+use super::blobs::Blobs;
 use super::mark::{Mark, MarkFile};
 use super::sled_error;
 use crate::faults;
@@ -105,12 +106,15 @@ pub(crate) struct FlusherLoop {
     db: sled::Db,
     /// sled's file once more: its `flush` is `sync_file_range` on Linux, which a power cut undoes.
     file: File,
+    blobs: Blobs,
     mark_file: MarkFile,
     mark: Mark,
     metrics: Arc<StoreMetrics>,
 }
 
 impl FlusherLoop {
+    /// Makes durable what the store holds: a killed process may have left more than it had synced, and what was
+    /// read from the store is taken for acknowledged from now on.
     pub(crate) fn new(
         db: sled::Db,
         sled_dir: &Path,
@@ -118,7 +122,10 @@ impl FlusherLoop {
         mark: Mark,
         metrics: Arc<StoreMetrics>,
     ) -> io::Result<Self> {
-        Ok(Self { db, file: File::open(sled_dir.join("db"))?, mark_file, mark, metrics })
+        let (file, blobs) = (File::open(sled_dir.join("db"))?, Blobs::new(sled_dir));
+        let mut flusher = Self { db, file, blobs, mark_file, mark, metrics };
+        flusher.sync()?;
+        Ok(flusher)
     }
 
     pub(crate) fn spawn(self, name: String) -> io::Result<(Flusher, FlusherThread)> {
@@ -161,12 +168,128 @@ impl FlusherLoop {
         if lowered { self.mark_file.lower(self.mark) } else { self.mark_file.raise(self.mark) }
     }
 
+    /// First what is pointed to, then what points: once the flush has returned, every blob that a record
+    /// before it needs is complete.
     #[expect(clippy::disallowed_methods, reason = "the length of a sync is measured where it happens")]
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&mut self) -> io::Result<()> {
         let start = Instant::now();
         self.db.flush().map_err(sled_error)?;
+        self.blobs.sync()?;
         self.file.sync_data()?;
         self.metrics.synced(start.elapsed());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use openraft::EntryPayload;
+    use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
+
+    use super::*;
+    use crate::codec::raft::log_id;
+    use crate::store::{LogStore, Trees};
+    use crate::types::{Command, Entry, Vote};
+
+    struct Store {
+        dir: tempfile::TempDir,
+        trees: Trees,
+    }
+
+    impl Store {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let config = sled::Config::new().path(dir.path().join("store")).flush_every_ms(None);
+            MarkFile::create(&dir.path().join("mark"), Mark::default()).unwrap();
+            Self { dir, trees: Trees::new(config.open().unwrap()).unwrap() }
+        }
+
+        fn blobs(&self) -> PathBuf {
+            self.dir.path().join("store/blobs")
+        }
+
+        fn mark(&self) -> Mark {
+            MarkFile::read(&self.dir.path().join("mark")).unwrap().unwrap()
+        }
+
+        fn flusher(&self) -> FlusherLoop {
+            let mark_file = MarkFile::open(&self.dir.path().join("mark")).unwrap();
+            let (db, dir) = (self.trees.db.clone(), self.dir.path().join("store"));
+            FlusherLoop::new(db, &dir, mark_file, Mark::default(), Arc::default()).unwrap()
+        }
+
+        fn log(&self, flusher: FlusherLoop) -> (LogStore, FlusherThread) {
+            let (handle, thread) = flusher.spawn("flusher".to_owned()).unwrap();
+            (LogStore::new(self.trees.clone(), handle), thread)
+        }
+    }
+
+    fn entry(index: u64, bytes: usize) -> Entry {
+        let payload = EntryPayload::Normal(Command(vec![b'v'; bytes].into()));
+        Entry { log_id: log_id(1, index), payload }
+    }
+
+    /// A power cut cannot be had in a test, but a file that the system refuses to sync can: what is acknowledged
+    /// with it was not synced.
+    #[tokio::test]
+    async fn nothing_is_acknowledged_that_was_not_synced() {
+        let store = Store::new();
+        let mut flusher = store.flusher();
+        flusher.file = File::open("/dev/null").unwrap();
+        assert!(flusher.file.sync_data().is_err(), "it can be synced: the test would prove nothing");
+        let (mut log, thread) = store.log(flusher);
+        assert!(log.blocking_append([entry(0, 10)]).await.is_err());
+        assert_eq!(store.mark(), Mark::default(), "the mark is a lower bound of what is durable");
+        assert!(log.save_vote(&Vote::new(1, 1)).await.is_err(), "nothing is known of the disk any more");
+        assert_eq!(store.mark(), Mark::default());
+        drop(log);
+        thread.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_is_acknowledged_whose_blobs_were_not_synced() {
+        let store = Store::new();
+        let (mut log, thread) = store.log(store.flusher());
+        log.blocking_append([entry(0, 10)]).await.unwrap();
+        std::os::unix::fs::symlink("/dev/null", store.blobs().join("1")).unwrap();
+        assert!(log.blocking_append([entry(1, 10)]).await.is_err());
+        drop(log);
+        thread.join().unwrap();
+    }
+
+    /// 64 KiB an entry: a page has sixteen of them and more.
+    #[test]
+    fn pages_above_128_kib_are_durable_with_the_batch() {
+        let store = Store::new();
+        let mut flusher = store.flusher();
+        // sled may remove those that are not needed any more between two looks.
+        let seen = |flusher: &FlusherLoop| {
+            let files = std::fs::read_dir(store.blobs()).unwrap().map(Result::unwrap);
+            let lengths = files.filter_map(|file| Some((file.file_name(), file.metadata().ok()?.len())));
+            lengths
+                .inspect(|(name, length)| assert_eq!(flusher.blobs.durable.get(name), Some(length)))
+                .count()
+        };
+        let mut most = 0;
+        for index in 0..64_u64 {
+            let key = index.to_be_bytes();
+            for tree in [&store.trees.log, &store.trees.state] {
+                tree.insert(key, crate::codec::record::Stored::seal(&entry(index, 64 << 10), &key)).unwrap();
+            }
+            flusher.commit(&[]).unwrap();
+            most = most.max(seen(&flusher));
+        }
+        assert!(most > 0, "there are no blobs: the test would prove nothing");
+    }
+
+    #[test]
+    fn what_a_killed_process_had_not_synced_is_synced_at_the_start() {
+        let store = Store::new();
+        std::os::unix::fs::symlink("/dev/null", store.blobs().join("1")).unwrap();
+        let mark_file = MarkFile::open(&store.dir.path().join("mark")).unwrap();
+        let (db, dir) = (store.trees.db.clone(), store.dir.path().join("store"));
+        assert!(FlusherLoop::new(db, &dir, mark_file, Mark::default(), Arc::default()).is_err());
     }
 }

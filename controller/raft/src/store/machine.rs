@@ -11,7 +11,7 @@ use openraft::{EntryPayload, OptionalSend, Snapshot};
 use tokio::sync::watch;
 
 use super::flusher::Flusher;
-use super::snapshot::{SnapshotFile, Snapshots};
+use super::snapshot::{SnapshotFile, Snapshots, is_damage};
 use super::{APPLIED, RECORD, Trees, sled_error};
 use crate::codec::frame::seal;
 use crate::codec::raft::position;
@@ -182,6 +182,7 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         let state = S::restore(&mut records.iter().cloned()).map_err(io::Error::other)?;
         // First the file: after a crash in between, openraft installs it again at the next start.
         self.snapshots.adopt(&snapshot, found.last_log_id).await?;
+        faults::hit(faults::SNAPSHOT_BEFORE_STATE, std::iter::empty());
         self.state = state;
         self.at = AppliedState { log_id: found.last_log_id, membership: found.last_membership };
         self.replace(&records)?;
@@ -193,8 +194,14 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<StateSnapshot>> {
-        let current = self.snapshots.current().await?;
-        Ok(current.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+        match self.snapshots.current().await {
+            Ok(current) => Ok(current.map(|(meta, snapshot)| Snapshot { meta, snapshot })),
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(%error, "the snapshot is damaged and made anew");
+                self.get_snapshot_builder().await.build_snapshot().await.map(Some)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -3,30 +3,27 @@
 
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::database::{self, Trouble};
 use super::flusher::{FlusherLoop, FlusherThread};
 use super::log::{LogStore, decode, last_entry};
 use super::machine::{Machine, Published};
 use super::mark::{Mark, MarkFile};
-use super::snapshot::{Snapshots, open_current};
+use super::snapshot::{Snapshots, is_damage, open_current};
 use super::{APPLIED, IDENTITY, PURGED, RECORD, Trees, VOTE, disk, identity, read, sled_error};
 use crate::codec::frame::unseal;
 use crate::codec::raft::position;
 use crate::codec::record::AppliedState;
 use crate::error::OpenError;
 use crate::metrics::StoreMetrics;
-use crate::options::Identity;
+use crate::options::{Identity, Options};
 use crate::state_machine::{Observer, StateMachine};
 use crate::types::{LogId, Vote};
-
-/// What the database may cache; sled's default is a gigabyte.
-const CACHE_BYTES: u64 = 64 << 20;
 
 /// An open store.
 pub(crate) struct Opened<S> {
@@ -40,6 +37,7 @@ pub(crate) struct Opened<S> {
 struct Folder<'a> {
     dir: &'a Path,
     wanted: &'a Identity,
+    must_exist: bool,
 }
 
 impl Folder<'_> {
@@ -58,13 +56,19 @@ impl Folder<'_> {
     fn io(&self, what: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
         let dir = self.dir.to_owned();
         move |source| match source.kind() {
-            io::ErrorKind::InvalidData => OpenError::Damaged { dir, reason: source.to_string() },
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                OpenError::Damaged { dir, reason: source.to_string() }
+            }
             _ => OpenError::Io { what, dir, source },
         }
     }
 
     fn damaged(&self, reason: impl Into<String>) -> OpenError {
         OpenError::Damaged { dir: self.dir.to_owned(), reason: reason.into() }
+    }
+
+    fn empty(&self) -> OpenError {
+        OpenError::Empty { dir: self.dir.to_owned(), node: self.wanted.node }
     }
 
     fn foreign(&self, found: Identity) -> OpenError {
@@ -88,46 +92,17 @@ impl Folder<'_> {
                 fs::remove_file(entry.path())?;
             }
         }
-        self.remove_sled_snapshots(|path, bytes| bytes == 0 || path.ends_with(".generating"))
+        database::sweep(&self.sled())
     }
 
-    /// sled's own snapshots only save work at the next start: it recovers everything without them, but
-    /// refuses to start with one that was cut off.
-    fn remove_sled_snapshots(&self, which: impl Fn(&str, u64) -> bool) -> io::Result<()> {
-        if !self.sled().exists() {
-            return Ok(());
-        }
-        for entry in fs::read_dir(self.sled())?.collect::<Result<Vec<_>, _>>()? {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("snap.") && which(&name, entry.metadata()?.len()) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Opens the database; once more without its snapshots when it does not like them.
     fn database(&self) -> Result<Trees, OpenError> {
-        let path = self.sled();
-        let open = || {
-            let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-            // sled panics on some files that were cut off.
-            catch_unwind(AssertUnwindSafe(|| config.open().and_then(Trees::new)))
-        };
-        let first = match open() {
-            Ok(Ok(trees)) => return Ok(trees),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "sled panicked".to_owned(),
-        };
-        if first.contains("could not acquire lock") {
-            return Err(OpenError::InUse { dir: self.dir.to_owned() });
-        }
-        self.remove_sled_snapshots(|_, _| true).map_err(self.io("removing snapshots"))?;
-        match open() {
-            Ok(Ok(trees)) => Ok(trees),
-            Ok(Err(error)) => Err(self.damaged(error.to_string())),
-            Err(_) => Err(self.damaged(first)),
-        }
+        database::open(&self.sled()).map_err(|trouble| match trouble {
+            Trouble::InUse => OpenError::InUse { dir: self.dir.to_owned() },
+            Trouble::Refused(source) => {
+                OpenError::Io { what: "opening the database", dir: self.dir.to_owned(), source }
+            }
+            Trouble::Damaged(reason) => self.damaged(reason),
+        })
     }
 
     /// Makes a new store durable, the identity last: when it is there, everything else was.
@@ -149,9 +124,9 @@ impl Folder<'_> {
         match found {
             Some(found) if found != *self.wanted => Err(self.foreign(found)),
             Some(_) if owned => Ok(()),
-            None if owned => Err(OpenError::Empty { dir: self.dir.to_owned(), node: self.wanted.node }),
+            None if owned || self.must_exist => Err(self.empty()),
             // A creation that a crash cut off left nothing else; anything else was made by another hand.
-            Some(_) | None if trees.log.is_empty() && trees.meta.len() <= 1 && trees.state.is_empty() => {
+            Some(_) | None if !self.must_exist && holds_nothing(trees) => {
                 self.create(trees).map_err(self.io("creating the store"))
             }
             Some(_) | None => Err(self.damaged("the identity file is missing")),
@@ -217,6 +192,7 @@ impl Folder<'_> {
             Ok(Some((meta, _))) if meta.last_log_id >= purged => Ok(meta.last_log_id),
             Ok(None) => Ok(None),
             Ok(Some(_)) => fs::remove_file(Snapshots::path(self.dir)).map(|()| None),
+            Err(error) if !is_damage(&error) => Err(error),
             Err(error) => {
                 tracing::warn!(%error, dir = %self.dir.display(), "removed a snapshot that cannot be read");
                 fs::remove_file(Snapshots::path(self.dir)).map(|()| None)
@@ -225,19 +201,25 @@ impl Folder<'_> {
     }
 }
 
-/// Opens the store in `dir`, or makes a new one. Blocks.
+/// Nothing but, at most, the identity.
+fn holds_nothing(trees: &Trees) -> bool {
+    trees.log.is_empty() && trees.meta.len() <= 1 && trees.state.is_empty()
+}
+
+/// Opens a store, or makes a new one. Blocks.
 pub(crate) fn open<S: StateMachine>(
-    dir: &Path,
-    wanted: &Identity,
+    options: &Options,
     observer: Arc<dyn Observer<S>>,
     metrics: Arc<StoreMetrics>,
 ) -> Result<Opened<S>, OpenError> {
-    let folder = Folder { dir, wanted };
+    let (dir, wanted) = (options.dir.as_path(), &options.identity);
+    let folder = Folder { dir, wanted, must_exist: options.must_exist };
     fs::create_dir_all(dir).map_err(folder.io("making the folder"))?;
     let owned = folder.owner()?;
     folder.sweep().map_err(folder.io("cleaning up"))?;
-    if owned && !folder.sled().join("db").exists() {
-        return Err(OpenError::Empty { dir: dir.to_owned(), node: wanted.node });
+    let there = folder.sled().join("db").try_exists().map_err(folder.io("looking for the database"))?;
+    if !there && (owned || options.must_exist) {
+        return Err(folder.empty());
     }
     let trees = folder.database()?;
     folder.claim(&trees, owned)?;

@@ -70,10 +70,12 @@ impl Snapshots {
         Self(Arc::new(Folder { dir, identity, serial: AtomicU64::new(0), newest }))
     }
 
-    /// The newest snapshot.
+    /// The newest snapshot, all of it checked: a follower would refuse a damaged one, and be sent it again.
     pub(crate) async fn current(&self) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
         let _held = self.0.newest.lock().await;
-        open_current(&self.0.dir, &self.0.identity)
+        let folder = Arc::clone(&self.0);
+        let open = move || open_current(&folder.dir, &folder.identity);
+        tokio::task::spawn_blocking(open).await.map_err(io::Error::other)?
     }
 
     /// A new file for a snapshot that is written or received.
@@ -110,22 +112,8 @@ impl Snapshots {
         &self,
         snapshot: &mut SnapshotFile,
     ) -> io::Result<(SnapshotMeta, Vec<(Bytes, Bytes)>)> {
-        snapshot.file.rewind()?;
-        let mut input = BufReader::new(&snapshot.file);
-        let meta = read_head(&mut input, &self.0.identity)?;
         let mut records = Vec::new();
-        loop {
-            match read_item(&mut input)? {
-                SnapshotItem::Record { key, value } => records.push((key, value)),
-                SnapshotItem::End { records: count } if count == records.len() as u64 => break,
-                SnapshotItem::End { .. } | SnapshotItem::Head { .. } => {
-                    return Err(invalid("its records are not complete"));
-                }
-            }
-        }
-        if input.read(&mut [0])? != 0 {
-            return Err(invalid("something follows its end"));
-        }
+        let meta = read_all(&mut snapshot.file, &self.0.identity, |key, value| records.push((key, value)))?;
         Ok((meta, records))
     }
 
@@ -158,18 +146,49 @@ impl Snapshots {
     }
 }
 
-/// Opens the current snapshot and reads its head.
+/// Whether an error of this module means that the file is not what was written.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+/// Opens the current snapshot, after it was read to its end.
 pub(crate) fn open_current(
     dir: &Path,
     identity: &Identity,
 ) -> io::Result<Option<(SnapshotMeta, SnapshotFile)>> {
-    let file = match File::open(Snapshots::path(dir)) {
+    let mut file = match File::open(Snapshots::path(dir)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let meta = read_head(&mut BufReader::new(&file), identity)?;
+    let meta = read_all(&mut file, identity, |_, _| ())?;
     Ok(Some((meta, SnapshotFile { file, incoming: None })))
+}
+
+/// Reads a file from its head to its end, checks all of it, and passes each record on.
+fn read_all(
+    file: &mut File,
+    identity: &Identity,
+    mut each: impl FnMut(Bytes, Bytes),
+) -> io::Result<SnapshotMeta> {
+    file.rewind()?;
+    let mut input = BufReader::new(file);
+    let meta = read_head(&mut input, identity)?;
+    let mut read = 0;
+    loop {
+        match read_item(&mut input)? {
+            SnapshotItem::Record { key, value } => each(key, value),
+            SnapshotItem::End { records } if records == read => break,
+            SnapshotItem::End { .. } | SnapshotItem::Head { .. } => {
+                return Err(invalid("its records are not complete"));
+            }
+        }
+        read += 1;
+    }
+    if input.read(&mut [0])? != 0 {
+        return Err(invalid("something follows its end"));
+    }
+    Ok(meta)
 }
 
 fn write_item(out: &mut impl Write, item: &SnapshotItem) -> io::Result<()> {

@@ -13,8 +13,8 @@ use openraft::{EntryPayload, StorageError};
 use super::{LogStore, Machine, Opened, open};
 use crate::codec::raft::log_id;
 use crate::metrics::StoreMetrics;
-use crate::options::Identity;
-use crate::state_machine::{Applied, Halt, NoObserver, Position, RestoreError, StateMachine};
+use crate::options::{Identity, Options};
+use crate::state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
 use crate::types::{Entry, Types, Vote};
 
 /// Keeps nothing.
@@ -35,6 +35,15 @@ impl StateMachine for Void {
     }
 }
 
+/// Listens to nothing.
+struct NoObserver;
+
+impl Observer<Void> for NoObserver {
+    fn applied(&self, _state: &Void, _batch: &[(Position, Vec<Change>)]) {}
+
+    fn replaced(&self, _position: Position, _state: &Void) {}
+}
+
 struct Builder;
 
 impl StoreBuilder<Types, LogStore, Machine<Void>, tempfile::TempDir> for Builder {
@@ -52,7 +61,7 @@ fn identity() -> Identity {
 
 /// Opens the store of a folder, which must be closed.
 fn reopen(dir: &Path) -> Opened<Void> {
-    open(dir, &identity(), Arc::new(NoObserver), Arc::new(StoreMetrics::default())).unwrap()
+    open(&Options::new(dir, identity()), Arc::new(NoObserver), Arc::new(StoreMetrics::default())).unwrap()
 }
 
 /// Closes a store; its folder can be opened again then.

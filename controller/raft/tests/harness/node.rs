@@ -2,21 +2,25 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of the harness")]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, GroupId, NodeId};
-use coracle_raft::{Identity, OpenError, Options, Peers, Raft, Role, Status, Timing};
+use coracle_raft::{Identity, OpenError, Options, Peers, ProposeError, Raft, Role, Status, Timing};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::kv::{Kv, Mirror};
+
+#[path = "port.rs"]
+mod port;
 
 /// How long a test waits for what it expects: a busy machine is slow, a wrong program never gets there.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,6 +80,43 @@ pub(crate) fn set(key: impl std::fmt::Display, value: impl std::fmt::Display) ->
 pub(crate) fn get(raft: &Raft<Kv>, key: impl std::fmt::Display) -> Option<String> {
     let state = raft.state();
     state.0.get(key.to_string().as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+/// Binds an address that its last owner has just given up, or one that nobody had.
+pub(crate) async fn listen(at: Option<SocketAddr>) -> TcpListener {
+    let Some(address) = at else {
+        for address in port::offers() {
+            if let Ok(listener) = TcpListener::bind(address).await {
+                return listener;
+            }
+        }
+        panic!("no port is free");
+    };
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let bound = async {
+        loop {
+            tick.tick().await;
+            if let Ok(listener) = TcpListener::bind(address).await {
+                return listener;
+            }
+        }
+    };
+    let bound = tokio::time::timeout(PATIENCE, bound).await;
+    bound.unwrap_or_else(|_| panic!("waited for {address} to be free"))
+}
+
+/// Lets other members reach a member, until the runtime ends.
+pub(crate) async fn serve(raft: &Raft<Kv>, at: Option<SocketAddr>) -> (SocketAddr, Runtime) {
+    let listener = listen(at).await;
+    let address = listener.local_addr().unwrap();
+    let listener = listener.into_std().unwrap();
+    let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let service = raft.service();
+    server.spawn(async move {
+        let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
+    });
+    (address, server)
 }
 
 /// Which address leads from one member to another: a proxy for each link, so that a test can cut one.
@@ -139,16 +180,7 @@ impl Cluster {
         let links = Arc::new(Links { from: node, routes: Arc::clone(&self.routes) });
         let mirror = Arc::new(Mirror::default());
         let raft = Raft::open(options, Arc::clone(&mirror) as _, links).await.unwrap();
-        let listener = TcpListener::bind(at.unwrap_or_else(|| ([127, 0, 0, 1], 0).into())).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let listener = listener.into_std().unwrap();
-        let server =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let service = raft.service();
-        server.spawn(async move {
-            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
-        });
+        let (address, server) = serve(&raft, at).await;
         let started = Node { id: node, raft, mirror, address, server };
         self.nodes.insert(node, started);
         &self.nodes[&node]
@@ -161,22 +193,77 @@ impl Cluster {
         address
     }
 
-    /// The member that every living one takes for the leader.
+    /// The member that every living one takes for the leader, now: on a busy machine it may be another soon.
     pub(crate) async fn leader(&self) -> &Node {
-        let leader = || {
-            let seen: BTreeSet<_> = self
-                .nodes
-                .values()
-                .map(|node| node.raft.status().leader)
-                .collect::<Vec<_>>()
-                .into_iter()
-                .map(|leader| leader.map(|leader| leader.node.get()))
-                .collect();
-            let only = seen.first().copied().flatten().filter(|_| seen.len() == 1)?;
-            self.nodes.get(&only).filter(|node| node.raft.status().role == Role::Leader)
+        self.leader_of(&self.nodes.keys().copied().collect::<Vec<_>>()).await
+    }
+
+    /// The one that these members take for the leader: the others may not have heard of any.
+    async fn leader_of(&self, members: &[u64]) -> &Node {
+        let agreed = || {
+            let members = members.iter().map(|node| &self.nodes[node]);
+            let mut seen = members.map(|node| node.raft.status().leader.map(|leader| leader.node));
+            let first = seen.next()??;
+            let leader = self.nodes.get(&first.get()).filter(|_| seen.all(|other| other == Some(first)))?;
+            (leader.raft.status().role == Role::Leader).then_some(leader)
         };
-        eventually("one leader", || leader().is_some()).await;
-        leader().unwrap_or_else(|| panic!("the leader changed while it was looked at"))
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        let found = async {
+            loop {
+                tick.tick().await;
+                if let Some(leader) = agreed() {
+                    return leader;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("waited for one leader"))
+    }
+
+    /// Asks whoever leads, and again when that changes meanwhile: `ask` may be done twice.
+    pub(crate) async fn at_leader<T>(&self, ask: impl AsyncFn(&Raft<Kv>) -> Result<T, ProposeError>) -> T {
+        self.at_leader_of(&self.nodes.keys().copied().collect::<Vec<_>>(), ask).await
+    }
+
+    /// The same, while only these members are reached by a leader.
+    pub(crate) async fn at_leader_of<T>(
+        &self,
+        members: &[u64],
+        ask: impl AsyncFn(&Raft<Kv>) -> Result<T, ProposeError>,
+    ) -> T {
+        let mut last = None;
+        let asked = async {
+            loop {
+                match ask(&self.leader_of(members).await.raft).await {
+                    Ok(answer) => return answer,
+                    Err(error @ (ProposeError::TooLarge { .. } | ProposeError::Stopped { .. })) => {
+                        panic!("{error}")
+                    }
+                    Err(error) => last = Some(error),
+                }
+            }
+        };
+        let asked = tokio::time::timeout(PATIENCE, asked).await;
+        asked.unwrap_or_else(|_| panic!("waited for a leader to do it: {last:?}"))
+    }
+
+    /// Has a command applied.
+    pub(crate) async fn propose(&self, command: Bytes) -> Bytes {
+        self.at_leader(async |raft| raft.propose(command.clone()).await).await
+    }
+
+    /// Waits until a member has all that was answered, and its observer was told of it.
+    pub(crate) async fn caught_up(&self, node: u64) -> &Node {
+        let node = &self.nodes[&node];
+        let mut last = None;
+        let read = async {
+            while let Err(error) = node.raft.read_barrier().await {
+                last = Some(error);
+            }
+        };
+        let read = tokio::time::timeout(PATIENCE, read).await;
+        read.unwrap_or_else(|_| panic!("waited for node {} to catch up: {last:?}", node.id));
+        eventually("the observer is told", || node.mirror.0.lock().unwrap().0 == node.raft.state()).await;
+        node
     }
 
     pub(crate) fn followers(&self, leader: u64) -> Vec<u64> {
@@ -212,7 +299,7 @@ pub(crate) struct Link {
 
 impl Link {
     async fn new(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = listen(None).await;
         let address = listener.local_addr().unwrap();
         Self { address, to, task: Some(tokio::spawn(forward(listener, to))) }
     }
@@ -223,11 +310,8 @@ impl Link {
         let _ = task.await;
     }
 
-    pub(crate) fn mend(&mut self) {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(self.address).unwrap();
-        self.task = Some(tokio::spawn(forward(socket.listen(64).unwrap(), self.to)));
+    pub(crate) async fn mend(&mut self) {
+        self.task = Some(tokio::spawn(forward(listen(Some(self.address)).await, self.to)));
     }
 }
 
@@ -239,6 +323,34 @@ async fn forward(listener: TcpListener, to: SocketAddr) {
             let Ok(mut far) = TcpStream::connect(to).await else { return };
             let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
         });
+    }
+}
+
+/// Counts how often this process did not run for longer than an election waits: a leader that is replaced then was
+/// replaced for want of a processor.
+pub(crate) struct Stalls(Arc<AtomicUsize>, JoinHandle<()>);
+
+impl Stalls {
+    #[expect(clippy::disallowed_methods, reason = "the time between two ticks is measured")]
+    pub(crate) fn watch(longer_than: Duration) -> Self {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let watching = tokio::spawn(async move {
+            let mut tick = tokio::time::interval(longer_than / 20);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut last = Instant::now();
+            loop {
+                tick.tick().await;
+                counted.fetch_add(usize::from(last.elapsed() > longer_than), Ordering::Relaxed);
+                last = Instant::now();
+            }
+        });
+        Self(count, watching)
+    }
+
+    pub(crate) fn seen(self) -> usize {
+        self.1.abort();
+        self.0.load(Ordering::Relaxed)
     }
 }
 
