@@ -10,6 +10,7 @@ mod restart;
 mod settings;
 mod signals;
 mod supervisor;
+mod tell;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

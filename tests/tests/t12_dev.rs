@@ -50,6 +50,18 @@ impl Project {
         Live::start(command)
     }
 
+    /// The same, once the supervisors have told of their processes.
+    async fn status_with_pids(&self) -> Value {
+        eventually("the processes are told", async || {
+            let status = self.status().await;
+            let told = status["nodes"].as_array().unwrap().iter().all(|node| {
+                ["supervisor", "controller", "data"].iter().all(|name| node["pids"][name].is_u64())
+            });
+            if told { Ok(status) } else { Err(status.to_string()) }
+        })
+        .await
+    }
+
     /// The status of the cluster that `dev` made the one that all commands use.
     async fn status(&self) -> Value {
         run(Path::new(PROGRAM), &["status", "-o", "json"], &self.home(), "").await.ok().json()
@@ -94,7 +106,7 @@ async fn a_change_is_deployed_and_the_same_command_brings_the_cluster_back() {
     std::fs::write(project.manifest(), "[function.hello]\ncomponent = 'hello.wasm'\nmemroy = 1\n").unwrap();
     dev.wait_for("did you mean 'memory'?", DEPLOY).await;
 
-    let before = project.status().await;
+    let before = project.status_with_pids().await;
     dev.interrupt().await;
     gone(&pids(&before)).await;
     assert!(client.get(&url).await.is_err());
@@ -118,7 +130,7 @@ async fn a_killed_node_stays_dead_and_the_others_go_on() {
     let project = Project::new();
     let mut dev = project.dev(&["--nodes", "2"]);
     dev.wait_for("ready; Ctrl-C", START).await;
-    let status = project.status().await;
+    let status = project.status_with_pids().await;
     assert_eq!(status["nodes"].as_array().unwrap().len(), 2);
     let all = pids(&status);
     let second = status["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "n2").unwrap();

@@ -3,12 +3,14 @@
 mod function;
 mod log;
 mod node;
+mod process;
 mod route;
 mod status;
 
 pub(crate) use function::{FunctionDetailView, FunctionView, function_name, kind};
 pub(crate) use log::{LogView, gap_sentence};
-pub(crate) use node::{NodeDetailView, NodeView, forget_far_pids};
+pub(crate) use node::{NodeDetailView, NodeView};
+pub(crate) use process::forget_far_pids;
 pub(crate) use route::RouteView;
 pub(crate) use status::StatusView;
 

@@ -18,6 +18,7 @@ use super::board::{Board, Kind};
 use super::keeper::{Keeper, Stop};
 use super::settings::{Begin, Settings};
 use super::signals::Signals;
+use super::tell::tell;
 use crate::admin;
 use crate::children::Order;
 use crate::config::DEFAULTS;
@@ -134,6 +135,8 @@ async fn run(
         .collect();
     let board = Board::new(&order.folder, &kinds);
     let identity = Identity { controllers: order.controllers.clone(), ..identity };
+    let own = order.grpc.map(|_| order.reached.grpc.clone());
+    let told = tokio::spawn(tell(order.folder.clone(), own, identity.clone(), board.clone()));
     let announced = tokio::spawn(announce(order.folder.clone(), identity, node(&order)?, board.clone()));
     let admin = tokio::spawn(admin::serve(sockets.admin, sockets.addresses, board.clone()));
     let (order, lock) = (Arc::new(order), Arc::new(lock));
@@ -149,6 +152,7 @@ async fn run(
     signals.next().await;
     info!("ending");
     announced.abort();
+    told.abort();
     end(children, signals).await;
     admin.abort();
     Ok(())

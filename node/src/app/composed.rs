@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::ground::Ground;
-use super::sample::{Sampler, host_id};
+use super::sample::Sampler;
 use super::service::{ProcessService, Watched};
 use super::{AppError, Options, Stop};
 use crate::agent::{self, Agent, Orders, workers};
@@ -133,8 +133,6 @@ fn reporter(
         store: Arc::clone(&ground.store),
         executor: executor.clone(),
         orders,
-        supervisor_pid: options.supervisor_pid,
-        host_id: host_id(),
         runtime: ground.runtime.stats().memory.to_string(),
     })
 }

@@ -35,11 +35,7 @@ pub(super) struct Linger {
 
 impl Linger {
     fn begin() -> Self {
-        Self {
-            bytes_left: BYTES_MAX,
-            total: Box::pin(sleep(TOTAL_MAX)),
-            quiet: Box::pin(sleep(QUIET_MAX)),
-        }
+        Self { bytes_left: BYTES_MAX, total: Box::pin(sleep(TOTAL_MAX)), quiet: Box::pin(sleep(QUIET_MAX)) }
     }
 
     /// Ready when the other side has closed, failed, fallen silent, or used up what it is given.
