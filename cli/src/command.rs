@@ -23,7 +23,8 @@ use crate::config::{DEFAULTS, Environment};
 use crate::exit::Failure;
 use crate::manifest::units;
 use crate::output::{Format, Output, Talk};
-use crate::telemetry::{self, Log, Otlp, Process, Settings};
+use crate::say;
+use crate::telemetry::{self, Log, Process, Settings};
 
 /// How long a command tries, unless it was told: longer than an election and a restart together.
 const WAIT: Duration = Duration::from_secs(60);
@@ -60,17 +61,11 @@ pub(crate) enum Verb {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Cluster and output")]
 pub(crate) struct Shared {
-    /// A node of the cluster; repeated, the next one is tried when one does not answer.
-    #[arg(
-        long = "address",
-        global = true,
-        value_name = "HOST:PORT",
-        env = "CORACLE_ADDRESS",
-        value_delimiter = ','
-    )]
+    /// A node of the cluster; repeated, the next one is tried when one does not answer [env: CORACLE_ADDRESS].
+    #[arg(long = "address", global = true, value_name = "HOST:PORT", value_delimiter = ',')]
     addresses: Vec<String>,
-    /// A cluster by its name in contexts.toml.
-    #[arg(long, global = true, value_name = "NAME", env = "CORACLE_CONTEXT")]
+    /// A cluster by its name in contexts.toml [env: CORACLE_CONTEXT].
+    #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
     /// How results are written.
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "table")]
@@ -148,12 +143,13 @@ pub(crate) fn run(
             process: Process::Client,
             log,
             default_filter: DEFAULTS.client_log,
-            otlp: environment
-                .otlp
-                .clone()
-                .map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            otlp: environment.traces.otlp(None),
             instance: String::new(),
         };
+        let local = matches!(verb, Verb::Completion(_) | Verb::Version(_));
+        for complaint in environment.traces.complaints.iter().filter(|_| !local && !shared.quiet) {
+            say(&format!("warning: {complaint}"));
+        }
         let guard = telemetry::init(&settings).map_err(|error| Failure::usage(error.to_string()))?;
         let done = dispatch(verb, &Session::new(shared, environment)).await;
         guard.finish().await;

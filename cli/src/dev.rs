@@ -19,7 +19,7 @@ use crate::exit::Failure;
 use crate::output::Talk;
 use crate::say;
 use crate::server::Signals;
-use crate::telemetry::{self, Log, Otlp, Process};
+use crate::telemetry::{self, Log, Process};
 use nodes::Nodes;
 
 /// Which ports the nodes bind.
@@ -92,13 +92,11 @@ impl Drop for Base {
 
 /// Runs the cluster until it is asked to end.
 pub(crate) fn run(args: Args, environment: &Environment, log: Log) -> Result<ExitCode, Failure> {
-    let otlp = args.otlp.clone().or_else(|| environment.otlp.clone());
-    if let Some(url) = otlp.as_deref().filter(|url| !config::is_http_url(url)) {
-        return Err(Failure::usage(format!(
-            "--otlp: '{url}' is no http:// URL, as in http://127.0.0.1:4317"
-        )));
-    }
-    let args = Args { otlp, ..args };
+    let flag = args.otlp.as_deref().map(config::otlp_endpoint).transpose();
+    flag.map_err(|reason| Failure::usage(format!("--otlp: {reason}")))?;
+    let otlp = environment.traces.otlp(args.otlp.as_deref());
+    environment.traces.complaints.iter().for_each(|complaint| say(&format!("warning: {complaint}")));
+    let args = Args { otlp: otlp.as_ref().map(|otlp| otlp.endpoint.clone()), ..args };
     // One thread, the process's first: servers follow the life of the thread that forked them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::local("cannot start", error))?;
@@ -107,7 +105,7 @@ pub(crate) fn run(args: Args, environment: &Environment, log: Log) -> Result<Exi
             process: Process::Client,
             log: Log { filter: None, ..log.clone() },
             default_filter: DEFAULTS.client_log,
-            otlp: args.otlp.clone().map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            otlp,
             instance: String::new(),
         });
         let guard = guard.map_err(|error| Failure::usage(error.to_string()))?;

@@ -26,6 +26,7 @@ pub(crate) use signals::Signals;
 use crate::config::Environment;
 use crate::exit::Failure;
 use crate::os::{self, ParentDeath};
+use crate::say;
 use crate::telemetry::Log;
 use settings::Settings;
 
@@ -110,6 +111,7 @@ pub(crate) fn run(args: Args, environment: &Environment, log: Log) -> Result<Exi
         }
     }
     let settings = Settings::new(args, environment, log)?;
+    environment.traces.complaints.iter().for_each(|complaint| say(&format!("warning: {complaint}")));
     // One thread, the process's first: children follow the life of the thread that forked them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::local("cannot start", error))?;

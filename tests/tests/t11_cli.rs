@@ -115,18 +115,39 @@ async fn what_is_wrong_on_this_side_is_said_before_anything_is_sent() {
         (&["deploy", "Not A Name", &wasm], &["NAME"]),
         (&["invoke", "hello", "-d", "@nowhere"], &["nowhere"]),
         (&["logs", "hello", "--since", "yesterday"], &["--since"]),
-        (&["status", "--context", "prod"], &["no context 'prod'"]),
+        (&["status", "--context", "prod"], &["--address and --context"]),
         (&["sail"], &["unrecognized subcommand"]),
     ];
     for (command, words) in cases {
         // An address that nobody has: it must not matter, but where the data of a call is read last.
         let arguments = [&["--address", "127.0.0.1:1", "--wait-timeout", "1s"], command].concat();
-        let arguments = if command.contains(&"--context") { command.to_vec() } else { arguments };
         let done = run(Path::new(PROGRAM), &arguments, &home, "").await.failed_with(1);
         for word in words {
             assert!(done.stderr.contains(word), "{command:?}: no '{word}' in {}", done.stderr);
         }
         assert_eq!(done.stdout, "", "{command:?}");
+    }
+    // A flag goes before the environment.
+    let environment =
+        [home.to_vec(), vec![("CORACLE_ADDRESS".to_owned(), "127.0.0.1:1".to_owned())]].concat();
+    let done =
+        run(Path::new(PROGRAM), &["status", "--context", "prod"], &environment, "").await.failed_with(1);
+    assert!(done.stderr.contains("no context 'prod'"), "{}", done.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_cannot_be_used_costs_traces_and_nothing_else() {
+    let environment = |endpoint: &str| vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint.to_owned())];
+    for endpoint in ["https://127.0.0.1:4317", "nonsense"] {
+        let local = run(Path::new(PROGRAM), &["completion", "bash"], &environment(endpoint), "").await.ok();
+        assert_eq!(local.stderr, "");
+        let options = Options { nodes: 1, environment: environment(endpoint), ..Options::default() };
+        let cluster = Cluster::with(PROGRAM, options).await;
+        cluster.deploy("hello", &guest("hello-min.component.wasm"), &[]).await;
+        let answer = cluster.client.get(&cluster.url(0, "/hello")).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let status = cluster.run(&["status"]).await.ok();
+        assert!(status.stderr.contains("warning: no traces are sent"), "{}", status.stderr);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Which cluster is meant: flag, environment, project file, context, in this order (design, section 6).
+//! Which cluster is meant: flags, environment, project file, current context, in this order (design, section 6).
+//! An address is nearer than the name of a context, but never than one that stands in an earlier place.
 
 use std::path::Path;
 
@@ -33,20 +34,28 @@ impl Targets {
         Self { addresses, source: Source::Given }
     }
 
-    /// Finds the addresses: `given` on the command line or in the environment, of the project in `folder`, of
-    /// the context (named, or the current one), or those of a node on this machine.
+    /// Finds the addresses: of the flags, of the environment, of the project in `folder`, of the current context,
+    /// or those of a node on this machine.
     pub(crate) fn find(
         given: &[String],
         context: Option<&str>,
         folder: &Path,
         environment: &Environment,
     ) -> Result<Self, Failure> {
-        let parse =
-            |text: &String| text.parse().map_err(|error| Failure::usage(format!("--address: {error}")));
-        let flags: Vec<Address> =
-            given.iter().filter(|text| !text.is_empty()).map(parse).collect::<Result<_, _>>()?;
+        let flags = parse("--address", given)?;
+        if context.is_some() && !flags.is_empty() {
+            return Err(Failure::usage("--address and --context: each names a cluster; give one of them"));
+        }
         if !flags.is_empty() {
             return Ok(Self { addresses: flags, source: Source::Given });
+        }
+        let mut context = context;
+        if context.is_none() {
+            let named = parse("CORACLE_ADDRESS", &environment.addresses)?;
+            if !named.is_empty() {
+                return Ok(Self { addresses: named, source: Source::Given });
+            }
+            context = environment.context.as_deref();
         }
         if context.is_none() {
             let project =
@@ -79,18 +88,17 @@ impl Targets {
     }
 }
 
+fn parse(name: &str, texts: &[String]) -> Result<Vec<Address>, Failure> {
+    let parse = |text: &String| text.parse().map_err(|error| Failure::usage(format!("{name}: {error}")));
+    texts.iter().filter(|text| !text.is_empty()).map(parse).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn environment(folder: &Path) -> Environment {
-        Environment {
-            config_folder: Some(folder.to_owned()),
-            data_folder: None,
-            otlp: None,
-            sampler_ratio: 1.0,
-            no_color: false,
-        }
+        Environment { config_folder: Some(folder.to_owned()), ..Environment::default() }
     }
 
     fn texts(targets: &Targets) -> Vec<String> {
@@ -114,5 +122,22 @@ mod tests {
         assert_eq!(texts(&find(&[String::new()], None).unwrap()), ["project:1"]);
         assert_eq!(find(&["nowhere".into()], None).unwrap_err().exit, crate::exit::Exit::Usage);
         assert!(find(&[], Some("prod")).unwrap_err().message.contains("dev"));
+        let both = find(&["flag:1".into()], Some("dev")).unwrap_err();
+        assert!(both.message.contains("--address and --context"), "{both}");
+    }
+
+    #[test]
+    fn a_flag_of_either_kind_goes_before_the_environment() {
+        let [config, project] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        context::write_dev(config.path(), &["dev:1".parse().unwrap()]).unwrap();
+        std::fs::write(project.path().join("coracle.toml"), "addresses = ['project:1']").unwrap();
+        let mut environment = Environment { context: Some("dev".to_owned()), ..environment(config.path()) };
+        let find = |context, environment: &Environment| {
+            texts(&Targets::find(&[], context, project.path(), environment).unwrap())
+        };
+        assert_eq!(find(None, &environment), ["dev:1"], "the environment's context before the project");
+        environment.addresses = vec!["environment:1".to_owned()];
+        assert_eq!(find(None, &environment), ["environment:1"]);
+        assert_eq!(find(Some("dev"), &environment), ["dev:1"]);
     }
 }

@@ -9,7 +9,7 @@ use super::addresses::{Addresses, advertised};
 use super::bind::Serves;
 use super::{Args, machine};
 use crate::children::{Order, Reached};
-use crate::config::{Environment, is_http_url};
+use crate::config::{Environment, otlp_endpoint};
 use crate::exit::Failure;
 use crate::telemetry::{Log, Otlp};
 
@@ -76,13 +76,8 @@ impl Settings {
                 .filter(|peer| !is_host_and_port(peer))
                 .map(|peer| format!("--join: '{peer}' is not HOST:PORT, as in 10.0.0.1:7400")),
         );
-        let endpoint = args.otlp.clone().or_else(|| environment.otlp.clone());
-        wrong.extend(
-            endpoint
-                .iter()
-                .filter(|url| !is_http_url(url))
-                .map(|url| format!("--otlp: '{url}' is no http:// URL, as in http://127.0.0.1:4317")),
-        );
+        let endpoint = args.otlp.as_deref().map(otlp_endpoint).transpose();
+        wrong.extend(endpoint.err().map(|reason| format!("--otlp: {reason}")));
         let folder = args.data_dir.clone().or_else(|| environment.data_folder.clone());
         if folder.is_none() {
             wrong.push("--data-dir: needed where neither XDG_DATA_HOME nor HOME is set".to_owned());
@@ -100,7 +95,7 @@ impl Settings {
             insecure: args.insecure,
             roles,
             log,
-            otlp: endpoint.map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            otlp: environment.traces.otlp(args.otlp.as_deref()),
             cache,
             folder,
             name,
@@ -185,13 +180,7 @@ mod tests {
     use crate::args::{Cli, Verb};
 
     fn settings(line: &str) -> Result<Settings, Failure> {
-        let environment = Environment {
-            config_folder: None,
-            data_folder: None,
-            otlp: None,
-            sampler_ratio: 1.0,
-            no_color: false,
-        };
+        let environment = Environment::default();
         match Cli::try_parse_from(line.split(' ')).unwrap().verb {
             Verb::Server(args) => Settings::new(*args, &environment, Log::default()),
             other => panic!("{other:?}"),
