@@ -4,7 +4,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coracle_tests::{Cluster, Finished, Options, Process, eventually, guest, run, within};
+use coracle_tests::{
+    Client, Cluster, Finished, Live, Options, Process, eventually, free_port, guest, run, within,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -50,6 +52,8 @@ async fn a_server_that_cannot_begin_says_what_to_do() {
         open.stderr
     );
 
+    let far = server(&fresh("far"), &["--join", "10.255.255.1:7400"]).await.failed_with(1);
+    assert!(far.stderr.contains("could not reach this one at 127.0.0.1:"), "{}", far.stderr);
     let both = server(&fresh("both"), &["--bootstrap", "--join", "127.0.0.1:1"]).await.failed_with(1);
     assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
     let role = server(&fresh("role"), &["--bootstrap", "--role", "captain"]).await.failed_with(1);
@@ -102,10 +106,56 @@ async fn given_up(cluster: &Cluster, node: usize, code: &str) {
         }
     })
     .await;
-    assert_eq!(
-        cluster.client.get(&format!("http://{}/readyz", cluster.nodes[node].admin)).await.unwrap().status,
-        503
-    );
+    // Calls need no controller, so the node is ready without one.
+    eventually("the node is ready all the same", async || ready(cluster, node).await).await;
+}
+
+async fn ready(cluster: &Cluster, node: usize) -> Result<(), String> {
+    let answer = cluster.client.get(&format!("http://{}/readyz", cluster.nodes[node].admin)).await?;
+    if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_plane_that_was_given_up_refuses_connections() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut cluster = Cluster::start(PROGRAM, 1).await;
+    cluster.nodes[0].terminate();
+    // Code that others could write is not run.
+    let cache = cluster.folder().join("cache");
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    cluster.nodes[0].start();
+    let url = format!("http://{}/readyz", cluster.nodes[0].admin);
+    eventually("the data plane is given up", async || {
+        let answer = cluster.client.get(&url).await?;
+        let seen = answer.status == 503 && answer.text().contains("is not started again");
+        if seen { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    for address in [&cluster.nodes[0].http, &cluster.nodes[0].data] {
+        let refused = std::net::TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_waits_to_join_says_so_at_its_admin_port() {
+    let folder = TempDir::new().unwrap();
+    let admin = format!("127.0.0.1:{}", free_port());
+    let mut command = std::process::Command::new(PROGRAM);
+    command.args(["server", "--join", "127.0.0.1:1", "--data-dir"]).arg(folder.path().join("n"));
+    for (flag, address) in [("--grpc", "127.0.0.1:0"), ("--data", "127.0.0.1:0"), ("--http", "127.0.0.1:0")] {
+        command.args([flag, address]);
+    }
+    command.args(["--admin", &admin]);
+    let mut server = Live::start(command);
+    let client = Client::default();
+    eventually("it answers", async || {
+        let health = client.get(&format!("http://{admin}/healthz")).await?;
+        let ready = client.get(&format!("http://{admin}/readyz")).await?;
+        if (health.status, ready.status) == (200, 503) { Ok(()) } else { Err(ready.text()) }
+    })
+    .await;
+    server.interrupt().await;
 }
 
 /// A node of the status, by its place in the harness.
@@ -283,6 +333,9 @@ async fn each_role_on_a_node_of_its_own() {
     // Without the controller calls go on; each comes back alone, with its role.
     cluster.nodes[0].kill();
     assert_eq!(cluster.client.get(&url).await.unwrap().status, 200);
+    for node in [1, 2] {
+        ready(&cluster, node).await.expect("ready without a controller");
+    }
     cluster.nodes[0].start();
     for node in [1, 2] {
         cluster.nodes[node].kill();

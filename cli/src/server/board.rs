@@ -72,6 +72,8 @@ pub(crate) struct View {
     pub(crate) children: Vec<ChildView>,
     /// What someone should look at.
     pub(crate) alarms: Vec<String>,
+    /// The node was asked to end: nothing new should come here.
+    pub(crate) ending: bool,
 }
 
 /// Shared by those who watch a child each, by the admin server, and by the one who tells the cluster.
@@ -92,7 +94,7 @@ impl Board {
             alarm: false,
             last_message: None,
         };
-        let view = View { children: kinds.iter().map(child).collect(), alarms: Vec::new() };
+        let view = View { children: kinds.iter().map(child).collect(), alarms: Vec::new(), ending: false };
         let board = Self { view: Arc::new(watch::Sender::new(view)), pids: folder.join(PIDS) };
         board.write_pids();
         board
@@ -121,6 +123,11 @@ impl Board {
     /// Sets the one alarm that is not a child's: what stands between this node and its cluster.
     pub(crate) fn alarm(&self, text: String) {
         self.view.send_modify(|view| view.alarms = vec![text]);
+    }
+
+    /// The node ends from now on.
+    pub(crate) fn ending(&self) {
+        self.view.send_modify(|view| view.ending = true);
     }
 
     fn write_pids(&self) {
