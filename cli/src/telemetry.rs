@@ -159,7 +159,9 @@ where
         .parse(wanted)
         .map_err(|error| TelemetryError::Filter { filter: wanted.to_owned(), reason: error.to_string() })?;
     let filter = filter.and(filter_fn(|metadata| metadata.is_event()));
-    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // With colours unless `NO_COLOR` is set, which the layer looks at itself; without them where nobody sees them.
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = if std::io::stderr().is_terminal() { layer } else { layer.with_ansi(false) };
     Ok(match settings.log.format {
         LogFormat::Text => layer.with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
