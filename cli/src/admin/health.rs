@@ -44,7 +44,7 @@ pub(crate) fn ready(view: &View, report: Option<&Report>) -> Ready {
     if view.ending {
         reasons.push("the node is ending".to_owned());
     }
-    for report in report {
+    if let Some(report) = report {
         let name = report.kind.name();
         match &report.reply {
             Some(reply) if reply.ready => {}
