@@ -1,6 +1,7 @@
 //! The client's verbs: one file each.
 
 mod completion;
+mod context;
 pub(crate) mod deploy;
 mod function;
 mod input;
@@ -21,7 +22,7 @@ use clap::{Args, Subcommand};
 use crate::client::{Client, Deadline, Targets};
 use crate::config::{DEFAULTS, Environment};
 use crate::exit::Failure;
-use crate::manifest::units;
+use crate::manifest::{self, units};
 use crate::output::{Format, Output, Talk};
 use crate::say;
 use crate::telemetry::{self, Log, Process, Settings};
@@ -49,6 +50,8 @@ pub(crate) enum Verb {
     Node(node::Args),
     /// List routes.
     Route(route::Args),
+    /// List the clusters that are known by a name; choose one.
+    Context(context::Args),
     /// Draw a trace as a tree.
     Trace(trace::Args),
     /// Write the completion script of a shell.
@@ -113,8 +116,12 @@ impl<'a> Session<'a> {
     }
 
     fn targets(&self) -> Result<Targets, Failure> {
-        let context = self.shared.context.as_deref();
-        Targets::find(&self.shared.addresses, context, Path::new(""), self.environment)
+        self.targets_of(Path::new(manifest::FILE_NAME))
+    }
+
+    /// Where the project is another one than this folder's.
+    fn targets_of(&self, manifest: &Path) -> Result<Targets, Failure> {
+        Targets::find(&self.shared.addresses, self.shared.context.as_deref(), manifest, self.environment)
     }
 
     async fn connect(&self) -> Result<Client, Failure> {
@@ -146,7 +153,7 @@ pub(crate) fn run(
             otlp: environment.traces.otlp(None),
             instance: String::new(),
         };
-        let local = matches!(verb, Verb::Completion(_) | Verb::Version(_));
+        let local = matches!(verb, Verb::Completion(_) | Verb::Version(_) | Verb::Context(_));
         for complaint in environment.traces.complaints.iter().filter(|_| !local && !shared.quiet) {
             say(&format!("warning: {complaint}"));
         }
@@ -169,6 +176,7 @@ async fn dispatch(verb: Verb, session: &Session<'_>) -> Result<(), Failure> {
         Verb::Status(args) => status::run(args, session).await,
         Verb::Node(args) => node::run(args, session).await,
         Verb::Route(args) => route::run(args, session).await,
+        Verb::Context(args) => context::run(args, session),
         Verb::Trace(args) => trace::run(args, session).await,
         Verb::Completion(args) => completion::run(args),
         Verb::Version(args) => version::run(args, session),

@@ -74,6 +74,8 @@ pub(crate) struct Environment {
     pub(crate) data_folder: Option<PathBuf>,
     /// `$CORACLE_ADDRESS`: nodes, separated by commas.
     pub(crate) addresses: Vec<String>,
+    /// `$CORACLE_GATEWAY`: gateways for calls, separated by commas.
+    pub(crate) gateways: Vec<String>,
     /// `$CORACLE_CONTEXT`: a cluster by its name.
     pub(crate) context: Option<String>,
     /// Spans.
@@ -141,11 +143,15 @@ impl Environment {
             let base = absolute(xdg).or_else(|| absolute("HOME").map(|home| home.join(below_home)));
             base.map(|base| base.join("coracle"))
         };
-        let addresses = text("CORACLE_ADDRESS").unwrap_or_default();
+        let list = |name: &str| -> Vec<String> {
+            let all = text(name).unwrap_or_default();
+            all.split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        };
         Self {
             config_folder: folder("XDG_CONFIG_HOME", ".config"),
             data_folder: folder("XDG_DATA_HOME", ".local/share"),
-            addresses: addresses.split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect(),
+            addresses: list("CORACLE_ADDRESS"),
+            gateways: list("CORACLE_GATEWAY"),
             context: text("CORACLE_CONTEXT"),
             traces: Traces::from_texts(text("OTEL_EXPORTER_OTLP_ENDPOINT"), text("OTEL_TRACES_SAMPLER_ARG")),
             no_color: set("NO_COLOR").is_some(),

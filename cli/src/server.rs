@@ -22,6 +22,7 @@ use coracle_proto::record::Role;
 pub(crate) use addresses::{Addresses, FILE as ADDRESSES_FILE, Port, local};
 pub(crate) use board::{Board, ChildView, Kind, PIDS, State, View};
 pub(crate) use signals::Signals;
+pub(crate) use supervisor::LOCK;
 
 use crate::config::Environment;
 use crate::exit::Failure;

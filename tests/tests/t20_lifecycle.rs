@@ -144,6 +144,19 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
     answers(&cluster, holder, "/hello-min").await;
     // This one holds no replica: it calls the other, by the view that it kept on disk.
     answers(&cluster, without, "/hello-min").await;
+    // The command line needs no controller for a call either: told a gateway, or from a context that knows one.
+    let called = cluster.run(&["invoke", "hello-min", "--gateway", &cluster.nodes[holder].http]).await.ok();
+    assert!(called.stderr.contains("node "), "{}", called.stderr);
+    let contexts = format!(
+        "[context.boat]\naddresses = ['127.0.0.1:1']\ngateways = ['{}']\n",
+        cluster.nodes[without].http
+    );
+    std::fs::create_dir_all(cluster.folder().join("coracle")).unwrap();
+    std::fs::write(cluster.folder().join("coracle/contexts.toml"), contexts).unwrap();
+    let called = cluster.run(&["invoke", "hello-min", "--context", "boat"]).await.ok();
+    assert!(called.stderr.contains("cannot connect to 127.0.0.1:1"), "{}", called.stderr);
+    let nobody = cluster.run(&["invoke", "hello-min", "--address", "127.0.0.1:1"]).await.failed_with(2);
+    assert!(nobody.stderr.contains("--gateway HOST:PORT"), "{}", nobody.stderr);
     for node in [without, holder] {
         cluster.nodes[node].signal(Process::Controller, Signal::CONT);
     }

@@ -1,5 +1,6 @@
 //! Results as they are shown: each type is one documented form of JSON, with its table beside it.
 
+mod changed;
 mod function;
 mod log;
 mod node;
@@ -7,6 +8,7 @@ mod process;
 mod route;
 mod status;
 
+pub(crate) use changed::Changed;
 pub(crate) use function::{FunctionDetailView, FunctionView, function_name, kind};
 pub(crate) use log::{LogView, gap_sentence};
 pub(crate) use node::{NodeDetailView, NodeView};

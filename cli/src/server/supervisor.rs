@@ -28,7 +28,7 @@ use crate::os;
 use crate::telemetry::{self, Process};
 
 /// Held as long as any process of the node runs.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 /// Children of a killed supervisor end within milliseconds, unless the disk is slow.
 const LOCK_TRIES_MAX: u32 = 60;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
