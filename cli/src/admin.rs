@@ -81,7 +81,7 @@ async fn answer<B: Send>(admin: Arc<Admin>, request: Request<B>) -> Result<Answe
     }
     Ok(match request.uri().path() {
         "/metrics" => {
-            let reports = admin.inspector.ask(true).await;
+            let reports = admin.inspector.metrics().await;
             response(
                 StatusCode::OK,
                 metrics::CONTENT_TYPE,
@@ -90,8 +90,8 @@ async fn answer<B: Send>(admin: Arc<Admin>, request: Request<B>) -> Result<Answe
         }
         "/healthz" => json(StatusCode::OK, &health::alive(&admin.board.view())),
         "/readyz" => {
-            let reports = admin.inspector.ask(false).await;
-            let ready = health::ready(&admin.board.view(), &reports);
+            let report = admin.inspector.readiness().await;
+            let ready = health::ready(&admin.board.view(), report.as_ref());
             json(if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &ready)
         }
         "/" => plain(

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use coracle_proto::id::{ClusterId, RequestId};
 use coracle_proto::pb;
-use coracle_proto::status::Code;
+use coracle_proto::status::{Code, Refusal};
 
 pub(crate) use address::Address;
 pub(crate) use connection::{Admin, Info};
@@ -55,6 +55,15 @@ pub(crate) struct Client {
     deadline: Deadline,
     trace: Trace,
     talk: Talk,
+}
+
+/// Whether a request that was not answered may have done something.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    /// It did nothing, or what is harmless to do again.
+    Read,
+    /// It may have.
+    Change,
 }
 
 impl Client {
@@ -112,7 +121,8 @@ impl Client {
             since: self.info()?.revision,
             expected: 0,
         };
-        self.call_slow(what, attempt_max, async |admin| attempt(admin, context.clone()).await).await
+        let attempt = async |admin| attempt(admin, context.clone()).await;
+        self.ask(what, attempt_max, Purpose::Change, attempt).await
     }
 
     /// Asks one node after another until one answers. `what` names the request in errors.
@@ -131,6 +141,16 @@ impl Client {
         attempt_max: Duration,
         attempt: impl AsyncFn(Admin) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Failure> {
+        self.ask(what, attempt_max, Purpose::Read, attempt).await
+    }
+
+    async fn ask<T>(
+        &mut self,
+        what: &str,
+        attempt_max: Duration,
+        purpose: Purpose,
+        attempt: impl AsyncFn(Admin) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, Failure> {
         let mut faults = 0;
         let mut attempts = 0;
         let mut last: Option<Trouble> = None;
@@ -138,7 +158,9 @@ impl Client {
             let admin = match self.reach(attempts > 0).await {
                 Ok(admin) => admin,
                 Err(failure) if failure.exit != Exit::Connect => return Err(failure),
-                Err(failure) => return Err(last.map_or(failure, |last| self.give_up(what, attempts, &last))),
+                Err(failure) => {
+                    return Err(last.map_or(failure, |last| self.give_up(what, attempts, purpose, &last)));
+                }
             };
             attempts += 1;
             let limit = self.deadline.at_most(attempt_max);
@@ -158,7 +180,7 @@ impl Client {
             let took = left.saturating_sub(self.deadline.left());
             let in_vain = trouble.is_refusal() && self.deadline.left() < took;
             if faults >= FAULTS_MAX || in_vain || self.deadline.is_over() {
-                return Err(self.give_up(what, attempts, &trouble));
+                return Err(self.give_up(what, attempts, purpose, &trouble));
             }
             if last.is_none() {
                 let left = self.deadline.left();
@@ -172,13 +194,19 @@ impl Client {
         }
     }
 
-    fn give_up(&self, what: &str, attempts: u32, trouble: &Trouble) -> Failure {
+    fn give_up(&self, what: &str, attempts: u32, purpose: Purpose, trouble: &Trouble) -> Failure {
         let tried = format!("{what}: tried {attempts} times within {} s", self.deadline.total().as_secs());
         match trouble {
             Trouble::Refused(status) => Failure::from(status.as_ref()).during(tried),
             Trouble::Broken(_) | Trouble::Silent(_) => {
-                let sentence = format!("{tried}: {trouble}. A change may or may not have been made");
-                Failure::coded(Exit::TimedOut, Code::OutcomeUnknown, sentence)
+                let sentence = format!("{tried}: {trouble}");
+                match purpose {
+                    Purpose::Read => Failure::new(Exit::TimedOut, sentence),
+                    Purpose::Change => {
+                        let sentence = format!("{sentence}. The change may or may not have been made");
+                        Refusal::new(Code::OutcomeUnknown, sentence).into()
+                    }
+                }
             }
         }
     }

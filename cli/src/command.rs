@@ -1,6 +1,7 @@
 //! The client's verbs: one file each.
 
 mod completion;
+mod context;
 pub(crate) mod deploy;
 mod function;
 mod input;
@@ -21,9 +22,10 @@ use clap::{Args, Subcommand};
 use crate::client::{Client, Deadline, Targets};
 use crate::config::{DEFAULTS, Environment};
 use crate::exit::Failure;
-use crate::manifest::units;
+use crate::manifest::{self, units};
 use crate::output::{Format, Output, Talk};
-use crate::telemetry::{self, Log, Otlp, Process, Settings};
+use crate::say;
+use crate::telemetry::{self, Log, Process, Settings};
 
 /// How long a command tries, unless it was told: longer than an election and a restart together.
 const WAIT: Duration = Duration::from_secs(60);
@@ -48,6 +50,8 @@ pub(crate) enum Verb {
     Node(node::Args),
     /// List routes.
     Route(route::Args),
+    /// List the clusters that are known by a name; choose one.
+    Context(context::Args),
     /// Draw a trace as a tree.
     Trace(trace::Args),
     /// Write the completion script of a shell.
@@ -60,17 +64,11 @@ pub(crate) enum Verb {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Cluster and output")]
 pub(crate) struct Shared {
-    /// A node of the cluster; repeated, the next one is tried when one does not answer.
-    #[arg(
-        long = "address",
-        global = true,
-        value_name = "HOST:PORT",
-        env = "CORACLE_ADDRESS",
-        value_delimiter = ','
-    )]
+    /// A node of the cluster; repeated, the next one is tried when one does not answer [env: CORACLE_ADDRESS].
+    #[arg(long = "address", global = true, value_name = "HOST:PORT", value_delimiter = ',')]
     addresses: Vec<String>,
-    /// A cluster by its name in contexts.toml.
-    #[arg(long, global = true, value_name = "NAME", env = "CORACLE_CONTEXT")]
+    /// A cluster by its name in contexts.toml [env: CORACLE_CONTEXT].
+    #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
     /// How results are written.
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "table")]
@@ -118,8 +116,12 @@ impl<'a> Session<'a> {
     }
 
     fn targets(&self) -> Result<Targets, Failure> {
-        let context = self.shared.context.as_deref();
-        Targets::find(&self.shared.addresses, context, Path::new(""), self.environment)
+        self.targets_of(Path::new(manifest::FILE_NAME))
+    }
+
+    /// Where the project is another one than this folder's.
+    fn targets_of(&self, manifest: &Path) -> Result<Targets, Failure> {
+        Targets::find(&self.shared.addresses, self.shared.context.as_deref(), manifest, self.environment)
     }
 
     async fn connect(&self) -> Result<Client, Failure> {
@@ -148,12 +150,13 @@ pub(crate) fn run(
             process: Process::Client,
             log,
             default_filter: DEFAULTS.client_log,
-            otlp: environment
-                .otlp
-                .clone()
-                .map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            otlp: environment.traces.otlp(None),
             instance: String::new(),
         };
+        let local = matches!(verb, Verb::Completion(_) | Verb::Version(_) | Verb::Context(_));
+        for complaint in environment.traces.complaints.iter().filter(|_| !local && !shared.quiet) {
+            say(&format!("warning: {complaint}"));
+        }
         let guard = telemetry::init(&settings).map_err(|error| Failure::usage(error.to_string()))?;
         let done = dispatch(verb, &Session::new(shared, environment)).await;
         guard.finish().await;
@@ -173,6 +176,7 @@ async fn dispatch(verb: Verb, session: &Session<'_>) -> Result<(), Failure> {
         Verb::Status(args) => status::run(args, session).await,
         Verb::Node(args) => node::run(args, session).await,
         Verb::Route(args) => route::run(args, session).await,
+        Verb::Context(args) => context::run(args, session),
         Verb::Trace(args) => trace::run(args, session).await,
         Verb::Completion(args) => completion::run(args),
         Verb::Version(args) => version::run(args, session),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use thiserror::Error;
+
+use crate::telemetry::Otlp;
 
 /// What holds where nothing else was said.
 #[derive(Debug)]
@@ -65,70 +66,96 @@ pub(crate) enum LogFormat {
 }
 
 /// What the environment says, read once.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Environment {
     /// `$XDG_CONFIG_HOME/coracle`: contexts.
     pub(crate) config_folder: Option<PathBuf>,
     /// `$XDG_DATA_HOME/coracle`: a server's data, unless it was told where.
     pub(crate) data_folder: Option<PathBuf>,
-    /// `$OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go.
-    pub(crate) otlp: Option<String>,
-    /// `$OTEL_TRACES_SAMPLER_ARG`: share of traces that are recorded.
-    pub(crate) sampler_ratio: f64,
+    /// `$CORACLE_ADDRESS`: nodes, separated by commas.
+    pub(crate) addresses: Vec<String>,
+    /// `$CORACLE_GATEWAY`: gateways for calls, separated by commas.
+    pub(crate) gateways: Vec<String>,
+    /// `$CORACLE_CONTEXT`: a cluster by its name.
+    pub(crate) context: Option<String>,
+    /// Spans.
+    pub(crate) traces: Traces,
     /// `$NO_COLOR` is set and not empty.
     pub(crate) no_color: bool,
 }
 
-/// Every variable that makes no sense, at once.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{}", .0.join("; "))]
-pub(crate) struct EnvironmentError(Vec<String>);
+/// What the environment says of spans.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Traces {
+    /// `$OTEL_EXPORTER_OTLP_ENDPOINT`: where they go.
+    endpoint: Option<String>,
+    /// `$OTEL_TRACES_SAMPLER_ARG`: share of traces that are recorded.
+    ratio: f64,
+    /// What of it cannot be followed. These variables are for all programs of a user: none fails for them.
+    pub(crate) complaints: Vec<String>,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { endpoint: None, ratio: DEFAULTS.sampler_ratio, complaints: Vec::new() }
+    }
+}
+
+impl Traces {
+    /// Where spans go: as the flag says, else as the environment does.
+    pub(crate) fn otlp(&self, flag: Option<&str>) -> Option<Otlp> {
+        let endpoint = flag.map(str::to_owned).or_else(|| self.endpoint.clone())?;
+        Some(Otlp { endpoint, ratio: self.ratio })
+    }
+
+    fn from_texts(endpoint: Option<String>, ratio: Option<String>) -> Self {
+        let mut traces = Self::default();
+        match endpoint.map(|endpoint| otlp_endpoint(&endpoint)).transpose() {
+            Ok(endpoint) => traces.endpoint = endpoint,
+            Err(reason) => {
+                traces.complaints.push(format!("no traces are sent: OTEL_EXPORTER_OTLP_ENDPOINT: {reason}"));
+            }
+        }
+        match ratio.as_deref().map(str::parse) {
+            None => {}
+            Some(Ok(ratio)) if (0.0..=1.0).contains(&ratio) => traces.ratio = ratio,
+            Some(_) => traces.complaints.push(
+                "all traces are recorded: OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1".to_owned(),
+            ),
+        }
+        traces
+    }
+}
 
 impl Environment {
-    /// Reads and checks it.
-    pub(crate) fn read() -> Result<Self, EnvironmentError> {
+    /// Reads it.
+    pub(crate) fn read() -> Self {
         Self::from_lookup(|name| std::env::var_os(name))
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvironmentError> {
+    fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let mut wrong = Vec::new();
-        let mut text = |name: &str| match set(name)?.into_string() {
-            Ok(value) => Some(value),
-            Err(_) => {
-                wrong.push(format!("{name} is not UTF-8"));
-                None
-            }
-        };
-        let otlp = text("OTEL_EXPORTER_OTLP_ENDPOINT");
-        let ratio = text("OTEL_TRACES_SAMPLER_ARG");
-        if let Some(endpoint) = otlp.as_deref().filter(|endpoint| !is_http_url(endpoint)) {
-            wrong.push(format!("OTEL_EXPORTER_OTLP_ENDPOINT: '{endpoint}' is no http:// or https:// URL"));
-        }
-        let sampler_ratio = match ratio.as_deref().map(str::parse) {
-            None => DEFAULTS.sampler_ratio,
-            Some(Ok(ratio)) if (0.0..=1.0).contains(&ratio) => ratio,
-            Some(_) => {
-                wrong.push("OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1".to_owned());
-                DEFAULTS.sampler_ratio
-            }
-        };
-        if !wrong.is_empty() {
-            return Err(EnvironmentError(wrong));
-        }
+        // What is not UTF-8 shows as such in the error of whoever uses it.
+        let text = |name: &str| set(name).map(|value| value.to_string_lossy().into_owned());
         // The XDG specification: a relative path there is to be ignored.
         let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let folder = |xdg: &str, below_home: &str| {
             let base = absolute(xdg).or_else(|| absolute("HOME").map(|home| home.join(below_home)));
             base.map(|base| base.join("coracle"))
         };
-        Ok(Self {
+        let list = |name: &str| -> Vec<String> {
+            let all = text(name).unwrap_or_default();
+            all.split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect()
+        };
+        Self {
             config_folder: folder("XDG_CONFIG_HOME", ".config"),
             data_folder: folder("XDG_DATA_HOME", ".local/share"),
-            otlp,
-            sampler_ratio,
+            addresses: list("CORACLE_ADDRESS"),
+            gateways: list("CORACLE_GATEWAY"),
+            context: text("CORACLE_CONTEXT"),
+            traces: Traces::from_texts(text("OTEL_EXPORTER_OTLP_ENDPOINT"), text("OTEL_TRACES_SAMPLER_ARG")),
             no_color: set("NO_COLOR").is_some(),
-        })
+        }
     }
 }
 
@@ -143,17 +170,23 @@ pub(crate) fn fault_point() -> Option<String> {
     std::env::var_os("CORACLE_FAULT")?.into_string().ok()
 }
 
-/// Whether an OTLP endpoint can be one.
-pub(crate) fn is_http_url(text: &str) -> bool {
-    let parsed = text.parse::<http::Uri>();
-    parsed.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+/// Parses an OTLP endpoint.
+pub(crate) fn otlp_endpoint(text: &str) -> Result<String, String> {
+    let uri = text.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some());
+    match uri.as_ref().and_then(http::Uri::scheme_str) {
+        Some("http") => Ok(text.to_owned()),
+        Some("https") => Err(format!(
+            "'{text}': this program sends traces without TLS; give the http:// URL of a collector nearby"
+        )),
+        Some(_) | None => Err(format!("'{text}' is no http:// URL, as in http://127.0.0.1:4317")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Environment, EnvironmentError> {
+    fn read(pairs: &[(&str, &str)]) -> Environment {
         Environment::from_lookup(|name| {
             pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         })
@@ -161,27 +194,38 @@ mod tests {
 
     #[test]
     fn folders_follow_xdg() {
-        let environment =
-            read(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/c"), ("XDG_DATA_HOME", "relative")]).unwrap();
+        let environment = read(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/c"), ("XDG_DATA_HOME", "relative")]);
         assert_eq!(environment.config_folder.unwrap().to_str(), Some("/c/coracle"));
         assert_eq!(environment.data_folder.unwrap().to_str(), Some("/h/.local/share/coracle"));
-        assert_eq!(read(&[]).unwrap().data_folder, None);
+        assert_eq!(read(&[]).data_folder, None);
     }
 
     #[test]
-    fn every_error_is_reported_at_once() {
-        let error =
-            read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"), ("OTEL_TRACES_SAMPLER_ARG", "2")]);
-        let text = error.unwrap_err().to_string();
+    fn what_cannot_be_followed_of_traces_is_said_and_no_more() {
+        let pairs = [("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"), ("OTEL_TRACES_SAMPLER_ARG", "2")];
+        let traces = read(&pairs).traces;
+        assert!(traces.otlp(None).is_none());
+        let text = traces.complaints.join("\n");
         assert!(
             text.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && text.contains("OTEL_TRACES_SAMPLER_ARG"),
             "{text}"
         );
+        assert_eq!(traces.otlp(Some("http://c:4317")).unwrap().ratio, 1.0);
+        let tls = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4317")]).traces;
+        assert!(tls.otlp(None).is_none() && tls.complaints[0].contains("without TLS"), "{tls:?}");
+        let good =
+            read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")]);
+        assert_eq!(
+            good.traces.otlp(None).unwrap(),
+            Otlp { endpoint: "http://c:4317".to_owned(), ratio: 0.5 }
+        );
+        assert!(good.traces.complaints.is_empty());
     }
 
     #[test]
     fn empty_is_unset() {
-        let environment = read(&[("NO_COLOR", ""), ("OTEL_EXPORTER_OTLP_ENDPOINT", "")]).unwrap();
-        assert!(!environment.no_color && environment.otlp.is_none());
+        let names = ["NO_COLOR", "OTEL_EXPORTER_OTLP_ENDPOINT", "CORACLE_ADDRESS", "CORACLE_CONTEXT"];
+        assert_eq!(read(&names.map(|name| (name, ""))), Environment::default());
+        assert_eq!(read(&[("CORACLE_ADDRESS", "a:1,b:1,")]).addresses, ["a:1", "b:1"]);
     }
 }

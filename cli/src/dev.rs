@@ -7,7 +7,8 @@ mod report;
 mod screen;
 mod watch;
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ use crate::exit::Failure;
 use crate::output::Talk;
 use crate::say;
 use crate::server::Signals;
-use crate::telemetry::{self, Log, Otlp, Process};
+use crate::telemetry::{self, Log, Process};
 use nodes::Nodes;
 
 /// Which ports the nodes bind.
@@ -71,10 +72,15 @@ impl Base {
     fn open(wanted: Option<&Path>) -> Result<Self, Failure> {
         let (folder, temporary) = match wanted {
             Some(folder) => (folder.to_owned(), false),
-            None => (config::temporary_folder().join(format!("coracle-dev-{}", std::process::id())), true),
+            // A name that nobody can guess, in a folder where everybody may write.
+            None => {
+                let name = format!("coracle-dev-{:016x}", rand::random::<u64>());
+                (config::temporary_folder().join(name), true)
+            }
         };
         let named = |error| Failure::local(folder.display(), error);
-        fs::create_dir_all(&folder).map_err(named)?;
+        // One that is there already is taken only where it was asked for.
+        DirBuilder::new().recursive(!temporary).mode(0o700).create(&folder).map_err(named)?;
         let folder = folder.canonicalize().map_err(named)?;
         Ok(Self { folder, temporary })
     }
@@ -92,13 +98,11 @@ impl Drop for Base {
 
 /// Runs the cluster until it is asked to end.
 pub(crate) fn run(args: Args, environment: &Environment, log: Log) -> Result<ExitCode, Failure> {
-    let otlp = args.otlp.clone().or_else(|| environment.otlp.clone());
-    if let Some(url) = otlp.as_deref().filter(|url| !config::is_http_url(url)) {
-        return Err(Failure::usage(format!(
-            "--otlp: '{url}' is no http:// URL, as in http://127.0.0.1:4317"
-        )));
-    }
-    let args = Args { otlp, ..args };
+    let flag = args.otlp.as_deref().map(config::otlp_endpoint).transpose();
+    flag.map_err(|reason| Failure::usage(format!("--otlp: {reason}")))?;
+    let otlp = environment.traces.otlp(args.otlp.as_deref());
+    environment.traces.complaints.iter().for_each(|complaint| say(&format!("warning: {complaint}")));
+    let args = Args { otlp: otlp.as_ref().map(|otlp| otlp.endpoint.clone()), ..args };
     // One thread, the process's first: servers follow the life of the thread that forked them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::local("cannot start", error))?;
@@ -107,7 +111,7 @@ pub(crate) fn run(args: Args, environment: &Environment, log: Log) -> Result<Exi
             process: Process::Client,
             log: Log { filter: None, ..log.clone() },
             default_filter: DEFAULTS.client_log,
-            otlp: args.otlp.clone().map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            otlp,
             instance: String::new(),
         });
         let guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
@@ -123,12 +127,17 @@ async fn dev(args: &Args, environment: &Environment, log: &Log) -> Result<(), Fa
     let base = Base::open(args.data_dir.as_deref())?;
     let plans = ports::plan(args, &base.folder)?;
     let mut nodes = Nodes::new(&base.folder, args, log);
+    // Which context was the current one, once the cluster has taken its place.
+    let mut former = None;
     let ran = tokio::select! {
-        ran = develop(args, environment, &plans, &mut nodes, &base) => ran,
+        ran = develop(args, environment, (&plans, &mut nodes, &base), &mut former) => ran,
         () = signals.next() => Ok(()),
     };
     say("ending the nodes");
     nodes.end(&mut signals).await;
+    if let (Some(folder), Some(former)) = (&environment.config_folder, former) {
+        context::end_dev(folder, former)?;
+    }
     ran
 }
 
@@ -136,15 +145,19 @@ async fn dev(args: &Args, environment: &Environment, log: &Log) -> Result<(), Fa
 async fn develop(
     args: &Args,
     environment: &Environment,
-    plans: &[ports::Plan],
-    nodes: &mut Nodes,
-    base: &Base,
+    (plans, nodes, base): (&[ports::Plan], &mut Nodes, &Base),
+    former: &mut Option<Option<String>>,
 ) -> Result<(), Failure> {
     say(&format!("starting {}", screen::count(plans.len(), "node")));
     let cluster = nodes.start(plans).await?;
     nodes.wait_ready(&cluster).await?;
     if let Some(folder) = &environment.config_folder {
-        context::write_dev(folder, &cluster)?;
+        let bound = nodes.gateways();
+        let gateways = bound.iter().map(|gateway| gateway.to_string().parse());
+        let gateways: Vec<_> = gateways
+            .collect::<Result<_, _>>()
+            .map_err(|error| Failure::local("a gateway's address", error))?;
+        *former = Some(context::begin_dev(folder, &cluster, &gateways)?);
     }
     screen::show(nodes, args)?;
     let (gateways, talk) = (nodes.gateways(), Talk::new(false, environment.no_color));

@@ -53,7 +53,7 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let environment = Environment::read().map_err(|error| Failure::usage(error.to_string()))?;
+    let environment = Environment::read();
     let log = telemetry::Log { filter: cli.log, format: cli.log_format.unwrap_or_default() };
     match cli.verb {
         Verb::Server(args) => server::run(*args, &environment, log),

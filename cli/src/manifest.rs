@@ -54,16 +54,15 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, ManifestError> {
 }
 
 /// The cluster that the project in this folder names, whatever else is wrong with its manifest.
-pub(crate) fn read_addresses(folder: &Path) -> Result<Vec<Address>, ManifestError> {
-    let path = folder.join(FILE_NAME);
+pub(crate) fn read_addresses(path: &Path) -> Result<Vec<Address>, ManifestError> {
     if !path.is_file() {
         return Ok(Vec::new());
     }
-    let text = read_text(&path)?;
+    let text = read_text(path)?;
     let mut problems = Problems::new(&text);
     let Ok(document) = DeTable::parse(&text) else { return Ok(Vec::new()) };
     let found = document.get_ref().get("addresses").map(|value| addresses(value, &mut problems));
-    problems.settle(found.unwrap_or_default()).map_err(|problems| problems.of(&path))
+    problems.settle(found.unwrap_or_default()).map_err(|problems| problems.of(path))
 }
 
 fn read_text(path: &Path) -> Result<String, ManifestError> {

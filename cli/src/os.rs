@@ -55,6 +55,15 @@ pub(crate) fn raise_open_files() -> io::Result<Option<u64>> {
     Ok(limit.maximum)
 }
 
+/// Whether SIGHUP was set to be ignored before this program began (proc(5), `SigIgn`).
+pub(crate) fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signal N is bit N - 1, and SIGHUP is 1.
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
 /// Asks a process to end.
 pub(crate) fn terminate(process: u32) -> io::Result<()> {
     signal(process, Signal::TERM)

@@ -10,6 +10,7 @@ mod restart;
 mod settings;
 mod signals;
 mod supervisor;
+mod tell;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,10 +22,12 @@ use coracle_proto::record::Role;
 pub(crate) use addresses::{Addresses, FILE as ADDRESSES_FILE, Port, local};
 pub(crate) use board::{Board, ChildView, Kind, PIDS, State, View};
 pub(crate) use signals::Signals;
+pub(crate) use supervisor::LOCK;
 
 use crate::config::Environment;
 use crate::exit::Failure;
 use crate::os::{self, ParentDeath};
+use crate::say;
 use crate::telemetry::Log;
 use settings::Settings;
 
@@ -109,6 +112,7 @@ pub(crate) fn run(args: Args, environment: &Environment, log: Log) -> Result<Exi
         }
     }
     let settings = Settings::new(args, environment, log)?;
+    environment.traces.complaints.iter().for_each(|complaint| say(&format!("warning: {complaint}")));
     // One thread, the process's first: children follow the life of the thread that forked them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::local("cannot start", error))?;

@@ -20,8 +20,8 @@ use opentelemetry_sdk::trace::{
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, warn};
 use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -74,7 +74,7 @@ pub(crate) struct Log {
 }
 
 /// Where spans go.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Otlp {
     /// `http://HOST:PORT` of a collector's gRPC port.
     pub(crate) endpoint: String,
@@ -108,14 +108,6 @@ pub(crate) enum TelemetryError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The exporter cannot be built.
-    #[error("--otlp: '{endpoint}': {source}")]
-    Exporter {
-        /// What was given.
-        endpoint: String,
-        /// What is wrong with it.
-        source: ExporterBuildError,
-    },
     /// Called twice.
     #[error("telemetry is installed already")]
     Installed,
@@ -138,17 +130,21 @@ impl Guard {
 }
 
 /// Installs log and spans for this process. Call it inside the runtime that the process uses: the exporter
-/// lives there.
+/// lives there. Spans that cannot be sent are no reason not to run: that is logged.
 pub(crate) fn init(settings: &Settings) -> Result<Guard, TelemetryError> {
     // Without spans of its own a process passes on what callers sent.
     global::set_text_map_propagator(TraceContextPropagator::new());
-    let provider = match &settings.otlp {
-        Some(otlp) if !settings.process.services().is_empty() => Some(provider(settings, otlp)?),
-        Some(_) | None => None,
+    let wanted = settings.otlp.as_ref().filter(|_| !settings.process.services().is_empty());
+    let (provider, failed) = match wanted.map(|otlp| provider(settings, otlp)).transpose() {
+        Ok(provider) => (provider, None),
+        Err(error) => (None, Some(error)),
     };
     let subscriber = tracing_subscriber::registry().with(log_layer(settings)?);
     let spans = provider.as_ref().map(span_layer);
     subscriber.with(spans).try_init().map_err(|_| TelemetryError::Installed)?;
+    if let Some(reason) = failed {
+        warn!(%reason, "no traces are sent");
+    }
     Ok(Guard(provider))
 }
 
@@ -163,7 +159,9 @@ where
         .parse(wanted)
         .map_err(|error| TelemetryError::Filter { filter: wanted.to_owned(), reason: error.to_string() })?;
     let filter = filter.and(filter_fn(|metadata| metadata.is_event()));
-    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // With colours unless `NO_COLOR` is set, which the layer looks at itself; without them where nobody sees them.
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = if std::io::stderr().is_terminal() { layer } else { layer.with_ansi(false) };
     Ok(match settings.log.format {
         LogFormat::Text => layer.with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
@@ -184,7 +182,7 @@ where
         .with_filter(Targets::new().with_target("coracle", LevelFilter::INFO))
 }
 
-fn provider(settings: &Settings, otlp: &Otlp) -> Result<SdkTracerProvider, TelemetryError> {
+fn provider(settings: &Settings, otlp: &Otlp) -> Result<SdkTracerProvider, ExporterBuildError> {
     let mut routes = Vec::new();
     for service in settings.process.services() {
         routes.push((*service, exporter(settings, otlp, service)?));
@@ -197,12 +195,10 @@ fn exporter(
     settings: &Settings,
     otlp: &Otlp,
     service: &'static str,
-) -> Result<BatchSpanProcessor, TelemetryError> {
+) -> Result<BatchSpanProcessor, ExporterBuildError> {
     let exporter =
         SpanExporter::builder().with_tonic().with_endpoint(&otlp.endpoint).with_timeout(EXPORT_TIMEOUT);
-    let exporter = exporter
-        .build()
-        .map_err(|source| TelemetryError::Exporter { endpoint: otlp.endpoint.clone(), source })?;
+    let exporter = exporter.build()?;
     let config = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_SPANS_MAX)
         .with_scheduled_delay(EXPORT_INTERVAL)

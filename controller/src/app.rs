@@ -98,8 +98,6 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
         cluster: identity.cluster,
         node: identity.node,
         own: options.node.clone(),
-        supervisor_pid: options.supervisor_pid,
-        host_id: options.host_id.clone(),
         hub,
         soft: Arc::new(SoftTable::new()),
         orders: OrdersBook::default(),

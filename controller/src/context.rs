@@ -24,10 +24,6 @@ pub(crate) struct Context {
     pub(crate) node: NodeId,
     /// What this node says of itself.
     pub(crate) own: Node,
-    /// The supervisor of this process.
-    pub(crate) supervisor_pid: u32,
-    /// The machine.
-    pub(crate) host_id: String,
     /// The state as last applied here.
     pub(crate) hub: Arc<Hub>,
     /// Statuses and alarms.

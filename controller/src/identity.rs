@@ -12,7 +12,7 @@ use tracing::info;
 
 pub use file::load;
 pub(crate) use file::write_durably;
-pub use join::{announce, join};
+pub use join::{announce, join, tell};
 
 /// Who this node is, and where it began.
 #[derive(Debug, Clone, PartialEq, Eq)]

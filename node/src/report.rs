@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use coracle_proto::id::{ClusterId, NodeId, StateHash, VersionId};
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::pb::{self, HeldArtifact, NodeStatus, Pids};
+use coracle_proto::pb::{self, HeldArtifact, NodeStatus};
 use coracle_proto::record::{NodeState, Role};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -57,12 +57,8 @@ pub struct Options {
     pub executor: Executor,
     /// Where the leader's orders go.
     pub orders: watch::Sender<Arc<Orders>>,
-    /// The process that started this one.
-    pub supervisor_pid: u32,
     /// The number of this start: greater than those before.
     pub incarnation: u64,
-    /// Of the machine.
-    pub host_id: String,
     /// Memory mode of the runtime.
     pub runtime: String,
 }
@@ -195,8 +191,6 @@ impl Reporter {
             load: Some(options.executor.load().into()),
             artifacts: artifacts.collect(),
             view_revision: revision.get(),
-            pids: Some(Pids { supervisor: options.supervisor_pid, controller: 0, data: std::process::id() }),
-            host_id: options.host_id.clone(),
             runtime: options.runtime.clone(),
             view_hash: hash.map(StateHash::to_wire).unwrap_or_default(),
         }

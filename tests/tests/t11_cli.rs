@@ -55,7 +55,20 @@ async fn each_result_has_each_form() {
         if let Some(name) = name {
             assert_eq!(names.stdout, format!("{name}\n"), "{command:?}");
         }
-        assert!(cluster.run(&with("wide")).await.ok().stdout.len() >= table.stdout.len(), "{command:?}");
+        let wide = cluster.run(&with("wide")).await.ok();
+        for word in words {
+            assert!(wide.stdout.contains(word), "{command:?}: no '{word}' in\n{}", wide.stdout);
+        }
+        if matches!(command, ["status"] | ["node" | "function" | "route", "list"]) {
+            // A changed width of a column that both have makes no difference: headings are counted.
+            let columns = |text: &str| {
+                text.lines()
+                    .flat_map(str::split_whitespace)
+                    .filter(|it| it.chars().all(char::is_uppercase))
+                    .count()
+            };
+            assert!(columns(&wide.stdout) > columns(&table.stdout), "{command:?}: {}", wide.stdout);
+        }
     }
     let _ = cluster.run(&["-o", "nonsense", "status"]).await.failed_with(1);
 }
@@ -90,6 +103,20 @@ async fn a_manifest_deploys_all_of_its_functions() {
 
     let folder_named = folder.path().display().to_string();
     let again = cluster.run(&["deploy", &folder_named, "--no-wait", "-o", "json"]).await.ok();
+    // Of another folder, and with one function only: its own addresses count, and a list is a list.
+    let grpc = &cluster.nodes[0].grpc;
+    let hello = "[function.hello]\ncomponent = 'hello.wasm'\nroutes = ['/greet']\nmemory = '16MiB'\n";
+    let file = manifest(folder.path(), &format!("addresses = ['{grpc}']\n{hello}"));
+    let home = [("XDG_CONFIG_HOME".to_owned(), folder_named.clone())];
+    let one = run(Path::new(PROGRAM), &["deploy", &file, "-o", "json"], &home, "").await.ok().json();
+    assert_eq!((&one[0]["name"], &one[0]["unchanged"]), (&"hello".into(), &true.into()));
+    // What was deployed before a failure is told, and where and at which step it failed.
+    std::fs::write(folder.path().join("bad.wasm"), "no wasm").unwrap();
+    let file = manifest(folder.path(), &format!("{hello}[function.bad]\ncomponent = 'bad.wasm'\n"));
+    let half = cluster.run(&["deploy", &file, "-o", "json"]).await.failed_with(4);
+    assert_eq!(half.json()[0]["name"], "hello");
+    let step = format!("node {}, check: ", cluster.id_of(0).await);
+    assert!(half.stderr.contains(&step) && half.stderr.contains("not-wasm"), "{}", half.stderr);
     assert!(again.json().as_array().unwrap().iter().all(|one| one["unchanged"] == true), "{again:?}");
     assert!(again.stderr.contains("is unchanged") && !again.stderr.contains("is ready on"), "{again:?}");
     let shop = cluster.run(&["function", "list", "--namespace", "shop", "-o", "name"]).await.ok();
@@ -115,18 +142,48 @@ async fn what_is_wrong_on_this_side_is_said_before_anything_is_sent() {
         (&["deploy", "Not A Name", &wasm], &["NAME"]),
         (&["invoke", "hello", "-d", "@nowhere"], &["nowhere"]),
         (&["logs", "hello", "--since", "yesterday"], &["--since"]),
-        (&["status", "--context", "prod"], &["no context 'prod'"]),
+        (&["status", "--context", "prod"], &["--address and --context"]),
         (&["sail"], &["unrecognized subcommand"]),
     ];
     for (command, words) in cases {
         // An address that nobody has: it must not matter, but where the data of a call is read last.
         let arguments = [&["--address", "127.0.0.1:1", "--wait-timeout", "1s"], command].concat();
-        let arguments = if command.contains(&"--context") { command.to_vec() } else { arguments };
         let done = run(Path::new(PROGRAM), &arguments, &home, "").await.failed_with(1);
         for word in words {
             assert!(done.stderr.contains(word), "{command:?}: no '{word}' in {}", done.stderr);
         }
         assert_eq!(done.stdout, "", "{command:?}");
+    }
+    // A flag goes before the environment.
+    let environment =
+        [home.to_vec(), vec![("CORACLE_ADDRESS".to_owned(), "127.0.0.1:1".to_owned())]].concat();
+    let done =
+        run(Path::new(PROGRAM), &["status", "--context", "prod"], &environment, "").await.failed_with(1);
+    assert!(done.stderr.contains("no context 'prod'"), "{}", done.stderr);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = std::process::Command::new(PROGRAM);
+    let done = command.args(["version", "-o", "json"]).stdout(writer).output().unwrap();
+    assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_cannot_be_used_costs_traces_and_nothing_else() {
+    let environment = |endpoint: &str| vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint.to_owned())];
+    for endpoint in ["https://127.0.0.1:4317", "nonsense"] {
+        let local = run(Path::new(PROGRAM), &["completion", "bash"], &environment(endpoint), "").await.ok();
+        assert_eq!(local.stderr, "");
+        let options = Options { nodes: 1, environment: environment(endpoint), ..Options::default() };
+        let cluster = Cluster::with(PROGRAM, options).await;
+        cluster.deploy("hello", &guest("hello-min.component.wasm"), &[]).await;
+        let answer = cluster.client.get(&cluster.url(0, "/hello")).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let status = cluster.run(&["status"]).await.ok();
+        assert!(status.stderr.contains("warning: no traces are sent"), "{}", status.stderr);
     }
 }
 
@@ -269,7 +326,8 @@ async fn rollback_and_delete() {
         "{asked:?}"
     );
     answers("third").await;
-    let gone = cluster.run(&["function", "delete", "who", "-y"]).await.ok();
+    let gone = cluster.run(&["function", "delete", "who", "-y", "-o", "name"]).await.ok();
+    assert_eq!(gone.stdout, "who\n");
     assert!(gone.stderr.contains("who is deleted"), "{}", gone.stderr);
     let _ = cluster.run(&["function", "delete", "who", "-y"]).await.failed_with(6);
     assert_eq!(cluster.run(&["function", "list", "-o", "json"]).await.ok().json(), Value::Array(Vec::new()));

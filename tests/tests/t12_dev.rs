@@ -50,6 +50,18 @@ impl Project {
         Live::start(command)
     }
 
+    /// The same, once the supervisors have told of their processes.
+    async fn status_with_pids(&self) -> Value {
+        eventually("the processes are told", async || {
+            let status = self.status().await;
+            let told = status["nodes"].as_array().unwrap().iter().all(|node| {
+                ["supervisor", "controller", "data"].iter().all(|name| node["pids"][name].is_u64())
+            });
+            if told { Ok(status) } else { Err(status.to_string()) }
+        })
+        .await
+    }
+
     /// The status of the cluster that `dev` made the one that all commands use.
     async fn status(&self) -> Value {
         run(Path::new(PROGRAM), &["status", "-o", "json"], &self.home(), "").await.ok().json()
@@ -94,7 +106,7 @@ async fn a_change_is_deployed_and_the_same_command_brings_the_cluster_back() {
     std::fs::write(project.manifest(), "[function.hello]\ncomponent = 'hello.wasm'\nmemroy = 1\n").unwrap();
     dev.wait_for("did you mean 'memory'?", DEPLOY).await;
 
-    let before = project.status().await;
+    let before = project.status_with_pids().await;
     dev.interrupt().await;
     gone(&pids(&before)).await;
     assert!(client.get(&url).await.is_err());
@@ -118,7 +130,7 @@ async fn a_killed_node_stays_dead_and_the_others_go_on() {
     let project = Project::new();
     let mut dev = project.dev(&["--nodes", "2"]);
     dev.wait_for("ready; Ctrl-C", START).await;
-    let status = project.status().await;
+    let status = project.status_with_pids().await;
     assert_eq!(status["nodes"].as_array().unwrap().len(), 2);
     let all = pids(&status);
     let second = status["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "n2").unwrap();
@@ -126,7 +138,7 @@ async fn a_killed_node_stays_dead_and_the_others_go_on() {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     dev.wait_for("node n2 died", DEPLOY).await;
     let how = dev.wait_for("coracle server --data-dir", DEPLOY).await;
-    assert!(how.contains("/data/n2 ") && !how.contains("--parent"), "{how}");
+    assert!(how.contains("/data/n2 --name n2 ") && !how.contains("--parent"), "{how}");
 
     // What it says brings the node back, with its id.
     let words: Vec<_> = how.split_whitespace().skip(1).collect();
@@ -141,9 +153,60 @@ async fn a_killed_node_stays_dead_and_the_others_go_on() {
         if new && node["state"] == "alive" { Ok(()) } else { Err(node.to_string()) }
     })
     .await;
+    // The end of the cluster is its end too; it is this test's own process, so only its children are looked for.
+    let now = pids(&project.status_with_pids().await);
     dev.interrupt().await;
-    drop(back);
     gone(&all).await;
+    gone(&now.into_iter().filter(|pid| u32::try_from(*pid).unwrap() != back.pid()).collect::<Vec<_>>()).await;
+    drop(back);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_gives_back_what_it_took_and_keeps_its_folders_to_itself() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = Project::new();
+    let config = project.0.path().join("config/coracle");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("contexts.toml"), "current = 'prod'\n[context.prod]\naddresses = ['p:1']\n")
+        .unwrap();
+    let context = async |arguments: &[&str]| {
+        let all = [&["context"], arguments].concat();
+        run(Path::new(PROGRAM), &all, &project.home(), "").await.ok()
+    };
+    let mut dev = project.dev(&["--nodes", "2", "--log-format", "json"]);
+    dev.wait_for("ready; Ctrl-C", START).await;
+    let listed = context(&["list"]).await.stdout;
+    assert!(listed.lines().any(|line| line.starts_with("dev ") && line.contains(" yes ")), "{listed}");
+    let data = project.0.path().join("data");
+    let mode = std::fs::metadata(data.join("n1")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
+    assert!(
+        std::fs::read_to_string(data.join("n1.log")).unwrap().starts_with('{'),
+        "the format is passed on"
+    );
+    dev.interrupt().await;
+    let listed = context(&["list", "-o", "json"]).await.json();
+    let current: Vec<_> = listed.as_array().unwrap().iter().filter(|it| it["current"] == true).collect();
+    assert_eq!(current.len(), 1);
+    assert_eq!(current[0]["name"], "prod", "{listed}");
+    let _ = context(&["use", "dev"]).await;
+    assert!(
+        context(&["list"])
+            .await
+            .stdout
+            .lines()
+            .any(|line| line.starts_with("dev ") && line.contains(" yes "))
+    );
+
+    // A cluster of two cannot go on with one.
+    let data = data.display().to_string();
+    let fewer =
+        run(Path::new(PROGRAM), &["dev", "--ports", "free", "--data-dir", &data], &project.home(), "").await;
+    let fewer = fewer.failed_with(1);
+    assert!(
+        fewer.stderr.contains("holds a cluster of 2 nodes") && fewer.stderr.contains("--nodes 2"),
+        "{fewer:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use coracle_tests::{Client, Cluster, Load, Process, eventually, guest, is_gone, within};
+use coracle_tests::{Client, Cluster, Load, Process, eventually, guest, is_gone, wat, within};
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
@@ -140,6 +140,19 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
     answers(&cluster, holder, "/hello-min").await;
     // This one holds no replica: it calls the other, by the view that it kept on disk.
     answers(&cluster, without, "/hello-min").await;
+    // The command line needs no controller for a call either: told a gateway, or from a context that knows one.
+    let called = cluster.run(&["invoke", "hello-min", "--gateway", &cluster.nodes[holder].http]).await.ok();
+    assert!(called.stderr.contains("node "), "{}", called.stderr);
+    let contexts = format!(
+        "[context.boat]\naddresses = ['127.0.0.1:1']\ngateways = ['{}']\n",
+        cluster.nodes[without].http
+    );
+    std::fs::create_dir_all(cluster.folder().join("coracle")).unwrap();
+    std::fs::write(cluster.folder().join("coracle/contexts.toml"), contexts).unwrap();
+    let called = cluster.run(&["invoke", "hello-min", "--context", "boat"]).await.ok();
+    assert!(called.stderr.contains("cannot connect to 127.0.0.1:1"), "{}", called.stderr);
+    let nobody = cluster.run(&["invoke", "hello-min", "--address", "127.0.0.1:1"]).await.failed_with(2);
+    assert!(nobody.stderr.contains("--gateway HOST:PORT"), "{}", nobody.stderr);
     for node in [without, holder] {
         cluster.nodes[node].signal(Process::Controller, Signal::CONT);
     }
@@ -225,4 +238,72 @@ async fn the_third_copy_appears_when_the_third_node_is_back() {
         other => Err(format!("{other} artifacts")),
     })
     .await;
+}
+
+/// A node with a call that keeps it from ending until its drain is over.
+async fn busy() -> (Cluster, tokio::task::JoinHandle<()>) {
+    let cluster = Cluster::start(PROGRAM, 1).await;
+    let module = wat::command(cluster.folder(), "busy", wat::LOOP);
+    cluster.deploy("busy", &module, &["--cpu-time", "60s", "--timeout", "60s"]).await;
+    let (client, url) = (coracle_tests::Client::default(), cluster.url(0, "/busy"));
+    let call = tokio::spawn(async move { drop(client.get(&url).await) });
+    eventually("the call runs", async || {
+        let status = cluster.status().await?;
+        let load = &status["nodes"][0]["load"]["in_flight"];
+        if load.as_u64() == Some(1) { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    (cluster, call)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_ends_refuses_connections_and_is_not_ready() {
+    let (mut cluster, call) = busy().await;
+    let ready = format!("http://{}/readyz", cluster.nodes[0].admin);
+    assert_eq!(cluster.client.get(&ready).await.unwrap().status, 200);
+    cluster.nodes[0].signal(Process::Supervisor, Signal::TERM);
+    eventually("it is not ready", async || {
+        let answer = cluster.client.get(&ready).await?;
+        let seen = answer.status == 503 && answer.text().contains("the node is ending");
+        if seen { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    eventually("connections are refused", async || {
+        match std::net::TcpStream::connect(&cluster.nodes[0].http) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert!(cluster.nodes[0].exit_code().is_none(), "it still waits for the call");
+    call.await.unwrap();
+    ends(&mut cluster).await;
+}
+
+/// Waits until the node has ended well.
+async fn ends(cluster: &mut Cluster) {
+    let node = &mut cluster.nodes[0];
+    let ended = within(Duration::from_secs(10), "the node ends", || {
+        std::future::ready(node.exit_code().ok_or_else(|| "it runs".to_owned()))
+    });
+    assert_eq!(ended.await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_child_is_started_again_when_all_processes_are_told_to_end() {
+    let (mut cluster, call) = busy().await;
+    // As systemd does it: the whole control group at once.
+    cluster.nodes[0].signal_all(Signal::TERM);
+    ends(&mut cluster).await;
+    call.await.unwrap();
+    let starts = cluster.nodes[0].log().matches("started child=\"controller\"").count();
+    assert_eq!(starts, 1, "{}", cluster.nodes[0].log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_closes_ends_a_node_in_order() {
+    let mut cluster = Cluster::start(PROGRAM, 1).await;
+    cluster.nodes[0].signal(Process::Supervisor, Signal::HUP);
+    ends(&mut cluster).await;
+    assert!(cluster.nodes[0].log().contains("ending"), "{}", cluster.nodes[0].log());
 }

@@ -4,7 +4,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coracle_tests::{Cluster, Finished, Options, Process, eventually, guest, run, within};
+use coracle_tests::{
+    Client, Cluster, Finished, Live, Options, Process, eventually, free_port, guest, run, within,
+};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -49,6 +52,8 @@ async fn a_server_that_cannot_begin_says_what_to_do() {
         open.stderr
     );
 
+    let far = server(&fresh("far"), &["--join", "10.255.255.1:7400"]).await.failed_with(1);
+    assert!(far.stderr.contains("could not reach this one at 127.0.0.1:"), "{}", far.stderr);
     let both = server(&fresh("both"), &["--bootstrap", "--join", "127.0.0.1:1"]).await.failed_with(1);
     assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
     let role = server(&fresh("role"), &["--bootstrap", "--role", "captain"]).await.failed_with(1);
@@ -101,9 +106,132 @@ async fn given_up(cluster: &Cluster, node: usize, code: &str) {
         }
     })
     .await;
-    assert_eq!(
-        cluster.client.get(&format!("http://{}/readyz", cluster.nodes[node].admin)).await.unwrap().status,
-        503
+    // Calls need no controller, so the node is ready without one.
+    eventually("the node is ready all the same", async || ready(cluster, node).await).await;
+}
+
+async fn ready(cluster: &Cluster, node: usize) -> Result<(), String> {
+    let answer = cluster.client.get(&format!("http://{}/readyz", cluster.nodes[node].admin)).await?;
+    if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_plane_that_was_given_up_refuses_connections() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut cluster = Cluster::start(PROGRAM, 1).await;
+    cluster.nodes[0].terminate();
+    // Code that others could write is not run.
+    let cache = cluster.folder().join("cache");
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    cluster.nodes[0].start();
+    let url = format!("http://{}/readyz", cluster.nodes[0].admin);
+    eventually("the data plane is given up", async || {
+        let answer = cluster.client.get(&url).await?;
+        let seen = answer.status == 503 && answer.text().contains("is not started again");
+        if seen { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    for address in [&cluster.nodes[0].http, &cluster.nodes[0].data] {
+        let refused = std::net::TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_waits_to_join_says_so_at_its_admin_port() {
+    let folder = TempDir::new().unwrap();
+    let admin = format!("127.0.0.1:{}", free_port());
+    let mut command = std::process::Command::new(PROGRAM);
+    command.args(["server", "--join", "127.0.0.1:1", "--data-dir"]).arg(folder.path().join("n"));
+    for (flag, address) in [("--grpc", "127.0.0.1:0"), ("--data", "127.0.0.1:0"), ("--http", "127.0.0.1:0")] {
+        command.args([flag, address]);
+    }
+    command.args(["--admin", &admin]);
+    let mut server = Live::start(command);
+    let client = Client::default();
+    eventually("it answers", async || {
+        let health = client.get(&format!("http://{admin}/healthz")).await?;
+        let ready = client.get(&format!("http://{admin}/readyz")).await?;
+        if health.status == 200 && ready.status == 503 { Ok(()) } else { Err(ready.text()) }
+    })
+    .await;
+    server.interrupt().await;
+}
+
+/// A node of the status, by its place in the harness.
+fn of(cluster: &Cluster, status: &Value, index: usize) -> Value {
+    let mut nodes = status["nodes"].as_array().unwrap().iter();
+    nodes.find(|node| node["admin"] == cluster.nodes[index].admin.as_str()).expect("the node").clone()
+}
+
+/// Waits until the whole cluster knows the three processes of each node as they are.
+async fn pids_are_right(cluster: &Cluster) {
+    within(Duration::from_secs(15), "the pids of all nodes", async || {
+        let status = cluster.status().await?;
+        for index in 0..cluster.nodes.len() {
+            let pid = |process| cluster.nodes[index].pid(process);
+            let real = serde_json::json!({
+                "supervisor": pid(Process::Supervisor)?,
+                "controller": pid(Process::Controller)?,
+                "data": pid(Process::DataPlane)?,
+            });
+            let told = &of(cluster, &status, index)["pids"];
+            if *told != real {
+                return Err(format!("node {index}: {told} is not {real}"));
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_knows_the_processes_of_each_node_and_why_one_was_given_up() {
+    let mut cluster = Cluster::start(PROGRAM, 3).await;
+    pids_are_right(&cluster).await;
+    // The data plane reports to another controller from now on; the supervisor still tells of both.
+    let before = cluster.nodes[1].pid(Process::Controller).unwrap();
+    cluster.nodes[1].signal(Process::Controller, Signal::KILL);
+    eventually("the controller is started again", async || match cluster.nodes[1].pid(Process::Controller) {
+        Ok(pid) if pid != before => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    pids_are_right(&cluster).await;
+
+    cluster.nodes[2].terminate();
+    let raft = cluster.nodes[2].folder.join("raft");
+    let file = largest(&raft);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes.iter_mut().filter(|byte| **byte != 0).for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&file, bytes).unwrap();
+    cluster.nodes[2].start();
+    given_up(&cluster, 2, "store-damaged").await;
+    let health = cluster.client.get(&format!("http://{}/healthz", cluster.nodes[2].admin)).await.unwrap();
+    let health: Value = serde_json::from_str(&health.text()).unwrap();
+    let children = health["children"].as_array().unwrap();
+    let words = &children.iter().find(|child| child["name"] == "controller").unwrap()["last_message"];
+    let id = cluster.id_of(2).await;
+    let alarm = format!(
+        "child-given-up: node {id}: its controller is not started again: {}",
+        words.as_str().unwrap()
+    );
+    within(Duration::from_secs(15), "the alarm", async || {
+        let status = cluster.status().await?;
+        let node = of(&cluster, &status, 2);
+        let pids = &node["pids"];
+        let seen = status["alarms"].as_array().ok_or("no alarms")?.iter().any(|it| *it == alarm.as_str());
+        if seen && pids["controller"].is_null() && pids["data"].is_u64() && node["state"] == "alive" {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
+    })
+    .await;
+    let detail = cluster.run(&["node", "get", &id.to_string()]).await.ok();
+    assert!(
+        detail.stdout.contains(&format!("given-up; its last end: {}", words.as_str().unwrap())),
+        "{detail:?}"
     );
 }
 
@@ -165,7 +293,13 @@ async fn a_store_that_is_foreign_or_damaged_is_not_used() {
 async fn each_role_on_a_node_of_its_own() {
     let roles = vec!["controller", "worker", "gateway"];
     let mut cluster = Cluster::with(PROGRAM, Options { nodes: 3, roles, ..Options::default() }).await;
-    let status = cluster.status().await.unwrap();
+    let status = within(Duration::from_secs(10), "the processes of all", async || {
+        let status = cluster.status().await?;
+        let all = status["nodes"].as_array().ok_or("no nodes")?;
+        let told = all.iter().all(|node| ["controller", "data"].iter().any(|it| node["pids"][it].is_u64()));
+        if told { Ok(status) } else { Err(status.to_string()) }
+    })
+    .await;
     // In the order of the harness: which of the last two joined first is chance.
     let all = status["nodes"].as_array().unwrap();
     let [controller, worker, gateway] =
@@ -199,6 +333,9 @@ async fn each_role_on_a_node_of_its_own() {
     // Without the controller calls go on; each comes back alone, with its role.
     cluster.nodes[0].kill();
     assert_eq!(cluster.client.get(&url).await.unwrap().status, 200);
+    for node in [1, 2] {
+        ready(&cluster, node).await.expect("ready without a controller");
+    }
     cluster.nodes[0].start();
     for node in [1, 2] {
         cluster.nodes[node].kill();

@@ -22,7 +22,7 @@ pub(crate) struct Alive<'a> {
 /// Whether the node takes calls.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ready {
-    /// All children answer and are ready.
+    /// The data plane, or the controller of a node that has none, answers and is ready.
     pub(crate) ready: bool,
     /// Why it is not.
     pub(crate) reasons: Vec<String>,
@@ -38,10 +38,13 @@ pub(crate) fn alive(view: &View) -> Alive<'_> {
     }
 }
 
-/// The body of `/readyz`.
-pub(crate) fn ready(view: &View, reports: &[Report]) -> Ready {
+/// The body of `/readyz`, by the child that serves.
+pub(crate) fn ready(view: &View, report: Option<&Report>) -> Ready {
     let mut reasons = Vec::new();
-    for report in reports {
+    if view.ending {
+        reasons.push("the node is ending".to_owned());
+    }
+    if let Some(report) = report {
         let name = report.kind.name();
         match &report.reply {
             Some(reply) if reply.ready => {}
@@ -81,11 +84,17 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_ready_when_its_children_are() {
-        assert!(ready(&View::default(), &[report(true, &[])]).ready);
-        let not = ready(&View::default(), &[report(false, &["no view yet"])]);
+    fn a_node_is_ready_when_what_serves_is() {
+        assert!(ready(&View::default(), Some(&report(true, &[]))).ready);
+        let not = ready(&View::default(), Some(&report(false, &["no view yet"])));
         assert!(!not.ready);
         assert_eq!(not.reasons, ["data: no view yet"]);
-        assert!(!ready(&View::default(), &[report(false, &[])]).ready, "a reason is not needed");
+        assert!(!ready(&View::default(), Some(&report(false, &[]))).ready, "a reason is not needed");
+    }
+
+    #[test]
+    fn a_node_that_ends_is_not_ready() {
+        let ending = ready(&View { ending: true, ..View::default() }, Some(&report(true, &[])));
+        assert_eq!((ending.ready, ending.reasons), (false, vec!["the node is ending".to_owned()]));
     }
 }

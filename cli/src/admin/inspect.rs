@@ -38,12 +38,20 @@ impl Inspector {
         Self(children.into_iter().filter_map(client).collect())
     }
 
-    /// Asks all at once.
-    pub(crate) async fn ask(&self, metrics: bool) -> Vec<Report> {
-        let each = self.0.iter().map(async |(kind, client)| {
-            let reply = client.clone().inspect(InspectRequest { metrics }).await;
-            Report { kind: *kind, reply: reply.ok().map(tonic::Response::into_inner) }
-        });
-        futures::future::join_all(each).await
+    /// Asks all at once for their metrics.
+    pub(crate) async fn metrics(&self) -> Vec<Report> {
+        futures::future::join_all(self.0.iter().map(|child| ask(child, true))).await
     }
+
+    /// Asks the one that decides whether the node is ready: calls are served without a controller, so that a node
+    /// with a data plane is as ready as that.
+    pub(crate) async fn readiness(&self) -> Option<Report> {
+        let data = self.0.iter().find(|(kind, _)| *kind == Kind::Data);
+        Some(ask(data.or_else(|| self.0.first())?, false).await)
+    }
+}
+
+async fn ask((kind, client): &(Kind, ProcessClient<Channel>), metrics: bool) -> Report {
+    let reply = client.clone().inspect(InspectRequest { metrics }).await;
+    Report { kind: *kind, reply: reply.ok().map(tonic::Response::into_inner) }
 }

@@ -36,8 +36,6 @@ async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Resu
         node: order.record().map_err(|error| config(error.to_string()))?,
         listen: order.grpc.ok_or_else(|| config("a controller needs an address"))?,
         timing: coracle_controller::TIMING,
-        supervisor_pid: order.supervisor,
-        host_id: coracle_node::host_id(),
         artifact_grace: coracle_controller::ARTIFACT_GRACE,
     };
     coracle_controller::run(options, shutdown).await.map_err(|error| {
@@ -64,7 +62,6 @@ async fn data_plane(handed: Handed, shutdown: impl Future<Output = ()>) -> Resul
         data: listeners.next().ok_or_else(|| config("a data plane needs a listener"))?,
         http: listeners.next(),
         controllers: order.controllers,
-        supervisor_pid: order.supervisor,
         slots: order.slots,
         data_dir: order.folder,
         cache_dir: order.cache,

@@ -28,27 +28,49 @@ pub(crate) struct Contexts {
 #[serde(deny_unknown_fields)]
 struct Context {
     addresses: Vec<String>,
+    /// For calls where no controller answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gateways: Vec<String>,
+}
+
+/// A context that was chosen.
+#[derive(Debug)]
+pub(super) struct Picked {
+    pub(super) name: String,
+    pub(super) addresses: Vec<Address>,
+    pub(super) gateways: Vec<Address>,
 }
 
 impl Contexts {
-    /// The addresses of a context: the named one, which must exist, or the current one, if there is any.
-    pub(super) fn pick(&self, name: Option<&str>) -> Result<Option<(String, Vec<Address>)>, Failure> {
+    /// A context: the named one, which must exist, or the current one, if there is any. None without addresses.
+    pub(super) fn pick(&self, name: Option<&str>) -> Result<Option<Picked>, Failure> {
         let Some(wanted) = name.or(self.current.as_deref()) else { return Ok(None) };
-        let Some(context) = self.context.get(wanted) else {
-            let known: Vec<_> = self.context.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(Failure::usage(format!("there is no context '{wanted}'; known: {known}")));
-        };
+        let context = self.context.get(wanted).ok_or_else(|| self.unknown(wanted))?;
         let parse = |text: &String| {
             text.parse().map_err(|error| Failure::usage(format!("{FILE_NAME}: context '{wanted}': {error}")))
         };
-        let addresses: Vec<_> = context.addresses.iter().map(parse).collect::<Result<_, _>>()?;
-        Ok((!addresses.is_empty()).then(|| (wanted.to_owned(), addresses)))
+        let all = |texts: &[String]| texts.iter().map(parse).collect::<Result<Vec<Address>, _>>();
+        let (addresses, gateways) = (all(&context.addresses)?, all(&context.gateways)?);
+        Ok((!addresses.is_empty()).then(|| Picked { name: wanted.to_owned(), addresses, gateways }))
+    }
+
+    /// Each with its addresses, and whether it is the current one.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[String], bool)> {
+        let current = |name: &String| self.current.as_ref() == Some(name);
+        self.context
+            .iter()
+            .map(move |(name, context)| (name.as_str(), context.addresses.as_slice(), current(name)))
+    }
+
+    fn unknown(&self, wanted: &str) -> Failure {
+        let known: Vec<_> = self.context.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Failure::usage(format!("there is no context '{wanted}'; known: {known}"))
     }
 }
 
 /// Reads them; none where there is no file.
-pub(super) fn read(folder: Option<&Path>) -> Result<Contexts, Failure> {
+pub(crate) fn read(folder: Option<&Path>) -> Result<Contexts, Failure> {
     let Some(path) = folder.map(|folder| folder.join(FILE_NAME)) else { return Ok(Contexts::default()) };
     match std::fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text)
@@ -58,13 +80,43 @@ pub(super) fn read(folder: Option<&Path>) -> Result<Contexts, Failure> {
     }
 }
 
-/// Makes the cluster that `coracle dev` runs the one that all verbs use.
-pub(crate) fn write_dev(folder: &Path, addresses: &[Address]) -> Result<(), Failure> {
+/// Makes a context the current one.
+pub(crate) fn choose(folder: &Path, name: &str) -> Result<(), Failure> {
     let mut contexts = read(Some(folder))?;
-    let addresses = addresses.iter().map(ToString::to_string).collect();
-    contexts.context.insert(DEV.to_owned(), Context { addresses });
-    contexts.current = Some(DEV.to_owned());
-    let text = toml::to_string(&contexts).map_err(|error| Failure::local(FILE_NAME, error))?;
+    if !contexts.context.contains_key(name) {
+        return Err(contexts.unknown(name));
+    }
+    contexts.current = Some(name.to_owned());
+    write(folder, &contexts)
+}
+
+/// Makes the cluster that `coracle dev` runs the one that all verbs use. Answers with the context that was it.
+pub(crate) fn begin_dev(
+    folder: &Path,
+    addresses: &[Address],
+    gateways: &[Address],
+) -> Result<Option<String>, Failure> {
+    let mut contexts = read(Some(folder))?;
+    let texts = |all: &[Address]| all.iter().map(ToString::to_string).collect();
+    let context = Context { addresses: texts(addresses), gateways: texts(gateways) };
+    contexts.context.insert(DEV.to_owned(), context);
+    let former = contexts.current.replace(DEV.to_owned());
+    write(folder, &contexts)?;
+    Ok(former)
+}
+
+/// Gives the place back to the context that was the current one before, unless it was given to another meanwhile.
+pub(crate) fn end_dev(folder: &Path, former: Option<String>) -> Result<(), Failure> {
+    let mut contexts = read(Some(folder))?;
+    if contexts.current.as_deref() != Some(DEV) {
+        return Ok(());
+    }
+    contexts.current = former.filter(|former| contexts.context.contains_key(former));
+    write(folder, &contexts)
+}
+
+fn write(folder: &Path, contexts: &Contexts) -> Result<(), Failure> {
+    let text = toml::to_string(contexts).map_err(|error| Failure::local(FILE_NAME, error))?;
     replace(folder, &text).map_err(|error| Failure::local(folder.join(FILE_NAME).display(), error))
 }
 
@@ -92,13 +144,22 @@ mod tests {
             "current = 'prod'\n[context.prod]\naddresses = ['p:1', 'p:2']\n",
         )
         .unwrap();
-        write_dev(&path, &["127.0.0.1:7400".parse().unwrap(), "127.0.0.1:7410".parse().unwrap()]).unwrap();
+        let nodes = ["127.0.0.1:7400".parse().unwrap(), "127.0.0.1:7410".parse().unwrap()];
+        let former = begin_dev(&path, &nodes, &["127.0.0.1:8080".parse().unwrap()]).unwrap();
         let contexts = read(Some(&path)).unwrap();
-        let (name, addresses) = contexts.pick(None).unwrap().unwrap();
-        assert_eq!((name.as_str(), addresses.len()), ("dev", 2));
-        assert_eq!(contexts.pick(Some("prod")).unwrap().unwrap().1[1].as_str(), "p:2");
+        let dev = contexts.pick(None).unwrap().unwrap();
+        assert_eq!((dev.name.as_str(), dev.addresses.len(), dev.gateways.len()), ("dev", 2, 1));
+        assert_eq!(contexts.pick(Some("prod")).unwrap().unwrap().addresses[1].as_str(), "p:2");
         assert!(contexts.pick(Some("other")).unwrap_err().message.contains("known: dev, prod"));
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1, "a temporary file was left");
+        end_dev(&path, former).unwrap();
+        assert_eq!(read(Some(&path)).unwrap().pick(None).unwrap().unwrap().name, "prod");
+        choose(&path, "dev").unwrap();
+        let former = begin_dev(&path, &nodes, &[]).unwrap();
+        choose(&path, "prod").unwrap();
+        end_dev(&path, former).unwrap();
+        assert_eq!(read(Some(&path)).unwrap().pick(None).unwrap().unwrap().name, "prod", "chosen meanwhile");
+        assert!(choose(&path, "other").unwrap_err().message.contains("known: dev, prod"));
     }
 
     #[test]

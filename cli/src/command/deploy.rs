@@ -39,6 +39,15 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// The manifest, if it is one that is deployed.
+    fn manifest_file(&self) -> Option<PathBuf> {
+        match self.source.as_slice() {
+            [] => Some(PathBuf::from(manifest::FILE_NAME)),
+            [path] => Some(file_of(Path::new(path))),
+            [_, ..] => None,
+        }
+    }
+
     fn functions(&self) -> Result<Vec<FunctionEntry>, Failure> {
         match self.source.as_slice() {
             [name, file] => Ok(vec![self.flags.function(name, file)?]),
@@ -61,24 +70,31 @@ impl Args {
 }
 
 fn read_manifest(path: &Path) -> Result<Vec<FunctionEntry>, Failure> {
-    let file: PathBuf = if path.is_dir() { path.join(manifest::FILE_NAME) } else { path.to_owned() };
-    let manifest = manifest::read(&file).map_err(|error| Failure::usage(error.to_string()))?;
+    let manifest = manifest::read(&file_of(path)).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(manifest.functions)
+}
+
+fn file_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(manifest::FILE_NAME) } else { path.to_owned() }
 }
 
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     let functions = args.functions()?;
     let deadline = Deadline::after(session.wait(WAIT));
     let plan = Plan { deadline, wait: !session.shared.no_wait, talk: session.talk };
-    let deployed = deploy_all(&functions, session.targets()?, plan).await?;
-    match deployed.as_slice() {
-        [one] => session.output.one(one)?,
-        many => session.output.list(many)?,
+    let manifest = args.manifest_file();
+    let targets = session.targets_of(manifest.as_deref().unwrap_or(Path::new(manifest::FILE_NAME)))?;
+    let (deployed, done) = deploy_all(&functions, targets, plan).await;
+    // Also before a failure: what was deployed stays deployed.
+    match (deployed.as_slice(), manifest) {
+        ([], _) => {}
+        ([one], None) => session.output.one(one)?,
+        (many, _) => session.output.list(many)?,
     }
     for one in &deployed {
         session.talk.say(&format!("try: coracle invoke {}", one.function()));
     }
-    Ok(())
+    done
 }
 
 /// Deploys all functions of a manifest and waits until they are ready: for `coracle dev`.
@@ -88,7 +104,9 @@ pub(crate) async fn deploy_manifest(
     talk: Talk,
 ) -> Result<Vec<Deployed>, Failure> {
     let functions = read_manifest(path)?;
-    deploy_all(&functions, targets, Plan { deadline: Deadline::after(WAIT), wait: true, talk }).await
+    let plan = Plan { deadline: Deadline::after(WAIT), wait: true, talk };
+    let (deployed, done) = deploy_all(&functions, targets, plan).await;
+    done.map(|()| deployed)
 }
 
 /// How a deploy goes.
@@ -100,11 +118,12 @@ struct Plan {
     talk: Talk,
 }
 
+/// Deploys one after the other; answers with those that were, and why it ended before the last.
 async fn deploy_all(
     functions: &[FunctionEntry],
     targets: Targets,
     plan: Plan,
-) -> Result<Vec<Deployed>, Failure> {
+) -> (Vec<Deployed>, Result<(), Failure>) {
     let names: Vec<_> = functions.iter().map(|function| function.id.to_string()).collect();
     let span = info_span!(
         "deploy",
@@ -114,22 +133,22 @@ async fn deploy_all(
         otel.status_code = field::Empty,
         otel.status_description = field::Empty,
     );
+    let mut deployed = Vec::with_capacity(functions.len());
     let all = async {
         // What is wrong on this side is said before anybody is asked, and before the first function is deployed.
         for function in functions {
             Artifact::find(&function.component)?;
         }
         let mut client = Client::connect(targets, plan.deadline, plan.talk).await?;
-        let mut deployed = Vec::with_capacity(functions.len());
         for function in functions {
             deployed.push(deploy(function, &mut client, plan).await?);
         }
         plan.talk.say(&format!("trace {}", client.trace()));
-        Ok(deployed)
+        Ok(())
     };
     let done = all.instrument(span.clone()).await;
     mark(&span, done.as_ref().err());
-    done
+    (deployed, done)
 }
 
 fn mark(span: &Span, failure: Option<&Failure>) {

@@ -9,7 +9,7 @@ use super::deploy::rollout;
 use super::{Read, Session};
 use crate::client::{Admin, Client};
 use crate::exit::Failure;
-use crate::output::view::{FunctionDetailView, FunctionView};
+use crate::output::view::{Changed, FunctionDetailView, FunctionView};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -95,7 +95,7 @@ async fn run_delete(id: &FunctionId, session: &Session<'_>) -> Result<(), Failur
     };
     client.change(&format!("function delete {id}"), delete).await?;
     session.talk.say(&session.talk.done(&format!("{id} is deleted")));
-    Ok(())
+    session.output.one(&Changed::new(id, "deleted"))
 }
 
 async fn run_rollback(args: &Rollback, session: &Session<'_>) -> Result<(), Failure> {
@@ -116,7 +116,7 @@ async fn run_rollback(args: &Rollback, session: &Session<'_>) -> Result<(), Fail
         rollout::wait(&mut client, id, reply.version, session.talk).await?;
     }
     session.talk.say(&session.talk.done(&format!("calls of {id} go to version {}", reply.version)));
-    Ok(())
+    session.output.one(&Changed::new(id, "rolled-back").at(reply.version))
 }
 
 /// The version before the one that takes the calls.

@@ -1,10 +1,13 @@
 //! `coracle logs NAME`: never stops silently, and says what is missing.
 
+mod shown;
+
 use std::time::Duration;
 
 use coracle_proto::id::FunctionId;
 use coracle_proto::pb::{self, logs_event};
 
+use self::shown::Shown;
 use super::Session;
 use crate::client::{Client, final_failure, now_ms};
 use crate::exit::{Exit, Failure};
@@ -41,8 +44,9 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
         tail: args.tail.unwrap_or_default(),
     };
     let mut client = session.connect().await?;
+    let mut shown = Shown::default();
     loop {
-        let reason = match read(&mut client, &mut request, session).await? {
+        let reason = match read(&mut client, &request, &mut shown, session).await? {
             None if !args.follow => return Ok(()),
             None => "the node ended it".to_owned(),
             Some(reason) => reason,
@@ -55,18 +59,21 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
                 format!("the log could not be read to its end: {reason}"),
             ));
         }
-        let repeat = "lines of the last millisecond may stand twice";
-        session.talk.warn(&format!("the stream broke ({reason}); going on, {repeat}"));
+        session.talk.warn(&format!("the stream broke ({reason}); going on"));
+        if let Some(since_ms) = shown.again() {
+            request.since_ms = since_ms;
+            request.tail = 0;
+        }
         client.leave();
         client.deadline().pause(PAUSE).await;
     }
 }
 
-/// Shows what comes, and moves the request's beginning to what was shown last. Ends with the reason for
-/// which the stream broke, if it did.
+/// Shows what comes and was not shown before. Ends with the reason for which the stream broke, if it did.
 async fn read(
     client: &mut Client,
-    request: &mut pb::LogsRequest,
+    request: &pb::LogsRequest,
+    shown: &mut Shown,
     session: &Session<'_>,
 ) -> Result<Option<String>, Failure> {
     let what = format!("logs {}", request.name);
@@ -83,9 +90,9 @@ async fn read(
         };
         match event.kind {
             Some(logs_event::Kind::Record(record)) => {
-                request.since_ms = request.since_ms.max(record.time_ms);
-                request.tail = 0;
-                session.output.next(&LogView::from(record))?;
+                if shown.is_new(record.node, record.time_ms) {
+                    session.output.next(&LogView::from(record))?;
+                }
             }
             Some(logs_event::Kind::Gap(gap)) => session.talk.warn(&gap_sentence(&gap)),
             // Something that a newer node tells.

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::{Read, Session};
 use crate::client::{Admin, Client};
 use crate::exit::Failure;
-use crate::output::view::{NodeDetailView, NodeView, forget_far_pids};
+use crate::output::view::{Changed, NodeDetailView, NodeView, forget_far_pids};
 
 /// With `--no-wait`: marking a node takes one commit.
 const MARK_WAIT: Duration = Duration::from_secs(2);
@@ -115,10 +115,10 @@ async fn run_remove(args: &Remove, session: &Session<'_>) -> Result<(), Failure>
     client.change_slow(&what, Duration::MAX, remove).await?;
     if session.shared.no_wait {
         session.talk.say(&format!("node {id} is being removed; 'coracle node list' shows when it is gone"));
-    } else {
-        progress.line(&session.talk.done(&format!("node {id} is removed; its data folder can be deleted")));
+        return session.output.one(&Changed::new(id, "leaving"));
     }
-    Ok(())
+    progress.line(&session.talk.done(&format!("node {id} is removed; its data folder can be deleted")));
+    session.output.one(&Changed::new(id, "removed"))
 }
 
 fn is_late(status: &Status) -> bool {

@@ -1,12 +1,14 @@
 //! The servers of `coracle dev`: real ones, each a process of its own. One that dies stays dead.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::process::{Child, Command};
@@ -17,7 +19,7 @@ use crate::client::Address;
 use crate::exit::{Exit, Failure};
 use crate::os;
 use crate::say;
-use crate::server::{ADDRESSES_FILE, Addresses, PIDS, Signals};
+use crate::server::{ADDRESSES_FILE, Addresses, LOCK, PIDS, Signals};
 use crate::telemetry::Log;
 
 /// From the first process to a cluster that takes changes: seconds, unless the machine is very busy.
@@ -30,6 +32,8 @@ const TAIL_LINES: usize = 8;
 const PARENT_OPTIONS: usize = 2;
 /// Longer than a server needs for both children in turn.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
+/// A process that was killed is gone within milliseconds, unless the disk is slow.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All servers.
 #[derive(Debug)]
@@ -56,6 +60,18 @@ impl Node {
         let text = fs::read_to_string(self.plan.folder.join(PIDS)).unwrap_or_default();
         text.lines().filter_map(|line| line.split_once(" = ")).map(|(_, pid)| pid.to_owned()).collect()
     }
+
+    /// Whether any process of it runs, also one that was started by hand: each holds the folder's lock.
+    fn runs(&self) -> bool {
+        let lock = self.plan.folder.join(LOCK);
+        self.process.is_some() || (lock.exists() && matches!(os::lock(&lock), Ok(None)))
+    }
+
+    /// Its supervisor, if any process of it runs.
+    fn supervisor(&self) -> Option<u32> {
+        let own = self.process.as_ref().and_then(Child::id);
+        own.or_else(|| self.pids().first()?.parse().ok().filter(|_| self.runs()))
+    }
 }
 
 impl Nodes {
@@ -66,13 +82,18 @@ impl Nodes {
         options.extend(["--cluster-name".to_owned(), "dev".to_owned()]);
         options.extend(args.otlp.iter().flat_map(|url| ["--otlp".to_owned(), url.clone()]));
         options.extend(log.filter.iter().flat_map(|filter| ["--log".to_owned(), filter.clone()]));
+        let format = log.format.to_possible_value().map(|value| value.get_name().to_owned());
+        options.extend(format.into_iter().flat_map(|format| ["--log-format".to_owned(), format]));
         Self { options, nodes: Vec::new() }
     }
 
     /// What starts a node again: as it was, but not tied to this process.
     fn start_again(&self, node: &Node) -> String {
-        let options = self.options.get(PARENT_OPTIONS..).unwrap_or_default().join(" ");
-        format!("coracle server --data-dir {} {options}", node.plan.folder.display())
+        let folder = node.plan.folder.display().to_string();
+        let words = ["coracle", "server", "--data-dir", &folder, "--name", &node.plan.name];
+        let options = self.options.get(PARENT_OPTIONS..).unwrap_or_default();
+        let words = words.into_iter().chain(options.iter().map(String::as_str));
+        words.map(quoted).collect::<Vec<_>>().join(" ")
     }
 
     /// All of them.
@@ -102,7 +123,7 @@ impl Nodes {
     }
 
     fn spawn(&self, plan: &Plan, begin: &[String]) -> io::Result<Node> {
-        fs::create_dir_all(&plan.folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&plan.folder)?;
         let log = plan.folder.with_extension("log");
         let stderr = OpenOptions::new().create(true).append(true).open(&log)?;
         let flags = &plan.addresses;
@@ -201,28 +222,37 @@ impl Nodes {
         ends.next().await
     }
 
-    /// Ends all at once and waits for them; a signal, or a long wait, kills what is left.
+    /// Ends all at once, also those that were started again by hand, and waits for them; a signal, or a long wait,
+    /// kills what is left.
     pub(super) async fn end(&mut self, signals: &mut Signals) {
         self.each_pid(os::terminate);
-        let ended = async {
-            while let Some((index, _)) = self.next_end().await {
-                if let Some(node) = self.nodes.get_mut(index) {
-                    node.process = None;
-                }
-            }
-        };
         let orderly = tokio::select! {
-            ended = tokio::time::timeout(END_TIMEOUT, ended) => ended.is_ok(),
+            ended = tokio::time::timeout(END_TIMEOUT, self.ended()) => ended.is_ok(),
             () = signals.next() => false,
         };
         if !orderly {
-            // The children of a killed server follow it.
+            // The children of a killed server follow it; until they have, their data is not deleted under them.
             self.each_pid(os::kill);
+            if tokio::time::timeout(KILL_TIMEOUT, self.ended()).await.is_err() {
+                say("warning: not all processes of the nodes have ended");
+            }
+        }
+    }
+
+    /// Waits until no process of any node runs.
+    async fn ended(&mut self) {
+        while let Some((index, _)) = self.next_end().await {
+            if let Some(node) = self.nodes.get_mut(index) {
+                node.process = None;
+            }
+        }
+        while self.nodes.iter().any(Node::runs) {
+            tokio::time::sleep(POLL).await;
         }
     }
 
     fn each_pid(&self, act: impl Fn(u32) -> io::Result<()>) {
-        for pid in self.nodes.iter().filter_map(|node| node.process.as_ref()?.id()) {
+        for pid in self.nodes.iter().filter_map(Node::supervisor) {
             if let Err(error) = act(pid) {
                 say(&format!("warning: process {pid}: {error}"));
             }
@@ -230,8 +260,30 @@ impl Nodes {
     }
 }
 
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "_-./:=,@%+".contains(char);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("--log=info,coracle_node=debug"), "--log=info,coracle_node=debug");
+        assert_eq!(quoted("/home/a b/d"), "'/home/a b/d'");
+        assert_eq!(quoted("it's $1"), r"'it'\''s $1'");
+        assert_eq!(quoted(""), "''");
+    }
 }

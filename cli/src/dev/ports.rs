@@ -4,9 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use super::{Args, Ports};
-use crate::config::DEFAULTS;
+use crate::config::{DEFAULTS, DEV_NODES_MAX};
 use crate::exit::Failure;
 use crate::server::{Addresses, Port};
+
+/// Who a node is, in its data folder.
+const IDENTITY_FILE: &str = "identity";
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,14 @@ const PORTS: [Port; 4] = [Port::Grpc, Port::Admin, Port::Data, Port::Http];
 
 /// All nodes.
 pub(super) fn plan(args: &Args, base: &Path) -> Result<Vec<Plan>, Failure> {
+    let held = nodes_of(base);
+    if held > args.nodes {
+        return Err(Failure::usage(format!(
+            "{} holds a cluster of {held} nodes, and {} of them may be no quorum: give --nodes {held}, or another folder",
+            base.display(),
+            args.nodes
+        )));
+    }
     let plans: Vec<_> = (0..args.nodes).map(|index| one(index, args.ports, base)).collect();
     for plan in &plans {
         for port in PORTS {
@@ -42,6 +53,12 @@ pub(super) fn plan(args: &Args, base: &Path) -> Result<Vec<Plan>, Failure> {
         }
     }
     Ok(plans)
+}
+
+/// How many nodes a former run left in the folder.
+fn nodes_of(base: &Path) -> u16 {
+    let is_node = |index: &u16| one(*index, Ports::Free, base).folder.join(IDENTITY_FILE).is_file();
+    (0..DEV_NODES_MAX).filter(is_node).max().map_or(0, |last| last + 1)
 }
 
 fn one(index: u16, ports: Ports, base: &Path) -> Plan {

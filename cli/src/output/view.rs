@@ -1,14 +1,18 @@
 //! Results as they are shown: each type is one documented form of JSON, with its table beside it.
 
+mod changed;
 mod function;
 mod log;
 mod node;
+mod process;
 mod route;
 mod status;
 
+pub(crate) use changed::Changed;
 pub(crate) use function::{FunctionDetailView, FunctionView, function_name, kind};
 pub(crate) use log::{LogView, gap_sentence};
-pub(crate) use node::{NodeDetailView, NodeView, forget_far_pids};
+pub(crate) use node::{NodeDetailView, NodeView};
+pub(crate) use process::forget_far_pids;
 pub(crate) use route::RouteView;
 pub(crate) use status::StatusView;
 

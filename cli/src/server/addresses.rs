@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,14 @@ impl Addresses {
             // Port 0 is any port, but a node that has one keeps it: others know it by that.
             Some(flag) if flag.port() == 0 => stored.filter(|kept| kept.ip() == flag.ip()).unwrap_or(flag),
             Some(flag) => flag,
-            None => stored.unwrap_or_else(|| SocketAddr::new(default_ip(insecure), port.default())),
+            // A node that is opened to others keeps its port; the address that only it could reach would be of no use.
+            None => match stored {
+                Some(kept) if insecure && kept.ip().is_loopback() => {
+                    SocketAddr::new(default_ip(insecure), kept.port())
+                }
+                Some(kept) => kept,
+                None => SocketAddr::new(default_ip(insecure), port.default()),
+            },
         };
         if insecure || address.ip().is_loopback() {
             return Ok(address);
@@ -141,10 +148,28 @@ pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
 /// bound, the one from which `peer` is reached.
 pub(crate) fn advertised(bound: SocketAddr, host: Option<&str>, peer: Option<&str>) -> String {
     match host {
-        Some(host) => format!("{host}:{}", bound.port()),
+        Some(host) => match host.parse() {
+            Ok(ip) => SocketAddr::new(ip, bound.port()).to_string(),
+            Err(_) => format!("{host}:{}", bound.port()),
+        },
         None if bound.ip().is_unspecified() => SocketAddr::new(outward(peer), bound.port()).to_string(),
         None => bound.to_string(),
     }
+}
+
+/// Whether `text` names a host, without a port.
+pub(crate) fn is_host(text: &str) -> bool {
+    let named = |text: &str| {
+        text.parse::<http::uri::Authority>()
+            .is_ok_and(|it| it.port().is_none() && it.host() == text && !text.contains(':'))
+    };
+    text.parse::<IpAddr>().is_ok() || named(text)
+}
+
+/// Whether `HOST:PORT` leads to this machine only. A name that nobody knows yet is somewhere else.
+pub(crate) fn is_here(peer: &str) -> bool {
+    let mut found = peer.to_socket_addrs().into_iter().flatten().peekable();
+    found.peek().is_some() && found.all(|address| address.ip().is_loopback())
 }
 
 /// Where this process itself reaches `bound`.
@@ -199,6 +224,22 @@ mod tests {
         assert_eq!(choose(&grpc("127.0.0.1:5"), &stored), "127.0.0.1:5");
         assert_eq!(choose(&grpc("127.0.0.1:0"), &stored), "127.0.0.1:41000", "any port is the one it had");
         assert_eq!(choose(&grpc("127.0.0.1:0"), &none), "127.0.0.1:0");
+    }
+
+    #[test]
+    fn a_node_that_is_opened_keeps_its_port() {
+        let open = |stored| Addresses::choose(Port::Grpc, &Addresses::default(), &stored, true).unwrap();
+        assert_eq!(open(grpc("127.0.0.1:41000")).to_string(), "0.0.0.0:41000");
+        assert_eq!(open(grpc("10.0.0.5:41000")).to_string(), "10.0.0.5:41000");
+    }
+
+    #[test]
+    fn hosts_and_places() {
+        assert!(is_host("box") && is_host("10.0.0.1") && is_host("::1") && is_host("a.internal"));
+        assert!(!is_host("box:7400") && !is_host("") && !is_host("a b") && !is_host("http://box"));
+        assert!(is_here("127.0.0.1:1") && is_here("localhost:1") && is_here("[::1]:1"));
+        assert!(!is_here("10.0.0.1:1") && !is_here("nowhere.invalid:1"));
+        assert_eq!(advertised("0.0.0.0:5".parse().unwrap(), Some("fd00::1"), None), "[fd00::1]:5");
     }
 
     #[test]

@@ -57,9 +57,13 @@ pub(crate) async fn announce(folder: PathBuf, identity: Identity, node: Node, bo
     }
 }
 
-fn keep(folder: &Path, controllers: &[String]) {
+/// Writes the list where it has changed.
+pub(super) fn keep(folder: &Path, controllers: &[String]) {
     let text: String =
         controllers.iter().take(CONTROLLERS_MAX).map(|address| format!("{address}\n")).collect();
+    if fs::read_to_string(folder.join(FILE)).is_ok_and(|kept| kept == text) {
+        return;
+    }
     if let Err(error) = os::replace_file(&folder.join(FILE), text.as_bytes()) {
         warn!(%error, "cannot keep the addresses of the controllers");
     }

@@ -34,8 +34,8 @@ pub(crate) struct Sockets {
     pub(crate) data: Option<TcpListener>,
     /// For the gateway, if there is one.
     pub(crate) http: Option<TcpListener>,
-    /// Keeps the kernel from giving 7400 to another while no controller listens: bound, not listening.
-    _grpc: Option<TcpSocket>,
+    /// Kept by the supervisor as long as it runs: keeps the kernel from giving 7400 to another while no controller listens: bound, not listening.
+    pub(crate) grpc: Option<TcpSocket>,
 }
 
 /// Binds what the node serves and keeps the addresses. Call it inside a runtime.
@@ -64,13 +64,8 @@ pub(crate) fn bind(
         http: address(http.as_ref()),
     };
     let admin = listen(Port::Admin, admin)?.ok_or_else(|| Failure::local("--admin", "not bound"))?;
-    let sockets = Sockets {
-        addresses,
-        admin,
-        data: listen(Port::Data, data)?,
-        http: listen(Port::Http, http)?,
-        _grpc: grpc,
-    };
+    let sockets =
+        Sockets { addresses, admin, data: listen(Port::Data, data)?, http: listen(Port::Http, http)?, grpc };
     addresses.save(folder)?;
     Ok(sockets)
 }

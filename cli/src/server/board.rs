@@ -1,10 +1,12 @@
-//! What is known of a node's children: shown at 7401, and in the file `pids` for others on the machine.
+//! What is known of a node's children: shown at 7401, told to the cluster, and in the file `pids` for others on
+//! the machine.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::os;
@@ -70,12 +72,14 @@ pub(crate) struct View {
     pub(crate) children: Vec<ChildView>,
     /// What someone should look at.
     pub(crate) alarms: Vec<String>,
+    /// The node was asked to end: nothing new should come here.
+    pub(crate) ending: bool,
 }
 
-/// Shared by those who watch a child each, and by the admin server.
+/// Shared by those who watch a child each, by the admin server, and by the one who tells the cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Board {
-    view: Arc<Mutex<View>>,
+    view: Arc<watch::Sender<View>>,
     pids: PathBuf,
 }
 
@@ -90,38 +94,45 @@ impl Board {
             alarm: false,
             last_message: None,
         };
-        let view = View { children: kinds.iter().map(child).collect(), alarms: Vec::new() };
-        let board = Self { view: Arc::new(Mutex::new(view)), pids: folder.join(PIDS) };
+        let view = View { children: kinds.iter().map(child).collect(), alarms: Vec::new(), ending: false };
+        let board = Self { view: Arc::new(watch::Sender::new(view)), pids: folder.join(PIDS) };
         board.write_pids();
         board
     }
 
     /// What is known now.
     pub(crate) fn view(&self) -> View {
-        self.lock().clone()
+        self.view.borrow().clone()
+    }
+
+    /// Tells of each change.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
     }
 
     /// Changes what is known of one child.
     pub(crate) fn update(&self, kind: Kind, change: impl FnOnce(&mut ChildView)) {
-        if let Some(child) = self.lock().children.iter_mut().find(|child| child.name == kind) {
-            change(child);
-        }
+        self.view.send_modify(|view| {
+            if let Some(child) = view.children.iter_mut().find(|child| child.name == kind) {
+                change(child);
+            }
+        });
         self.write_pids();
     }
 
     /// Sets the one alarm that is not a child's: what stands between this node and its cluster.
     pub(crate) fn alarm(&self, text: String) {
-        self.lock().alarms = vec![text];
+        self.view.send_modify(|view| view.alarms = vec![text]);
     }
 
-    fn lock(&self) -> MutexGuard<'_, View> {
-        // A view is changed field by field: one that a panic left half-way is still a view.
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The node ends from now on.
+    pub(crate) fn ending(&self) {
+        self.view.send_modify(|view| view.ending = true);
     }
 
     fn write_pids(&self) {
         let mut text = format!("supervisor = {}\n", std::process::id());
-        for child in &self.lock().children {
+        for child in &self.view.borrow().children {
             if let Some(pid) = child.pid {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "{} = {pid}", child.name.name());

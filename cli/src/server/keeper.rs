@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::board::{Board, Kind, State};
-use super::restart::{Ended, Next, Restarts};
+use super::restart::{Ended, Next, Restarts, WINDOW};
 use crate::children::{self, Line, Order};
 use crate::config::DEFAULTS;
 use crate::os;
@@ -22,6 +22,8 @@ use crate::os;
 pub(crate) enum Stop {
     /// It runs.
     No,
+    /// Nothing is asked yet, but a child that ends stays so: whoever ends the node may have told it too.
+    NoRestart,
     /// The child is asked, and killed after its deadline.
     Gently,
     /// The child is killed.
@@ -76,6 +78,8 @@ impl Keeper {
             let next = self.restarts.after(ended, moment - self.begin, moment - started);
             self.tell(ended, words, next);
             let Next::Start { after, .. } = next else {
+                // Nobody will ever accept: callers are refused instead of waiting.
+                self.listeners.clear();
                 // It fails only when the sender is gone, and then the node has ended too.
                 let _ = stop.wait_for(|stop| *stop != Stop::No).await;
                 break;
@@ -119,11 +123,11 @@ impl Keeper {
 
     /// Sees one life to its end: how it ended, its last words, when it began. `None` when it was asked to.
     async fn live(
-        &self,
+        &mut self,
         mut life: Life,
         stop: &mut watch::Receiver<Stop>,
     ) -> Option<(Ended, Option<String>, Instant)> {
-        let mut stopping = Stop::No;
+        let (mut stopping, mut settled) = (Stop::No, false);
         loop {
             tokio::select! {
                 status = life.process.wait() => {
@@ -134,6 +138,13 @@ impl Keeper {
                     stopping = *asked;
                     self.end(life.pid, stopping);
                 }
+                () = tokio::time::sleep(WINDOW.saturating_sub(now() - life.started)), if !settled => {
+                    settled = true;
+                    if self.restarts.lived(WINDOW) {
+                        info!(child = self.kind.name(), pid = life.pid, "lives on");
+                        self.board.update(self.kind, |child| child.alarm = false);
+                    }
+                }
                 () = tokio::time::sleep(DEFAULTS.stop_deadline), if stopping == Stop::Gently => {
                     warn!(child = self.kind.name(), pid = life.pid, "did not end in time");
                     stopping = Stop::Now;
@@ -143,9 +154,13 @@ impl Keeper {
         }
     }
 
-    fn end(&self, pid: u32, stop: Stop) {
+    fn end(&mut self, pid: u32, stop: Stop) {
+        if stop > Stop::NoRestart {
+            // The child closes its own when it is asked: from then on connections are refused, not left waiting.
+            self.listeners.clear();
+        }
         let sent = match stop {
-            Stop::No => Ok(()),
+            Stop::No | Stop::NoRestart => Ok(()),
             Stop::Gently => os::terminate(pid),
             Stop::Now => os::kill(pid),
         };

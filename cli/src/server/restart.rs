@@ -64,15 +64,21 @@ impl Restarts {
         if ended == Ended::Code(Exit::Config as i32) {
             return Next::GiveUp;
         }
-        if lived >= WINDOW {
-            self.recent.clear();
-            self.alarm = false;
-        }
+        self.lived(lived);
         self.recent.retain(|crash| now.saturating_sub(*crash) < WINDOW);
         self.recent.push_back(now);
         // Once it backs off, crashes come too slowly to fill the window: only a long life ends the alarm.
         self.alarm |= self.recent.len() >= CRASHES_MAX;
         Next::Start { after: if self.alarm { BACK_OFF } else { PAUSE }, alarm: self.alarm }
+    }
+
+    /// A child lives so long now: whether that ends an alarm.
+    pub(crate) fn lived(&mut self, so_long: Duration) -> bool {
+        if so_long < WINDOW {
+            return false;
+        }
+        self.recent.clear();
+        std::mem::take(&mut self.alarm)
     }
 }
 
@@ -111,6 +117,16 @@ mod tests {
         assert_eq!(restarts.after(CRASH, at(35), BRIEF), alarmed(), "the next try crashed too");
         assert_eq!(restarts.after(CRASH, at(66), BRIEF), alarmed(), "and the next");
         assert_eq!(restarts.after(CRASH, at(160), WINDOW), calm(), "it had lived long enough");
+    }
+
+    #[test]
+    fn a_child_that_lives_on_ends_the_alarm() {
+        let mut restarts = Restarts::default();
+        assert!((0..5).any(|second| restarts.after(CRASH, at(second), BRIEF) == alarmed()));
+        assert!(!restarts.lived(BRIEF), "too early");
+        assert!(restarts.lived(WINDOW));
+        assert!(!restarts.lived(WINDOW), "once");
+        assert_eq!(restarts.after(CRASH, at(100), BRIEF), calm());
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use coracle_proto::record::Role;
 
-use super::addresses::{Addresses, advertised};
+use super::addresses::{Addresses, advertised, is_here, is_host};
 use super::bind::Serves;
 use super::{Args, machine};
 use crate::children::{Order, Reached};
-use crate::config::{Environment, is_http_url};
+use crate::config::{Environment, otlp_endpoint};
 use crate::exit::Failure;
 use crate::telemetry::{Log, Otlp};
 
@@ -76,13 +76,11 @@ impl Settings {
                 .filter(|peer| !is_host_and_port(peer))
                 .map(|peer| format!("--join: '{peer}' is not HOST:PORT, as in 10.0.0.1:7400")),
         );
-        let endpoint = args.otlp.clone().or_else(|| environment.otlp.clone());
-        wrong.extend(
-            endpoint
-                .iter()
-                .filter(|url| !is_http_url(url))
-                .map(|url| format!("--otlp: '{url}' is no http:// URL, as in http://127.0.0.1:4317")),
-        );
+        let endpoint = args.otlp.as_deref().map(otlp_endpoint).transpose();
+        wrong.extend(endpoint.err().map(|reason| format!("--otlp: {reason}")));
+        wrong.extend(args.advertise.iter().filter(|host| !is_host(host)).map(|host| {
+            format!("--advertise: '{host}' is no host, as in 10.0.0.1; the ports are those that are bound")
+        }));
         let folder = args.data_dir.clone().or_else(|| environment.data_folder.clone());
         if folder.is_none() {
             wrong.push("--data-dir: needed where neither XDG_DATA_HOME nor HOME is set".to_owned());
@@ -100,7 +98,7 @@ impl Settings {
             insecure: args.insecure,
             roles,
             log,
-            otlp: endpoint.map(|endpoint| Otlp { endpoint, ratio: environment.sampler_ratio }),
+            otlp: environment.traces.otlp(args.otlp.as_deref()),
             cache,
             folder,
             name,
@@ -119,6 +117,18 @@ impl Settings {
             data_plane: has(Role::Worker) || has(Role::Gateway),
             gateway: has(Role::Gateway),
         }
+    }
+
+    /// Whether those that the node joins could reach it: it would tell them an address that is their own.
+    pub(crate) fn may_join(&self, bound: &Addresses) -> Result<(), Failure> {
+        let Begin::Join(peers) = &self.begin else { return Ok(()) };
+        let grpc = bound.grpc.or(bound.data).filter(|address| address.ip().is_loopback());
+        let (Some(address), None) = (grpc, &self.advertise) else { return Ok(()) };
+        let Some(peer) = peers.iter().find(|peer| !is_here(peer)) else { return Ok(()) };
+        Err(Failure::usage(format!(
+            "--join {peer}: the nodes there could not reach this one at {address}; give --insecure if your network \
+             protects it, which binds all addresses, or --advertise HOST if something here passes connections on"
+        )))
     }
 
     /// The children's order, but for who the node is.
@@ -185,13 +195,7 @@ mod tests {
     use crate::args::{Cli, Verb};
 
     fn settings(line: &str) -> Result<Settings, Failure> {
-        let environment = Environment {
-            config_folder: None,
-            data_folder: None,
-            otlp: None,
-            sampler_ratio: 1.0,
-            no_color: false,
-        };
+        let environment = Environment::default();
         match Cli::try_parse_from(line.split(' ')).unwrap().verb {
             Verb::Server(args) => Settings::new(*args, &environment, Log::default()),
             other => panic!("{other:?}"),
@@ -204,6 +208,21 @@ mod tests {
         for part in ["--join: 'nowhere'", "--otlp: 'ftp://x'", "--data-dir"] {
             assert!(error.message.contains(part), "{part}: {error}");
         }
+    }
+
+    #[test]
+    fn a_node_that_joins_others_must_be_reached_by_them() {
+        let joins = |line: &str, bound: &str| {
+            let bound = Addresses { grpc: Some(bound.parse().unwrap()), ..Addresses::default() };
+            settings(&format!("coracle server --data-dir /d {line}")).unwrap().may_join(&bound)
+        };
+        let error = joins("--join 10.0.0.1:7400", "127.0.0.1:7400").unwrap_err();
+        assert!(error.message.contains("--insecure") && error.message.contains("--advertise"), "{error}");
+        assert!(joins("--join 10.0.0.1:7400 --insecure", "0.0.0.0:7400").is_ok());
+        assert!(joins("--join 10.0.0.1:7400 --advertise box", "127.0.0.1:7400").is_ok());
+        assert!(joins("--join 127.0.0.1:7410", "127.0.0.1:7400").is_ok());
+        let port = settings("coracle server --data-dir /d --bootstrap --advertise box:7400").unwrap_err();
+        assert!(port.message.contains("--advertise: 'box:7400' is no host"), "{port}");
     }
 
     #[test]

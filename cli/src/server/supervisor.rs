@@ -1,6 +1,7 @@
 //! The life of a node: folder, identity, ports, children, and their end in order.
 
 use std::fs::{self, DirBuilder, File};
+use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::board::{Board, Kind};
 use super::keeper::{Keeper, Stop};
 use super::settings::{Begin, Settings};
 use super::signals::Signals;
+use super::tell::tell;
 use crate::admin;
 use crate::children::Order;
 use crate::config::DEFAULTS;
@@ -26,7 +28,7 @@ use crate::os;
 use crate::telemetry::{self, Process};
 
 /// Held as long as any process of the node runs.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 /// Children of a killed supervisor end within milliseconds, unless the disk is slow.
 const LOCK_TRIES_MAX: u32 = 60;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -43,18 +45,33 @@ pub(crate) async fn supervise(settings: Settings) -> Result<(), Failure> {
     let _guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
     let mut signals = Signals::new()?;
     let lock = take_folder(&settings.folder).await?;
-    if identity::load(&settings.folder).map_err(unidentified)?.is_none() {
+    let begins = identity::load(&settings.folder).map_err(unidentified)?.is_none();
+    if begins {
         may_begin(&settings)?;
     }
-    let sockets = bind(&settings.folder, &settings.flags, settings.serves(), settings.insecure)?;
-    let mut order = settings.order(&sockets.addresses);
+    let Sockets { addresses, admin, data, http, grpc: _held } =
+        bind(&settings.folder, &settings.flags, settings.serves(), settings.insecure)?;
+    if begins {
+        settings.may_join(&addresses)?;
+    }
+    let mut order = settings.order(&addresses);
+    let kinds: Vec<Kind> = [(Kind::Controller, addresses.grpc), (Kind::Data, addresses.data)]
+        .into_iter()
+        .filter_map(|(kind, bound)| bound.map(|_| kind))
+        .collect();
+    let board = Board::new(&settings.folder, &kinds);
+    // From now on, for a node may wait long until it has joined.
+    let admin = tokio::spawn(admin::serve(admin, addresses, board.clone()));
     let identity = tokio::select! {
         identity = identify(&settings, &order) => identity?,
         () = signals.next() => return Ok(()),
     };
     fill(&mut order, &identity);
     info!(cluster = %identity.cluster, node = %identity.node, folder = %settings.folder.display(), "node");
-    run((order, lock), identity, sockets, &mut signals).await
+    let listeners = data.into_iter().chain(http).collect();
+    let ended = run(Known { order, identity, lock, listeners, kinds, board }, &mut signals).await;
+    admin.abort();
+    ended
 }
 
 /// Whether a node that has no cluster was told how to get one.
@@ -91,7 +108,7 @@ async fn identify(settings: &Settings, order: &Order) -> Result<Identity, Failur
     let folder = &settings.folder;
     let found = match &settings.begin {
         Begin::Bootstrap => identity::found(folder, &order.cluster_name),
-        Begin::Join(peers) => identity::join(folder, peers, &node(order)?).await,
+        Begin::Join(peers) => identity::join(folder, peers, &record(order)?).await,
         Begin::Unsaid => identity::load(folder).and_then(|found| {
             found.ok_or_else(|| IdentityError::NoAnswer { seeds: Vec::new(), last: "no identity".to_owned() })
         }),
@@ -118,49 +135,51 @@ fn fill(order: &mut Order, identity: &Identity) {
     order.founder = identity.founder;
 }
 
-fn node(order: &Order) -> Result<Node, Failure> {
+fn record(order: &Order) -> Result<Node, Failure> {
     order.record().map_err(|error| Failure::usage(error.to_string()))
 }
 
-async fn run(
-    (order, lock): (Order, File),
+/// A node that knows who it is.
+struct Known {
+    order: Order,
     identity: Identity,
-    sockets: Sockets,
-    signals: &mut Signals,
-) -> Result<(), Failure> {
-    let kinds: Vec<Kind> = [(Kind::Controller, sockets.addresses.grpc), (Kind::Data, sockets.addresses.data)]
-        .into_iter()
-        .filter_map(|(kind, bound)| bound.map(|_| kind))
-        .collect();
-    let board = Board::new(&order.folder, &kinds);
+    lock: File,
+    /// Of the data plane.
+    listeners: Vec<TcpListener>,
+    kinds: Vec<Kind>,
+    board: Board,
+}
+
+async fn run(node: Known, signals: &mut Signals) -> Result<(), Failure> {
+    let Known { order, identity, lock, mut listeners, kinds, board } = node;
     let identity = Identity { controllers: order.controllers.clone(), ..identity };
-    let announced = tokio::spawn(announce(order.folder.clone(), identity, node(&order)?, board.clone()));
-    let admin = tokio::spawn(admin::serve(sockets.admin, sockets.addresses, board.clone()));
+    let own = order.grpc.map(|_| order.reached.grpc.clone());
+    let told = tokio::spawn(tell(order.folder.clone(), own, identity.clone(), board.clone()));
+    let announced = tokio::spawn(announce(order.folder.clone(), identity, record(&order)?, board.clone()));
     let (order, lock) = (Arc::new(order), Arc::new(lock));
-    let listeners: Vec<_> = sockets.data.into_iter().chain(sockets.http).collect();
     // The data plane ends first, while the controller still tells others that it does.
     let mut children = Vec::new();
     for kind in kinds.into_iter().rev() {
-        let listeners = if kind == Kind::Data { copies(&listeners)? } else { Vec::new() };
+        // Its keeper alone holds them, so that it can let go of them when nobody will accept any more.
+        let listeners = if kind == Kind::Data { std::mem::take(&mut listeners) } else { Vec::new() };
         let (stop, stopped) = watch::channel(Stop::No);
         let keeper = Keeper::new(kind, Arc::clone(&order), Arc::clone(&lock), listeners, board.clone());
         children.push((stop, tokio::spawn(keeper.run(stopped))));
     }
     signals.next().await;
     info!("ending");
+    board.ending();
     announced.abort();
+    told.abort();
     end(children, signals).await;
-    admin.abort();
     Ok(())
-}
-
-fn copies(listeners: &[std::net::TcpListener]) -> Result<Vec<std::net::TcpListener>, Failure> {
-    let copies = listeners.iter().map(std::net::TcpListener::try_clone).collect::<std::io::Result<_>>();
-    copies.map_err(|error| Failure::local("cannot hand the listeners on", error))
 }
 
 /// Ends one child after the other, each with its deadline; at a second signal all at once.
 async fn end(children: Vec<(watch::Sender<Stop>, JoinHandle<()>)>, signals: &mut Signals) {
+    for (stop, _) in &children {
+        stop.send_replace(Stop::NoRestart);
+    }
     let mut hurry = false;
     for (stop, ended) in children {
         stop.send_replace(if hurry { Stop::Now } else { Stop::Gently });

@@ -102,6 +102,13 @@ async fn two_services_of_one_process_are_told_apart() {
     assert_eq!(spans.len(), 4);
 }
 
+#[tokio::test]
+async fn a_process_runs_without_spans_that_cannot_be_sent() {
+    // The one test that installs for the whole process: the others say which subscriber they mean.
+    let settings = settings(Process::Controller, "https://127.0.0.1:1".to_owned());
+    init(&settings).expect("it goes on").finish().await;
+}
+
 #[test]
 fn a_wrong_filter_is_named() {
     let mut settings = settings(Process::Client, String::new());

@@ -6,8 +6,8 @@ use coracle_proto::codec::node_from_wire;
 use coracle_proto::id::{NodeId, RequestId, Revision};
 use coracle_proto::pb::control_server::Control;
 use coracle_proto::pb::{
-    ExchangeReply, JoinReply, JoinRequest, NodeOrders, NodeStatus, Orders, ProposeReply, ProposeRequest,
-    SoftBatch, WatchFrame, WatchRequest,
+    ExchangeReply, JoinReply, JoinRequest, NodeOrders, NodeProcesses, NodeStatus, Orders, ProposeReply,
+    ProposeRequest, SoftBatch, TellReply, WatchFrame, WatchRequest,
 };
 use coracle_proto::record::{Node, NodeState, Outcome, Role};
 use coracle_proto::status::{Code, Refusal};
@@ -20,13 +20,17 @@ use super::span::{self, joined};
 use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
 use crate::context::Context;
-use crate::model::Command;
+use crate::model::{ClusterState, Command};
 use crate::propose::{Ask, barrier, propose, propose_forwarded};
 use crate::soft::{Via, report};
 use crate::watch::{Follower, Scope, follow};
 
 /// The longest name of a node, a zone or an address: they stand in every controller's memory.
 const TEXT_MAX: usize = 255;
+/// A node has two children.
+const CHILDREN_MAX: usize = 4;
+/// The longest last message of a child that is taken: supervisors cut them at a quarter of it.
+const MESSAGE_MAX: usize = 4096;
 
 /// Serves other nodes.
 #[derive(Debug)]
@@ -48,12 +52,11 @@ impl Control for ControlService {
         };
         barrier(context, deadline).await?;
         let state = context.hub.state();
-        let controllers = state.nodes().filter(|node| node.is(Role::Controller));
         Ok(Response::new(JoinReply {
             cluster_id: context.cluster.to_wire(),
             cluster_name: state.cluster().map(|cluster| cluster.name.clone()).unwrap_or_default(),
             node_id: id.get(),
-            controllers: controllers.map(|node| node.addresses.grpc.clone()).collect(),
+            controllers: controllers(&state),
         }))
     }
 
@@ -106,6 +109,11 @@ impl Control for ControlService {
                 orders.push(NodeOrders { node: node.get(), orders: Some(context.orders.of(node, now)) });
             }
         }
+        for processes in batch.processes {
+            if state.node(NodeId::new(processes.node)).is_some() {
+                context.soft.accept_processes(processes, Via::Exchange, now);
+            }
+        }
         let (from, leads) = (NodeId::new(batch.from), leader == Some(context.node));
         if state.node(from).is_some() {
             context.soft.relayed_by(from, now);
@@ -117,11 +125,34 @@ impl Control for ControlService {
         Ok(Response::new(ExchangeReply { cluster_id: context.cluster.to_wire(), leader: leads, orders }))
     }
 
+    async fn tell(&self, request: Request<NodeProcesses>) -> Result<Response<TellReply>, Status> {
+        let context = &self.context;
+        let told = request.into_inner();
+        context.check_cluster(&told.cluster_id)?;
+        let texts =
+            told.children.iter().flat_map(|child| [&child.name, &child.message]).chain([&told.host_id]);
+        if told.children.len() > CHILDREN_MAX || texts.map(String::len).any(|length| length > MESSAGE_MAX) {
+            let sentence = format!("at most {CHILDREN_MAX} children, and {MESSAGE_MAX} bytes of text each");
+            return Err(Refusal::new(Code::InvalidArgument, sentence).into());
+        }
+        let state = context.hub.state();
+        let known = state.node(NodeId::new(told.node)).is_some();
+        if known {
+            context.soft.accept_processes(told, Via::Report, clock::now());
+        }
+        Ok(Response::new(TellReply { known, controllers: controllers(&state) }))
+    }
+
     async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeReply>, Status> {
         let (metadata, _, asked) = request.into_parts();
         let proposing = propose_forwarded(&self.context, asked.envelope, deadline(&metadata));
         Ok(Response::new(joined(span::proposal(), &metadata, proposing).await?))
     }
+}
+
+fn controllers(state: &ClusterState) -> Vec<String> {
+    let controllers = state.nodes().filter(|node| node.is(Role::Controller));
+    controllers.map(|node| node.addresses.grpc.clone()).collect()
 }
 
 fn joining_node(asked: &JoinRequest) -> Result<Node, Refusal> {

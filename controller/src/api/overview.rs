@@ -6,8 +6,8 @@ use std::time::Duration;
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::id::{FunctionId, NodeId, VersionId};
 use coracle_proto::pb::{
-    ArtifactShortage, FunctionDetail, FunctionSummary, InfoReply, NodeDetail, ReplicaPhase, ReplicaStatus,
-    RolloutReplica, RouteSpec, StatusReply,
+    ArtifactShortage, FunctionDetail, FunctionSummary, InfoReply, NodeDetail, NodeProcesses, ReplicaPhase,
+    ReplicaStatus, RolloutReplica, RouteSpec, StatusReply,
 };
 use coracle_proto::record::{Function, Node, NodeState, Role};
 use coracle_proto::status::{Code, Refusal};
@@ -93,6 +93,7 @@ pub(super) fn nodes(
 ) -> Vec<NodeDetail> {
     let raft = context.raft.status();
     let now = clock::now();
+    let processes = context.soft.processes();
     let detail = |node: &Node| {
         let seen = seen.get(&node.id);
         let age = seen.map(|seen| now.saturating_duration_since(seen.at));
@@ -104,6 +105,7 @@ pub(super) fn nodes(
             liveness: liveness(node, age).to_owned(),
             status,
             report_age_ms: age.map_or(0, millis),
+            processes: processes.get(&node.id).map(|told| NodeProcesses::clone(told)),
         }
     };
     state.nodes().map(detail).collect()

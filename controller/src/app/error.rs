@@ -51,7 +51,6 @@ impl RunError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
-            Self::Bind { .. } => true,
             Self::Store { source, .. } => match source {
                 OpenError::Io { .. } | OpenError::InUse { .. } | OpenError::Raft { .. } => false,
                 OpenError::Options(_)
@@ -60,7 +59,8 @@ impl RunError {
                 | OpenError::Damaged { .. }
                 | OpenError::Restore { .. } => true,
             },
-            Self::Mark(_) | Self::Server { .. } | Self::Task { .. } => false,
+            // The port was this node's when it started: whoever has it now may let it go.
+            Self::Bind { .. } | Self::Mark(_) | Self::Server { .. } | Self::Task { .. } => false,
         }
     }
 

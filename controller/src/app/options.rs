@@ -23,10 +23,6 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How patient Raft is.
     pub timing: Timing,
-    /// The supervisor of this process; 0 for none.
-    pub supervisor_pid: u32,
-    /// Of the machine, for those who would look at the processes.
-    pub host_id: String,
     /// How long an artifact that no version names is kept.
     pub artifact_grace: Duration,
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::id::{ClusterId, NodeId, RequestId};
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::pb::{JoinReply, JoinRequest};
+use coracle_proto::pb::{JoinReply, JoinRequest, NodeProcesses};
 use coracle_proto::record::Node;
 use coracle_proto::status::{Again, Refusal};
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tracing::{info, warn};
 
 use super::{Identity, IdentityError, file};
@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A controller that has not answered by then is waiting for a quorum: another one is asked.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Taking what a supervisor tells costs a controller no commit.
+const TELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks the cluster behind `seeds` for an id; an identity that exists stays as it is.
 ///
@@ -63,6 +65,27 @@ pub async fn announce(identity: &Identity, node: &Node) -> Result<Vec<String>, I
     Ok(ask(&identity.controllers, &request).await?.controllers)
 }
 
+/// Tells one controller, the first that takes it, of this node's processes. Answers with the cluster's controllers.
+///
+/// # Errors
+/// The last one's words, when none of them took it: none is reached, or the node is not registered yet.
+pub async fn tell(identity: &Identity, processes: &NodeProcesses) -> Result<Vec<String>, IdentityError> {
+    let mut last = "no address was given".to_owned();
+    for seed in &identity.controllers {
+        let told = async {
+            let channel = connect(seed, TELL_TIMEOUT).await?;
+            let reply = ControlClient::new(channel).tell(processes.clone()).await;
+            reply.map_err(|status| Some(Refusal::from_status(&status)))
+        };
+        match told.await {
+            Ok(reply) if reply.get_ref().known => return Ok(reply.into_inner().controllers),
+            Ok(_) => last = format!("{seed}: does not know the node yet"),
+            Err(refusal) => last = complaint(seed, refusal.as_ref()),
+        }
+    }
+    Err(IdentityError::NoAnswer { seeds: identity.controllers.clone(), last })
+}
+
 fn identity(seeds: &[String], reply: JoinReply) -> Result<Identity, IdentityError> {
     let cluster = ClusterId::try_from(&reply.cluster_id[..])
         .map_err(|error| IdentityError::NoAnswer { seeds: seeds.to_vec(), last: error.to_string() })?;
@@ -91,8 +114,7 @@ async fn ask(seeds: &[String], request: &JoinRequest) -> Result<JoinReply, Ident
                 Err(Some(refusal)) if refusal.code.retry() == Again::Never => {
                     return Err(IdentityError::Refused { refusal });
                 }
-                Err(Some(refusal)) => last = format!("{seed}: {refusal}"),
-                Err(None) => last = format!("{seed}: cannot connect"),
+                Err(refusal) => last = complaint(seed, refusal.as_ref()),
             }
         }
         if seeds.is_empty() {
@@ -106,13 +128,15 @@ async fn ask(seeds: &[String], request: &JoinRequest) -> Result<JoinReply, Ident
 
 /// `Err(None)`: it cannot be reached.
 async fn ask_one(seed: &str, request: &JoinRequest) -> Result<JoinReply, Option<Refusal>> {
-    let endpoint = Endpoint::from_shared(format!("http://{seed}")).map_err(|_| None)?;
-    let channel = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(ANSWER_TIMEOUT)
-        .connect()
-        .await
-        .map_err(|_| None)?;
-    let reply = ControlClient::new(channel).join(request.clone()).await;
+    let reply = ControlClient::new(connect(seed, ANSWER_TIMEOUT).await?).join(request.clone()).await;
     reply.map(tonic::Response::into_inner).map_err(|status| Some(Refusal::from_status(&status)))
+}
+
+async fn connect(seed: &str, answers_within: Duration) -> Result<Channel, Option<Refusal>> {
+    let endpoint = Endpoint::from_shared(format!("http://{seed}")).map_err(|_| None)?;
+    endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(answers_within).connect().await.map_err(|_| None)
+}
+
+fn complaint(seed: &str, refusal: Option<&Refusal>) -> String {
+    refusal.map_or_else(|| format!("{seed}: cannot connect"), |refusal| format!("{seed}: {refusal}"))
 }

@@ -35,14 +35,8 @@ pub(crate) async fn report(
     }
 }
 
-fn take(context: &Context, mut status: pb::NodeStatus) -> Result<pb::Orders, Status> {
+fn take(context: &Context, status: pb::NodeStatus) -> Result<pb::Orders, Status> {
     context.check_cluster(&status.cluster_id)?;
-    if status.node == context.node.get() {
-        // A data plane does not know its sibling's process.
-        let pids = status.pids.get_or_insert_default();
-        pids.controller = std::process::id();
-        pids.supervisor = context.supervisor_pid;
-    }
     let node = NodeId::new(status.node);
     let now = clock::now();
     let state = context.hub.state();

@@ -49,9 +49,19 @@ struct Entry {
     sequence: u64,
 }
 
+/// What a node's supervisor told last.
+#[derive(Debug)]
+struct Told {
+    processes: Arc<pb::NodeProcesses>,
+    at: Instant,
+    direct: bool,
+    sequence: u64,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     nodes: BTreeMap<NodeId, Entry>,
+    processes: BTreeMap<NodeId, Told>,
     alarms: BTreeMap<&'static str, Vec<String>>,
     relays: BTreeMap<NodeId, Instant>,
     sequence: u64,
@@ -63,7 +73,7 @@ impl Inner {
     }
 }
 
-/// The last status of each node, and the leader's alarms. Each change has a place in one sequence, so that
+/// The last status of each node, its processes, and the leader's alarms. Each change has a place in one sequence, so that
 /// readers ask for what came after the last one that they saw.
 #[derive(Debug)]
 pub(crate) struct SoftTable {
@@ -76,6 +86,7 @@ pub(crate) struct SoftTable {
 #[derive(Debug)]
 pub(crate) struct News {
     pub(crate) statuses: Vec<Arc<pb::NodeStatus>>,
+    pub(crate) processes: Vec<Arc<pb::NodeProcesses>>,
     pub(crate) alarms: Vec<String>,
     pub(crate) sequence: u64,
 }
@@ -107,6 +118,27 @@ impl SoftTable {
             self.urgent.send_replace(sequence);
         }
         accepted
+    }
+
+    /// Takes over what a supervisor told of its processes, if it is newer than what is known.
+    pub(crate) fn accept_processes(&self, told: pb::NodeProcesses, via: Via, now: Instant) {
+        let node = NodeId::new(told.node);
+        let mut inner = self.lock();
+        let urgent = match inner.processes.get(&node).map(|known| &known.processes) {
+            None if inner.processes.len() >= NODES_MAX => return,
+            None => true,
+            Some(known) if (told.incarnation, told.sequence) <= (known.incarnation, known.sequence) => return,
+            Some(known) => known.incarnation != told.incarnation || known.children != told.children,
+        };
+        inner.sequence += 1;
+        let sequence = inner.sequence;
+        let told = Told { processes: Arc::new(told), at: now, direct: via == Via::Report, sequence };
+        inner.processes.insert(node, told);
+        drop(inner);
+        self.changed.send_replace(sequence);
+        if urgent {
+            self.urgent.send_replace(sequence);
+        }
     }
 
     /// Replaces the alarms that come from one source.
@@ -160,7 +192,15 @@ impl SoftTable {
         inner.nodes.retain(|node, entry| {
             known(*node) && now.saturating_duration_since(entry.seen.at) < EXPIRES_AFTER
         });
+        inner
+            .processes
+            .retain(|node, told| known(*node) && now.saturating_duration_since(told.at) < EXPIRES_AFTER);
         inner.relays.retain(|node, _| known(*node));
+    }
+
+    /// Every node's processes, as its supervisor told last.
+    pub(crate) fn processes(&self) -> BTreeMap<NodeId, Arc<pb::NodeProcesses>> {
+        self.lock().processes.iter().map(|(node, told)| (*node, Arc::clone(&told.processes))).collect()
     }
 
     /// Every node's last status.
@@ -168,23 +208,25 @@ impl SoftTable {
         self.lock().nodes.iter().map(|(node, entry)| (*node, entry.seen.clone())).collect()
     }
 
-    /// What came after a place in the sequence; 0 for everything.
+    /// The statuses that came after a place in the sequence; 0 for everything.
     pub(crate) fn since(&self, after: u64) -> News {
         let inner = self.lock();
         let new = inner.nodes.values().filter(|entry| entry.sequence > after);
         Self::news(&inner, new)
     }
 
-    /// The same, only of nodes that report to this controller.
+    /// The same, only of nodes that report to this controller; and the processes of those that tell it of them.
     pub(crate) fn direct_since(&self, after: u64) -> News {
         let inner = self.lock();
         let new = inner.nodes.values().filter(|entry| entry.direct && entry.sequence > after);
-        Self::news(&inner, new)
+        let told = inner.processes.values().filter(|told| told.direct && told.sequence > after);
+        let processes = told.map(|told| Arc::clone(&told.processes)).collect();
+        News { processes, ..Self::news(&inner, new) }
     }
 
     fn news<'a>(inner: &Inner, new: impl Iterator<Item = &'a Entry>) -> News {
         let statuses = new.map(|entry| Arc::clone(&entry.seen.status)).collect();
-        News { statuses, alarms: inner.alarms(), sequence: inner.sequence }
+        News { statuses, processes: Vec::new(), alarms: inner.alarms(), sequence: inner.sequence }
     }
 
     /// Tells that anything came.
@@ -206,23 +248,28 @@ impl News {
     /// Cut into batches of at most `bytes_max`; alarms go with each. Without `artifacts` where nobody asks for them.
     pub(crate) fn batches(&self, bytes_max: usize, without_artifacts: bool) -> Vec<pb::SoftBatch> {
         let empty = || pb::SoftBatch { alarms: self.alarms.clone(), ..pb::SoftBatch::default() };
-        let mut batches = vec![empty()];
-        let mut bytes = 0;
+        let mut batches = vec![];
+        let (mut batch, mut bytes) = (empty(), 0);
+        let mut room = |batch: &mut pb::SoftBatch, length: usize| {
+            if bytes > 0 && bytes + length > bytes_max {
+                batches.push(std::mem::replace(batch, empty()));
+                bytes = 0;
+            }
+            bytes += length;
+        };
         for status in &self.statuses {
             let mut status = pb::NodeStatus::clone(status);
             if without_artifacts {
                 status.artifacts.clear();
             }
-            let length = status.encoded_len();
-            if bytes > 0 && bytes + length > bytes_max {
-                batches.push(empty());
-                bytes = 0;
-            }
-            bytes += length;
-            if let Some(batch) = batches.last_mut() {
-                batch.nodes.push(status);
-            }
+            room(&mut batch, status.encoded_len());
+            batch.nodes.push(status);
         }
+        for processes in &self.processes {
+            room(&mut batch, processes.encoded_len());
+            batch.processes.push(pb::NodeProcesses::clone(processes));
+        }
+        batches.push(batch);
         batches
     }
 }
@@ -234,10 +281,8 @@ fn compare(known: &pb::NodeStatus, new: &pb::NodeStatus) -> Accepted {
     let held = |status: &pb::NodeStatus| -> Vec<bytes::Bytes> {
         status.artifacts.iter().map(|held| held.digest.clone()).collect()
     };
-    let same = known.incarnation == new.incarnation
-        && known.replicas == new.replicas
-        && known.pids == new.pids
-        && held(known) == held(new);
+    let same =
+        known.incarnation == new.incarnation && known.replicas == new.replicas && held(known) == held(new);
     if same { Accepted::Renewed } else { Accepted::Changed }
 }
 
@@ -286,6 +331,37 @@ mod tests {
         assert_eq!(table.nodes().into_keys().collect::<Vec<_>>(), [NodeId::new(2)]);
         table.expire(now + EXPIRES_AFTER, |_| false);
         assert!(table.nodes().is_empty());
+    }
+
+    fn processes(node: u64, sequence: u64, restarts: u64) -> pb::NodeProcesses {
+        let child = pb::ChildProcess { restarts, ..pb::ChildProcess::default() };
+        pb::NodeProcesses { node, sequence, children: vec![child], ..pb::NodeProcesses::default() }
+    }
+
+    #[test]
+    fn processes_are_told_on_and_expire_too() {
+        let (table, now) = (SoftTable::new(), clock::now());
+        let mut urgent = table.subscribe_urgent();
+        let mut hurried = move || {
+            let changed = urgent.has_changed().unwrap();
+            urgent.mark_unchanged();
+            changed
+        };
+        table.accept_processes(processes(1, 2, 0), Via::Report, now);
+        assert!(hurried());
+        table.accept_processes(processes(1, 1, 7), Via::Report, now);
+        assert_eq!(table.processes()[&NodeId::new(1)].children[0].restarts, 0, "older");
+        table.accept_processes(processes(1, 3, 0), Via::Report, now);
+        assert!(!hurried(), "nothing changed");
+        table.accept_processes(processes(1, 4, 1), Via::Report, now);
+        assert!(hurried());
+        table.accept_processes(processes(2, 1, 0), Via::Exchange, now + EXPIRES_AFTER);
+        let batches = table.direct_since(0).batches(1, false);
+        let told: Vec<_> = batches.iter().flat_map(|batch| &batch.processes).map(|it| it.node).collect();
+        assert_eq!(told, [1], "what a peer told is not told on");
+        assert!(table.since(0).processes.is_empty(), "those who watch do not need them");
+        table.expire(now + EXPIRES_AFTER, |_| true);
+        assert_eq!(table.processes().into_keys().collect::<Vec<_>>(), [NodeId::new(2)]);
     }
 
     #[test]

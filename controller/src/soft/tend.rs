@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coracle_proto::pb::{NodeStatus, Pids};
+use coracle_proto::pb::NodeStatus;
 use coracle_proto::record::Role;
 
 use super::{INTERVAL, Via};
@@ -26,12 +26,6 @@ pub(crate) async fn tend(context: Arc<Context>) {
                 sequence,
                 view_revision: state.revision().get(),
                 view_hash: state.hash().to_wire(),
-                pids: Some(Pids {
-                    supervisor: context.supervisor_pid,
-                    controller: std::process::id(),
-                    data: 0,
-                }),
-                host_id: context.host_id.clone(),
                 ..NodeStatus::default()
             };
             context.soft.accept(status, Via::Report, now);

@@ -89,8 +89,6 @@ fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running {
         node: Node { roles: [Role::Controller].into(), ..own_record(&format!("n{}", identity.node)) },
         listen: address,
         timing: TIMING,
-        supervisor_pid: 0,
-        host_id: String::new(),
         artifact_grace: ARTIFACT_GRACE,
     };
     let (stop, stopped) = oneshot::channel();

@@ -3,7 +3,7 @@
 use crate::running::{Running, WAIT, found, own_record, until};
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{
-    AllScope, GatewayScope, JoinRequest, NodeStatus, Pids, Scope, WatchFrame, WatchRequest, scope,
+    AllScope, GatewayScope, JoinRequest, NodeStatus, Scope, WatchFrame, WatchRequest, scope,
     watch_frame::Body,
 };
 use tonic::Streaming;
@@ -112,7 +112,7 @@ async fn soft_state_passes_without_a_revision() {
         cluster_id: node.identity.cluster.to_wire(),
         incarnation: 1,
         sequence: 1,
-        pids: Some(Pids { data: 42, ..Pids::default() }),
+        runtime: "pool".to_owned(),
         ..NodeStatus::default()
     };
     statuses.send(status).await.unwrap();
@@ -125,8 +125,7 @@ async fn soft_state_passes_without_a_revision() {
             break batch;
         }
     };
-    let pids = soft.nodes[0].pids.unwrap();
-    assert_eq!((pids.data, pids.controller), (42, std::process::id()));
+    assert_eq!(soft.nodes[0].runtime, "pool");
     let seen = until("the report in status", async || {
         node.status().await?.nodes[0].status.clone().filter(|status| status.sequence == 1)
     })

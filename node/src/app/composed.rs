@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::ending::Stops;
 use super::ground::Ground;
-use super::sample::{Sampler, host_id};
+use super::sample::Sampler;
 use super::service::{ProcessService, Watched};
 use super::{AppError, Options, Stop};
 use crate::agent::{self, Agent, Orders, workers};
@@ -135,9 +135,7 @@ fn reporter(
         store: Arc::clone(&ground.store),
         executor: executor.clone(),
         orders,
-        supervisor_pid: options.supervisor_pid,
         incarnation: ground.incarnation,
-        host_id: host_id(),
         runtime: ground.runtime.stats().memory.to_string(),
     })
 }

@@ -35,8 +35,6 @@ pub struct Options {
     pub data: TcpListener,
     /// Controllers, `HOST:PORT` of 7400, this node's own first.
     pub controllers: Vec<String>,
-    /// The supervisor's process.
-    pub supervisor_pid: u32,
     /// Calls that it runs at once at full speed: its cores.
     pub slots: u32,
     /// The program whose run with `compile_args` comes to [`crate::compile_child`].

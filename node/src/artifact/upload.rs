@@ -119,13 +119,14 @@ impl Uploads {
         let (held, kind) = match renewed {
             Some(held) => (held, self.again(digest, progress).await?),
             None => {
-                let sealed = self.receive(digest, size, first, chunks).await?;
+                let received = self.receive(digest, size, first, chunks).await;
+                let sealed = received.map_err(|refusal| self.at("receive", refusal))?;
                 progress.step("received", self.node, format!("{size} bytes")).await;
                 let kind = self.accept(&digest, sealed.path(), progress).await?;
                 (sealed.commit(clock::unix_ms()).await?, kind)
             }
         };
-        let holders = self.second(digest, progress).await?;
+        let holders = self.second(digest, progress).await.map_err(|refusal| self.at("copy", refusal))?;
         let stored = Stored {
             digest: digest.to_wire(),
             size: held.size,
@@ -163,6 +164,11 @@ impl Uploads {
         self.kinds().get(digest).copied()
     }
 
+    /// Says first where and at which step.
+    fn at(&self, step: &str, refusal: Refusal) -> Refusal {
+        Refusal { message: format!("node {}, {step}: {}", self.node, refusal.message), ..refusal }
+    }
+
     fn place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
         let full = format!("node {} takes {UPLOADS_MAX} uploads at once", self.node);
         self.places.try_acquire().map_err(|_| Refusal::new(Code::Overloaded, full))
@@ -187,10 +193,10 @@ impl Uploads {
 
     /// Checks and compiles; after that the artifact may be stored.
     async fn accept(&self, digest: &Digest, path: &Path, progress: &Progress) -> Result<Kind, Refusal> {
-        let kind = self.prepare.check(path).await?;
+        let kind = self.prepare.check(path).await.map_err(|refusal| self.at("check", refusal))?;
         progress.step("checked", self.node, kind.to_string()).await;
         let started = clock::now();
-        self.prepare.prepare(digest, path).await?;
+        self.prepare.prepare(digest, path).await.map_err(|refusal| self.at("compile", refusal))?;
         self.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());
         progress.step("compiled", self.node, String::new()).await;
         self.remember(*digest, kind);

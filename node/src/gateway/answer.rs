@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coracle_proto::attr;
 use coracle_proto::id::InvocationId;
 use coracle_proto::status::Code;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use tracing::Span;
 
 use super::dispatch::Answered;
@@ -40,6 +40,7 @@ pub(super) fn success(
     invocation: InvocationId,
     mut running: Running,
     span: &Span,
+    protocol: Version,
 ) -> Response<Body> {
     let Answered { answer, place, sent } = answered;
     metrics.answered(&mut running, class(answer.response.status()), answer.cold, span);
@@ -57,7 +58,7 @@ pub(super) fn success(
     set_invocation(headers, invocation);
     let idle_max = place.version.spec.limits().idle_timeout;
     let open = Open { _sent: sent, _running: running, metrics: Arc::clone(metrics), invocation };
-    response.map(|body| Paced::body(body, open, idle_max))
+    response.map(|body| Paced::body(body, open, idle_max, protocol))
 }
 
 /// The response of a call that has none.

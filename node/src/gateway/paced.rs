@@ -42,9 +42,12 @@ struct State<T> {
 impl<T: Held> Paced<T> {
     /// Gives the body up, with all that it holds, when nobody asks for the next piece for `idle_max` after one was
     /// there; at the latest after twice that. A body of known length is watched like any other: it holds memory,
-    /// and an HTTP/2 caller may have opened a window for none of it.
-    pub(super) fn body(body: Body, held: T, idle_max: Duration) -> Body {
-        if body.is_end_stream() {
+    /// and an HTTP/2 caller may have opened a window for none of it. Over HTTP/1 a small one is not: it is one piece
+    /// that the connection takes at once, and then the connection's own time for writing is its bound. So most calls
+    /// need no task beside their own.
+    pub(super) fn body(body: Body, held: T, idle_max: Duration, protocol: http::Version) -> Body {
+        let one_piece = body.size_hint().exact().is_some_and(|bytes| bytes <= PIECE_BYTES_MAX as u64);
+        if body.is_end_stream() || (one_piece && protocol < http::Version::HTTP_2) {
             return Holding::body(body, held);
         }
         let hint = body.size_hint();
@@ -172,7 +175,8 @@ mod tests {
             let _ = &alive;
             Ok(Frame::data(Bytes::from_static(b"x")))
         });
-        (Paced::body(Body::new(StreamBody::new(frames)), Nothing, IDLE_MAX), count)
+        let body = Body::new(StreamBody::new(frames));
+        (Paced::body(body, Nothing, IDLE_MAX, http::Version::HTTP_11), count)
     }
 
     #[tokio::test]
@@ -197,8 +201,8 @@ mod tests {
     #[tokio::test]
     async fn a_large_piece_is_handed_on_in_small_ones() {
         let large = Bytes::from(vec![b'x'; 3 * PIECE_BYTES_MAX + 1]);
-        let mut body =
-            Paced::body(Body::new(Full::from(large).map_err(|never| match never {})), Nothing, IDLE_MAX);
+        let large = Body::new(Full::from(large).map_err(|never| match never {}));
+        let mut body = Paced::body(large, Nothing, IDLE_MAX, http::Version::HTTP_11);
         assert_eq!(body.size_hint().exact(), Some(3 * PIECE_BYTES_MAX as u64 + 1));
         for bytes in [PIECE_BYTES_MAX, PIECE_BYTES_MAX, PIECE_BYTES_MAX, 1] {
             assert!(!body.is_end_stream());

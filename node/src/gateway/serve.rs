@@ -81,7 +81,8 @@ impl Inner {
         match dispatch.run().instrument(span.clone()).await {
             Ok(answered) => {
                 super::attempt::record(&span, &answered.place, &answered.answer);
-                answer::success(&self.metrics, answered, invocation, running, &span)
+                let protocol = dispatch.parts.version;
+                answer::success(&self.metrics, answered, invocation, running, &span, protocol)
             }
             Err(error) => answer::failure(&self.metrics, &error, invocation, Some(running), &span),
         }

@@ -22,7 +22,8 @@ impl Project {
         let functions = read_manifest(self.0.path())?;
         let targets = Targets::given(nodes.iter().map(|node| node.address.clone()).collect());
         let plan = Plan { deadline: Deadline::after(wait), wait: true, talk: Talk::new(true, true) };
-        deploy_all(&functions, targets, plan).await
+        let (deployed, done) = deploy_all(&functions, targets, plan).await;
+        done.map(|()| deployed)
     }
 }
 

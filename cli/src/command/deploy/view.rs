@@ -36,11 +36,13 @@ impl Deployed {
         gateways: &[Address],
     ) -> Self {
         let (namespace, name) = (function.id.namespace.to_string(), function.id.name.to_string());
-        let gateway = gateways.first().map(Address::as_str).unwrap_or_default();
-        let urls = if function.routes.is_empty() {
-            vec![format!("http://{gateway}{}", default_path(&namespace, &name))]
-        } else {
-            function.routes.iter().map(|route| url(gateway, route)).collect()
+        // Without a gateway it is called by nobody yet.
+        let urls = match gateways.first().map(Address::as_str) {
+            None => Vec::new(),
+            Some(gateway) if function.routes.is_empty() => {
+                vec![format!("http://{gateway}{}", default_path(&namespace, &name))]
+            }
+            Some(gateway) => function.routes.iter().map(|route| url(gateway, route)).collect(),
         };
         Self {
             version: reply.version,

@@ -4,6 +4,7 @@ use coracle_proto::pb;
 use serde::Serialize;
 
 use super::function_name;
+use super::process::{ChildView, Pids};
 use crate::manifest::units::{show_bytes, show_duration};
 use crate::output::{Detail, Row, table};
 
@@ -29,42 +30,6 @@ pub(crate) struct NodeView {
     leads: bool,
 }
 
-/// Processes of this machine; a node has not all of them without all roles.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Pids {
-    supervisor: Option<u32>,
-    controller: Option<u32>,
-    data: Option<u32>,
-}
-
-impl Pids {
-    fn show(self, names: [&str; 3], separator: &str) -> String {
-        let all = [self.supervisor, self.controller, self.data].into_iter().zip(names);
-        let known = all.filter_map(|(pid, name)| Some(format!("{name}{}", pid?)));
-        known.collect::<Vec<_>>().join(separator)
-    }
-}
-
-impl From<pb::Pids> for Pids {
-    fn from(wire: pb::Pids) -> Self {
-        let known = |pid: u32| (pid != 0).then_some(pid);
-        Self {
-            supervisor: known(wire.supervisor),
-            controller: known(wire.controller),
-            data: known(wire.data),
-        }
-    }
-}
-
-/// Drops the processes of nodes on other machines: here those numbers are somebody else's.
-pub(crate) fn forget_far_pids(nodes: &mut [pb::NodeDetail], here: &str) {
-    for status in nodes.iter_mut().filter_map(|node| node.status.as_mut()) {
-        if here.is_empty() || status.host_id != here {
-            status.pids = None;
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Load {
     in_flight: u32,
@@ -88,7 +53,7 @@ impl From<pb::NodeDetail> for NodeView {
             roles,
             voter: wire.voter,
             version: node.version,
-            pids: status.pids.map(Pids::from),
+            pids: wire.processes.as_ref().and_then(Pids::of),
             grpc: addresses.grpc,
             http: addresses.http,
             admin: addresses.admin,
@@ -191,6 +156,7 @@ pub(crate) struct NodeDetailView {
     report_age_ms: u64,
     artifacts: usize,
     artifact_bytes: u64,
+    children: Vec<ChildView>,
     replicas: Vec<NodeReplica>,
 }
 
@@ -206,6 +172,7 @@ impl From<pb::NodeDetail> for NodeDetailView {
     fn from(wire: pb::NodeDetail) -> Self {
         let node = wire.node.clone().unwrap_or_default();
         let status = wire.status.clone().unwrap_or_default();
+        let children = wire.processes.iter().flat_map(|told| &told.children).map(ChildView::new).collect();
         Self {
             data: node.addresses.map(|addresses| addresses.data).unwrap_or_default(),
             zone: node.zone,
@@ -218,6 +185,7 @@ impl From<pb::NodeDetail> for NodeDetailView {
             report_age_ms: wire.report_age_ms,
             artifacts: status.artifacts.len(),
             artifact_bytes: status.artifacts.iter().map(|artifact| artifact.size).sum(),
+            children,
             replicas: status.replicas.iter().map(NodeReplica::from).collect(),
             node: NodeView::from(wire),
         }
@@ -260,6 +228,7 @@ impl Detail for NodeDetailView {
             )
         });
         let pids = node.pids.map(|it| it.show(["supervisor ", "controller ", "data plane "], ", "));
+        let child = |name: &str| self.children.iter().find(|child| child.name == name).map(ChildView::show);
         let mut text = table::pairs([
             ("node", format!("{} ({})", node.id, node.name)),
             ("state", node.state.clone()),
@@ -272,6 +241,8 @@ impl Detail for NodeDetailView {
             ("data", self.data.clone()),
             ("http", node.http.clone()),
             ("pids", pids.unwrap_or_default()),
+            ("controller", child("controller").unwrap_or_default()),
+            ("data plane", child("data").unwrap_or_default()),
             ("load", load.unwrap_or_default()),
             ("guest memory", show_bytes(self.memory_bytes)),
             ("runtime", self.runtime.clone()),
@@ -291,7 +262,13 @@ impl Detail for NodeDetailView {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::forget_far_pids;
     use super::*;
+
+    fn child(name: &str, pid: u32) -> pb::ChildProcess {
+        let state = pb::ChildState::Running.into();
+        pb::ChildProcess { name: name.to_owned(), pid, state, ..pb::ChildProcess::default() }
+    }
 
     pub(crate) fn detail() -> pb::NodeDetail {
         pb::NodeDetail {
@@ -319,8 +296,12 @@ pub(super) mod tests {
                     memory_bytes: 1 << 20,
                     cpu_permille: 250,
                 }),
-                pids: Some(pb::Pids { supervisor: 10, controller: 11, data: 12 }),
                 ..pb::NodeStatus::default()
+            }),
+            processes: Some(pb::NodeProcesses {
+                supervisor_pid: 10,
+                children: vec![child("controller", 11), child("data", 12)],
+                ..pb::NodeProcesses::default()
             }),
             ..pb::NodeDetail::default()
         }
@@ -345,7 +326,7 @@ pub(super) mod tests {
     fn processes_of_other_machines_are_not_shown() {
         let near = |host: &str| {
             let mut nodes = [detail()];
-            nodes[0].status.as_mut().unwrap().host_id = host.to_owned();
+            nodes[0].processes.as_mut().unwrap().host_id = host.to_owned();
             forget_far_pids(&mut nodes, "here");
             let [node] = nodes;
             serde_json::to_value(NodeView::from(node)).unwrap()["pids"].clone()
@@ -355,9 +336,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_child_that_was_given_up_says_why() {
+        let mut wire = detail();
+        let controller = &mut wire.processes.as_mut().unwrap().children[0];
+        *controller = pb::ChildProcess { message: "the store is damaged".into(), ..child("controller", 0) };
+        controller.set_state(pb::ChildState::GivenUp);
+        let view = NodeDetailView::from(wire);
+        let text = view.describe(false);
+        assert!(text.contains("controller    given-up; its last end: the store is damaged\n"), "{text}");
+        assert!(text.contains("data plane    running\n"), "{text}");
+        assert_eq!(serde_json::to_value(&view).unwrap()["children"][0]["state"], "given-up");
+    }
+
+    #[test]
     fn a_node_without_a_controller_has_two_processes() {
         let mut wire = detail();
-        wire.status.as_mut().unwrap().pids = Some(pb::Pids { supervisor: 10, controller: 0, data: 12 });
+        wire.processes.as_mut().unwrap().children.remove(0);
         let view = NodeView::from(wire);
         assert!(serde_json::to_value(&view).unwrap()["pids"]["controller"].is_null());
         assert_eq!(view.cells()[NodeView::COLUMNS.len() - 2], "10,12");

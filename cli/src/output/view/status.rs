@@ -183,6 +183,7 @@ mod tests {
         let mut reply = reply();
         reply.leader = 0;
         reply.nodes[0].status = None;
+        reply.nodes[0].processes = None;
         let status = serde_json::to_value(StatusView::from(reply)).unwrap();
         assert!(status["leader"].is_null());
         assert!(status["nodes"][0]["pids"].is_null() && status["nodes"][0]["load"].is_null());

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use coracle_proto::id::ClusterId;
 use coracle_proto::pb::control_server::{Control, ControlServer};
 use coracle_proto::pb::{
-    self, ExchangeReply, JoinReply, JoinRequest, NodeStatus, Orders, ProposeReply, ProposeRequest, Snapshot,
-    SoftBatch, WatchFrame, WatchRequest, record, scope, watch_frame,
+    self, ExchangeReply, JoinReply, JoinRequest, NodeProcesses, NodeStatus, Orders, ProposeReply,
+    ProposeRequest, Snapshot, SoftBatch, TellReply, WatchFrame, WatchRequest, record, scope, watch_frame,
 };
 use coracle_proto::record::{Change, Record};
 use tokio::sync::{mpsc, watch};
@@ -119,6 +119,10 @@ impl Control for Controller {
     }
 
     async fn join(&self, _: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn tell(&self, _: Request<NodeProcesses>) -> Result<Response<TellReply>, Status> {
         Err(Status::unimplemented(""))
     }
 

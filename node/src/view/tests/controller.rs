@@ -103,6 +103,10 @@ impl Control for Served {
         Err(Status::unimplemented(""))
     }
 
+    async fn tell(&self, _: Request<pb::NodeProcesses>) -> Result<Response<pb::TellReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn exchange(&self, _: Request<pb::SoftBatch>) -> Result<Response<pb::ExchangeReply>, Status> {
         Err(Status::unimplemented(""))
     }

@@ -1,0 +1,97 @@
+//! Tells the cluster of this node's processes. The supervisor does it, because it alone outlives both children and
+//! knows why one of them is not started again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use coracle_controller::identity::{self, Identity};
+use coracle_proto::pb::{ChildProcess, ChildState, NodeProcesses};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::announce::{keep, known_controllers};
+use super::board::{Board, ChildView, State, View};
+use crate::client::now_ms;
+
+/// Told again so often although nothing changed: a controller that was started again has forgotten, and all
+/// forget a node that is silent for a minute.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Between two tries: at the start of a node its own controller does not listen yet.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Longest message of a child that is passed on: it stands in a line of `coracle status`.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Tells until it is dropped.
+pub(crate) async fn tell(folder: PathBuf, own: Option<String>, identity: Identity, board: Board) {
+    let mut changes = board.subscribe();
+    let mut told = NodeProcesses {
+        node: identity.node.get(),
+        cluster_id: identity.cluster.to_wire(),
+        incarnation: now_ms(),
+        sequence: 0,
+        host_id: coracle_node::host_id(),
+        supervisor_pid: std::process::id(),
+        children: Vec::new(),
+    };
+    loop {
+        told.children = children(&changes.borrow_and_update());
+        told.sequence += 1;
+        let known = known_controllers(&folder, own.clone(), &identity.controllers);
+        let asked = Identity { controllers: known, ..identity.clone() };
+        match identity::tell(&asked, &told).await {
+            Ok(controllers) => {
+                keep(&folder, &controllers);
+                // Whether a change or the time ends the wait makes no difference.
+                let _ = timeout(AGAIN, changes.changed()).await;
+            }
+            Err(error) => {
+                debug!(%error, "no controller was told of the processes");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn children(view: &View) -> Vec<ChildProcess> {
+    view.children.iter().map(child).collect()
+}
+
+fn child(view: &ChildView) -> ChildProcess {
+    let state = match view.state {
+        State::Running => ChildState::Running,
+        State::Waiting => ChildState::Waiting,
+        State::GivenUp => ChildState::GivenUp,
+        State::Stopped => ChildState::Stopped,
+    };
+    let message = view.last_message.as_deref().unwrap_or_default();
+    let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+    ChildProcess {
+        name: view.name.name().to_owned(),
+        state: state.into(),
+        pid: view.pid.unwrap_or_default(),
+        restarts: view.restarts,
+        alarm: view.alarm,
+        message: message.get(..end).unwrap_or_default().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::Kind;
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_two_characters() {
+        let view = ChildView {
+            name: Kind::Data,
+            state: State::GivenUp,
+            pid: None,
+            restarts: 2,
+            alarm: true,
+            last_message: Some("ä".repeat(MESSAGE_BYTES_MAX)),
+        };
+        let told = child(&view);
+        assert_eq!((told.name.as_str(), told.pid, told.state()), ("data", 0, ChildState::GivenUp));
+        assert_eq!(told.message, "ä".repeat(MESSAGE_BYTES_MAX / 2));
+    }
+}
