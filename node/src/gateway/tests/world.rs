@@ -172,6 +172,7 @@ fn view(version: &Arc<Version>, workers: &[Worker]) -> View {
             id: version.id.function.clone(),
             latest: version.id.number,
             traffic: vec![Weight { version: version.id.number, weight: 1 }],
+            next: vec![],
             routes: vec![],
             created_ms: 0,
             updated_ms: 0,
