@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use coracle_proto::id::NodeId;
 use coracle_proto::status::Code;
 use coracle_raft::OpenError;
 use thiserror::Error;
@@ -26,6 +27,20 @@ pub enum RunError {
     /// The data folder cannot be written.
     #[error(transparent)]
     Mark(IdentityError),
+    /// Raft stopped: its disk failed, or it met what it cannot read.
+    #[error("the log stopped: {reason}")]
+    Stopped {
+        /// What it met.
+        reason: String,
+        /// A command of a newer program: until this one is upgraded it would stop there again.
+        halted: bool,
+    },
+    /// The cluster has no such node any more.
+    #[error("node {node} was removed from the cluster: empty its data folder and let it join as a new one")]
+    Removed {
+        /// This node.
+        node: NodeId,
+    },
     /// The gRPC server failed.
     #[error("the gRPC server ended: {reason}")]
     Server {
@@ -45,7 +60,8 @@ impl RunError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
-            Self::Bind { .. } => true,
+            Self::Bind { .. } | Self::Removed { .. } => true,
+            Self::Stopped { halted, .. } => *halted,
             Self::Store(error) => match error {
                 OpenError::Io { .. } | OpenError::InUse { .. } | OpenError::Raft { .. } => false,
                 OpenError::Options(_)
@@ -62,6 +78,8 @@ impl RunError {
     #[must_use]
     pub const fn code(&self) -> Option<Code> {
         match self {
+            Self::Stopped { halted: true, .. } => Some(Code::UpgradeRequired),
+            Self::Removed { .. } => Some(Code::NodeRemoved),
             Self::Store(OpenError::Foreign { .. }) => Some(Code::StoreForeign),
             Self::Store(OpenError::Empty { .. } | OpenError::Damaged { .. } | OpenError::Restore { .. }) => {
                 Some(Code::StoreDamaged)
@@ -72,6 +90,7 @@ impl RunError {
                 | OpenError::InUse { .. }
                 | OpenError::Raft { .. },
             )
+            | Self::Stopped { halted: false, .. }
             | Self::Bind { .. }
             | Self::Mark(_)
             | Self::Server { .. }
