@@ -207,8 +207,8 @@ ALARM: half of the nodes fell silent
 NODE  NAME  STATE  RAFT    LOAD  CPU   MEMORY  HTTP            GRPC
 1     n1    alive  leader  1/2   25 %  1 MiB   127.0.0.1:8080  127.0.0.1:7400
 
-FUNCTION  VERSION  READY  ROUTES
-hello     2        1/2    /hello/*
+FUNCTION  VERSION      READY  ROUTES
+hello     2 (3 waits)  1/2    /hello/*
 "
         );
         assert!(view.describe(true).contains(&format!("sha256:{} has 1 of 3 copies", "01".repeat(32))));
