@@ -68,6 +68,7 @@ impl RunError {
                 | OpenError::Foreign { .. }
                 | OpenError::Empty { .. }
                 | OpenError::Damaged { .. }
+                | OpenError::Halted { .. }
                 | OpenError::Restore { .. } => true,
             },
             Self::Mark(_) | Self::Server { .. } | Self::Task { .. } => false,
@@ -78,7 +79,9 @@ impl RunError {
     #[must_use]
     pub const fn code(&self) -> Option<Code> {
         match self {
-            Self::Stopped { halted: true, .. } => Some(Code::UpgradeRequired),
+            Self::Stopped { halted: true, .. } | Self::Store(OpenError::Halted { .. }) => {
+                Some(Code::UpgradeRequired)
+            }
             Self::Removed { .. } => Some(Code::NodeRemoved),
             Self::Store(OpenError::Foreign { .. }) => Some(Code::StoreForeign),
             Self::Store(OpenError::Empty { .. } | OpenError::Damaged { .. } | OpenError::Restore { .. }) => {
