@@ -6,6 +6,7 @@ mod begun;
 mod error;
 mod options;
 mod service;
+mod stopped;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,7 @@ pub async fn run_on(
         let mut tasks = start(&context, &options);
         let result = tokio::select! {
             () = shutdown => Ok(()),
+            reason = stopped::stopped(&context) => Err(reason),
             ended = &mut server => Err(RunError::serving(ended)),
             ended = tasks.join_next() => Err(RunError::task(ended)),
         };
@@ -109,6 +111,7 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
         peers: Peers::default(),
         raft,
         metrics: Metrics::default(),
+        removed: CancellationToken::new(),
         closing: CancellationToken::new(),
     }))
 }

@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) raft: Raft<MetaMachine>,
     /// Counters.
     pub(crate) metrics: Metrics,
+    /// The cluster has no record of this node any more.
+    pub(crate) removed: CancellationToken,
     /// Ends long streams, and tells those who ask about health to go elsewhere.
     pub(crate) closing: CancellationToken,
 }
@@ -67,6 +69,30 @@ impl Context {
         (!address.is_empty()).then(|| address.clone())
     }
 
+    /// Refuses a node that had an id and has no record any more.
+    pub(crate) fn check_not_removed(&self, node: NodeId) -> Result<(), Refusal> {
+        let state = self.hub.state();
+        let given_out = state.cluster().is_some_and(|cluster| node < cluster.next_node);
+        if node.get() == 0 || !given_out || state.node(node).is_some() {
+            return Ok(());
+        }
+        let sentence = format!("node {node} was removed: it must join as a new node");
+        Err(Refusal::new(Code::NodeRemoved, sentence))
+    }
+
+    /// Refuses while the log has not reached this node: it may never do so, for not all controllers are members
+    /// of Raft's group, and whoever waited here would be thought dead elsewhere.
+    pub(crate) async fn check_follows(&self) -> Result<(), Refusal> {
+        let mut revisions = self.hub.subscribe();
+        let known = revisions.wait_for(|_| self.hub.state().cluster().is_some());
+        if tokio::time::timeout(FOLLOWS_WITHIN, known).await.is_ok() {
+            return Ok(());
+        }
+        let sentence =
+            format!("node {} does not know the cluster's state: ask another controller", self.node);
+        Err(Refusal::new(Code::NoQuorum, sentence))
+    }
+
     /// Refuses what belongs to another cluster; an empty id is of whatever cluster answers.
     pub(crate) fn check_cluster(&self, id: &[u8]) -> Result<(), Refusal> {
         if id.is_empty() || id == self.cluster.to_bytes() {
@@ -80,6 +106,9 @@ impl Context {
 
 /// A leader hears of its followers with each heartbeat (100 ms by default).
 const QUORUM_LOST_AFTER: Duration = Duration::from_secs(2);
+
+/// A cluster that is just made, or a learner that is just added, has its state sooner: whoever asks it waits so long.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 
 /// The longest that a request waits when its caller names no deadline.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

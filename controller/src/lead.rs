@@ -1,14 +1,20 @@
 //! What the leader does beside Raft: it watches the nodes, keeps the members, places functions, orders copies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_raft::{Role, Status};
-use tracing::{Instrument as _, debug_span, info};
+use tracing::{Instrument as _, debug, debug_span, info};
 
-use crate::context::Context;
+use crate::clock;
+use crate::context::{Context, REQUEST_TIMEOUT};
+use crate::propose::barrier;
 use crate::{liveness, membership, reconcile, soft};
 
-/// Runs until it is dropped. Everything that the leader's work knows ends with its term.
+/// Between two tries to bring the state up to date.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs until it is dropped; that the log has stopped is told elsewhere (`app::stopped`). Everything that the leader's work knows ends with its term.
 pub(crate) async fn lead(context: Arc<Context>) {
     let mut status = context.raft.watch();
     while let Some(Status { term, .. }) = status.until(|now| now.role == Role::Leader).await {
@@ -18,15 +24,22 @@ pub(crate) async fn lead(context: Arc<Context>) {
         info!(term, "this node leads");
         let lost = status.until(|now| now.role != Role::Leader || now.term != term);
         tokio::select! {
-            ended = lost => if ended.is_none() { return },
+            ended = lost => if ended.is_none() { break },
             () = work(&context).instrument(span) => {}
         }
         context.soft.clear_alarms();
         info!(term, "this node leads no more");
     }
+    std::future::pending().await
 }
 
 async fn work(context: &Context) {
+    // Members change as soon as they are logged, the state when it is applied: what the leader before committed
+    // must be here before anything is decided by it.
+    while let Err(reason) = barrier(context, clock::now() + REQUEST_TIMEOUT).await {
+        debug!(%reason, "the state may be behind: nothing is decided yet");
+        tokio::time::sleep(PAUSE).await;
+    }
     tokio::join!(
         liveness::monitor(context),
         membership::drive(context),

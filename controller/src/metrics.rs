@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::context::Context;
@@ -21,6 +22,7 @@ pub(crate) struct Metrics {
     proposals: Family<Vec<(&'static str, &'static str)>, Counter>,
     forwarded: Counter,
     followers: AtomicI64,
+    mismatches: AtomicI64,
 }
 
 /// Counts one follower of the watch while it lives.
@@ -44,6 +46,11 @@ impl Metrics {
         self.forwarded.inc();
     }
 
+    /// So many nodes have another state at the same revision.
+    pub(crate) fn mismatches(&self, nodes: usize) {
+        self.mismatches.store(i64::try_from(nodes).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
     /// A follower came; it is counted until the answer is dropped.
     pub(crate) fn follower(&self) -> Counted<'_> {
         self.followers.fetch_add(1, Ordering::Relaxed);
@@ -58,6 +65,9 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register("proposals", "Proposals by outcome", self.proposals.clone());
         registry.register("proposals_forwarded", "Proposals passed on to the leader", self.forwarded.clone());
+        let help = "Nodes that have another state than this one at the same revision: it must be 0";
+        let mismatches = ConstGauge::new(self.mismatches.load(Ordering::Relaxed));
+        registry.register("state_hash_mismatches", help, mismatches);
         gather::register(&mut registry, context, self.followers.load(Ordering::Relaxed));
         let mut text = String::new();
         encode(&mut text, &registry)?;

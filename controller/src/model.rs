@@ -25,7 +25,7 @@ mod tests;
 
 pub use apply::Applied;
 pub use cluster::{COMMAND_FORMAT, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX};
-pub use command::{Command, Envelope, Placement};
+pub use command::{Command, Envelope, Placement, Switch};
 pub use function::{FUNCTIONS_MAX, VERSIONS_MAX, default_route};
 pub use invariant::Broken;
 pub use node::NODES_MAX;

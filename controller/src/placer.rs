@@ -71,6 +71,8 @@ pub struct Candidate<'a> {
     pub in_flight: u32,
     /// Replicas of all versions that it holds.
     pub held: u32,
+    /// It has the version's artifact on disk: it need not fetch it, and may have compiled it.
+    pub has_artifact: bool,
     /// How it stands to the version.
     pub standing: Standing,
 }

@@ -84,6 +84,9 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
         { attr::REVISION } = Empty,
     );
     let creates = matches!(ask.command, Command::CreateCluster { .. });
+    if let Some(cluster) = context.hub.state().cluster() {
+        check_format(ask.command.format(), cluster.version)?;
+    }
     let envelope = Envelope {
         cluster: context.cluster,
         group: GroupId::META,
@@ -108,6 +111,17 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
         }
     }
     result
+}
+
+/// Refuses what some voter may not understand: it would stop there.
+fn check_format(command: u32, cluster: u32) -> Result<(), Refusal> {
+    if command <= cluster {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the command has format {command}, the cluster is at {cluster}: upgrade all controllers first"
+    );
+    Err(Refusal::new(Code::UpgradeRequired, sentence))
 }
 
 /// What every attempt proposes.
@@ -188,5 +202,16 @@ fn failed(error: &ProposeError) -> Failed {
         ProposeError::OutcomeUnknown { .. }
         | ProposeError::TimedOut { .. }
         | ProposeError::Stopped { .. } => Failed::Unknown(Refusal::new(Code::OutcomeUnknown, sentence)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_not_all_voters_know_is_refused() {
+        assert!(check_format(1, 1).is_ok() && check_format(1, 2).is_ok());
+        assert_eq!(check_format(2, 1).unwrap_err().code, Code::UpgradeRequired);
     }
 }

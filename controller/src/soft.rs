@@ -3,6 +3,7 @@
 
 mod book;
 mod exchange;
+mod hashes;
 mod order;
 mod orders;
 mod phases;

@@ -1,5 +1,7 @@
 //! The replicated facts: what controllers hold, disks keep and watchers see.
 
+mod function;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +13,8 @@ use crate::id::{
 use crate::key::Key;
 use crate::route::RouteSpec;
 use crate::spec::FunctionSpec;
+
+pub use function::{Function, Weight};
 
 /// One replicated fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub enum Record {
     Route(Route),
     /// A version held ready by a node.
     Replica(Replica),
-    /// The answer to a request that was applied: opaque here, the controller's own (an encoded outcome).
+    /// The answer to a request that was applied, for a client that asks again.
     Remembered(Remembered),
 }
 
@@ -216,43 +220,6 @@ impl Node {
     }
 }
 
-/// A function and which of its versions answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Function {
-    /// Its namespace and name.
-    pub id: FunctionId,
-    /// The highest version number given out.
-    pub latest: VersionNumber,
-    /// Versions that take calls, with relative weights; never empty.
-    pub traffic: Vec<Weight>,
-    /// Its own routes; without one it answers at its name.
-    pub routes: Vec<RouteSpec>,
-    /// Unix milliseconds.
-    pub created_ms: u64,
-    /// Unix milliseconds.
-    pub updated_ms: u64,
-    /// Of its last deploy or change of traffic.
-    pub updated: Revision,
-}
-
-impl Function {
-    /// The version with the most traffic; of equals the newest.
-    #[must_use]
-    pub fn main_version(&self) -> VersionNumber {
-        let main = self.traffic.iter().max_by_key(|part| (part.weight, part.version));
-        main.map_or(self.latest, |part| part.version)
-    }
-}
-
-/// A version's share of the calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Weight {
-    /// Which version.
-    pub version: VersionNumber,
-    /// Relative to the others'; at least 1.
-    pub weight: u32,
-}
-
 /// What sort of program an artifact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -358,12 +325,14 @@ pub enum Outcome {
         /// Nothing was changed: the latest version was the same.
         unchanged: bool,
     },
-    /// The placer's decision was taken over, as far as it still fitted.
+    /// The planner's decision was taken over, as far as it still fitted.
     Assigned {
         /// Replicas made.
         added: u32,
         /// Replicas ended.
         dropped: u32,
+        /// Functions whose calls go as they were asked to from now on.
+        switched: u32,
     },
     /// Refused: nothing was changed.
     Rejected(crate::status::Refusal),

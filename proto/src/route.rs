@@ -26,7 +26,8 @@ pub struct RouteSpec {
 }
 
 impl RouteSpec {
-    /// A route of `host` (empty: every host) and `path`. A prefix is kept without its last '/'.
+    /// A route of `host` (empty: every host) and `path`. A prefix is kept without any '/' at its end, so that
+    /// a stored route that is read again, as often as may be, stays the same.
     ///
     /// # Errors
     /// When the path does not begin with '/', holds what no path holds, or is reserved.
@@ -48,7 +49,7 @@ impl RouteSpec {
         }
         let path = match matching {
             Match::Exact => path,
-            Match::Prefix => path.strip_suffix('/').unwrap_or(path),
+            Match::Prefix => path.trim_end_matches('/'),
         };
         Ok(Self { host: host.to_ascii_lowercase(), path: path.to_owned(), matching })
     }
@@ -59,7 +60,7 @@ impl RouteSpec {
         &self.host
     }
 
-    /// The path; of a prefix without its last '/', so that the prefix of everything is empty.
+    /// The path; of a prefix without any '/' at its end, so that the prefix of everything is empty.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path

@@ -119,11 +119,13 @@ async fn run_rollback(args: &Rollback, session: &Session<'_>) -> Result<(), Fail
     session.output.one(&Changed::new(id, "rolled-back").at(reply.version))
 }
 
-/// The version before the one that takes the calls.
+/// The version before the one that takes the calls, or that waits for them: a deploy that never gets ready is
+/// given up like this.
 async fn before(client: &mut Client, id: &FunctionId) -> Result<u64, Failure> {
     let detail = get(client, id, Read::default()).await?;
-    let traffic = detail.function.unwrap_or_default().traffic;
-    let main = traffic.iter().max_by_key(|part| (part.weight, part.version)).map_or(0, |part| part.version);
+    let function = detail.function.unwrap_or_default();
+    let wanted = if function.next.is_empty() { function.traffic } else { function.next };
+    let main = wanted.iter().max_by_key(|part| (part.weight, part.version)).map_or(0, |part| part.version);
     let earlier = detail.versions.iter().map(|version| version.number).filter(|number| *number < main);
     let sentence = || format!("'{id}' has no version before {main}");
     earlier.max().ok_or_else(|| Refusal::new(Code::VersionNotFound, sentence()).into())

@@ -77,6 +77,12 @@ pub enum OpenError {
         /// Why.
         source: RestoreError,
     },
+    /// The log holds a command that this build cannot read: it was written by a newer one.
+    #[error("{reason}")]
+    Halted {
+        /// What [`Halt`](crate::Halt) says.
+        reason: String,
+    },
     /// Raft did not start.
     #[error("raft did not start: {reason}")]
     Raft {

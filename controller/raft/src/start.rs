@@ -36,9 +36,14 @@ pub(crate) async fn start<S: StateMachine>(
     let connector = Connector(Arc::clone(&channels));
     let id = options.identity.node.get();
     let raft = openraft::Raft::new(id, Arc::new(config), connector, log, machine);
-    let raft = raft.await.map_err(|error| failed(error.to_string()))?;
+    // What is committed is applied before Raft starts, and may be what stopped it last time.
+    let ended = |error: String| match halted.get() {
+        Some(reason) => OpenError::Halted { reason: reason.clone() },
+        None => failed(error),
+    };
+    let raft = raft.await.map_err(|error| ended(error.to_string()))?;
     // The core publishes what the store holds before it takes its first request.
-    raft.with_raft_state(|_| ()).await.map_err(|error| failed(error.to_string()))?;
+    raft.with_raft_state(|_| ()).await.map_err(|error| ended(error.to_string()))?;
     let member = Arc::new(Member {
         raft,
         identity: options.identity,

@@ -88,6 +88,8 @@ pub struct Status {
     pub quorum_acked: Option<Duration>,
     /// Why it has stopped.
     pub stopped: Option<String>,
+    /// It stopped at a command that this build cannot read: started again it stops there again.
+    pub halted: bool,
 }
 
 /// The log store's figures.
@@ -134,6 +136,7 @@ impl Status {
             followers: followers(metrics),
             quorum_acked: metrics.last_quorum_acked.map(|at| at.elapsed()),
             stopped,
+            halted: halted.is_some(),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Control for ControlService {
         context.check_cluster(&asked.cluster_id)?;
         let node = joining_node(&asked)?;
         let id = match asked.known_id {
-            0 => register(context, &asked.request_id, node, deadline).await?,
+            0 => register(context, &asked, node, deadline).await?,
             known => update(context, Node { id: NodeId::new(known), ..node }, deadline).await?,
         };
         barrier(context, deadline).await?;
@@ -65,6 +65,7 @@ impl Control for ControlService {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let asked = request.into_inner();
         self.context.check_cluster(&asked.cluster_id)?;
+        self.context.check_follows().await?;
         let scope = Scope::from_wire(asked.scope)
             .ok_or_else(|| Refusal::new(Code::InvalidArgument, "field 'scope': missing"))?;
         let (out, frames) = mpsc::channel(STREAM_QUEUE);
@@ -85,6 +86,7 @@ impl Control for ControlService {
         &self,
         request: Request<Streaming<NodeStatus>>,
     ) -> Result<Response<Self::ReportStream>, Status> {
+        self.context.check_follows().await?;
         let (out, orders) = mpsc::channel(STREAM_QUEUE);
         let context = Arc::clone(&self.context);
         let statuses = request.into_inner();
@@ -100,25 +102,27 @@ impl Control for ControlService {
         let context = &self.context;
         let batch = request.into_inner();
         context.check_cluster(&batch.cluster_id)?;
+        let from = NodeId::new(batch.from);
+        context.check_not_removed(from)?;
         let (now, state, leader) = (clock::now(), context.hub.state(), context.leader());
         let mut orders = Vec::new();
         for status in batch.nodes {
             let node = NodeId::new(status.node);
             if state.node(node).is_some() {
-                context.soft.accept(status, Via::Exchange, now);
+                context.soft.accept(status, Via::Exchange(from), now);
                 orders.push(NodeOrders { node: node.get(), orders: Some(context.orders.of(node, now)) });
             }
         }
         for processes in batch.processes {
             if state.node(NodeId::new(processes.node)).is_some() {
-                context.soft.accept_processes(processes, Via::Exchange, now);
+                context.soft.accept_processes(processes, Via::Exchange(from), now);
             }
         }
-        let (from, leads) = (NodeId::new(batch.from), leader == Some(context.node));
+        let leads = leader == Some(context.node);
         if state.node(from).is_some() {
             context.soft.relayed_by(from, now);
         }
-        if leader == Some(from) && !leads {
+        if leader == Some(from) && !leads && !batch.continued {
             context.soft.set_alarms("leader", batch.alarms);
         }
         let orders = if leads { orders } else { Vec::new() };
@@ -171,14 +175,16 @@ fn joining_node(asked: &JoinRequest) -> Result<Node, Refusal> {
 /// A new id, or the one that an earlier try of the same join was given.
 async fn register(
     context: &Context,
-    request: &[u8],
+    asked: &JoinRequest,
     node: Node,
     deadline: std::time::Instant,
 ) -> Result<NodeId, Refusal> {
-    let request = RequestId::try_from(request)
+    let request = RequestId::try_from(&asked.request_id[..])
         .map_err(|error| Refusal::new(Code::InvalidArgument, format!("request_id: {error}")))?;
     let name = node.name.clone();
-    let ask = Ask { request, ..Ask::own(context, Command::RegisterNode { node }) };
+    let own = Ask::own(context, Command::RegisterNode { node });
+    let since = if asked.since == 0 { own.since } else { Revision::new(asked.since) };
+    let ask = Ask { request, since, ..own };
     match propose(context, ask, deadline).await?.outcome {
         Outcome::NodeRegistered(id) => {
             info!(node = %id, name, "a node joined");

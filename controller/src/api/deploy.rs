@@ -56,7 +56,8 @@ fn reply(decided: Decided) -> Result<DeployReply, Refusal> {
     }
 }
 
-/// Gives all calls to an earlier version: the named one, or for 0 the one before the present one.
+/// Gives all calls to an earlier version: the named one, or for 0 the one before the present one. A deploy that
+/// still waits to be ready counts as the present one: it is given up.
 ///
 /// # Errors
 /// `function-not-found`, `version-not-found`; else what the state says.
@@ -70,7 +71,7 @@ pub(super) async fn rollback(
     barrier(context, deadline).await?;
     let version = match (version.get(), answered(context, asked.as_ref())) {
         (0, None) => before(context, &function)?,
-        (0, Some(_)) => find(&context.hub.state(), &function)?.main_version(),
+        (0, Some(_)) => find(&context.hub.state(), &function)?.wanted_version(),
         _ => version,
     };
     let traffic = vec![Weight { version, weight: 1 }];
@@ -81,7 +82,7 @@ pub(super) async fn rollback(
 
 fn before(context: &Context, function: &FunctionId) -> Result<VersionNumber, Refusal> {
     let state = context.hub.state();
-    let main = find(&state, function)?.main_version();
+    let main = find(&state, function)?.wanted_version();
     let earlier =
         state.versions_of(function).map(|version| version.id.number).filter(|number| *number < main);
     earlier.max().ok_or_else(|| {

@@ -17,7 +17,10 @@ use crate::context::Context;
 
 /// A worker that cannot be reached by then is named as a gap.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Workers asked for one function's records.
+/// Finds a worker that is stopped but still connected: what it would have said is named as a gap then.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Workers asked for one function's records; of those beyond it one gap tells.
 const NODES_MAX: usize = 256;
 
 type Events = mpsc::Receiver<LogsEvent>;
@@ -29,8 +32,13 @@ pub(super) async fn logs(
     out: mpsc::Sender<Result<LogsEvent, Status>>,
 ) {
     let state = context.hub.state();
-    let workers: Vec<Node> =
-        state.nodes().filter(|node| node.is(Role::Worker)).take(NODES_MAX).cloned().collect();
+    let workers = || state.nodes().filter(|node| node.is(Role::Worker));
+    if let Some(gap) = left_out(workers().count())
+        && out.send(Ok(gap)).await.is_err()
+    {
+        return;
+    }
+    let workers: Vec<Node> = workers().take(NODES_MAX).cloned().collect();
     if asked.follow {
         let tails = workers.iter().map(|node| {
             let (records, events) = mpsc::channel(STREAM_QUEUE);
@@ -47,6 +55,13 @@ pub(super) async fn logs(
         })
         .unzip();
     futures::future::join(join_all(tails), merge(events, out)).await;
+}
+
+/// What is told of workers that are not asked.
+fn left_out(workers: usize) -> Option<LogsEvent> {
+    let left = workers.checked_sub(NODES_MAX).filter(|left| *left > 0)?;
+    let reason = format!("{left} of {workers} workers are not asked: at most {NODES_MAX} are");
+    Some(LogsEvent { kind: Some(Kind::Gap(LogGap { node: 0, reason, dropped: 0 })) })
 }
 
 async fn pass_on(mut events: Events, out: mpsc::Sender<Result<LogsEvent, Status>>) {
@@ -69,7 +84,10 @@ async fn tail(node: &Node, asked: LogsRequest, records: mpsc::Sender<LogsEvent>)
 async fn try_tail(node: &Node, asked: LogsRequest, records: &mpsc::Sender<LogsEvent>) -> Result<(), String> {
     let endpoint = Endpoint::from_shared(format!("http://{}", node.addresses.data))
         .map_err(|error| error.to_string())?;
-    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     let channel =
         endpoint.connect().await.map_err(|_| format!("cannot connect to {}", node.addresses.data))?;
     let said = |status: Status| Refusal::from_status(&status).to_string();
@@ -122,6 +140,13 @@ mod tests {
 
     fn record(node: u64, time_ms: u64) -> LogsEvent {
         LogsEvent { kind: Some(Kind::Record(LogRecord { node, time_ms, ..LogRecord::default() })) }
+    }
+
+    #[test]
+    fn workers_that_are_not_asked_are_counted() {
+        assert_eq!(left_out(NODES_MAX), None);
+        let Some(Kind::Gap(gap)) = left_out(NODES_MAX + 3).unwrap().kind else { panic!("a gap") };
+        assert_eq!(gap.reason, "3 of 259 workers are not asked: at most 256 are");
     }
 
     #[tokio::test]

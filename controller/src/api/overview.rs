@@ -1,6 +1,6 @@
 //! What users see of the cluster: out of the state, the statuses and what Raft says of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use coracle_proto::codec::node_to_wire;
@@ -9,7 +9,7 @@ use coracle_proto::pb::{
     ArtifactShortage, FunctionDetail, FunctionSummary, InfoReply, NodeDetail, NodeProcesses, ReplicaPhase,
     ReplicaStatus, RolloutReplica, RouteSpec, StatusReply,
 };
-use coracle_proto::record::{Function, Node, NodeState, Role};
+use coracle_proto::record::{Function, Node, NodeState, Replica, Role};
 use coracle_proto::status::{Code, Refusal};
 
 use crate::alarms;
@@ -61,7 +61,7 @@ pub(super) async fn status(context: &Context, stale: bool) -> StatusReply {
     }
     short.sort_by(|one, other| one.digest.cmp(&other.digest));
     short.dedup_by(|one, other| one.digest == other.digest);
-    let mut alarms = alarms::collect(context, &state, &seen, quorum);
+    let mut alarms = alarms::collect(context, quorum);
     if !short.is_empty() {
         alarms.push(format!(
             "artifacts-short: {} artifacts have fewer than {} copies",
@@ -128,13 +128,17 @@ pub(super) fn functions(
 ) -> Vec<FunctionSummary> {
     let of_namespace =
         |function: &&Function| namespace.is_empty() || function.id.namespace.as_str() == namespace;
-    state.functions().filter(of_namespace).map(|function| summary(state, seen, function)).collect()
+    let reported = reported(seen);
+    state.functions().filter(of_namespace).map(|function| summary(state, &reported, function)).collect()
 }
 
-fn summary(state: &ClusterState, seen: &BTreeMap<NodeId, Seen>, function: &Function) -> FunctionSummary {
+fn summary(state: &ClusterState, reported: &Reported<'_>, function: &Function) -> FunctionSummary {
     let main = VersionId { function: function.id.clone(), number: function.main_version() };
-    let replicas = replicas(state, seen, &main);
-    let ready = replicas.iter().filter(|replica| is_ready(replica)).count();
+    let is_ready = |replica: &&Replica| {
+        let told = reported.get(&replica.node).and_then(|told| told.get(&key(&main)));
+        told.is_some_and(|status| is_of(status, replica) && status.phase() == ReplicaPhase::Ready)
+    };
+    let ready = state.replicas_of(&main).filter(is_ready).count();
     FunctionSummary {
         namespace: function.id.namespace.to_string(),
         name: function.id.name.to_string(),
@@ -143,6 +147,7 @@ fn summary(state: &ClusterState, seen: &BTreeMap<NodeId, Seen>, function: &Funct
         wanted: state.version(&main).map_or(0, |version| version.spec.replicas()),
         ready: narrow(ready),
         updated_ms: function.updated_ms,
+        pending: if function.next.is_empty() { 0 } else { function.wanted_version().get() },
     }
 }
 
@@ -155,8 +160,7 @@ pub(super) fn function_detail(context: &Context, function: &FunctionId) -> Resul
     let record = state
         .function(function)
         .ok_or_else(|| Refusal::new(Code::FunctionNotFound, format!("there is no function '{function}'")))?;
-    let of_each =
-        record.traffic.iter().map(|part| VersionId { function: function.clone(), number: part.version });
+    let of_each = record.kept().into_iter().map(|number| VersionId { function: function.clone(), number });
     Ok(FunctionDetail {
         replicas: of_each.flat_map(|version| replicas(&state, &seen, &version)).collect(),
         function: Some(record.into()),
@@ -171,17 +175,37 @@ pub(super) fn replicas(
     seen: &BTreeMap<NodeId, Seen>,
     version: &VersionId,
 ) -> Vec<RolloutReplica> {
-    let told = |replica: &coracle_proto::record::Replica| {
-        let reported = seen.get(&replica.node)?.status.replicas.iter().find(|status| {
-            status.epoch == replica.epoch.get()
-                && status.version == version.number.get()
-                && status.name == version.function.name.as_str()
-                && status.namespace == version.function.namespace.as_str()
-        })?;
-        Some(ReplicaStatus::clone(reported))
+    let told = |replica: &Replica| {
+        let mut reported = seen.get(&replica.node)?.status.replicas.iter();
+        reported.find(|status| is_of(status, replica)).cloned()
     };
     let of_version = state.replicas_of(version);
     of_version.map(|replica| RolloutReplica { node: replica.node.get(), status: told(replica) }).collect()
+}
+
+/// What each node said of its replicas, by their names: looked up for each function of a long list.
+type Reported<'a> = BTreeMap<NodeId, HashMap<(&'a str, &'a str, u64), &'a ReplicaStatus>>;
+
+fn reported(seen: &BTreeMap<NodeId, Seen>) -> Reported<'_> {
+    let mut all = Reported::new();
+    for (node, seen) in seen {
+        let named = seen.status.replicas.iter().map(|status| {
+            let name = (status.namespace.as_str(), status.name.as_str(), status.version);
+            (name, status)
+        });
+        all.insert(*node, named.collect());
+    }
+    all
+}
+
+fn key(version: &VersionId) -> (&str, &str, u64) {
+    (version.function.namespace.as_str(), version.function.name.as_str(), version.number.get())
+}
+
+/// Whether a status is of this very assignment.
+fn is_of(status: &ReplicaStatus, replica: &Replica) -> bool {
+    let named = (status.namespace.as_str(), status.name.as_str(), status.version);
+    status.epoch == replica.epoch.get() && named == key(&replica.version)
 }
 
 /// Whether a replica answers calls, as its node said last.

@@ -4,15 +4,18 @@
 use std::time::Instant;
 
 use coracle_proto::id::NodeId;
+use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::{ChangeReply, RemoveNodeRequest};
-use coracle_proto::record::NodeState;
-use coracle_proto::status::{Code, Refusal};
+use coracle_proto::record::{NodeState, Role};
+use coracle_proto::status::{CODE_METADATA, Code, Refusal};
+use coracle_proto::trace;
 use coracle_raft::Status;
+use tracing::debug;
 
 use super::ask::{answered, ask};
 use crate::clock;
 use crate::context::Context;
-use crate::model::Command;
+use crate::model::{ClusterState, Command};
 use crate::propose::{Ask, barrier, propose};
 
 /// Marks the node and waits until it is gone or the caller's time is up.
@@ -27,6 +30,11 @@ pub(super) async fn remove(
     barrier(context, deadline).await?;
     let node = NodeId::new(asked.node);
     let state = context.hub.state();
+    if node == context.node
+        && let Some(done) = elsewhere(context, &state, &asked, deadline).await
+    {
+        return done;
+    }
     let Some(record) = state.node(node) else {
         let missing = || Refusal::new(Code::NodeNotFound, format!("there is no node {node}"));
         let first = answered(context, asked.context.as_ref()).ok_or_else(missing)?;
@@ -59,6 +67,32 @@ pub(super) async fn remove(
     // The hub outlives every request: the wait ends with the node or with the time.
     let _ = in_time(node, deadline, gone).await?;
     Ok(ChangeReply { revision: revision.max(context.hub.state().revision()).get() })
+}
+
+/// Lets another controller see to this node's own removal: here the log ends before the record does. None where no
+/// other one can be reached; what is left to say then is said here.
+async fn elsewhere(
+    context: &Context,
+    state: &ClusterState,
+    asked: &RemoveNodeRequest,
+    deadline: Instant,
+) -> Option<Result<ChangeReply, Refusal>> {
+    let others = state.nodes().filter(|node| {
+        node.id != context.node && node.is(Role::Controller) && node.state == NodeState::Alive
+    });
+    for other in others {
+        let Ok(channel) = context.peers.channel(&other.addresses.grpc) else { continue };
+        let mut request = trace::request(asked.clone());
+        request.set_timeout(deadline.saturating_duration_since(clock::now()));
+        match AdminClient::new(channel).remove_node(request).await {
+            Ok(reply) => return Some(Ok(reply.into_inner())),
+            Err(status) if status.metadata().contains_key(CODE_METADATA) => {
+                return Some(Err(Refusal::from_status(&status)));
+            }
+            Err(status) => debug!(node = %other.id, reason = %status, "a controller does not see to it"),
+        }
+    }
+    None
 }
 
 async fn in_time<T>(node: NodeId, deadline: Instant, wait: impl Future<Output = T>) -> Result<T, Refusal> {

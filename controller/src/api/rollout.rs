@@ -15,7 +15,7 @@ use crate::context::Context;
 /// Changes that come within this time are told together.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tells each change until the version is ready on as many nodes as it can be, or the client leaves.
+/// Tells each change until the version is ready on as many nodes as it can be and takes calls, or the client leaves.
 pub(super) async fn rollout(
     context: &Context,
     function: FunctionId,
@@ -64,13 +64,14 @@ fn progress(
     let record = state
         .function(function)
         .ok_or_else(|| Refusal::new(Code::FunctionNotFound, format!("there is no function '{function}'")))?;
-    let number = if number.get() == 0 { record.main_version() } else { number };
+    let number = if number.get() == 0 { record.wanted_version() } else { number };
     let id = VersionId { function: function.clone(), number };
     let version = state
         .version(&id)
         .ok_or_else(|| Refusal::new(Code::VersionNotFound, format!("there is no version '{id}'")))?;
-    if !record.traffic.iter().any(|part| part.version == number) {
-        return Err(Refusal::new(Code::Conflict, format!("'{id}' takes no calls any more")));
+    if !record.kept().contains(&number) {
+        let sentence = format!("'{id}' takes no calls any more, and none wait for it");
+        return Err(Refusal::new(Code::Conflict, sentence));
     }
     let wanted = version.spec.replicas();
     let takes = |node: &&coracle_proto::record::Node| node.is(Role::Worker) && node.state == NodeState::Alive;
@@ -82,6 +83,6 @@ fn progress(
         true => format!("{wanted} nodes are wanted, {workers} can take it"),
         false => String::new(),
     };
-    let done = ready > 0 && ready >= wanted.min(workers);
+    let done = ready > 0 && ready >= wanted.min(workers) && record.serves(number);
     Ok(RolloutEvent { wanted, ready, replicas, unplaceable, done })
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use coracle_proto::id::NodeId;
 use coracle_proto::status::Code;
 use coracle_raft::OpenError;
 use thiserror::Error;
@@ -32,6 +33,20 @@ pub enum RunError {
     /// The data folder cannot be written.
     #[error(transparent)]
     Mark(IdentityError),
+    /// Raft stopped: its disk failed, or it met what it cannot read.
+    #[error("the log stopped: {reason}")]
+    Stopped {
+        /// What it met.
+        reason: String,
+        /// A command of a newer program: until this one is upgraded it would stop there again.
+        halted: bool,
+    },
+    /// The cluster has no such node any more.
+    #[error("node {node} was removed from the cluster: empty its data folder and let it join as a new one")]
+    Removed {
+        /// This node.
+        node: NodeId,
+    },
     /// The gRPC server failed.
     #[error("the gRPC server ended: {reason}")]
     Server {
@@ -51,12 +66,15 @@ impl RunError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
+            Self::Removed { .. } => true,
+            Self::Stopped { halted, .. } => *halted,
             Self::Store { source, .. } => match source {
                 OpenError::Io { .. } | OpenError::InUse { .. } | OpenError::Raft { .. } => false,
                 OpenError::Options(_)
                 | OpenError::Foreign { .. }
                 | OpenError::Empty { .. }
                 | OpenError::Damaged { .. }
+                | OpenError::Halted { .. }
                 | OpenError::Restore { .. } => true,
             },
             // The port was this node's when it started: whoever has it now may let it go.
@@ -69,6 +87,7 @@ impl RunError {
     pub const fn code(&self) -> Option<Code> {
         match self {
             Self::Store { source, .. } => match source {
+                OpenError::Halted { .. } => Some(Code::UpgradeRequired),
                 OpenError::Foreign { .. } => Some(Code::StoreForeign),
                 OpenError::Empty { .. } | OpenError::Damaged { .. } | OpenError::Restore { .. } => {
                     Some(Code::StoreDamaged)
@@ -78,7 +97,13 @@ impl RunError {
                 | OpenError::InUse { .. }
                 | OpenError::Raft { .. } => None,
             },
-            Self::Bind { .. } | Self::Mark(_) | Self::Server { .. } | Self::Task { .. } => None,
+            Self::Stopped { halted: true, .. } => Some(Code::UpgradeRequired),
+            Self::Removed { .. } => Some(Code::NodeRemoved),
+            Self::Stopped { halted: false, .. }
+            | Self::Bind { .. }
+            | Self::Mark(_)
+            | Self::Server { .. }
+            | Self::Task { .. } => None,
         }
     }
 

@@ -5,19 +5,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use coracle_proto::codec::node_to_wire;
-use coracle_proto::id::{ClusterId, NodeId, RequestId};
+use coracle_proto::id::{ClusterId, NodeId, RequestId, Revision};
+use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::pb::{JoinReply, JoinRequest, NodeProcesses};
+use coracle_proto::pb::{InfoRequest, JoinReply, JoinRequest, NodeProcesses};
 use coracle_proto::record::Node;
 use coracle_proto::status::{Again, Refusal};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
 use tracing::{info, warn};
 
 use super::{Identity, IdentityError, file};
 
-/// Holds the request id of a join that is under way.
+/// Holds the request id of a join that is under way, and the revision of the cluster before its first try.
 const PENDING: &str = "join";
-/// With the pause between them about a minute: as long as somebody waits who starts nodes in any order.
+/// With the pause between them a minute where nobody listens, and longer by the answers that are waited for: as long
+/// as somebody waits who starts nodes in any order.
 const ROUNDS_MAX: u32 = 60;
 /// Between two rounds over all seeds.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,19 +33,21 @@ const TELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Asks the cluster behind `seeds` for an id; an identity that exists stays as it is.
 ///
 /// # Errors
-/// When the cluster refuses, nobody answers for about a minute, or the folder cannot be written.
+/// When the cluster refuses, nobody answers in a minute or more, or the folder cannot be written.
 pub async fn join(dir: &Path, seeds: &[String], node: &Node) -> Result<Identity, IdentityError> {
     if let Some(identity) = file::load(dir)? {
         info!(cluster = %identity.cluster, node = %identity.node, "the store is not empty: join is ignored");
         return Ok(identity);
     }
+    let (request, since) = pending(dir, seeds).await?;
     let request = JoinRequest {
         node: Some(node_to_wire(node)),
-        request_id: pending(dir)?.to_wire(),
+        request_id: request.to_wire(),
         known_id: 0,
         cluster_id: bytes::Bytes::new(),
+        since: since.get(),
     };
-    let reply = ask(seeds, &request).await?;
+    let reply = ask_to_join(seeds, request).await?;
     let identity = identity(seeds, reply)?;
     file::save(dir, &identity)?;
     // The identity is on disk; a leftover would only be read by a join that never comes.
@@ -61,8 +66,9 @@ pub async fn announce(identity: &Identity, node: &Node) -> Result<Vec<String>, I
         request_id: RequestId::new(rand::random()).to_wire(),
         known_id: identity.node.get(),
         cluster_id: identity.cluster.to_wire(),
+        since: 0,
     };
-    Ok(ask(&identity.controllers, &request).await?.controllers)
+    Ok(ask_to_join(&identity.controllers, request).await?.controllers)
 }
 
 /// Tells one controller, the first that takes it, of this node's processes. Answers with the cluster's controllers.
@@ -94,22 +100,42 @@ fn identity(seeds: &[String], reply: JoinReply) -> Result<Identity, IdentityErro
     Ok(Identity { cluster, cluster_name: reply.cluster_name, node, founder: false, controllers })
 }
 
-/// The request id of this folder's join, made once and kept until it is answered.
-fn pending(dir: &Path) -> Result<RequestId, IdentityError> {
-    let kept = fs::read_to_string(dir.join(PENDING)).ok().and_then(|text| text.trim().parse().ok());
-    if let Some(request) = kept {
-        return Ok(request);
+/// This folder's join: its request id and the revision of the cluster before the first try, fixed once and kept
+/// until it is answered. A cluster that has forgotten what was asked since then refuses; it never gives a second id.
+async fn pending(dir: &Path, seeds: &[String]) -> Result<(RequestId, Revision), IdentityError> {
+    let kept = fs::read_to_string(dir.join(PENDING)).ok().and_then(|text| read(&text));
+    if let Some(kept) = kept {
+        return Ok(kept);
     }
+    let info = |channel: Channel| async move { AdminClient::new(channel).info(InfoRequest {}).await };
+    let since = Revision::new(ask(seeds, info).await?.revision);
     let request = RequestId::new(rand::random());
-    file::write_durably(dir, PENDING, format!("{request}\n").as_bytes())?;
-    Ok(request)
+    file::write_durably(dir, PENDING, format!("{request} {since}\n").as_bytes())?;
+    Ok((request, since))
 }
 
-async fn ask(seeds: &[String], request: &JoinRequest) -> Result<JoinReply, IdentityError> {
+fn read(pending: &str) -> Option<(RequestId, Revision)> {
+    let (request, since) = pending.trim().split_once(' ')?;
+    Some((request.parse().ok()?, Revision::new(since.parse().ok()?)))
+}
+
+async fn ask_to_join(seeds: &[String], request: JoinRequest) -> Result<JoinReply, IdentityError> {
+    let join = |channel: Channel| {
+        let request = request.clone();
+        async move { ControlClient::new(channel).join(request).await }
+    };
+    ask(seeds, join).await
+}
+
+/// Asks one seed after the other, round after round.
+async fn ask<T, F>(seeds: &[String], what: impl Fn(Channel) -> F) -> Result<T, IdentityError>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
     let mut last = "no address was given".to_owned();
     for round in 0..ROUNDS_MAX {
         for seed in seeds {
-            match ask_one(seed, request).await {
+            match ask_one(seed, &what).await {
                 Ok(reply) => return Ok(reply),
                 Err(Some(refusal)) if refusal.code.retry() == Again::Never => {
                     return Err(IdentityError::Refused { refusal });
@@ -127,9 +153,12 @@ async fn ask(seeds: &[String], request: &JoinRequest) -> Result<JoinReply, Ident
 }
 
 /// `Err(None)`: it cannot be reached.
-async fn ask_one(seed: &str, request: &JoinRequest) -> Result<JoinReply, Option<Refusal>> {
-    let reply = ControlClient::new(connect(seed, ANSWER_TIMEOUT).await?).join(request.clone()).await;
-    reply.map(tonic::Response::into_inner).map_err(|status| Some(Refusal::from_status(&status)))
+async fn ask_one<T, F>(seed: &str, what: impl Fn(Channel) -> F) -> Result<T, Option<Refusal>>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    let reply = what(connect(seed, ANSWER_TIMEOUT).await?).await;
+    reply.map(Response::into_inner).map_err(|status| Some(Refusal::from_status(&status)))
 }
 
 async fn connect(seed: &str, answers_within: Duration) -> Result<Channel, Option<Refusal>> {
@@ -139,4 +168,16 @@ async fn connect(seed: &str, answers_within: Duration) -> Result<Channel, Option
 
 fn complaint(seed: &str, refusal: Option<&Refusal>) -> String {
     refusal.map_or_else(|| format!("{seed}: cannot connect"), |refusal| format!("{seed}: {refusal}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_that_was_begun_is_read_back() {
+        let begun = (RequestId::new(7), Revision::new(42));
+        assert_eq!(read(&format!("{} {}\n", begun.0, begun.1)), Some(begun));
+        assert_eq!(read(&format!("{}\n", begun.0)), None);
+    }
 }

@@ -96,10 +96,19 @@ impl Detector {
         *heard = Heard { since: heard.since.max(at), reported: true };
     }
 
-    /// Begins every wait anew: this controller came to lead, or lost a controller that passed reports on.
+    /// Begins every wait anew: this controller came to lead, or was away.
     pub fn restart(&mut self, now: Duration) {
         for heard in self.heard.values_mut() {
             *heard = Heard { since: now, reported: false };
+        }
+    }
+
+    /// Begins the wait for these nodes anew: the controller that passed their reports on was lost.
+    pub fn restart_some(&mut self, nodes: &BTreeSet<NodeId>, now: Duration) {
+        for node in nodes {
+            if let Some(heard) = self.heard.get_mut(node) {
+                *heard = Heard { since: now, reported: false };
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::model::Command;
 use crate::propose::{Ask, propose};
+use crate::soft::Seen;
 
 /// A tenth of what the detector takes for a gap in its own ticks: a busy machine delays some of them.
 const TICK: Duration = Duration::from_millis(200);
@@ -56,12 +57,13 @@ async fn watch(context: &Context, marks: mpsc::Sender<Marks>) {
         }
         let now = clock::now();
         let silent = context.soft.silent_relays(now, RELAY_LOST_AFTER);
-        if !silent.is_subset(&lost) {
+        if let Some(unheard) = behind(&silent, &lost, &context.soft.nodes()) {
             info!(
                 ?silent,
-                "controllers that passed reports on fell silent: every node gets its whole time again"
+                ?unheard,
+                "controllers that passed reports on fell silent: their nodes get their whole time again"
             );
-            detector.restart(now.saturating_duration_since(begun));
+            detector.restart_some(&unheard, now.saturating_duration_since(begun));
         }
         lost = silent;
         let state = context.hub.state();
@@ -77,6 +79,21 @@ async fn watch(context: &Context, marks: mpsc::Sender<Marks>) {
             let _ = marks.try_send(batch);
         }
     }
+}
+
+/// The nodes whose last report came by a controller that was not silent before; none where there is no such
+/// controller. Others are judged on: a controller that comes and goes delays no verdict but those of its nodes.
+fn behind(
+    silent: &BTreeSet<NodeId>,
+    before: &BTreeSet<NodeId>,
+    seen: &BTreeMap<NodeId, Seen>,
+) -> Option<BTreeSet<NodeId>> {
+    let new: BTreeSet<_> = silent.difference(before).copied().collect();
+    if new.is_empty() {
+        return None;
+    }
+    let by_one = |seen: &Seen| seen.relay.is_some_and(|relay| new.contains(&relay));
+    Some(seen.iter().filter(|(_, seen)| by_one(seen)).map(|(node, _)| *node).collect())
 }
 
 fn tell(context: &Context, verdicts: &Verdicts) {
@@ -109,5 +126,27 @@ async fn propose_marks(context: &Context, mut queue: mpsc::Receiver<Marks>) {
                 warn!(%reason, %node, "the node was not marked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_controller_that_comes_and_goes_delays_only_its_own_nodes() {
+        let ids = |ids: &[u64]| ids.iter().copied().map(NodeId::new).collect::<BTreeSet<_>>();
+        let seen = |relay: Option<u64>| Seen {
+            status: Arc::default(),
+            at: clock::now(),
+            relay: relay.map(NodeId::new),
+        };
+        let seen = [(4, None), (5, Some(2)), (6, Some(3))].map(|(node, by)| (NodeId::new(node), seen(by)));
+        let seen = BTreeMap::from(seen);
+        assert_eq!(behind(&ids(&[2]), &ids(&[]), &seen), Some(ids(&[5])));
+        assert_eq!(behind(&ids(&[2]), &ids(&[2]), &seen), None, "it is silent still");
+        assert_eq!(behind(&ids(&[2, 3]), &ids(&[2]), &seen), Some(ids(&[6])));
     }
 }

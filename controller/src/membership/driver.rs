@@ -1,7 +1,7 @@
 //! Takes the planned steps, one after the other, while this node leads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coracle_proto::id::NodeId;
 use coracle_proto::record::Node;
@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use super::plan::{Members, Step, next_step};
 use crate::clock;
 use crate::context::{Context, REQUEST_TIMEOUT};
+use crate::liveness::detector::POLICY;
 use crate::model::Command;
 use crate::propose::{Ask, propose};
 
@@ -21,12 +22,37 @@ const LAG_MAX: u64 = 100;
 /// A member that was silent for longer is not given a vote: several heartbeats.
 const HEARD_WITHIN: Duration = Duration::from_secs(2);
 
+/// Between two looks lies less, or this process was stopped itself: then it was deaf, not the others silent.
+const GAP: Duration = Duration::from_secs(2);
+
+const _: () = assert!(PAUSE.as_millis() < GAP.as_millis());
+
+/// Since when the leader looks at its members without a gap.
+#[derive(Debug, Clone, Copy)]
+struct Watching {
+    since: Instant,
+    last: Instant,
+}
+
+impl Watching {
+    /// One look more; for how long there was no gap.
+    fn look(&mut self, now: Instant) -> Duration {
+        if now.saturating_duration_since(self.last) >= GAP {
+            self.since = now;
+        }
+        self.last = now;
+        now.saturating_duration_since(self.since)
+    }
+}
+
 /// Runs until it is dropped.
 pub(crate) async fn drive(context: &Context) {
     let mut revisions = context.hub.subscribe();
+    let begun = clock::now();
+    let mut watching = Watching { since: begun, last: begun };
     loop {
         revisions.mark_unchanged();
-        if let Some(step) = plan(context) {
+        if let Some(step) = plan(context, watching.look(clock::now())) {
             info!(?step, "members");
             match take(context, &step).await {
                 Ok(()) => continue,
@@ -38,17 +64,18 @@ pub(crate) async fn drive(context: &Context) {
     }
 }
 
-fn plan(context: &Context) -> Option<Step> {
+/// What to do, by a leader that has watched for so long.
+fn plan(context: &Context, watched: Duration) -> Option<Step> {
     let state = context.hub.state();
     let wanted = usize::try_from(state.cluster()?.voters_wanted).unwrap_or(usize::MAX);
     let nodes: BTreeMap<NodeId, Node> = state.nodes().map(|node| (node.id, node.clone())).collect();
     // By the index: this is asked at every revision, and replicas are many.
     let holds = |node: &NodeId| state.replicas_on(*node).next().is_some();
     let holding: BTreeSet<NodeId> = nodes.keys().copied().filter(holds).collect();
-    next_step(&members(context)?, &nodes, &holding, wanted)
+    next_step(&members(context, watched)?, &nodes, &holding, wanted)
 }
 
-fn members(context: &Context) -> Option<Members> {
+fn members(context: &Context, watched: Duration) -> Option<Members> {
     let raft = context.raft.status();
     // The next change waits for this one.
     if raft.changing {
@@ -59,6 +86,11 @@ fn members(context: &Context) -> Option<Members> {
     };
     let caught_up = raft.followers.iter().filter(|(_, follower)| follows(follower)).map(|(node, _)| *node);
     let caught_up = caught_up.chain([context.node]).collect();
+    let unheard = |node: &&NodeId| {
+        let follower = raft.followers.get(*node);
+        **node != context.node && follower.is_some_and(|follower| is_unheard(follower, watched))
+    };
+    let unheard = raft.voters.keys().filter(unheard).copied().collect();
     let recorded = raft.voters.iter().chain(&raft.learners);
     Some(Members {
         leader: context.node,
@@ -66,7 +98,13 @@ fn members(context: &Context) -> Option<Members> {
         voters: raft.voters.into_keys().collect(),
         learners: raft.learners.into_keys().collect(),
         caught_up,
+        unheard,
     })
+}
+
+/// A leader that has not watched for long enough knows nothing of how long a follower is silent.
+fn is_unheard(follower: &Follower, watched: Duration) -> bool {
+    watched >= POLICY.dead_after && follower.heard.is_none_or(|ago| ago >= POLICY.dead_after)
 }
 
 async fn take(context: &Context, step: &Step) -> Result<(), String> {
@@ -84,5 +122,27 @@ async fn take(context: &Context, step: &Step) -> Result<(), String> {
                 .map(|decided| debug!(revision = %decided.revision, "record removed"))
                 .map_err(|refusal| refusal.message)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_was_stopped_gives_nobody_up() {
+        let heard = |ago| Follower { matched: None, lag: 0, heard: ago };
+        let begun = clock::now();
+        let mut watching = Watching { since: begun, last: begun };
+        let mut now = begun;
+        while now < begun + POLICY.dead_after {
+            assert!(!is_unheard(&heard(None), watching.look(now)), "a new leader waits");
+            now += PAUSE;
+        }
+        let watched = watching.look(now);
+        assert!(is_unheard(&heard(None), watched) && is_unheard(&heard(Some(POLICY.dead_after)), watched));
+        assert!(!is_unheard(&heard(Some(PAUSE)), watched));
+        now += Duration::from_secs(60);
+        assert!(!is_unheard(&heard(Some(Duration::from_secs(60))), watching.look(now)));
     }
 }

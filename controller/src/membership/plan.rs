@@ -18,6 +18,8 @@ pub(super) struct Members {
     pub(super) addresses: BTreeMap<NodeId, String>,
     /// Members whose log is nearly the leader's.
     pub(super) caught_up: BTreeSet<NodeId>,
+    /// Voters of which the leader has heard nothing for as long as it takes to give a node up.
+    pub(super) unheard: BTreeSet<NodeId>,
 }
 
 /// One step. The next one is decided when this one is done.
@@ -48,7 +50,7 @@ pub(super) fn next_step(
         nodes.get(id).is_some_and(|node| node.is(Role::Controller) && node.state != NodeState::Leaving)
     };
     let alive = |id: &NodeId| nodes.get(id).is_some_and(|node| node.state == NodeState::Alive);
-    let desired = desired(members, nodes, wanted, &stays, &alive);
+    let desired = desired(members, nodes, wanted, &stays);
     if desired != members.voters && !desired.is_empty() {
         if desired.contains(&members.leader) {
             return Some(Step::SetVoters(desired));
@@ -84,24 +86,21 @@ pub(super) fn next_step(
     outside.next().filter(|_| room).map(|node| Step::AddLearner(node.id, address(node)))
 }
 
-/// The voters that there should be: healthy ones stay, caught-up learners fill up, a dead voter keeps its
-/// seat until someone can take it.
+/// The voters that there should be: those that are heard stay, caught-up learners fill up, a voter that is not
+/// heard keeps its seat until someone can take it. Only what Raft hears counts: a node's state is about its data
+/// plane, which may be well while its controller is gone, and the other way round.
 fn desired(
     members: &Members,
     nodes: &BTreeMap<NodeId, Node>,
     wanted: usize,
     stays: &impl Fn(&NodeId) -> bool,
-    alive: &impl Fn(&NodeId) -> bool,
 ) -> BTreeSet<NodeId> {
-    let mut healthy: Vec<_> = members.voters.iter().copied().filter(|id| stays(id) && alive(id)).collect();
+    let heard = |id: &NodeId| !members.unheard.contains(id);
+    let mut healthy: Vec<_> = members.voters.iter().copied().filter(|id| stays(id) && heard(id)).collect();
     healthy.sort_by_key(|id| (*id != members.leader, *id));
     let mut chosen: BTreeSet<NodeId> = healthy.into_iter().take(wanted).collect();
-    let mut candidates: Vec<_> = members
-        .learners
-        .intersection(&members.caught_up)
-        .copied()
-        .filter(|id| stays(id) && alive(id))
-        .collect();
+    let mut candidates: Vec<_> =
+        members.learners.intersection(&members.caught_up).copied().filter(|id| stays(id)).collect();
     let zone = |id: &NodeId| nodes.get(id).map(|node| node.zone.as_str()).unwrap_or_default();
     while chosen.len() < wanted {
         let in_zone = |id: &NodeId| chosen.iter().filter(|other| zone(other) == zone(id)).count();
@@ -109,8 +108,8 @@ fn desired(
         candidates.retain(|id| *id != best);
         chosen.insert(best);
     }
-    let dead = members.voters.iter().filter(|id| stays(id) && !alive(id));
-    for id in dead {
+    let silent = members.voters.iter().filter(|id| stays(id) && !heard(id));
+    for id in silent {
         if chosen.len() < wanted {
             chosen.insert(*id);
         }
@@ -157,7 +156,7 @@ mod tests {
         let (voters, learners) = (ids(voters), ids(learners));
         let caught_up: BTreeSet<NodeId> = voters.union(&learners).copied().collect();
         let addresses = caught_up.iter().map(|id| (*id, address(*id))).collect();
-        Members { leader: NodeId::new(1), voters, learners, addresses, caught_up }
+        Members { leader: NodeId::new(1), voters, learners, addresses, caught_up, unheard: BTreeSet::new() }
     }
 
     fn alive(count: u64) -> BTreeMap<NodeId, Node> {
@@ -186,12 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_voter_keeps_its_seat_until_it_can_be_taken() {
+    fn a_voter_that_is_not_heard_keeps_its_seat_until_it_can_be_taken() {
+        let silent = |learners: &[u64]| Members { unheard: ids(&[3]), ..members(&[1, 2, 3], learners) };
+        assert_eq!(step(&silent(&[]), &alive(3)), None);
+        assert_eq!(step(&silent(&[4]), &alive(4)), Some(Step::SetVoters(ids(&[1, 2, 4]))));
+    }
+
+    /// Reports are of data planes: a controller may vote on while its node's is dead.
+    #[test]
+    fn what_becomes_of_a_data_plane_moves_no_seat() {
         let mut nodes = alive(4);
         nodes.extend([node(3, NodeState::Dead)]);
-        let three: BTreeMap<_, _> = nodes.clone().into_iter().take(3).collect();
-        assert_eq!(step(&members(&[1, 2, 3], &[]), &three), None);
-        assert_eq!(step(&members(&[1, 2, 3], &[4]), &nodes), Some(Step::SetVoters(ids(&[1, 2, 4]))));
+        assert_eq!(step(&members(&[1, 2, 3], &[4]), &nodes), None);
     }
 
     #[test]

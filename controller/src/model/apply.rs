@@ -109,7 +109,7 @@ fn run(edit: &mut Edit, envelope: Envelope) -> Result<Outcome, Refusal> {
             function::check_expected(edit, &function, expected)?;
             function::delete(edit, &function)
         }
-        Command::Assign { placements } => Ok(assign::assign(edit, placements)),
+        Command::Assign { placements, switches } => Ok(assign::assign(edit, placements, switches)),
     }
 }
 

@@ -1,14 +1,14 @@
-//! The command that takes over what the placer decided.
+//! The command that takes over what the planner decided.
 
 use coracle_proto::id::NodeId;
 use coracle_proto::key::Key;
-use coracle_proto::record::{NodeState, Outcome, Record, Replica, Role};
+use coracle_proto::record::{Function, NodeState, Outcome, Record, Replica, Role};
 
 use super::edit::Edit;
-use super::{ClusterState, Placement};
+use super::{ClusterState, Placement, Switch};
 
-/// Assigns and ends, as far as it still fits: the placer saw an older state.
-pub(super) fn assign(edit: &mut Edit, placements: Vec<Placement>) -> Outcome {
+/// Assigns, ends and switches, as far as it still fits: the planner saw an older state.
+pub(super) fn assign(edit: &mut Edit, placements: Vec<Placement>, switches: Vec<Switch>) -> Outcome {
     let (mut added, mut dropped) = (0_u32, 0_u32);
     for Placement { version, add, drop } in placements {
         for (node, epoch) in drop {
@@ -27,7 +27,18 @@ pub(super) fn assign(edit: &mut Edit, placements: Vec<Placement>) -> Outcome {
             }
         }
     }
-    Outcome::Assigned { added, dropped }
+    let switched = switches.into_iter().map(|wanted| u32::from(switch(edit, &wanted))).sum();
+    Outcome::Assigned { added, dropped, switched }
+}
+
+/// Gives the calls to what they wait for. [`Function::updated`] stays: nobody asked for anything new.
+fn switch(edit: &mut Edit, wanted: &Switch) -> bool {
+    let Some(function) = edit.state.function(&wanted.function).cloned() else { return false };
+    if function.next.is_empty() || function.updated != wanted.updated {
+        return false;
+    }
+    edit.put(Record::Function(Function { traffic: function.next, next: Vec::new(), ..function }));
+    true
 }
 
 fn takes(state: &ClusterState, node: NodeId) -> bool {

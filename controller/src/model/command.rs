@@ -64,7 +64,7 @@ pub enum Command {
         /// Which node.
         node: NodeId,
     },
-    /// A new version, which gets all calls.
+    /// A new version, which gets all calls when it is ready; the first one of a function gets them at once.
     Deploy {
         /// Whose version; made if there is none.
         function: FunctionId,
@@ -79,7 +79,7 @@ pub enum Command {
         /// What the artifact is.
         kind: Kind,
     },
-    /// Divides a function's calls among its versions anew.
+    /// Divides a function's calls among its versions anew, when they are ready.
     SetTraffic {
         /// Whose calls.
         function: FunctionId,
@@ -91,16 +91,47 @@ pub enum Command {
         /// Which function.
         function: FunctionId,
     },
-    /// Takes over the placer's decisions, as far as they still fit.
+    /// Takes over the planner's decisions, as far as they still fit.
     Assign {
         /// Each of its own version.
         placements: Vec<Placement>,
+        /// Each of its own function.
+        switches: Vec<Switch>,
     },
     /// How many voters the cluster should have from now on.
     SetVotersWanted {
         /// How many.
         voters: u32,
     },
+}
+
+impl Command {
+    /// The first format of commands that has it as it is here: voters of a lower one cannot apply it.
+    #[must_use]
+    pub const fn format(&self) -> u32 {
+        match self {
+            Self::CreateCluster { .. }
+            | Self::RegisterNode { .. }
+            | Self::UpdateNode { .. }
+            | Self::MarkNode { .. }
+            | Self::RemoveNode { .. }
+            | Self::Deploy { .. }
+            | Self::SetTraffic { .. }
+            | Self::DeleteFunction { .. }
+            | Self::Assign { .. }
+            | Self::SetVotersWanted { .. } => 1,
+        }
+    }
+}
+
+/// What a function's calls wait for is ready: they go there from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switch {
+    /// Whose calls.
+    pub function: FunctionId,
+    /// [`Function::updated`](coracle_proto::record::Function::updated) as it was seen: what was asked for since
+    /// then may not be ready.
+    pub updated: Revision,
 }
 
 /// A change of who holds a version. Drops come before additions.

@@ -76,14 +76,15 @@ pub(super) fn check_expected(edit: &Edit, id: &FunctionId, expected: Revision) -
     }
 }
 
-/// Makes a version that gets all calls, and the function and its namespace where they are new.
+/// Makes a version that gets all calls when it is ready, and the function and its namespace where they are new.
+/// Routes are the function's and change at once.
 pub(super) fn deploy(edit: &mut Edit, id: FunctionId, content: Content) -> Result<Outcome, Refusal> {
     let known = edit.state.function(&id).cloned();
     let latest = known.as_ref().map_or_else(VersionNumber::default, |function| function.latest);
     let last = VersionId { function: id.clone(), number: latest };
     if let (Some(function), Some(version)) = (&known, edit.state.version(&last))
         && content.is_that_of(function, version)
-        && function.traffic.iter().all(|part| part.version == latest)
+        && function.wanted().iter().all(|part| part.version == latest)
     {
         return Ok(Outcome::Deployed { version: latest, unchanged: true });
     }
@@ -105,20 +106,30 @@ pub(super) fn deploy(edit: &mut Edit, id: FunctionId, content: Content) -> Resul
         created_ms: edit.time_ms,
         trace: content.trace,
     }));
-    edit.put(Record::Function(Function {
-        id: id.clone(),
+    let all = vec![Weight { version: number, weight: 1 }];
+    let created_ms = known.as_ref().map_or(edit.time_ms, |function| function.created_ms);
+    // Where nothing answers yet there is nothing to keep while the version gets ready.
+    let (traffic, next) = match known {
+        Some(function) => (function.traffic, all),
+        None => (all, Vec::new()),
+    };
+    let function = Function {
+        id,
         latest: number,
-        traffic: vec![Weight { version: number, weight: 1 }],
+        traffic,
+        next,
         routes: content.routes,
-        created_ms: known.map_or(edit.time_ms, |function| function.created_ms),
+        created_ms,
         updated_ms: edit.time_ms,
         updated: edit.revision,
-    }));
-    retire(edit, &id, number);
+    };
+    retire(edit, &function)?;
+    edit.put(Record::Function(function));
     Ok(Outcome::Deployed { version: number, unchanged: false })
 }
 
-/// Divides the calls anew among versions that exist.
+/// Divides the calls anew among versions that exist, as soon as each of them is ready. What calls go to already
+/// needs no wait: then whatever else they waited for is given up.
 pub(super) fn set_traffic(
     edit: &mut Edit,
     id: &FunctionId,
@@ -140,9 +151,10 @@ pub(super) fn set_traffic(
             return Err(Refusal::new(Code::VersionNotFound, sentence));
         }
     }
-    if function.traffic != traffic {
+    if function.wanted() != traffic {
         let (updated_ms, updated) = (edit.time_ms, edit.revision);
-        edit.put(Record::Function(Function { traffic, updated_ms, updated, ..function }));
+        let next = if function.traffic == traffic { Vec::new() } else { traffic };
+        edit.put(Record::Function(Function { next, updated_ms, updated, ..function }));
     }
     Ok(Outcome::Done)
 }
@@ -202,15 +214,24 @@ fn take_routes(
     Ok(())
 }
 
-/// Ends the oldest versions that are too many. A deploy gives all calls to the new one, so that none of them
-/// takes calls.
-fn retire(edit: &mut Edit, id: &FunctionId, serving: VersionNumber) {
+/// Ends the oldest versions that are too many, none of which takes calls or waits for them.
+fn retire(edit: &mut Edit, function: &Function) -> Result<(), Refusal> {
+    let id = &function.id;
     let versions: Vec<_> = edit.state.versions_of(id).map(|version| version.id.clone()).collect();
     let surplus = versions.len().saturating_sub(VERSIONS_MAX);
-    for version in versions.into_iter().filter(|version| version.number != serving).take(surplus) {
+    let kept = function.kept();
+    let idle: Vec<_> = versions.into_iter().filter(|version| !kept.contains(&version.number)).collect();
+    if idle.len() < surplus {
+        let sentence = format!(
+            "'{id}' has {VERSIONS_MAX} versions that take calls, as many as it can: give all calls to fewer first"
+        );
+        return Err(Refusal::new(Code::LimitReached, sentence));
+    }
+    for version in idle.into_iter().take(surplus) {
         edit.drop_replicas_of(&version);
         edit.remove(Key::Version(version));
     }
+    Ok(())
 }
 
 fn internal(error: SpecError) -> Refusal {

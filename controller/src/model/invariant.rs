@@ -91,14 +91,17 @@ fn traffic_of(state: &ClusterState, function: &Function) -> Result<(), Broken> {
     let exists = |number| state.version(&VersionId { function: id.clone(), number }).is_some();
     ensure(!function.traffic.is_empty(), || format!("no version of '{id}' takes calls"))?;
     ensure(exists(function.latest), || format!("'{id}' has no version {}, its latest", function.latest))?;
-    let mut seen = BTreeSet::new();
-    for part in &function.traffic {
-        ensure(part.weight > 0 && seen.insert(part.version) && exists(part.version), || {
-            format!(
-                "the traffic of '{id}' to version {} has no weight, stands twice or leads nowhere",
-                part.version
-            )
-        })?;
+    ensure(function.next != function.traffic, || format!("'{id}' waits for what its calls go to already"))?;
+    for table in [&function.traffic, &function.next] {
+        let mut seen = BTreeSet::new();
+        for part in table {
+            ensure(part.weight > 0 && seen.insert(part.version) && exists(part.version), || {
+                format!(
+                    "the traffic of '{id}' to version {} has no weight, stands twice or leads nowhere",
+                    part.version
+                )
+            })?;
+        }
     }
     Ok(())
 }

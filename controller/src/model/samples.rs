@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use coracle_proto::id::{
     ClusterId, Digest, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId, VersionNumber,
 };
-use coracle_proto::record::{Addresses, Kind, Node, NodeState, Outcome, Role};
+use coracle_proto::record::{Addresses, Kind, Node, NodeState, Outcome, Role, Weight};
 use coracle_proto::spec::{Draft, FunctionSpec};
 use coracle_proto::status::Code;
 
-use super::{Applied, ClusterState, Command, Envelope, Placement};
+use super::{Applied, ClusterState, Command, Envelope, Placement, Switch};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(0xc0);
 
@@ -61,7 +61,22 @@ impl Asked {
     pub(crate) fn assign(&mut self, version: &VersionId, nodes: &[u64]) {
         let add = nodes.iter().copied().map(NodeId::new).collect();
         let placement = Placement { version: version.clone(), add, drop: Vec::new() };
-        self.run(Command::Assign { placements: vec![placement] });
+        self.run(Command::Assign { placements: vec![placement], switches: Vec::new() });
+    }
+
+    /// Gives the function's calls to what they wait for.
+    pub(crate) fn switch(&mut self, name: &str) -> Outcome {
+        let function = function(name);
+        let updated = self.state.function(&function).unwrap().updated;
+        let switches = vec![Switch { function, updated }];
+        self.run(Command::Assign { placements: Vec::new(), switches }).outcome
+    }
+
+    /// How the function's calls are divided, and what they wait for: versions only.
+    pub(crate) fn traffic(&self, name: &str) -> (Vec<u64>, Vec<u64>) {
+        let function = self.state.function(&function(name)).unwrap();
+        let numbers = |table: &[Weight]| table.iter().map(|part| part.version.get()).collect();
+        (numbers(&function.traffic), numbers(&function.next))
     }
 
     /// The nodes that hold the version.

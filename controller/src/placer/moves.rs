@@ -31,7 +31,11 @@ pub fn relocate(
     let free = candidates.iter().filter(|candidate| {
         candidate.standing == Standing::Free && !candidate.suspect && rule_out(candidate).is_none()
     });
-    let to = free.min_by_key(|candidate| Score::of(candidate, request.version, &others, policy))?;
+    // Nobody waits for a move: whoever has the artifact already is no better for it.
+    let to = free.min_by_key(|candidate| {
+        let equipped = Candidate { has_artifact: true, ..**candidate };
+        Score::of(&equipped, request.version, &others, policy)
+    })?;
     let (there, here) = (in_zone(to, &others), in_zone(from, &others));
     let fuller = fill(from.held.saturating_sub(1), from) * 100
         > fill(to.held.saturating_add(1), to) * u64::from(policy.margin_percent.saturating_add(100));

@@ -13,6 +13,8 @@ pub(super) struct Score {
     in_zone: usize,
     /// It has no room for calls right now.
     busy: bool,
+    /// It would have to fetch the artifact first: others are ready sooner.
+    lacks_artifact: bool,
     /// Replicas for its size: how much it has to do with.
     fill: u64,
     /// Nodes of one score are taken in an order of the version's own, so that versions spread.
@@ -32,6 +34,7 @@ impl Score {
             suspect: candidate.suspect,
             in_zone: in_zone(candidate, holders),
             busy: permille(candidate.in_flight, candidate.slots) > u64::from(policy.busy_permille),
+            lacks_artifact: !candidate.has_artifact,
             fill: fill(candidate.held, candidate),
             turn: turn(version, candidate.node),
             node: candidate.node,

@@ -13,6 +13,7 @@ fn candidate(node: u64) -> Candidate<'static> {
         slots: 4,
         in_flight: 0,
         held: 0,
+        has_artifact: false,
         standing: Standing::Free,
     }
 }

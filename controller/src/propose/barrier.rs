@@ -1,16 +1,13 @@
 //! Linearizable reads: the leader confirms that it leads (ReadIndex), then this node waits until it has applied as much.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use coracle_proto::status::{Code, Refusal};
+use coracle_raft::ProposeError;
 
 use super::LEADER_WAIT;
 use crate::clock;
 use crate::context::Context;
-
-const PAUSE: Duration = Duration::from_millis(50);
-/// With the pause alone more than the longest wait; bounds attempts that fail at once.
-const ATTEMPTS_MAX: u32 = 200;
 
 /// Returns when the state of this node is no older than the call.
 ///
@@ -18,22 +15,18 @@ const ATTEMPTS_MAX: u32 = 200;
 /// `no-quorum` when no leader confirms before the deadline, or within the time of two elections.
 pub(crate) async fn barrier(context: &Context, deadline: Instant) -> Result<(), Refusal> {
     let left = deadline.saturating_duration_since(clock::now()).min(LEADER_WAIT);
-    let mut last = "there is no leader".to_owned();
+    // Raft looks for a leader again and again by itself, and gives up for good only when it has stopped.
     let reached = async {
-        for _ in 0..ATTEMPTS_MAX {
-            match context.raft.read_barrier().await {
-                Ok(_) => return caught_up(context).await,
-                Err(error) => last = error.to_string(),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        context.raft.read_barrier().await?;
+        caught_up(context).await;
+        Ok::<(), ProposeError>(())
     };
-    match tokio::time::timeout(left, reached).await {
-        Ok(()) => Ok(()),
-        Err(_) => {
-            Err(Refusal::new(Code::NoQuorum, format!("{last}; a stale read shows what this node knows")))
-        }
-    }
+    let reason = match tokio::time::timeout(left, reached).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no leader confirmed within {:.1} s that it leads", left.as_secs_f32()),
+    };
+    Err(Refusal::new(Code::NoQuorum, format!("{reason}; a stale read shows what this node knows")))
 }
 
 /// The hub is told just after the log's own state is published.

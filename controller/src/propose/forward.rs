@@ -70,8 +70,8 @@ fn refused_to_connect(status: &tonic::Status) -> bool {
 /// Takes an envelope that another controller passed on: proposed here or not at all.
 ///
 /// # Errors
-/// `invalid-argument` for what is no envelope, or a command of a newer program: in the log it would stop every
-/// voter. `no-quorum` when this node does not lead, so that the sender looks for the leader again.
+/// `invalid-argument` for what is no envelope, `upgrade-required` for a command of a newer program: in the log it
+/// would stop every voter. `no-quorum` when this node does not lead, so that the sender looks for the leader again.
 pub(crate) async fn propose_forwarded(
     context: &Context,
     envelope: Bytes,
@@ -80,13 +80,20 @@ pub(crate) async fn propose_forwarded(
     if context.hub.state().cluster().is_none() {
         return Err(not_made_yet());
     }
-    model::codec::decode(&envelope)
-        .map_err(|error| Refusal::new(Code::InvalidArgument, format!("field 'envelope': {error}")))?;
+    model::codec::decode(&envelope).map_err(|error| unreadable(&error))?;
     let reply = propose_here(context, envelope, deadline).await.map_err(|failed| match failed {
         Failed::NotStarted(refusal) | Failed::Final(refusal) => refusal,
         Failed::Unknown(refusal) => Refusal::new(Code::OutcomeUnknown, refusal.message),
     })?;
     ProposeReply::decode(reply).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
+}
+
+fn unreadable(error: &model::codec::DecodeError) -> Refusal {
+    let code = match error {
+        model::codec::DecodeError::UnknownCommand => Code::UpgradeRequired,
+        model::codec::DecodeError::Wire(_) | model::codec::DecodeError::Field(_) => Code::InvalidArgument,
+    };
+    Refusal::new(code, format!("field 'envelope': {error}"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use coracle_proto::status::Refusal;
 use coracle_proto::{attr, trace};
 use tracing::{Instrument as _, Span, info, info_span, warn};
 
+use super::alarm;
 use super::plan::{Plan, plan};
 use crate::clock;
 use crate::context::Context;
@@ -37,10 +38,10 @@ pub(crate) async fn drive(context: &Context) {
         urgent.mark_unchanged();
         let state = context.hub.state();
         let round = plan(&state, &told(&context.soft.nodes(), clock::now()), &POLICY);
-        let unplaceable = round.unplaceable.iter().map(|it| format!("unplaceable: {it}")).collect();
-        context.soft.set_alarms(SOURCE, unplaceable);
+        let alarm = alarm::unplaceable(&round.unplaceable, round.unplaceable_count);
+        context.soft.set_alarms(SOURCE, alarm.into_iter().collect());
         let more = round.more;
-        let done = if round.placements.is_empty() { Ok(()) } else { take(context, round).await };
+        let done = if round.is_empty() { Ok(()) } else { take(context, round).await };
         if let Err(reason) = &done {
             warn!(%reason, "a round was not taken over");
         }
@@ -64,7 +65,8 @@ async fn take(context: &Context, round: Plan) -> Result<(), Refusal> {
         parent: None,
         attr::SPAN_RECONCILE,
         { attr::SERVICE } = attr::SERVICE_CONTROLLER,
-        placements = round.placements.len()
+        placements = round.placements.len(),
+        switches = round.switches.len()
     );
     let state = context.hub.state();
     let deploy = |placement: &Placement| state.version(&placement.version)?.deploy_trace(clock::unix_ms());
@@ -77,7 +79,11 @@ async fn take(context: &Context, round: Plan) -> Result<(), Refusal> {
         let own = deploy(placement).filter(|own| Some(*own) != whole);
         tell(&span, own, placement);
     }
-    let ask = Ask::own(context, Command::Assign { placements: round.placements });
+    for switch in &round.switches {
+        info!(parent: &span, function = %switch.function, "its calls go where they were asked to");
+    }
+    let command = Command::Assign { placements: round.placements, switches: round.switches };
+    let ask = Ask::own(context, command);
     propose(context, ask, clock::now() + PROPOSE_TIMEOUT).instrument(span).await.map(drop)
 }
 

@@ -8,18 +8,22 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coracle_proto::id::{Epoch, NodeId, VersionId, VersionNumber};
-use coracle_proto::record::{Function, Replica};
+use coracle_proto::id::{Digest, Epoch, NodeId, VersionId};
+use coracle_proto::record::{Function, Replica, Weight};
 
-use crate::model::{ClusterState, Placement};
+use crate::model::{ClusterState, Placement, Switch};
 use crate::placer::{PlacementRequest, Policy, Standing, Unplaceable, place, relocate, surplus};
 
 use survey::Survey;
 
 /// Placements of one round: one log entry stays far below the limit of messages, and other commands get their turn.
 pub const PLACEMENTS_MAX: usize = 256;
+/// Functions whose calls one round gives to other versions, for the same reasons.
+pub const SWITCHES_MAX: usize = 256;
 /// Moves of one round that only make things better. The next begin when these are done.
 pub const MOVES_MAX: usize = 16;
+/// Versions without a place that one round names; it has the number of all.
+pub const UNPLACEABLE_MAX: usize = 16;
 /// A replica that failed so often is given up; another node takes its place.
 pub const ATTEMPTS_MAX: u32 = 3;
 
@@ -35,6 +39,8 @@ pub struct NodeSoft {
     pub in_flight: u32,
     /// Its replicas.
     pub replicas: BTreeMap<VersionId, ReplicaSoft>,
+    /// Artifacts that it has on disk.
+    pub artifacts: BTreeSet<Digest>,
 }
 
 /// What a worker told of one replica.
@@ -62,12 +68,25 @@ pub enum Phase {
 /// What one round decided.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// To be proposed in one command; empty when all stands where it should.
+    /// Who holds what from now on.
     pub placements: Vec<Placement>,
-    /// Versions that take calls and that no node can hold.
+    /// Functions whose calls can go where they were asked to.
+    pub switches: Vec<Switch>,
+    /// Versions that take calls, or wait for them, and that no node can hold.
+    /// The first of them: each names every node.
     pub unplaceable: Vec<Unplaceable>,
+    /// How many there are.
+    pub unplaceable_count: usize,
     /// The round was full: the next one goes on as soon as this one is applied.
     pub more: bool,
+}
+
+impl Plan {
+    /// Nothing is to be proposed: all stands where it should.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.placements.is_empty() && self.switches.is_empty()
+    }
 }
 
 /// Plans one round.
@@ -75,13 +94,13 @@ pub struct Plan {
 pub fn plan(state: &ClusterState, soft: &Soft, policy: &Policy) -> Plan {
     let mut round = Round { survey: Survey::new(state, soft), policy, plan: Plan::default(), moving: false };
     for function in state.functions() {
-        if round.plan.placements.len() >= PLACEMENTS_MAX {
+        if round.plan.placements.len() >= PLACEMENTS_MAX || round.plan.switches.len() >= SWITCHES_MAX {
             round.plan.more = true;
             return round.plan;
         }
         round.function(state, function);
     }
-    if round.plan.placements.is_empty() && !round.moving {
+    if round.plan.is_empty() && !round.moving {
         round.rebalance(state);
     }
     round.plan
@@ -96,18 +115,27 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// First the versions that take calls are placed. When they are ready, those that take none any more end.
+    /// First the versions that take calls, or wait for them, are placed. When those that wait can answer, they
+    /// are given the calls. When those that take calls are ready, all others end.
     fn function(&mut self, state: &ClusterState, function: &Function) {
-        let serving: BTreeSet<VersionNumber> = function.traffic.iter().map(|part| part.version).collect();
+        let kept = function.kept();
         let replicas: Vec<&Replica> = state.replicas_of_function(&function.id).collect();
         let mut all_ready = true;
-        for number in &serving {
+        for number in &kept {
             let version = VersionId { function: function.id.clone(), number: *number };
             let own: Vec<_> = replicas.iter().copied().filter(|replica| replica.version == version).collect();
-            all_ready &= self.version(state, &version, &own);
+            let ready = self.version(state, &version, &own);
+            all_ready &= ready || !function.serves(*number);
+        }
+        let answers = |part: &Weight| {
+            let mut own = replicas.iter().filter(|replica| replica.version.number == part.version);
+            own.any(|replica| self.survey.answers(replica))
+        };
+        if !function.next.is_empty() && function.next.iter().all(answers) {
+            self.plan.switches.push(Switch { function: function.id.clone(), updated: function.updated });
         }
         if all_ready {
-            self.end(replicas.into_iter().filter(|replica| !serving.contains(&replica.version.number)));
+            self.end(replicas.into_iter().filter(|replica| !kept.contains(&replica.version.number)));
         }
     }
 
@@ -117,11 +145,8 @@ impl Round<'_> {
         let wanted = usize::try_from(spec).unwrap_or(usize::MAX).min(self.survey.workers);
         let here = |replica: &&&Replica| self.survey.takes(replica.node);
         let holds = |replica: &&&Replica| self.survey.standing(replica) != Standing::Failed;
-        let ready = |replica: &&&Replica| {
-            self.survey.standing(replica) == Standing::Ready && !self.survey.suspect(replica.node)
-        };
         let holders = replicas.iter().filter(here).filter(holds).count();
-        let ready = replicas.iter().filter(here).filter(ready).count();
+        let ready = replicas.iter().filter(|replica| self.survey.answers(replica)).count();
         let elsewhere = replicas.iter().filter(|replica| !self.survey.takes(replica.node)).count();
         if wanted > 0 && holders == wanted && elsewhere == 0 {
             return ready == wanted;
@@ -132,7 +157,10 @@ impl Round<'_> {
         let choice = match place(request, &candidates, self.policy) {
             Ok(choice) => choice,
             Err(unplaceable) => {
-                self.plan.unplaceable.push(unplaceable);
+                self.plan.unplaceable_count += 1;
+                if self.plan.unplaceable.len() < UNPLACEABLE_MAX {
+                    self.plan.unplaceable.push(unplaceable);
+                }
                 return false;
             }
         };
@@ -148,7 +176,7 @@ impl Round<'_> {
         enough
     }
 
-    /// Ends replicas of versions that take no calls any more.
+    /// Ends replicas of versions that take no calls and wait for none.
     fn end<'r>(&mut self, replicas: impl Iterator<Item = &'r Replica>) {
         let mut drops: BTreeMap<&VersionId, Vec<(NodeId, Epoch)>> = BTreeMap::new();
         for replica in replicas {
@@ -195,7 +223,9 @@ impl Round<'_> {
                 movable.insert(version);
             }
         }
-        movable.retain(|version| serves(state, version));
+        movable.retain(|version| {
+            state.function(&version.function).is_some_and(|function| function.serves(version.number))
+        });
         movable
     }
 
@@ -210,9 +240,4 @@ impl Round<'_> {
             self.plan.placements.push(placement);
         }
     }
-}
-
-fn serves(state: &ClusterState, version: &VersionId) -> bool {
-    let function = state.function(&version.function);
-    function.is_some_and(|function| function.traffic.iter().any(|part| part.version == version.number))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use coracle_proto::id::NodeId;
 use coracle_proto::pb::{self, control_client::ControlClient};
 use coracle_proto::record::Role;
-use coracle_proto::status::Refusal;
+use coracle_proto::status::{Code, Refusal};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{Instrument as _, debug, debug_span};
 
@@ -70,14 +70,19 @@ async fn send(context: &Context, address: &str, after: u64) -> Result<u64, Refus
     let news = context.soft.direct_since(after);
     let leading = context.leads();
     for mut batch in news.batches(FRAME_BYTES_MAX, false) {
-        if !leading {
-            batch.alarms.clear();
+        if leading && !batch.continued {
+            batch.alarms = context.soft.alarms();
         }
         batch.from = context.node.get();
         batch.cluster_id = context.cluster.to_wire();
         let mut request = tonic::Request::new(batch);
         request.set_timeout(INTERVAL);
-        let reply = client.exchange(request).await.map_err(|status| Refusal::from_status(&status))?;
+        let reply = client.exchange(request).await.map_err(|status| Refusal::from_status(&status));
+        if reply.as_ref().is_err_and(|refusal| refusal.code == Code::NodeRemoved) {
+            // The log does not say so here: it ends for a node before its record does.
+            context.removed.cancel();
+        }
+        let reply = reply?;
         take_orders(context, reply.into_inner());
     }
     Ok(news.sequence)

@@ -7,6 +7,7 @@ use coracle_proto::id::{Digest, NodeId};
 use coracle_proto::pb;
 use coracle_proto::record::{Node, NodeState, Role};
 
+use super::phases::held;
 use super::{INTERVAL, Seen};
 use crate::clock::millis;
 use crate::model::ClusterState;
@@ -70,8 +71,7 @@ pub(crate) fn copies<'a>(
             continue;
         }
         live.insert(node.id, node);
-        for digest in seen.status.artifacts.iter().filter_map(|held| Digest::try_from(&held.digest[..]).ok())
-        {
+        for digest in held(&seen.status) {
             holders.entry(digest).or_default().insert(node.id);
         }
     }

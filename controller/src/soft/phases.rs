@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use coracle_proto::id::{Epoch, FunctionId, NodeId, VersionId, VersionNumber};
+use coracle_proto::id::{Digest, Epoch, FunctionId, NodeId, VersionId, VersionNumber};
 use coracle_proto::pb::{NodeStatus, ReplicaPhase, ReplicaStatus};
 
 use super::Seen;
@@ -17,8 +17,14 @@ pub(crate) fn told(seen: &BTreeMap<NodeId, Seen>, now: Instant) -> Soft {
         suspect: now.saturating_duration_since(seen.at) >= POLICY.suspect_after,
         in_flight: seen.status.load.map_or(0, |load| load.in_flight),
         replicas: replicas(&seen.status),
+        artifacts: held(&seen.status).collect(),
     };
     seen.iter().map(|(node, seen)| (*node, told(seen))).collect()
+}
+
+/// The artifacts that a node says it has.
+pub(super) fn held(status: &NodeStatus) -> impl Iterator<Item = Digest> {
+    status.artifacts.iter().filter_map(|held| Digest::try_from(&held.digest[..]).ok())
 }
 
 fn replicas(status: &NodeStatus) -> BTreeMap<VersionId, ReplicaSoft> {

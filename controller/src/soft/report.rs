@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use coracle_proto::id::NodeId;
 use coracle_proto::pb;
-use coracle_proto::status::{Code, Refusal};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tonic::{Status, Streaming};
@@ -20,9 +19,10 @@ pub(crate) async fn report(
     mut statuses: Streaming<pb::NodeStatus>,
     out: mpsc::Sender<Result<pb::Orders, Status>>,
 ) {
+    let mut via = Via::NewReport;
     while let Some(status) = statuses.next().await {
         let answer = match status {
-            Ok(status) => take(&context, status),
+            Ok(status) => take(&context, status, std::mem::replace(&mut via, Via::Report)),
             Err(status) => {
                 debug!(reason = %status, "a data plane's reports ended");
                 return;
@@ -35,19 +35,15 @@ pub(crate) async fn report(
     }
 }
 
-fn take(context: &Context, status: pb::NodeStatus) -> Result<pb::Orders, Status> {
+fn take(context: &Context, status: pb::NodeStatus, via: Via) -> Result<pb::Orders, Status> {
     context.check_cluster(&status.cluster_id)?;
     let node = NodeId::new(status.node);
     let now = clock::now();
     let state = context.hub.state();
-    let given_out = state.cluster().is_some_and(|cluster| node < cluster.next_node);
-    if given_out && state.node(node).is_none() {
-        let sentence = format!("node {node} was removed: it must join as a new node");
-        return Err(Refusal::new(Code::NodeRemoved, sentence).into());
-    }
+    context.check_not_removed(node)?;
     // A node that registered a moment ago may not be in this controller's state yet: its next report counts.
     if state.node(node).is_some() {
-        context.soft.accept(status, Via::Report, now);
+        context.soft.accept(status, via, now);
     }
     Ok(context.orders.of(node, now))
 }

@@ -19,8 +19,11 @@ const NODES_MAX: usize = 10_000;
 pub(crate) enum Via {
     /// From the node itself: this controller tells the others.
     Report,
+    /// The same, the first of a stream: whoever opened it is the node's data plane from now on, also when the
+    /// machine's clock, by which its incarnation is counted, was set back.
+    NewReport,
     /// From another controller.
-    Exchange,
+    Exchange(NodeId),
 }
 
 /// What became of a status.
@@ -40,12 +43,13 @@ pub(crate) struct Seen {
     pub(crate) status: Arc<pb::NodeStatus>,
     /// When it came.
     pub(crate) at: Instant,
+    /// The controller that passed it on; none where it came from the node itself.
+    pub(crate) relay: Option<NodeId>,
 }
 
 #[derive(Debug)]
 struct Entry {
     seen: Seen,
-    direct: bool,
     sequence: u64,
 }
 
@@ -87,7 +91,6 @@ pub(crate) struct SoftTable {
 pub(crate) struct News {
     pub(crate) statuses: Vec<Arc<pb::NodeStatus>>,
     pub(crate) processes: Vec<Arc<pb::NodeProcesses>>,
-    pub(crate) alarms: Vec<String>,
     pub(crate) sequence: u64,
 }
 
@@ -103,15 +106,22 @@ impl SoftTable {
         let accepted = match inner.nodes.get(&node) {
             None if inner.nodes.len() >= NODES_MAX => Accepted::Stale,
             None => Accepted::Changed,
-            Some(known) => compare(&known.seen.status, &status),
+            Some(known) => match (compare(&known.seen.status, &status), via) {
+                (Accepted::Stale, Via::NewReport) => Accepted::Changed,
+                (accepted, Via::Report | Via::NewReport | Via::Exchange(_)) => accepted,
+            },
         };
         if accepted == Accepted::Stale {
             return accepted;
         }
         inner.sequence += 1;
         let sequence = inner.sequence;
-        let seen = Seen { status: Arc::new(status), at: now };
-        inner.nodes.insert(node, Entry { seen, direct: via == Via::Report, sequence });
+        let relay = match via {
+            Via::Report | Via::NewReport => None,
+            Via::Exchange(relay) => Some(relay),
+        };
+        let seen = Seen { status: Arc::new(status), at: now, relay };
+        inner.nodes.insert(node, Entry { seen, sequence });
         drop(inner);
         self.changed.send_replace(sequence);
         if accepted == Accepted::Changed {
@@ -218,7 +228,7 @@ impl SoftTable {
     /// The same, only of nodes that report to this controller; and the processes of those that tell it of them.
     pub(crate) fn direct_since(&self, after: u64) -> News {
         let inner = self.lock();
-        let new = inner.nodes.values().filter(|entry| entry.direct && entry.sequence > after);
+        let new = inner.nodes.values().filter(|entry| entry.seen.relay.is_none() && entry.sequence > after);
         let told = inner.processes.values().filter(|told| told.direct && told.sequence > after);
         let processes = told.map(|told| Arc::clone(&told.processes)).collect();
         News { processes, ..Self::news(&inner, new) }
@@ -226,7 +236,7 @@ impl SoftTable {
 
     fn news<'a>(inner: &Inner, new: impl Iterator<Item = &'a Entry>) -> News {
         let statuses = new.map(|entry| Arc::clone(&entry.seen.status)).collect();
-        News { statuses, processes: Vec::new(), alarms: inner.alarms(), sequence: inner.sequence }
+        News { statuses, processes: Vec::new(), sequence: inner.sequence }
     }
 
     /// Tells that anything came.
@@ -245,14 +255,14 @@ impl SoftTable {
 }
 
 impl News {
-    /// Cut into batches of at most `bytes_max`; alarms go with each. Without `artifacts` where nobody asks for them.
+    /// Cut into batches of at most `bytes_max`, at least one. Without `artifacts` where nobody asks for them.
     pub(crate) fn batches(&self, bytes_max: usize, without_artifacts: bool) -> Vec<pb::SoftBatch> {
-        let empty = || pb::SoftBatch { alarms: self.alarms.clone(), ..pb::SoftBatch::default() };
         let mut batches = vec![];
-        let (mut batch, mut bytes) = (empty(), 0);
+        let (mut batch, mut bytes) = (pb::SoftBatch::default(), 0);
         let mut room = |batch: &mut pb::SoftBatch, length: usize| {
             if bytes > 0 && bytes + length > bytes_max {
-                batches.push(std::mem::replace(batch, empty()));
+                let next = pb::SoftBatch { continued: true, ..pb::SoftBatch::default() };
+                batches.push(std::mem::replace(batch, next));
                 bytes = 0;
             }
             bytes += length;
@@ -299,7 +309,7 @@ mod tests {
     fn older_statuses_are_ignored_and_restarts_are_not() {
         let (table, now) = (SoftTable::new(), clock::now());
         assert_eq!(table.accept(status(1, 2), Via::Report, now), Accepted::Changed);
-        assert_eq!(table.accept(status(1, 2), Via::Exchange, now), Accepted::Stale);
+        assert_eq!(table.accept(status(1, 2), Via::Exchange(NodeId::new(9)), now), Accepted::Stale);
         assert_eq!(table.accept(status(1, 1), Via::Report, now), Accepted::Stale);
         assert_eq!(table.accept(status(1, 3), Via::Report, now), Accepted::Renewed);
         let restarted = pb::NodeStatus { incarnation: 2, ..status(1, 1) };
@@ -310,12 +320,21 @@ mod tests {
     }
 
     #[test]
+    fn a_new_stream_is_believed_although_its_clock_was_set_back() {
+        let (table, now) = (SoftTable::new(), clock::now());
+        table.accept(pb::NodeStatus { incarnation: 9, ..status(1, 70) }, Via::NewReport, now);
+        assert_eq!(table.accept(status(1, 1), Via::Report, now), Accepted::Stale);
+        assert_eq!(table.accept(status(1, 1), Via::NewReport, now), Accepted::Changed);
+        assert_eq!(table.accept(status(1, 2), Via::Report, now), Accepted::Renewed);
+    }
+
+    #[test]
     fn readers_get_what_came_after() {
         let (table, now) = (SoftTable::new(), clock::now());
         table.accept(status(1, 1), Via::Report, now);
         let first = table.since(0);
         assert_eq!(first.statuses.len(), 1);
-        table.accept(status(2, 1), Via::Exchange, now);
+        table.accept(status(2, 1), Via::Exchange(NodeId::new(9)), now);
         let second = table.since(first.sequence);
         assert_eq!(second.statuses.iter().map(|status| status.node).collect::<Vec<_>>(), [2]);
         assert!(table.direct_since(first.sequence).statuses.is_empty(), "what a peer told is not told on");
@@ -355,7 +374,7 @@ mod tests {
         assert!(!hurried(), "nothing changed");
         table.accept_processes(processes(1, 4, 1), Via::Report, now);
         assert!(hurried());
-        table.accept_processes(processes(2, 1, 0), Via::Exchange, now + EXPIRES_AFTER);
+        table.accept_processes(processes(2, 1, 0), Via::Exchange(NodeId::new(9)), now + EXPIRES_AFTER);
         let batches = table.direct_since(0).batches(1, false);
         let told: Vec<_> = batches.iter().flat_map(|batch| &batch.processes).map(|it| it.node).collect();
         assert_eq!(told, [1], "what a peer told is not told on");
@@ -372,6 +391,8 @@ mod tests {
         }
         let batches = table.since(0).batches(12, false);
         assert!(batches.len() > 3, "{}", batches.len());
+        let first = batches.iter().filter(|batch| !batch.continued).count();
+        assert_eq!(first, 1, "it alone brings alarms: those after it must not end them");
         assert_eq!(batches.iter().map(|batch| batch.nodes.len()).sum::<usize>(), 10);
     }
 }

@@ -1,22 +1,30 @@
-//! Keeps the table: drops what expired, and speaks for a node that has no data plane to speak for it.
+//! Keeps the table: drops what expired, compares hashes, and speaks for a node that has no data plane to speak for
+//! it.
 
 use std::sync::Arc;
 
 use coracle_proto::pb::NodeStatus;
 use coracle_proto::record::Role;
+use tracing::error;
 
+use super::hashes::Mismatches;
 use super::{INTERVAL, Via};
 use crate::clock;
 use crate::context::Context;
+
+/// The name under which differing hashes are raised as an alarm.
+const SOURCE: &str = "hashes";
 
 /// Runs until it is dropped.
 pub(crate) async fn tend(context: Arc<Context>) {
     let incarnation = clock::unix_ms();
     let alone = !context.own.is(Role::Worker) && !context.own.is(Role::Gateway);
     let mut sequence = 0;
+    let mut mismatches = Mismatches::default();
     loop {
         let (now, state) = (clock::now(), context.hub.state());
         context.soft.expire(now, |node| state.node(node).is_some());
+        compare(&context, &mut mismatches);
         if alone && state.node(context.node).is_some() {
             sequence += 1;
             let status = NodeStatus {
@@ -32,4 +40,13 @@ pub(crate) async fn tend(context: Arc<Context>) {
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// All the time (design, decision 16): a state that went another way must not wait until somebody asks.
+fn compare(context: &Context, mismatches: &mut Mismatches) {
+    for (node, revision) in mismatches.compare(&context.soft.nodes(), |at| context.hub.hash_at(at)) {
+        error!(%node, %revision, own = %context.node, "another state at the same revision");
+    }
+    context.metrics.mismatches(mismatches.count());
+    context.soft.set_alarms(SOURCE, mismatches.alarm(context.node).into_iter().collect());
 }

@@ -112,13 +112,12 @@ impl Follower {
         let news = soft.since(after);
         let state = hub.state();
         let Some(cluster) = state.cluster() else { return Ok(after) };
-        if news.sequence == after {
-            return Ok(after);
+        // Alarms have a place in the sequence as well, and are for controllers.
+        if news.statuses.is_empty() {
+            return Ok(news.sequence);
         }
         // While a follower is ahead of this node its own revision is repeated: a view never goes back.
-        let current = (state.revision() == self.seen).then(|| state.hash());
-        let hash = current.or_else(|| hub.hash_at(self.seen));
-        let stamp = Stamp { cluster: cluster.id, revision: self.seen, hash };
+        let stamp = Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
         let strip = self.scope == Scope::Gateway;
         for part in news.batches(FRAME_BYTES_MAX, strip) {
             self.send(stamp.frame(Body::Soft(part))).await?;

@@ -50,9 +50,11 @@ impl Hub {
         self.revision.subscribe()
     }
 
-    /// The hash that the state had at a recent revision.
+    /// The hash that the state has, or had at a recent revision.
     pub(crate) fn hash_at(&self, revision: Revision) -> Option<StateHash> {
-        self.read().ring.hash_at(revision)
+        let inner = self.read();
+        let present = (inner.state.revision() == revision).then(|| inner.state.hash());
+        present.or_else(|| inner.ring.hash_at(revision))
     }
 
     /// Takes over the state after a batch, with the batch's changes.

@@ -1,7 +1,5 @@
 //! Frames out of states and batches: cut so that none is larger than a frame may be.
 
-use std::collections::BTreeSet;
-
 use coracle_proto::id::{ClusterId, NodeId, Revision, StateHash, VersionId};
 use coracle_proto::key::Key;
 use coracle_proto::pb::{self, watch_frame::Body};
@@ -34,23 +32,28 @@ impl Stamp {
 
 /// The scope's whole content in frames; the last one says so.
 pub(super) fn snapshot(state: &ClusterState, scope: Scope, stamp: Stamp) -> Vec<pb::WatchFrame> {
-    let mut records: Vec<pb::Change> = Vec::new();
-    let mut wanted = BTreeSet::new();
-    for record in state.records() {
-        if let (Scope::Node(node), Record::Replica(replica)) = (scope, &record)
-            && replica.node == node
-        {
-            wanted.insert(replica.version.clone());
+    let put = |record| pb::Change::from(&Change::put(record));
+    let records = match scope {
+        Scope::Node(node) => of_node(state, node),
+        Scope::Gateway | Scope::All => {
+            state.records().filter_map(|record| scope.filter(&put(record))).collect()
         }
-        records.extend(scope.filter(&pb::Change::from(&Change::put(record))));
-    }
-    records.extend(wanted.iter().filter_map(|version| version_of(state, version)));
+    };
     let mut parts = cut(records);
     let last = parts.pop().unwrap_or_default();
     let frame = |records, last| stamp.frame(Body::Snapshot(pb::Snapshot { records, last }));
     let mut frames: Vec<_> = parts.into_iter().map(|records| frame(records, false)).collect();
     frames.push(frame(last, true));
     frames
+}
+
+/// What a node is shown, found by the index of its replicas: a worker that comes back must not cost all functions.
+fn of_node(state: &ClusterState, node: NodeId) -> Vec<pb::Change> {
+    let put = |record| pb::Change::from(&Change::put(record));
+    let nodes = state.nodes().map(|node| put(Record::Node(node.clone())));
+    let replicas = state.replicas_on(node).map(|replica| put(Record::Replica(replica.clone())));
+    let versions = state.replicas_on(node).filter_map(|replica| version_of(state, &replica.version));
+    nodes.chain(replicas).chain(versions).collect()
 }
 
 /// A batch in frames. All but the last repeat the stamp from before the batch: who is cut off between

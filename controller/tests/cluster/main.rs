@@ -10,6 +10,8 @@
 mod running;
 mod t10_one_node;
 mod t20_placement;
+mod t20_switch;
 mod t20_three_nodes;
 mod t20_watch;
+mod t50_halt;
 mod worker;

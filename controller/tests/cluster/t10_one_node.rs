@@ -119,10 +119,19 @@ async fn an_envelope_that_cannot_be_read_never_gets_into_the_log() {
         command: None,
         ..pb::Envelope::default()
     };
-    for envelope in [vec![0xff; 9], Vec::new(), unknown.encode_to_vec()] {
+    let newer = pb::Envelope {
+        command: Some(pb::Command { kind: Some(pb::command::Kind::SetVotersWanted(Default::default())) }),
+        format: 99,
+        ..unknown.clone()
+    };
+    for (envelope, code) in [
+        (vec![0xff; 9], Code::InvalidArgument),
+        (unknown.encode_to_vec(), Code::UpgradeRequired),
+        (newer.encode_to_vec(), Code::UpgradeRequired),
+    ] {
         let asked = ProposeRequest { envelope: envelope.into() };
         let refused = Refusal::from_status(&node.control().propose(asked).await.unwrap_err());
-        assert_eq!(refused.code, Code::InvalidArgument, "{refused}");
+        assert_eq!(refused.code, code, "{refused}");
     }
     assert_eq!(status().await.expect("it leads on").revision, before);
     node.stop().await;

@@ -211,6 +211,7 @@ async fn nodes_that_are_alive_can_be_removed_by_force() {
         let left = node.status().await.unwrap().nodes;
         assert!(left.iter().all(|detail| detail.node.as_ref().unwrap().id != id), "{left:?}");
     }
-    voter.stop().await;
+    let ended = voter.ended().await.unwrap_err();
+    assert_eq!(ended.code(), Some(Code::NodeRemoved), "it is told while it runs: {ended}");
     node.stop().await;
 }

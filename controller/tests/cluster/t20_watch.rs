@@ -1,11 +1,13 @@
 //! Goal: followers of the watch get a snapshot, then changes; they resume by revision; soft state passes in the same stream.
 
-use crate::running::{Running, WAIT, found, own_record, until};
+use crate::running::{Running, WAIT, found, own_record, start, until};
+use coracle_controller::identity;
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{
     AllScope, GatewayScope, JoinRequest, NodeStatus, Scope, WatchFrame, WatchRequest, scope,
     watch_frame::Body,
 };
+use coracle_proto::status::{Code, Refusal};
 use tonic::Streaming;
 
 fn gateway() -> scope::Kind {
@@ -132,4 +134,24 @@ async fn soft_state_passes_without_a_revision() {
     .await;
     assert_eq!(seen.node, 1);
     node.stop().await;
+}
+
+/// Not every controller is a member of Raft's group: a data plane that waited at one that is none would be thought
+/// dead by all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_the_log_does_not_reach_sends_data_planes_elsewhere() {
+    let (founder_dir, founder) = one().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut record = own_record("late");
+    record.addresses.grpc = "127.0.0.1:1".to_owned();
+    let identity = identity::join(dir.path(), &[founder.seed()], &record).await.unwrap();
+    founder.stop().await;
+    drop(founder_dir);
+    let late = start(dir.path(), identity, (std::net::Ipv4Addr::LOCALHOST, 0).into());
+    let asked = WatchRequest { scope: Some(Scope { kind: Some(gateway()) }), ..WatchRequest::default() };
+    let refused = late.control().watch(asked).await.map(drop).unwrap_err();
+    assert_eq!(Refusal::from_status(&refused).code, Code::NoQuorum, "{refused}");
+    let refused = late.control().report(tokio_stream::pending()).await.map(drop).unwrap_err();
+    assert_eq!(Refusal::from_status(&refused).code, Code::NoQuorum, "{refused}");
+    late.stop().await;
 }

@@ -200,6 +200,7 @@ impl TryFrom<pb::Function> for Function {
             id: FunctionId::parse(&wire.namespace, &wire.name).in_field("function.name")?,
             latest: VersionNumber::new(wire.latest),
             traffic,
+            next: wire.next.iter().map(Weight::from).collect(),
             routes: routes_from_wire(wire.routes)?,
             created_ms: wire.created_ms,
             updated_ms: wire.updated_ms,
@@ -215,6 +216,7 @@ impl From<&Function> for pb::Function {
             name: it.id.name.to_string(),
             latest: it.latest.get(),
             traffic: it.traffic.iter().map(pb::Weight::from).collect(),
+            next: it.next.iter().map(pb::Weight::from).collect(),
             routes: it.routes.iter().map(pb::RouteSpec::from).collect(),
             created_ms: it.created_ms,
             updated_ms: it.updated_ms,
@@ -323,7 +325,9 @@ pub fn outcome_from_wire(wire: pb::Outcome) -> Result<Outcome, DecodeError> {
         outcome::Kind::Deployed(it) => {
             Outcome::Deployed { version: VersionNumber::new(it.version), unchanged: it.unchanged }
         }
-        outcome::Kind::Assigned(it) => Outcome::Assigned { added: it.added, dropped: it.dropped },
+        outcome::Kind::Assigned(it) => {
+            Outcome::Assigned { added: it.added, dropped: it.dropped, switched: it.switched }
+        }
         outcome::Kind::Rejected(it) => {
             // A newer node may know more codes: what it said is kept.
             let code = it.code.parse().unwrap_or(Code::Internal);
@@ -343,8 +347,8 @@ pub fn outcome_to_wire(it: &Outcome) -> pb::Outcome {
         Outcome::Deployed { version, unchanged } => {
             outcome::Kind::Deployed(pb::Deployed { version: version.get(), unchanged: *unchanged })
         }
-        Outcome::Assigned { added, dropped } => {
-            outcome::Kind::Assigned(pb::Assigned { added: *added, dropped: *dropped })
+        Outcome::Assigned { added, dropped, switched } => {
+            outcome::Kind::Assigned(pb::Assigned { added: *added, dropped: *dropped, switched: *switched })
         }
         Outcome::Rejected(refusal) => outcome::Kind::Rejected(pb::Rejected {
             code: refusal.code.name().to_owned(),

@@ -104,7 +104,13 @@ impl From<&RouteSpec> for pb::RouteSpec {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
+    use crate::id::FunctionId;
+    use crate::key::Key;
+    use crate::record::{Record, Route};
 
     #[test]
     fn specs_and_routes_round_trip() {
@@ -116,6 +122,25 @@ mod tests {
             let route: RouteSpec = text.parse().unwrap();
             assert_eq!(RouteSpec::try_from(pb::RouteSpec::from(&route)).unwrap(), route);
         }
+    }
+
+    /// Each deploy and each restart reads routes again: one that changed would meet another function's then.
+    #[test]
+    fn any_route_stays_the_same_however_often_it_is_read() {
+        let slashes = RouteSpec::new("", "/a///", Match::Prefix).unwrap();
+        assert_eq!(slashes.to_string(), "/a/*");
+        let path = "(/{1,3}|/{1,2}[a-cA-C.%~]{0,3}){1,4}/{0,4}";
+        let matching = vec![pb::RouteMatch::Exact, pb::RouteMatch::Prefix];
+        // A failure shows the route itself: no file is needed to find it again.
+        let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+        proptest!(config, |(host in "([A-Za-z0-9.-]{0,8}|[äÄ]{1,2})", path in path, matching in select(matching))| {
+            let wire = pb::RouteSpec { host, path, r#match: matching.into() };
+            let once = RouteSpec::try_from(wire).unwrap();
+            let record = Record::Route(Route { spec: once, function: FunctionId::parse("", "f").unwrap() });
+            let again = Record::try_from(pb::Record::from(&record)).unwrap();
+            prop_assert_eq!(&again, &record);
+            prop_assert_eq!(record.key().to_string().parse::<Key>().unwrap(), record.key());
+        });
     }
 
     #[test]

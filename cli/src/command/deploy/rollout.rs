@@ -17,7 +17,7 @@ const ATTEMPTS_MAX: u32 = 3;
 /// Before another node is asked when the stream broke.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits until a version is ready on all of its nodes, which are returned as text.
+/// Waits until a version is ready on all of its nodes and takes calls; the nodes are returned as text.
 pub(in crate::command) async fn wait(
     client: &mut Client,
     id: &FunctionId,
@@ -139,9 +139,6 @@ impl Board {
         if all(|replica| replica.phase == pb::ReplicaPhase::Failed && replica.attempts >= ATTEMPTS_MAX) {
             return Verdict::Failed;
         }
-        if !self.unplaceable.is_empty() && all(|replica| replica.phase == pb::ReplicaPhase::Ready) {
-            return Verdict::Short;
-        }
         Verdict::Waiting
     }
 
@@ -260,6 +257,8 @@ mod tests {
     fn too_few_nodes_are_no_failure_while_one_serves() {
         let mut board = Board::default();
         board.take(event(&[(1, Ready, 0)], "node 2: dead", false));
+        assert_eq!(board.verdict(), Verdict::Waiting, "it is ready, and its calls go to the version before");
+        board.take(event(&[(1, Ready, 0)], "node 2: dead", true));
         assert_eq!(board.verdict(), Verdict::Short);
         board.take(event(&[], "node 2: dead", false));
         assert_eq!(board.verdict(), Verdict::Waiting);

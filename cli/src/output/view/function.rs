@@ -26,12 +26,24 @@ pub(super) fn phase(phase: pb::ReplicaPhase) -> &'static str {
     }
 }
 
+/// On the wire no version is 0.
+pub(super) fn pending(version: u64) -> Option<u64> {
+    (version != 0).then_some(version)
+}
+
+/// `2`, or `2 (3 waits)` while version 3 gets ready to take the calls.
+pub(super) fn version_cell(version: u64, pending: Option<u64>) -> String {
+    pending.map_or_else(|| version.to_string(), |waits| format!("{version} ({waits} waits)"))
+}
+
 /// A function, as `function list` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FunctionView {
     namespace: String,
     name: String,
     version: u64,
+    /// Gets the calls when it is ready; none waits for the most part.
+    pending: Option<u64>,
     routes: Vec<String>,
     wanted: u32,
     ready: u32,
@@ -43,6 +55,7 @@ impl From<pb::FunctionSummary> for FunctionView {
         Self {
             routes: route_texts(&wire.namespace, &wire.name, wire.routes),
             version: wire.version,
+            pending: pending(wire.pending),
             wanted: wire.wanted,
             ready: wire.ready,
             updated: rfc3339(wire.updated_ms),
@@ -59,7 +72,7 @@ impl Row for FunctionView {
     fn cells(&self) -> Vec<String> {
         vec![
             Row::name(self),
-            self.version.to_string(),
+            version_cell(self.version, self.pending),
             format!("{}/{}", self.ready, self.wanted),
             self.routes.join(" "),
             self.updated.clone(),
@@ -79,6 +92,8 @@ pub(crate) struct FunctionDetailView {
     /// The version with the most traffic.
     version: u64,
     traffic: Vec<TrafficView>,
+    /// How calls are divided when what was asked for last is ready; empty when nothing waits.
+    next: Vec<TrafficView>,
     routes: Vec<String>,
     created: String,
     updated: String,
@@ -129,15 +144,15 @@ impl From<pb::FunctionDetail> for FunctionDetailView {
     fn from(wire: pb::FunctionDetail) -> Self {
         let function = wire.function.unwrap_or_default();
         let main = function.traffic.iter().max_by_key(|part| (part.weight, part.version));
+        let table = |parts: &[pb::Weight]| -> Vec<TrafficView> {
+            parts.iter().map(|part| TrafficView { version: part.version, weight: part.weight }).collect()
+        };
         let mut versions: Vec<_> = wire.versions.into_iter().map(VersionView::from).collect();
         versions.sort_by_key(|version| std::cmp::Reverse(version.number));
         Self {
             version: main.map_or(function.latest, |part| part.version),
-            traffic: function
-                .traffic
-                .iter()
-                .map(|part| TrafficView { version: part.version, weight: part.weight })
-                .collect(),
+            traffic: table(&function.traffic),
+            next: table(&function.next),
             routes: route_texts(&function.namespace, &function.name, function.routes),
             created: rfc3339(function.created_ms),
             updated: rfc3339(function.updated_ms),
@@ -236,14 +251,15 @@ impl Detail for FunctionDetailView {
     }
 
     fn describe(&self, _wide: bool) -> String {
-        let traffic = self.traffic.iter().map(|part| format!("{} (weight {})", part.version, part.weight));
+        let text = |parts: &[TrafficView]| {
+            let parts = parts.iter().map(|part| format!("{} (weight {})", part.version, part.weight));
+            parts.collect::<Vec<_>>().join(", ")
+        };
         let head = table::pairs([
             ("function", Detail::name(self)),
             ("version", self.version.to_string()),
-            (
-                "traffic",
-                if self.traffic.len() > 1 { traffic.collect::<Vec<_>>().join(", ") } else { String::new() },
-            ),
+            ("traffic", if self.traffic.len() > 1 { text(&self.traffic) } else { String::new() }),
+            ("when ready", text(&self.next)),
             ("routes", self.routes.join(" ")),
             ("created", self.created.clone()),
             ("updated", self.updated.clone()),
@@ -287,6 +303,8 @@ mod tests {
         };
         let view = FunctionView::from(wire);
         assert_eq!(view.cells(), ["shop/cart", "4", "2/2", "/shop/cart/*", "2026-11-21T08:00:00.000Z"]);
+        let waiting = FunctionView { pending: Some(5), ..view.clone() };
+        assert_eq!(waiting.cells()[1], "4 (5 waits)");
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!((&json["namespace"], &json["name"]), (&"shop".into(), &"cart".into()));
     }
@@ -309,6 +327,7 @@ mod tests {
                 name: "hello".into(),
                 latest: 2,
                 traffic: vec![pb::Weight { version: 2, weight: 1 }],
+                next: vec![pb::Weight { version: 3, weight: 1 }],
                 ..pb::Function::default()
             }),
             versions: vec![version(1), version(2)],
@@ -317,8 +336,9 @@ mod tests {
         });
         let text = view.describe(false);
         for part in [
-            "function  hello",
-            "routes    /hello/*",
+            "function    hello",
+            "/hello/*",
+            "3 (weight 1)",
             "memory        128 MiB",
             "2 KiB",
             "3     2        ready",

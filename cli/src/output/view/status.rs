@@ -6,6 +6,7 @@ use coracle_proto::id::ClusterId;
 use coracle_proto::pb;
 use serde::Serialize;
 
+use super::function::{pending, version_cell};
 use super::{NodeView, digest_text, function_name, route_texts};
 use crate::output::{Detail, Row, table};
 
@@ -36,6 +37,7 @@ fn shortage(wire: &pb::ArtifactShortage) -> String {
 struct FunctionLine {
     name: String,
     version: u64,
+    pending: Option<u64>,
     routes: Vec<String>,
     wanted: u32,
     ready: u32,
@@ -65,6 +67,7 @@ impl From<pb::FunctionSummary> for FunctionLine {
         Self {
             name: function_name(&wire.namespace, &wire.name),
             version: wire.version,
+            pending: pending(wire.pending),
             routes: route_texts(&wire.namespace, &wire.name, wire.routes),
             wanted: wire.wanted,
             ready: wire.ready,
@@ -111,7 +114,8 @@ impl Detail for StatusView {
         }
         let rows = self.functions.iter().map(|function| {
             let ready = format!("{}/{}", function.ready, function.wanted);
-            vec![function.name.clone(), function.version.to_string(), ready, function.routes.join(" ")]
+            let version = version_cell(function.version, function.pending);
+            vec![function.name.clone(), version, ready, function.routes.join(" ")]
         });
         let _ = write!(text, "\n{}", table::render(&["FUNCTION", "VERSION", "READY", "ROUTES"], rows));
         text
@@ -140,6 +144,7 @@ mod tests {
                 wanted: 2,
                 ready: 1,
                 updated_ms: 0,
+                pending: 3,
             }],
             state_hash: Vec::new().into(),
             short: vec![pb::ArtifactShortage { digest: vec![1; 32].into(), copies: 1, wanted: 3 }],
@@ -173,7 +178,9 @@ mod tests {
                     "memory_bytes": 1_048_576, "cpu_permille": 250
                 },
             }],
-            "functions": [{"name": "hello", "version": 2, "routes": ["/hello/*"], "wanted": 2, "ready": 1}],
+            "functions": [{
+                "name": "hello", "version": 2, "pending": 3, "routes": ["/hello/*"], "wanted": 2, "ready": 1
+            }],
         });
         assert_eq!(status, expected);
     }
@@ -201,8 +208,8 @@ ALARM: half of the nodes fell silent
 NODE  NAME  STATE  RAFT    LOAD  CPU   MEMORY  HTTP            GRPC
 1     n1    alive  leader  1/2   25 %  1 MiB   127.0.0.1:8080  127.0.0.1:7400
 
-FUNCTION  VERSION  READY  ROUTES
-hello     2        1/2    /hello/*
+FUNCTION  VERSION      READY  ROUTES
+hello     2 (3 waits)  1/2    /hello/*
 "
         );
         assert!(view.describe(true).contains(&format!("sha256:{} has 1 of 3 copies", "01".repeat(32))));

@@ -124,6 +124,20 @@ fn a_new_leader_waits_and_does_not_believe_old_reports() {
 }
 
 #[test]
+fn a_relay_that_comes_and_goes_holds_off_no_other_verdict() {
+    let mut run = Run::of(5);
+    run.tick(|_| true);
+    let found = (0..240).find(|round| {
+        if round % 8 == 0 {
+            run.detector.restart_some(&[NodeId::new(3)].into(), run.now);
+        }
+        !run.tick(|node| node != 2 && node != 3).dead.is_empty()
+    });
+    assert!(found.is_some(), "the other one is judged on");
+    assert_eq!(run.dead(), [2]);
+}
+
+#[test]
 fn a_leaving_node_is_not_given_up() {
     let mut run = Run::of(3);
     run.nodes.insert(TWO, NodeState::Leaving);

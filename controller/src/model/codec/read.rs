@@ -9,10 +9,13 @@ use coracle_proto::id::{
 use coracle_proto::pb::{self, command::Kind};
 use coracle_proto::record::{self, NodeState, Weight};
 
-use super::super::{Command, Envelope, Placement};
+use super::super::{COMMAND_FORMAT, Command, Envelope, Placement, Switch};
 use super::DecodeError;
 
 pub(super) fn envelope(wire: pb::Envelope) -> Result<Envelope, DecodeError> {
+    if wire.format > COMMAND_FORMAT {
+        return Err(DecodeError::UnknownCommand);
+    }
     // A kind that this build does not know leaves the field empty.
     let kind = wire.command.and_then(|command| command.kind).ok_or(DecodeError::UnknownCommand)?;
     Ok(Envelope {
@@ -60,9 +63,10 @@ fn command(kind: Kind) -> Result<Command, FieldError> {
         Kind::DeleteFunction(wire) => {
             Command::DeleteFunction { function: function(&wire.namespace, &wire.name)? }
         }
-        Kind::Assign(wire) => {
-            Command::Assign { placements: wire.placements.iter().map(placement).collect::<Result<_, _>>()? }
-        }
+        Kind::Assign(wire) => Command::Assign {
+            placements: wire.placements.iter().map(placement).collect::<Result<_, _>>()?,
+            switches: wire.switches.iter().map(switch).collect::<Result<_, _>>()?,
+        },
         Kind::SetVotersWanted(wire) => Command::SetVotersWanted { voters: wire.voters },
     })
 }
@@ -74,6 +78,10 @@ fn placement(wire: &pb::Placement) -> Result<Placement, FieldError> {
         add: wire.add.iter().copied().map(NodeId::new).collect(),
         drop: wire.drop.iter().map(|drop| (NodeId::new(drop.node), Epoch::new(drop.epoch))).collect(),
     })
+}
+
+fn switch(wire: &pb::Switch) -> Result<Switch, FieldError> {
+    Ok(Switch { function: function(&wire.namespace, &wire.name)?, updated: Revision::new(wire.updated) })
 }
 
 fn function(namespace: &str, name: &str) -> Result<FunctionId, FieldError> {

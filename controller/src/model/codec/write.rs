@@ -5,7 +5,7 @@ use coracle_proto::id::FunctionId;
 use coracle_proto::pb::{self, command::Kind};
 use coracle_proto::record::NodeState;
 
-use super::super::{Command, Envelope, Placement};
+use super::super::{Command, Envelope, Placement, Switch};
 
 pub(super) fn envelope(it: &Envelope) -> pb::Envelope {
     pb::Envelope {
@@ -17,6 +17,7 @@ pub(super) fn envelope(it: &Envelope) -> pb::Envelope {
         random: it.random,
         expected: it.expected.get(),
         trace: it.trace.clone(),
+        format: it.command.format(),
         command: Some(pb::Command { kind: Some(command(&it.command)) }),
     }
 }
@@ -57,9 +58,10 @@ fn command(it: &Command) -> Kind {
             let (namespace, name) = parts(function);
             Kind::DeleteFunction(pb::DeleteFunction { namespace, name })
         }
-        Command::Assign { placements } => {
-            Kind::Assign(pb::Assign { placements: placements.iter().map(placement).collect() })
-        }
+        Command::Assign { placements, switches } => Kind::Assign(pb::Assign {
+            placements: placements.iter().map(placement).collect(),
+            switches: switches.iter().map(switch).collect(),
+        }),
         Command::SetVotersWanted { voters } => Kind::SetVotersWanted(pb::SetVotersWanted { voters: *voters }),
     }
 }
@@ -74,6 +76,11 @@ fn placement(it: &Placement) -> pb::Placement {
         add: it.add.iter().map(|node| node.get()).collect(),
         drop: drop.collect(),
     }
+}
+
+fn switch(it: &Switch) -> pb::Switch {
+    let (namespace, name) = parts(&it.function);
+    pb::Switch { namespace, name, updated: it.updated.get() }
 }
 
 fn parts(function: &FunctionId) -> (String, String) {

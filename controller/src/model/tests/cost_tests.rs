@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use coracle_proto::pb;
-use coracle_proto::record::{Change, Function, Record, Route, Version};
+use coracle_proto::record::{Change, Function, Outcome, Record, Route, Version};
 use prost::Message as _;
 
 use crate::model::samples::{Asked, deploy, function, version};
-use crate::model::{Command, FUNCTIONS_MAX, default_route, invariant};
+use crate::model::{Command, FUNCTIONS_MAX, Placement, Switch, default_route, invariant};
 use coracle_proto::id::NodeId;
 use coracle_proto::record::NodeState;
 use coracle_proto::status::Code;
@@ -52,7 +52,15 @@ fn changed_bytes_do_not_grow_with_the_state() {
         for command in commands() {
             costs.push(bytes(&asked.run(command).changes));
         }
-        asked.assign(&version("f000005", 1), &[1, 3]);
+        // What the planner decides: two replicas, and the calls of the function that was deployed anew.
+        let add = [1, 3].map(NodeId::new).to_vec();
+        let placements = vec![Placement { version: version("f000005", 1), add, drop: Vec::new() }];
+        let id = function("f000003");
+        let updated = asked.state.function(&id).unwrap().updated;
+        let switches = vec![Switch { function: id, updated }];
+        let assigned = asked.run(Command::Assign { placements, switches });
+        assert_eq!(assigned.outcome, Outcome::Assigned { added: 2, dropped: 0, switched: 1 });
+        costs.push(bytes(&assigned.changes));
         costs
     };
     let (few, many) = (cost(10), cost(FUNCTIONS_MAX - 1));

@@ -58,7 +58,7 @@ fn workerless(state: &mut ClusterState) {
 
 type Plant = fn(&mut ClusterState);
 
-const PLANTS: [(&str, Plant); 24] = [
+const PLANTS: [(&str, Plant); 26] = [
     ("no cluster", |s| drop(s.remove(&Key::Cluster))),
     ("no node is a controller", |s| {
         s.remove(&Key::Node(NodeId::new(1)));
@@ -80,6 +80,8 @@ const PLANTS: [(&str, Plant); 24] = [
     ("leads nowhere", |s| {
         of_a(s, |it| it.traffic.push(Weight { version: VersionNumber::new(7), weight: 1 }))
     }),
+    ("leads nowhere", |s| of_a(s, |it| it.next.push(Weight { version: VersionNumber::new(7), weight: 1 }))),
+    ("waits for what its calls go to already", |s| of_a(s, |it| it.next.clone_from(&it.traffic))),
     ("stands twice", |s| of_a(s, |it| it.traffic.push(it.traffic[0]))),
     ("has no weight", |s| of_a(s, |it| it.traffic[0].weight = 0)),
     ("is of no function", |s| lonely_version(s, "c", 1)),

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::model::samples::{CLUSTER, function, node, spec, version};
-use crate::model::{ClusterState, Command, Envelope, Placement, codec, invariant};
+use crate::model::{ClusterState, Command, Envelope, Placement, Switch, codec, invariant};
 
 const NAMES: [&str; 5] = ["a", "b", "shop/a", "shop-b/a", "shop/b"];
 const ROUTES: [&str; 5] = ["/a/*", "/x", "/x/*", "host.example/*", "/shop/a/*"];
@@ -63,7 +63,10 @@ fn assigns() -> impl Strategy<Value = Command> {
         let drop = drop.into_iter().map(|(node, epoch)| (NodeId::new(node), Epoch::new(epoch))).collect();
         Placement { version: version(name, number), add, drop }
     });
-    proptest::collection::vec(placement, 0..4).prop_map(|placements| Command::Assign { placements })
+    let switch = (names(), 0_u64..2)
+        .prop_map(|(name, updated)| Switch { function: function(name), updated: Revision::new(updated) });
+    (proptest::collection::vec(placement, 0..4), proptest::collection::vec(switch, 0..2))
+        .prop_map(|(placements, switches)| Command::Assign { placements, switches })
 }
 
 fn commands() -> impl Strategy<Value = Command> {
@@ -131,7 +134,8 @@ impl Seen {
             Outcome::NodeRegistered(_) => "registered",
             Outcome::Deployed { unchanged: true, .. } => "unchanged",
             Outcome::Deployed { unchanged: false, .. } => "deployed",
-            Outcome::Assigned { added: 0, dropped: 0 } => "nothing assigned",
+            Outcome::Assigned { added: 0, dropped: 0, switched: 0 } => "nothing assigned",
+            Outcome::Assigned { switched: 1.., .. } => "switched",
             Outcome::Assigned { dropped: 0, .. } => "added",
             Outcome::Assigned { .. } => "dropped",
             Outcome::Rejected(refusal) => refusal.code.name(),
@@ -140,14 +144,18 @@ impl Seen {
     }
 }
 
-/// Epochs cannot be guessed: a drop of epoch 0 is meant for the replica as it stands.
+/// Epochs and revisions cannot be guessed: a drop of epoch 0 is meant for the replica as it stands, a switch of
+/// revision 0 for the function.
 fn aimed(envelope: &Envelope, state: &ClusterState) -> Envelope {
     let mut envelope = envelope.clone();
-    if let Command::Assign { placements } = &mut envelope.command {
+    if let Command::Assign { placements, switches } = &mut envelope.command {
         for Placement { version, drop, .. } in placements {
             for (node, epoch) in drop.iter_mut().filter(|(_, epoch)| epoch.get() == 0) {
                 *epoch = state.replica(version, *node).map_or(Epoch::new(0), |replica| replica.epoch);
             }
+        }
+        for Switch { function, updated } in switches.iter_mut().filter(|it| it.updated == Revision::ZERO) {
+            *updated = state.function(function).map_or(Revision::ZERO, |function| function.updated);
         }
     }
     envelope
@@ -211,7 +219,7 @@ fn check(seed: u64, cases: u32) -> Seen {
 fn random_logs_keep_every_promise() {
     let seen = check(rand::random(), 200);
     println!("{:?}", seen.0);
-    let met = ["done", "registered", "unchanged", "deployed", "added", "dropped", "repeated"];
+    let met = ["done", "registered", "unchanged", "deployed", "added", "dropped", "switched", "repeated"];
     let refused = ["conflict", "route-conflict", "wrong-cluster", "version-not-found"];
     for kind in met.into_iter().chain(refused) {
         assert!(seen.0.contains_key(kind), "no log had '{kind}': the test does not see what it should");

@@ -5,7 +5,7 @@ use coracle_proto::record::{Node, NodeState, Outcome, Record, Remembered, Role, 
 use coracle_proto::status::Code;
 
 use crate::model::samples::{Asked, deploy, deploy_at, envelope, function, node, version};
-use crate::model::{ClusterState, Command, Envelope, Placement, REMEMBERED_MAX, VERSIONS_MAX, codec};
+use crate::model::{ClusterState, Command, Envelope, Placement, REMEMBERED_MAX, Switch, VERSIONS_MAX, codec};
 
 fn code(outcome: &Outcome) -> Option<Code> {
     match outcome {
@@ -114,9 +114,57 @@ fn a_deploy_of_the_same_changes_nothing() {
     let same = asked.run(deploy("a", 1)).outcome;
     assert_eq!(same, Outcome::Deployed { version: VersionNumber::new(1), unchanged: true });
     assert_eq!(asked.deploy("a", 2).number, VersionNumber::new(2));
-    let back = vec![Weight { version: VersionNumber::new(1), weight: 1 }];
-    asked.run(Command::SetTraffic { function: function("a"), traffic: back });
+    asked.run(all_to("a", 1));
     assert_eq!(asked.deploy("a", 2).number, VersionNumber::new(3), "the latest had not all calls");
+}
+
+fn all_to(name: &str, version: u64) -> Command {
+    let traffic = vec![Weight { version: VersionNumber::new(version), weight: 1 }];
+    Command::SetTraffic { function: function(name), traffic }
+}
+
+#[test]
+fn calls_stay_where_they_are_until_what_was_asked_for_is_ready() {
+    let mut asked = Asked::cluster(1);
+    asked.deploy("a", 1);
+    assert_eq!(asked.traffic("a"), (vec![1], vec![]), "a first version has nothing to wait behind");
+    asked.deploy("a", 2);
+    assert_eq!(asked.traffic("a"), (vec![1], vec![2]));
+    let seen = asked.state.function(&function("a")).unwrap().updated;
+    asked.deploy("a", 3);
+    assert_eq!(
+        asked.traffic("a"),
+        (vec![1], vec![3]),
+        "a later deploy takes the place of the one that waits"
+    );
+    let late = vec![Switch { function: function("a"), updated: seen }];
+    let none = asked.run(Command::Assign { placements: vec![], switches: late }).outcome;
+    assert_eq!(none, Outcome::Assigned { added: 0, dropped: 0, switched: 0 }, "version 2 was ready, not 3");
+    let updated = asked.state.function(&function("a")).unwrap().updated;
+    assert_eq!(asked.switch("a"), Outcome::Assigned { added: 0, dropped: 0, switched: 1 });
+    assert_eq!(asked.traffic("a"), (vec![3], vec![]));
+    assert_eq!(asked.state.function(&function("a")).unwrap().updated, updated, "nobody asked for anything");
+    assert_eq!(asked.switch("a"), Outcome::Assigned { added: 0, dropped: 0, switched: 0 });
+    asked.run(all_to("a", 2));
+    assert_eq!(asked.traffic("a"), (vec![3], vec![2]));
+    asked.run(all_to("a", 3));
+    assert_eq!(asked.traffic("a"), (vec![3], vec![]), "what the calls go to already needs no wait");
+}
+
+#[test]
+fn versions_that_take_calls_are_not_ended_by_a_deploy() {
+    let mut asked = Asked::cluster(1);
+    asked.deploy("a", 0);
+    for digest in 1..=u8::try_from(VERSIONS_MAX).unwrap() {
+        asked.deploy("a", digest);
+    }
+    assert_eq!(asked.traffic("a"), (vec![1], vec![11]), "the oldest takes the calls still");
+    assert!(asked.state.version(&version("a", 2)).is_none());
+    let each = [1].into_iter().chain(3..=11).map(VersionNumber::new);
+    let traffic = each.map(|version| Weight { version, weight: 1 }).collect();
+    asked.run(Command::SetTraffic { function: function("a"), traffic });
+    asked.switch("a");
+    assert_eq!(asked.refused(deploy("a", 99)), Code::LimitReached);
 }
 
 #[test]
@@ -126,6 +174,7 @@ fn old_versions_go_with_their_replicas() {
     asked.assign(&first, &[1]);
     for digest in 1..=u8::try_from(VERSIONS_MAX).unwrap() {
         asked.deploy("a", digest);
+        asked.switch("a");
     }
     assert_eq!(asked.state.versions_of(&function("a")).count(), VERSIONS_MAX);
     assert!(asked.state.version(&first).is_none() && asked.holders(&first).is_empty());
@@ -182,10 +231,12 @@ fn an_epoch_is_the_revision_of_the_assignment() {
     assert_eq!(asked.state.replica(&a, NodeId::new(1)).unwrap().epoch, epoch, "assigned already");
     let late = |epoch| Command::Assign {
         placements: vec![Placement { version: a.clone(), add: vec![], drop: vec![(NodeId::new(1), epoch)] }],
+        switches: vec![],
     };
     let none = asked.run(late(Epoch::new(epoch.get() - 1))).outcome;
-    assert_eq!(none, Outcome::Assigned { added: 0, dropped: 0 });
-    assert_eq!(asked.run(late(epoch)).outcome, Outcome::Assigned { added: 0, dropped: 1 });
+    assert_eq!(none, Outcome::Assigned { added: 0, dropped: 0, switched: 0 });
+    let ended = Outcome::Assigned { added: 0, dropped: 1, switched: 0 };
+    assert_eq!(asked.run(late(epoch)).outcome, ended);
     asked.assign(&a, &[1]);
     assert!(asked.state.replica(&a, NodeId::new(1)).unwrap().epoch > epoch);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coracle_proto::id::{NodeId, VersionId};
+use coracle_proto::id::{Digest, NodeId, VersionId};
 use coracle_proto::record::{Node, NodeState, Replica, Role};
 
 use super::{ATTEMPTS_MAX, Phase, Soft};
@@ -38,6 +38,12 @@ impl<'a> Survey<'a> {
         }
     }
 
+    /// Whether calls can be sent to the replica.
+    pub(super) fn answers(&self, replica: &Replica) -> bool {
+        let node = replica.node;
+        self.takes(node) && self.standing(replica) == Standing::Ready && !self.suspect(node)
+    }
+
     /// Whether the node takes replicas.
     pub(super) fn takes(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|(node, _)| takes(node))
@@ -55,6 +61,10 @@ impl<'a> Survey<'a> {
 
     /// Every node, as it stands to the version.
     pub(super) fn candidates(&self, state: &ClusterState, version: &VersionId) -> Vec<Candidate<'a>> {
+        let digest = state.version(version).map(|version| version.digest);
+        let has = |node: &NodeId, digest: &Digest| {
+            self.soft.get(node).is_some_and(|soft| soft.artifacts.contains(digest))
+        };
         let candidate = |(id, (node, held)): (&NodeId, &(&'a Node, u32))| Candidate {
             node: *id,
             zone: &node.zone,
@@ -64,6 +74,7 @@ impl<'a> Survey<'a> {
             slots: node.slots,
             in_flight: self.soft.get(id).map_or(0, |soft| soft.in_flight),
             held: *held,
+            has_artifact: digest.as_ref().is_some_and(|digest| has(id, digest)),
             standing: state.replica(version, *id).map_or(Standing::Free, |replica| self.standing(replica)),
         };
         self.nodes.iter().map(candidate).collect()

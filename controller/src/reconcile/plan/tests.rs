@@ -50,7 +50,7 @@ impl World {
             (replica.version.clone(), ReplicaSoft { epoch: replica.epoch, phase, attempts })
         };
         let replicas = self.asked.state.replicas_on(node).map(told).collect();
-        NodeSoft { suspect: self.silent.contains(&node), in_flight: 0, replicas }
+        NodeSoft { suspect: self.silent.contains(&node), replicas, ..NodeSoft::default() }
     }
 
     fn plan(&self) -> Plan {
@@ -58,7 +58,8 @@ impl World {
     }
 
     fn apply(&mut self, plan: &Plan) {
-        self.asked.run(Command::Assign { placements: plan.placements.clone() });
+        let (placements, switches) = (plan.placements.clone(), plan.switches.clone());
+        self.asked.run(Command::Assign { placements, switches });
     }
 
     /// Plans and works until a round is empty; how many rounds that took.
@@ -66,7 +67,7 @@ impl World {
         let mut quiet = false;
         for round in 0..1000 {
             let plan = self.plan();
-            if plan.placements.is_empty() {
+            if plan.is_empty() {
                 if quiet {
                     return round;
                 }
@@ -75,9 +76,10 @@ impl World {
             }
             quiet = false;
             assert!(plan.placements.len() <= PLACEMENTS_MAX);
-            let ready = self.ready();
+            let (ready, served) = (self.ready(), self.served());
             self.apply(&plan);
             let still = self.ready();
+            assert!(served.is_subset(&self.served()), "calls were given to what is not ready: {plan:?}");
             for (function, before) in ready {
                 let floor = before.min(self.floor());
                 assert!(
@@ -105,6 +107,17 @@ impl World {
         };
         let of = |id: &FunctionId| self.asked.state.replicas_of_function(id).filter(ready).count();
         self.asked.state.functions().map(|function| (function.id.clone(), of(&function.id))).collect()
+    }
+
+    /// Functions that answer: a version that takes calls is ready where calls are sent.
+    fn served(&self) -> BTreeSet<FunctionId> {
+        let survey = Survey::new(&self.asked.state, &self.soft);
+        let serves = |replica: &&Replica| {
+            let function = self.asked.state.function(&replica.version.function);
+            function.is_some_and(|function| function.serves(replica.version.number))
+                && survey.answers(replica)
+        };
+        self.asked.state.replicas().filter(serves).map(|it| it.version.function.clone()).collect()
     }
 
     fn mark(&mut self, node: u64, state: NodeState) {
@@ -223,11 +236,56 @@ fn the_version_before_stays_until_the_new_one_is_ready() {
     world.broken.extend((1..=3).map(|node| (second.clone(), NodeId::new(node))));
     world.settle();
     assert_eq!(world.asked.holders(&first).len(), 2, "the new one cannot be made ready");
+    assert_eq!(world.asked.traffic("a"), (vec![1], vec![2]), "and is given no calls");
     let third = world.asked.deploy("a", 3);
     world.settle();
+    assert_eq!(world.asked.traffic("a"), (vec![3], vec![]));
     assert_eq!(world.asked.holders(&first), [] as [u64; 0]);
     assert_eq!(world.asked.holders(&second), [] as [u64; 0]);
     assert_eq!(world.asked.holders(&third).len(), 2);
+}
+
+/// Back to a version that nodes hold still: it needs no wait. To one whose replicas have ended: it does.
+#[test]
+fn calls_go_back_as_soon_as_the_old_version_is_ready() {
+    let mut world = World::of(3);
+    world.asked.deploy("a", 1);
+    world.settle();
+    let back = |world: &mut World| {
+        let traffic = vec![Weight { version: coracle_proto::id::VersionNumber::new(1), weight: 1 }];
+        let function = crate::model::samples::function("a");
+        world.asked.run(Command::SetTraffic { function, traffic });
+    };
+    let second = world.asked.deploy("a", 2);
+    let switched = (0..10).any(|_| {
+        world.work();
+        let plan = world.plan();
+        world.apply(&plan);
+        world.asked.traffic("a") == (vec![2], vec![])
+    });
+    assert!(switched);
+    back(&mut world);
+    assert_eq!(world.plan().switches.len(), 1, "in the first round after the wish");
+    world.settle();
+    assert_eq!((world.asked.traffic("a"), world.asked.holders(&second).len()), ((vec![1], vec![]), 0));
+    world.asked.deploy("a", 3);
+    world.settle();
+    back(&mut world);
+    assert!(world.plan().switches.is_empty(), "its replicas have ended");
+    world.settle();
+    assert_eq!(world.asked.traffic("a"), (vec![1], vec![]));
+}
+
+#[test]
+fn what_is_new_goes_where_its_artifact_is() {
+    let mut world = World::of(9);
+    let a = world.asked.deploy("a", 7);
+    let digest = world.asked.state.version(&a).unwrap().digest;
+    for node in [4, 8] {
+        world.soft.get_mut(&NodeId::new(node)).unwrap().artifacts.insert(digest);
+    }
+    let plan = world.plan();
+    assert_eq!(plan.placements[0].add.iter().map(|node| node.get()).collect::<BTreeSet<_>>(), [4, 8].into());
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl World {
         };
         let artifacts = held.iter().map(artifact).collect();
         let status = pb::NodeStatus { node, artifacts, ..pb::NodeStatus::default() };
-        self.seen.insert(NodeId::new(node), Seen { status: Arc::new(status), at: self.now });
+        self.seen.insert(NodeId::new(node), Seen { status: Arc::new(status), at: self.now, relay: None });
     }
 
     fn orders(&self) -> BTreeMap<u64, pb::Orders> {

@@ -146,6 +146,7 @@ pub(super) fn state(plane: &Plane, stored: &Stored, epoch: u64) -> Vec<Record> {
         id: id.function.clone(),
         latest: id.number,
         traffic: vec![Weight { version: id.number, weight: 1 }],
+        next: Vec::new(),
         routes: Vec::new(),
         created_ms: 0,
         updated_ms: 0,

@@ -204,6 +204,7 @@ fn function(version: &Arc<Version>, route: &str, workers: &[Worker]) -> Vec<Chan
             id: version.id.function.clone(),
             latest: version.id.number,
             traffic: vec![Weight { version: version.id.number, weight: 1 }],
+            next: vec![],
             routes: vec![],
             created_ms: 0,
             updated_ms: 0,

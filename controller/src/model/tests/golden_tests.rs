@@ -1,0 +1,203 @@
+//! Goal: what this format wrote once is read for ever, and written again with the same bytes.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use coracle_proto::codec::{outcome_from_wire, outcome_to_wire};
+use coracle_proto::id::{Digest, Epoch, NodeId, RequestId, Revision, VersionNumber};
+use coracle_proto::pb;
+use coracle_proto::record::{
+    Addresses, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record, Remembered, Replica, Role,
+    Route, Version, Weight,
+};
+use coracle_proto::spec::{Draft, FunctionSpec, Retry};
+use coracle_proto::status::{Code, Refusal};
+use prost::Message as _;
+
+use crate::model::samples::{Asked, CLUSTER, deploy_at, envelope, function, version};
+use crate::model::{Command, Envelope, Placement, Switch, codec};
+
+/// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
+/// own; lines of this one are never changed.
+const FORMAT_1: &str = include_str!("golden/format_1.txt");
+
+fn weight(version: u64, weight: u32) -> Weight {
+    Weight { version: VersionNumber::new(version), weight }
+}
+
+fn node() -> Node {
+    Node {
+        id: NodeId::new(3),
+        name: "n3".into(),
+        roles: [Role::Controller, Role::Gateway].into(),
+        zone: "a".into(),
+        version: "0.1.0".into(),
+        addresses: Addresses {
+            grpc: "10.0.0.3:7400".into(),
+            admin: "10.0.0.3:7401".into(),
+            data: "10.0.0.3:7402".into(),
+            http: "10.0.0.3:8080".into(),
+        },
+        state: NodeState::Leaving,
+        registered: Revision::new(4),
+        slots: 8,
+        memory_bytes: 1 << 33,
+    }
+}
+
+fn spec() -> FunctionSpec {
+    FunctionSpec::new(Draft {
+        env: [("A".to_owned(), "1".to_owned()), ("B".to_owned(), String::new())].into(),
+        args: vec!["-v".into()],
+        hosts: vec!["api.example:443".into()],
+        replicas: 3,
+        retry: Retry::Never,
+        ..Draft::default()
+    })
+    .unwrap()
+}
+
+fn records() -> Vec<Record> {
+    let cluster = Asked::cluster(1).state.cluster().unwrap().clone();
+    let route: coracle_proto::route::RouteSpec = "shop.example/a/*".parse().unwrap();
+    vec![
+        Record::Cluster(cluster),
+        Record::Namespace(NamespaceRecord { name: "shop".parse().unwrap(), created: Revision::new(5) }),
+        Record::Node(node()),
+        Record::Function(Function {
+            id: function("shop/a"),
+            latest: VersionNumber::new(3),
+            traffic: vec![weight(1, 9), weight(2, 1)],
+            next: vec![weight(3, 1)],
+            routes: vec![route.clone()],
+            created_ms: 1,
+            updated_ms: 2,
+            updated: Revision::new(7),
+        }),
+        Record::Version(Version {
+            id: version("shop/a", 3),
+            digest: Digest::new([7; 32]),
+            size: 1000,
+            kind: Kind::CommandComponent,
+            spec: spec(),
+            created_ms: 3,
+            trace: "00-aa-bb-01".into(),
+        }),
+        Record::Route(Route { spec: route, function: function("shop/a") }),
+        Record::Replica(Replica {
+            version: version("shop/a", 3),
+            node: NodeId::new(3),
+            epoch: Epoch::new(8),
+        }),
+        Record::Remembered(Remembered {
+            request: RequestId::new(9),
+            revision: Revision::new(6),
+            outcome: Outcome::Done,
+        }),
+    ]
+}
+
+fn outcomes() -> Vec<Outcome> {
+    vec![
+        Outcome::Done,
+        Outcome::NodeRegistered(NodeId::new(3)),
+        Outcome::Deployed { version: VersionNumber::new(2), unchanged: true },
+        Outcome::Assigned { added: 1, dropped: 2, switched: 3 },
+        Outcome::Rejected(Refusal::new(Code::RouteConflict, "taken")),
+    ]
+}
+
+fn commands() -> Vec<Command> {
+    let placement = Placement {
+        version: version("shop/a", 3),
+        add: vec![NodeId::new(1)],
+        drop: vec![(NodeId::new(2), Epoch::new(5))],
+    };
+    vec![
+        Command::CreateCluster { name: "boat".into(), first: node(), voters_wanted: 3 },
+        Command::RegisterNode { node: node() },
+        Command::UpdateNode { node: node() },
+        Command::MarkNode { node: NodeId::new(3), state: NodeState::Dead },
+        Command::RemoveNode { node: NodeId::new(3) },
+        deploy_at("shop/a", 7, &["/a", "/b/*"]),
+        Command::SetTraffic { function: function("shop/a"), traffic: vec![weight(1, 1)] },
+        Command::DeleteFunction { function: function("shop/a") },
+        Command::Assign {
+            placements: vec![placement],
+            switches: vec![Switch { function: function("shop/a"), updated: Revision::new(7) }],
+        },
+        Command::SetVotersWanted { voters: 5 },
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// The variant's name.
+fn name(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    text.chars().take_while(char::is_ascii_alphanumeric).collect()
+}
+
+/// What this program writes: one line of each kind there is.
+fn written() -> String {
+    let record = |it: &Record| format!("record {} {}\n", name(it), hex(&codec::record(it)));
+    let outcome =
+        |it: &Outcome| format!("outcome {} {}\n", name(it), hex(&outcome_to_wire(it).encode_to_vec()));
+    let asked = |it: Command| {
+        let name = name(&it);
+        let envelope = Envelope {
+            request: RequestId::new(11),
+            since: Revision::new(2),
+            random: 77,
+            expected: Revision::new(1),
+            trace: "00-aa-bb-01".into(),
+            ..envelope(it)
+        };
+        assert_eq!(envelope.cluster, CLUSTER);
+        format!("envelope {name} {}\n", hex(&codec::encode(&envelope)))
+    };
+    let records = records().iter().map(record).collect::<String>();
+    let outcomes = outcomes().iter().map(outcome).collect::<String>();
+    records + &outcomes + &commands().into_iter().map(asked).collect::<String>()
+}
+
+#[test]
+fn what_the_first_format_wrote_is_read_and_written_again_with_the_same_bytes() {
+    for line in FORMAT_1.lines() {
+        let [what, name, hex] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let stored = bytes(hex);
+        let again = match what {
+            "record" => {
+                let wire = pb::Record::decode(&stored[..]).unwrap();
+                codec::record(&Record::try_from(wire).unwrap())
+            }
+            "outcome" => {
+                let wire = pb::Outcome::decode(&stored[..]).unwrap();
+                outcome_to_wire(&outcome_from_wire(wire).unwrap()).encode_to_vec()
+            }
+            "envelope" => codec::encode(&codec::decode(&stored).unwrap()).to_vec(),
+            other => panic!("'{other}' is no kind of line"),
+        };
+        assert_eq!(again, stored, "{what} {name} is written otherwise now");
+    }
+}
+
+/// Fails when something new is not in the file, or when the same is written in another way.
+#[test]
+fn the_golden_file_has_everything() {
+    let kinds = |text: &str| -> BTreeSet<String> {
+        text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+    };
+    let written = written();
+    assert_eq!(kinds(FORMAT_1), kinds(&written), "add what is missing of:\n{written}");
+    assert_eq!(FORMAT_1, written, "this program would write:\n{written}");
+}
