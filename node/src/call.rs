@@ -56,10 +56,15 @@ pub struct CallError {
     pub cold: bool,
 }
 
+/// What is told of an error: some of it is the guest's own text, and it travels in a frame and in a log line.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
 impl CallError {
-    /// An error of a warm call, or of one that did not start.
+    /// An error of a warm call, or of one that did not start. What is over 4 KiB of the message is cut.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
         Self { refusal: Refusal::new(code, message), cold: false }
     }
 
@@ -73,5 +78,18 @@ impl CallError {
     #[must_use]
     pub fn not_started(&self) -> bool {
         self.code().retry() == Again::NotStarted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let error = CallError::new(Code::FunctionFailed, format!("a{}", "é".repeat(MESSAGE_BYTES_MAX)));
+        let message = &error.refusal.message;
+        assert_eq!(message.len(), MESSAGE_BYTES_MAX - 1, "the last character would not fit whole");
+        assert!(message.ends_with('é'));
     }
 }

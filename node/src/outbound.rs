@@ -1,8 +1,8 @@
 //! The HTTP requests that guests make: only to the hosts that they were granted.
 //!
 //! A host's addresses are looked at after it was resolved, and the connection goes to the very address that was
-//! looked at. Loopback, link-local and private addresses are refused unless the grant names host and port: otherwise
-//! whoever controls a granted name could point it at this network.
+//! looked at. Loopback, link-local and private addresses are refused unless the grant names the address, or `localhost`,
+//! with the port: otherwise whoever controls a granted name could point it at this network.
 
 mod address;
 mod connect;
@@ -43,8 +43,8 @@ pub enum OutboundError {
     /// The spec's `hosts` does not name it.
     #[error("'{0}' is not one of the function's 'hosts'")]
     Denied(String),
-    /// It leads into this network and is not named with its port.
-    #[error("'{0}' leads to a private address: the function's 'hosts' must name it with its port")]
+    /// It leads into this network, and the grant does not name its address and port.
+    #[error("'{0}' leads to a private address: the function's 'hosts' must name that address with its port")]
     PrivateAddress(String),
     /// No scheme, or no host.
     #[error("not an http or https URI with a host")]

@@ -46,16 +46,16 @@ pub(super) async fn renew(context: &Context, digest: Digest) -> Result<Stored, R
     asked.truncate(ASKED_MAX);
     let answers = join_all(asked.iter().map(|node| stat(context, node, digest))).await;
     let answered: Vec<_> = answers.into_iter().flatten().collect();
-    stored(digest, &answered)
+    stored(digest, &answered, copies.live().len())
 }
 
-/// What the answers come to. A worker that only got a copy does not know the kind: the one that checked it does.
-fn stored(digest: Digest, answered: &[StatReply]) -> Result<Stored, Refusal> {
+/// What the answers come to where so many workers are `live`: one that is slow to answer is needed all the same. A worker that only got a copy does not know the kind: the one that checked it does.
+fn stored(digest: Digest, answered: &[StatReply], live: usize) -> Result<Stored, Refusal> {
     if answered.is_empty() {
         return Err(Refusal::new(Code::NoWorker, "no worker answers"));
     }
     let holders: Vec<_> = answered.iter().filter(|reply| reply.held).collect();
-    let needed = answered.len().min(HOLDERS_MIN);
+    let needed = live.max(answered.len()).min(HOLDERS_MIN);
     if holders.len() < needed {
         let (holding, all) = (holders.len(), answered.len());
         let sentence = format!(
@@ -102,12 +102,14 @@ mod tests {
         let digest = Digest::new([7; 32]);
         let (copy, other) = (reply(true, pb::Kind::Unspecified), reply(false, pb::Kind::Unspecified));
         let checked = reply(true, Kind::HttpComponent.into());
-        let found = stored(digest, &[copy, other, checked]).unwrap();
+        let found = stored(digest, &[copy, other, checked], 3).unwrap();
         assert_eq!((found.size, found.kind), (7, Kind::HttpComponent));
-        let code = |answered: &[StatReply]| stored(digest, answered).unwrap_err().code;
+        let code = |answered: &[StatReply]| stored(digest, answered, 1).unwrap_err().code;
         assert_eq!(code(&[copy, copy, other]), Code::ArtifactMissing);
         assert_eq!(code(&[checked, other]), Code::ArtifactMissing);
         assert_eq!(code(&[]), Code::NoWorker);
-        assert!(stored(digest, &[checked]).is_ok(), "a lone worker is enough where there is no other");
+        assert!(stored(digest, &[checked], 1).is_ok(), "a lone worker is enough where there is no other");
+        let lone = stored(digest, &[checked], 2).unwrap_err();
+        assert_eq!(lone.code, Code::ArtifactMissing, "the other one lives and did not answer in time");
     }
 }

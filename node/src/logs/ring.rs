@@ -115,6 +115,10 @@ impl Ring {
 
     /// Writes frames and shows them to readers. On an error those that were not written are gone.
     pub(super) fn append(&mut self, frames: &[LogFrame], now_ms: u64) -> Result<(), RingError> {
+        // The writer comes each second: nothing new makes no segment younger and wakes no reader.
+        if frames.is_empty() {
+            return Ok(());
+        }
         let mut buffer = BytesMut::new();
         let mut count = 0;
         for frame in frames {
@@ -138,13 +142,21 @@ impl Ring {
         if self.current.newest_ms < oldest_ms && self.current.bytes > MAGIC.len() as u64 {
             self.rotate(now_ms)?;
         }
+        let before = self.older.len();
         while self.older.front().is_some_and(|segment| segment.newest_ms < oldest_ms) {
             self.drop_oldest()?;
         }
-        self.shrink()
+        self.shrink()?;
+        if self.older.len() < before {
+            self.publish();
+        }
+        Ok(())
     }
 
     fn write(&mut self, buffer: &[u8], count: u64, now_ms: u64) -> Result<(), RingError> {
+        if count == 0 {
+            return Ok(());
+        }
         if let Err(error) = self.file.write_all_at(buffer, self.current.bytes) {
             // What was written of it must not be read after a restart; if this fails too, the CRC tells.
             let _ = self.file.set_len(self.current.bytes);

@@ -96,19 +96,25 @@ impl Logs {
         (Self { node, queue, shared: Arc::new(Shared { metrics, ..Shared::default() }) }, receiver)
     }
 
-    /// Takes a line, or counts it as dropped.
-    pub fn line(&self, line: Line<'_>) {
-        self.line_at(line, clock::now(), clock::unix_ms());
+    /// Takes a line, or counts it as dropped. Tells whether the function is below its rate.
+    pub fn line(&self, line: Line<'_>) -> bool {
+        self.line_at(line, clock::now(), clock::unix_ms())
     }
 
-    pub(super) fn line_at(&self, line: Line<'_>, now: Instant, now_ms: u64) {
+    /// Counts lines that a function over its rate did not offer.
+    pub fn lost(&self, function: &FunctionId, lines: u64) {
+        self.shared.lose(function, lines, clock::now());
+    }
+
+    pub(super) fn line_at(&self, line: Line<'_>, now: Instant, now_ms: u64) -> bool {
         let text = line.text.get(..LINE_BYTES_MAX).unwrap_or(line.text);
         let cost = text.len() + RECORD_BYTES;
         if !self.shared.allow(&line.version.function, cost as u64, now) {
-            return;
+            return false;
         }
         if self.shared.queued_bytes.fetch_add(cost, Ordering::Relaxed) + cost > QUEUE_BYTES_MAX {
-            return self.shared.full(&line.version.function, cost, now);
+            self.shared.full(&line.version.function, cost, now);
+            return true;
         }
         let record = Box::new(self.record(&line, text, now_ms));
         match self.queue.try_send(Message::Record(record, cost)) {
@@ -117,6 +123,7 @@ impl Logs {
                 self.shared.full(&line.version.function, cost, now);
             }
         }
+        true
     }
 
     /// Waits until what was taken before can be read.
@@ -182,11 +189,16 @@ impl Shared {
         let mut functions = self.functions();
         let allowance = Self::of(&mut functions, function, now);
         let allowed = allowance.bucket.take(bytes, now);
+        drop(functions);
         if !allowed {
-            allowance.over_rate += 1;
-            self.metrics.dropped.get_or_create(&Reason { reason: "rate" }).inc();
+            self.lose(function, 1, now);
         }
         allowed
+    }
+
+    fn lose(&self, function: &FunctionId, lines: u64, now: Instant) {
+        Self::of(&mut self.functions(), function, now).over_rate += lines;
+        self.metrics.dropped.get_or_create(&Reason { reason: "rate" }).inc_by(lines);
     }
 
     fn full(&self, function: &FunctionId, bytes: usize, now: Instant) {

@@ -7,7 +7,6 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use coracle_proto::id::Digest;
@@ -27,7 +26,6 @@ pub(super) struct Cache {
     folder: PathBuf,
     engine: String,
     key: [u8; KEY_BYTES],
-    tmp: AtomicU64,
 }
 
 /// Compiled code whose keyed hash was checked in this process.
@@ -71,7 +69,7 @@ impl Cache {
             );
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        let cache = Self { key: key(folder)?, folder: folder.to_owned(), engine, tmp: AtomicU64::new(0) };
+        let cache = Self { key: key(folder)?, folder: folder.to_owned(), engine };
         cache.sweep()?;
         Ok(cache)
     }
@@ -83,8 +81,7 @@ impl Cache {
 
     /// A new name for the compiler to write to.
     pub(super) fn tmp(&self) -> PathBuf {
-        let number = self.tmp.fetch_add(1, Ordering::Relaxed);
-        self.folder.join(format!("tmp-{}-{number}", std::process::id()))
+        tmp(&self.folder)
     }
 
     /// The file whose lock is held while a digest is compiled, by whatever process.
@@ -220,12 +217,17 @@ impl Cache {
     }
 }
 
+/// A name that nobody else takes. Process ids are not enough: each container that shares the folder has its own first one.
+fn tmp(folder: &Path) -> PathBuf {
+    folder.join(format!("tmp-{:032x}", rand::random::<u128>()))
+}
+
 /// The folder's key, made by whichever process is first.
 fn key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let path = folder.join("key");
     if !path.exists() {
-        let tmp = folder.join(format!("tmp-{}-key", std::process::id()));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&tmp)?;
+        let tmp = tmp(folder);
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&tmp)?;
         file.write_all(&rand::random::<[u8; KEY_BYTES]>())?;
         file.sync_all()?;
         // Fails when another process was first: then its key counts.
@@ -270,6 +272,12 @@ mod tests {
         fs::write(&code, b"cod3").unwrap();
         assert!(other.verify(&DIGEST).unwrap().is_none());
         assert!(!other.holds(&DIGEST));
+    }
+
+    #[test]
+    fn two_nodes_with_equal_process_ids_write_to_names_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_ne!(cache(folder.path()).tmp(), cache(folder.path()).tmp());
     }
 
     #[test]

@@ -74,7 +74,9 @@ pub(super) fn environment(
 }
 
 fn headers(headers: &HeaderMap, all: &mut Vec<(String, String)>) {
-    for name in headers.keys().filter(|name| !DROPPED.contains(name)) {
+    // `x_forwarded_for` would come as the same variable as `x-forwarded-for`, which the platform vouches for.
+    let told = |name: &&HeaderName| !DROPPED.contains(*name) && !name.as_str().contains('_');
+    for name in headers.keys().filter(told) {
         let separator = if name == header::COOKIE { "; " } else { ", " };
         let values: Vec<_> =
             headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();

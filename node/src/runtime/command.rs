@@ -18,7 +18,7 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use super::body::{ResponseBody, Source};
 use super::cgi::{self, Parsed};
-use super::guest::Guest;
+use super::guest::{COMPONENT_CALL_BYTES_MAX, Guest, MODULE_CALL_BYTES_MAX};
 use super::invoke::{Deadline, Stage};
 use super::pipe::Pipe;
 use super::run::Run;
@@ -36,6 +36,13 @@ pub(super) enum Command {
 }
 
 impl Command {
+    fn call_bytes_max(&self) -> usize {
+        match self {
+            Self::Module(_) => MODULE_CALL_BYTES_MAX,
+            Self::Component(_) => COMPONENT_CALL_BYTES_MAX,
+        }
+    }
+
     async fn run(self, mut store: Store<Guest>, stage: super::invoke::Spans) -> wasmtime::Result<()> {
         match self {
             Self::Module(pre) => {
@@ -66,7 +73,7 @@ pub(super) async fn call(
     let pipe = Pipe::new(stage.watch());
     let mut wasi = stage.wasi();
     wasi.envs(&environment).stdin(MemoryInputPipe::new(input)).stdout(pipe.clone());
-    let store = stage.store(&mut wasi);
+    let store = stage.store(&mut wasi, command.call_bytes_max());
     let command = command.clone();
     let spans = stage.spans();
     let run = stage.run(async move { command.run(store, spans).await });
@@ -91,10 +98,10 @@ async fn read(mut body: Body, idle_max: Duration, deadline: &mut Deadline) -> Re
                 return Poll::Ready(frame.transpose());
             }
             if idle.get_or_insert_with(|| Box::pin(sleep(idle_max))).as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(CallError::new(
-                    Code::IdleTimeout,
-                    "the request's body did not go on",
-                )));
+                let idle_ms = idle_max.as_millis();
+                let message =
+                    format!("no bytes of the request came for {idle_ms} ms, the function's 'idle-timeout'");
+                return Poll::Ready(Err(CallError::new(Code::IdleTimeout, message)));
             }
             deadline.poll(cx).map(Err)
         });

@@ -7,40 +7,45 @@ use wasmtime_wasi::I32Exit;
 use super::guest::Signals;
 use crate::call::CallError;
 
-/// What is told of a trap.
-const MESSAGE_BYTES_MAX: usize = 1000;
-
 /// Names the error of a guest that did not end well.
 pub(super) fn of_run(error: &wasmtime::Error, signals: &Signals) -> CallError {
-    if let Some(bound) = signals.memory_refused() {
-        return CallError::new(
-            Code::MemoryExceeded,
-            format!(
-                "the function asked for more than the {bound} bytes that 'memory' grants ({})",
-                brief(error)
-            ),
-        );
-    }
-    if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
-        return CallError::new(Code::FunctionFailed, format!("the function exited with status {status}"));
-    }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return CallError::new(Code::Overloaded, "the node has no room for another instance");
     }
-    CallError::new(Code::FunctionTrapped, format!("the function trapped: {}", brief(error)))
+    let refused = signals.memory_refused();
+    if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
+        // It may have lived on well without what it was refused: why it exits, it alone knows.
+        let hint = refused.map_or_else(String::new, |bound| {
+            format!("; it had asked for more than the {bound} bytes that 'memory' grants")
+        });
+        let message = format!("the function exited with status {status}{hint}");
+        return CallError::new(Code::FunctionFailed, message);
+    }
+    let why = brief(error);
+    match refused.filter(|_| may_lack_memory(error)) {
+        Some(bound) => CallError::new(
+            Code::MemoryExceeded,
+            format!("the function asked for more than the {bound} bytes that 'memory' grants ({why})"),
+        ),
+        None => CallError::new(Code::FunctionTrapped, format!("the function trapped: {why}")),
+    }
+}
+
+/// Whether it is what comes of a refused allocation: an abort, or the use of what was not given. What is no trap is
+/// an instance that did not begin.
+fn may_lack_memory(error: &wasmtime::Error) -> bool {
+    let trap = error.downcast_ref::<Trap>();
+    trap.is_none_or(|trap| {
+        matches!(trap, Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds | Trap::AllocationTooLarge)
+    })
 }
 
 /// The trap's own text, or the error's innermost.
 fn brief(error: &wasmtime::Error) -> String {
-    let mut text = match error.downcast_ref::<Trap>() {
+    match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
-    };
-    if text.len() > MESSAGE_BYTES_MAX {
-        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
     }
-    text
 }
 
 /// Whether the guest exited and said that all is well.

@@ -6,21 +6,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::ticker::Ticking;
 use super::way_out::WayOut;
 
 /// Host resources of one call: streams, requests, timers. Scripting languages use some dozens.
-const RESOURCES_MAX: usize = 4096;
+const RESOURCES_MAX: usize = 512;
 /// Handles in the component's own tables.
 const HANDLES_MAX: usize = 16_384;
-/// Bytes that one call of a host function may copy out of the guest.
-const HOSTCALL_BYTES_MAX: usize = 16 << 20;
+/// Bytes that one call of a host function may copy out of a component: a header block, or what a stream takes at once.
+/// The host may keep them.
+pub(super) const COMPONENT_CALL_BYTES_MAX: usize = 64 << 10;
+/// Bytes that one call of a core module's may read or write. The host keeps none of them.
+pub(super) const MODULE_CALL_BYTES_MAX: usize = 16 << 20;
+/// What a guest may write to a stream at once.
+pub(super) const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Random bytes that one call may ask for.
 pub(super) const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// In-memory size of the header fields of one message.
-const FIELDS_BYTES_MAX: usize = 128 << 10;
+const FIELDS_BYTES_MAX: usize = 64 << 10;
+/// Writes that wait in one body that a guest makes, and bytes of one of them.
+pub(super) const BODY_CHUNKS_MAX: usize = 1;
+pub(super) const BODY_CHUNK_BYTES: usize = 16 << 10;
+/// What the host may keep for one call beside its `memory`: as much as `memory` is where nobody asks for more.
+const HOST_BYTES_MAX: usize = 128 << 20;
+
+/// A body under way: the implementation adds a chunk to those that are asked for.
+const BODY_BYTES_MAX: usize = (BODY_CHUNKS_MAX + 1) * BODY_CHUNK_BYTES;
+/// A request: its header fields, and method, scheme and authority, of which each is one string of the guest's.
+const REQUEST_BYTES_MAX: usize = FIELDS_BYTES_MAX + 3 * COMPONENT_CALL_BYTES_MAX;
+
+const _: () = assert!(RESOURCES_MAX * REQUEST_BYTES_MAX <= HOST_BYTES_MAX);
+const _: () = assert!(RESOURCES_MAX * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);
+const _: () =
+    assert!(BODY_CHUNK_BYTES <= COMPONENT_CALL_BYTES_MAX && WRITE_BYTES_MAX <= COMPONENT_CALL_BYTES_MAX);
 /// Core instances of one component: scripting languages link some dozens of libraries.
 const INSTANCES_MAX: usize = 200;
 /// Tables of one component.
@@ -120,6 +141,17 @@ impl Guest {
         Self { wasi, http, way_out, memory: Memory { used: 0, max: memory_max, signals }, _ticking: ticking }
     }
 
+    /// Breaks off the bodies that the guest, which has ended, left unfinished. Dropped with the store they would pass
+    /// as whole.
+    pub(super) fn give_up_bodies(&mut self) {
+        let left =
+            self.wasi.ctx().table.iter_mut().filter_map(|entry| entry.downcast_mut::<HostOutgoingBody>());
+        for body in left {
+            let (none, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, 0);
+            std::mem::replace(body, none).abort();
+        }
+    }
+
     /// The state of core modules' WASI.
     pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
         &mut self.wasi
@@ -127,10 +159,10 @@ impl Guest {
 }
 
 /// A store for one call, with every bound set.
-pub(super) fn new_store(engine: &Engine, guest: Guest) -> Store<Guest> {
+pub(super) fn new_store(engine: &Engine, guest: Guest, call_bytes_max: usize) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.memory);
-    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_hostcall_fuel(call_bytes_max);
     store.set_max_component_handles(HANDLES_MAX);
     store.set_epoch_deadline(1);
     // tokio's own yield lets sockets and timers have their turn, which waking oneself does not.

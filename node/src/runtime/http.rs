@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use coracle_proto::status::Code;
 use futures::FutureExt as _;
-use http_body::{Body as _, Frame};
+use http::{HeaderValue, Method, StatusCode, header, response};
+use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::oneshot;
 use tokio::task::unconstrained;
@@ -17,7 +18,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::body::{RequestBody, ResponseBody, Source};
-use super::guest::Guest;
+use super::guest::{COMPONENT_CALL_BYTES_MAX, Guest};
 use super::invoke::{Deadline, Stage};
 use super::run::Run;
 use crate::call::{Body, CallError};
@@ -33,7 +34,8 @@ pub(super) async fn call(
 ) -> Result<http::Response<Body>, CallError> {
     let mut wasi = stage.wasi();
     wasi.envs(&stage.environment());
-    let mut store = stage.store(&mut wasi);
+    let mut store = stage.store(&mut wasi, COMPONENT_CALL_BYTES_MAX);
+    let method = request.method().clone();
     let request = request.map(|body| RequestBody::new(body, stage.watch()));
     let bad = |error: wasmtime::Error| CallError::new(Code::BadRequest, error.to_string());
     let request = store.data_mut().http().new_incoming_request(Scheme::Http, request).map_err(bad)?;
@@ -44,10 +46,12 @@ pub(super) async fn call(
     let spans = stage.spans();
     let mut run = stage.run(async move {
         let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
-        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
+        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await?;
+        store.data_mut().give_up_bodies();
+        Ok(())
     });
     match head(&mut run, &mut answered, deadline).await? {
-        Ok(response) => respond(run, response),
+        Ok(response) => respond(run, &method, response),
         Err(code) => {
             Err(run.stop(CallError::new(Code::FunctionFailed, format!("the function answered: {code}"))))
         }
@@ -74,21 +78,25 @@ async fn head(
     .await
 }
 
-fn respond(run: Run, response: http::Response<HyperOutgoingBody>) -> Result<http::Response<Body>, CallError> {
+fn respond(
+    run: Run,
+    method: &Method,
+    response: http::Response<HyperOutgoingBody>,
+) -> Result<http::Response<Body>, CallError> {
     let (parts, body) = response.into_parts();
     if parts.status.is_informational() {
         let message = format!("{} is not a final status", parts.status);
         return Err(CallError::new(Code::InvalidResponse, message));
     }
+    let body = Outgoing { body, length: Length::declared(method, &parts)? };
     if !run.has_ended() {
-        let body = ResponseBody::new(run, Outgoing(body));
+        let body = ResponseBody::new(run, body);
         return Ok(http::Response::from_parts(parts, body.boxed_unsync()));
     }
     // The guest has ended, so all of the body is here, and its length is known. Unconstrained, because tokio lets a
     // channel of a task that was busy for long pretend to be empty.
     let body = unconstrained(body.collect()).now_or_never();
-    let body = body.unwrap_or(Err(wasmtime_wasi_http::Error::HttpProtocolError));
-    let body = body.map_err(|_| given_up())?;
+    let body = body.unwrap_or_else(|| Err(given_up()))?;
     let body = match body.trailers() {
         Some(_) => body.map_err(|never| match never {}).boxed_unsync(),
         None => Full::new(body.to_bytes()).map_err(|never| match never {}).boxed_unsync(),
@@ -96,15 +104,77 @@ fn respond(run: Run, response: http::Response<HyperOutgoingBody>) -> Result<http
     Ok(http::Response::from_parts(parts, body))
 }
 
+/// Compares a body with the length that its head declares. The implementation of `wasi:http` passes on what is too
+/// much, which the caller would take for the beginning of the next answer on its connection.
+struct Length {
+    declared: Option<u64>,
+    counted: u64,
+}
+
+impl Length {
+    fn declared(method: &Method, head: &response::Parts) -> Result<Self, CallError> {
+        // These have no body, and declare the length of the one that a GET would have.
+        let has_body = *method != Method::HEAD && head.status != StatusCode::NOT_MODIFIED;
+        let value = head.headers.get(header::CONTENT_LENGTH).filter(|_| has_body);
+        let parse = |value: &HeaderValue| {
+            let length = value.to_str().ok().and_then(|text| text.parse().ok());
+            length.ok_or_else(|| {
+                CallError::new(Code::InvalidResponse, format!("content-length: {value:?} is no length"))
+            })
+        };
+        Ok(Self { declared: value.map(parse).transpose()?, counted: 0 })
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), CallError> {
+        self.counted += bytes as u64;
+        match self.declared {
+            Some(declared) if self.counted > declared => Err(self.wrong(declared)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn end(&self) -> Result<(), CallError> {
+        match self.declared {
+            Some(declared) if self.counted != declared => Err(self.wrong(declared)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn wrong(&self, declared: u64) -> CallError {
+        let message = format!("content-length is {declared} and the body had {} bytes", self.counted);
+        CallError::new(Code::InvalidResponse, message)
+    }
+}
+
 fn given_up() -> CallError {
     CallError::new(Code::FunctionFailed, "the function gave up its response's body")
 }
 
-struct Outgoing(HyperOutgoingBody);
+struct Outgoing {
+    body: HyperOutgoingBody,
+    length: Length,
+}
 
 impl Source for Outgoing {
     fn poll(&mut self, _ended: bool, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         // After the guest's end its side of the channel is closed: this never waits then.
-        Pin::new(&mut self.0).poll_frame(cx).map_err(|_| given_up())
+        Pin::new(self).poll_frame(cx)
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let next = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose().map_err(|_| given_up())?;
+        match next.as_ref().and_then(Frame::data_ref) {
+            Some(data) => self.length.count(data.len())?,
+            None => self.length.end()?,
+        }
+        Poll::Ready(next.map(Ok))
     }
 }

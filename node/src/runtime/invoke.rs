@@ -28,7 +28,7 @@ use crate::logs::Stream;
 
 /// Runs a call up to its response's head.
 pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallError> {
-    let mut deadline = Deadline::new(call.head_timeout);
+    let mut deadline = Deadline::new(call.head_timeout, call.version.spec.limits().timeout);
     let loading = shared.programs.get(&call.version.digest, call.version.kind);
     let (program, cold) = deadline.guard(loading).await?;
     let Call { version, invocation, route, remote, mut request, .. } = call;
@@ -68,13 +68,14 @@ fn trace_id(headers: &HeaderMap) -> Option<[u8; 16]> {
 /// The time by which a response's head must have come.
 pub(super) struct Deadline {
     at: Instant,
+    /// What the spec says: told in the error, for some of it may have passed before.
     timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
-    fn new(timeout: Duration) -> Self {
-        Self { at: clock::now() + timeout, timeout, sleep: None }
+    fn new(left: Duration, timeout: Duration) -> Self {
+        Self { at: clock::now() + left, timeout, sleep: None }
     }
 
     /// Ready with the error when the time is over. Only a call that waits has a timer.
@@ -151,14 +152,14 @@ impl<'a> Stage<'a> {
         wasi
     }
 
-    /// The store of this call.
-    pub(super) fn store(&self, wasi: &mut WasiCtxBuilder) -> Store<Guest> {
+    /// The store of this call, and what one call of a host function may copy out of it.
+    pub(super) fn store(&self, wasi: &mut WasiCtxBuilder, call_bytes_max: usize) -> Store<Guest> {
         let way_out =
             WayOut::new(Arc::clone(&self.shared.outbound), Arc::clone(self.version), self.trace.clone());
         let memory_max = usize::try_from(self.version.spec.limits().memory_bytes).unwrap_or(usize::MAX);
         let signals = Arc::clone(&self.signals);
         let guest = Guest::new(wasi.build_p1(), way_out, memory_max, signals, self.shared.ticker.tick());
-        new_store(&self.shared.engine, guest)
+        new_store(&self.shared.engine, guest, call_bytes_max)
     }
 
     /// The function's own environment.

@@ -1,6 +1,7 @@
 //! What a guest prints, cut into lines for the log.
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -9,22 +10,30 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
+use super::guest::WRITE_BYTES_MAX;
 use crate::logs::{Line, Logs, Stream};
 
 /// A longer line comes in pieces.
 const LINE_BYTES_MAX: usize = 8 << 10;
-/// What a guest may write at once.
-const WRITE_BYTES_MAX: usize = 64 << 10;
+/// What a guest may print until others have their turn: one write of a core module may carry all of its memory.
+const TURN_BYTES_MAX: usize = 64 << 10;
 
 /// Where lines go. It must not wait: what it cannot take it counts.
 pub trait LogSink: Debug + Send + Sync + 'static {
-    /// Takes a line of at most 8 KiB.
-    fn line(&self, line: Line<'_>);
+    /// Takes a line of at most 8 KiB. Tells whether the function may log more now.
+    fn line(&self, line: Line<'_>) -> bool;
+
+    /// Counts lines that were not even offered, because the function may not log more now.
+    fn lost(&self, version: &VersionId, lines: u64);
 }
 
 impl LogSink for Logs {
-    fn line(&self, line: Line<'_>) {
-        Self::line(self, line);
+    fn line(&self, line: Line<'_>) -> bool {
+        Self::line(self, line)
+    }
+
+    fn lost(&self, version: &VersionId, lines: u64) {
+        Self::lost(self, &version.function, lines);
     }
 }
 
@@ -46,11 +55,19 @@ struct Shared {
     author: Arc<Author>,
     stream: Stream,
     unfinished: Mutex<Vec<u8>>,
+    /// Bytes since others had their turn.
+    turn: AtomicUsize,
 }
 
 impl LineLog {
     pub(super) fn new(sink: Arc<dyn LogSink>, author: Arc<Author>, stream: Stream) -> Self {
-        Self(Arc::new(Shared { sink, author, stream, unfinished: Mutex::default() }))
+        Self(Arc::new(Shared {
+            sink,
+            author,
+            stream,
+            unfinished: Mutex::default(),
+            turn: AtomicUsize::new(0),
+        }))
     }
 
     /// Takes what was printed; whole lines go on.
@@ -58,9 +75,11 @@ impl LineLog {
         let mut line = self.0.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (head, rest) = bytes.split_at(end);
-            self.0.extend(&mut line, head);
-            self.0.emit(&mut line);
             bytes = rest.get(1..).unwrap_or_default();
+            self.0.extend(&mut line, head);
+            if !self.0.emit(&mut line) {
+                bytes = self.0.lose(bytes);
+            }
         }
         self.0.extend(&mut line, bytes);
     }
@@ -80,11 +99,22 @@ impl Shared {
         line.extend_from_slice(bytes);
     }
 
-    fn emit(&self, line: &mut Vec<u8>) {
+    fn emit(&self, line: &mut Vec<u8>) -> bool {
         let Author { version, invocation, trace } = &*self.author;
         let text = line.strip_suffix(b"\r").unwrap_or(line);
-        self.sink.line(Line { version, invocation: *invocation, trace: *trace, stream: self.stream, text });
+        let (invocation, trace, stream) = (*invocation, *trace, self.stream);
+        let more = self.sink.line(Line { version, invocation, trace, stream, text });
         line.clear();
+        more
+    }
+
+    /// Counts whole lines and looks at none: a million empty ones cost as little as one long one. Gives what comes
+    /// after them.
+    fn lose<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else { return bytes };
+        let (lost, rest) = bytes.split_at(end + 1);
+        self.sink.lost(&self.author.version, lost.iter().filter(|byte| **byte == b'\n').count() as u64);
+        rest
     }
 }
 
@@ -116,11 +146,20 @@ impl StdoutStream for LineLog {
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for LineLog {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if self.0.turn.load(Ordering::Relaxed) >= TURN_BYTES_MAX {
+            self.0.turn.store(0, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 impl OutputStream for LineLog {
     fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        if bytes.len() > WRITE_BYTES_MAX {
+            return Err(StreamError::trap("a write to the log is over what it takes at once"));
+        }
+        self.0.turn.fetch_add(bytes.len(), Ordering::Relaxed);
         self.print(&bytes);
         Ok(())
     }
@@ -143,9 +182,15 @@ mod tests {
     #[derive(Debug, Default)]
     struct Seen(Mutex<Vec<Vec<u8>>>);
 
+    /// Takes lines until one says `full`.
     impl LogSink for Seen {
-        fn line(&self, line: Line<'_>) {
+        fn line(&self, line: Line<'_>) -> bool {
             self.0.lock().unwrap().push(line.text.to_vec());
+            line.text != b"full"
+        }
+
+        fn lost(&self, _: &VersionId, lines: u64) {
+            self.0.lock().unwrap().push(format!("{lines} lost").into_bytes());
         }
     }
 
@@ -167,6 +212,23 @@ mod tests {
         assert_eq!(*seen.0.lock().unwrap(), [&b"one"[..], b"two", b""]);
         drop(log);
         assert_eq!(seen.0.lock().unwrap().last().unwrap(), b"three", "the last line needs no end");
+    }
+
+    #[test]
+    fn what_may_not_be_logged_is_counted_at_once() {
+        let (seen, log) = log();
+        log.print(b"one\nfull\n\n\n\nrest");
+        log.print(b" of it\ntwo\n");
+        let seen = seen.0.lock().unwrap();
+        assert_eq!(*seen, [&b"one"[..], b"full", b"3 lost", b"rest of it", b"two"]);
+    }
+
+    #[test]
+    fn a_write_over_its_bound_traps() {
+        let (_, mut log) = log();
+        let bound = log.check_write().unwrap();
+        log.write(Bytes::from(vec![b'x'; bound])).unwrap();
+        assert!(matches!(log.write(Bytes::from(vec![b'x'; bound + 1])), Err(StreamError::Trap(_))));
     }
 
     #[test]

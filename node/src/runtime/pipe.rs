@@ -9,11 +9,9 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
+use super::guest::WRITE_BYTES_MAX;
 use super::run::Watch;
 use crate::call::CallError;
-
-/// What a guest may write at once.
-const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// Holds what was printed until it is taken. It is bounded by the whole of what a command may print, so it never
 /// makes the guest wait.

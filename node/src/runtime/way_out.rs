@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::guest::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
 use crate::outbound::{Outbound, OutboundError, Timeouts};
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
@@ -49,6 +50,15 @@ impl WasiHttpHooks for WayOut {
             let response = response.map(|body| body.map_err(named).boxed_unsync());
             Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = Result<(), Error>> + Send>))
         })
+    }
+
+    // A body that nobody reads holds these: the host's memory, which the guest's `memory` does not count.
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        BODY_CHUNKS_MAX
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
     }
 }
 

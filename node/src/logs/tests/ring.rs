@@ -154,3 +154,22 @@ fn a_disk_that_fails_loses_lines_and_not_the_ring() {
     let extent = ring.readers().borrow().clone();
     assert_eq!(read_all(&mut Cursor::since(&extent, 0), &extent), ((0..10).collect(), 0));
 }
+
+#[test]
+fn a_writer_that_has_nothing_to_write_keeps_nothing_young_and_wakes_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ring = Ring::open(folder.path(), LIMITS, 1_000).unwrap();
+    append(&mut ring, 0..5, 1_000);
+    let mut readers = ring.readers();
+    let held = ring.bytes();
+    for now_ms in (1_100..=2_000).step_by(100) {
+        ring.expire(now_ms).unwrap();
+        ring.append(&[], now_ms).unwrap();
+        assert!(!readers.has_changed().unwrap(), "{now_ms}");
+    }
+    assert_eq!(ring.bytes(), held);
+    ring.expire(2_001).unwrap();
+    assert!(ring.bytes() < held, "the only segment is as old as its newest line");
+    let extent = readers.borrow_and_update().clone();
+    assert!(read_all(&mut Cursor::since(&extent, 0), &extent).0.is_empty());
+}

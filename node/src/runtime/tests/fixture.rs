@@ -18,6 +18,9 @@ use crate::call::{Answer, Body, Call, CallError};
 use crate::logs::Line;
 use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions};
 
+/// Lines kept: what a guest prints beyond them it may not.
+const LINES_MAX: usize = 10_000;
+
 /// Lines of all guests.
 #[derive(Debug, Default)]
 pub(super) struct Lines(Mutex<Vec<String>>);
@@ -29,10 +32,16 @@ impl Lines {
 }
 
 impl LogSink for Lines {
-    fn line(&self, line: Line<'_>) {
+    fn line(&self, line: Line<'_>) -> bool {
         assert!(line.text.len() <= 8 << 10);
-        self.0.lock().unwrap().push(format!("{}: {}", line.version, String::from_utf8_lossy(line.text)));
+        let mut lines = self.0.lock().unwrap();
+        if lines.len() < LINES_MAX {
+            lines.push(format!("{}: {}", line.version, String::from_utf8_lossy(line.text)));
+        }
+        lines.len() < LINES_MAX
     }
+
+    fn lost(&self, _: &VersionId, _: u64) {}
 }
 
 pub(super) struct Fixture {

@@ -4,13 +4,15 @@ use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};
 
 use super::fixture::guest;
 
-/// A component of `wasi:http` whose handler is `body`. It has `$req` and `$out`, and the functions
-/// `$head` (out -> body), `$stream` (body -> stream), `$print` (stream, pointer, length) and `$finish` (body, stream).
+/// A component of `wasi:http` whose handler is `body`. It has `$req`, `$out`, three locals, and the functions
+/// `$head` (out -> body), `$sized` (out, digits pointer, digits -> body) with a `content-length`, `$stream` (body ->
+/// stream), `$print` (stream, pointer, length), `$write_now` (stream, pointer, length, result) without a wait, `$finish`
+/// (body, stream) and `$fail` (out, pointer, length).
 pub(super) fn http(body: &str) -> Vec<u8> {
     let mut module = wat::parse_str(HTTP.replace(";; BODY", body)).unwrap();
-    // The smallest component's world has all that these need.
+    // This component's world has all that these need.
     let DecodedWasm::Component(resolve, world) =
-        wit_component::decode(&guest("hello-min.component.wasm")).unwrap()
+        wit_component::decode(&guest("rust-http-wasip1.component.wasm")).unwrap()
     else {
         panic!("a component");
     };
@@ -26,6 +28,8 @@ pub(super) fn command(text: &str, body: &str) -> Vec<u8> {
 
 const HTTP: &str = r#"(module
   (import "wasi:http/types@0.2.12" "[constructor]fields" (func $fields (result i32)))
+  (import "wasi:http/types@0.2.12" "[method]fields.append" (func $append (param i32 i32 i32 i32 i32 i32)))
+  (import "wasi:io/streams@0.2.12" "[method]output-stream.write" (func $write_now (param i32 i32 i32 i32)))
   (import "wasi:http/types@0.2.12" "[constructor]outgoing-response" (func $response (param i32) (result i32)))
   (import "wasi:http/types@0.2.12" "[method]outgoing-response.body" (func $body (param i32 i32)))
   (import "wasi:http/types@0.2.12" "[static]response-outparam.set"
@@ -37,9 +41,20 @@ const HTTP: &str = r#"(module
   (import "wasi:io/streams@0.2.12" "[resource-drop]output-stream" (func $drop (param i32)))
   (memory (export "memory") 17)
   (data (i32.const 1024) "0123456789abcdef")
+  (data (i32.const 2048) "content-length")
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-  (func $head (param $out i32) (result i32) (local $r i32)
-    (local.set $r (call $response (call $fields)))
+  (func $head (param $out i32) (result i32)
+    (call $answer (local.get $out) (call $fields)))
+  (func $sized (param $out i32) (param $at i32) (param $len i32) (result i32) (local $f i32)
+    (local.set $f (call $fields))
+    (call $append (local.get $f) (i32.const 2048) (i32.const 14) (local.get $at) (local.get $len) (i32.const 64))
+    (call $answer (local.get $out) (local.get $f)))
+  (func $fail (param $out i32) (param $at i32) (param $len i32)
+    ;; `internal-error` is the last of the error's cases.
+    (call $set (local.get $out) (i32.const 1) (i32.const 38) (i32.const 1)
+      (i64.extend_i32_u (local.get $at)) (local.get $len) (i32.const 0) (i32.const 0) (i32.const 0)))
+  (func $answer (param $out i32) (param $f i32) (result i32) (local $r i32)
+    (local.set $r (call $response (local.get $f)))
     (call $body (local.get $r) (i32.const 64))
     (call $set (local.get $out) (i32.const 0) (local.get $r) (i32.const 0) (i64.const 0)
       (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
@@ -55,7 +70,7 @@ const HTTP: &str = r#"(module
   (func $recurse (param i64 i64) (result i64)
     (i64.add (call $recurse (local.get 1) (local.get 0)) (i64.const 1)))
   (func (export "wasi:http/incoming-handler@0.2.12#handle") (param $req i32) (param $out i32)
-    (local $b i32) (local $s i32)
+    (local $b i32) (local $s i32) (local $n i32)
     ;; BODY
   ))"#;
 

@@ -1,8 +1,11 @@
 //! `wasi:http` components answer.
 
 use coracle_proto::spec::Draft;
+use coracle_proto::status::Code;
 
 use super::fixture::{Fixture, collect, env, get, post};
+use super::guests::http;
+use crate::call::CallError;
 
 #[tokio::test]
 async fn the_smallest_component_answers_cold_and_warm() {
@@ -48,4 +51,60 @@ async fn components_of_three_tool_chains_answer() {
     println!("Rust: {status} {body:?} {:?}", fixture.lines.all());
     assert!(body.contains("tester") && body.contains('5'), "{body}");
     assert!(!fixture.lines.all().is_empty(), "it logs a line");
+}
+
+/// Head with `content-length: 5`, so many bytes, and whatever comes after them.
+async fn five_declared(bytes: usize, after: &str) -> Result<(u16, String), CallError> {
+    let fixture = Fixture::new();
+    let handler = format!(
+        "(local.set $b (call $sized (local.get $out) (i32.const 1029) (i32.const 1)))
+        (local.set $s (call $stream (local.get $b)))
+        (call $print (local.get $s) (i32.const 1024) (i32.const {bytes})) {after}"
+    );
+    let function = fixture.deploy("sized", &http(&handler), Draft::default()).await.unwrap();
+    fixture.get(&function, "/").await
+}
+
+const FINISH: &str = "(call $finish (local.get $b) (local.get $s))";
+/// Until the head is on its way, so that the body streams.
+const YIELD: &str = "(loop (local.set $n (i32.add (local.get $n) (i32.const 1)))
+    (br_if 0 (i32.lt_u (local.get $n) (i32.const 100000000))))";
+
+#[tokio::test]
+async fn a_body_is_as_long_as_its_head_declares() {
+    assert_eq!(five_declared(5, FINISH).await.unwrap(), (200, "01234".to_owned()));
+    for after in ["", FINISH, YIELD] {
+        let error = five_declared(16, after).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidResponse, "16 {after}: {error}");
+        assert!(error.to_string().contains("content-length is 5"), "{error}");
+    }
+    for after in ["", FINISH, YIELD] {
+        let error = five_declared(3, after).await.unwrap_err();
+        assert!(matches!(error.code(), Code::FunctionFailed | Code::InvalidResponse), "3 {after}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_was_not_finished_is_not_whole() {
+    let fixture = Fixture::new();
+    for pause in ["", YIELD] {
+        let handler = format!(
+            "(local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b)))
+            (call $print (local.get $s) (i32.const 1024) (i32.const 16)) {pause}"
+        );
+        let function = fixture.deploy("half", &http(&handler), Draft::default()).await.unwrap();
+        let error = fixture.get(&function, "/").await.unwrap_err();
+        assert_eq!(error.code(), Code::FunctionFailed, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_text_of_a_guests_error_is_bounded() {
+    let fixture = Fixture::new();
+    let fail = |bytes| format!("(call $fail (local.get $out) (i32.const 4096) (i32.const {bytes}))");
+    let function = fixture.deploy("wordy", &http(&fail(60_000)), Draft::default()).await.unwrap();
+    let error = fixture.get(&function, "/").await.unwrap_err();
+    assert_eq!((error.code(), error.refusal.message.len()), (Code::FunctionFailed, 4 << 10));
+    let function = fixture.deploy("wordy", &http(&fail(1_000_000)), Draft::default()).await.unwrap();
+    assert_eq!(fixture.get(&function, "/").await.unwrap_err().code(), Code::FunctionTrapped);
 }

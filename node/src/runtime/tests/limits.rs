@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 
 use super::fixture::{Fixture, body, collect, eventually, get, post};
 use super::guests::{command, http};
-use crate::call::CallError;
+use crate::call::{Call, CallError};
 use crate::clock;
 
 /// What a GET to a component with such a handler comes to.
@@ -74,6 +74,51 @@ async fn a_guest_that_copes_with_refused_memory_answers() {
     let draft = Draft { memory_bytes: 4 << 20, ..Draft::default() };
     let function = fixture.deploy("polite", &http(polite), draft).await.unwrap();
     assert_eq!(fixture.get(&function, "/").await.unwrap(), (200, "0123".to_owned()));
+}
+
+#[tokio::test]
+async fn what_the_host_keeps_for_a_guest() {
+    let fields = "(loop (drop (call $fields)) (local.set $n (i32.add (local.get $n) (i32.const 1)))
+        (br_if 0 (i32.lt_u (local.get $n) (i32.const 1000))))";
+    let error = http_error(fields, Draft::default()).await;
+    assert_eq!(error.code(), Code::FunctionTrapped, "a thousand resources: {error}");
+    let chunk = |bytes| {
+        format!(
+            "(local.set $s (call $stream (call $head (local.get $out))))
+            (call $write_now (local.get $s) (i32.const 4096) (i32.const {bytes}) (i32.const 64)) (loop (br 0))"
+        )
+    };
+    let draft = || Draft { cpu_time_ms: 50, ..Draft::default() };
+    let error = http_error(&chunk(16 << 10), draft()).await;
+    assert_eq!(error.code(), Code::CpuTimeExceeded, "so much is taken");
+    let error = http_error(&chunk((16 << 10) + 1), draft()).await;
+    assert_eq!(error.code(), Code::FunctionTrapped, "a larger piece of a body: {error}");
+}
+
+#[tokio::test]
+async fn a_failure_after_a_refused_allocation_is_named_by_what_it_is() {
+    let refused = "(drop (memory.grow (i32.const 60000)))";
+    let recurse = format!("{refused} (drop (call $recurse (i64.const 1) (i64.const 2)))");
+    let error = http_error(&recurse, small()).await;
+    assert_eq!(error.code(), Code::FunctionTrapped, "its stack was too small, not its memory");
+    let error = command_error("", &format!("{refused} (call $exit (i32.const 3))"), small()).await;
+    assert_eq!(error.code(), Code::FunctionFailed);
+    assert!(error.to_string().contains("status 3; it had asked for more"), "{error}");
+    let error = http_error(&format!("{refused} (unreachable)"), small()).await;
+    assert_eq!(error.code(), Code::MemoryExceeded);
+}
+
+fn small() -> Draft {
+    Draft { memory_bytes: 4 << 20, ..Draft::default() }
+}
+
+#[tokio::test]
+async fn the_time_to_the_head_is_named_as_the_spec_has_it() {
+    let fixture = Fixture::new();
+    let function = fixture.deploy("slow", &http(LOOP), Draft::default()).await.unwrap();
+    let call = Call { head_timeout: Duration::from_millis(20), ..super::fixture::call(&function, get("/")) };
+    let error = fixture.runtime.invoke(call).await.unwrap_err();
+    assert!(error.to_string().contains("within 30000 ms"), "{error}");
 }
 
 #[tokio::test]

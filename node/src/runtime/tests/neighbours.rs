@@ -1,5 +1,6 @@
 //! A bad guest is alone with it: its slot is free when its caller leaves, and others do not notice.
 
+use std::future::Future as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use coracle_proto::spec::Draft;
 use http_body_util::BodyExt as _;
 
 use super::fixture::{Fixture, Function, call, eventually, get};
-use super::guests::http;
+use super::guests::{command, http};
 use crate::clock;
 
 const LOOP: &str = "(loop (br 0))";
@@ -44,6 +45,41 @@ async fn a_loop_ends_when_its_caller_leaves() {
         println!("8 loops on 2 threads ended {:?} after their callers left", left.elapsed());
         assert!(left.elapsed() < FREED_WITHIN, "{:?}", left.elapsed());
     }
+}
+
+/// Fills its memory with line ends and prints it by one write.
+const LOG_FLOOD: &str = "(drop (memory.grow (i32.const 300)))
+    (memory.fill (i32.const 65536) (i32.const 10) (i32.const 15728640))
+    (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 15728640))
+    (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))";
+
+#[tokio::test]
+async fn a_log_that_is_flooded_by_one_write_lets_others_have_their_turn() {
+    let fixture = Fixture::new();
+    let good = fixture.guest("hello-min.component.wasm", Draft::default()).await;
+    let flood = fixture.deploy("flood", &command("", LOG_FLOOD), Draft::default()).await.unwrap();
+    let mut turns = 0;
+    let mut flooding = Box::pin(fixture.get(&flood, "/"));
+    let flooding = std::future::poll_fn(|cx| {
+        turns += 1;
+        flooding.as_mut().poll(cx)
+    });
+    tokio::pin!(flooding);
+    let mut served = 0;
+    let answer = loop {
+        // One thread: each round is one turn of the flood's, and one call of the other function.
+        tokio::select! {
+            biased;
+            answer = &mut flooding => break answer,
+            () = tokio::task::yield_now() => {}
+        }
+        assert_eq!(fixture.get(&good, "/").await.unwrap().0, 200);
+        served += 1;
+    };
+    assert_eq!(answer.unwrap().0, 200);
+    println!("{turns} turns for 15 MiB of line ends; {served} calls served meanwhile");
+    assert!(turns >= 240, "64 KiB a turn at most: {turns}");
+    assert!(served > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
