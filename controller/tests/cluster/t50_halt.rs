@@ -6,10 +6,19 @@ use bytes::Bytes;
 use coracle_proto::id::GroupId;
 use coracle_proto::status::Code;
 use coracle_raft::{
-    Applied, Halt, NoObserver, Options, Position, Raft, RecordedPeers, RestoreError, Role, StateMachine,
+    Applied, Change, Halt, Observer, Options, Position, Raft, RecordedPeers, RestoreError, Role, StateMachine,
 };
 
 use crate::running::{found, start, until};
+
+/// Whom changes do not matter to.
+struct Nobody;
+
+impl Observer<Stubborn> for Nobody {
+    fn applied(&self, _: &Stubborn, _: &[(Position, Vec<Change>)]) {}
+
+    fn replaced(&self, _: Position, _: &Stubborn) {}
+}
 
 /// Stands for a newer program's log: whatever comes, it leaves it in the log and applies nothing.
 #[derive(Clone)]
@@ -40,7 +49,7 @@ async fn a_command_that_cannot_be_read_ends_the_voter_with_its_reason() {
     let owner =
         coracle_raft::Identity { cluster: identity.cluster, group: GroupId::META, node: identity.node };
     let options = Options::new(path.join("raft").join("meta"), owner);
-    let raft = Raft::<Stubborn>::open(options, Arc::new(NoObserver), Arc::new(RecordedPeers)).await.unwrap();
+    let raft = Raft::<Stubborn>::open(options, Arc::new(Nobody), Arc::new(RecordedPeers)).await.unwrap();
     raft.watch().until(|status| status.role == Role::Leader).await.unwrap();
     raft.propose(Bytes::from_static(b"\xff\xff\xff")).await.unwrap_err();
     assert!(raft.status().halted, "it is in the log");
