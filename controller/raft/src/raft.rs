@@ -196,12 +196,13 @@ impl<S: StateMachine> Raft<S> {
         // An error means that the core has ended before.
         let _ = self.member.raft.shutdown().await;
         let Some((runtime, flusher)) = self.background.take() else { return };
+        let channels = Arc::clone(&self.member.channels);
         let ended = tokio::task::spawn_blocking(move || {
             runtime.shutdown_timeout(SHUTDOWN_MAX);
-            // Ends when the last task that writes is gone.
-            flusher.map(FlusherThread::join)
+            channels.close();
+            flusher.map(FlusherThread::stop)
         });
-        if ended.await.ok().flatten().is_some_and(|joined| joined.is_err()) {
+        if ended.await.ok().flatten().is_some_and(|stopped| stopped.is_err()) {
             tracing::error!(dir = %self.dir.display(), "the flusher panicked");
         }
     }

@@ -83,6 +83,11 @@ impl Channels {
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 
+    /// Lets every connection go, and any request that still waits in one with what it holds of the store.
+    pub(crate) fn close(&self) {
+        lock(&self.open).clear();
+    }
+
     /// For whom a message is meant.
     pub(crate) fn header(&self, to: NodeId) -> pb::Header {
         pb::Header {

@@ -30,6 +30,8 @@ const QUEUE_MAX: usize = 4_096;
 enum Done {
     Append(IOFlushed<Types>),
     Signal(oneshot::Sender<io::Result<()>>),
+    /// The thread ends after this job.
+    Stop,
 }
 
 impl Done {
@@ -38,6 +40,7 @@ impl Done {
             Self::Append(callback) => callback.io_completed(result),
             // The one who waited may have gone.
             Self::Signal(sender) => drop(sender.send(result)),
+            Self::Stop => {}
         }
     }
 }
@@ -56,7 +59,7 @@ struct Job {
     done: Done,
 }
 
-/// Hands jobs to the thread; it ends when the last of these is gone.
+/// Hands jobs to the thread; it ends when it is stopped, or when the last of these is gone.
 #[derive(Debug, Clone)]
 pub(crate) struct Flusher(SyncSender<Job>);
 
@@ -98,8 +101,22 @@ impl Flusher {
     }
 }
 
-/// The thread, to be joined after the last [`Flusher`] is gone.
-pub(crate) type FlusherThread = JoinHandle<()>;
+/// The thread, and the means to end it.
+pub(crate) struct FlusherThread {
+    thread: JoinHandle<()>,
+    flusher: Flusher,
+}
+
+impl FlusherThread {
+    /// Ends the thread after everything that was handed to it before; an error means that it panicked. Whoever
+    /// still has a [`Flusher`] is not waited for: one was seen to outlive the tasks that write, and a shutdown
+    /// that waited for it hung. Blocks.
+    pub(crate) fn stop(self) -> std::thread::Result<()> {
+        // An error means that it has ended before.
+        drop(self.flusher.send(Move::Stay, Done::Stop));
+        self.thread.join()
+    }
+}
 
 /// The state of the thread.
 pub(crate) struct FlusherLoop {
@@ -131,7 +148,8 @@ impl FlusherLoop {
     pub(crate) fn spawn(self, name: String) -> io::Result<(Flusher, FlusherThread)> {
         let (sender, jobs) = sync_channel(QUEUE_MAX);
         let thread = std::thread::Builder::new().name(name).spawn(move || self.run(&jobs))?;
-        Ok((Flusher(sender), thread))
+        let flusher = Flusher(sender);
+        Ok((flusher.clone(), FlusherThread { thread, flusher }))
     }
 
     fn run(mut self, jobs: &Receiver<Job>) {
@@ -141,8 +159,12 @@ impl FlusherLoop {
             if failed.is_none() {
                 failed = self.commit(&batch).err().map(|error| error.to_string());
             }
+            let stop = batch.iter().any(|job| matches!(job.done, Done::Stop));
             for job in batch {
                 job.done.tell(failed.as_ref().map_or(Ok(()), |reason| Err(io::Error::other(reason.clone()))));
+            }
+            if stop {
+                return;
             }
         }
     }
@@ -244,8 +266,7 @@ mod tests {
         assert_eq!(store.mark(), Mark::default(), "the mark is a lower bound of what is durable");
         assert!(log.save_vote(&Vote::new(1, 1)).await.is_err(), "nothing is known of the disk any more");
         assert_eq!(store.mark(), Mark::default());
-        drop(log);
-        thread.join().unwrap();
+        thread.stop().unwrap();
     }
 
     #[tokio::test]
@@ -255,8 +276,16 @@ mod tests {
         log.blocking_append([entry(0, 10)]).await.unwrap();
         std::os::unix::fs::symlink("/dev/null", store.blobs().join("1")).unwrap();
         assert!(log.blocking_append([entry(1, 10)]).await.is_err());
-        drop(log);
-        thread.join().unwrap();
+        thread.stop().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_thread_is_stopped_while_somebody_has_a_handle() {
+        let store = Store::new();
+        let (mut log, thread) = store.log(store.flusher());
+        log.blocking_append([entry(0, 10)]).await.unwrap();
+        thread.stop().unwrap();
+        assert!(log.blocking_append([entry(1, 10)]).await.is_err());
     }
 
     /// 64 KiB an entry: a page has sixteen of them and more.

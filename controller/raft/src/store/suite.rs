@@ -68,7 +68,7 @@ fn reopen(dir: &Path) -> Opened<Void> {
 fn close(opened: Opened<Void>) {
     let Opened { log, machine, flusher, .. } = opened;
     drop((log, machine));
-    flusher.join().unwrap();
+    flusher.stop().unwrap();
 }
 
 fn entries(term: u64, indexes: RangeInclusive<u64>) -> Vec<Entry> {
