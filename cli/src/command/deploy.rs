@@ -83,7 +83,8 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
     let deadline = Deadline::after(session.wait(WAIT));
     let plan = Plan { deadline, wait: !session.shared.no_wait, talk: session.talk };
     let manifest = args.manifest_file();
-    let targets = session.targets_of(manifest.as_deref().unwrap_or(Path::new(manifest::FILE_NAME)))?;
+    let targets =
+        session.targets_of(manifest.as_deref().unwrap_or_else(|| Path::new(manifest::FILE_NAME)))?;
     let (deployed, done) = deploy_all(&functions, targets, plan).await;
     // Also before a failure: what was deployed stays deployed.
     match (deployed.as_slice(), manifest) {

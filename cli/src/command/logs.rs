@@ -89,11 +89,11 @@ async fn read(
             }
         };
         match event.kind {
-            Some(logs_event::Kind::Record(record)) => {
-                if shown.is_new(record.node, record.time_ms) {
-                    session.output.next(&LogView::from(record))?;
-                }
+            Some(logs_event::Kind::Record(record)) if shown.is_new(record.node, record.time_ms) => {
+                session.output.next(&LogView::from(record))?;
             }
+            // Shown before the stream broke.
+            Some(logs_event::Kind::Record(_)) => {}
             Some(logs_event::Kind::Gap(gap)) => session.talk.warn(&gap_sentence(&gap)),
             // Something that a newer node tells.
             None => {}
