@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use coracle_proto::id::{NodeId, Revision, StateHash};
-use coracle_proto::pb::{ChildProcess, ChildState, NodeProcesses};
 
 use crate::context::Context;
 use crate::model::ClusterState;
-use crate::soft::Seen;
+use crate::soft::{Seen, process_alarms};
 
 /// The leader's alarms, and those that this node finds by itself.
 pub(crate) fn collect(
@@ -35,30 +34,10 @@ pub(crate) fn collect(
             ));
         }
     }
-    alarms.extend(context.soft.processes().values().flat_map(|told| of_processes(told)));
+    alarms.extend(context.soft.processes().values().flat_map(|told| process_alarms(told)));
     alarms.sort();
     alarms.dedup();
     alarms
-}
-
-/// What the children of one node need somebody for.
-fn of_processes(told: &NodeProcesses) -> Vec<String> {
-    let node = told.node;
-    let alarm = |child: &ChildProcess| {
-        // The name that the command line has for it.
-        let name = if child.name == "data" { "data plane" } else { &child.name };
-        let message = &child.message;
-        match child.state() {
-            ChildState::GivenUp => {
-                Some(format!("child-given-up: node {node}: its {name} is not started again: {message}"))
-            }
-            ChildState::Running | ChildState::Waiting if child.alarm => {
-                Some(format!("child-crashes: node {node}: its {name} crashes again and again: {message}"))
-            }
-            ChildState::Running | ChildState::Waiting | ChildState::Stopped | ChildState::Unspecified => None,
-        }
-    };
-    told.children.iter().filter_map(alarm).collect()
 }
 
 /// Only two known hashes can differ.
@@ -72,31 +51,6 @@ fn differs(own: Option<StateHash>, theirs: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn children_that_need_somebody_are_named() {
-        let child = |name: &str, state: ChildState, alarm| ChildProcess {
-            name: name.to_owned(),
-            state: state.into(),
-            alarm,
-            message: "why".to_owned(),
-            ..ChildProcess::default()
-        };
-        let children = vec![
-            child("controller", ChildState::GivenUp, true),
-            child("data", ChildState::Waiting, true),
-            child("controller", ChildState::Waiting, false),
-            child("data", ChildState::Stopped, true),
-        ];
-        let alarms = of_processes(&NodeProcesses { node: 2, children, ..NodeProcesses::default() });
-        assert_eq!(
-            alarms,
-            [
-                "child-given-up: node 2: its controller is not started again: why",
-                "child-crashes: node 2: its data plane crashes again and again: why",
-            ]
-        );
-    }
 
     #[test]
     fn only_known_hashes_differ() {
