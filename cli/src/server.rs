@@ -6,11 +6,11 @@ mod bind;
 mod board;
 mod keeper;
 mod machine;
+mod report;
 mod restart;
 mod settings;
 mod signals;
 mod supervisor;
-mod tell;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -37,8 +37,6 @@ pub(crate) struct Reached {
 /// Everything that a child must know. Written and read by the same program, so its form may change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// The supervisor's process.
-    pub(crate) supervisor: u32,
     /// The node's data.
     pub(crate) folder: PathBuf,
     /// Compiled code, perhaps shared with other nodes.
@@ -192,7 +190,6 @@ impl ParentLine {
 #[cfg(test)]
 pub(crate) fn example() -> Order {
     Order {
-        supervisor: 1,
         folder: "/data".into(),
         cache: "/cache".into(),
         cluster: "0".repeat(32),

@@ -92,7 +92,7 @@ async fn read(
             Some(logs_event::Kind::Record(record)) if shown.is_new(record.node, record.time_ms) => {
                 session.output.next(&LogView::from(record))?;
             }
-            // It was shown before the stream broke.
+            // Shown before the stream broke.
             Some(logs_event::Kind::Record(_)) => {}
             Some(logs_event::Kind::Gap(gap)) => session.talk.warn(&gap_sentence(&gap)),
             // Something that a newer node tells.

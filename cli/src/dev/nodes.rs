@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn words_are_quoted_for_a_shell() {
         assert_eq!(quoted("--log=info,coracle_node=debug"), "--log=info,coracle_node=debug");
-        assert_eq!(quoted("/home/a b/d"), "'/home/a b/d'");
+        assert_eq!(quoted("/data/a b/d"), "'/data/a b/d'");
         assert_eq!(quoted("it's $1"), r"'it'\''s $1'");
         assert_eq!(quoted(""), "''");
     }

@@ -141,7 +141,6 @@ impl Settings {
             address.map(|address| advertised(address, self.advertise.as_deref(), peer)).unwrap_or_default()
         };
         Order {
-            supervisor: std::process::id(),
             folder: self.folder.clone(),
             cache: self.cache.clone(),
             cluster: String::new(),

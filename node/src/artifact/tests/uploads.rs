@@ -169,7 +169,7 @@ async fn a_live_peer_that_cannot_take_it_fails_the_upload() {
     std::fs::remove_dir_all(two.folder.path().join("tmp")).unwrap();
     let refused = one.put(&artifact(1, 1000)).await.unwrap_err();
     assert_eq!(refused.code, Code::Internal);
-    assert!(refused.message.starts_with("node 2 refused a copy: "), "{refused}");
+    assert!(refused.message.starts_with("node 1, copy: node 2 refused a copy: "), "{refused}");
 }
 
 #[tokio::test]
