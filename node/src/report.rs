@@ -24,6 +24,8 @@ use crate::worker::Executor;
 
 /// Changes within this are told together: a deploy changes several things at once.
 const COALESCE: Duration = Duration::from_millis(20);
+/// What the gateway routes by changes with every change of the cluster: a deploy waits for it, no call does.
+const COALESCE_ROUTING: Duration = Duration::from_millis(50);
 /// A controller that does not accept for so long is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A controller that is stopped is noticed within this twice.
@@ -141,6 +143,10 @@ impl Reporter {
         let (reports, stream) = mpsc::channel(QUEUE_MAX);
         let mut board = self.options.board.changes();
         let mut held = self.options.store.changes();
+        let mut views = self.options.view.subscribe();
+        let view = self.options.view.clone();
+        let routing = move || view.load().routing.stamp.revision;
+        let mut told = routing();
         self.send(&reports).await?;
         let mut orders = client.report(ReceiverStream::new(stream)).await.map_err(Box::new)?.into_inner();
         *accepted = true;
@@ -156,10 +162,14 @@ impl Reporter {
                 }
                 Ok(()) = board.changed() => sleep(COALESCE).await,
                 Ok(()) = held.changed() => sleep(COALESCE).await,
+                true = async { views.wait_for(|_| routing() > told).await.is_ok() } => {
+                    sleep(COALESCE_ROUTING).await;
+                }
                 () = sleep_until(due) => {}
             }
             board.mark_unchanged();
             held.mark_unchanged();
+            told = routing();
             self.send(&reports).await?;
         }
     }
@@ -191,6 +201,7 @@ impl Reporter {
             load: Some(options.executor.load().into()),
             artifacts: artifacts.collect(),
             view_revision: revision.get(),
+            routing_revision: view.routing.stamp.revision.get(),
             runtime: options.runtime.clone(),
             view_hash: hash.map(StateHash::to_wire).unwrap_or_default(),
         }

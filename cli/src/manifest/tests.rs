@@ -166,8 +166,9 @@ fn the_environment_is_bounded_as_a_whole() {
 #[test]
 fn the_project_names_its_cluster_even_where_the_rest_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(read_addresses(folder.path()).unwrap(), []);
-    std::fs::write(folder.path().join(FILE_NAME), "addresses = ['h:1']\nnonsense = 1\n").unwrap();
-    assert_eq!(read_addresses(folder.path()).unwrap(), ["h:1".parse().unwrap()]);
+    let file = folder.path().join(FILE_NAME);
+    assert_eq!(read_addresses(&file).unwrap(), []);
+    std::fs::write(&file, "addresses = ['h:1']\nnonsense = 1\n").unwrap();
+    assert_eq!(read_addresses(&file).unwrap(), ["h:1".parse().unwrap()]);
     assert!(read(&folder.path().join("missing.toml")).unwrap_err().to_string().contains("missing.toml"));
 }

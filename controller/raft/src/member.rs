@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use coracle_proto::id::NodeId;
-use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::{RaftMetrics, ReadPolicy};
 use tokio::sync::watch;
 use tonic::{Code, Status as RpcStatus};
 
@@ -38,7 +38,15 @@ pub(crate) struct Member<S: StateMachine> {
 impl<S: StateMachine> Member<S> {
     pub(crate) fn status(&self) -> Status {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        Status::new(&metrics, self.halted.get())
+        self.status_of(&metrics)
+    }
+
+    /// The same, of metrics at hand. A leader whose process this member sees refuse leads nobody here: Raft itself goes
+    /// on naming it until another one is elected, which in a minority is never.
+    pub(crate) fn status_of(&self, metrics: &RaftMetrics<Types>) -> Status {
+        let status = Status::new(metrics, self.halted.get());
+        let gone = *self.gone.borrow() == Some(metrics.vote);
+        Status { leader: status.leader.filter(|_| !gone), ..status }
     }
 
     /// Done when the member leaves.

@@ -191,7 +191,7 @@ impl<S: StateMachine> StatusWatch<S> {
         self.metrics.changed().await.ok()?;
         // Copied out at once: a guard that is kept stops Raft's core.
         let metrics = self.metrics.borrow_and_update().clone();
-        Some(Status::new(&metrics, self.member.halted.get()))
+        Some(self.member.status_of(&metrics))
     }
 
     /// Waits until the status is as wanted; none when the member has ended before.

@@ -105,7 +105,11 @@ fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
 async fn attend<S: StateMachine>(member: &Member<S>, leader: Option<&Attended>) -> bool {
     let Some(leader) = leader else { return std::future::pending().await };
     match timeout(ASK_MAX, member.channels.attend(leader.leader)).await {
-        Ok(Ok(attendance)) => attendance.ended().await,
+        Ok(Ok(attendance)) => {
+            // It came back before anybody else was elected.
+            member.gone.send_replace(None);
+            attendance.ended().await
+        }
         Ok(Err(_)) | Err(_) => false,
     }
 }

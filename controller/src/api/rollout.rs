@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coracle_proto::id::{FunctionId, VersionId, VersionNumber};
+use coracle_proto::id::{FunctionId, Revision, VersionId, VersionNumber};
 use coracle_proto::pb::RolloutEvent;
 use coracle_proto::record::{NodeState, Role};
 use coracle_proto::status::{Code, Refusal};
@@ -10,12 +10,19 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::overview::{is_ready, replicas};
+use crate::clock;
 use crate::context::Context;
+use crate::liveness::detector::POLICY;
 
 /// Changes that come within this time are told together.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tells each change until the version is ready on as many nodes as it can be and takes calls, or the client leaves.
+/// How long the gateways may take to hear of it. One that does not (its node is stopped, say) must not keep a deploy
+/// that is done from ending.
+const GATEWAYS_WAIT: Duration = Duration::from_secs(2);
+
+/// Tells each change until the version is ready on as many nodes as it can be, takes calls, and is known to the
+/// gateways, so that whoever calls any of them is answered by it; or until the client leaves.
 pub(super) async fn rollout(
     context: &Context,
     function: FunctionId,
@@ -25,10 +32,17 @@ pub(super) async fn rollout(
     let mut revisions = context.hub.subscribe();
     let mut softs = context.soft.subscribe();
     let mut told = None;
+    let mut ready_since = None;
     loop {
         revisions.mark_unchanged();
         softs.mark_unchanged();
         let event = match progress(context, &function, version) {
+            Ok(event) if event.done => {
+                let now = clock::now();
+                let (since, at) = *ready_since.get_or_insert_with(|| (now, context.hub.state().revision()));
+                let late = now.saturating_duration_since(since) >= GATEWAYS_WAIT;
+                RolloutEvent { done: late || gateways_know(context, at), ..event }
+            }
             Ok(event) => event,
             Err(refusal) => {
                 // A client that left needs no reason.
@@ -53,6 +67,18 @@ pub(super) async fn rollout(
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Whether each gateway that is heard of routes by a state that is at least so new.
+fn gateways_know(context: &Context, revision: Revision) -> bool {
+    let (state, seen, now) = (context.hub.state(), context.soft.nodes(), clock::now());
+    let mut gateways = state.nodes().filter(|node| node.is(Role::Gateway) && node.state == NodeState::Alive);
+    gateways.all(|node| match seen.get(&node.id) {
+        Some(seen) if now.saturating_duration_since(seen.at) < POLICY.suspect_after => {
+            seen.status.routing_revision >= revision.get()
+        }
+        Some(_) | None => true,
+    })
 }
 
 fn progress(
