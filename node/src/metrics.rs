@@ -148,7 +148,9 @@ impl Metrics {
     /// A call came to an answer, or to an error: `outcome` is a class of statuses or a code.
     pub fn answered(&self, running: &mut Running, outcome: &'static str, cold: bool, span: &Span) {
         running.trace = (!span.is_disabled()).then(|| trace_id(span)).flatten().map(|id| id.to_string());
-        let labels = CallLabels::new(running.version.as_ref(), outcome, cold);
+        // Known anew, for it may have been forgotten while the call ran: then the next round forgets it again.
+        let version = running.version.as_ref().and_then(|version| self.label(version));
+        let labels = CallLabels::new(version.as_ref(), outcome, cold);
         let (exemplar, at) = running.exemplar();
         self.calls.get_or_create(&labels).inc_by(1, exemplar, at);
     }

@@ -25,7 +25,7 @@ use crate::worker::Executor;
 /// Changes within this are told together: a deploy changes several things at once.
 const COALESCE: Duration = Duration::from_millis(20);
 /// What the gateway routes by changes with every change of the cluster: a deploy waits for it, no call does.
-const COALESCE_ROUTING: Duration = Duration::from_millis(50);
+const COALESCE_ROUTING: Duration = Duration::from_millis(100);
 /// A controller that does not accept for so long is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A controller that is stopped is noticed within this twice.

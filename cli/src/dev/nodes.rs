@@ -70,7 +70,15 @@ impl Node {
     /// Its supervisor, if any process of it runs.
     fn supervisor(&self) -> Option<u32> {
         let own = self.process.as_ref().and_then(Child::id);
-        own.or_else(|| self.pids().first()?.parse().ok().filter(|_| self.runs()))
+        own.or_else(|| self.pids().first()?.parse().ok().filter(|pid| self.runs() && self.is_served_by(*pid)))
+    }
+
+    /// Whether a process is a server of this folder: the number may have been another's for long.
+    fn is_served_by(&self, pid: u32) -> bool {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+        let folder = self.plan.folder.as_os_str().as_encoded_bytes();
+        words.contains(&b"server".as_slice()) && words.contains(&folder)
     }
 }
 

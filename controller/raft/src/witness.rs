@@ -70,14 +70,17 @@ pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
             },
             lost = attend(&member, attended.as_ref()) => lost,
         };
-        let Some(leader) = attended.filter(|attended| lost && acted_on != Some(attended.vote)) else {
-            sleep(RETRY).await;
-            continue;
-        };
+        let Some(leader) = attended else { continue };
         if !refused(&member.channels.address(leader.leader)).await {
+            sleep(RETRY).await;
             continue;
         }
         member.gone.send_replace(Some(leader.vote));
+        // One that was never reached may have been replaced long ago: that is for elections to find out.
+        if !lost || acted_on == Some(leader.vote) {
+            sleep(RETRY).await;
+            continue;
+        }
         let verdict = ask(&member, &leader).await;
         tracing::info!(leader = %leader.leader, majority = verdict.majority, "the leader's process is gone");
         if verdict.majority {

@@ -17,6 +17,9 @@ use crate::soft::copies;
 
 /// A worker that does not answer by then is not a live one.
 const STAT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A worker that died a moment ago counts as live until its reports are missed, and cannot answer: it is waited for.
+const SILENT_WAIT: Duration = Duration::from_secs(3);
+const SILENT_PAUSE: Duration = Duration::from_millis(250);
 /// Copies before a version may name an artifact, where there are so many workers.
 const HOLDERS_MIN: usize = 2;
 /// Workers asked at once: known holders are asked first, so that more would hardly find another copy.
@@ -34,6 +37,18 @@ pub(super) struct Stored {
 /// # Errors
 /// `artifact-missing` when there are too few, `no-worker` when no worker answers.
 pub(super) async fn renew(context: &Context, digest: Digest) -> Result<Stored, Refusal> {
+    let end = clock::now() + SILENT_WAIT;
+    loop {
+        let (found, silent) = ask(context, digest).await;
+        if found.is_ok() || !silent || clock::now() >= end {
+            return found;
+        }
+        tokio::time::sleep(SILENT_PAUSE).await;
+    }
+}
+
+/// What the workers say now, and whether one that counts as live did not answer.
+async fn ask(context: &Context, digest: Digest) -> (Result<Stored, Refusal>, bool) {
     let state = context.hub.state();
     let seen = context.soft.nodes();
     let copies = copies(&state, &seen, context.policy, clock::now());
@@ -46,10 +61,12 @@ pub(super) async fn renew(context: &Context, digest: Digest) -> Result<Stored, R
     asked.truncate(ASKED_MAX);
     let answers = join_all(asked.iter().map(|node| stat(context, node, digest))).await;
     let answered: Vec<_> = answers.into_iter().flatten().collect();
-    stored(digest, &answered, copies.live().len())
+    let live = copies.live().len();
+    (stored(digest, &answered, live), answered.len() < live)
 }
 
-/// What the answers come to where so many workers are `live`: one that is slow to answer is needed all the same. A worker that only got a copy does not know the kind: the one that checked it does.
+/// What the answers come to where so many workers are `live`: one that is slow to answer is needed all the same. A worker
+/// that only got a copy does not know the kind: the one that checked it does.
 fn stored(digest: Digest, answered: &[StatReply], live: usize) -> Result<Stored, Refusal> {
     if answered.is_empty() {
         return Err(Refusal::new(Code::NoWorker, "no worker answers"));

@@ -107,7 +107,11 @@ async fn pending(dir: &Path, seeds: &[String]) -> Result<(RequestId, Revision), 
     if let Some(kept) = kept {
         return Ok(kept);
     }
-    let info = |channel: Channel| async move { AdminClient::new(channel).info(InfoRequest {}).await };
+    let info = |channel: Channel| async move {
+        let reply = AdminClient::new(channel).info(InfoRequest {}).await?;
+        // A controller that the log has not reached: a join that counts from nothing is protected from nothing.
+        if reply.get_ref().revision == 0 { Err(Status::unavailable("knows nothing yet")) } else { Ok(reply) }
+    };
     let since = Revision::new(ask(seeds, info).await?.revision);
     let request = RequestId::new(rand::random());
     file::write_durably(dir, PENDING, format!("{request} {since}\n").as_bytes())?;

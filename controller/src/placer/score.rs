@@ -13,6 +13,8 @@ pub(super) struct Score {
     in_zone: usize,
     /// It has no room for calls right now.
     busy: bool,
+    /// Whole replicas for each slot: having the artifact must not draw everything to those that took the uploads.
+    crowd: u64,
     /// It would have to fetch the artifact first: others are ready sooner.
     lacks_artifact: bool,
     /// Replicas for its size: how much it has to do with.
@@ -34,6 +36,7 @@ impl Score {
             suspect: candidate.suspect,
             in_zone: in_zone(candidate, holders),
             busy: permille(candidate.in_flight, candidate.slots) > u64::from(policy.busy_permille),
+            crowd: fill(candidate.held, candidate) / 1000,
             lacks_artifact: !candidate.has_artifact,
             fill: fill(candidate.held, candidate),
             turn: turn(version, candidate.node),

@@ -291,10 +291,8 @@ fn compare(known: &pb::NodeStatus, new: &pb::NodeStatus) -> Accepted {
     let held = |status: &pb::NodeStatus| -> Vec<bytes::Bytes> {
         status.artifacts.iter().map(|held| held.digest.clone()).collect()
     };
-    let same = known.incarnation == new.incarnation
-        && known.replicas == new.replicas
-        && known.routing_revision == new.routing_revision
-        && held(known) == held(new);
+    let same =
+        known.incarnation == new.incarnation && known.replicas == new.replicas && held(known) == held(new);
     if same { Accepted::Renewed } else { Accepted::Changed }
 }
 

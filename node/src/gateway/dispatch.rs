@@ -29,6 +29,8 @@ const ATTEMPTS_MAX: usize = 5;
 const PLACEMENT_WAIT: Duration = Duration::from_secs(5);
 /// While a call waits it looks again at each change of the view, but not more often than this,
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(20);
+/// nor than this where it has just asked workers in vain: the view changes all the time, and each look is a call to them.
+const UNREACHED_PAUSE: Duration = Duration::from_millis(200);
 /// and without any change after this: a worker may be ready before the view says so.
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
 
@@ -76,6 +78,7 @@ impl Dispatch<'_> {
             let view = Arc::clone(&self.view);
             let version = self.version(&view)?;
             let timeout = version.spec.limits().timeout;
+            let attempts = self.attempts;
             let error = match self.round(&view, &version, begun).await {
                 Ok(answered) => return Ok(answered),
                 Err(Round::Over(error)) => return Err(error),
@@ -94,7 +97,8 @@ impl Dispatch<'_> {
             // after LOOK_AGAIN_MAX.
             let changes = changes.get_or_insert_with(|| self.gateway.view.subscribe());
             let pause = LOOK_AGAIN_MAX.min(patience.saturating_sub(passed));
-            tokio::time::sleep(LOOK_AGAIN_MIN).await;
+            let in_vain = self.attempts > attempts;
+            tokio::time::sleep(if in_vain { UNREACHED_PAUSE } else { LOOK_AGAIN_MIN }).await;
             let _ = tokio::time::timeout(pause, changes.changed()).await;
             self.view = self.gateway.view.load();
         }

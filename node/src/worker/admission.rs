@@ -29,6 +29,8 @@ pub(super) struct Admission {
     running_max: u32,
     /// Of one function.
     share_max: u32,
+    /// The same part of all that may run or wait: else one function's calls that wait for its share would fill the queue.
+    calls_max: u32,
     queue_max: u32,
     /// Admitted or waiting.
     in_flight: AtomicU32,
@@ -64,12 +66,16 @@ impl Admission {
     pub(super) fn new(running_max: u32, queue_max: u32) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(running_max as usize));
         // A node of one slot has none to keep free.
-        let share_max = (u64::from(running_max) * u64::from(SHARE_OF_FOUR)).div_ceil(4);
-        let share_max = u32::try_from(share_max).unwrap_or(running_max);
+        let share = |of: u32| {
+            let part = (u64::from(of) * u64::from(SHARE_OF_FOUR)).div_ceil(4);
+            u32::try_from(part).unwrap_or(of)
+        };
+        let (share_max, calls_max) = (share(running_max), share(running_max.saturating_add(queue_max)));
         Arc::new(Self {
             slots,
             running_max,
             share_max,
+            calls_max,
             queue_max,
             in_flight: AtomicU32::new(0),
             functions: Mutex::default(),
@@ -94,6 +100,13 @@ impl Admission {
             Some(entered) if entered.calls >= limit => {
                 let said = format!("'{function}' has {limit} calls on this node: its concurrency");
                 return Err(CallError::new(Code::ConcurrencyLimit, said));
+            }
+            Some(entered) if entered.calls >= self.calls_max => {
+                let said = format!(
+                    "'{function}' has {} calls on this node, running or waiting: others have the rest",
+                    self.calls_max
+                );
+                return Err(CallError::new(Code::Overloaded, said));
             }
             Some(entered) => {
                 entered.calls += 1;

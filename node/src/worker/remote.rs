@@ -146,7 +146,9 @@ impl RemoteClient {
                 let mut response = response(&head)
                     .map_err(|why| Failed::Ended(CallError::new(Code::Internal, why.to_string())))?;
                 let told = Arc::clone(&self.inner.told);
-                *response.body_mut() = Body::new(Incoming::new(chunk, frames, open, told));
+                let declared = response.headers().get(http::header::CONTENT_LENGTH);
+                let declared = declared.and_then(|value| value.to_str().ok()?.parse().ok());
+                *response.body_mut() = Body::new(Incoming::new(chunk, declared, frames, open, told));
                 Ok(Answer { response, cold, queue_wait: wait })
             }
             Some(answer_frame::Kind::Refusal(it)) => {

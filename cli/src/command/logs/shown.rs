@@ -1,8 +1,10 @@
 //! What of a log was shown, so that a stream that broke goes on without a gap and without a repetition: pure.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// The last lines of each node. Each node tells its lines in the order of their times; those of several nodes mix.
+/// The newest lines of each node. A node tells its lines nearly in the order of their times: its calls write at once,
+/// and its clock may be set back. So only what a new stream repeats is left out, never a line of one that goes on.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     nodes: BTreeMap<u64, Last>,
@@ -10,10 +12,13 @@ pub(super) struct Shown {
 
 #[derive(Debug, Default)]
 struct Last {
+    /// The greatest so far.
     time_ms: u64,
     /// Lines of that time that were shown.
     shown: u32,
-    /// Of those, the ones that this stream has told again.
+    /// A new stream has not come to the end of what was shown yet.
+    repeating: bool,
+    /// Lines of that time that it has told again.
     repeated: u32,
 }
 
@@ -21,23 +26,29 @@ impl Shown {
     /// Whether a line was not shown yet; from now on it was.
     pub(super) fn is_new(&mut self, node: u64, time_ms: u64) -> bool {
         let last = self.nodes.entry(node).or_default();
-        if time_ms < last.time_ms {
-            return false;
+        if last.repeating {
+            if time_ms < last.time_ms {
+                return false;
+            }
+            if time_ms == last.time_ms && last.repeated < last.shown {
+                last.repeated += 1;
+                return false;
+            }
+            last.repeating = false;
         }
-        if time_ms > last.time_ms {
-            *last = Last { time_ms, ..Last::default() };
+        match time_ms.cmp(&last.time_ms) {
+            Ordering::Greater => (last.time_ms, last.shown) = (time_ms, 1),
+            Ordering::Equal => last.shown += 1,
+            Ordering::Less => {}
         }
-        if last.repeated < last.shown {
-            last.repeated += 1;
-            return false;
-        }
-        (last.shown, last.repeated) = (last.shown + 1, last.repeated + 1);
         true
     }
 
     /// A new stream begins: from when on it must tell, if anything was shown.
     pub(super) fn again(&mut self) -> Option<u64> {
-        self.nodes.values_mut().for_each(|last| last.repeated = 0);
+        for last in self.nodes.values_mut() {
+            (last.repeating, last.repeated) = (true, 0);
+        }
         self.nodes.values().map(|last| last.time_ms).min()
     }
 }
@@ -45,6 +56,14 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_that_goes_on_loses_no_line_to_the_order_of_its_times() {
+        let mut shown = Shown::default();
+        for time in [101, 100, 101, 7] {
+            assert!(shown.is_new(1, time), "{time}");
+        }
+    }
 
     #[test]
     fn a_stream_that_broke_goes_on_where_each_node_was() {

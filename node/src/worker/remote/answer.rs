@@ -9,7 +9,7 @@ use coracle_proto::pb::{self, answer_frame::Kind};
 use coracle_proto::status::Code;
 use futures::Stream as _;
 use futures::future::BoxFuture;
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use tonic::Streaming;
 
 use super::{Told, lost};
@@ -20,6 +20,8 @@ use crate::worker::wire::{error, from_wire};
 /// What is left of an answer. Dropping it resets the stream, and so stops the guest.
 pub(super) struct Incoming {
     first: Bytes,
+    /// The first piece has all that the head declares.
+    whole: bool,
     frames: Option<Streaming<pb::AnswerFrame>>,
     open: Open,
     /// Ends when the connection is given up.
@@ -34,9 +36,17 @@ impl fmt::Debug for Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(first: Bytes, frames: Streaming<pb::AnswerFrame>, open: Open, told: Told) -> Self {
+    /// `declared` is the head's `content-length`, where it has one.
+    pub(super) fn new(
+        first: Bytes,
+        declared: Option<u64>,
+        frames: Streaming<pb::AnswerFrame>,
+        open: Open,
+        told: Told,
+    ) -> Self {
         let given_up = open.given_up();
-        Self { first, frames: Some(frames), open, given_up, told }
+        let whole = declared == Some(first.len() as u64);
+        Self { first, whole, frames: Some(frames), open, given_up, told }
     }
 
     /// The last frame: nothing, trailers or an error.
@@ -92,5 +102,10 @@ impl http_body::Body for Incoming {
 
     fn is_end_stream(&self) -> bool {
         self.first.is_empty() && self.frames.is_none()
+    }
+
+    /// Known where nothing is to come after the first piece: the gateway need not watch over such a body.
+    fn size_hint(&self) -> SizeHint {
+        if self.whole { SizeHint::with_exact(self.first.len() as u64) } else { SizeHint::default() }
     }
 }
