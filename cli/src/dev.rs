@@ -157,7 +157,12 @@ async fn develop(
         let gateways: Vec<_> = gateways
             .collect::<Result<_, _>>()
             .map_err(|error| Failure::local("a gateway's address", error))?;
-        *former = Some(context::begin_dev(folder, &cluster, &gateways)?);
+        match context::begin_dev(folder, &cluster, &gateways) {
+            Ok(before) => *former = Some(before),
+            // The cluster is of use without it.
+            Err(failure) => Talk::new(false, environment.no_color)
+                .warn(&format!("other commands need --address, for the context is not kept: {failure}")),
+        }
     }
     screen::show(nodes, args)?;
     let (gateways, talk) = (nodes.gateways(), Talk::new(false, environment.no_color));

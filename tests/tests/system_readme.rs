@@ -77,7 +77,8 @@ async fn the_readme_command_works() {
     let program = release_program();
     let home = tempfile::tempdir().unwrap();
     std::os::unix::fs::chown(home.path(), Some(65534), Some(65534)).unwrap();
-    let copy = home.path().join("coracle");
+    // Not 'coracle': that is the name of the folder in which contexts are kept.
+    let copy = home.path().join("program");
     std::fs::copy(program, &copy).unwrap();
     let mut limited = Command::new("setpriv");
     limited.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "prlimit", "--nofile=1024:1024"]);
