@@ -7,11 +7,17 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::Trees;
 
 /// What the database may cache; sled's default is a gigabyte.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// A store that was closed a moment ago may still be locked: threads of sled's own hold its file until they have ended.
+const LOCK_LOOKS: usize = 20;
+const LOCK_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Why the database did not open.
 #[derive(Debug)]
@@ -38,8 +44,19 @@ impl From<sled::Error> for Trouble {
     }
 }
 
-/// Opens the database; once more without its snapshots when it does not like them.
+/// Opens the database; once more without its snapshots when it does not like them. One that is locked is waited for, a
+/// second at most. Blocks.
 pub(super) fn open(path: &Path) -> Result<Trees, Trouble> {
+    for _ in 0..LOCK_LOOKS {
+        match open_now(path) {
+            Err(Trouble::InUse) => sleep(LOCK_LOOK_EVERY),
+            opened => return opened,
+        }
+    }
+    open_now(path)
+}
+
+fn open_now(path: &Path) -> Result<Trees, Trouble> {
     let open = || {
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         // sled panics on some files that were cut off.
