@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 /// Writes a command module whose `_start` is `body` into `folder`.
 ///
 /// The module imports `fd_write`, `fd_read`, `poll_oneoff` and `proc_exit`, has a memory of one page that may grow,
-/// `$say`, which writes the text at 16 (`hello\n`) to the stream that it is given, and `$nap`, which waits so many
-/// milliseconds.
+/// `$say`, which writes `hello\n` to the stream that it is given, `$shout`, which writes a thousand of them at once, and
+/// `$nap`, which waits so many milliseconds.
 ///
 /// # Panics
 /// When the text is no module.
 #[must_use]
 pub fn command(folder: &Path, name: &str, body: &str) -> PathBuf {
+    let thousand = "hello\\n".repeat(1_000);
     let text = format!(
         r#"(module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
@@ -19,11 +20,13 @@ pub fn command(folder: &Path, name: &str, body: &str) -> PathBuf {
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
   (memory (export "memory") 1)
-  (data (i32.const 16) "hello\n")
-  (func $say (param $stream i32)
-    (i32.store (i32.const 0) (i32.const 16))
-    (i32.store (i32.const 4) (i32.const 6))
+  (data (i32.const 4096) "{thousand}")
+  (func $write (param $stream i32) (param $bytes i32)
+    (i32.store (i32.const 0) (i32.const 4096))
+    (i32.store (i32.const 4) (local.get $bytes))
     (drop (call $fd_write (local.get $stream) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $say (param $stream i32) (call $write (local.get $stream) (i32.const 6)))
+  (func $shout (param $stream i32) (call $write (local.get $stream) (i32.const 6000)))
   (func $nap (param $ms i64)
     (i32.store (i32.const 1040) (i32.const 1))
     (i64.store (i32.const 1048) (i64.mul (local.get $ms) (i64.const 1000000)))
@@ -62,6 +65,6 @@ pub const HELLO: &str = "(call $say (i32.const 1))";
 /// Answers `hello` after 20 ms of waiting: some of its calls are always under way.
 pub const NAP: &str = "(call $nap (i64.const 20)) (call $say (i32.const 1))";
 /// Floods its log without end.
-pub const FLOOD: &str = "(loop $again (call $say (i32.const 2)) (br $again))";
+pub const FLOOD: &str = "(loop $again (call $shout (i32.const 2)) (br $again))";
 /// Answers without end.
 pub const TALK: &str = "(loop $again (call $say (i32.const 1)) (br $again))";
