@@ -32,16 +32,17 @@ pub(super) struct Place {
     pub(super) head_timeout: Duration,
 }
 
-/// Sends the call there, and tells the balancer how it went.
+/// Sends the call there, and tells the balancer how it went. `leave`: whether it may leave a worker that falls silent.
 pub(super) async fn attempt(
     call: &Dispatch<'_>,
     view: &View,
     place: &Place,
     body: Body,
     sent: &Sent,
+    leave: impl FnOnce() -> bool,
 ) -> Result<Answer, Failed> {
     let span = span::attempt(&place.version.id, place.node, place.attempt);
-    let result = send(call, view, place, body, &span).instrument(span.clone()).await;
+    let result = send(call, view, place, body, &span, leave).instrument(span.clone()).await;
     match &result {
         // An error that comes fast must not make its node look fast.
         Ok(answer) if answer.response.status().is_server_error() => {
@@ -51,7 +52,7 @@ pub(super) async fn attempt(
         Ok(_) => sent.answered(&place.version.id),
         Err(failed) => {
             match failed {
-                Failed::Unreached(_) | Failed::Lost(_) => sent.failed(),
+                Failed::Unreached(_) | Failed::Lost(_) | Failed::Left(_) => sent.failed(),
                 // The platform there failed at this version: others may well run.
                 Failed::Ended(error) if error.code() == Code::Internal => sent.faulted(&place.version.id),
                 Failed::Refused(_) | Failed::Ended(_) => sent.refused(&place.version.id),
@@ -68,6 +69,7 @@ async fn send(
     place: &Place,
     body: Body,
     span: &Span,
+    leave: impl FnOnce() -> bool,
 ) -> Result<Answer, Failed> {
     let gateway: &Inner = dispatch.gateway;
     let mut parts: Parts = dispatch.parts.clone();
@@ -93,7 +95,7 @@ async fn send(
         let said = format!("node {} is not in the view", place.node);
         return Err(Failed::Unreached(CallError::new(Code::NoReplica, said)));
     };
-    let remote = Box::pin(gateway.remote.call(node, call, dispatch.movable));
+    let remote = Box::pin(gateway.remote.call(node, call, leave));
     let timeout = place.head_timeout.saturating_add(HEAD_GRACE);
     tokio::time::timeout(timeout, remote).await.unwrap_or_else(|_| {
         let said = format!("node {} sent no head within {} ms", place.node, place.head_timeout.as_millis());

@@ -156,7 +156,10 @@ impl Dispatch<'_> {
                 attempt: self.attempts.saturating_add(1),
                 head_timeout: version.spec.limits().timeout.saturating_sub(passed),
             };
-            let failed = match attempt(self, view, &place, body, &sent).await {
+            // Only what a worker may have begun to run is done twice, and may be one call too many for all of them.
+            // A call that could go nowhere else may as well wait for this one.
+            let leave = || self.movable && !candidates.is_empty() && gateway.driver.retry();
+            let failed = match attempt(self, view, &place, body, &sent, leave).await {
                 Ok(answer) => return Ok(Answered { answer, place, sent }),
                 Err(failed) => failed,
             };
@@ -182,7 +185,7 @@ impl Dispatch<'_> {
         match failed {
             Failed::Refused(_) => Ok("refused"),
             Failed::Unreached(_) => Ok("unreached"),
-            // Only what a worker may have begun to run is done twice, and may be one call too many for all of them.
+            Failed::Left(_) => Ok("left"),
             Failed::Lost(_) if self.movable && self.gateway.driver.retry() => Ok("lost"),
             Failed::Lost(error) | Failed::Ended(error) => Err(Round::Over(error.clone())),
         }

@@ -40,6 +40,8 @@ pub enum Failed {
     Unreached(CallError),
     /// It was sent, and the worker was lost: it may have run.
     Lost(CallError),
+    /// It was sent, the worker fell silent, and the call was let go elsewhere: it may have run.
+    Left(CallError),
     /// It ran and failed, or cannot be run anywhere.
     Ended(CallError),
 }
@@ -49,7 +51,11 @@ impl Failed {
     #[must_use]
     pub const fn error(&self) -> &CallError {
         match self {
-            Self::Refused(error) | Self::Unreached(error) | Self::Lost(error) | Self::Ended(error) => error,
+            Self::Refused(error)
+            | Self::Unreached(error)
+            | Self::Lost(error)
+            | Self::Left(error)
+            | Self::Ended(error) => error,
         }
     }
 
@@ -57,7 +63,11 @@ impl Failed {
     #[must_use]
     pub fn into_error(self) -> CallError {
         match self {
-            Self::Refused(error) | Self::Unreached(error) | Self::Lost(error) | Self::Ended(error) => error,
+            Self::Refused(error)
+            | Self::Unreached(error)
+            | Self::Lost(error)
+            | Self::Left(error)
+            | Self::Ended(error) => error,
         }
     }
 }
@@ -94,12 +104,17 @@ impl RemoteClient {
         Self { inner: Arc::new(Inner { cluster, told, peers: Mutex::default() }) }
     }
 
-    /// Runs a call on another node, up to the response's head. `movable` when it may be sent to another worker
-    /// after it was sent to this one: such a call does not wait for a worker that fell silent.
+    /// Runs a call on another node, up to the response's head. `leave` is asked when the worker falls silent after the
+    /// call was sent: whether it goes elsewhere. Where not, it waits until the worker answers again or is given up.
     ///
     /// # Errors
     /// Why there is no head.
-    pub async fn call(&self, node: &Node, mut call: Call, movable: bool) -> Result<Answer, Failed> {
+    pub async fn call(
+        &self,
+        node: &Node,
+        mut call: Call,
+        leave: impl FnOnce() -> bool,
+    ) -> Result<Answer, Failed> {
         let open = self.peer(node)?.open();
         if open.liveness() == Liveness::Silent {
             return Err(unreached(node.id, "does not answer"));
@@ -117,9 +132,7 @@ impl RemoteClient {
         };
         let result = tokio::select! {
             result = answered => result,
-            () = open.silent(movable) => {
-                return Err(gone(&sent, node.id, "stopped answering"));
-            }
+            failed = silent(&open, &sent, leave) => return Err(failed),
         };
         match result {
             Ok((frames, first)) => self.first(node.id, open, frames, first),
@@ -177,6 +190,13 @@ impl RemoteClient {
         self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// How many nodes do not answer now.
+    #[cfg(test)]
+    pub(crate) fn silent(&self) -> usize {
+        let peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.values().filter(|peer| peer.is_silent()).count()
+    }
+
     /// The connections to a node: new ones where it moved, or where the old ones were given up.
     fn peer(&self, node: &Node) -> Result<Arc<Peer>, Failed> {
         let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,6 +220,20 @@ fn response(head: &pb::AnswerHead) -> Result<Response<Body>, DecodeError> {
     *response.status_mut() = status(head.status)?;
     *response.headers_mut() = from_wire(&head.headers)?;
     Ok(response)
+}
+
+/// Waits until the worker falls silent, and longer where the call does not leave it.
+async fn silent(open: &Open, sent: &AtomicBool, leave: impl FnOnce() -> bool) -> Failed {
+    const WHY: &str = "stopped answering";
+    open.silent().await;
+    if !sent.load(Ordering::Acquire) {
+        return unreached(open.node(), WHY);
+    }
+    if leave() {
+        return Failed::Left(lost(open.node(), WHY));
+    }
+    open.given_up().await;
+    Failed::Lost(lost(open.node(), WHY))
 }
 
 /// The head of the call is the first thing that is sent: before it nothing can have run.

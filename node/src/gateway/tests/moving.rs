@@ -114,16 +114,37 @@ async fn calls_leave_a_stopped_worker_in_a_second_and_a_half() {
 }
 
 #[tokio::test]
+async fn a_call_that_can_go_nowhere_else_waits_for_a_stopped_worker() {
+    let go = Arc::new(tokio::sync::Notify::new());
+    let going = Arc::clone(&go);
+    let guest = Guest::new(move |_| {
+        let going = Arc::clone(&going);
+        async move {
+            going.notified().await;
+            Ok(text("first"))
+        }
+    });
+    let world = Plan::remote(vec![guest]).start().await;
+    let sending = world.get("/f");
+    let stopping = async {
+        until("the worker runs the call", || world.workers[0].guest.calls() == 1).await;
+        world.workers[0].wire.send_replace(Wire::Stopped);
+        until("it is silent", || world.gateway.inner.remote.silent() == 1).await;
+        go.notify_one();
+        world.workers[0].wire.send_replace(Wire::Carries);
+    };
+    let (whole, ()) = tokio::join!(sending, stopping);
+    assert_eq!((whole.status, whole.text.as_str(), whole.header("coracle-attempt")), (200, "first", ""));
+}
+
+#[tokio::test]
 async fn a_call_waits_for_a_replica_that_is_not_ready_yet() {
     for plan in [Plan::local(answering("there")), Plan::remote(vec![answering("there")])] {
         let world = plan.start().await;
         world.workers[0].assigned.set(&world.version, 1, false);
         let begun = crate::clock::now();
         let readying = async {
-            until("a call waits", || {
-                world.gateway.inner.waiting.available_permits() < super::super::WAITING_MAX
-            })
-            .await;
+            until("a call waits", || world.gateway.waiting() > 0).await;
             world.workers[0].assigned.set(&world.version, 1, true);
             world.says(1, Phase::Ready);
         };

@@ -26,6 +26,8 @@ const PING_INTERVAL: Duration = Duration::from_millis(500);
 const PING_TIMEOUT: Duration = Duration::from_millis(400);
 /// Missed in a row: the node is silent, after at most 500 + 500 + 400 ms.
 const MISSED_MAX: u32 = 2;
+/// A time-out that is noticed so much too late says that this process did not run, and nothing of the other one.
+const LATE: Duration = Duration::from_millis(200);
 /// Without an answer for so long the connections are given up, with every call on them.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// What one call may send before it is read; and all calls of a connection together.
@@ -93,6 +95,11 @@ impl Peer {
         self.address == address && *self.liveness.borrow() != Liveness::GivenUp
     }
 
+    #[cfg(test)]
+    pub(super) fn is_silent(&self) -> bool {
+        *self.liveness.borrow() == Liveness::Silent
+    }
+
     /// Whether calls are open.
     pub(super) fn busy(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 0
@@ -123,9 +130,14 @@ impl Peer {
                 }
                 return;
             }
+            let sent = clock::now();
             if self.ping().await {
                 (missed, answered) = (0, clock::now());
                 self.set(Liveness::Answering);
+                continue;
+            }
+            let took = clock::now().saturating_duration_since(sent);
+            if took > PING_TIMEOUT + LATE {
                 continue;
             }
             missed = missed.saturating_add(1);
@@ -184,16 +196,11 @@ impl Open {
         if turn.is_multiple_of(2) { even.clone() } else { odd.clone() }
     }
 
-    /// Ends when the node fell silent; where the call is not `movable`, when the connections are given up.
-    pub(super) async fn silent(&self, movable: bool) {
+    /// Ends when the node fell silent.
+    pub(super) async fn silent(&self) {
         let mut liveness = self.0.liveness.subscribe();
-        let over = |now: &Liveness| match now {
-            Liveness::Answering => false,
-            Liveness::Silent => movable,
-            Liveness::GivenUp => true,
-        };
         // The sender lives as long as the peer, and so as long as this.
-        let _ = liveness.wait_for(over).await;
+        let _ = liveness.wait_for(|now| *now != Liveness::Answering).await;
     }
 
     /// Ends when the connections are given up.
