@@ -25,12 +25,13 @@ pub use listen::ListenError;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coracle_proto::id::{ClusterId, NodeId};
 use tokio::sync::Semaphore;
 
 use self::driver::Driver;
+use crate::clock;
 use crate::metrics::Metrics;
 use crate::view::ViewHandle;
 use crate::worker::{Executor, RemoteClient};
@@ -49,6 +50,9 @@ pub struct Options {
     pub write_timeout: Duration,
     /// How long open calls may take to end once the gateway is stopped.
     pub drain_timeout: Duration,
+    /// A gateway that has just started knows what its view on disk says, and the one before it may have known more: for
+    /// so long after the start what is not found waits for a controller's first word.
+    pub news_timeout: Duration,
 }
 
 impl Options {
@@ -59,6 +63,7 @@ impl Options {
         idle_timeout: Duration::from_secs(60),
         write_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
+        news_timeout: Duration::from_secs(2),
     };
 
     /// With no more connections than a process that may open so many files can have.
@@ -73,7 +78,7 @@ impl Options {
 /// nodes, and what guests call.
 const FILES_PART: u64 = 2;
 
-/// Calls that wait until a replica is ready, at once. More are answered at once that none is.
+/// Calls that wait until a replica is ready, or for news, at once. More are answered at once that there is none.
 const WAITING_MAX: usize = 1000;
 
 /// The HTTP gateway. Cheap to clone.
@@ -92,6 +97,8 @@ struct Inner {
     driver: Arc<Driver>,
     metrics: Arc<Metrics>,
     waiting: Semaphore,
+    /// Until when a controller's first word is waited for.
+    news_by: Instant,
 }
 
 impl fmt::Debug for Gateway {
@@ -114,7 +121,23 @@ impl Gateway {
         let driver = Arc::new(Driver::new());
         let told = Arc::clone(&driver);
         let remote = RemoteClient::new(cluster, Arc::new(move |node, load| told.reported(node, load)));
-        let waiting = Semaphore::new(WAITING_MAX);
-        Self { inner: Arc::new(Inner { options, node, view, local, remote, driver, metrics, waiting }) }
+        let inner = Inner {
+            options,
+            node,
+            view,
+            local,
+            remote,
+            driver,
+            metrics,
+            waiting: Semaphore::new(WAITING_MAX),
+            news_by: clock::now() + options.news_timeout,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How many calls wait, for a replica or for news.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        WAITING_MAX - self.inner.waiting.available_permits()
     }
 }

@@ -52,6 +52,8 @@ pub struct Scoped<T> {
     pub stamp: Stamp,
     /// What it shows.
     pub content: T,
+    /// Whether a controller has told of it since this process started: what was on disk may lack the last changes.
+    pub told: bool,
 }
 
 impl<T: Content> Scoped<T> {
@@ -66,7 +68,7 @@ impl<T: Content> Scoped<T> {
         for change in changes {
             self.content.apply(change);
         }
-        self.stamp = stamp;
+        (self.stamp, self.told) = (stamp, true);
         true
     }
 }

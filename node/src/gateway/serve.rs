@@ -15,6 +15,7 @@ use super::replay::Replay;
 use super::target::{Target, target};
 use super::{Gateway, Inner, answer, page, problem, span};
 use crate::call::{Body, CallError};
+use crate::view::View;
 
 impl Gateway {
     /// Answers a request. It always has an answer; dropping the future, or the answer's body, stops the guest.
@@ -26,7 +27,7 @@ impl Gateway {
     ) -> Response<Body> {
         let gateway: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
-        match gateway.prepare(parts, Replay::new(body, activity), remote) {
+        match gateway.prepare(parts, Replay::new(body, activity), remote).await {
             Ok(Prepared::Call(mut dispatch)) => gateway.call(&mut dispatch).await,
             Ok(Prepared::Page(response)) => response,
             Err(error) => {
@@ -43,15 +44,15 @@ enum Prepared<'a> {
 }
 
 impl Inner {
-    fn prepare(
+    async fn prepare(
         &self,
         mut parts: http::request::Parts,
         body: Replay,
         remote: SocketAddr,
     ) -> Result<Prepared<'_>, CallError> {
         let authority = authority(&parts)?;
-        let view = self.view.load();
-        let (function, route, path) = match target(&view, &host_name(authority.as_ref()), parts.uri.path())? {
+        let (view, target) = self.find(&host_name(authority.as_ref()), parts.uri.path()).await;
+        let (function, route, path) = match target? {
             Target::Function { function, route, path } => (function, route, path),
             Target::Welcome => return Ok(Prepared::Page(page::welcome(&view, self.node, &parts.headers))),
             Target::Health => return Ok(Prepared::Page(page::health())),
@@ -69,6 +70,29 @@ impl Inner {
             movable: false,
             attempts: 0,
         })))
+    }
+
+    /// What a request is for, and the view that says so.
+    async fn find(&self, host: &str, path: &str) -> (Arc<View>, Result<Target, CallError>) {
+        let view = self.view.load();
+        let found = target(&view, host, path);
+        if view.routing.told || matches!(found, Ok(Target::Function { .. } | Target::Health)) {
+            return (view, found);
+        }
+        drop(view);
+        self.hear().await;
+        let view = self.view.load();
+        let found = target(&view, host, path);
+        (view, found)
+    }
+
+    /// Waits for a controller's first word since this process started, as long as one is likely.
+    async fn hear(&self) {
+        let Ok(_place) = self.waiting.try_acquire() else { return };
+        let mut changes = self.view.subscribe();
+        let heard = changes.wait_for(|_| self.view.load().routing.told);
+        // Late or never: the view on disk has to do.
+        let _ = tokio::time::timeout_at(self.news_by.into(), heard).await;
     }
 
     pub(super) async fn call(&self, dispatch: &mut Dispatch<'_>) -> Response<Body> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use coracle_proto::spec::Draft;
 use futures::StreamExt as _;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -11,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::world::{Plan, SendBody, World, empty, full};
 use crate::call::{Body, Call};
-use crate::worker::tests::{Guest, answer, text};
+use crate::worker::tests::{Guest, answer, text, until, version};
 
 /// Sends back what comes, piece by piece.
 fn echo() -> std::sync::Arc<Guest> {
@@ -114,6 +115,36 @@ async fn headers_of_one_connection_stay_there() {
         assert_eq!((whole.header("coracle-start"), whole.header("coracle-version")), ("warm", "1"));
         assert_eq!((whole.header("coracle-attempt"), whole.header("coracle-invocation-id").len()), ("", 32));
     }
+}
+
+/// A world whose view is as it was on disk.
+async fn untold(news_timeout: Duration) -> World {
+    let mut plan = Plan::local(Guest::new(async |_| Ok(text("here"))));
+    plan.options.news_timeout = news_timeout;
+    let world = plan.start().await;
+    world.view.update(|view| {
+        view.routing.told = false;
+        true
+    });
+    world
+}
+
+#[tokio::test]
+async fn what_the_view_on_disk_lacks_waits_for_a_controllers_word() {
+    let world = untold(Duration::from_secs(60)).await;
+    let later = async {
+        until("the call waits", || world.gateway.waiting() == 1).await;
+        world.add(&version("g", Draft::default()), "/late/*");
+    };
+    let (waited, ()) = tokio::join!(world.get("/late"), later);
+    assert_eq!((waited.status, waited.text.as_str()), (200, "here"));
+    assert_eq!(world.get("/nothing/here").await.status, 404, "the first word says all");
+}
+
+#[tokio::test]
+async fn a_view_that_no_controller_confirms_has_to_do() {
+    let world = untold(Duration::from_millis(1)).await;
+    assert_eq!(world.get("/nothing/here").await.status, 404);
 }
 
 #[tokio::test]
