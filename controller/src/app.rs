@@ -121,7 +121,7 @@ fn start(context: &Arc<Context>, options: &Options) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(announce::announce(Arc::clone(context), options.identity.clone()).in_current_span());
     tasks.spawn(exchange(Arc::clone(context)).in_current_span());
-    tasks.spawn(tend(Arc::clone(context)).in_current_span());
+    tasks.spawn(tend(Arc::clone(context), options.incarnation).in_current_span());
     tasks.spawn(lead(Arc::clone(context)).in_current_span());
     tasks
 }

@@ -47,6 +47,8 @@ pub(crate) struct Order {
     pub(crate) cluster_name: String,
     /// The node's id.
     pub(crate) node: u64,
+    /// The number of this start of the child: greater than those before.
+    pub(crate) incarnation: u64,
     /// For people.
     pub(crate) name: String,
     /// For spreading.
@@ -195,6 +197,7 @@ pub(crate) fn example() -> Order {
         cluster: "0".repeat(32),
         cluster_name: "boat".to_owned(),
         node: 1,
+        incarnation: 1,
         name: "n1".to_owned(),
         zone: String::new(),
         roles: vec!["controller".to_owned(), "worker".to_owned()],

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::board::{Board, Kind, State};
+use super::incarnation::Incarnations;
 use super::restart::{Ended, Next, Restarts, WINDOW};
 use crate::children::{self, Line, Order};
 use crate::config::DEFAULTS;
@@ -37,6 +38,7 @@ pub(crate) struct Keeper {
     order: Arc<Order>,
     lock: Arc<File>,
     listeners: Vec<TcpListener>,
+    incarnations: Incarnations,
     board: Board,
     restarts: Restarts,
     begin: Instant,
@@ -58,9 +60,11 @@ impl Keeper {
         order: Arc<Order>,
         lock: Arc<File>,
         listeners: Vec<TcpListener>,
+        incarnations: Incarnations,
         board: Board,
     ) -> Self {
-        Self { kind, order, lock, listeners, board, restarts: Restarts::default(), begin: now() }
+        let restarts = Restarts::default();
+        Self { kind, order, lock, listeners, incarnations, board, restarts, begin: now() }
     }
 
     /// Keeps the child until it is told to stop. Spawn it on a runtime of one thread, the process's main
@@ -112,7 +116,8 @@ impl Keeper {
             .kill_on_drop(true)
             .spawn()?;
         let pid = process.id().ok_or(std::io::ErrorKind::NotFound)?;
-        line.send(&self.order, &self.lock, &self.listeners)?;
+        let order = Order { incarnation: self.incarnations.next(), ..Order::clone(&self.order) };
+        line.send(&order, &self.lock, &self.listeners)?;
         self.board.update(self.kind, |child| {
             child.state = State::Running;
             child.pid = Some(pid);

@@ -11,7 +11,6 @@ use tracing::debug;
 
 use super::announce::{keep, known_controllers};
 use super::board::{Board, ChildView, State, View};
-use crate::client::now_ms;
 
 /// Told again so often although nothing changed: a controller that was started again has forgotten, and all
 /// forget a node that is silent for a minute.
@@ -21,13 +20,19 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Longest message of a child that is passed on: it stands in a line of `coracle status`.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Tells until it is dropped.
-pub(crate) async fn tell(folder: PathBuf, own: Option<String>, identity: Identity, board: Board) {
+/// Tells until it is dropped. `incarnation` is the number of the supervisor's start.
+pub(crate) async fn tell(
+    folder: PathBuf,
+    own: Option<String>,
+    identity: Identity,
+    incarnation: u64,
+    board: Board,
+) {
     let mut changes = board.subscribe();
     let mut told = NodeProcesses {
         node: identity.node.get(),
         cluster_id: identity.cluster.to_wire(),
-        incarnation: now_ms(),
+        incarnation,
         sequence: 0,
         host_id: coracle_node::host_id(),
         supervisor_pid: std::process::id(),

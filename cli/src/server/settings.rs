@@ -146,6 +146,7 @@ impl Settings {
             cluster: String::new(),
             cluster_name: self.cluster_name.clone(),
             node: 0,
+            incarnation: 0,
             name: self.name.clone(),
             zone: self.zone.clone(),
             roles: self.roles.iter().map(|role| role.name().to_owned()).collect(),

@@ -16,6 +16,7 @@ use tracing::info;
 use super::announce::{announce, known_controllers};
 use super::bind::{Sockets, bind};
 use super::board::{Board, Kind};
+use super::incarnation::Incarnations;
 use super::keeper::{Keeper, Stop};
 use super::report::tell;
 use super::settings::{Begin, Settings};
@@ -154,7 +155,9 @@ async fn run(node: Known, signals: &mut Signals) -> Result<(), Failure> {
     let Known { order, identity, lock, mut listeners, kinds, board } = node;
     let identity = Identity { controllers: order.controllers.clone(), ..identity };
     let own = order.grpc.map(|_| order.reached.grpc.clone());
-    let told = tokio::spawn(tell(order.folder.clone(), own, identity.clone(), board.clone()));
+    let incarnations = Incarnations::load(&order.folder);
+    let started = incarnations.next();
+    let told = tokio::spawn(tell(order.folder.clone(), own, identity.clone(), started, board.clone()));
     let announced = tokio::spawn(announce(order.folder.clone(), identity, record(&order)?, board.clone()));
     let (order, lock) = (Arc::new(order), Arc::new(lock));
     // The data plane ends first, while the controller still tells others that it does.
@@ -163,7 +166,8 @@ async fn run(node: Known, signals: &mut Signals) -> Result<(), Failure> {
         // Its keeper alone holds them, so that it can let go of them when nobody will accept any more.
         let listeners = if kind == Kind::Data { std::mem::take(&mut listeners) } else { Vec::new() };
         let (stop, stopped) = watch::channel(Stop::No);
-        let keeper = Keeper::new(kind, Arc::clone(&order), Arc::clone(&lock), listeners, board.clone());
+        let (order, lock) = (Arc::clone(&order), Arc::clone(&lock));
+        let keeper = Keeper::new(kind, order, lock, listeners, incarnations.clone(), board.clone());
         children.push((stop, tokio::spawn(keeper.run(stopped))));
     }
     signals.next().await;

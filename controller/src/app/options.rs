@@ -17,6 +17,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Who this node is.
     pub identity: Identity,
+    /// The number of this start of the process: greater than those before.
+    pub incarnation: u64,
     /// What this node says of itself; its id is the identity's. Without a gRPC address the bound one is told.
     pub node: Node,
     /// Where 7400 is bound.

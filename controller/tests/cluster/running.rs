@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle_controller::identity::{self, Identity};
@@ -21,6 +22,9 @@ mod port;
 /// Longer than a verdict of the detector, which begins its wait anew whenever a busy machine stops it for two
 /// seconds; what takes longer has failed.
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
+
+/// Numbers of starts: each is greater than those before.
+static STARTS: AtomicU64 = AtomicU64::new(1);
 
 /// A controller that runs.
 pub(crate) struct Running {
@@ -86,6 +90,7 @@ fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running {
     let options = Options {
         data_dir: dir.to_owned(),
         identity: identity.clone(),
+        incarnation: STARTS.fetch_add(1, Ordering::Relaxed),
         node: Node { roles: [Role::Controller].into(), ..own_record(&format!("n{}", identity.node)) },
         listen: address,
         timing: TIMING,

@@ -54,6 +54,7 @@ impl Plane {
             cache_dir: folder.join("cache"),
             cluster: CLUSTER,
             node: NodeId::new(node),
+            incarnation: 1,
             roles: roles.iter().copied().collect(),
             http: roles.contains(&Role::Gateway).then_some(http),
             data,
