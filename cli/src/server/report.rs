@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_controller::identity::{self, Identity};
+use coracle_controller::identity::{self, Identity, IdentityError};
 use coracle_proto::pb::{ChildProcess, ChildState, NodeProcesses};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -20,14 +20,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Longest message of a child that is passed on: it stands in a line of `coracle status`.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Tells until it is dropped. `incarnation` is the number of the supervisor's start.
+/// The cluster has no record of this node any more, and never will again.
+#[derive(Debug)]
+pub(crate) struct Removed;
+
+/// Tells until the cluster answers that it has removed this node. `incarnation` is the number of the supervisor's start.
 pub(crate) async fn tell(
     folder: PathBuf,
     own: Option<String>,
     identity: Identity,
     incarnation: u64,
     board: Board,
-) {
+) -> Removed {
     let mut changes = board.subscribe();
     let mut told = NodeProcesses {
         node: identity.node.get(),
@@ -49,6 +53,7 @@ pub(crate) async fn tell(
                 // Whether a change or the time ends the wait makes no difference.
                 let _ = timeout(AGAIN, changes.changed()).await;
             }
+            Err(IdentityError::Refused { refusal: _ }) => return Removed,
             Err(error) => {
                 debug!(%error, "no controller was told of the processes");
                 sleep(PAUSE).await;

@@ -139,6 +139,7 @@ impl Control for ControlService {
             let sentence = format!("at most {CHILDREN_MAX} children, and {MESSAGE_MAX} bytes of text each");
             return Err(Refusal::new(Code::InvalidArgument, sentence).into());
         }
+        context.check_not_removed(NodeId::new(told.node))?;
         let state = context.hub.state();
         let known = state.node(NodeId::new(told.node)).is_some();
         if known {

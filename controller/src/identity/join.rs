@@ -10,7 +10,7 @@ use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::pb::{InfoRequest, JoinReply, JoinRequest, NodeProcesses};
 use coracle_proto::record::Node;
-use coracle_proto::status::{Again, Refusal};
+use coracle_proto::status::{Again, Code, Refusal};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 use tracing::{info, warn};
@@ -74,7 +74,8 @@ pub async fn announce(identity: &Identity, node: &Node) -> Result<Vec<String>, I
 /// Tells one controller, the first that takes it, of this node's processes. Answers with the cluster's controllers.
 ///
 /// # Errors
-/// The last one's words, when none of them took it: none is reached, or the node is not registered yet.
+/// `node-removed` when the cluster no longer knows the node; else the last one's words, when none of them took it: none
+/// is reached, or the node is not registered yet.
 pub async fn tell(identity: &Identity, processes: &NodeProcesses) -> Result<Vec<String>, IdentityError> {
     let mut last = "no address was given".to_owned();
     for seed in &identity.controllers {
@@ -86,6 +87,9 @@ pub async fn tell(identity: &Identity, processes: &NodeProcesses) -> Result<Vec<
         match told.await {
             Ok(reply) if reply.get_ref().known => return Ok(reply.into_inner().controllers),
             Ok(_) => last = format!("{seed}: does not know the node yet"),
+            Err(Some(refusal)) if refusal.code == Code::NodeRemoved => {
+                return Err(IdentityError::Refused { refusal });
+            }
             Err(refusal) => last = complaint(seed, refusal.as_ref()),
         }
     }
