@@ -57,6 +57,8 @@ pub(crate) struct Order {
     pub(crate) roles: Vec<String>,
     /// Whether this node founded the cluster.
     pub(crate) founder: bool,
+    /// How many voters a cluster that it founds should have.
+    pub(crate) voters_wanted: u32,
     /// How others reach it.
     pub(crate) reached: Reached,
     /// What the controller binds.
@@ -202,6 +204,7 @@ pub(crate) fn example() -> Order {
         zone: String::new(),
         roles: vec!["controller".to_owned(), "worker".to_owned()],
         founder: true,
+        voters_wanted: 3,
         reached: Reached::default(),
         grpc: None,
         slots: 2,

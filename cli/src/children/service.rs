@@ -35,6 +35,7 @@ async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Resu
         identity: Identity { controllers: order.controllers.clone(), ..identity },
         node: order.record().map_err(|error| config(error.to_string()))?,
         incarnation: order.incarnation,
+        voters_wanted: order.voters_wanted,
         listen: order.grpc.ok_or_else(|| config("a controller needs an address"))?,
         timing: coracle_controller::TIMING,
         artifact_grace: coracle_controller::ARTIFACT_GRACE,

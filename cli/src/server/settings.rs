@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     name: String,
     zone: String,
     cluster_name: String,
+    voters_wanted: u32,
     advertise: Option<String>,
     runtime_memory: &'static str,
 }
@@ -104,6 +105,7 @@ impl Settings {
             name,
             zone: args.zone,
             cluster_name: args.cluster_name,
+            voters_wanted: args.voters,
             advertise: args.advertise,
             runtime_memory: args.runtime_memory.name(),
         })
@@ -151,6 +153,7 @@ impl Settings {
             zone: self.zone.clone(),
             roles: self.roles.iter().map(|role| role.name().to_owned()).collect(),
             founder: false,
+            voters_wanted: self.voters_wanted,
             reached: Reached {
                 grpc: reach(bound.grpc),
                 admin: reach(bound.admin),

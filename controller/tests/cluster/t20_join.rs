@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
-use crate::running::{found, own_record};
+use crate::running::{found, found_with, join, own_record, until};
 use coracle_controller::identity;
 use coracle_proto::id::RequestId;
 use coracle_proto::pb::control_server::{Control, ControlServer};
@@ -58,6 +58,25 @@ impl Control for Forgetful {
 
     async fn propose(&self, _: Request<ProposeRequest>) -> Answer<ProposeReply> {
         no_use()
+    }
+}
+
+/// A founder says how many voters there should be: with the default the fourth would not become one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_has_as_many_voters_as_it_was_made_for() {
+    let dirs: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut nodes = vec![found_with(dirs[0].path(), 4)];
+    let seeds = [nodes[0].seed()];
+    for dir in &dirs[1..] {
+        nodes.push(join(dir.path(), &seeds).await);
+    }
+    until("four voters", async || {
+        let status = nodes[0].status().await?;
+        (status.nodes.iter().filter(|node| node.voter).count() == 4).then_some(())
+    })
+    .await;
+    for node in nodes {
+        node.stop().await;
     }
 }
 
