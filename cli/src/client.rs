@@ -242,15 +242,10 @@ impl Client {
     async fn open_first(&mut self) -> Result<Connection, Vec<String>> {
         let (count, next) = (self.targets.addresses.len(), self.next);
         let in_turn = self.targets.addresses.iter().cycle().skip(next % count.max(1)).take(count);
-        let open = async |(place, address): (usize, &Address)| match Connection::open(
-            address,
-            self.trace.clone(),
-            self.deadline,
-        )
-        .await
-        {
-            Ok(connection) => Ok((place, connection)),
-            Err(reason) => Err(format!("{address}: {reason}")),
+        let (trace, deadline) = (&self.trace, self.deadline);
+        let open = async |(place, address): (usize, &Address)| {
+            let opened = Connection::open(address, trace.clone(), deadline).await;
+            opened.map(|connection| (place, connection)).map_err(|reason| format!("{address}: {reason}"))
         };
         let in_turn: Vec<_> = in_turn.enumerate().collect();
         let (place, connection) = first(in_turn.into_iter().map(open)).await?;
