@@ -178,7 +178,12 @@ async fn a_node_that_is_removed_stays_away() {
         count => Err(format!("{count} sent")),
     })
     .await;
-    let _ = cluster.run(&["node", "remove", &id.to_string(), "-y"]).await.ok();
+    let removed = cluster.run(&["node", "remove", &id.to_string(), "-y", "-o", "json"]).await.ok().json();
+    assert_eq!(
+        (&removed["name"], &removed["outcome"]),
+        (&id.to_string().into(), &"removed".into()),
+        "{removed}"
+    );
     let status = cluster.status().await.unwrap();
     assert!(
         status["nodes"].as_array().unwrap().iter().all(|node| node["id"].as_u64() != Some(id)),
@@ -208,7 +213,8 @@ async fn a_worker_that_is_removed_ends() {
     cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &[]).await;
     answers(&cluster, 1, "/hello-min").await;
     let id = cluster.id_of(1).await;
-    let _ = cluster.run(&["node", "remove", &id.to_string(), "-y"]).await.ok();
+    let removed = cluster.run(&["node", "remove", &id.to_string(), "-y", "-o", "name"]).await.ok();
+    assert_eq!(removed.stdout, format!("{id}\n"));
     ends_as_removed(&mut cluster, 1).await;
     answers(&cluster, 0, "/hello-min").await;
 }
@@ -304,6 +310,27 @@ async fn a_node_that_ends_refuses_connections_and_is_not_ready() {
     assert!(cluster.nodes[0].exit_code().is_none(), "it still waits for the call");
     call.await.unwrap();
     ends(&mut cluster).await;
+    assert!(cluster.nodes[0].log().contains(CLOSED), "{}", cluster.nodes[0].log());
+}
+
+/// What a controller says last, unless it is killed.
+const CLOSED: &str = "coracle_controller::app: closed";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_kills_what_is_left() {
+    let (mut cluster, call) = busy().await;
+    cluster.nodes[0].signal(Process::Supervisor, Signal::TERM);
+    let ready = format!("http://{}/readyz", cluster.nodes[0].admin);
+    eventually("it is not ready", async || match cluster.client.get(&ready).await?.status {
+        503 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
+    // The data plane waits for its call, and the controller for the data plane.
+    cluster.nodes[0].signal(Process::Supervisor, Signal::INT);
+    ends(&mut cluster).await;
+    call.await.unwrap();
+    assert!(!cluster.nodes[0].log().contains(CLOSED), "{}", cluster.nodes[0].log());
 }
 
 /// Waits until the node has ended well.

@@ -212,3 +212,36 @@ fn ended(status: ExitStatus) -> Ended {
 fn now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Longer than a look at a process takes on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn the_alarm_ends_when_the_child_has_lived_long_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let board = Board::new(folder.path(), &[Kind::Data]);
+        let lock = os::lock(&folder.path().join("lock")).unwrap().unwrap();
+        let (order, incarnations) = (Arc::new(children::example()), Incarnations::load(folder.path()));
+        let mut keeper =
+            Keeper::new(Kind::Data, order, Arc::new(lock), Vec::new(), incarnations, board.clone());
+        let crash = |at| keeper.restarts.after(Ended::Signal(11), Duration::from_secs(at), Duration::ZERO);
+        assert!(matches!((0..5).map(crash).last(), Some(Next::Start { alarm: true, .. })));
+        board.update(Kind::Data, |child| child.alarm = true);
+
+        let process = Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
+        let (pid, (line, _child)) = (process.id().unwrap(), Line::pair().unwrap());
+        let life = Life { process, pid, line, started: now().checked_sub(WINDOW).unwrap() };
+        let (_stop, mut stopped) = watch::channel(Stop::No);
+        let living = tokio::spawn(async move { drop(keeper.live(life, &mut stopped).await) });
+        let mut seen = board.subscribe();
+        let calm = seen.wait_for(|view| view.children.iter().all(|child| !child.alarm));
+        assert!(tokio::time::timeout(PATIENCE, calm).await.is_ok_and(|calm| calm.is_ok()));
+        living.abort();
+    }
+}
