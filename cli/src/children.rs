@@ -13,6 +13,8 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use order::ParentLine;
+#[cfg(test)]
+pub(crate) use order::example;
 pub(crate) use order::{Line, Order, Reached};
 
 use crate::config::DEFAULTS;

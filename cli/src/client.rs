@@ -9,6 +9,7 @@ pub(crate) mod context;
 mod deadline;
 #[cfg(test)]
 pub(crate) mod fake;
+mod race;
 mod target;
 mod trace;
 mod trouble;
@@ -22,6 +23,7 @@ use coracle_proto::status::{Code, Refusal};
 pub(crate) use address::Address;
 pub(crate) use connection::{Admin, Info};
 pub(crate) use deadline::{Deadline, Stopwatch, now_ms};
+pub(crate) use race::first;
 pub(crate) use target::Targets;
 pub(crate) use trace::Trace;
 pub(crate) use trouble::final_failure;
@@ -220,16 +222,10 @@ impl Client {
         let patience = if patient { self.deadline } else { self.deadline.sooner(CONNECT_PATIENCE) };
         let mut round = 0;
         loop {
-            let mut reasons = Vec::new();
-            for _ in 0..self.targets.addresses.len() {
-                let place = self.next % self.targets.addresses.len();
-                let Some(address) = self.targets.addresses.get(place).cloned() else { break };
-                self.next = self.next.wrapping_add(1);
-                match Connection::open(&address, self.trace.clone(), self.deadline).await {
-                    Ok(connection) => return self.adopt(connection),
-                    Err(reason) => reasons.push(format!("{address}: {reason}")),
-                }
-            }
+            let reasons = match self.open_first().await {
+                Ok(connection) => return self.adopt(connection),
+                Err(reasons) => reasons,
+            };
             round += 1;
             if patience.is_over() {
                 let hint = self.targets.hint();
@@ -240,6 +236,21 @@ impl Client {
             }
             patience.pause(backoff(round)).await;
         }
+    }
+
+    /// Connects to the first of all addresses that answers, beginning with the next one.
+    async fn open_first(&mut self) -> Result<Connection, Vec<String>> {
+        let (count, next) = (self.targets.addresses.len(), self.next);
+        let in_turn = self.targets.addresses.iter().cycle().skip(next % count.max(1)).take(count);
+        let (trace, deadline) = (&self.trace, self.deadline);
+        let open = async |(place, address): (usize, &Address)| {
+            let opened = Connection::open(address, trace.clone(), deadline).await;
+            opened.map(|connection| (place, connection)).map_err(|reason| format!("{address}: {reason}"))
+        };
+        let in_turn: Vec<_> = in_turn.enumerate().collect();
+        let (place, connection) = first(in_turn.into_iter().map(open)).await?;
+        self.next = next.wrapping_add(place + 1);
+        Ok(connection)
     }
 
     /// Takes a connection into use, unless it leads to another cluster, and learns of further controllers.

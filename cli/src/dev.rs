@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use crate::client::context;
+use crate::client::context::dev::{self, DevContext};
 use crate::config::{self, DEFAULTS, DEV_NODES_MAX, Environment};
 use crate::exit::Failure;
 use crate::output::Talk;
@@ -127,16 +127,15 @@ async fn dev(args: &Args, environment: &Environment, log: &Log) -> Result<(), Fa
     let base = Base::open(args.data_dir.as_deref())?;
     let plans = ports::plan(args, &base.folder)?;
     let mut nodes = Nodes::new(&base.folder, args, log);
-    // Which context was the current one, once the cluster has taken its place.
-    let mut former = None;
+    let mut context = None;
     let ran = tokio::select! {
-        ran = develop(args, environment, (&plans, &mut nodes, &base), &mut former) => ran,
+        ran = develop(args, environment, (&plans, &mut nodes, &base), &mut context) => ran,
         () = signals.next() => Ok(()),
     };
     say("ending the nodes");
     nodes.end(&mut signals).await;
-    if let (Some(folder), Some(former)) = (&environment.config_folder, former) {
-        context::end_dev(folder, former)?;
+    if let Some(context) = context {
+        context.end()?;
     }
     ran
 }
@@ -146,7 +145,7 @@ async fn develop(
     args: &Args,
     environment: &Environment,
     (plans, nodes, base): (&[ports::Plan], &mut Nodes, &Base),
-    former: &mut Option<Option<String>>,
+    context: &mut Option<DevContext>,
 ) -> Result<(), Failure> {
     say(&format!("starting {}", screen::count(plans.len(), "node")));
     let cluster = nodes.start(plans).await?;
@@ -157,12 +156,17 @@ async fn develop(
         let gateways: Vec<_> = gateways
             .collect::<Result<_, _>>()
             .map_err(|error| Failure::local("a gateway's address", error))?;
-        match context::begin_dev(folder, &cluster, &gateways) {
-            Ok(before) => *former = Some(before),
+        match DevContext::begin(folder, &cluster, &gateways) {
+            Ok(begun) => *context = Some(begun),
             // The cluster is of use without it.
             Err(failure) => Talk::new(false, environment.no_color)
                 .warn(&format!("other commands need --address, for the context is not kept: {failure}")),
         }
+    }
+    if let Some(name) = context.as_ref().map(DevContext::name).filter(|name| *name != dev::NAME) {
+        say(&format!(
+            "another cluster of 'coracle dev' runs: this one is the context '{name}', and the current one until it ends"
+        ));
     }
     screen::show(nodes, args)?;
     let (gateways, talk) = (nodes.gateways(), Talk::new(false, environment.no_color));

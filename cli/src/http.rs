@@ -16,7 +16,7 @@ use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio_util::io::ReaderStream;
 
-use crate::client::Address;
+use crate::client::{Address, first};
 
 /// A connection on any network is made in less, or not at all.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
@@ -49,16 +49,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the first address that can be reached; the error names all of them.
+    /// Connects to the first address that answers; the error names all of them.
     pub(crate) async fn open(addresses: &[Address]) -> Result<Self, String> {
-        let mut reasons = Vec::new();
-        for address in addresses {
-            match connect(address).await {
-                Ok(sender) => return Ok(Self { sender, authority: address.to_string() }),
-                Err(reason) => reasons.push(format!("{address}: {reason}")),
-            }
-        }
-        Err(reasons.join("; "))
+        let open = async |address: &Address| match connect(address).await {
+            Ok(sender) => Ok(Self { sender, authority: address.to_string() }),
+            Err(reason) => Err(format!("{address}: {reason}")),
+        };
+        first(addresses.iter().map(open)).await.map_err(|reasons| reasons.join("; "))
     }
 
     /// Sends the request and waits for the answer's head. `host` replaces the address in the `Host` header.

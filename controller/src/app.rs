@@ -119,9 +119,12 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
 /// The background tasks. None of them ends by itself: one that does has failed, and the process with it.
 fn start(context: &Arc<Context>, options: &Options) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn(announce::announce(Arc::clone(context), options.identity.clone()).in_current_span());
+    tasks.spawn(
+        announce::announce(Arc::clone(context), options.identity.clone(), options.voters_wanted)
+            .in_current_span(),
+    );
     tasks.spawn(exchange(Arc::clone(context)).in_current_span());
-    tasks.spawn(tend(Arc::clone(context)).in_current_span());
+    tasks.spawn(tend(Arc::clone(context), options.incarnation).in_current_span());
     tasks.spawn(lead(Arc::clone(context)).in_current_span());
     tasks
 }

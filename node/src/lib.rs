@@ -12,7 +12,6 @@ pub mod balance;
 pub mod call;
 pub mod clock;
 pub mod gateway;
-mod incarnation;
 pub mod load;
 pub mod logs;
 pub mod metrics;

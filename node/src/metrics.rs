@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use coracle_proto::id::VersionId;
+use coracle_proto::id::{FunctionId, VersionId};
 use coracle_proto::status::Code;
 use coracle_proto::trace::trace_id;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -193,20 +193,33 @@ impl Metrics {
     /// Forgets versions that are not called any more, with their series, once room for new ones grows short.
     pub fn retain(&self, called: impl Fn(&VersionId) -> bool) {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner).retain(&called);
+        // Calls wait for the lock, and each version has more than a hundred series: they go without it.
+        let Some((versions, functions)) = self.take_uncalled(called) else { return };
+        versions.iter().for_each(|version| self.forget(version));
+        for function in functions {
+            let function = Function { function: FunctionLabel(Some(function)) };
+            self.durations.remove(&function);
+            self.in_flight.remove(&function);
+        }
+    }
+
+    /// Versions that are not called any more, and the functions that have no other one.
+    fn take_uncalled(
+        &self,
+        called: impl Fn(&VersionId) -> bool,
+    ) -> Option<(Vec<VersionId>, BTreeSet<FunctionId>)> {
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         if versions.len() < VERSIONS_MAX / 2 {
-            return;
+            return None;
         }
         let gone: Vec<VersionId> = versions.iter().filter(|version| !called(version)).cloned().collect();
-        for version in gone {
-            versions.remove(&version);
-            self.forget(&version);
-            if !versions.iter().any(|other| other.function == version.function) {
-                let function = Function { function: FunctionLabel(Some(version.function)) };
-                self.durations.remove(&function);
-                self.in_flight.remove(&function);
-            }
+        for version in &gone {
+            versions.remove(version);
         }
+        let kept: BTreeSet<&FunctionId> = versions.iter().map(|version| &version.function).collect();
+        let functions = gone.iter().map(|version| &version.function).filter(|it| !kept.contains(it));
+        let functions = functions.cloned().collect();
+        Some((gone, functions))
     }
 
     /// Every series of a version that there can be.

@@ -215,6 +215,10 @@ impl Node {
     /// When it does not end.
     pub fn terminate(&mut self) {
         if let Some(mut child) = self.child.take() {
+            // One that has ended by itself was waited for: its number may be another's by now.
+            if child.try_wait().expect("a status").is_some() {
+                return;
+            }
             let pid = i32::try_from(child.id()).expect("a process id");
             let _ = kill_process(Pid::from_raw(pid).expect("a process id"), Signal::TERM);
             wait_until("the node has ended", || child.try_wait().expect("a status").is_some());

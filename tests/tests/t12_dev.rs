@@ -184,6 +184,21 @@ async fn dev_gives_back_what_it_took_and_keeps_its_folders_to_itself() {
         std::fs::read_to_string(data.join("n1.log")).unwrap().starts_with('{'),
         "the format is passed on"
     );
+    let _ = run(Path::new(PROGRAM), &["node", "remove", "2", "-y"], &project.home(), "").await.ok();
+    dev.wait_for("node n2 ended for good", DEPLOY).await;
+    // A second cluster has a name of its own, and the first one's is left alone.
+    let other = Project::new();
+    let mut command = Command::new(PROGRAM);
+    command.args(["dev", "--ports", "free", "--data-dir"]).arg(other.0.path().join("data"));
+    command.envs(project.home());
+    let mut second = Live::start(command);
+    second.wait_for("this one is the context 'dev-2'", START).await;
+    second.wait_for("ready; Ctrl-C", START).await;
+    let listed = context(&["list"]).await.stdout;
+    assert!(listed.lines().any(|line| line.starts_with("dev-2 ") && line.contains(" yes ")), "{listed}");
+    second.interrupt().await;
+    let listed = context(&["list"]).await.stdout;
+    assert!(listed.lines().any(|line| line.starts_with("dev ") && line.contains(" yes ")), "{listed}");
     dev.interrupt().await;
     let listed = context(&["list", "-o", "json"]).await.json();
     let current: Vec<_> = listed.as_array().unwrap().iter().filter(|it| it["current"] == true).collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use coracle_tests::{Client, Cluster, Load, Process, eventually, guest, is_gone, wat, within};
+use coracle_tests::{Client, Cluster, Load, Options, Process, eventually, guest, is_gone, wat, within};
 use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
@@ -180,7 +180,12 @@ async fn a_node_that_is_removed_stays_away() {
         count => Err(format!("{count} sent")),
     })
     .await;
-    let _ = cluster.run(&["node", "remove", &id.to_string(), "-y"]).await.ok();
+    let removed = cluster.run(&["node", "remove", &id.to_string(), "-y", "-o", "json"]).await.ok().json();
+    assert_eq!(
+        (&removed["name"], &removed["outcome"]),
+        (&id.to_string().into(), &"removed".into()),
+        "{removed}"
+    );
     let status = cluster.status().await.unwrap();
     assert!(
         status["nodes"].as_array().unwrap().iter().all(|node| node["id"].as_u64() != Some(id)),
@@ -191,17 +196,44 @@ async fn a_node_that_is_removed_stays_away() {
         if function["ready"] == 3 { Ok(()) } else { Err(function.to_string()) }
     })
     .await;
-    cluster.nodes[leaving].terminate();
+    ends_as_removed(&mut cluster, leaving).await;
     let report = load.await.unwrap();
     println!("{report}");
     assert_eq!(report.failed().len(), 0, "{report}");
     assert!(report.by_node().contains_key(&id.to_string()), "it served nothing before: {report}");
+    // Its folder brings it back no more.
+    cluster.nodes[leaving].terminate();
     cluster.nodes[leaving].start();
-    eventually("it says that it was removed", async || {
-        let log = cluster.nodes[leaving].log();
-        if log.contains("node-removed") { Ok(()) } else { Err(log) }
-    })
-    .await;
+    ends_as_removed(&mut cluster, leaving).await;
+}
+
+/// A node without a controller hears of its removal too, and ends though it seemed well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_removed_ends() {
+    let roles = vec!["controller,worker,gateway", "worker,gateway"];
+    let mut cluster = Cluster::with(PROGRAM, Options { nodes: 2, roles, ..Options::default() }).await;
+    cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &[]).await;
+    answers(&cluster, 1, "/hello-min").await;
+    let id = cluster.id_of(1).await;
+    let removed = cluster.run(&["node", "remove", &id.to_string(), "-y", "-o", "name"]).await.ok();
+    assert_eq!(removed.stdout, format!("{id}\n"));
+    ends_as_removed(&mut cluster, 1).await;
+    answers(&cluster, 0, "/hello-min").await;
+}
+
+/// Waits until all processes of a node have ended, and checks what it said.
+async fn ends_as_removed(cluster: &mut Cluster, node: usize) {
+    let processes = [Process::Controller, Process::DataPlane];
+    let pids: Vec<_> =
+        processes.iter().filter_map(|process| cluster.nodes[node].pid(*process).ok()).collect();
+    let ended = eventually("the node has ended", || {
+        let code = cluster.nodes[node].exit_code();
+        std::future::ready(code.ok_or_else(|| cluster.nodes[node].log()))
+    });
+    assert_eq!(ended.await, 78);
+    assert!(pids.iter().all(|pid| is_gone(*pid)), "a process outlived its node");
+    let log = cluster.nodes[node].log();
+    assert!(log.contains("error: node ") && log.contains("code node-removed"), "{log}");
 }
 
 /// Artifacts in a node's folder.
@@ -280,6 +312,27 @@ async fn a_node_that_ends_refuses_connections_and_is_not_ready() {
     assert!(cluster.nodes[0].exit_code().is_none(), "it still waits for the call");
     call.await.unwrap();
     ends(&mut cluster).await;
+    assert!(cluster.nodes[0].log().contains(CLOSED), "{}", cluster.nodes[0].log());
+}
+
+/// What a controller says last, unless it is killed.
+const CLOSED: &str = "coracle_controller::app: closed";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_kills_what_is_left() {
+    let (mut cluster, call) = busy().await;
+    cluster.nodes[0].signal(Process::Supervisor, Signal::TERM);
+    let ready = format!("http://{}/readyz", cluster.nodes[0].admin);
+    eventually("it is not ready", async || match cluster.client.get(&ready).await?.status {
+        503 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
+    // The data plane waits for its call, and the controller for the data plane.
+    cluster.nodes[0].signal(Process::Supervisor, Signal::INT);
+    ends(&mut cluster).await;
+    call.await.unwrap();
+    assert!(!cluster.nodes[0].log().contains(CLOSED), "{}", cluster.nodes[0].log());
 }
 
 /// Waits until the node has ended well.

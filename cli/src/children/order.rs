@@ -47,6 +47,8 @@ pub(crate) struct Order {
     pub(crate) cluster_name: String,
     /// The node's id.
     pub(crate) node: u64,
+    /// The number of this start of the child: greater than those before.
+    pub(crate) incarnation: u64,
     /// For people.
     pub(crate) name: String,
     /// For spreading.
@@ -55,6 +57,8 @@ pub(crate) struct Order {
     pub(crate) roles: Vec<String>,
     /// Whether this node founded the cluster.
     pub(crate) founder: bool,
+    /// How many voters a cluster that it founds should have.
+    pub(crate) voters_wanted: u32,
     /// How others reach it.
     pub(crate) reached: Reached,
     /// What the controller binds.
@@ -195,10 +199,12 @@ pub(crate) fn example() -> Order {
         cluster: "0".repeat(32),
         cluster_name: "boat".to_owned(),
         node: 1,
+        incarnation: 1,
         name: "n1".to_owned(),
         zone: String::new(),
         roles: vec!["controller".to_owned(), "worker".to_owned()],
         founder: true,
+        voters_wanted: 3,
         reached: Reached::default(),
         grpc: None,
         slots: 2,

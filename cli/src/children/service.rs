@@ -34,6 +34,8 @@ async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Resu
         data_dir: order.folder.clone(),
         identity: Identity { controllers: order.controllers.clone(), ..identity },
         node: order.record().map_err(|error| config(error.to_string()))?,
+        incarnation: order.incarnation,
+        voters_wanted: order.voters_wanted,
         listen: order.grpc.ok_or_else(|| config("a controller needs an address"))?,
         timing: coracle_controller::TIMING,
         artifact_grace: coracle_controller::ARTIFACT_GRACE,
@@ -58,6 +60,7 @@ async fn data_plane(handed: Handed, shutdown: impl Future<Output = ()>) -> Resul
     let options = coracle_node::Options {
         cluster: order.cluster().map_err(|error| wrong(&error))?,
         node: order.node(),
+        incarnation: order.incarnation,
         roles: order.roles().map_err(|error| wrong(&error))?,
         data: listeners.next().ok_or_else(|| config("a data plane needs a listener"))?,
         http: listeners.next(),

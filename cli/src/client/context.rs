@@ -1,5 +1,7 @@
 //! Contexts: clusters by name, in `contexts.toml` of the user's configuration folder.
 
+pub(crate) mod dev;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
@@ -10,8 +12,6 @@ use super::Address;
 use crate::exit::Failure;
 
 const FILE_NAME: &str = "contexts.toml";
-/// The context of the cluster that `coracle dev` runs.
-const DEV: &str = "dev";
 
 /// All contexts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ struct Context {
     /// For calls where no controller answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     gateways: Vec<String>,
+    /// Of a cluster that `coracle dev` runs: what is the current context when it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    former: Option<String>,
 }
 
 /// A context that was chosen.
@@ -90,31 +93,6 @@ pub(crate) fn choose(folder: &Path, name: &str) -> Result<(), Failure> {
     write(folder, &contexts)
 }
 
-/// Makes the cluster that `coracle dev` runs the one that all verbs use. Answers with the context that was it.
-pub(crate) fn begin_dev(
-    folder: &Path,
-    addresses: &[Address],
-    gateways: &[Address],
-) -> Result<Option<String>, Failure> {
-    let mut contexts = read(Some(folder))?;
-    let texts = |all: &[Address]| all.iter().map(ToString::to_string).collect();
-    let context = Context { addresses: texts(addresses), gateways: texts(gateways) };
-    contexts.context.insert(DEV.to_owned(), context);
-    let former = contexts.current.replace(DEV.to_owned());
-    write(folder, &contexts)?;
-    Ok(former)
-}
-
-/// Gives the place back to the context that was the current one before, unless it was given to another meanwhile.
-pub(crate) fn end_dev(folder: &Path, former: Option<String>) -> Result<(), Failure> {
-    let mut contexts = read(Some(folder))?;
-    if contexts.current.as_deref() != Some(DEV) {
-        return Ok(());
-    }
-    contexts.current = former.filter(|former| contexts.context.contains_key(former));
-    write(folder, &contexts)
-}
-
 fn write(folder: &Path, contexts: &Contexts) -> Result<(), Failure> {
     let text = toml::to_string(contexts).map_err(|error| Failure::local(FILE_NAME, error))?;
     replace(folder, &text).map_err(|error| Failure::local(folder.join(FILE_NAME).display(), error))
@@ -135,31 +113,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dev_becomes_the_current_context_and_keeps_the_others() {
+    fn a_file_is_replaced_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/coracle");
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(
-            path.join(FILE_NAME),
-            "current = 'prod'\n[context.prod]\naddresses = ['p:1', 'p:2']\n",
-        )
-        .unwrap();
-        let nodes = ["127.0.0.1:7400".parse().unwrap(), "127.0.0.1:7410".parse().unwrap()];
-        let former = begin_dev(&path, &nodes, &["127.0.0.1:8080".parse().unwrap()]).unwrap();
-        let contexts = read(Some(&path)).unwrap();
-        let dev = contexts.pick(None).unwrap().unwrap();
-        assert_eq!((dev.name.as_str(), dev.addresses.len(), dev.gateways.len()), ("dev", 2, 1));
-        assert_eq!(contexts.pick(Some("prod")).unwrap().unwrap().addresses[1].as_str(), "p:2");
-        assert!(contexts.pick(Some("other")).unwrap_err().message.contains("known: dev, prod"));
+        write(&path, &Contexts::default()).unwrap();
+        assert_eq!(read(Some(&path)).unwrap(), Contexts::default());
         assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1, "a temporary file was left");
-        end_dev(&path, former).unwrap();
-        assert_eq!(read(Some(&path)).unwrap().pick(None).unwrap().unwrap().name, "prod");
-        choose(&path, "dev").unwrap();
-        let former = begin_dev(&path, &nodes, &[]).unwrap();
-        choose(&path, "prod").unwrap();
-        end_dev(&path, former).unwrap();
-        assert_eq!(read(Some(&path)).unwrap().pick(None).unwrap().unwrap().name, "prod", "chosen meanwhile");
-        assert!(choose(&path, "other").unwrap_err().message.contains("known: dev, prod"));
     }
 
     #[test]

@@ -98,6 +98,7 @@ fn parse(name: &str, texts: &[String]) -> Result<Vec<Address>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::context::dev::DevContext;
     use super::*;
 
     fn environment(folder: &Path) -> Environment {
@@ -116,7 +117,8 @@ mod tests {
         let find = |given: &[String], context| Targets::find(given, context, &manifest, &environment);
         assert_eq!(texts(&find(&[], None).unwrap()), ["127.0.0.1:7400"]);
 
-        context::begin_dev(config.path(), &["dev:1".parse().unwrap()], &["web:1".parse().unwrap()]).unwrap();
+        let (node, gateway) = ("dev:1".parse().unwrap(), "web:1".parse().unwrap());
+        let _dev = DevContext::begin(config.path(), &[node], &[gateway]).unwrap();
         assert_eq!(texts(&find(&[], None).unwrap()), ["dev:1"]);
         assert_eq!(find(&[], None).unwrap().gateways, ["web:1".parse().unwrap()]);
 
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn a_flag_of_either_kind_goes_before_the_environment() {
         let [config, project] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        context::begin_dev(config.path(), &["dev:1".parse().unwrap()], &[]).unwrap();
+        let _dev = DevContext::begin(config.path(), &["dev:1".parse().unwrap()], &[]).unwrap();
         let manifest = project.path().join("coracle.toml");
         std::fs::write(&manifest, "addresses = ['project:1']").unwrap();
         let mut environment = Environment { context: Some("dev".to_owned()), ..environment(config.path()) };

@@ -89,6 +89,34 @@ async fn the_next_address_is_tried_and_none_is_said() {
     assert!(failure.message.contains(dead.as_str()) && failure.message.contains("refused"), "{failure}");
 }
 
+/// A node that is stopped: the kernel takes connections for it, and nothing answers.
+fn silent() -> (std::net::TcpListener, Address) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn silent_addresses_do_not_use_up_the_time() {
+    let (silent, node) = ([silent(), silent(), silent()], Fake::start(Script::default()).await);
+    let addresses = [&silent[0].1, &silent[1].1, &silent[2].1, &node.address];
+    // One after the other they would take it all.
+    let mut reached = client(&addresses, Duration::from_secs(5)).await.unwrap();
+    deploy(&mut reached).await.unwrap();
+}
+
+#[tokio::test]
+async fn addresses_that_are_all_silent_are_given_up_together() {
+    let silent: Vec<_> = (0..16).map(|_| silent()).collect();
+    let addresses: Vec<_> = silent.iter().map(|(_, address)| address).collect();
+    let watch = Stopwatch::start();
+    let failure = client(&addresses, Duration::from_secs(60)).await.unwrap_err();
+    // One after the other they would take half a minute.
+    assert!(watch.elapsed() < Duration::from_secs(20), "{:?}", watch.elapsed());
+    assert_eq!(failure.exit, Exit::Connect);
+    assert!(addresses.iter().all(|address| failure.message.contains(address.as_str())), "{failure}");
+}
+
 #[tokio::test]
 async fn a_node_tells_of_others() {
     let second = Fake::start(Script::default()).await;

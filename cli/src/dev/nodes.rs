@@ -201,6 +201,13 @@ impl Nodes {
             }
             let Some(node) = self.nodes.get(index) else { continue };
             let (name, log) = (&node.plan.name, node.log.display());
+            if status.code() == Some(Exit::Config as i32) {
+                // It was removed, say: started again it would end again.
+                say(&format!(
+                    "node {name} ended for good ({status}); the others go on. Its log {log} says why"
+                ));
+                continue;
+            }
             say(&format!(
                 "node {name} died ({status}); the others go on. Its log is {log}. Start it again with:"
             ));
@@ -286,6 +293,21 @@ fn tail(log: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_is_no_server_of_this_folder_is_left_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("n1");
+        fs::create_dir(&folder).unwrap();
+        let plan = Plan { name: "n1".to_owned(), folder: folder.clone(), addresses: Addresses::default() };
+        let log = base.path().join("n1.log");
+        let node = Node { plan, bound: Addresses::default(), log, process: None };
+        // Something of the node runs, and the number that its file names is another program's by now.
+        let _lock = os::lock(&folder.join(LOCK)).unwrap().unwrap();
+        fs::write(folder.join(PIDS), format!("supervisor = {}\n", std::process::id())).unwrap();
+        assert!(node.runs());
+        assert_eq!(node.supervisor(), None);
+    }
 
     #[test]
     fn words_are_quoted_for_a_shell() {

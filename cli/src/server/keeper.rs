@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::board::{Board, Kind, State};
+use super::incarnation::Incarnations;
 use super::restart::{Ended, Next, Restarts, WINDOW};
 use crate::children::{self, Line, Order};
 use crate::config::DEFAULTS;
@@ -37,6 +38,7 @@ pub(crate) struct Keeper {
     order: Arc<Order>,
     lock: Arc<File>,
     listeners: Vec<TcpListener>,
+    incarnations: Incarnations,
     board: Board,
     restarts: Restarts,
     begin: Instant,
@@ -58,9 +60,11 @@ impl Keeper {
         order: Arc<Order>,
         lock: Arc<File>,
         listeners: Vec<TcpListener>,
+        incarnations: Incarnations,
         board: Board,
     ) -> Self {
-        Self { kind, order, lock, listeners, board, restarts: Restarts::default(), begin: now() }
+        let restarts = Restarts::default();
+        Self { kind, order, lock, listeners, incarnations, board, restarts, begin: now() }
     }
 
     /// Keeps the child until it is told to stop. Spawn it on a runtime of one thread, the process's main
@@ -112,7 +116,8 @@ impl Keeper {
             .kill_on_drop(true)
             .spawn()?;
         let pid = process.id().ok_or(std::io::ErrorKind::NotFound)?;
-        line.send(&self.order, &self.lock, &self.listeners)?;
+        let order = Order { incarnation: self.incarnations.next(), ..Order::clone(&self.order) };
+        line.send(&order, &self.lock, &self.listeners)?;
         self.board.update(self.kind, |child| {
             child.state = State::Running;
             child.pid = Some(pid);
@@ -206,4 +211,37 @@ fn ended(status: ExitStatus) -> Ended {
 #[expect(clippy::disallowed_methods, reason = "the supervisor is where restarts meet the clock")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Longer than a look at a process takes on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn the_alarm_ends_when_the_child_has_lived_long_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let board = Board::new(folder.path(), &[Kind::Data]);
+        let lock = os::lock(&folder.path().join("lock")).unwrap().unwrap();
+        let (order, incarnations) = (Arc::new(children::example()), Incarnations::load(folder.path()));
+        let mut keeper =
+            Keeper::new(Kind::Data, order, Arc::new(lock), Vec::new(), incarnations, board.clone());
+        let crash = |at| keeper.restarts.after(Ended::Signal(11), Duration::from_secs(at), Duration::ZERO);
+        assert!(matches!((0..5).map(crash).last(), Some(Next::Start { alarm: true, .. })));
+        board.update(Kind::Data, |child| child.alarm = true);
+
+        let process = Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
+        let (pid, (line, _child)) = (process.id().unwrap(), Line::pair().unwrap());
+        let life = Life { process, pid, line, started: now().checked_sub(WINDOW).unwrap() };
+        let (_stop, mut stopped) = watch::channel(Stop::No);
+        let living = tokio::spawn(async move { drop(keeper.live(life, &mut stopped).await) });
+        let mut seen = board.subscribe();
+        let calm = seen.wait_for(|view| view.children.iter().all(|child| !child.alarm));
+        assert!(tokio::time::timeout(PATIENCE, calm).await.is_ok_and(|calm| calm.is_ok()));
+        living.abort();
+    }
 }

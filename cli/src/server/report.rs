@@ -4,14 +4,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_controller::identity::{self, Identity};
+use coracle_controller::identity::{self, Identity, IdentityError};
 use coracle_proto::pb::{ChildProcess, ChildState, NodeProcesses};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::announce::{keep, known_controllers};
 use super::board::{Board, ChildView, State, View};
-use crate::client::now_ms;
 
 /// Told again so often although nothing changed: a controller that was started again has forgotten, and all
 /// forget a node that is silent for a minute.
@@ -21,13 +20,23 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Longest message of a child that is passed on: it stands in a line of `coracle status`.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Tells until it is dropped.
-pub(crate) async fn tell(folder: PathBuf, own: Option<String>, identity: Identity, board: Board) {
+/// The cluster has no record of this node any more, and never will again.
+#[derive(Debug)]
+pub(crate) struct Removed;
+
+/// Tells until the cluster answers that it has removed this node. `incarnation` is the number of the supervisor's start.
+pub(crate) async fn tell(
+    folder: PathBuf,
+    own: Option<String>,
+    identity: Identity,
+    incarnation: u64,
+    board: Board,
+) -> Removed {
     let mut changes = board.subscribe();
     let mut told = NodeProcesses {
         node: identity.node.get(),
         cluster_id: identity.cluster.to_wire(),
-        incarnation: now_ms(),
+        incarnation,
         sequence: 0,
         host_id: coracle_node::host_id(),
         supervisor_pid: std::process::id(),
@@ -44,6 +53,7 @@ pub(crate) async fn tell(folder: PathBuf, own: Option<String>, identity: Identit
                 // Whether a change or the time ends the wait makes no difference.
                 let _ = timeout(AGAIN, changes.changed()).await;
             }
+            Err(IdentityError::Refused { refusal: _ }) => return Removed,
             Err(error) => {
                 debug!(%error, "no controller was told of the processes");
                 sleep(PAUSE).await;

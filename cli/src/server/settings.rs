@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     name: String,
     zone: String,
     cluster_name: String,
+    voters_wanted: u32,
     advertise: Option<String>,
     runtime_memory: &'static str,
 }
@@ -104,6 +105,7 @@ impl Settings {
             name,
             zone: args.zone,
             cluster_name: args.cluster_name,
+            voters_wanted: args.voters,
             advertise: args.advertise,
             runtime_memory: args.runtime_memory.name(),
         })
@@ -146,10 +148,12 @@ impl Settings {
             cluster: String::new(),
             cluster_name: self.cluster_name.clone(),
             node: 0,
+            incarnation: 0,
             name: self.name.clone(),
             zone: self.zone.clone(),
             roles: self.roles.iter().map(|role| role.name().to_owned()).collect(),
             founder: false,
+            voters_wanted: self.voters_wanted,
             reached: Reached {
                 grpc: reach(bound.grpc),
                 admin: reach(bound.admin),

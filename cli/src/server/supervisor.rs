@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use coracle_controller::identity::{self, Identity, IdentityError};
 use coracle_proto::record::Node;
+use coracle_proto::status::Code;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::info;
+use tracing::{error, info};
 
 use super::announce::{announce, known_controllers};
 use super::bind::{Sockets, bind};
 use super::board::{Board, Kind};
+use super::incarnation::Incarnations;
 use super::keeper::{Keeper, Stop};
-use super::report::tell;
+use super::report::{Removed, tell};
 use super::settings::{Begin, Settings};
 use super::signals::Signals;
 use crate::admin;
@@ -33,7 +35,7 @@ pub(crate) const LOCK: &str = "lock";
 const LOCK_TRIES_MAX: u32 = 60;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs a node until a signal ends it.
+/// Runs a node until a signal ends it, or its removal from the cluster.
 pub(crate) async fn supervise(settings: Settings) -> Result<(), Failure> {
     let guard = telemetry::init(&telemetry::Settings {
         process: Process::Supervisor,
@@ -154,7 +156,17 @@ async fn run(node: Known, signals: &mut Signals) -> Result<(), Failure> {
     let Known { order, identity, lock, mut listeners, kinds, board } = node;
     let identity = Identity { controllers: order.controllers.clone(), ..identity };
     let own = order.grpc.map(|_| order.reached.grpc.clone());
-    let told = tokio::spawn(tell(order.folder.clone(), own, identity.clone(), board.clone()));
+    let incarnations = Incarnations::load(&order.folder);
+    let started = incarnations.next();
+    let told = tell(order.folder.clone(), own, identity.clone(), started, board.clone());
+    let removed = Failure::coded(
+        Exit::Config,
+        Code::NodeRemoved,
+        format!(
+            "node {} was removed from the cluster: empty its data folder and let it join as a new one",
+            identity.node
+        ),
+    );
     let announced = tokio::spawn(announce(order.folder.clone(), identity, record(&order)?, board.clone()));
     let (order, lock) = (Arc::new(order), Arc::new(lock));
     // The data plane ends first, while the controller still tells others that it does.
@@ -163,16 +175,26 @@ async fn run(node: Known, signals: &mut Signals) -> Result<(), Failure> {
         // Its keeper alone holds them, so that it can let go of them when nobody will accept any more.
         let listeners = if kind == Kind::Data { std::mem::take(&mut listeners) } else { Vec::new() };
         let (stop, stopped) = watch::channel(Stop::No);
-        let keeper = Keeper::new(kind, Arc::clone(&order), Arc::clone(&lock), listeners, board.clone());
+        let (order, lock) = (Arc::clone(&order), Arc::clone(&lock));
+        let keeper = Keeper::new(kind, order, lock, listeners, incarnations.clone(), board.clone());
         children.push((stop, tokio::spawn(keeper.run(stopped))));
     }
-    signals.next().await;
-    info!("ending");
-    board.ending();
+    let ended = tokio::select! {
+        () = signals.next() => Ok(()),
+        // Nobody sends calls here any more, and what the data plane knows grows old.
+        Removed = told => Err(removed),
+    };
     announced.abort();
-    told.abort();
+    match &ended {
+        Ok(()) => info!("ending"),
+        Err(reason) => {
+            error!(%reason, "ending");
+            board.alarm(reason.to_string());
+        }
+    }
+    board.ending();
     end(children, signals).await;
-    Ok(())
+    ended
 }
 
 /// Ends one child after the other, each with its deadline; at a second signal all at once.

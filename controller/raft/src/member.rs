@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use coracle_proto::id::NodeId;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
-use openraft::{RaftMetrics, ReadPolicy};
+use openraft::{RaftMetrics, ReadPolicy, ServerState};
 use tokio::sync::watch;
 use tonic::{Code, Status as RpcStatus};
 
@@ -54,6 +54,18 @@ impl<S: StateMachine> Member<S> {
         let mut stopping = self.stopping.subscribe();
         // An error means that the member is gone altogether.
         async move { drop(stopping.wait_for(|stopping| *stopping).await) }
+    }
+
+    /// Done when the member leads, or when it does not: as wanted. Also when it has ended.
+    pub(crate) fn leading(&self, wanted: bool) -> impl Future<Output = ()> + Send + use<S> {
+        let mut metrics = self.raft.server_metrics();
+        async move {
+            while (metrics.borrow_watched().state == ServerState::Leader) != wanted {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// The newest entry that was made durable since this process started.

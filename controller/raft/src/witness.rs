@@ -1,6 +1,6 @@
 //! A killed leader is replaced at once, not after its lease.
 //!
-//! Each voter holds one stream open to the leader. When it ends and the leader's port refuses, the voter asks
+//! Each member holds one stream open to the leader. When it ends and the leader's port refuses, a voter asks
 //! the others; when a majority of all voters, itself counted, sees the same, it campaigns with the vote that
 //! voters grant despite the lease. Nothing of this can harm: an election is safe at any moment, and a leader
 //! that a majority still reaches is left alone. A leader that is only silent (stopped, cut off) accepts or
@@ -18,6 +18,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::TransferLeaderRequest;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tonic::Code;
 
 use crate::member::Member;
 use crate::network::Testimony;
@@ -43,11 +44,24 @@ const SPREAD_MAX_MS: u64 = 50;
 /// A voter whose log is behind another's lets that one go first: it could not win against it.
 const BEHIND: Duration = Duration::from_millis(150);
 
-/// The leader that a voter attends.
+/// The leader that a member attends.
 struct Attended {
     vote: Vote,
     leader: NodeId,
+    /// Whether this member may campaign: a learner only learns that the leader is gone.
+    votes: bool,
     voters: BTreeSet<NodeId>,
+}
+
+/// How the attendance of a leader ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was there, and is no more.
+    Lost,
+    /// It says that it does not lead: it was started again, or has stepped down, and leads by this vote no more.
+    Denied,
+    /// It was not reached.
+    Unreached,
 }
 
 /// What the other voters said.
@@ -63,21 +77,21 @@ pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
     let mut acted_on: Option<Vote> = None;
     loop {
         let attended = attended(&member);
-        let lost = tokio::select! {
+        let end = tokio::select! {
             changed = metrics.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            lost = attend(&member, attended.as_ref()) => lost,
+            end = attend(&member, attended.as_ref()) => end,
         };
         let Some(leader) = attended else { continue };
-        if !refused(&member.channels.address(leader.leader)).await {
+        if end != End::Denied && !refused(&member.channels.address(leader.leader)).await {
             sleep(RETRY).await;
             continue;
         }
         member.gone.send_replace(Some(leader.vote));
         // One that was never reached may have been replaced long ago: that is for elections to find out.
-        if !lost || acted_on == Some(leader.vote) {
+        if end != End::Lost || !leader.votes || acted_on == Some(leader.vote) {
             sleep(RETRY).await;
             continue;
         }
@@ -90,7 +104,7 @@ pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
     }
 }
 
-/// The leader that this member follows as a voter. Notes every member's address by the way.
+/// The leader that this member follows. Notes every member's address by the way.
 fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
     let metrics = member.raft.server_metrics().borrow_watched().clone();
     let (vote, own) = (metrics.vote, member.identity.node);
@@ -100,20 +114,22 @@ fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
         member.channels.record(NodeId::new(*node), &at.addr);
     }
     let voters: BTreeSet<_> = membership.voter_ids().map(NodeId::new).collect();
-    let follows = vote.committed && leader != own && voters.contains(&own);
-    follows.then_some(Attended { vote, leader, voters })
+    let votes = voters.contains(&own);
+    let follows = vote.committed && leader != own && membership.get_node(&own.get()).is_some();
+    follows.then_some(Attended { vote, leader, votes, voters })
 }
 
-/// Holds a stream open to the leader: true when it was open and has ended. Without a leader, never.
-async fn attend<S: StateMachine>(member: &Member<S>, leader: Option<&Attended>) -> bool {
+/// Holds a stream open to the leader until it ends. Without a leader, for ever.
+async fn attend<S: StateMachine>(member: &Member<S>, leader: Option<&Attended>) -> End {
     let Some(leader) = leader else { return std::future::pending().await };
     match timeout(ASK_MAX, member.channels.attend(leader.leader)).await {
         Ok(Ok(attendance)) => {
             // It came back before anybody else was elected.
             member.gone.send_replace(None);
-            attendance.ended().await
+            if attendance.ended().await { End::Lost } else { End::Unreached }
         }
-        Ok(Err(_)) | Err(_) => false,
+        Ok(Err(status)) if status.code() == Code::FailedPrecondition => End::Denied,
+        Ok(Err(_)) | Err(_) => End::Unreached,
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle_raft::{Follower, ProposeError, Role, Status, TIMING, Timing};
-use node::{Cluster, QUICK, Stalls, eventually, get, id, set};
+use node::{Cluster, QUICK, Stalls, eventually, get, id, set, until};
 
 /// Without the witness a follower waits for the end of the lease, 4 s here, and 2 to 4 s more.
 const PATIENT: Timing = Timing {
@@ -229,5 +229,73 @@ async fn a_member_that_is_down_is_asked_now_and_then() {
     let asked = calls.load(Ordering::SeqCst) - before;
     println!("asked {asked} times in {ASKED_FOR:?}, beside {writes} writes");
     assert!((1..ASKED_MAX).contains(&asked), "asked {asked} times in {ASKED_FOR:?}");
+    cluster.shutdown().await;
+}
+
+/// Three voters and a learner, number 4.
+async fn with_learner() -> Cluster {
+    let mut cluster = Cluster::new(3, |_| ()).await;
+    let address = cluster.start(4, None).await.address.to_string();
+    cluster.at_leader_of(&[1, 2, 3], async |leader| leader.add_learner(id(4), &address).await).await;
+    cluster.propose(set("a", 1)).await;
+    cluster.caught_up(4).await;
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_names_no_leader_whose_process_is_gone() {
+    let mut cluster = with_learner().await;
+    let leader = cluster.leader().await.id;
+    for voter in 1..=3 {
+        if voter != leader {
+            cluster.kill(voter).await;
+        }
+    }
+    let learner = &cluster.nodes[&4].raft;
+    until(learner, "the leader is named while it lives", |status| status.leader.is_some()).await;
+    cluster.kill(leader).await;
+    let learner = &cluster.nodes[&4].raft;
+    eventually("no leader is named", || learner.status().leader.is_none()).await;
+    cluster.shutdown().await;
+}
+
+/// The old leader comes back and cannot win: nobody leads, though its process is there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_started_again_is_not_named_until_it_leads() {
+    let mut cluster = Cluster::new(5, |_| ()).await;
+    cluster.propose(set("a", 1)).await;
+    let leader = cluster.leader().await.id;
+    let followers = cluster.followers(leader);
+    let last = followers[0];
+    for follower in &followers[1..] {
+        cluster.kill(*follower).await;
+    }
+    let named = |cluster: &Cluster| cluster.nodes[&last].raft.status().leader.map(|leader| leader.node);
+    let address = cluster.kill(leader).await;
+    eventually("no leader is named", || named(&cluster).is_none()).await;
+    cluster.start(leader, Some(address)).await;
+    // Several attendances long.
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    for _ in 0..100 {
+        tick.tick().await;
+        assert_ne!(named(&cluster), Some(id(leader)), "a leader of two in five");
+    }
+    cluster.shutdown().await;
+}
+
+/// By the vote in its store it follows a leader that it has never reached since, and never will.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_was_started_again_alone_names_no_leader() {
+    let mut cluster = Cluster::new(3, |_| ()).await;
+    cluster.propose(set("a", 1)).await;
+    let leader = cluster.leader().await.id;
+    let [other, last] = cluster.followers(leader)[..] else { panic!("three members") };
+    cluster.caught_up(last).await;
+    cluster.kill(other).await;
+    let address = cluster.kill(last).await;
+    cluster.kill(leader).await;
+    let again = cluster.start(last, Some(address)).await;
+    assert_eq!(again.raft.status().vote.node, id(leader), "its store has another leader's vote");
+    eventually("no leader is named", || again.raft.status().leader.is_none()).await;
     cluster.shutdown().await;
 }

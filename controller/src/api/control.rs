@@ -47,16 +47,22 @@ impl Control for ControlService {
         context.check_cluster(&asked.cluster_id)?;
         let node = joining_node(&asked)?;
         let id = match asked.known_id {
-            0 => register(context, &asked, node, deadline).await?,
-            known => update(context, Node { id: NodeId::new(known), ..node }, deadline).await?,
+            0 => register(context, &asked, node, deadline).await,
+            known => update(context, Node { id: NodeId::new(known), ..node }, deadline).await,
+        };
+        let id = match id {
+            Ok(id) => Some(id),
+            Err(refusal) if is_forgotten(&refusal, &asked, remembered_from(&context.hub.state())) => None,
+            Err(refusal) => return Err(refusal.into()),
         };
         barrier(context, deadline).await?;
         let state = context.hub.state();
         Ok(Response::new(JoinReply {
             cluster_id: context.cluster.to_wire(),
             cluster_name: state.cluster().map(|cluster| cluster.name.clone()).unwrap_or_default(),
-            node_id: id.get(),
+            node_id: id.map_or(0, NodeId::get),
             controllers: controllers(&state),
+            forgotten: id.is_none(),
         }))
     }
 
@@ -139,6 +145,7 @@ impl Control for ControlService {
             let sentence = format!("at most {CHILDREN_MAX} children, and {MESSAGE_MAX} bytes of text each");
             return Err(Refusal::new(Code::InvalidArgument, sentence).into());
         }
+        context.check_not_removed(NodeId::new(told.node))?;
         let state = context.hub.state();
         let known = state.node(NodeId::new(told.node)).is_some();
         if known {
@@ -194,8 +201,35 @@ async fn register(
     }
 }
 
+/// Whether a join was begun so long ago that the cluster cannot tell any more whether it gave an id. It never will: from
+/// now on it remembers that refusal. An id that was given and not heard is a node that never came.
+fn is_forgotten(refusal: &Refusal, asked: &JoinRequest, remembered_from: Revision) -> bool {
+    refusal.code == Code::OutcomeUnknown && asked.since != 0 && Revision::new(asked.since) < remembered_from
+}
+
+fn remembered_from(state: &ClusterState) -> Revision {
+    state.cluster().map_or(Revision::ZERO, |cluster| cluster.remembered_from)
+}
+
 async fn update(context: &Context, node: Node, deadline: std::time::Instant) -> Result<NodeId, Refusal> {
     let id = node.id;
     propose(context, Ask::own(context, Command::UpdateNode { node }), deadline).await?;
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_older_than_what_is_remembered_is_forgotten() {
+        let forgotten = |code, since| {
+            let asked = JoinRequest { since, ..JoinRequest::default() };
+            is_forgotten(&Refusal::new(code, ""), &asked, Revision::new(7))
+        };
+        assert!(forgotten(Code::OutcomeUnknown, 6));
+        let may_come = [7, 0].map(|since| forgotten(Code::OutcomeUnknown, since));
+        assert_eq!(may_come, [false, false], "the answer may still come");
+        assert!(!forgotten(Code::NoQuorum, 6));
+    }
 }

@@ -64,11 +64,18 @@ fn left_out(workers: usize) -> Option<LogsEvent> {
     Some(LogsEvent { kind: Some(Kind::Gap(LogGap { node: 0, reason, dropped: 0 })) })
 }
 
+/// Until the worker tells no more or the client has left, also where nothing is told that it could miss.
 async fn pass_on(mut events: Events, out: mpsc::Sender<Result<LogsEvent, Status>>) {
-    while let Some(event) = events.recv().await {
-        if out.send(Ok(event)).await.is_err() {
-            return;
+    let passing = async {
+        while let Some(event) = events.recv().await {
+            if out.send(Ok(event)).await.is_err() {
+                return;
+            }
         }
+    };
+    tokio::select! {
+        () = passing => {}
+        () = out.closed() => {}
     }
 }
 
@@ -147,6 +154,15 @@ mod tests {
         assert_eq!(left_out(NODES_MAX), None);
         let Some(Kind::Gap(gap)) = left_out(NODES_MAX + 3).unwrap().kind else { panic!("a gap") };
         assert_eq!(gap.reason, "3 of 259 workers are not asked: at most 256 are");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_followed_no_more_though_nothing_is_logged() {
+        let (records, events) = mpsc::channel(8);
+        let (out, client) = mpsc::channel(8);
+        drop(client);
+        let left = async { tokio::join!(pass_on(events, out), records.closed()) };
+        assert!(tokio::time::timeout(Duration::from_secs(30), left).await.is_ok());
     }
 
     #[tokio::test]

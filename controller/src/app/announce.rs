@@ -10,16 +10,16 @@ use tracing::{debug, info, warn};
 use crate::clock;
 use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::identity::Identity;
-use crate::model::{Command, VOTERS_WANTED_DEFAULT};
+use crate::model::Command;
 use crate::propose::{Ask, propose};
 
 /// Between two tries: without a leader there is nothing else to do.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Founds where it must, then keeps this node's record as it should be. Runs until it is dropped.
-pub(super) async fn announce(context: Arc<Context>, identity: Identity) {
+pub(super) async fn announce(context: Arc<Context>, identity: Identity, voters_wanted: u32) {
     if identity.founder {
-        found(&context, &identity).await;
+        found(&context, &identity, voters_wanted).await;
     }
     let mut revisions = context.hub.subscribe();
     loop {
@@ -49,7 +49,7 @@ fn changed(known: &Node, own: &Node) -> Option<Node> {
 }
 
 /// Makes the group of one and the cluster's first record. Both are done once: a repetition finds them done.
-async fn found(context: &Context, identity: &Identity) {
+async fn found(context: &Context, identity: &Identity, voters_wanted: u32) {
     if let Err(reason) =
         context.raft.initialize(BTreeMap::from([(context.node, context.own.addresses.grpc.clone())])).await
     {
@@ -60,7 +60,7 @@ async fn found(context: &Context, identity: &Identity) {
         let command = Command::CreateCluster {
             name: identity.cluster_name.clone(),
             first: context.own.clone(),
-            voters_wanted: VOTERS_WANTED_DEFAULT,
+            voters_wanted,
         };
         match propose(context, Ask::own(context, command), clock::now() + REQUEST_TIMEOUT).await {
             Ok(decided) => {

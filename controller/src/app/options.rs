@@ -17,8 +17,14 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Who this node is.
     pub identity: Identity,
+    /// The number of this start of the process: greater than those before.
+    pub incarnation: u64,
     /// What this node says of itself; its id is the identity's. Without a gRPC address the bound one is told.
     pub node: Node,
+    /// How many voters a new cluster should have: what a founder makes it with. 1 to [`VOTERS_WANTED_MAX`].
+    ///
+    /// [`VOTERS_WANTED_MAX`]: crate::model::VOTERS_WANTED_MAX
+    pub voters_wanted: u32,
     /// Where 7400 is bound.
     pub listen: SocketAddr,
     /// How patient Raft is.

@@ -10,7 +10,7 @@ use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::pb::{InfoRequest, JoinReply, JoinRequest, NodeProcesses};
 use coracle_proto::record::Node;
-use coracle_proto::status::{Again, Refusal};
+use coracle_proto::status::{Again, Code, Refusal};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 use tracing::{info, warn};
@@ -39,6 +39,22 @@ pub async fn join(dir: &Path, seeds: &[String], node: &Node) -> Result<Identity,
         info!(cluster = %identity.cluster, node = %identity.node, "the store is not empty: join is ignored");
         return Ok(identity);
     }
+    let mut reply = ask_for_id(dir, seeds, node).await?;
+    if reply.forgotten {
+        warn!("this join was begun too long ago for the cluster to know whether it was done: it begins anew");
+        forget(dir)?;
+        reply = ask_for_id(dir, seeds, node).await?;
+    }
+    let identity = identity(seeds, reply)?;
+    file::save(dir, &identity)?;
+    // The identity is on disk; a leftover would only be read by a join that never comes.
+    let _ = forget(dir);
+    info!(cluster = %identity.cluster, node = %identity.node, "joined");
+    Ok(identity)
+}
+
+/// Asks as this folder asked before, if it did.
+async fn ask_for_id(dir: &Path, seeds: &[String], node: &Node) -> Result<JoinReply, IdentityError> {
     let (request, since) = pending(dir, seeds).await?;
     let request = JoinRequest {
         node: Some(node_to_wire(node)),
@@ -47,13 +63,7 @@ pub async fn join(dir: &Path, seeds: &[String], node: &Node) -> Result<Identity,
         cluster_id: bytes::Bytes::new(),
         since: since.get(),
     };
-    let reply = ask_to_join(seeds, request).await?;
-    let identity = identity(seeds, reply)?;
-    file::save(dir, &identity)?;
-    // The identity is on disk; a leftover would only be read by a join that never comes.
-    let _ = fs::remove_file(dir.join(PENDING));
-    info!(cluster = %identity.cluster, node = %identity.node, "joined");
-    Ok(identity)
+    ask_to_join(seeds, request).await
 }
 
 /// Tells the cluster this node's present addresses, version and roles. Answers with its controllers.
@@ -74,7 +84,8 @@ pub async fn announce(identity: &Identity, node: &Node) -> Result<Vec<String>, I
 /// Tells one controller, the first that takes it, of this node's processes. Answers with the cluster's controllers.
 ///
 /// # Errors
-/// The last one's words, when none of them took it: none is reached, or the node is not registered yet.
+/// `node-removed` when the cluster no longer knows the node; else the last one's words, when none of them took it: none
+/// is reached, or the node is not registered yet.
 pub async fn tell(identity: &Identity, processes: &NodeProcesses) -> Result<Vec<String>, IdentityError> {
     let mut last = "no address was given".to_owned();
     for seed in &identity.controllers {
@@ -86,6 +97,9 @@ pub async fn tell(identity: &Identity, processes: &NodeProcesses) -> Result<Vec<
         match told.await {
             Ok(reply) if reply.get_ref().known => return Ok(reply.into_inner().controllers),
             Ok(_) => last = format!("{seed}: does not know the node yet"),
+            Err(Some(refusal)) if refusal.code == Code::NodeRemoved => {
+                return Err(IdentityError::Refused { refusal });
+            }
             Err(refusal) => last = complaint(seed, refusal.as_ref()),
         }
     }
@@ -93,6 +107,10 @@ pub async fn tell(identity: &Identity, processes: &NodeProcesses) -> Result<Vec<
 }
 
 fn identity(seeds: &[String], reply: JoinReply) -> Result<Identity, IdentityError> {
+    if reply.forgotten || reply.node_id == 0 {
+        let last = "answered without an id".to_owned();
+        return Err(IdentityError::NoAnswer { seeds: seeds.to_vec(), last });
+    }
     let cluster = ClusterId::try_from(&reply.cluster_id[..])
         .map_err(|error| IdentityError::NoAnswer { seeds: seeds.to_vec(), last: error.to_string() })?;
     let controllers = if reply.controllers.is_empty() { seeds.to_vec() } else { reply.controllers };
@@ -101,7 +119,8 @@ fn identity(seeds: &[String], reply: JoinReply) -> Result<Identity, IdentityErro
 }
 
 /// This folder's join: its request id and the revision of the cluster before the first try, fixed once and kept
-/// until it is answered. A cluster that has forgotten what was asked since then refuses; it never gives a second id.
+/// until it is answered. A cluster that has forgotten what was asked since then says so; only then a second id may be
+/// given, and the first one, if there was one, is of a node that never came: `coracle node remove` ends it.
 async fn pending(dir: &Path, seeds: &[String]) -> Result<(RequestId, Revision), IdentityError> {
     let kept = fs::read_to_string(dir.join(PENDING)).ok().and_then(|text| read(&text));
     if let Some(kept) = kept {
@@ -116,6 +135,11 @@ async fn pending(dir: &Path, seeds: &[String]) -> Result<(RequestId, Revision), 
     let request = RequestId::new(rand::random());
     file::write_durably(dir, PENDING, format!("{request} {since}\n").as_bytes())?;
     Ok((request, since))
+}
+
+fn forget(dir: &Path) -> Result<(), IdentityError> {
+    let path = dir.join(PENDING);
+    fs::remove_file(&path).map_err(|source| IdentityError::Io { path: path.display().to_string(), source })
 }
 
 fn read(pending: &str) -> Option<(RequestId, Revision)> {

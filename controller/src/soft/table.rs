@@ -20,7 +20,7 @@ pub(crate) enum Via {
     /// From the node itself: this controller tells the others.
     Report,
     /// The same, the first of a stream: whoever opened it is the node's data plane from now on, also when the
-    /// machine's clock, by which its incarnation is counted, was set back.
+    /// count of its starts was set back, with its data folder.
     NewReport,
     /// From another controller.
     Exchange(NodeId),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_stream_is_believed_although_its_clock_was_set_back() {
+    fn a_new_stream_is_believed_although_its_count_was_set_back() {
         let (table, now) = (SoftTable::new(), clock::now());
         table.accept(pb::NodeStatus { incarnation: 9, ..status(1, 70) }, Via::NewReport, now);
         assert_eq!(table.accept(status(1, 1), Via::Report, now), Accepted::Stale);

@@ -15,9 +15,8 @@ use crate::context::Context;
 /// The name under which differing hashes are raised as an alarm.
 const SOURCE: &str = "hashes";
 
-/// Runs until it is dropped.
-pub(crate) async fn tend(context: Arc<Context>) {
-    let incarnation = clock::unix_ms();
+/// Runs until it is dropped. `incarnation` is the number of this start.
+pub(crate) async fn tend(context: Arc<Context>, incarnation: u64) {
     let alone = !context.own.is(Role::Worker) && !context.own.is(Role::Gateway);
     let mut sequence = 0;
     let mut mismatches = Mismatches::default();

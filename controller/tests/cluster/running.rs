@@ -2,14 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle_controller::identity::{self, Identity};
+use coracle_controller::model::VOTERS_WANTED_DEFAULT;
 use coracle_controller::{ARTIFACT_GRACE, Listener, Options, RunError, TIMING, run_on};
 use coracle_proto::id::{NodeId, Revision};
 use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::pb::{NodeStatus, StatusReply, StatusRequest};
+use coracle_proto::pb::watch_frame::Body;
+use coracle_proto::pb::{
+    AllScope, NodeStatus, Scope, StatusReply, StatusRequest, WatchRequest, record, scope,
+};
 use coracle_proto::record::{Addresses, Node, NodeState, Role};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -21,6 +26,9 @@ mod port;
 /// Longer than a verdict of the detector, which begins its wait anew whenever a busy machine stops it for two
 /// seconds; what takes longer has failed.
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
+
+/// Numbers of starts: each is greater than those before.
+static STARTS: AtomicU64 = AtomicU64::new(1);
 
 /// A controller that runs.
 pub(crate) struct Running {
@@ -50,8 +58,13 @@ pub(crate) fn own_record(name: &str) -> Node {
 
 /// Makes a cluster of one.
 pub(crate) fn found(dir: &Path) -> Running {
+    found_with(dir, VOTERS_WANTED_DEFAULT)
+}
+
+/// The same, of which so many should vote when there are so many.
+pub(crate) fn found_with(dir: &Path, voters_wanted: u32) -> Running {
     let identity = identity::found(dir, "boat").expect("an identity");
-    start_on(dir, identity, listener())
+    start_on(dir, identity, listener(), voters_wanted)
 }
 
 /// Joins the cluster behind `seeds`.
@@ -60,7 +73,7 @@ pub(crate) async fn join(dir: &Path, seeds: &[String]) -> Running {
     let mut node = own_record("joined");
     node.addresses.grpc = listener.address().to_string();
     let identity = identity::join(dir, seeds, &node).await.expect("an id");
-    start_on(dir, identity, listener)
+    start_on(dir, identity, listener, VOTERS_WANTED_DEFAULT)
 }
 
 /// A port that is still free when its controller comes back.
@@ -74,19 +87,21 @@ pub(crate) fn start(dir: &Path, identity: Identity, listen: SocketAddr) -> Runni
     let begun = Instant::now();
     loop {
         match Listener::bind(listen) {
-            Ok(listener) => return start_on(dir, identity, listener),
+            Ok(listener) => return start_on(dir, identity, listener, VOTERS_WANTED_DEFAULT),
             Err(error) => assert!(begun.elapsed() < WAIT, "waited {WAIT:?} in vain: {error}"),
         }
         std::thread::sleep(Duration::from_millis(20)); // a bounded poll
     }
 }
 
-fn start_on(dir: &Path, identity: Identity, listener: Listener) -> Running {
+fn start_on(dir: &Path, identity: Identity, listener: Listener, voters_wanted: u32) -> Running {
     let address = listener.address();
     let options = Options {
         data_dir: dir.to_owned(),
         identity: identity.clone(),
+        incarnation: STARTS.fetch_add(1, Ordering::Relaxed),
         node: Node { roles: [Role::Controller].into(), ..own_record(&format!("n{}", identity.node)) },
+        voters_wanted,
         listen: address,
         timing: TIMING,
         artifact_grace: ARTIFACT_GRACE,
@@ -131,6 +146,18 @@ impl Running {
     /// How it ended by itself.
     pub(crate) async fn ended(self) -> Result<(), RunError> {
         tokio::time::timeout(WAIT, self.task).await.expect("an end").expect("no panic")
+    }
+
+    /// Every record, as a new watcher is shown them.
+    pub(crate) async fn records(&self) -> Vec<record::Value> {
+        let scope = Some(Scope { kind: Some(scope::Kind::All(AllScope {})) });
+        let asked = WatchRequest { scope, ..WatchRequest::default() };
+        let mut frames = self.control().watch(asked).await.expect("a watch").into_inner();
+        let frame = tokio::time::timeout(WAIT, frames.message()).await.expect("a frame in time");
+        let Some(Body::Snapshot(snapshot)) = frame.expect("no error").expect("a frame").body else {
+            panic!("a snapshot comes first")
+        };
+        snapshot.records.into_iter().filter_map(|change| change.record?.value).collect()
     }
 
     /// Reports as this node's data plane would, until the guard is dropped.

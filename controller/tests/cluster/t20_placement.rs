@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use coracle_proto::pb::{
     ChangeContext, Deploy, DeployRequest, GetFunctionRequest, LogsRequest, RemoveNodeRequest,
-    RollbackRequest, RolloutRequest, Scope, UploadChunk, WatchRequest, logs_event, record::Value, scope,
-    upload_event, watch_frame::Body,
+    RollbackRequest, RolloutRequest, UploadChunk, logs_event, record::Value, upload_event,
 };
 use coracle_proto::status::{Code, Refusal};
 
@@ -22,16 +21,11 @@ fn hello() -> DeployRequest {
 
 /// The assigned nodes with their epochs.
 async fn assigned(node: &Running) -> BTreeMap<u64, u64> {
-    let scope = Some(Scope { kind: Some(scope::Kind::All(Default::default())) });
-    let asked = WatchRequest { scope, ..WatchRequest::default() };
-    let mut frames = node.control().watch(asked).await.unwrap().into_inner();
-    let frame = tokio::time::timeout(WAIT, frames.message()).await.unwrap().unwrap().unwrap();
-    let Some(Body::Snapshot(snapshot)) = frame.body else { panic!("a snapshot comes first") };
     let replica = |value| match value {
         Value::Replica(replica) => Some((replica.node, replica.epoch)),
         _ => None,
     };
-    snapshot.records.into_iter().filter_map(|change| replica(change.record?.value?)).collect()
+    node.records().await.into_iter().filter_map(replica).collect()
 }
 
 async fn two_on(node: &Running, but: u64) -> BTreeMap<u64, u64> {
@@ -110,6 +104,22 @@ async fn a_deploy_is_placed_comes_up_and_moves() {
     let asked = GetFunctionRequest { name: "hello".into(), ..GetFunctionRequest::default() };
     let detail = node.admin().get_function(asked).await.unwrap().into_inner();
     assert_eq!((detail.versions.len(), detail.replicas.len()), (1, 2));
+    node.stop().await;
+}
+
+/// A holder that died a moment ago still counts as live: a deploy waits until it is back, or is known to be gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deploy_waits_for_a_worker_that_does_not_answer() {
+    let (_dir, node) = founded().await;
+    let workers = [worker(&node, 101).await, worker(&node, 102).await];
+    for worker in &workers {
+        worker.holds(&DIGEST, 0);
+    }
+    let reported = |worker: &Worker| worker.orders().interval_ms > 0;
+    until("both have reported", async || workers.iter().all(reported).then_some(())).await;
+    workers[1].says.lock().unwrap().unanswered = 1;
+    node.admin().deploy(hello()).await.unwrap();
+    assert_eq!(workers[1].says.lock().unwrap().unanswered, 0, "it was asked again");
     node.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use coracle_proto::pb::record::Value;
 use coracle_proto::pb::{
     Deploy, DeployRequest, FunctionDetail, GetFunctionRequest, RollbackRequest, RolloutRequest,
 };
@@ -30,17 +31,11 @@ async fn traffic(node: &Running) -> (Vec<u64>, Vec<u64>) {
 
 /// The epochs of a version's replicas, by node.
 async fn epochs(node: &Running, version: u64) -> BTreeMap<u64, u64> {
-    use coracle_proto::pb::{Scope, WatchRequest, record::Value, scope, watch_frame::Body};
-    let scope = Some(Scope { kind: Some(scope::Kind::All(Default::default())) });
-    let asked = WatchRequest { scope, ..WatchRequest::default() };
-    let mut frames = node.control().watch(asked).await.unwrap().into_inner();
-    let frame = tokio::time::timeout(WAIT, frames.message()).await.unwrap().unwrap().unwrap();
-    let Some(Body::Snapshot(snapshot)) = frame.body else { panic!("a snapshot comes first") };
     let replica = |value| match value {
         Value::Replica(replica) if replica.version == version => Some((replica.node, replica.epoch)),
         _ => None,
     };
-    snapshot.records.into_iter().filter_map(|change| replica(change.record?.value?)).collect()
+    node.records().await.into_iter().filter_map(replica).collect()
 }
 
 async fn placed(node: &Running, version: u64) -> BTreeMap<u64, u64> {

@@ -28,6 +28,8 @@ type Answers<T> = ReceiverStream<Result<T, Status>>;
 pub(crate) struct Says {
     pub(crate) artifacts: Vec<HeldArtifact>,
     pub(crate) replicas: Vec<ReplicaStatus>,
+    /// So many questions about artifacts are not answered, as by a process that is gone.
+    pub(crate) unanswered: u32,
     /// Bytes of the last upload.
     pub(crate) received: u64,
     pub(crate) uploads_ended: u32,
@@ -77,7 +79,12 @@ impl Artifacts for Store {
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
         let asked = request.into_inner();
         assert!(asked.renew, "a deploy begins the grace anew");
-        let held = self.0.lock().expect("no panic").artifacts.iter().any(|held| held.digest == asked.digest);
+        let mut says = self.0.lock().expect("no panic");
+        if let Some(left) = says.unanswered.checked_sub(1) {
+            says.unanswered = left;
+            return Err(Status::unavailable("connection refused"));
+        }
+        let held = says.artifacts.iter().any(|held| held.digest == asked.digest);
         Ok(Response::new(StatReply { held, size: 5, kind: Kind::HttpComponent.into() }))
     }
 }

@@ -135,7 +135,7 @@ fn reporter(
         store: Arc::clone(&ground.store),
         executor: executor.clone(),
         orders,
-        incarnation: ground.incarnation,
+        incarnation: options.incarnation,
         runtime: ground.runtime.stats().memory.to_string(),
     })
 }

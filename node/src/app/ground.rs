@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::{AppError, Options, Stop};
 use crate::artifact::{ArtifactError, Store};
-use crate::incarnation;
 use crate::logs::{self, LogMetrics, LogService, Logs, RingLimits};
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::view::{self, Follower};
@@ -19,8 +18,6 @@ pub(super) struct Ground {
     pub(super) logs: Logs,
     pub(super) log_service: LogService,
     pub(super) log_metrics: LogMetrics,
-    /// Of this start.
-    pub(super) incarnation: u64,
 }
 
 impl Ground {
@@ -50,8 +47,7 @@ impl Ground {
                 logs: Arc::new(logs.clone()),
             })?;
             let follower = Follower::open(&view);
-            let incarnation = incarnation::next(&data_dir);
-            Ok(Self { follower, store, runtime, logs, log_service, log_metrics, incarnation })
+            Ok(Self { follower, store, runtime, logs, log_service, log_metrics })
         });
         // A lost task means that the process is ending.
         opened.await.unwrap_or(Err(AppError::Artifacts(ArtifactError::Stopped)))

@@ -27,6 +27,8 @@ pub struct Options {
     pub cluster: ClusterId,
     /// This node.
     pub node: NodeId,
+    /// The number of this start of the process: greater than those before.
+    pub incarnation: u64,
     /// What it does. Only a worker takes calls of other nodes, artifacts, and questions about logs.
     pub roles: BTreeSet<Role>,
     /// Where the gateway listens (8080), if this node is one.

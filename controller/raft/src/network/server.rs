@@ -30,8 +30,8 @@ use crate::store::SnapshotFile;
 /// Snapshots received at a time: an old leader's last one and the new leader's.
 const INCOMING_MAX: usize = 2;
 
-/// How long a member may take to notice by itself that the leader is gone, when another asks it: both see the
-/// same connections end, within a scheduler's delay of each other.
+/// How long a member may take to notice by itself what another one asks it about: that the leader is gone, for both
+/// see the same connections end, or that it leads; within a scheduler's delay of each other.
 const NOTICE_MAX: Duration = Duration::from_millis(150);
 
 /// The service of one group, ready for a gRPC server's router.
@@ -230,8 +230,20 @@ impl<S: StateMachine> RaftTransport for RaftService<S> {
         request: Request<pb::AttendRequest>,
     ) -> Result<Response<Self::AttendStream>, Status> {
         self.check(request.into_inner().header.as_ref())?;
+        // One that was just elected may see it a moment after those who elected it.
+        if timeout(NOTICE_MAX, self.member.leading(true)).await.is_err() {
+            let sentence = format!("node {} does not lead", self.member.identity.node);
+            return Err(Status::failed_precondition(sentence));
+        }
+        let (leaving, leads_no_more) = (self.member.leaving(), self.member.leading(false));
+        let end = async move {
+            tokio::select! {
+                () = leaving => {}
+                () = leads_no_more => {}
+            }
+        };
         let greeting = stream::once(async { Ok(pb::AttendReply {}) });
-        let silence = stream::once(self.member.leaving()).filter_map(|()| futures::future::ready(None));
+        let silence = stream::once(end).filter_map(|()| futures::future::ready(None));
         Ok(Response::new(greeting.chain(silence).boxed()))
     }
 

@@ -54,6 +54,7 @@ impl Plane {
             cache_dir: folder.join("cache"),
             cluster: CLUSTER,
             node: NodeId::new(node),
+            incarnation: 1,
             roles: roles.iter().copied().collect(),
             http: roles.contains(&Role::Gateway).then_some(http),
             data,
@@ -336,5 +337,9 @@ async fn reports_go_on_to_another_controller_and_tell_changes_at_once() {
     plane.put(&guest("hello-min.component.wasm")).await;
     let told = || other.last_report().is_some_and(|status| !status.artifacts.is_empty());
     until("the artifact is told", async || told()).await;
+    // So is the revision by which calls are routed: a deploy waits for it.
+    [&own, &other].map(|controller| controller.set(9, Vec::new()));
+    let told = || other.last_report().is_some_and(|status| status.routing_revision == 9);
+    until("the routing revision is told", async || told()).await;
     plane.end().await;
 }
