@@ -234,11 +234,7 @@ async fn fetch(options: &Options, digest: Digest) -> Result<(), String> {
 
 async fn compile(options: &Options, digest: Digest) -> Result<(), String> {
     let store = Arc::clone(&options.store);
-    match blocking(move || store.verify(&digest)).await {
-        Ok(true) => {}
-        Ok(false) => return Err("the artifact had changed on disk".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    }
+    blocking(move || store.verify(&digest)).await.map_err(|error| error.to_string())?;
     let started = clock::now();
     let compiled = options.prepare.prepare(&digest, &options.store.path(&digest)).await;
     options.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());

@@ -163,3 +163,38 @@ async fn an_offset_past_the_end_or_a_foreign_digest_is_answered() {
     let request = GetRequest { digest: Bytes::from_static(b"../../etc/passwd"), offset: 0 };
     assert_eq!(client.get(request).await.unwrap_err().code(), tonic::Code::InvalidArgument);
 }
+
+#[tokio::test]
+async fn a_holder_that_lost_it_finds_out_and_says_so() {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    let (gone, cut) = (artifact(1, 1000), artifact(2, 1000));
+    one.put(&gone).await.unwrap();
+    one.put(&cut).await.unwrap();
+    std::fs::remove_file(one.store.path(&digest(&gone))).unwrap();
+    std::fs::write(one.store.path(&digest(&cut)), &cut[..500]).unwrap();
+    let sources = [one.address.to_string()];
+    for lost in [&gone, &cut] {
+        let error = two.uploads.fetcher().fetch(digest(lost), &sources).await.unwrap_err();
+        assert!(error.to_string().contains("does not hold"), "{error}");
+    }
+    assert!(one.store.held().is_empty(), "it reports neither any more");
+}
+
+#[tokio::test]
+async fn artifacts_sent_at_once_are_bounded() {
+    let node = Node::start(1).await;
+    let bytes = artifact(1, 20_000_000);
+    node.put(&bytes).await.unwrap();
+    let mut open = Vec::new();
+    let request = || GetRequest { digest: digest(&bytes).to_wire(), offset: 0 };
+    for _ in 0..64 {
+        open.push(node.client().await.get(request()).await.unwrap());
+    }
+    let refused = node.client().await.get(request()).await.unwrap_err();
+    assert!(refused.message().contains("64"), "{refused}");
+    drop(open);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while node.client().await.get(request()).await.is_err() {
+        assert!(std::time::Instant::now() < deadline, "places are given back");
+    }
+}
