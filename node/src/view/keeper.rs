@@ -24,6 +24,8 @@ pub(super) struct Keeper<T> {
     pub(super) path: PathBuf,
     pub(super) view: ViewHandle,
     pub(super) select: Select<T>,
+    /// The last write failed: told once, for it is tried again at each change.
+    pub(super) failing: bool,
 }
 
 impl<T: Content> Keeper<T> {
@@ -77,9 +79,14 @@ impl<T: Content> Keeper<T> {
         let begun = clock::now();
         let done = tokio::task::spawn_blocking(move || write(&path, cluster, &scoped)).await;
         let done = match done {
-            Ok(Ok(())) => Some(stamp),
+            Ok(Ok(())) => {
+                self.failing = false;
+                Some(stamp)
+            }
             Ok(Err(error)) => {
-                tracing::warn!(path = %self.path.display(), %error, "the view is not kept");
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(path = %self.path.display(), %error, "the view is not kept");
+                }
                 None
             }
             // Only at the end of the process.
