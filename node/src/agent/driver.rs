@@ -149,12 +149,12 @@ impl Agent {
         }
         let prepare = Arc::clone(&self.options.prepare);
         let looking = blocking(move || {
-            Ok(asked.into_iter().partition::<Vec<_>, _>(|digest| prepare.is_prepared(digest)))
+            Ok(asked.into_iter().partition::<BTreeSet<_>, _>(|digest| prepare.is_prepared(digest)))
         });
         // An error means that the process is ending.
         if let Ok((there, gone)) = looking.await {
             self.prepared.extend(there);
-            gone.iter().for_each(|digest| drop(self.prepared.remove(digest)));
+            self.prepared.retain(|digest| !gone.contains(digest));
         }
     }
 

@@ -263,7 +263,9 @@ impl Uploads {
         progress.step("checked", self.node, kind.to_string()).await;
         let started = clock::now();
         {
-            let _one = self.compilations.acquire().await;
+            // Code that is here is only looked up, and waits for nobody's compilation.
+            let ready = self.prepare.is_prepared(digest);
+            let _one = if ready { None } else { self.compilations.acquire().await.ok() };
             self.prepare.prepare(digest, path).await.map_err(|refusal| self.at("compile", refusal))?;
         }
         self.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());
