@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::pb::artifacts_server::{Artifacts, ArtifactsServer};
@@ -13,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::super::FetchError;
 use super::node::{Node, artifact, digest};
+use crate::clock;
 
 /// Sends its own bytes from the offset on, and breaks off where it is told to.
 #[derive(Debug, Clone)]
@@ -193,8 +195,8 @@ async fn artifacts_sent_at_once_are_bounded() {
     let refused = node.client().await.get(request()).await.unwrap_err();
     assert!(refused.message().contains("64"), "{refused}");
     drop(open);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = clock::now() + Duration::from_secs(10);
     while node.client().await.get(request()).await.is_err() {
-        assert!(std::time::Instant::now() < deadline, "places are given back");
+        assert!(clock::now() < deadline, "places are given back");
     }
 }
