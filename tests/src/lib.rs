@@ -29,7 +29,7 @@ pub use client::{Answer, Client};
 pub use cluster::{Cluster, Options};
 pub use collector::{Collector, Span, SpanKind};
 pub use command::{Finished, Live, run};
-pub use guests::{big_guest, guest, guests_small};
+pub use guests::{big_guest, example_sum, guest, guests_small};
 pub use load::{Load, Ran, Report, Shot};
 pub use node::{Node, Process, free_port, is_gone};
 pub use wait::{SLACK, eventually, within};
