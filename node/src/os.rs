@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::Shutdown;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::time::{ClockId, clock_gettime};
@@ -40,6 +41,20 @@ pub fn mappings_max() -> u64 {
 pub fn is_private(metadata: &Metadata) -> bool {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & WRITABLE_BY_OTHERS == 0
+}
+
+/// Whether an error says that a file is not there or cannot be read, and not that this process is short of something.
+#[must_use]
+pub fn tells_loss(error: &io::Error) -> bool {
+    // What file systems answer for a bad block and for a checksum that does not fit.
+    const DAMAGE: [Errno; 3] = [Errno::IO, Errno::BADMSG, Errno::UCLEAN];
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+    ) || Errno::from_io_error(error).is_some_and(|errno| DAMAGE.contains(&errno))
 }
 
 /// Makes a folder's entries durable.
@@ -100,6 +115,16 @@ mod tests {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         assert!(sum > 0);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_lost_and_a_process_without_files_has_lost_none() {
+        for errno in [Errno::NOENT, Errno::NOTDIR, Errno::ACCESS, Errno::IO, Errno::UCLEAN] {
+            assert!(tells_loss(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::ROFS] {
+            assert!(!tells_loss(&errno.into()), "{errno}");
+        }
     }
 
     #[test]

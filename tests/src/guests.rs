@@ -26,6 +26,19 @@ pub fn big_guest(name: &str) -> PathBuf {
     path
 }
 
+/// The example `sum`, which `CORACLE_SUM` names; see `examples/sum/build`.
+///
+/// # Panics
+/// When the variable is not set or there is no such file.
+#[must_use]
+pub fn example_sum() -> PathBuf {
+    let path = std::env::var("CORACLE_SUM")
+        .expect("CORACLE_SUM names the built example; examples/sum/build makes it");
+    let path = PathBuf::from(path);
+    assert!(path.exists(), "{} is not there; examples/sum/build makes it", path.display());
+    path
+}
+
 /// Each small function with what it answers: name, file, method, path, body, a part of the answer.
 #[must_use]
 pub fn guests_small()

@@ -35,17 +35,40 @@ pub struct Load {
 pub struct Shot {
     /// When it was due, since the begin.
     pub due: Duration,
+    /// When it left, since the begin: later than it was due where the machine was busy.
+    pub left: Duration,
     /// From when it was due to the last byte.
     pub elapsed: Duration,
     /// To which of the urls.
     pub url: usize,
-    /// The node that ran it and on which attempt, or why it failed.
-    pub outcome: Result<(String, u32), String>,
+    /// Who ran it, or why it failed.
+    pub outcome: Result<Ran, String>,
+}
+
+/// Where a call ran.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// The node's id.
+    pub node: String,
+    /// Of the function.
+    pub version: String,
+    /// Counted from 1.
+    pub attempt: u32,
+}
+
+impl Shot {
+    /// When its last byte came, since the begin.
+    #[must_use]
+    pub fn ended(&self) -> Duration {
+        self.due + self.elapsed
+    }
 }
 
 /// All calls of a load.
 #[derive(Debug)]
 pub struct Report {
+    /// From when everything is counted.
+    pub begin: Instant,
     /// In the order in which they were due.
     pub shots: Vec<Shot>,
 }
@@ -75,22 +98,25 @@ impl Load {
             let (client, address, method, body) =
                 (client.clone(), self.urls[url].clone(), self.method.clone(), self.body);
             sent.fetch_add(1, Ordering::SeqCst);
+            let left = begin.elapsed();
             calls.spawn(async move {
                 let answer = client.send(method, &address, &[], body.into()).await;
                 let elapsed = begin.elapsed().saturating_sub(due);
                 let outcome = answer.and_then(|answer| {
                     let attempt = answer.header("coracle-attempt").parse().unwrap_or(1);
                     if answer.status.is_success() {
-                        return Ok((answer.header("coracle-node").to_owned(), attempt));
+                        let header = |name| answer.header(name).to_owned();
+                        let (node, version) = (header("coracle-node"), header("coracle-version"));
+                        return Ok(Ran { node, version, attempt });
                     }
                     Err(format!("{} {} {}", answer.status, answer.header("coracle-error"), answer.text()))
                 });
-                Shot { due, elapsed, url, outcome }
+                Shot { due, left, elapsed, url, outcome }
             });
         }
         let mut shots = calls.join_all().await;
         shots.sort_by_key(|shot| shot.due);
-        Report { shots }
+        Report { begin, shots }
     }
 }
 
@@ -104,7 +130,7 @@ impl Report {
     /// Calls that took more than one attempt.
     #[must_use]
     pub fn moved(&self) -> usize {
-        self.shots.iter().filter(|shot| matches!(shot.outcome, Ok((_, attempt)) if attempt > 1)).count()
+        self.shots.iter().filter(|shot| shot.outcome.as_ref().is_ok_and(|ran| ran.attempt > 1)).count()
     }
 
     /// How many calls each node ran.
@@ -112,8 +138,8 @@ impl Report {
     pub fn by_node(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for shot in &self.shots {
-            if let Ok((node, _)) = &shot.outcome {
-                *counts.entry(node.clone()).or_default() += 1;
+            if let Ok(ran) = &shot.outcome {
+                *counts.entry(ran.node.clone()).or_default() += 1;
             }
         }
         counts

@@ -1,9 +1,9 @@
-//! Goal: functions in every language, as their own tools build them, run on three nodes.
+//! Goal: functions in every language, as their own tools build them, run on three nodes; the example `sum` among them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_tests::{Client, Cluster, big_guest, eventually, guest, guests_small};
+use coracle_tests::{Client, Cluster, big_guest, eventually, example_sum, guest, guests_small};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 
@@ -18,6 +18,7 @@ fn cases() -> Vec<Case> {
     let big = [
         ("js-greets", big_guest("js-fetch-event.component.wasm"), "GET", "?name=Ada", "", "Ada"),
         ("js-adds", big_guest("js-fetch-event.component.wasm"), "POST", "", numbers, "6"),
+        ("sum", example_sum(), "POST", "", numbers, "{\"sum\":6}"),
         ("py-greets", big_guest("py-http.component.wasm"), "GET", "?name=Ada", "", "Ada"),
         ("py-adds", big_guest("py-http.component.wasm"), "POST", "", numbers, "6"),
         ("go-wc", big_guest("go-wc.wasm"), "POST", "", "one two three\n", "\"words\":3"),

@@ -274,6 +274,42 @@ async fn the_third_copy_appears_when_the_third_node_is_back() {
     .await;
 }
 
+/// A file is deleted under a running node, which cannot store it again at first: the cluster says that a copy is missing,
+/// and makes it anew as soon as it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_that_a_node_lost_is_noticed_and_copied_again() {
+    let cluster = Cluster::start(PROGRAM, 3).await;
+    cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &[]).await;
+    let is_short = async || {
+        let alarms = cluster.status().await?["alarms"].to_string();
+        Ok::<_, String>((alarms.contains("artifacts-short"), alarms))
+    };
+    within(Duration::from_secs(15), "three copies", async || {
+        let copies: Vec<_> = cluster.nodes.iter().map(stored).collect();
+        let (short, alarms) = is_short().await?;
+        if copies == [1, 1, 1] && !short { Ok(()) } else { Err(format!("{copies:?} {alarms}")) }
+    })
+    .await;
+    let node = &cluster.nodes[1];
+    let folders = std::fs::read_dir(node.folder.join("artifacts/sha256")).unwrap();
+    let folder = folders.map(|it| it.unwrap().path()).next().expect("the artifact's folder");
+    std::fs::remove_dir_all(&folder).unwrap();
+    // Where a file lies no folder can be made.
+    std::fs::write(&folder, "").unwrap();
+    within(Duration::from_secs(15), "the loss is noticed", async || match is_short().await? {
+        (true, _) => Ok(()),
+        (false, alarms) => Err(alarms),
+    })
+    .await;
+    std::fs::remove_file(&folder).unwrap();
+    // The pause between two tries has doubled meanwhile.
+    within(Duration::from_secs(30), "the third copy", async || {
+        let (short, alarms) = is_short().await?;
+        if stored(node) == 1 && !short { Ok(()) } else { Err(alarms) }
+    })
+    .await;
+}
+
 /// A node with a call that keeps it from ending until its drain is over.
 async fn busy() -> (Cluster, tokio::task::JoinHandle<()>) {
     let cluster = Cluster::start(PROGRAM, 1).await;

@@ -15,7 +15,7 @@ use super::plan::{Action, Facts, Failure, Plan, Step, plan};
 use super::{Board, Orders, removal, sources};
 use crate::artifact::{ArtifactMetrics, Fetcher, Prepare, Store, blocking};
 use crate::clock;
-use crate::view::ViewHandle;
+use crate::view::{Held, ViewHandle};
 
 /// Compiled code can vanish without a word: another node on the machine, or the runtime after it was damaged. So
 /// it is looked for again this often.
@@ -50,6 +50,12 @@ pub struct Agent {
     /// Since which decision each artifact is wanted: a new one forgets the failures of the old.
     epochs: BTreeMap<Digest, Epoch>,
     failures: BTreeMap<Digest, Failure>,
+    /// What of the wanted is compiled, as the disk said when it was looked at.
+    prepared: BTreeSet<Digest>,
+    /// When all of it is looked for again.
+    resync_at: Duration,
+    /// The assignments that were looked at: the view changes all the time, they do not.
+    seen: Held,
     running: BTreeMap<Digest, (Step, AbortHandle)>,
     jobs: JoinSet<Result<(), String>>,
 }
@@ -74,10 +80,15 @@ impl Agent {
             origin: clock::now(),
             epochs: BTreeMap::new(),
             failures: BTreeMap::new(),
+            prepared: BTreeSet::new(),
+            resync_at: RESYNC,
+            seen: Held::default(),
             running: BTreeMap::new(),
             jobs: JoinSet::new(),
         };
-        agent.facts();
+        let wanted = agent.facts().wanted();
+        agent.prepared = wanted.into_iter().filter(|it| agent.options.prepare.is_prepared(it)).collect();
+        agent.publish();
         agent
     }
 
@@ -93,18 +104,23 @@ impl Agent {
         let mut held = self.options.store.changes();
         let mut orders = self.options.orders.clone();
         loop {
+            self.look().await;
             let Plan { actions, wake } = plan(&self.facts(), self.now());
             for action in actions {
                 self.start(action);
             }
             // What was started shows at once.
-            self.facts();
-            let pause = wake.map_or(RESYNC, |at| at.saturating_sub(self.now()).min(RESYNC));
+            self.publish();
+            let wake = wake.map_or(self.resync_at, |at| at.min(self.resync_at));
+            let pause = wake.saturating_sub(self.now());
+            let (seen, handle) = (self.seen.clone(), self.options.view.clone());
+            // What nodes say about themselves comes several times a second: it is nothing to look at the disk for.
+            let assigned = view.wait_for(|_| !handle.load().held.content.assigns_the_same(&seen));
             let event = tokio::select! {
                 () = stop.cancelled() => Event::Stop,
                 Some(done) = self.jobs.join_next_with_id() => Event::Done(done),
                 changed = orders.changed() => if changed.is_ok() { Event::Ordered } else { Event::Stop },
-                Ok(()) = view.changed() => Event::Changed,
+                Ok(_) = assigned => Event::Changed,
                 Ok(()) = held.changed() => Event::Changed,
                 () = tokio::time::sleep(pause) => Event::Changed,
             };
@@ -117,7 +133,38 @@ impl Agent {
         }
     }
 
-    /// Looks at everything, forgets what is not wanted any more, and publishes how far each assignment is.
+    /// Looks at the disk, where it holds up no call: for what is wanted and was not compiled each time, for the rest
+    /// once in [`RESYNC`].
+    async fn look(&mut self) {
+        let wanted = self.facts().wanted();
+        let all = self.now() >= self.resync_at;
+        if all {
+            self.resync_at = self.now() + RESYNC;
+        }
+        self.prepared.retain(|digest| wanted.contains(digest));
+        let asked: Vec<Digest> =
+            wanted.into_iter().filter(|digest| all || !self.prepared.contains(digest)).collect();
+        if asked.is_empty() {
+            return;
+        }
+        let prepare = Arc::clone(&self.options.prepare);
+        let looking = blocking(move || {
+            Ok(asked.into_iter().partition::<BTreeSet<_>, _>(|digest| prepare.is_prepared(digest)))
+        });
+        // An error means that the process is ending.
+        if let Ok((there, gone)) = looking.await {
+            self.prepared.extend(there);
+            self.prepared.retain(|digest| !gone.contains(digest));
+        }
+    }
+
+    /// Tells how far each assignment is.
+    fn publish(&mut self) {
+        let facts = self.facts();
+        self.board.publish(&self.seen, &facts);
+    }
+
+    /// Takes everything together, and forgets what is not wanted any more.
     fn facts(&mut self) -> Facts {
         let view = self.options.view.load();
         let mut epochs: BTreeMap<Digest, Epoch> = BTreeMap::new();
@@ -130,9 +177,8 @@ impl Agent {
         let known = &self.epochs;
         self.failures.retain(|digest, _| wanted(digest) && known.get(digest) >= epochs.get(digest));
         let held: BTreeSet<Digest> = self.options.store.held().into_keys().collect();
-        let prepared = epochs.keys().chain(&hold).filter(|digest| self.options.prepare.is_prepared(digest));
         let facts = Facts {
-            prepared: prepared.copied().collect(),
+            prepared: self.prepared.clone(),
             assigned: epochs.keys().copied().collect(),
             hold,
             held,
@@ -140,7 +186,7 @@ impl Agent {
             failures: self.failures.clone(),
         };
         self.epochs = epochs;
-        self.board.publish(&view.held.content, &facts);
+        self.seen = view.held.content.clone();
         facts
     }
 
@@ -234,11 +280,7 @@ async fn fetch(options: &Options, digest: Digest) -> Result<(), String> {
 
 async fn compile(options: &Options, digest: Digest) -> Result<(), String> {
     let store = Arc::clone(&options.store);
-    match blocking(move || store.verify(&digest)).await {
-        Ok(true) => {}
-        Ok(false) => return Err("the artifact had changed on disk".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    }
+    blocking(move || store.verify(&digest)).await.map_err(|error| error.to_string())?;
     let started = clock::now();
     let compiled = options.prepare.prepare(&digest, &options.store.path(&digest)).await;
     options.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());

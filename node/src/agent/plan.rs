@@ -78,6 +78,14 @@ pub struct Facts {
     pub failures: BTreeMap<Digest, Failure>,
 }
 
+impl Facts {
+    /// Everything that is to be fetched and compiled.
+    #[must_use]
+    pub fn wanted(&self) -> BTreeSet<Digest> {
+        self.assigned.union(&self.hold).copied().collect()
+    }
+}
+
 /// What to do now, and when to look again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {

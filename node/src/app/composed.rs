@@ -13,7 +13,7 @@ use super::sample::Sampler;
 use super::service::{ProcessService, Watched};
 use super::{AppError, Options, Stop};
 use crate::agent::{self, Agent, Orders, workers};
-use crate::artifact::{ArtifactMetrics, PeerList, Uploads};
+use crate::artifact::{ArtifactMetrics, Pace, Patrol, PeerList, Uploads};
 use crate::call::{Answer, Call, CallError};
 use crate::gateway::{self, Gateway};
 use crate::logs::{LogService, Logs};
@@ -48,6 +48,7 @@ pub(super) struct Background {
     agent: Agent,
     reporter: Reporter,
     sampler: Sampler,
+    patrol: Patrol,
 }
 
 impl Invoke for Runtime {
@@ -82,6 +83,7 @@ impl Composed {
         let executor = Executor::new(slots, invoke, agent.board(), Arc::clone(&metrics));
         let reporter = reporter(options, &ground, &agent, &executor, orders);
         let sampler = Sampler::new(executor.clone(), ground.runtime.clone());
+        let patrol = Patrol::new(Arc::clone(&ground.store), Pace::DEFAULT);
         let is_worker = options.roles.contains(&Role::Worker);
         let local = is_worker.then(|| executor.clone());
         let bounds = gateway::Options { drain_timeout: options.drain_timeout, ..gateway::Options::DEFAULTS };
@@ -107,7 +109,7 @@ impl Composed {
             gateway,
             logs: ground.logs,
             services: Services { process, worker, streams_max },
-            background: Background { follower: ground.follower, agent, reporter, sampler },
+            background: Background { follower: ground.follower, agent, reporter, sampler, patrol },
         })
     }
 }
@@ -142,13 +144,14 @@ fn reporter(
 
 impl Background {
     /// Each with its name; none ends before `stop`.
-    pub(super) fn tasks(self, stop: &Stop) -> [(&'static str, BoxFuture<'static, ()>); 4] {
-        let Self { follower, agent, reporter, sampler } = self;
+    pub(super) fn tasks(self, stop: &Stop) -> [(&'static str, BoxFuture<'static, ()>); 5] {
+        let Self { follower, agent, reporter, sampler, patrol } = self;
         [
             ("view", Box::pin(follower.run(stop.clone()))),
             ("agent", Box::pin(agent.run(stop.clone()))),
             ("reports", Box::pin(reporter.run(stop.clone()))),
             ("load", Box::pin(sampler.run(stop.clone()))),
+            ("patrol", Box::pin(patrol.run(stop.clone()))),
         ]
     }
 }

@@ -10,28 +10,33 @@ use coracle_proto::pb::artifacts_server::{Artifacts, ArtifactsServer};
 use coracle_proto::pb::{
     self, CopyReply, GetChunk, GetRequest, StatReply, StatRequest, UploadChunk, UploadEvent,
 };
+use coracle_proto::status::{Code, Refusal};
 use coracle_proto::trace;
-use tokio::io::AsyncSeekExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
-use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use super::transfer::{CHUNK_BYTES, MESSAGE_BYTES_MAX};
+use super::Store;
+use super::outgoing::outgoing;
+use super::transfer::MESSAGE_BYTES_MAX;
 use super::upload::{Progress, Uploads};
-use super::{ArtifactError, Store};
 use crate::clock;
 
 /// Steps that may wait for a slow reader; an upload has five.
 const EVENTS_MAX: usize = 8;
+
+/// Artifacts that are sent at once: each reads the disk and holds a chunk or two in memory. A node that is refused asks
+/// another holder, or again after its pause.
+const GETS_MAX: usize = 64;
 
 /// Answers for one node's artifacts.
 #[derive(Debug, Clone)]
 pub struct ArtifactService {
     uploads: Arc<Uploads>,
     store: Arc<Store>,
+    gets: Arc<Semaphore>,
 }
 
 impl ArtifactService {
@@ -39,7 +44,8 @@ impl ArtifactService {
     #[must_use]
     pub fn server(uploads: Arc<Uploads>) -> ArtifactsServer<Self> {
         let store = Arc::clone(&uploads.store);
-        ArtifactsServer::new(Self { uploads, store })
+        let gets = Arc::new(Semaphore::new(GETS_MAX));
+        ArtifactsServer::new(Self { uploads, store, gets })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
@@ -86,17 +92,12 @@ impl Artifacts for ArtifactService {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Chunks>, Status> {
         let GetRequest { digest, offset } = request.into_inner();
         let digest = Digest::try_from(&digest[..]).in_field("digest")?;
-        let held = self.store.get(&digest).ok_or(ArtifactError::Missing { digest })?;
-        let path = self.store.path(&digest);
-        let opened = async {
-            let mut file = tokio::fs::File::open(&path).await?;
-            file.seek(std::io::SeekFrom::Start(offset)).await?;
-            Ok(file)
-        };
-        let file = opened.await.map_err(ArtifactError::io(&path))?;
-        let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(move |data| match data {
-            Ok(data) => Ok(GetChunk { data, size: held.size }),
-            Err(error) => Err(ArtifactError::io(&path)(error).into()),
+        let full = || Refusal::new(Code::Overloaded, format!("it sends {GETS_MAX} artifacts already"));
+        let place = Arc::clone(&self.gets).try_acquire_owned().map_err(|_| full())?;
+        let (held, chunks) = outgoing(&self.store, digest, offset).await?;
+        let chunks = chunks.map(move |data| {
+            let _until_the_end = &place;
+            Ok(GetChunk { data: data?, size: held.size })
         });
         Ok(Response::new(Box::pin(chunks)))
     }

@@ -1,8 +1,10 @@
 //! The folder of artifacts: `sha256/ab/cdef….wasm`, each file complete and with the digest that it is named for.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +15,8 @@ use coracle_proto::spec::ARTIFACT_SIZE_MAX;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::{ArtifactError, CHUNK_BYTES, Incoming};
-use crate::clock;
+use super::{ArtifactError, Incoming};
+use crate::{clock, os};
 
 /// What is known of a stored artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,10 @@ pub enum Removed {
 pub struct Store {
     files: PathBuf,
     tmp: PathBuf,
-    /// The truth is the disk; this saves reading it. Removal and renewal exclude each other through its lock.
+    /// Held while a file and its entry change together: removal, renewal, arrival and loss exclude each other. Never
+    /// waited for on a thread of calls: whoever has it may be waiting for the disk.
+    changing: Mutex<()>,
+    /// The truth is the disk; this saves reading it. Held for moments only, never over an access to the disk.
     index: Mutex<BTreeMap<Digest, Held>>,
     /// Makes names of temporary files unique.
     counter: AtomicU64,
@@ -75,8 +80,8 @@ impl Store {
             fs::remove_file(&entry).map_err(ArtifactError::io(&entry))?;
         }
         let index = Mutex::new(scan(&files)?);
-        let changes = watch::Sender::new(0);
-        Ok(Arc::new(Self { files, tmp, index, counter: AtomicU64::new(0), changes }))
+        let (changing, changes) = (Mutex::new(()), watch::Sender::new(0));
+        Ok(Arc::new(Self { files, tmp, changing, index, counter: AtomicU64::new(0), changes }))
     }
 
     /// Where the artifact lies or would lie.
@@ -105,18 +110,25 @@ impl Store {
         self.changes.subscribe()
     }
 
-    /// Begins an artifact's grace anew. None when it is not here.
+    /// Begins an artifact's grace anew. None when it is not here, or not any more.
     ///
     /// # Errors
     /// When the file's time cannot be written.
     pub fn renew(&self, digest: &Digest, now_ms: u64) -> Result<Option<Held>, ArtifactError> {
-        let mut index = self.index();
-        let Some(held) = index.get_mut(digest) else { return Ok(None) };
+        let changing = self.changing();
+        let Some(held) = self.get(digest) else { return Ok(None) };
         let path = self.path(digest);
-        stamp(&path, now_ms)?;
-        held.renewed_ms = now_ms;
-        let held = *held;
-        drop(index);
+        match stamp(&path, now_ms) {
+            Ok(()) => {}
+            Err(error) if os::tells_loss(&error) => {
+                self.give_up(digest, &error);
+                return Ok(None);
+            }
+            Err(error) => return Err(ArtifactError::io(&path)(error)),
+        }
+        let held = Held { renewed_ms: now_ms, ..held };
+        self.index().insert(*digest, held);
+        drop(changing);
         self.changed();
         Ok(Some(held))
     }
@@ -131,32 +143,17 @@ impl Store {
         older_than: Duration,
         now_ms: u64,
     ) -> Result<Removed, ArtifactError> {
-        let mut index = self.index();
-        let Some(held) = index.get(digest) else { return Ok(Removed::Absent) };
+        let changing = self.changing();
+        let Some(held) = self.get(digest) else { return Ok(Removed::Absent) };
         let age_ms = held.age_ms(now_ms);
         if age_ms <= clock::millis(older_than) {
             return Ok(Removed::TooYoung { age_ms });
         }
-        self.unlink(digest, &mut index)?;
-        drop(index);
+        self.unlink(digest)?;
+        self.index().remove(digest);
+        drop(changing);
         self.changed();
         Ok(Removed::Yes)
-    }
-
-    /// Reads the file and compares its hash; one that rotted is removed, since it is not what its name says.
-    /// Returns whether it is whole.
-    ///
-    /// # Errors
-    /// When it cannot be read or removed.
-    pub fn verify(&self, digest: &Digest) -> Result<bool, ArtifactError> {
-        let path = self.path(digest);
-        if hash_of(&path).map_err(ArtifactError::io(&path))? == *digest {
-            return Ok(true);
-        }
-        tracing::error!(%digest, "a stored artifact has changed on disk: it is fetched anew");
-        self.unlink(digest, &mut self.index())?;
-        self.changed();
-        Ok(false)
     }
 
     /// Begins to take an artifact of `size` bytes.
@@ -180,26 +177,26 @@ impl Store {
             fs::create_dir_all(folder).map_err(ArtifactError::io(folder))?;
             sync(&self.files)?;
         }
-        stamp(tmp, held.renewed_ms)?;
-        let mut index = self.index();
+        stamp(tmp, held.renewed_ms).map_err(ArtifactError::io(tmp))?;
+        let changing = self.changing();
         fs::rename(tmp, &path).map_err(ArtifactError::io(&path))?;
         sync(folder)?;
-        index.insert(*digest, held);
-        drop(index);
+        self.index().insert(*digest, held);
+        drop(changing);
         self.changed();
         Ok(())
     }
 
-    fn unlink(&self, digest: &Digest, index: &mut BTreeMap<Digest, Held>) -> Result<(), ArtifactError> {
+    fn unlink(&self, digest: &Digest) -> Result<(), ArtifactError> {
         let path = self.path(digest);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ArtifactError::io(&path)(error));
-            }
-            Ok(()) | Err(_) => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ArtifactError::io(&path)(error)),
+            Ok(()) | Err(_) => Ok(()),
         }
-        index.remove(digest);
-        Ok(())
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self) -> MutexGuard<'_, BTreeMap<Digest, Held>> {
@@ -227,17 +224,6 @@ pub(super) fn finish(hash: Sha256) -> Digest {
     Digest::new(hash.finalize().into())
 }
 
-fn hash_of(path: &Path) -> std::io::Result<Digest> {
-    let mut file = File::open(path)?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; CHUNK_BYTES]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(finish(hash)),
-            read => hash.update(buffer.get(..read).unwrap_or_default()),
-        }
-    }
-}
-
 fn scan(files: &Path) -> Result<BTreeMap<Digest, Held>, ArtifactError> {
     let mut index = BTreeMap::new();
     for folder in entries(files)? {
@@ -262,7 +248,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<Result<_, _>>()
             .map_err(ArtifactError::io(folder)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
         Err(error) => Err(ArtifactError::io(folder)(error)),
     }
 }
@@ -273,10 +259,9 @@ fn digest_of(folder: &Path, path: &Path) -> Option<Digest> {
     (first.len() == 2 && path.is_file()).then(|| format!("{first}{rest}").parse().ok())?
 }
 
-fn stamp(path: &Path, now_ms: u64) -> Result<(), ArtifactError> {
-    let file = File::options().append(true).open(path).map_err(ArtifactError::io(path))?;
+fn stamp(path: &Path, now_ms: u64) -> io::Result<()> {
     let time: SystemTime = UNIX_EPOCH + Duration::from_millis(now_ms);
-    file.set_modified(time).map_err(ArtifactError::io(path))
+    File::options().append(true).open(path)?.set_modified(time)
 }
 
 fn sync(folder: &Path) -> Result<(), ArtifactError> {

@@ -22,10 +22,22 @@ use super::transfer::{Second, ensure_second};
 use super::{ArtifactError, ArtifactMetrics, Fetcher, Held, PeerList, Prepare, Sealed, Store};
 use crate::clock;
 
-/// Uploads and copies that are taken at once: each may write 256 MiB, and they are compiled one after the other anyway.
+/// Uploads of users that are taken at once: each may write 256 MiB, and they are compiled one after the other anyway.
 const UPLOADS_MAX: usize = 8;
+/// Copies of peers that are taken at once: each may write 256 MiB. A bound of their own, for neither may keep the other
+/// out: a burst of uploads here would fail uploads elsewhere, whose second copies come here.
+const COPIES_MAX: usize = 8;
+/// Checks at once: each holds a whole artifact in memory, and uses one core for a second at most.
+const CHECKS_MAX: usize = 1;
+/// Compilations for uploads at once: the runtime does one at a time, and checks the artifact in memory before it.
+const COMPILATIONS_MAX: usize = 1;
 /// A sender that sends nothing for so long has left.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+/// All of an artifact has come by then: the largest one, over a line of 1.2 Mbit/s.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(1800);
+/// A sender that was told that its artifact is stored has stopped by then, or sent all of the largest one at 4 MiB a
+/// second.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(64);
 /// Kinds remembered, so that a repeated deploy does not read the artifact again.
 const KINDS_MAX: usize = 10_000;
 
@@ -37,7 +49,10 @@ pub struct Uploads {
     prepare: Arc<dyn Prepare>,
     peers: PeerList,
     locks: Locks,
-    places: Semaphore,
+    uploads: Semaphore,
+    copies: Semaphore,
+    checks: Semaphore,
+    compilations: Semaphore,
     kinds: Mutex<HashMap<Digest, Kind>>,
     metrics: ArtifactMetrics,
 }
@@ -46,6 +61,12 @@ pub struct Uploads {
 pub(super) struct Progress {
     pub(super) events: mpsc::Sender<Result<UploadEvent, Status>>,
     pub(super) started: Instant,
+}
+
+/// What a sender may still send of an artifact that is stored already, and its place.
+struct Rest<'a> {
+    bytes: u64,
+    _place: SemaphorePermit<'a>,
 }
 
 /// The head of a transfer.
@@ -78,8 +99,19 @@ impl Uploads {
         peers: PeerList,
         metrics: ArtifactMetrics,
     ) -> Self {
-        let (locks, places) = (Locks::default(), Semaphore::new(UPLOADS_MAX));
-        Self { node, store, prepare, peers, locks, places, kinds: Mutex::default(), metrics }
+        Self {
+            node,
+            store,
+            prepare,
+            peers,
+            locks: Locks::default(),
+            uploads: Semaphore::new(UPLOADS_MAX),
+            copies: Semaphore::new(COPIES_MAX),
+            checks: Semaphore::new(CHECKS_MAX),
+            compilations: Semaphore::new(COMPILATIONS_MAX),
+            kinds: Mutex::default(),
+            metrics,
+        }
     }
 
     /// Fetches from peers into the same store, never while an upload of the same digest runs.
@@ -99,23 +131,22 @@ impl Uploads {
     ) -> Result<(), Refusal> {
         let result = self.try_put(chunks, progress).await;
         self.metrics.uploads.get_or_create(&Outcome::of(&result)).inc();
-        let existed = result?;
-        if existed {
+        match result? {
             // The sender may not have looked yet: what it still sends is let through, so that it reads the answer.
-            while let Ok(Some(_)) = next(chunks).await {}
+            Some(rest) => drain(chunks, rest).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn try_put(
         &self,
         chunks: &mut Streaming<UploadChunk>,
         progress: &Progress,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Option<Rest<'_>>, Refusal> {
         let Announced { digest, size, first } = announced(chunks).await?;
-        let _place = self.place()?;
+        let place = self.place(&self.uploads, UPLOADS_MAX, "uploads")?;
         let _turn = self.locks.turn(digest).await;
-        let renewed = self.renew(digest).await?;
+        let renewed = self.stored(digest).await?;
         let (held, kind) = match renewed {
             Some(held) => (held, self.again(digest, progress).await?),
             None => {
@@ -135,7 +166,7 @@ impl Uploads {
             existed: renewed.is_some(),
         };
         progress.send(upload_event::Kind::Stored(stored)).await;
-        Ok(renewed.is_some())
+        Ok(renewed.map(|_| Rest { bytes: size, _place: place }))
     }
 
     /// Takes a copy from a peer, by its hash alone. Returns whether it was here already.
@@ -144,7 +175,7 @@ impl Uploads {
     /// When the bytes are wrong or the disk fails.
     pub(super) async fn copy(&self, chunks: &mut Streaming<UploadChunk>) -> Result<bool, Refusal> {
         let Announced { digest, size, first } = announced(chunks).await?;
-        let _place = self.place()?;
+        let _place = self.place(&self.copies, COPIES_MAX, "copies")?;
         let _turn = self.locks.turn(digest).await;
         if self.renew(digest).await?.is_some() {
             return Ok(true);
@@ -159,6 +190,26 @@ impl Uploads {
         blocking(move || store.renew(&digest, clock::unix_ms())).await
     }
 
+    /// [`Self::renew`] for an artifact that may be compiled here next: its bytes are checked before that.
+    async fn stored(&self, digest: Digest) -> Result<Option<Held>, ArtifactError> {
+        let Some(held) = self.renew(digest).await? else { return Ok(None) };
+        if self.is_known(&digest) {
+            return Ok(Some(held));
+        }
+        let store = Arc::clone(&self.store);
+        match blocking(move || store.verify(&digest)).await {
+            Ok(()) => Ok(Some(held)),
+            // Given up: what is being sent takes its place.
+            Err(ArtifactError::Missing { .. } | ArtifactError::Mismatch { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it was checked in this process and its code is here.
+    fn is_known(&self, digest: &Digest) -> bool {
+        self.known_kind(digest).is_some() && self.prepare.is_prepared(digest)
+    }
+
     /// What a stored artifact is, if that was asked before.
     pub(super) fn known_kind(&self, digest: &Digest) -> Option<Kind> {
         self.kinds().get(digest).copied()
@@ -169,9 +220,15 @@ impl Uploads {
         Refusal { message: format!("node {}, {step}: {}", self.node, refusal.message), ..refusal }
     }
 
-    fn place(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        let full = format!("node {} takes {UPLOADS_MAX} uploads at once", self.node);
-        self.places.try_acquire().map_err(|_| Refusal::new(Code::Overloaded, full))
+    fn place<'a>(
+        &self,
+        places: &'a Semaphore,
+        max: usize,
+        what: &str,
+    ) -> Result<SemaphorePermit<'a>, Refusal> {
+        let full =
+            || Refusal::new(Code::Overloaded, format!("node {} takes {max} {what} at once", self.node));
+        places.try_acquire().map_err(|_| full())
     }
 
     async fn receive(
@@ -183,20 +240,34 @@ impl Uploads {
     ) -> Result<Sealed, Refusal> {
         let store = Arc::clone(&self.store);
         let mut incoming = blocking(move || store.begin(digest, size)).await?;
-        let mut chunk = Some(first);
-        while let Some(UploadChunk { data, .. }) = chunk {
-            incoming.write(data).await?;
-            chunk = next(chunks).await?;
-        }
-        Ok(incoming.seal().await?)
+        let receiving = async {
+            let mut chunk = Some(first);
+            while let Some(UploadChunk { data, .. }) = chunk {
+                incoming.write(data).await?;
+                chunk = next(chunks).await?;
+            }
+            Ok(incoming.seal().await?)
+        };
+        let late = || format!("not all of it came within {} s", RECEIVE_TIMEOUT.as_secs());
+        let received = timeout(RECEIVE_TIMEOUT, receiving).await;
+        received.unwrap_or_else(|_| Err(Refusal::new(Code::TimedOut, late())))
     }
 
     /// Checks and compiles; after that the artifact may be stored.
     async fn accept(&self, digest: &Digest, path: &Path, progress: &Progress) -> Result<Kind, Refusal> {
-        let kind = self.prepare.check(path).await.map_err(|refusal| self.at("check", refusal))?;
+        let kind = {
+            // Never closed; without a permit it would only be one more.
+            let _one = self.checks.acquire().await;
+            self.prepare.check(path).await.map_err(|refusal| self.at("check", refusal))?
+        };
         progress.step("checked", self.node, kind.to_string()).await;
         let started = clock::now();
-        self.prepare.prepare(digest, path).await.map_err(|refusal| self.at("compile", refusal))?;
+        {
+            // Code that is here is only looked up, and waits for nobody's compilation.
+            let ready = self.prepare.is_prepared(digest);
+            let _one = if ready { None } else { self.compilations.acquire().await.ok() };
+            self.prepare.prepare(digest, path).await.map_err(|refusal| self.at("compile", refusal))?;
+        }
         self.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());
         progress.step("compiled", self.node, String::new()).await;
         self.remember(*digest, kind);
@@ -238,6 +309,23 @@ impl Uploads {
     fn kinds(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Kind>> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lets through what a sender still sends, as much as it announced.
+async fn drain(chunks: &mut Streaming<UploadChunk>, rest: Rest<'_>) -> Result<(), Refusal> {
+    let draining = async {
+        let mut bytes = 0_u64;
+        while let Ok(Some(UploadChunk { data, .. })) = next(chunks).await {
+            bytes = bytes.saturating_add(data.len() as u64);
+            if bytes > rest.bytes {
+                return Err(ArtifactError::TooLarge { size: bytes, max: rest.bytes }.into());
+            }
+        }
+        Ok(())
+    };
+    let late = || format!("it is stored already, and was still sent after {} s", DRAIN_TIMEOUT.as_secs());
+    let drained = timeout(DRAIN_TIMEOUT, draining).await;
+    drained.unwrap_or_else(|_| Err(Refusal::new(Code::TimedOut, late())))
 }
 
 /// Reads the first chunk, which names digest and size.

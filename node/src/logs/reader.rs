@@ -53,8 +53,8 @@ impl Cursor {
             let path = segment_path(&extent.folder, segment.first);
             let mut bytes = match read_at(&path, self.offset, length) {
                 Ok(bytes) => bytes,
-                // Removed since the extent was told: the next one will say how much is missing.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(batch),
+                // Removed since the extent was told, or by somebody else: what it had is missed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Bytes::new(),
                 Err(error) => return Err(RingError::at(&path)(error)),
             };
             while let Next::Frame(frame, length) = decode(&bytes) {

@@ -189,7 +189,11 @@ impl Ring {
     fn drop_oldest(&mut self) -> Result<(), RingError> {
         let Some(oldest) = self.older.pop_front() else { return Ok(()) };
         let path = segment_path(&self.folder, oldest.first);
-        fs::remove_file(&path).map_err(RingError::at(&path))
+        match fs::remove_file(&path) {
+            // Somebody was faster: no reason to lose the lines that are to be written.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(RingError::at(&path)),
+        }
     }
 
     fn publish(&self) {

@@ -77,12 +77,12 @@ fn checked(content: &[u8]) -> Result<&[u8], FileError> {
     Ok(body)
 }
 
-/// Writes a scope so that a crash leaves the old file or the new one.
+/// Writes a scope so that a crash leaves the old file or the new one. Answers how many bytes it has.
 pub(super) fn write<T: Content>(
     path: &Path,
     cluster: ClusterId,
     scoped: &Scoped<T>,
-) -> Result<(), FileError> {
+) -> Result<u64, FileError> {
     let body = snapshot(cluster, scoped.stamp, scoped.content.records()).encode_to_vec();
     let bytes = body.len() as u64 + HEADER_BYTES as u64;
     if bytes > FILE_BYTES_MAX {
@@ -99,5 +99,5 @@ pub(super) fn write<T: Content>(
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }
-    Ok(())
+    Ok(bytes)
 }

@@ -81,6 +81,6 @@ fn scope<T: Content>(
     let controllers = options.controllers.clone();
     (
         Feed { controllers, scope, view: view.clone(), select },
-        Keeper { path: options.folder.join(file), view, select },
+        Keeper { path: options.folder.join(file), view, select, failing: false },
     )
 }

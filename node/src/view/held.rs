@@ -38,6 +38,12 @@ impl Held {
         self.replicas.keys().filter_map(|version| self.assignment(version))
     }
 
+    /// Whether nothing was assigned or taken away in between: the very same collections, so it costs nothing to ask.
+    #[must_use]
+    pub fn assigns_the_same(&self, other: &Self) -> bool {
+        self.replicas.ptr_eq(&other.replicas) && self.versions.ptr_eq(&other.versions)
+    }
+
     /// Whether, and since when, a version is to be held.
     #[must_use]
     pub fn assignment(&self, version: &VersionId) -> Option<Assignment> {

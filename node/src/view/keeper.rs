@@ -7,13 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk_codec::{read, write};
 use super::{Content, Scoped, Stamp, View, ViewHandle};
-use crate::clock;
 
 /// Changes that come within this time are written together: a deploy is a few of them. What came later than the
 /// last write is lost with the process, and asked for anew where a controller answers.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A large view is written more rarely: at most one part in twenty of the time.
-const PAUSE_PER_WRITE: u32 = 20;
+/// A large view is written more rarely: so many bytes a second at most. Not by the time that a write takes: on a busy
+/// disk that is the wait for others, and a small view would be seconds old when the process dies.
+const BYTES_PER_SECOND: u32 = 16 << 20;
+/// After a write that failed: a full disk is not written to all the time.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Where a scope stands in a view.
 pub(super) type Select<T> = fn(&mut View) -> &mut Scoped<T>;
@@ -24,6 +26,8 @@ pub(super) struct Keeper<T> {
     pub(super) path: PathBuf,
     pub(super) view: ViewHandle,
     pub(super) select: Select<T>,
+    /// The last write failed: told once, for it is tried again at each change.
+    pub(super) failing: bool,
 }
 
 impl<T: Content> Keeper<T> {
@@ -74,21 +78,39 @@ impl<T: Content> Keeper<T> {
     async fn write(&mut self) -> (Option<Stamp>, Duration) {
         let (scoped, cluster, path) = (self.scoped(), self.view.load().cluster, self.path.clone());
         let stamp = scoped.stamp;
-        let begun = clock::now();
         let done = tokio::task::spawn_blocking(move || write(&path, cluster, &scoped)).await;
-        let done = match done {
-            Ok(Ok(())) => Some(stamp),
+        match done {
+            Ok(Ok(bytes)) => {
+                self.failing = false;
+                (Some(stamp), pause(bytes))
+            }
             Ok(Err(error)) => {
-                tracing::warn!(path = %self.path.display(), %error, "the view is not kept");
-                None
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(path = %self.path.display(), %error, "the view is not kept");
+                }
+                (None, RETRY)
             }
             // Only at the end of the process.
             Err(error) => {
                 tracing::debug!(%error, "the view was not written");
-                None
+                (None, RETRY)
             }
-        };
-        let took = clock::now().saturating_duration_since(begun);
-        (done, PAUSE.max(took.saturating_mul(PAUSE_PER_WRITE)))
+        }
+    }
+}
+
+/// How long to wait after so many bytes were written.
+fn pause(bytes: u64) -> Duration {
+    PAUSE.max(Duration::from_secs(bytes) / BYTES_PER_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_view_is_written_soon_and_a_large_one_rarely() {
+        assert_eq!(pause(100 << 10), PAUSE);
+        assert_eq!(pause(160 << 20), Duration::from_secs(10));
     }
 }

@@ -1,7 +1,8 @@
 //! The whole agent: a view that changes, a store, a source, a compiler that can be told to fail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,17 +21,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::super::plan::Phase;
-use super::super::{Agent, Board, Options, Orders, Removal};
+use super::super::{Agent, Board, Entry, Options, Orders, Removal};
 use super::{assignment, version_id};
 use crate::artifact::{ArtifactMetrics, ArtifactService, PeerList, Prepare, Store, Uploads};
 use crate::clock;
-use crate::view::{Stamp, ViewHandle};
+use crate::load::Load;
+use crate::view::{NodeSoft, Stamp, ViewHandle};
 use crate::worker::Assignments as _;
 
 #[derive(Debug, Default)]
 struct Compiler {
     prepared: Mutex<BTreeSet<Digest>>,
-    failing: Mutex<bool>,
+    /// Why compilations fail, while they do.
+    failing: Mutex<Option<&'static str>>,
+    /// How often it was asked whether something is compiled.
+    asked: AtomicUsize,
 }
 
 impl Prepare for Compiler {
@@ -39,14 +44,15 @@ impl Prepare for Compiler {
     }
 
     fn prepare<'a>(&'a self, digest: &'a Digest, _: &'a Path) -> BoxFuture<'a, Result<(), Refusal>> {
-        if *self.failing.lock().unwrap() {
-            return async { Err(Refusal::new(Code::CompileLimit, "needs more than 4 GiB")) }.boxed();
+        if let Some(reason) = *self.failing.lock().unwrap() {
+            return async move { Err(Refusal::new(Code::CompileLimit, reason)) }.boxed();
         }
         self.prepared.lock().unwrap().insert(*digest);
         async { Ok(()) }.boxed()
     }
 
     fn is_prepared(&self, digest: &Digest) -> bool {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         self.prepared.lock().unwrap().contains(digest)
     }
 
@@ -191,14 +197,17 @@ async fn what_was_ready_is_served_before_anything_runs() {
 async fn a_failure_is_told_counted_and_overcome() {
     let rig = Rig::start(Node::new(), empty_view());
     let digest = rig.node.store(b"a function").await;
-    *rig.node.compiler.failing.lock().unwrap() = true;
+    *rig.node.compiler.failing.lock().unwrap() = Some("needs more than 4 GiB");
     assign(&rig.view, 1, digest, 5);
-    rig.until("failed", |rig| rig.phase(1) == Some(Phase::Failed)).await;
-    let entry = rig.board.entries()[&version_id(1)].clone();
-    assert_eq!((entry.attempts, entry.reason.as_str()), (1, "compile-limit: needs more than 4 GiB"));
+    rig.until("failed twice", |rig| {
+        let failed = |entry: &Entry| entry.phase == Phase::Failed && entry.attempts == 2;
+        rig.board.entries().get(&version_id(1)).is_some_and(failed)
+    })
+    .await;
+    assert_eq!(rig.board.entries()[&version_id(1)].reason, "compile-limit: needs more than 4 GiB");
     assert!(!rig.board.get(&version_id(1)).unwrap().ready);
-    *rig.node.compiler.failing.lock().unwrap() = false;
-    // After the pause of a second.
+    *rig.node.compiler.failing.lock().unwrap() = None;
+    // After the pause.
     rig.until("ready", |rig| rig.phase(1) == Some(Phase::Ready)).await;
     assert_eq!(rig.board.entries()[&version_id(1)].attempts, 0);
 }
@@ -207,14 +216,65 @@ async fn a_failure_is_told_counted_and_overcome() {
 async fn a_new_assignment_does_not_wait_for_the_old_ones_failures() {
     let rig = Rig::start(Node::new(), empty_view());
     let digest = rig.node.store(b"a function").await;
-    *rig.node.compiler.failing.lock().unwrap() = true;
+    *rig.node.compiler.failing.lock().unwrap() = Some("first");
     assign(&rig.view, 1, digest, 5);
     rig.until("failed", |rig| rig.phase(1) == Some(Phase::Failed)).await;
-    *rig.node.compiler.failing.lock().unwrap() = false;
-    let begun = clock::now();
+    *rig.node.compiler.failing.lock().unwrap() = Some("second");
     assign(&rig.view, 1, digest, 6);
+    // However late that is: had the old failure been kept, the pause and the count would go on, and it were the second.
+    rig.until("the first failure of the new assignment", |rig| {
+        let first = |entry: &Entry| entry.epoch.get() == 6 && entry.attempts == 1;
+        let entries = rig.board.entries();
+        entries.get(&version_id(1)).is_some_and(|entry| first(entry) && entry.reason.ends_with("second"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_nodes_say_about_themselves_is_nothing_to_look_at_the_disk_for() {
+    let rig = Rig::start(Node::new(), empty_view());
+    let digest = rig.node.store(b"a function").await;
+    assign(&rig.view, 1, digest, 5);
     rig.until("ready", |rig| rig.phase(1) == Some(Phase::Ready)).await;
-    assert!(clock::now() - begun < Duration::from_millis(900), "sooner than the pause of a second");
+    let before = rig.node.compiler.asked.load(Ordering::SeqCst);
+    for sequence in 1..=1000 {
+        rig.view.update(|view| {
+            view.take_soft(NodeSoft {
+                node: NodeId::new(2),
+                incarnation: 1,
+                sequence,
+                replicas: BTreeMap::new(),
+                load: Load::default(),
+            })
+        });
+        tokio::task::yield_now().await;
+    }
+    // Orders come after what was told before, and are carried out in between.
+    let marker = rig.node.store(b"marker").await;
+    rig.node.store.renew(&marker, 1).unwrap();
+    let removal = Removal { digest: marker, revision: Revision::ZERO, older_than: Duration::from_secs(1) };
+    rig.order(|orders| orders.remove = vec![removal]);
+    rig.until("the marker is gone", |rig| rig.node.store.get(&marker).is_none()).await;
+    // Once in five seconds it is asked for; a thousand accounts would be as many looks.
+    let asked = rig.node.compiler.asked.load(Ordering::SeqCst) - before;
+    assert!(asked < 100, "{asked}");
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_lost_is_fetched_again() {
+    let source = Node::new();
+    let digest = source.store(b"a function").await;
+    let rig = Rig::start(Node::new(), empty_view());
+    rig.node.store(b"a function").await;
+    let named = source.serve().await;
+    rig.order(|orders| orders.sources.push(named));
+    assign(&rig.view, 1, digest, 5);
+    rig.until("ready", |rig| rig.phase(1) == Some(Phase::Ready)).await;
+    std::fs::remove_file(rig.node.store.path(&digest)).unwrap();
+    rig.node.store.look();
+    rig.until("fetched again", |rig| rig.node.store.get(&digest).is_some()).await;
+    assert_eq!(std::fs::read(rig.node.store.path(&digest)).unwrap(), b"a function");
+    assert_eq!(rig.phase(1), Some(Phase::Ready), "its compiled code was there all the time");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::pb::artifacts_server::{Artifacts, ArtifactsServer};
@@ -13,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::super::FetchError;
 use super::node::{Node, artifact, digest};
+use crate::clock;
 
 /// Sends its own bytes from the offset on, and breaks off where it is told to.
 #[derive(Debug, Clone)]
@@ -162,4 +164,39 @@ async fn an_offset_past_the_end_or_a_foreign_digest_is_answered() {
     assert!(client.get(request).await.unwrap().into_inner().message().await.unwrap().is_none());
     let request = GetRequest { digest: Bytes::from_static(b"../../etc/passwd"), offset: 0 };
     assert_eq!(client.get(request).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_holder_that_lost_it_finds_out_and_says_so() {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    let (gone, cut) = (artifact(1, 1000), artifact(2, 1000));
+    one.put(&gone).await.unwrap();
+    one.put(&cut).await.unwrap();
+    std::fs::remove_file(one.store.path(&digest(&gone))).unwrap();
+    std::fs::write(one.store.path(&digest(&cut)), &cut[..500]).unwrap();
+    let sources = [one.address.to_string()];
+    for lost in [&gone, &cut] {
+        let error = two.uploads.fetcher().fetch(digest(lost), &sources).await.unwrap_err();
+        assert!(error.to_string().contains("does not hold"), "{error}");
+    }
+    assert!(one.store.held().is_empty(), "it reports neither any more");
+}
+
+#[tokio::test]
+async fn artifacts_sent_at_once_are_bounded() {
+    let node = Node::start(1).await;
+    let bytes = artifact(1, 20_000_000);
+    node.put(&bytes).await.unwrap();
+    let mut open = Vec::new();
+    let request = || GetRequest { digest: digest(&bytes).to_wire(), offset: 0 };
+    for _ in 0..64 {
+        open.push(node.client().await.get(request()).await.unwrap());
+    }
+    let refused = node.client().await.get(request()).await.unwrap_err();
+    assert!(refused.message().contains("64"), "{refused}");
+    drop(open);
+    let deadline = clock::now() + Duration::from_secs(10);
+    while node.client().await.get(request()).await.is_err() {
+        assert!(clock::now() < deadline, "places are given back");
+    }
 }

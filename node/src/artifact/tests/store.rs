@@ -1,12 +1,15 @@
 //! The folder: names, left-overs, renewal, removal.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coracle_proto::id::Digest;
+use tokio_util::sync::CancellationToken;
 
-use super::super::{Removed, Store};
-use super::node::digest;
+use super::super::{ArtifactError, Pace, Patrol, Removed, Store};
+use super::node::{digest, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -65,16 +68,82 @@ async fn only_what_was_not_renewed_for_longer_is_removed() {
     assert_eq!(store.renew(&digest, late).unwrap(), None);
 }
 
+async fn stored(store: &Arc<Store>, bytes: &'static [u8]) -> Digest {
+    let digest = digest(bytes);
+    let mut incoming = store.begin(digest, bytes.len() as u64).unwrap();
+    incoming.write(Bytes::from_static(bytes)).await.unwrap();
+    incoming.seal().await.unwrap().commit(1_000).await.unwrap();
+    digest
+}
+
 #[tokio::test]
 async fn an_artifact_that_rotted_is_found_and_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let digest = digest(b"abc");
-    let mut incoming = store.begin(digest, 3).unwrap();
-    incoming.write(Bytes::from_static(b"abc")).await.unwrap();
-    incoming.seal().await.unwrap().commit(1_000).await.unwrap();
-    assert!(store.verify(&digest).unwrap());
+    let digest = stored(&store, b"abc").await;
+    store.verify(&digest).unwrap();
     fs::write(store.path(&digest), b"abd").unwrap();
-    assert!(!store.verify(&digest).unwrap());
-    assert!(store.get(&digest).is_none());
+    assert!(matches!(store.verify(&digest), Err(ArtifactError::Mismatch { .. })));
+    assert!(store.get(&digest).is_none() && !store.path(&digest).exists());
+}
+
+#[tokio::test]
+async fn what_is_gone_cut_or_unreadable_is_given_up_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let whole = stored(&store, b"whole").await;
+    let gone = stored(&store, b"gone").await;
+    let cut = stored(&store, b"cut").await;
+    let folder_now = stored(&store, b"a folder").await;
+    let mut changes = store.changes();
+    store.look();
+    assert!(!changes.has_changed().unwrap(), "all is well");
+    fs::remove_file(store.path(&gone)).unwrap();
+    fs::write(store.path(&cut), b"cu").unwrap();
+    let path = store.path(&folder_now);
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path.parent().unwrap(), b"").unwrap();
+    store.look();
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    assert_eq!(store.held().into_keys().collect::<Vec<_>>(), [whole]);
+    assert!(!store.path(&cut).exists(), "it is not what its name says");
+    store.look();
+    assert!(!changes.has_changed().unwrap(), "told once");
+}
+
+#[tokio::test]
+async fn a_deploy_of_what_is_lost_finds_that_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let digest = stored(&store, b"gone").await;
+    fs::remove_file(store.path(&digest)).unwrap();
+    assert_eq!(store.renew(&digest, 5).unwrap(), None);
+    assert_eq!(store.get(&digest), None);
+    stored(&store, b"gone").await;
+    store.verify(&digest).unwrap();
+}
+
+#[tokio::test]
+async fn a_patrol_finds_what_is_gone_and_what_rotted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let (gone, rotted) = (stored(&store, b"gone").await, stored(&store, b"rots").await);
+    let begun = Pace { look: HOUR, read_bytes: 1 << 20, round: Duration::from_millis(5) };
+    let reads = Patrol::new(Arc::clone(&store), begun);
+    fs::write(store.path(&rotted), b"rotz").unwrap();
+    store.look();
+    assert!(store.get(&rotted).is_some(), "a look does not read");
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(reads.run(stop.clone()));
+    until("the rotted one is found", || store.get(&rotted).is_none()).await;
+    assert!(store.get(&gone).is_some());
+    stop.cancel();
+    task.await.unwrap();
+
+    let looks = Patrol::new(Arc::clone(&store), Pace { look: Duration::from_millis(5), ..Pace::DEFAULT });
+    let task = tokio::spawn(looks.run(CancellationToken::new()));
+    fs::remove_file(store.path(&gone)).unwrap();
+    until("the lost one is found", || store.get(&gone).is_none()).await;
+    task.abort();
 }

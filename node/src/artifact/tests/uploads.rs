@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use coracle_proto::pb::{StatRequest, UploadChunk};
+use coracle_proto::pb::{StatRequest, UploadChunk, upload_event};
 use coracle_proto::spec::ARTIFACT_SIZE_MAX;
-use coracle_proto::status::Code;
+use coracle_proto::status::{Code, Refusal};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -67,7 +67,7 @@ async fn sizes_are_checked_before_and_during() {
     let mut put = async |chunks: Vec<UploadChunk>| {
         let mut events = client.put(tokio_stream::iter(chunks)).await.unwrap().into_inner();
         let status = events.message().await.unwrap_err();
-        coracle_proto::status::Refusal::from_status(&status)
+        Refusal::from_status(&status)
     };
     let over = usize::try_from(ARTIFACT_SIZE_MAX).unwrap() + 1;
     let refused = put(chunks(digest(b"a"), over, b"")).await;
@@ -124,9 +124,8 @@ async fn two_uploads_of_one_digest_are_compiled_once() {
     assert_eq!(node.compiler.compilations.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test]
-async fn uploads_at_once_are_bounded() {
-    let node = Node::start(1).await;
+/// Eight senders that have begun, and whom to ask for one more.
+async fn eight_uploads(node: &Node) -> Vec<impl Sized + use<>> {
     let mut open = Vec::new();
     for seed in 0..8 {
         let (sender, stream) = mpsc::channel(4);
@@ -135,12 +134,90 @@ async fn uploads_at_once_are_bounded() {
         open.push((sender, node.client().await.put(ReceiverStream::new(stream)).await.unwrap()));
     }
     until("all have begun", || node.unfinished() == 8).await;
+    open
+}
+
+#[tokio::test]
+async fn uploads_at_once_are_bounded_and_keep_no_copy_out() {
+    let node = Node::start(1).await;
+    let open = eight_uploads(&node).await;
     let refused = node.put(&artifact(9, 1000)).await.unwrap_err();
     assert_eq!(refused.code, Code::Overloaded);
     assert!(refused.message.contains("8 uploads"), "{refused}");
+    let bytes = artifact(9, 1000);
+    let copy = tokio_stream::iter(chunks(digest(&bytes), 1000, &bytes));
+    node.client().await.copy(copy).await.unwrap();
     drop(open);
     until("they are gone", || node.unfinished() == 0).await;
     node.put(&artifact(9, 1000)).await.unwrap();
+}
+
+#[tokio::test]
+async fn copies_at_once_are_bounded_and_keep_no_upload_out() {
+    let node = Node::start(1).await;
+    let mut open = Vec::new();
+    for seed in 0..8 {
+        let (sender, stream) = mpsc::channel(4);
+        let bytes = artifact(seed, 1000);
+        sender.send(chunks(digest(&bytes), 1000, b"").remove(0)).await.unwrap();
+        let mut client = node.client().await;
+        open.push((sender, tokio::spawn(async move { client.copy(ReceiverStream::new(stream)).await })));
+    }
+    until("all have begun", || node.unfinished() == 8).await;
+    let bytes = artifact(9, 1000);
+    let copy = tokio_stream::iter(chunks(digest(&bytes), 1000, &bytes));
+    let refused = node.client().await.copy(copy).await.unwrap_err();
+    assert!(refused.message().contains("8 copies"), "{refused}");
+    node.put(&bytes).await.unwrap();
+}
+
+#[tokio::test]
+async fn uploads_are_checked_one_after_the_other() {
+    let node = Node::start(1).await;
+    let many: Vec<_> = (0..6).map(|seed| artifact(seed, 1000)).collect();
+    let (one, two, three) = (node.put(&many[0]), node.put(&many[1]), node.put(&many[2]));
+    let (four, five, six) = (node.put(&many[3]), node.put(&many[4]), node.put(&many[5]));
+    let done = tokio::join!(one, two, three, four, five, six);
+    for result in [done.0, done.1, done.2, done.3, done.4, done.5] {
+        result.unwrap();
+    }
+    assert_eq!(node.compiler.checks_most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_sender_that_goes_on_after_the_answer_is_let_through_as_far_as_it_announced() {
+    let node = Node::start(1).await;
+    let bytes = artifact(1, 1000);
+    node.put(&bytes).await.unwrap();
+    let (sender, stream) = mpsc::channel(1);
+    let mut client = node.client().await;
+    sender.send(chunks(digest(&bytes), 1000, b"").remove(0)).await.unwrap();
+    let mut events = client.put(ReceiverStream::new(stream)).await.unwrap().into_inner();
+    while let Some(event) = events.message().await.unwrap() {
+        if let Some(upload_event::Kind::Stored(stored)) = event.kind {
+            assert!(stored.existed);
+            break;
+        }
+    }
+    for data in [&bytes[..], &bytes[..1]] {
+        let data = bytes::Bytes::copy_from_slice(data);
+        sender.send(UploadChunk { data, ..UploadChunk::default() }).await.unwrap();
+    }
+    let refused = Refusal::from_status(&events.message().await.unwrap_err());
+    assert_eq!(refused.code, Code::ArtifactTooLarge);
+    assert!(refused.message.contains("at most 1000"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_came_as_a_copy_and_rotted_is_not_compiled() {
+    let node = Node::start(1).await;
+    let bytes = artifact(1, 1000);
+    let copy = tokio_stream::iter(chunks(digest(&bytes), 1000, &bytes));
+    node.client().await.copy(copy).await.unwrap();
+    std::fs::write(node.store.path(&digest(&bytes)), artifact(2, 1000)).unwrap();
+    let (_, stored) = node.put(&bytes).await.unwrap();
+    assert!(!stored.existed, "what was sent took its place");
+    assert_eq!(std::fs::read(node.store.path(&digest(&bytes))).unwrap(), bytes);
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! The second copy: an artifact is not called stored before another live worker holds it too.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,11 @@ use coracle_proto::status::{CODE_METADATA, Code, Refusal};
 use coracle_proto::trace;
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
-use tokio_util::io::ReaderStream;
 use tonic::transport::Channel;
 
-use super::peer::{CHUNK_BYTES, Peer, connect};
-use crate::artifact::{ArtifactError, Held, Store};
+use super::peer::{Peer, connect};
+use crate::artifact::Store;
+use crate::artifact::outgoing::outgoing;
 
 /// Peers asked at most, so that an upload into a half-dead cluster ends.
 const PEERS_TRIED_MAX: usize = 8;
@@ -78,9 +77,7 @@ async fn copy_to(store: &Arc<Store>, digest: Digest, peer: &Peer) -> Result<Seco
     if stat.map_err(refused)?.into_inner().held {
         return Ok(Second::Held(peer.node));
     }
-    let held =
-        store.get(&digest).ok_or_else(|| CopyError::Refused(ArtifactError::Missing { digest }.into()))?;
-    let sent = timeout(COPY_TIMEOUT, send(&mut client, digest, held, store.path(&digest))).await;
+    let sent = timeout(COPY_TIMEOUT, send(&mut client, digest, store)).await;
     let late = || Refusal::new(Code::TimedOut, format!("not done within {} s", COPY_TIMEOUT.as_secs()));
     sent.map_err(|_| CopyError::Refused(late()))??;
     Ok(Second::Copied(peer.node))
@@ -89,13 +86,10 @@ async fn copy_to(store: &Arc<Store>, digest: Digest, peer: &Peer) -> Result<Seco
 async fn send(
     client: &mut ArtifactsClient<Channel>,
     digest: Digest,
-    held: Held,
-    path: PathBuf,
+    store: &Arc<Store>,
 ) -> Result<(), CopyError> {
-    let file = tokio::fs::File::open(&path).await;
-    let file = file.map_err(|error| CopyError::Refused(ArtifactError::io(&path)(error).into()))?;
+    let (held, rest) = outgoing(store, digest, 0).await.map_err(|error| CopyError::Refused(error.into()))?;
     let head = UploadChunk { digest: digest.to_wire(), size: held.size, data: Bytes::new() };
-    let rest = ReaderStream::with_capacity(file, CHUNK_BYTES);
     // A file that cannot be read ends the stream early: the peer counts the bytes and refuses.
     let rest = rest.map_while(Result::ok).map(|data| UploadChunk { data, ..UploadChunk::default() });
     let chunks = tokio_stream::once(head).chain(rest);

@@ -123,6 +123,23 @@ fn a_reader_that_is_overtaken_is_told_how_much_it_missed() {
 }
 
 #[test]
+fn a_segment_that_somebody_removed_costs_what_it_had_and_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ring = Ring::open(folder.path(), LIMITS, 0).unwrap();
+    append(&mut ring, 0..45, 0);
+    let extent = ring.readers().borrow().clone();
+    let [first, second, ..] = &*extent.segments else { panic!("{extent:?}") };
+    fs::remove_file(folder.path().join(format!("{:016x}.log", first.first))).unwrap();
+    let (numbers, missed) = read_all(&mut Cursor::since(&extent, 0), &extent);
+    assert_eq!((missed, numbers[0]), (second.first, second.first), "the reader goes on behind it");
+    assert_eq!(numbers.last(), Some(&44));
+    // The writer comes to remove it too: what it was to write is kept.
+    append(&mut ring, 45..200, 0);
+    let extent = ring.readers().borrow().clone();
+    assert_eq!(read_all(&mut Cursor::since(&extent, 0), &extent).0.last(), Some(&199));
+}
+
+#[test]
 fn what_is_too_old_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let mut ring = Ring::open(folder.path(), LIMITS, 1_000).unwrap();

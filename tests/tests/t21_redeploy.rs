@@ -1,0 +1,79 @@
+//! Goal: a function is deployed anew and rolled back under load: no call fails, and each is answered by the version that it should be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use coracle_tests::{Cluster, Load, Report, eventually, guest, within};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
+const CALLS: usize = 4000;
+const RATE: u32 = 200;
+/// Calls before the deploy, and between its end and the rollback: as many more come after that, at least.
+const PHASE: usize = 400;
+
+/// Waits until so many calls more have left.
+async fn more(sent: &AtomicUsize, count: usize) {
+    let wanted = sent.load(Ordering::SeqCst) + count;
+    within(Duration::from_secs(10), &format!("{count} more calls"), async || {
+        match sent.load(Ordering::SeqCst) {
+            sent if sent >= wanted => Ok(()),
+            sent => Err(format!("{sent} of {wanted}")),
+        }
+    })
+    .await;
+}
+
+/// Which versions answered calls that left after one moment and were answered before the other; each at least once.
+fn versions(report: &Report, from: Instant, to: Option<Instant>) -> Vec<String> {
+    let [from, to] = [Some(from), to].map(|at| at.map(|at| at.saturating_duration_since(report.begin)));
+    let inside = report
+        .shots
+        .iter()
+        .filter(|shot| from.is_none_or(|from| shot.left >= from) && to.is_none_or(|to| shot.ended() <= to));
+    let mut found: Vec<_> =
+        inside.filter_map(|shot| shot.outcome.as_ref().ok()).map(|ran| ran.version.clone()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_a_function_is_deployed_anew_and_rolled_back() {
+    let cluster = Cluster::start(PROGRAM, 3).await;
+    let file = guest("rust-http-wasip1.component.wasm");
+    let deploy = async |who: &str| {
+        // Two of three hold it: each gateway answers itself, or has to ask.
+        let flags = ["--env", who, "--route", "/who", "--replicas", "2"];
+        cluster.deploy("who", &file, &flags).await;
+    };
+    deploy("WHO=first").await;
+    for node in 0..3 {
+        eventually(&format!("node {node} answers"), async || {
+            let answer = cluster.client.get(&cluster.url(node, "/who")).await?;
+            if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+        })
+        .await;
+    }
+    let sent = Arc::new(AtomicUsize::new(0));
+    let urls = (0..3).map(|node| cluster.url(node, "/who")).collect();
+    let begin = Instant::now();
+    let load = tokio::spawn(Load::gets(CALLS, RATE, urls).run(sent.clone()));
+    more(&sent, PHASE).await;
+    let deploying = Instant::now();
+    deploy("WHO=second").await;
+    let deployed = Instant::now();
+    more(&sent, PHASE).await;
+    let rolling = Instant::now();
+    let _ = cluster.run(&["function", "rollback", "who", "-y"]).await.ok();
+    let rolled = Instant::now();
+    let left = sent.load(Ordering::SeqCst);
+    assert!(left + PHASE <= CALLS, "the load ended too soon: {left} of {CALLS} calls had left");
+    let report = load.await.expect("the load runs to its end");
+    println!("{report}");
+    assert_eq!(report.failed().len(), 0, "{report}");
+    assert_eq!(versions(&report, begin, Some(deploying)), ["1"]);
+    assert_eq!(versions(&report, deployed, Some(rolling)), ["2"]);
+    assert_eq!(versions(&report, rolled, None), ["1"]);
+    assert_eq!(versions(&report, begin, None), ["1", "2"]);
+}
