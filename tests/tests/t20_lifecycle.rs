@@ -359,9 +359,9 @@ async fn a_second_signal_kills_what_is_left() {
     let (mut cluster, call) = busy().await;
     cluster.nodes[0].signal(Process::Supervisor, Signal::TERM);
     let ready = format!("http://{}/readyz", cluster.nodes[0].admin);
-    eventually("it is not ready", async || match cluster.client.get(&ready).await?.status {
-        503 => Ok(()),
-        other => Err(other.to_string()),
+    eventually("it is not ready", async || {
+        let answer = cluster.client.get(&ready).await?;
+        if answer.status == 503 { Ok(()) } else { Err(answer.text()) }
     })
     .await;
     // The data plane waits for its call, and the controller for the data plane.

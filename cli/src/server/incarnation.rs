@@ -53,9 +53,10 @@ mod tests {
         let ahead = now_ms() + 3_600_000;
         // As a data plane left it that counted by itself.
         fs::write(folder.path().join(FILE), format!("{ahead}\n")).unwrap();
-        let first = Incarnations::load(folder.path());
-        assert_eq!((first.next(), first.clone().next()), (ahead + 1, ahead + 2));
-        assert_eq!(Incarnations::load(folder.path()).next(), ahead + 3, "the next supervisor goes on");
+        let own = Incarnations::load(folder.path());
+        let childs = own.clone();
+        assert_eq!([own.next(), childs.next(), own.next()], [ahead + 1, ahead + 2, ahead + 3]);
+        assert_eq!(Incarnations::load(folder.path()).next(), ahead + 4, "the next supervisor goes on");
     }
 
     #[test]

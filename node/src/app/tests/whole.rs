@@ -338,7 +338,8 @@ async fn reports_go_on_to_another_controller_and_tell_changes_at_once() {
     let told = || other.last_report().is_some_and(|status| !status.artifacts.is_empty());
     until("the artifact is told", async || told()).await;
     // So is the revision by which calls are routed: a deploy waits for it.
-    [&own, &other].map(|controller| controller.set(9, Vec::new()));
+    own.set(9, Vec::new());
+    other.set(9, Vec::new());
     let told = || other.last_report().is_some_and(|status| status.routing_revision == 9);
     until("the routing revision is told", async || told()).await;
     plane.end().await;
