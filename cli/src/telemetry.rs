@@ -139,13 +139,24 @@ pub(crate) fn init(settings: &Settings) -> Result<Guard, TelemetryError> {
         Ok(provider) => (provider, None),
         Err(error) => (None, Some(error)),
     };
-    let subscriber = tracing_subscriber::registry().with(log_layer(settings)?);
-    let spans = provider.as_ref().map(span_layer);
-    subscriber.with(spans).try_init().map_err(|_| TelemetryError::Installed)?;
+    let subscriber = logging(settings)?;
+    // No layer, instead of one that is none: that would be asked about each span and event of every crate.
+    let installed = match &provider {
+        Some(provider) => subscriber.with(span_layer(provider)).try_init(),
+        None => subscriber.try_init(),
+    };
+    installed.map_err(|_| TelemetryError::Installed)?;
     if let Some(reason) = failed {
         warn!(%reason, "no traces are sent");
     }
     Ok(Guard(provider))
+}
+
+/// The log alone.
+fn logging(
+    settings: &Settings,
+) -> Result<impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + use<>, TelemetryError> {
+    Ok(tracing_subscriber::registry().with(log_layer(settings)?))
 }
 
 /// Log lines are events only. Spans are for traces: without a collector nobody looks at them, and a span
@@ -158,7 +169,9 @@ where
     let filter = EnvFilter::builder()
         .parse(wanted)
         .map_err(|error| TelemetryError::Filter { filter: wanted.to_owned(), reason: error.to_string() })?;
-    let filter = filter.and(filter_fn(|metadata| metadata.is_event()));
+    // A filter that names no level of its own would take that of the other away: both are asked, or neither.
+    let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    let filter = filter.and(events);
     // With colours unless `NO_COLOR` is set, which the layer looks at itself; without them where nobody sees them.
     let layer = fmt::layer().with_writer(std::io::stderr);
     let layer = if std::io::stderr().is_terminal() { layer } else { layer.with_ansi(false) };

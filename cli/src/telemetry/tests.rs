@@ -53,6 +53,34 @@ fn settings(process: Process, endpoint: String) -> Settings {
     }
 }
 
+/// Where a span would stand.
+struct Here;
+
+static SPAN: tracing::Metadata<'static> = tracing::metadata! {
+    name: "invoke",
+    target: "coracle_node",
+    level: tracing::Level::INFO,
+    fields: &[],
+    callsite: &Here,
+    kind: tracing::metadata::Kind::SPAN,
+};
+
+impl tracing::callsite::Callsite for Here {
+    fn set_interest(&self, _interest: tracing::subscriber::Interest) {}
+
+    fn metadata(&self) -> &tracing::Metadata<'_> {
+        &SPAN
+    }
+}
+
+#[test]
+fn without_a_collector_a_span_is_never_asked_about_and_no_crate_traces() {
+    let settings = Settings { otlp: None, ..settings(Process::DataPlane, String::new()) };
+    let logs = logging(&settings).unwrap();
+    assert!(logs.register_callsite(&SPAN).is_never());
+    assert_eq!(logs.max_level_hint(), Some(LevelFilter::INFO));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_services_of_one_process_are_told_apart() {
     let collector = Collector::default();
