@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use super::ticker::Ticking;
 use super::way_out::WayOut;
 
@@ -42,12 +43,6 @@ const _: () = assert!(RESOURCES_MAX * REQUEST_BYTES_MAX <= HOST_BYTES_MAX);
 const _: () = assert!(RESOURCES_MAX * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);
 const _: () =
     assert!(BODY_CHUNK_BYTES <= COMPONENT_CALL_BYTES_MAX && WRITE_BYTES_MAX <= COMPONENT_CALL_BYTES_MAX);
-/// Core instances of one component: scripting languages link some dozens of libraries.
-const INSTANCES_MAX: usize = 200;
-/// Tables of one component.
-const TABLES_MAX: usize = 200;
-/// Memories of one component.
-const MEMORIES_MAX: usize = 20;
 
 /// What a store holds. Core modules and components use the same.
 pub(super) struct Guest {
@@ -102,15 +97,15 @@ impl ResourceLimiter for Memory {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        INSTANCES_MAX as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        TABLES_MAX as usize
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MEMORIES_MAX as usize
     }
 }
 

@@ -8,4 +8,5 @@ mod guests;
 mod http;
 mod limits;
 mod neighbours;
+mod pools;
 mod refusals;

@@ -202,8 +202,13 @@ impl<T: Held> http_body::Body for Holding<T> {
     ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
-            Poll::Ready(None) => self.held = None,
+            Poll::Ready(None) => {
+                // First the guest, which may run still, then its slot: the next one finds its pools free.
+                self.body = Body::default();
+                self.held = None;
+            }
             Poll::Ready(Some(Err(error))) => {
+                self.body = Body::default();
                 if let Some(mut held) = self.held.take() {
                     held.failed(error);
                 }

@@ -48,6 +48,12 @@ impl Options {
         let running_max = slots.saturating_mul(CALLS_PER_SLOT);
         Self { node, slots, running_max, queue_max: slots.saturating_mul(QUEUE_PER_SLOT) }
     }
+
+    /// With no more calls at once than the runtime has room for.
+    #[must_use]
+    pub fn within(self, running_max: u32) -> Self {
+        Self { running_max: self.running_max.min(running_max), ..self }
+    }
 }
 
 /// Runs calls on this node. Cheap to clone.
