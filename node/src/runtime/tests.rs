@@ -10,3 +10,5 @@ mod limits;
 mod neighbours;
 mod pools;
 mod refusals;
+
+pub(super) use fixture::Lines;

@@ -25,10 +25,10 @@ const RUNNING_MAX: u32 = 128;
 
 /// Lines of all guests.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Mutex<Vec<String>>);
+pub(in crate::runtime) struct Lines(Mutex<Vec<String>>);
 
 impl Lines {
-    pub(super) fn all(&self) -> Vec<String> {
+    pub(in crate::runtime) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
