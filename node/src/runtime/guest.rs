@@ -136,20 +136,22 @@ impl Guest {
         Self { wasi, http, way_out, memory: Memory { used: 0, max: memory_max, signals }, _ticking: ticking }
     }
 
-    /// Breaks off the bodies that the guest, which has ended, left unfinished. Dropped with the store they would pass
-    /// as whole.
-    pub(super) fn give_up_bodies(&mut self) {
+    /// The state of core modules' WASI.
+    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        &mut self.wasi
+    }
+}
+
+impl Drop for Guest {
+    /// Breaks off the bodies that the guest left unfinished, however it ended: dropped with the store they would pass as
+    /// whole, those of its own requests too.
+    fn drop(&mut self) {
         let left =
             self.wasi.ctx().table.iter_mut().filter_map(|entry| entry.downcast_mut::<HostOutgoingBody>());
         for body in left {
             let (none, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, 0);
             std::mem::replace(body, none).abort();
         }
-    }
-
-    /// The state of core modules' WASI.
-    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
-        &mut self.wasi
     }
 }
 
@@ -163,4 +165,27 @@ pub(super) fn new_store(engine: &Engine, guest: Guest, call_bytes_max: usize) ->
     // tokio's own yield lets sockets and timers have their turn, which waking oneself does not.
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
     store
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use wasmtime_wasi::WasiCtxBuilder;
+
+    use super::super::engine;
+    use super::super::ticker::Ticker;
+    use super::super::way_out::tests::way_out;
+    use super::*;
+
+    #[tokio::test]
+    async fn bodies_that_a_guest_left_unfinished_are_broken_off_however_it_ended() {
+        let ticker = Ticker::start(&engine::compiling().unwrap()).unwrap();
+        let (way_out, _) = way_out(Vec::new());
+        let mut guest =
+            Guest::new(WasiCtxBuilder::new().build_p1(), way_out, 0, Arc::default(), ticker.tick());
+        let (body, sent) = HostOutgoingBody::new(StreamContext::Request, None, 1, BODY_CHUNK_BYTES);
+        guest.wasi.ctx().table.push(body).unwrap();
+        drop(guest);
+        assert!(sent.collect().await.is_err(), "it would be sent as if it were whole");
+    }
 }
