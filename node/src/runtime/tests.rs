@@ -10,5 +10,6 @@ mod limits;
 mod neighbours;
 mod pools;
 mod refusals;
+mod sandbox;
 
 pub(super) use fixture::Lines;
