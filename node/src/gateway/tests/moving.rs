@@ -4,13 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use coracle_proto::spec::{Draft, Retry};
 use coracle_proto::status::Code;
+use futures::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::world::{Plan, Whole, Wire, World, empty, full, nobody};
-use crate::call::CallError;
+use crate::call::{Body, CallError};
 use crate::view::Phase;
-use crate::worker::tests::{Guest, text, until, version};
+use crate::worker::tests::{Guest, answer, text, until, version};
 
 fn answering(name: &'static str) -> Arc<Guest> {
     Guest::new(move |_| async move { Ok(text(name)) })
@@ -229,5 +235,46 @@ async fn a_fault_of_one_function_takes_no_other_one_from_its_node() {
             break;
         }
         assert!(sent < 100, "the node is left out");
+    }
+}
+
+/// Bodies that nobody reads fill their own windows only: else they would hold up the connection's other calls, and the
+/// pings, without which the worker counts as silent.
+#[tokio::test]
+async fn callers_that_send_and_do_not_read_hold_up_nobody_else() {
+    let unread = Guest::new(async |call: crate::call::Call| match call.version.id.function.name.as_str() {
+        "f" => {
+            let endless = stream::repeat(Bytes::from_static(&[b'x'; 64 << 10])).map(move |data| {
+                let _unread = &call;
+                Ok(Frame::data(data))
+            });
+            Ok(answer(Body::new(StreamBody::new(endless))))
+        }
+        _ => Ok(text("served")),
+    });
+    let world = Plan::remote(vec![unread.clone()]).start().await;
+    world.add(&version("g", Draft::default()), "/g/*");
+    let mut callers = Vec::new();
+    for _ in 0..80 {
+        let mut caller = TcpStream::connect(world.address).await.unwrap();
+        callers.push(tokio::spawn(async move {
+            let head = b"POST /f HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\n";
+            caller.write_all(head).await.unwrap();
+            let chunk = vec![b'x'; 64 << 10];
+            while caller.write_all(&chunk).await.is_ok() {}
+        }));
+    }
+    until("all are served", || unread.open() == 80).await;
+    // As long as it takes to miss pings, and twice that.
+    let begun = crate::clock::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        let whole = tokio::time::timeout(Duration::from_secs(2), world.get("/g")).await;
+        let whole = whole.expect("it waits behind the others");
+        assert_eq!((whole.status, whole.text.as_str()), (200, "served"));
+        tokio::time::sleep(Duration::from_millis(20)).await; // a bounded poll
+    }
+    assert_eq!(unread.open(), 80, "they are still there");
+    for caller in callers {
+        caller.abort();
     }
 }
