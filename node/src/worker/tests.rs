@@ -249,6 +249,31 @@ async fn one_function_leaves_slots_to_others() {
 }
 
 #[tokio::test]
+async fn one_function_leaves_places_in_the_line_to_others() {
+    let bench = bench(&open_guest(), 100, 4, 4);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    }
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(bench.executor.execute(bench.call(5)))).collect();
+    for call in &mut waiting {
+        assert!(futures::poll!(call.as_mut()).is_pending());
+    }
+    let mut over = Box::pin(bench.executor.execute(bench.call(5)));
+    let std::task::Poll::Ready(Err(error)) = futures::poll!(over.as_mut()) else { panic!("it waits too") };
+    assert_eq!(error.code(), Code::Overloaded);
+    assert!(error.to_string().contains("'f' has 6 calls on this node, running or waiting"), "{error}");
+    let other = version("g", Draft::default());
+    bench.assigned.set(&other, 5, true);
+    let mut others: Vec<_> = (0..2)
+        .map(|_| Box::pin(bench.executor.execute(Call { version: Arc::clone(&other), ..bench.call(5) })))
+        .collect();
+    let fourth = futures::poll!(others[0].as_mut());
+    assert!(matches!(fourth, std::task::Poll::Ready(Ok(_))), "the fourth slot is free");
+    assert!(futures::poll!(others[1].as_mut()).is_pending(), "and so is a place in the line");
+}
+
+#[tokio::test]
 async fn nobody_waits_for_a_slot_for_long() {
     let bench = bench(&open_guest(), 10, 1, 1);
     let _open = bench.executor.execute(bench.call(5)).await.unwrap();

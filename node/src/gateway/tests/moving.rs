@@ -210,6 +210,26 @@ async fn a_call_waits_for_a_worker_that_is_started_anew() {
 }
 
 #[tokio::test]
+async fn a_call_that_asks_in_vain_does_not_ask_again_at_each_change_of_the_view() {
+    let (world, _nowhere) = unreachable(Draft { timeout_ms: 1000, ..Draft::default() }).await;
+    let changing = async {
+        let mut every = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            every.tick().await;
+            world.says(1, Phase::Ready);
+        }
+    };
+    let whole = tokio::select! {
+        whole = world.get("/f") => whole,
+        () = changing => unreachable!("it changes for ever"),
+    };
+    assert_eq!((whole.status, whole.header("coracle-error")), (503, "no-replica"), "{}", whole.text);
+    // Five pauses of 200 ms in its second; on a slow machine fewer. Without them, one at every change.
+    let asked = world.gateway.inner.metrics.retries("unreached");
+    assert!((2..=7).contains(&asked), "asked {asked} times");
+}
+
+#[tokio::test]
 async fn a_function_without_a_replica_says_so() {
     let mut plan = Plan::remote(vec![]);
     plan.draft = Draft { timeout_ms: 200, ..Draft::default() };
