@@ -188,9 +188,15 @@ impl Executor {
         let mut answer = result?;
         answer.queue_wait = queue_wait;
         // A body of known length is all here: its guest has ended, and whoever reads it slowly keeps nobody waiting.
-        if answer.response.body().size_hint().exact().is_none() {
-            answer.response = answer.response.map(|body| Holding::body(body, slot));
-        }
+        let kept = match answer.response.body().size_hint().exact() {
+            Some(bytes) => slot.keep(bytes),
+            None => Err(slot),
+        };
+        answer.response = answer.response.map(|body| match kept {
+            Ok(kept) if kept.is_nothing() => body,
+            Ok(kept) => Holding::body(body, kept),
+            Err(slot) => Holding::body(body, slot),
+        });
         Ok(answer)
     }
 

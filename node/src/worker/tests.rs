@@ -283,6 +283,30 @@ async fn nobody_waits_for_a_slot_for_long() {
     assert_eq!(bench.executor.load().in_flight, 1);
 }
 
+/// A guest that has ended gives its slot back, but not so that answers which nobody reads fill the memory.
+#[tokio::test]
+async fn answers_that_nobody_reads_keep_their_slots_when_too_many_wait() {
+    let large = bytes::Bytes::from(vec![b'x'; 6 << 20]);
+    let guest = Guest::new(move |_| {
+        let large = large.clone();
+        async move { Ok(answer(Body::new(Full::from(large).map_err(|never| match never {})))) }
+    });
+    let bench = bench(&guest, 100, 8, 0);
+    bench.assigned.set(&bench.version, 5, true);
+    let mut waiting = Vec::new();
+    for _ in 0..42 {
+        waiting.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    }
+    assert_eq!(bench.executor.load().in_flight, 0, "252 MiB of 256 wait beside the slots");
+    waiting.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    assert_eq!(bench.executor.load().in_flight, 1, "the next one keeps its slot");
+    waiting.remove(0).response.into_body().collect().await.unwrap();
+    waiting.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    assert_eq!(bench.executor.load().in_flight, 1, "where one was read another one may wait");
+    drop(waiting);
+    assert_eq!(bench.executor.load().in_flight, 0);
+}
+
 #[tokio::test]
 async fn refusals_say_why_and_run_nothing() {
     let guest = Guest::new(async |_| Ok(text("ran")));
