@@ -19,7 +19,7 @@ mod serve;
 mod span;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use listen::ListenError;
 

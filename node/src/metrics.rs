@@ -170,6 +170,12 @@ impl Metrics {
         self.retries.get_or_create(&Cause { cause }).inc();
     }
 
+    /// How many calls were moved for a cause.
+    #[cfg(test)]
+    pub(crate) fn retries(&self, cause: &'static str) -> u64 {
+        self.retries.get_or_create(&Cause { cause }).get()
+    }
+
     /// A call had its slot after so long.
     pub fn queued(&self, wait: Duration) {
         self.queue_wait.observe(wait.as_secs_f64());

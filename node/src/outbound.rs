@@ -7,6 +7,7 @@
 mod address;
 mod connect;
 mod grant;
+mod quota;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -17,12 +18,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
 use self::connect::Connector;
+use self::quota::Quota;
+pub use self::quota::{Caller, Whose};
 
-/// Requests of all guests of a node at once: each has a socket.
-const REQUESTS_MAX: usize = 1024;
 /// What a guest may ask for at most, and what it gets when it does not ask.
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Until there is a connection.
@@ -49,9 +49,14 @@ pub enum OutboundError {
     /// No scheme, or no host.
     #[error("not an http or https URI with a host")]
     BadUri,
-    /// Too many requests of this node's guests at once.
-    #[error("{0} outgoing requests at once on this node")]
-    TooMany(usize),
+    /// Too many requests at once.
+    #[error("{whose} has {max} outgoing requests open on this node, and may have no more")]
+    TooMany {
+        /// Whose.
+        whose: Whose,
+        /// How many there may be.
+        max: u32,
+    },
     /// The name has no address.
     #[error("name not resolved: {0}")]
     Resolve(String),
@@ -75,6 +80,23 @@ pub enum OutboundError {
     Http(String),
 }
 
+impl OutboundError {
+    /// Whether the platform did not let it go out, rather than that somebody else failed.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Denied(_) | Self::PrivateAddress(_) | Self::BadUri | Self::TooMany { .. } => true,
+            Self::Resolve(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::FirstByteTimeout
+            | Self::ReadTimeout
+            | Self::Tls(_)
+            | Self::Http(_) => false,
+        }
+    }
+}
+
 /// What a guest asks for; the defaults and the bounds are the platform's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timeouts {
@@ -90,5 +112,5 @@ pub struct Timeouts {
 #[derive(Debug)]
 pub struct Outbound {
     connector: Connector,
-    requests: Arc<Semaphore>,
+    quota: Arc<Quota>,
 }

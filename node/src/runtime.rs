@@ -39,6 +39,8 @@ use futures::future::BoxFuture;
 use thiserror::Error;
 use wasmtime::Engine;
 
+use self::engine::Built;
+
 pub use self::child::compile_child;
 pub use self::engine::MemoryMode;
 pub use self::inspect::Inspection;
@@ -49,8 +51,10 @@ use crate::call::{Answer, Call, CallError};
 use crate::os;
 use crate::outbound::Outbound;
 
-/// Mappings that a mapped program needs, and as many again for the instances that run it.
-const MAPPINGS_EACH: u64 = 6;
+/// Mappings that a mapped program needs.
+const MAPPINGS_EACH: u64 = 3;
+/// Part of the mappings which programs may have; the rest is for calls.
+const MAPPINGS_PART: u64 = 2;
 /// Programs mapped at once, whatever the system allows: each costs some tens of KiB.
 const RESIDENT_MAX: u64 = 20_000;
 /// Part of the files that may be open which programs may have; the rest is for connections.
@@ -63,6 +67,8 @@ pub struct RuntimeOptions {
     pub cache_dir: PathBuf,
     /// How linear memories are given out.
     pub memory: MemoryMode,
+    /// Calls that are to run at once: the pools are made for them. The system may allow fewer, see [`RuntimeStats`].
+    pub running_max: u32,
     /// The program whose run comes to [`compile_child`]: this one.
     pub compile_program: PathBuf,
     /// What stands before the three arguments of [`compile_child`]: a hidden verb.
@@ -106,6 +112,8 @@ pub struct RuntimeStats {
     pub resident_max: usize,
     /// Calls that hold an instance.
     pub running: usize,
+    /// The most there may be: whoever admits calls must not admit more, for the pools hold no more.
+    pub running_max: u32,
     /// How linear memories are given out.
     pub memory: MemoryMode,
 }
@@ -117,6 +125,7 @@ pub struct Runtime(Arc<Shared>);
 struct Shared {
     engine: Engine,
     memory: MemoryMode,
+    running_max: u32,
     programs: Arc<programs::Programs>,
     ticker: ticker::Ticker,
     outbound: Arc<Outbound>,
@@ -136,9 +145,17 @@ impl Runtime {
     /// # Errors
     /// When the folder of compiled code is not this user's alone, or the engine does not work here.
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
-        let RuntimeOptions { cache_dir, memory, compile_program, compile_args, resident_max, logs } = options;
+        let RuntimeOptions {
+            cache_dir,
+            memory,
+            running_max,
+            compile_program,
+            compile_args,
+            resident_max,
+            logs,
+        } = options;
         let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
-        let (engine, memory) = engine::build(memory).map_err(failed)?;
+        let Built { engine, memory, running_max } = engine::build(memory, running_max).map_err(failed)?;
         let cache = cache::Cache::open(&cache_dir, engine::code_hash(&engine))
             .map_err(|error| RuntimeError::Cache { folder: cache_dir, error })?;
         let compiler = compile::Compiler::new(compile_program, compile_args).map_err(RuntimeError::Thread)?;
@@ -148,7 +165,7 @@ impl Runtime {
         let programs = Arc::new(programs);
         let ticker = ticker::Ticker::start(&engine).map_err(RuntimeError::Thread)?;
         let outbound = Outbound::new().map_err(|error| RuntimeError::Outbound(error.to_string()))?;
-        tracing::info!(%memory, resident_max, "wasm runtime is ready");
+        tracing::info!(%memory, running_max, resident_max, "wasm runtime is ready");
 
         let checked = Arc::clone(&programs);
         std::thread::Builder::new()
@@ -156,7 +173,16 @@ impl Runtime {
             .spawn(move || checked.verify_all())
             .map_err(RuntimeError::Thread)?;
         let outbound = Arc::new(outbound);
-        Ok(Self(Arc::new(Shared { engine, memory, programs, ticker, outbound, logs, resident_max })))
+        Ok(Self(Arc::new(Shared {
+            engine,
+            memory,
+            running_max,
+            programs,
+            ticker,
+            outbound,
+            logs,
+            resident_max,
+        })))
     }
 
     /// Checks an upload: what it is, what it imports, and what it would cost to compile.
@@ -205,6 +231,7 @@ impl Runtime {
             resident_bytes,
             resident_max: self.0.resident_max,
             running: self.0.ticker.running(),
+            running_max: self.0.running_max,
             memory: self.0.memory,
         }
     }
@@ -231,7 +258,7 @@ impl Prepare for Runtime {
 /// How many programs may be mapped here: each has a file and some mappings, of which the system gives so many.
 fn resident_max_here(wanted: Option<u64>) -> usize {
     let files = os::raise_open_files() / FILES_PART;
-    let mappings = os::mappings_max() / MAPPINGS_EACH;
+    let mappings = os::mappings_max() / MAPPINGS_PART / MAPPINGS_EACH;
     let max = wanted.unwrap_or(RESIDENT_MAX).min(files).min(mappings).max(1);
     usize::try_from(max).unwrap_or(usize::MAX)
 }

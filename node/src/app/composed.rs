@@ -60,7 +60,9 @@ impl Invoke for Runtime {
 impl Composed {
     /// Opens everything. `stops` tells its parts when they are to end.
     pub(super) async fn new(options: &Options, stops: &Stops) -> Result<Self, AppError> {
-        let ground = Ground::open(options, &stops.readers).await?;
+        let slots = worker::Options::new(options.node, options.slots);
+        let ground = Ground::open(options, slots.running_max, &stops.readers).await?;
+        let slots = slots.within(ground.runtime.stats().running_max);
         let view = ground.follower.view();
         let artifact_metrics = ArtifactMetrics::default();
         let uploads = uploads(options, &ground, &artifact_metrics);
@@ -74,7 +76,6 @@ impl Composed {
             orders: orders.subscribe(),
             metrics: artifact_metrics.clone(),
         });
-        let slots = worker::Options::new(options.node, options.slots);
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
         artifact_metrics.register(&mut registry);

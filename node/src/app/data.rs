@@ -10,13 +10,11 @@ use tonic::transport::server::TcpIncoming;
 use super::composed::Services;
 use super::{AppError, Stop};
 use crate::artifact::ArtifactService;
+use crate::worker::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
 /// A peer that does not answer a ping for so long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// One artifact, or one large body, fills a fast network with these.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// The server; it runs when it is awaited, and ends at `stop` when open streams have ended.
 pub(super) fn server(
@@ -34,8 +32,8 @@ pub(super) fn server(
         None => (None, None, None),
     };
     let router = Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_concurrent_streams(services.streams_max)

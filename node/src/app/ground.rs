@@ -21,8 +21,9 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Opens all of it, where waiting for the disk holds up nothing else. `readers` ends those who follow logs.
-    pub(super) async fn open(options: &Options, readers: &Stop) -> Result<Self, AppError> {
+    /// Opens all of it, where waiting for the disk holds up nothing else. `running_max` calls are to run at once;
+    /// `readers` ends those who follow logs.
+    pub(super) async fn open(options: &Options, running_max: u32, readers: &Stop) -> Result<Self, AppError> {
         let data_dir = options.data_dir.clone();
         let (node, readers) = (options.node, readers.clone());
         let (cache_dir, memory) = (options.cache_dir.clone(), options.memory);
@@ -41,6 +42,7 @@ impl Ground {
             let runtime = Runtime::new(RuntimeOptions {
                 cache_dir,
                 memory,
+                running_max,
                 compile_program,
                 compile_args,
                 resident_max: None,

@@ -24,9 +24,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAMS_MAX: u32 = 256;
 /// A head with all its fields; the same for both protocols.
 const HEAD_BYTES_MAX: u32 = 64 << 10;
-/// Bytes of one HTTP/2 body that are buffered before the guest reads them, and of all of a connection.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes of one HTTP/2 body that are buffered before the guest reads them, and of all of a connection: a proxy sends the
+/// calls of many callers over one, and those that a guest does not read must not hold up the others.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
 
 /// How often a connection is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,6 @@ mod forgetting;
 mod http;
 mod leaving;
 mod moving;
-mod recorder;
+pub(crate) mod recorder;
 mod spans;
 mod world;

@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use coracle_proto::id::FunctionId;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -15,15 +15,15 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::connect::{Connector, Target};
 use super::grant::granted;
+use super::quota::{Quota, Request as Open, RequestsMax};
 use super::{
-    BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, HEAD_BYTES_MAX, Outbound, OutboundError,
-    REQUESTS_MAX, ResponseBody, TIMEOUT_MAX, Timeouts,
+    BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, Caller, FIRST_BYTE_TIMEOUT, HEAD_BYTES_MAX, Outbound,
+    OutboundError, ResponseBody, TIMEOUT_MAX, Timeouts,
 };
 
 impl Outbound {
@@ -32,12 +32,23 @@ impl Outbound {
     /// # Errors
     /// When TLS does not work here.
     pub fn new() -> Result<Self, OutboundError> {
-        Ok(Self { connector: Connector::new()?, requests: Arc::new(Semaphore::new(REQUESTS_MAX)) })
+        Self::with(RequestsMax::DEFAULTS)
+    }
+
+    pub(super) fn with(max: RequestsMax) -> Result<Self, OutboundError> {
+        Ok(Self { connector: Connector::new()?, quota: Quota::new(max) })
+    }
+
+    /// A call of a function, whose requests are counted together.
+    #[must_use]
+    pub fn caller(&self, function: FunctionId) -> Caller {
+        self.quota.caller(function)
     }
 
     /// Sends a request to one of `hosts`. Dropping the future, or the response's body, closes the connection.
     pub fn send<B>(
         &self,
+        caller: &Caller,
         hosts: &[String],
         request: Request<B>,
         timeouts: Timeouts,
@@ -45,14 +56,11 @@ impl Outbound {
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let admitted = admit(hosts, request.uri()).and_then(|target| {
-            let permit = Arc::clone(&self.requests).try_acquire_owned();
-            Ok((target, permit.map_err(|_| OutboundError::TooMany(REQUESTS_MAX))?))
-        });
+        let admitted = admit(hosts, request.uri()).and_then(|target| Ok((target, self.quota.begin(caller)?)));
         let connector = self.connector.clone();
         async move {
-            let (target, permit) = admitted?;
-            exchange(&connector, &target, request, timeouts, permit).await
+            let (target, open) = admitted?;
+            exchange(&connector, &target, request, timeouts, open).await
         }
     }
 }
@@ -77,7 +85,7 @@ async fn exchange<B>(
     target: &Target,
     mut request: Request<B>,
     timeouts: Timeouts,
-    permit: OwnedSemaphorePermit,
+    open: Open,
 ) -> Result<Response<ResponseBody>, OutboundError>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -99,7 +107,7 @@ where
         .map_err(|_| OutboundError::FirstByteTimeout)?
         .map_err(http)?;
     let pause_max = bounded(timeouts.between_bytes, BETWEEN_BYTES_TIMEOUT);
-    let body = |body| Reply { body, pause_max, pause: None, _driver: driver, _permit: permit };
+    let body = |body| Reply { body, pause_max, pause: None, _driver: driver, _open: open };
     Ok(response.map(|incoming| body(incoming).boxed_unsync()))
 }
 
@@ -123,7 +131,7 @@ struct Reply {
     pause_max: Duration,
     pause: Option<Pin<Box<Sleep>>>,
     _driver: Driver,
-    _permit: OwnedSemaphorePermit,
+    _open: Open,
 }
 
 impl Body for Reply {

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use coracle_proto::id::FunctionId;
 use http_body_util::Empty;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::quota::RequestsMax;
 use super::*;
 
 /// Answers one request with `answer`, after it has seen the head.
@@ -26,10 +28,15 @@ async fn server(answer: &'static str) -> (SocketAddr, tokio::task::JoinHandle<St
     (address, seen)
 }
 
+fn function(name: &str) -> FunctionId {
+    FunctionId::parse("", name).unwrap()
+}
+
 async fn get(hosts: &[String], uri: String, timeouts: Timeouts) -> Result<String, OutboundError> {
     use http_body_util::BodyExt as _;
     let request = http::Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
-    let response = Outbound::new().unwrap().send(hosts, request, timeouts).await?;
+    let outbound = Outbound::new().unwrap();
+    let response = outbound.send(&outbound.caller(function("f")), hosts, request, timeouts).await?;
     let body = response.into_body().collect().await?;
     Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
 }
@@ -71,4 +78,30 @@ async fn uris_that_hide_their_host_are_refused() {
         let error = get(&hosts, uri.to_owned(), Timeouts::default()).await;
         assert!(matches!(error, Err(OutboundError::BadUri | OutboundError::Denied(_))), "{uri}: {error:?}");
     }
+}
+
+/// Silent servers hold up a function for long; the requests of another one go out meanwhile.
+#[tokio::test]
+async fn a_function_that_has_all_its_requests_open_takes_none_from_others() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_address = silent.local_addr().unwrap().to_string();
+    let outbound = Outbound::with(RequestsMax { node: 4, function: 2, call: 2 }).unwrap();
+    let send = |caller: &Caller, address: &str| {
+        let request = http::Request::get(format!("http://{address}/")).body(Empty::<Bytes>::new()).unwrap();
+        outbound.send(caller, &[address.to_owned()], request, Timeouts::default())
+    };
+    let (busy, late, other) =
+        (outbound.caller(function("f")), outbound.caller(function("f")), outbound.caller(function("g")));
+    let open = [send(&busy, &silent_address), send(&busy, &silent_address)];
+    let Err(error) = send(&busy, &silent_address).await else { panic!("a third of one call") };
+    assert_eq!(error.to_string(), "the call has 2 outgoing requests open on this node, and may have no more");
+    let Err(error) = send(&late, &silent_address).await else { panic!("a third of one function") };
+    assert!(matches!(error, OutboundError::TooMany { whose: Whose::Function, max: 2 }), "{error}");
+    let (address, seen) = server("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let answer = send(&other, &address.to_string()).await.unwrap();
+    assert_eq!(answer.status(), 204);
+    drop((answer, open));
+    seen.await.unwrap();
+    let (address, _seen) = server("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(send(&late, &address.to_string()).await.unwrap().status(), 204, "what ended is not counted");
 }

@@ -5,6 +5,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use wasmtime::Module;
+use wasmtime::component::Component;
+
 use super::engine;
 use crate::os::{self, ChildLimits};
 
@@ -55,11 +58,12 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
     os::become_child(parent, limits).map_err(|error| other("limits", &error))?;
 
     let bytes = std::fs::read(PathBuf::from(wasm)).map_err(|error| other("reading", &error))?;
-    let engine = engine::on_demand().map_err(|error| other("engine", &error))?;
+    let engine = engine::compiling().map_err(|error| other("engine", &error))?;
+    // Made and not only compiled: that is when the engine looks whether it fits its bounds.
     let compiled = if wasmparser::Parser::is_component(&bytes) {
-        engine.precompile_component(&bytes)
+        Component::new(&engine, &bytes).and_then(|component| component.serialize())
     } else {
-        engine.precompile_module(&bytes)
+        Module::new(&engine, &bytes).and_then(|module| module.serialize())
     };
     let compiled = compiled.map_err(|error| Failed::Refused(format!("{error:#}")))?;
     std::fs::write(PathBuf::from(code), compiled).map_err(|error| other("writing", &error))

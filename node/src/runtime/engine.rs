@@ -9,20 +9,39 @@ use wasmtime::{
 };
 use wasmtime::{OptLevel, WasmFeatures};
 
-/// Linear memories at once; a component has one or two. The address space is four GiB each.
-const MEMORIES_MAX: u32 = 2000;
-/// Tables and core instances at once: a component of a scripting language has up to a few dozen instances.
-const TABLES_MAX: u32 = 4000;
-/// Core instances at once.
-const CORE_INSTANCES_MAX: u32 = 20_000;
-/// Calls at once.
-const STACKS_MAX: u32 = 2000;
+use crate::os;
+
+/// Core instances of one call: the largest of real programs, CPython's, has 14.
+pub(super) const INSTANCES_MAX: u32 = 200;
+/// Linear memories of one call: real programs have one, those that carry an adapter two.
+pub(super) const MEMORIES_MAX: u32 = 4;
+/// Tables of one call: real programs have one or two.
+pub(super) const TABLES_MAX: u32 = 16;
 /// Entries of one table: programs in Go have some ten thousands.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// Tables of one module.
-const MODULE_TABLES_MAX: u32 = 8;
-/// Bytes of the engine's own data about one instance.
+/// Bytes of the engine's own data about all instances of one call together.
 const INSTANCE_BYTES_MAX: usize = 16 << 20;
+
+/// Calls that have an instance at once, however many cores there are.
+const CALLS_MAX: u32 = 4096;
+/// Fewer are not worth a pool: where not even these fit, memory is mapped for each call.
+const CALLS_MIN: u32 = 16;
+/// Address space of one memory: all that 32 bits reach, and a little that nobody may touch.
+const MEMORY_ADDRESS_BYTES: u64 = (4 << 30) + (32 << 20);
+/// What the processor gives one process, where it is least among those in use (x86-64 with four levels).
+const ADDRESS_BYTES_MAX: u64 = 1 << 47;
+/// The pool of memories may have up to three quarters of it.
+const _: () = assert!(
+    CALLS_MAX as u64 * MEMORIES_MAX as u64 * MEMORY_ADDRESS_BYTES <= ADDRESS_BYTES_MAX / 4 * 3,
+    "a pool for every call fits into the address space"
+);
+const _: () = assert!(CALLS_MIN <= CALLS_MAX && CALLS_MAX.checked_mul(INSTANCES_MAX).is_some());
+
+/// Of the mappings that the kernel gives a process, calls may have one part in so many.
+const CALL_MAPPINGS_PART: u64 = 2;
+/// Mappings of one call: its stack with the page below it; and each memory's contents, its growth, and what is above.
+const CALL_MAPPINGS: u64 = 2 + 3 * MEMORIES_MAX as u64;
+
 /// What a slot keeps between two calls where the kernel tells which pages were touched: measured, it halves the
 /// time of a small call; without that knowledge it is slower than nothing.
 const KEEP_RESIDENT_BYTES: usize = 1 << 20;
@@ -55,12 +74,12 @@ impl MemoryMode {
         }
     }
 
-    fn engine(self) -> wasmtime::Result<Engine> {
+    /// The engine for so many calls at once.
+    fn engine(self, calls: u32) -> wasmtime::Result<Engine> {
         match self {
-            Self::Auto => Self::PoolScan.engine(),
-            Self::PoolScan => pooled(Enabled::Yes, KEEP_RESIDENT_BYTES),
-            Self::Pool => pooled(Enabled::No, 0),
-            Self::OnDemand => on_demand(),
+            Self::Auto | Self::PoolScan => pooled(calls, Enabled::Yes, KEEP_RESIDENT_BYTES),
+            Self::Pool => pooled(calls, Enabled::No, 0),
+            Self::OnDemand => Engine::new(&config()),
         }
     }
 }
@@ -80,25 +99,67 @@ impl FromStr for MemoryMode {
     }
 }
 
-/// Makes the engine, and tells which mode it came to.
-pub(super) fn build(wanted: MemoryMode) -> wasmtime::Result<(Engine, MemoryMode)> {
-    if wanted != MemoryMode::Auto {
-        return Ok((wanted.engine()?, wanted));
-    }
-    for mode in [MemoryMode::PoolScan, MemoryMode::Pool] {
-        match mode.engine() {
-            Ok(engine) => return Ok((engine, mode)),
-            Err(error) => {
-                tracing::info!(%mode, error = format!("{error:#}"), "memory mode does not work here")
-            }
-        }
-    }
-    Ok((on_demand()?, MemoryMode::OnDemand))
+/// An engine, and what it came to here.
+pub(super) struct Built {
+    pub(super) engine: Engine,
+    pub(super) memory: MemoryMode,
+    /// Calls that may have an instance at once: none of them finds a pool empty.
+    pub(super) running_max: u32,
 }
 
-/// The engine of the compile child: no pool, so that it fits under a memory limit; its code is the same.
-pub(super) fn on_demand() -> wasmtime::Result<Engine> {
-    Engine::new(&config())
+/// Makes the engine for as many of `running_max` calls at once as this process can have.
+pub(super) fn build(wanted: MemoryMode, running_max: u32) -> wasmtime::Result<Built> {
+    let scan = || PoolingAllocationConfig::is_pagemap_scan_available();
+    let calls = running_max.min(CALLS_MAX).min(mapped_calls_max(os::mappings_max())).max(1);
+    let built = match wanted {
+        MemoryMode::Auto if scan() => pool_or_none(MemoryMode::PoolScan, calls),
+        MemoryMode::Auto => pool_or_none(MemoryMode::Pool, calls),
+        MemoryMode::PoolScan | MemoryMode::Pool => halving(wanted, calls, 1),
+        MemoryMode::OnDemand => exactly(wanted, calls),
+    }?;
+    if built.running_max < running_max {
+        let (wanted, mappings) = (running_max, os::mappings_max());
+        tracing::warn!(
+            wanted,
+            running_max = built.running_max,
+            mappings,
+            "fewer calls run at once: the address space or vm.max_map_count is too small for more"
+        );
+    }
+    Ok(built)
+}
+
+/// How many calls the kernel's mappings are enough for.
+fn mapped_calls_max(mappings: u64) -> u32 {
+    u32::try_from(mappings / CALL_MAPPINGS_PART / CALL_MAPPINGS).unwrap_or(u32::MAX)
+}
+
+fn pool_or_none(mode: MemoryMode, calls: u32) -> wasmtime::Result<Built> {
+    halving(mode, calls, CALLS_MIN).or_else(|error| {
+        tracing::info!(%mode, error = format!("{error:#}"), "memory mode does not work here");
+        exactly(MemoryMode::OnDemand, calls)
+    })
+}
+
+/// A pool that is halved until its address space can be reserved.
+fn halving(mode: MemoryMode, mut calls: u32, calls_min: u32) -> wasmtime::Result<Built> {
+    loop {
+        let built = exactly(mode, calls);
+        if built.is_ok() || calls / 2 < calls_min {
+            return built;
+        }
+        calls /= 2;
+    }
+}
+
+fn exactly(memory: MemoryMode, calls: u32) -> wasmtime::Result<Built> {
+    Ok(Built { engine: memory.engine(calls)?, memory, running_max: calls })
+}
+
+/// The engine of the compile child: a pool of nothing, so that it fits under a memory limit, which yet refuses what no
+/// call could have. Its code is the same.
+pub(super) fn compiling() -> wasmtime::Result<Engine> {
+    pooled(0, Enabled::No, 0)
 }
 
 /// What compiled code is tied to: the engine's version, settings and processor.
@@ -142,16 +203,22 @@ fn config() -> Config {
     config
 }
 
-fn pooled(scan: Enabled, keep_resident: usize) -> wasmtime::Result<Engine> {
+fn pooled(calls: u32, scan: Enabled, keep_resident: usize) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_memories(MEMORIES_MAX)
-        .total_tables(TABLES_MAX)
-        .total_core_instances(CORE_INSTANCES_MAX)
-        .total_component_instances(STACKS_MAX)
-        .total_stacks(STACKS_MAX)
+    // Whatever runs has all that it may ask for: an admitted call never fails because others have it.
+    pool.total_memories(calls.saturating_mul(MEMORIES_MAX))
+        // Of one call at least, for the engine measures each module against all there are.
+        .total_tables(calls.max(1).saturating_mul(TABLES_MAX))
+        .total_core_instances(calls.saturating_mul(INSTANCES_MAX))
+        .total_component_instances(calls)
+        .total_stacks(calls)
         .table_elements(TABLE_ELEMENTS_MAX)
-        .max_tables_per_module(MODULE_TABLES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
+        .max_tables_per_module(TABLES_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .max_core_instances_per_component(INSTANCES_MAX)
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .linear_memory_keep_resident(keep_resident)
         .table_keep_resident(keep_resident)
@@ -167,12 +234,30 @@ mod tests {
 
     #[test]
     fn code_is_the_same_whatever_the_memory_mode() {
-        let child = code_hash(&on_demand().unwrap());
+        let child = code_hash(&compiling().unwrap());
         for mode in [MemoryMode::Auto, MemoryMode::Pool, MemoryMode::OnDemand] {
-            let (engine, came_to) = build(mode).unwrap();
-            println!("{mode} came to {came_to}");
-            assert_eq!(code_hash(&engine), child, "{mode}");
+            let Built { engine, memory, running_max } = build(mode, 128).unwrap();
+            println!("{mode} came to {memory} for {running_max} calls");
+            assert_eq!((code_hash(&engine), running_max), (child.clone(), 128), "{mode}");
         }
+    }
+
+    #[test]
+    fn more_calls_than_the_address_space_holds_are_fewer() {
+        let built = build(MemoryMode::Pool, u32::MAX).unwrap();
+        let most = CALLS_MAX.min(mapped_calls_max(os::mappings_max()));
+        println!("{} calls of {most}", built.running_max);
+        assert!((1..=most).contains(&built.running_max));
+        // 2^64 bytes and more.
+        assert!(MemoryMode::Pool.engine(1 << 30).is_err());
+        let halved = halving(MemoryMode::Pool, 1 << 20, 1).unwrap();
+        assert!(halved.running_max < 1 << 20, "2^54 bytes");
+    }
+
+    #[test]
+    fn calls_leave_mappings_to_programs() {
+        assert_eq!(mapped_calls_max(65_530), 2340);
+        assert_eq!(mapped_calls_max(u64::MAX), u32::MAX);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use super::ticker::Ticking;
 use super::way_out::WayOut;
 
@@ -42,12 +43,6 @@ const _: () = assert!(RESOURCES_MAX * REQUEST_BYTES_MAX <= HOST_BYTES_MAX);
 const _: () = assert!(RESOURCES_MAX * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);
 const _: () =
     assert!(BODY_CHUNK_BYTES <= COMPONENT_CALL_BYTES_MAX && WRITE_BYTES_MAX <= COMPONENT_CALL_BYTES_MAX);
-/// Core instances of one component: scripting languages link some dozens of libraries.
-const INSTANCES_MAX: usize = 200;
-/// Tables of one component.
-const TABLES_MAX: usize = 200;
-/// Memories of one component.
-const MEMORIES_MAX: usize = 20;
 
 /// What a store holds. Core modules and components use the same.
 pub(super) struct Guest {
@@ -102,15 +97,15 @@ impl ResourceLimiter for Memory {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        INSTANCES_MAX as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        TABLES_MAX as usize
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MEMORIES_MAX as usize
     }
 }
 
@@ -141,20 +136,22 @@ impl Guest {
         Self { wasi, http, way_out, memory: Memory { used: 0, max: memory_max, signals }, _ticking: ticking }
     }
 
-    /// Breaks off the bodies that the guest, which has ended, left unfinished. Dropped with the store they would pass
-    /// as whole.
-    pub(super) fn give_up_bodies(&mut self) {
+    /// The state of core modules' WASI.
+    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        &mut self.wasi
+    }
+}
+
+impl Drop for Guest {
+    /// Breaks off the bodies that the guest left unfinished, however it ended: dropped with the store they would pass as
+    /// whole, those of its own requests too.
+    fn drop(&mut self) {
         let left =
             self.wasi.ctx().table.iter_mut().filter_map(|entry| entry.downcast_mut::<HostOutgoingBody>());
         for body in left {
             let (none, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, 0);
             std::mem::replace(body, none).abort();
         }
-    }
-
-    /// The state of core modules' WASI.
-    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
-        &mut self.wasi
     }
 }
 
@@ -168,4 +165,27 @@ pub(super) fn new_store(engine: &Engine, guest: Guest, call_bytes_max: usize) ->
     // tokio's own yield lets sockets and timers have their turn, which waking oneself does not.
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
     store
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use wasmtime_wasi::WasiCtxBuilder;
+
+    use super::super::engine;
+    use super::super::ticker::Ticker;
+    use super::super::way_out::tests::way_out;
+    use super::*;
+
+    #[tokio::test]
+    async fn bodies_that_a_guest_left_unfinished_are_broken_off_however_it_ended() {
+        let ticker = Ticker::start(&engine::compiling().unwrap()).unwrap();
+        let (way_out, _) = way_out(Vec::new());
+        let mut guest =
+            Guest::new(WasiCtxBuilder::new().build_p1(), way_out, 0, Arc::default(), ticker.tick());
+        let (body, sent) = HostOutgoingBody::new(StreamContext::Request, None, 1, BODY_CHUNK_BYTES);
+        guest.wasi.ctx().table.push(body).unwrap();
+        drop(guest);
+        assert!(sent.collect().await.is_err(), "it would be sent as if it were whole");
+    }
 }

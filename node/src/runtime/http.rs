@@ -46,9 +46,7 @@ pub(super) async fn call(
     let spans = stage.spans();
     let mut run = stage.run(async move {
         let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
-        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await?;
-        store.data_mut().give_up_bodies();
-        Ok(())
+        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
     });
     match head(&mut run, &mut answered, deadline).await? {
         Ok(response) => respond(run, &method, response),

@@ -154,8 +154,8 @@ impl<'a> Stage<'a> {
 
     /// The store of this call, and what one call of a host function may copy out of it.
     pub(super) fn store(&self, wasi: &mut WasiCtxBuilder, call_bytes_max: usize) -> Store<Guest> {
-        let way_out =
-            WayOut::new(Arc::clone(&self.shared.outbound), Arc::clone(self.version), self.trace.clone());
+        let (outbound, version) = (Arc::clone(&self.shared.outbound), Arc::clone(self.version));
+        let way_out = WayOut::new(outbound, version, self.stderr.clone(), self.trace.clone());
         let memory_max = usize::try_from(self.version.spec.limits().memory_bytes).unwrap_or(usize::MAX);
         let signals = Arc::clone(&self.signals);
         let guest = Guest::new(wasi.build_p1(), way_out, memory_max, signals, self.shared.ticker.tick());

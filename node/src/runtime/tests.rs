@@ -8,4 +8,8 @@ mod guests;
 mod http;
 mod limits;
 mod neighbours;
+mod pools;
 mod refusals;
+mod sandbox;
+
+pub(super) use fixture::Lines;

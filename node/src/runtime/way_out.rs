@@ -8,21 +8,31 @@ use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::guest::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
-use crate::outbound::{Outbound, OutboundError, Timeouts};
+use super::log::LineLog;
+use crate::outbound::{Caller, Outbound, OutboundError, Timeouts};
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
 /// The hooks of one call.
 pub(super) struct WayOut {
     outbound: Arc<Outbound>,
+    caller: Caller,
     version: Arc<Version>,
+    /// The function's own log: the guest is told a code only, without the bound or the host.
+    log: LineLog,
     /// `traceparent` and `tracestate` for requests that have none.
     trace: HeaderMap,
 }
 
 impl WayOut {
-    pub(super) fn new(outbound: Arc<Outbound>, version: Arc<Version>, trace: HeaderMap) -> Self {
-        Self { outbound, version, trace }
+    pub(super) fn new(
+        outbound: Arc<Outbound>,
+        version: Arc<Version>,
+        log: LineLog,
+        trace: HeaderMap,
+    ) -> Self {
+        let caller = outbound.caller(version.id.function.clone());
+        Self { outbound, caller, version, log, trace }
     }
 }
 
@@ -44,9 +54,15 @@ impl WasiHttpHooks for WayOut {
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
-        let sending = self.outbound.send(self.version.spec.hosts(), request, timeouts);
+        let sending = self.outbound.send(&self.caller, self.version.spec.hosts(), request, timeouts);
+        let log = self.log.clone();
         Box::new(async move {
-            let response = sending.await.map_err(named)?;
+            let response = sending.await.map_err(|error| {
+                if error.is_refusal() {
+                    log.print(format!("an outgoing request was refused: {error}\n").as_bytes());
+                }
+                named(error)
+            })?;
             let response = response.map(|body| body.map_err(named).boxed_unsync());
             Ok((response, Box::new(async { Ok(()) }) as Box<dyn Future<Output = Result<(), Error>> + Send>))
         })
@@ -67,7 +83,7 @@ fn named(error: OutboundError) -> Error {
         OutboundError::Denied(_) => Error::HttpRequestDenied,
         OutboundError::PrivateAddress(_) => Error::DestinationIpProhibited,
         OutboundError::BadUri => Error::HttpRequestUriInvalid,
-        OutboundError::TooMany(_) => Error::ConnectionLimitReached,
+        OutboundError::TooMany { .. } => Error::ConnectionLimitReached,
         OutboundError::Resolve(why) => Error::DnsError { rcode: Some(why), info_code: None },
         OutboundError::Connect(_) => Error::ConnectionRefused,
         OutboundError::ConnectTimeout => Error::ConnectionTimeout,
@@ -79,17 +95,21 @@ fn named(error: OutboundError) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use coracle_proto::id::{Digest, FunctionId, VersionId, VersionNumber};
+pub(super) mod tests {
+    use coracle_proto::id::{Digest, FunctionId, InvocationId, VersionId, VersionNumber};
     use coracle_proto::record::Kind;
     use coracle_proto::spec::{Draft, FunctionSpec};
     use http_body_util::Empty;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
+    use super::super::log::Author;
+    use super::super::tests::Lines;
     use super::*;
+    use crate::logs::Stream;
 
-    fn way_out(hosts: Vec<String>) -> WayOut {
+    /// One whose trace is `00-ab-cd-01`, and its log.
+    pub(in super::super) fn way_out(hosts: Vec<String>) -> (WayOut, Arc<Lines>) {
         let function = FunctionId::parse("", "f").unwrap();
         let version = Version {
             id: VersionId { function, number: VersionNumber::new(1) },
@@ -101,7 +121,10 @@ mod tests {
             trace: String::new(),
         };
         let trace = HeaderMap::from_iter([("traceparent".parse().unwrap(), "00-ab-cd-01".parse().unwrap())]);
-        WayOut::new(Arc::new(Outbound::new().unwrap()), Arc::new(version), trace)
+        let lines = Arc::<Lines>::default();
+        let author = Author { version: version.id.clone(), invocation: InvocationId::new(1), trace: None };
+        let log = LineLog::new(Arc::<Lines>::clone(&lines), Arc::new(author), Stream::Stderr);
+        (WayOut::new(Arc::new(Outbound::new().unwrap()), Arc::new(version), log, trace), lines)
     }
 
     async fn send(way_out: &mut WayOut, uri: String) -> Result<u16, Error> {
@@ -122,12 +145,14 @@ mod tests {
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
             String::from_utf8_lossy(&head[..length]).into_owned()
         });
-        let denied = send(&mut way_out(Vec::new()), format!("http://{address}/")).await;
+        let (mut without, lines) = way_out(Vec::new());
+        let denied = send(&mut without, format!("http://{address}/")).await;
         assert!(matches!(denied, Err(Error::HttpRequestDenied)), "{denied:?}");
-        assert_eq!(
-            send(&mut way_out(vec![address.clone()]), format!("http://{address}/x")).await.unwrap(),
-            204
-        );
+        let said = format!("'{address}' is not one of the function's 'hosts'");
+        assert!(lines.all().concat().contains(&said), "{:?}", lines.all());
+        let (mut with, lines) = way_out(vec![address.clone()]);
+        assert_eq!(send(&mut with, format!("http://{address}/x")).await.unwrap(), 204);
+        assert!(lines.all().is_empty());
         let head = server.await.unwrap();
         assert!(head.contains("traceparent: 00-ab-cd-01\r\n"), "{head}");
     }

@@ -22,6 +22,12 @@ pub(super) const QUEUE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// stays free where nobody else calls; so a node runs this much less of a single function.
 const SHARE_OF_FOUR: u32 = 3;
 
+/// Answers that are whole and wait to be read, beside those of calls with a slot: forty of the largest. Where more wait,
+/// calls keep their slots until theirs are read: slow readers then take slots, and no more memory.
+const KEPT_KIB_MAX: u32 = 256 << 10;
+/// An answer up to this size is not counted: a connection's own buffers are as large.
+const UNCOUNTED_BYTES_MAX: u64 = 64 << 10;
+
 /// The node's slots and what is in them.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -36,6 +42,8 @@ pub(super) struct Admission {
     in_flight: AtomicU32,
     /// The same for each function that has any: bounded by `in_flight`.
     functions: Mutex<HashMap<FunctionId, Entered>>,
+    /// KiB of answers that have no slot any more.
+    kept: Arc<Semaphore>,
 }
 
 /// The calls of one function.
@@ -59,7 +67,30 @@ pub(super) struct Counted {
 pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
     _share: OwnedSemaphorePermit,
-    _counted: Counted,
+    counted: Counted,
+}
+
+/// The place of an answer whose guest has ended.
+#[derive(Debug)]
+pub(super) struct Kept(Option<OwnedSemaphorePermit>);
+
+impl Slot {
+    /// Gives the slot back while a whole answer of so many bytes waits to be read, if there is room for it.
+    pub(super) fn keep(self, bytes: u64) -> Result<Kept, Self> {
+        if bytes <= UNCOUNTED_BYTES_MAX {
+            return Ok(Kept(None));
+        }
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.counted.admission.kept).try_acquire_many_owned(kib);
+        room.map(|permit| Kept(Some(permit))).map_err(|_| self)
+    }
+}
+
+impl Kept {
+    /// Whether there is nothing to give back.
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 impl Admission {
@@ -79,6 +110,7 @@ impl Admission {
             queue_max,
             in_flight: AtomicU32::new(0),
             functions: Mutex::default(),
+            kept: Arc::new(Semaphore::new(KEPT_KIB_MAX as usize)),
         })
     }
 
@@ -133,7 +165,7 @@ impl Counted {
             Ok((slot, share))
         });
         match permit {
-            Ok((permit, share)) => Ok(Slot { _permit: permit, _share: share, _counted: self }),
+            Ok((permit, share)) => Ok(Slot { _permit: permit, _share: share, counted: self }),
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(self),
         }
     }
@@ -146,7 +178,7 @@ impl Counted {
             Ok::<_, AcquireError>((Arc::clone(&self.admission.slots).acquire_owned().await?, share))
         };
         if let Ok(Ok((permit, share))) = tokio::time::timeout(wait, acquiring).await {
-            return Ok(Slot { _permit: permit, _share: share, _counted: self });
+            return Ok(Slot { _permit: permit, _share: share, counted: self });
         }
         let (share_max, running_max) = (self.admission.share_max, self.admission.running_max);
         let said = format!(
@@ -178,6 +210,7 @@ pub(crate) trait Held: Send + Unpin + 'static {
 }
 
 impl Held for Slot {}
+impl Held for Kept {}
 
 /// A body that holds something until it ends or is dropped.
 #[derive(Debug)]
@@ -202,8 +235,13 @@ impl<T: Held> http_body::Body for Holding<T> {
     ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
-            Poll::Ready(None) => self.held = None,
+            Poll::Ready(None) => {
+                // First the guest, which may run still, then its slot: the next one finds its pools free.
+                self.body = Body::default();
+                self.held = None;
+            }
             Poll::Ready(Some(Err(error))) => {
+                self.body = Body::default();
                 if let Some(mut held) = self.held.take() {
                     held.failed(error);
                 }

@@ -48,6 +48,12 @@ impl Options {
         let running_max = slots.saturating_mul(CALLS_PER_SLOT);
         Self { node, slots, running_max, queue_max: slots.saturating_mul(QUEUE_PER_SLOT) }
     }
+
+    /// With no more calls at once than the runtime has room for.
+    #[must_use]
+    pub fn within(self, running_max: u32) -> Self {
+        Self { running_max: self.running_max.min(running_max), ..self }
+    }
 }
 
 /// Runs calls on this node. Cheap to clone.
@@ -182,9 +188,15 @@ impl Executor {
         let mut answer = result?;
         answer.queue_wait = queue_wait;
         // A body of known length is all here: its guest has ended, and whoever reads it slowly keeps nobody waiting.
-        if answer.response.body().size_hint().exact().is_none() {
-            answer.response = answer.response.map(|body| Holding::body(body, slot));
-        }
+        let kept = match answer.response.body().size_hint().exact() {
+            Some(bytes) => slot.keep(bytes),
+            None => Err(slot),
+        };
+        answer.response = answer.response.map(|body| match kept {
+            Ok(kept) if kept.is_nothing() => body,
+            Ok(kept) => Holding::body(body, kept),
+            Err(slot) => Holding::body(body, slot),
+        });
         Ok(answer)
     }
 

@@ -1,6 +1,7 @@
 //! Calls to the workers of other nodes.
 
 mod answer;
+mod leave;
 mod outbound;
 mod peer;
 
@@ -19,6 +20,7 @@ use http::Response;
 use tonic::Streaming;
 
 use self::answer::Incoming;
+use self::leave::Leave;
 use self::outbound::Outbound;
 use self::peer::{Liveness, Open, Peer};
 use super::wire::{FRAME_BYTES_MAX, call_head, error, from_wire, status};
@@ -120,6 +122,7 @@ impl RemoteClient {
             return Err(unreached(node.id, "does not answer"));
         }
         let sent = Arc::new(AtomicBool::new(false));
+        let leave = Leave::new(&call, self.inner.cluster.to_wire(), node.id, &sent);
         let head = call_head(&mut call, self.inner.cluster.to_wire(), node.id);
         let outbound = Outbound::new(head, call.request.into_body(), Arc::clone(&sent));
         let mut client = WorkerClient::new(open.channel())
@@ -135,7 +138,7 @@ impl RemoteClient {
             failed = silent(&open, &sent, leave) => return Err(failed),
         };
         match result {
-            Ok((frames, first)) => self.first(node.id, open, frames, first),
+            Ok((frames, first)) => self.first(node.id, open, leave, frames, first),
             Err(status) => Err(gone(&sent, node.id, status.message())),
         }
     }
@@ -144,6 +147,7 @@ impl RemoteClient {
         &self,
         node: NodeId,
         open: Open,
+        leave: Leave,
         frames: Streaming<pb::AnswerFrame>,
         first: Option<pb::AnswerFrame>,
     ) -> Result<Answer, Failed> {
@@ -161,7 +165,7 @@ impl RemoteClient {
                 let told = Arc::clone(&self.inner.told);
                 let declared = response.headers().get(http::header::CONTENT_LENGTH);
                 let declared = declared.and_then(|value| value.to_str().ok()?.parse().ok());
-                *response.body_mut() = Body::new(Incoming::new(chunk, declared, frames, open, told));
+                *response.body_mut() = Body::new(Incoming::new(chunk, declared, frames, open, leave, told));
                 Ok(Answer { response, cold, queue_wait: wait })
             }
             Some(answer_frame::Kind::Refusal(it)) => {

@@ -2,17 +2,21 @@
 
 mod answer;
 mod body;
+mod open;
 
 use std::time::Duration;
 
-use coracle_proto::id::{ClusterId, NodeId};
+use coracle_proto::codec::InField as _;
+use coracle_proto::id::{ClusterId, InvocationId, NodeId};
 use coracle_proto::pb::{self, call_frame, worker_server};
 use coracle_proto::status::{Code, Refusal};
 use http::Request;
+use http_body::Body as _;
 use tonic::{Response, Status, Streaming};
 
 use self::answer::Answering;
 use self::body::Inbound;
+use self::open::OpenAnswers;
 use super::wire::{FRAME_BYTES_MAX, Head};
 use super::{Executor, wire};
 use crate::call::{Body, Call, CallError};
@@ -25,13 +29,14 @@ const HEAD_WAIT: Duration = Duration::from_secs(5);
 pub struct WorkerService {
     cluster: ClusterId,
     executor: Executor,
+    open: OpenAnswers,
 }
 
 impl WorkerService {
     /// A service over an executor.
     #[must_use]
-    pub const fn new(cluster: ClusterId, executor: Executor) -> Self {
-        Self { cluster, executor }
+    pub fn new(cluster: ClusterId, executor: Executor) -> Self {
+        Self { cluster, executor, open: OpenAnswers::default() }
     }
 
     /// The service with its limits, for a tonic server. The server's own limit of streams on one connection is
@@ -82,8 +87,11 @@ impl WorkerService {
             head_timeout: head.head_timeout,
             request: Request::from_parts(head.request, body),
         };
+        let attempt = (call.invocation, call.attempt);
         let answer = self.executor.execute(call).await?;
-        Ok(Answering::new(self.executor.clone(), answer))
+        let runs_on = answer.response.body().size_hint().exact().is_none();
+        let open = runs_on.then(|| self.open.open(attempt));
+        Ok(Answering::new(self.executor.clone(), answer, open))
     }
 }
 
@@ -116,5 +124,17 @@ impl worker_server::Worker for WorkerService {
         let request = request.into_inner();
         self.meant(&request.cluster_id, request.node)?;
         Ok(Response::new(pb::PingReply { load: Some(self.executor.load().into()) }))
+    }
+
+    async fn cancel(
+        &self,
+        request: tonic::Request<pb::CancelRequest>,
+    ) -> Result<Response<pb::CancelReply>, Status> {
+        let request = request.into_inner();
+        self.meant(&request.cluster_id, request.node)?;
+        let invocation = InvocationId::try_from(&request.invocation_id[..]).in_field("invocation_id");
+        let invocation = invocation.map_err(|error| Status::from(Refusal::from(error)))?;
+        self.open.cancel((invocation, request.attempt));
+        Ok(Response::new(pb::CancelReply {}))
     }
 }

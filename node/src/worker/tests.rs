@@ -249,6 +249,31 @@ async fn one_function_leaves_slots_to_others() {
 }
 
 #[tokio::test]
+async fn one_function_leaves_places_in_the_line_to_others() {
+    let bench = bench(&open_guest(), 100, 4, 4);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    }
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(bench.executor.execute(bench.call(5)))).collect();
+    for call in &mut waiting {
+        assert!(futures::poll!(call.as_mut()).is_pending());
+    }
+    let mut over = Box::pin(bench.executor.execute(bench.call(5)));
+    let std::task::Poll::Ready(Err(error)) = futures::poll!(over.as_mut()) else { panic!("it waits too") };
+    assert_eq!(error.code(), Code::Overloaded);
+    assert!(error.to_string().contains("'f' has 6 calls on this node, running or waiting"), "{error}");
+    let other = version("g", Draft::default());
+    bench.assigned.set(&other, 5, true);
+    let mut others: Vec<_> = (0..2)
+        .map(|_| Box::pin(bench.executor.execute(Call { version: Arc::clone(&other), ..bench.call(5) })))
+        .collect();
+    let fourth = futures::poll!(others[0].as_mut());
+    assert!(matches!(fourth, std::task::Poll::Ready(Ok(_))), "the fourth slot is free");
+    assert!(futures::poll!(others[1].as_mut()).is_pending(), "and so is a place in the line");
+}
+
+#[tokio::test]
 async fn nobody_waits_for_a_slot_for_long() {
     let bench = bench(&open_guest(), 10, 1, 1);
     let _open = bench.executor.execute(bench.call(5)).await.unwrap();
@@ -256,6 +281,30 @@ async fn nobody_waits_for_a_slot_for_long() {
     assert_eq!(bench.code(5).await, Code::Overloaded);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(bench.executor.load().in_flight, 1);
+}
+
+/// A guest that has ended gives its slot back, but not so that answers which nobody reads fill the memory.
+#[tokio::test]
+async fn answers_that_nobody_reads_keep_their_slots_when_too_many_wait() {
+    let large = bytes::Bytes::from(vec![b'x'; 6 << 20]);
+    let guest = Guest::new(move |_| {
+        let large = large.clone();
+        async move { Ok(answer(Body::new(Full::from(large).map_err(|never| match never {})))) }
+    });
+    let bench = bench(&guest, 100, 8, 0);
+    bench.assigned.set(&bench.version, 5, true);
+    let mut waiting = Vec::new();
+    for _ in 0..42 {
+        waiting.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    }
+    assert_eq!(bench.executor.load().in_flight, 0, "252 MiB of 256 wait beside the slots");
+    waiting.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    assert_eq!(bench.executor.load().in_flight, 1, "the next one keeps its slot");
+    waiting.remove(0).response.into_body().collect().await.unwrap();
+    waiting.push(bench.executor.execute(bench.call(5)).await.unwrap());
+    assert_eq!(bench.executor.load().in_flight, 1, "where one was read another one may wait");
+    drop(waiting);
+    assert_eq!(bench.executor.load().in_flight, 0);
 }
 
 #[tokio::test]

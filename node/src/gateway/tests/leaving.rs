@@ -7,7 +7,7 @@ use bytes::Bytes;
 use coracle_proto::spec::Draft;
 use futures::{StreamExt as _, stream};
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -90,6 +90,30 @@ async fn while_its_body_is_unread() {
                 .await;
             println!("{place}, {sent} bytes: the slot was free after {:?}", begun.elapsed());
         }
+    }
+}
+
+/// A guest that sends back what comes, and a caller that sends and does not read: every window is full when it leaves.
+#[tokio::test]
+async fn while_nothing_moves_in_either_direction() {
+    let echo = Guest::new(async |call: Call| {
+        let pieces = call.request.into_body().into_data_stream().map(|piece| piece.map(Frame::data));
+        Ok(answer(Body::new(StreamBody::new(pieces))))
+    });
+    for (place, plan) in plans(&echo) {
+        let world = plan.start().await;
+        let worker = &world.workers[0];
+        let mut caller = TcpStream::connect(world.address).await.unwrap();
+        caller.write_all(b"POST /f HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\n").await.unwrap();
+        let (chunk, mut sent) = (vec![b'x'; 64 << 10], 0);
+        while tokio::time::timeout(Duration::from_millis(300), caller.write_all(&chunk)).await.is_ok() {
+            sent += chunk.len();
+        }
+        assert_eq!((echo.open(), worker.executor.load().in_flight), (1, 1));
+        drop(caller);
+        let begun = crate::clock::now();
+        until("the guest is stopped", || echo.open() == 0 && worker.executor.load().in_flight == 0).await;
+        println!("{place}, {sent} bytes: the slot was free after {:?}", begun.elapsed());
     }
 }
 

@@ -4,13 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use coracle_proto::spec::{Draft, Retry};
 use coracle_proto::status::Code;
+use futures::{StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::world::{Plan, Whole, Wire, World, empty, full, nobody};
-use crate::call::CallError;
+use crate::call::{Body, CallError};
 use crate::view::Phase;
-use crate::worker::tests::{Guest, text, until, version};
+use crate::worker::tests::{Guest, answer, text, until, version};
 
 fn answering(name: &'static str) -> Arc<Guest> {
     Guest::new(move |_| async move { Ok(text(name)) })
@@ -225,6 +231,26 @@ async fn a_call_waits_for_a_worker_that_is_started_anew() {
 }
 
 #[tokio::test]
+async fn a_call_that_asks_in_vain_does_not_ask_again_at_each_change_of_the_view() {
+    let (world, _nowhere) = unreachable(Draft { timeout_ms: 1000, ..Draft::default() }).await;
+    let changing = async {
+        let mut every = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            every.tick().await;
+            world.says(1, Phase::Ready);
+        }
+    };
+    let whole = tokio::select! {
+        whole = world.get("/f") => whole,
+        () = changing => unreachable!("it changes for ever"),
+    };
+    assert_eq!((whole.status, whole.header("coracle-error")), (503, "no-replica"), "{}", whole.text);
+    // Five pauses of 200 ms in its second; on a slow machine fewer. Without them, one at every change.
+    let asked = world.gateway.inner.metrics.retries("unreached");
+    assert!((2..=7).contains(&asked), "asked {asked} times");
+}
+
+#[tokio::test]
 async fn a_function_without_a_replica_says_so() {
     let mut plan = Plan::remote(vec![]);
     plan.draft = Draft { timeout_ms: 200, ..Draft::default() };
@@ -250,5 +276,46 @@ async fn a_fault_of_one_function_takes_no_other_one_from_its_node() {
             break;
         }
         assert!(sent < 100, "the node is left out");
+    }
+}
+
+/// Bodies that nobody reads fill their own windows only: else they would hold up the connection's other calls, and the
+/// pings, without which the worker counts as silent.
+#[tokio::test]
+async fn callers_that_send_and_do_not_read_hold_up_nobody_else() {
+    let unread = Guest::new(async |call: crate::call::Call| match call.version.id.function.name.as_str() {
+        "f" => {
+            let endless = stream::repeat(Bytes::from_static(&[b'x'; 64 << 10])).map(move |data| {
+                let _unread = &call;
+                Ok(Frame::data(data))
+            });
+            Ok(answer(Body::new(StreamBody::new(endless))))
+        }
+        _ => Ok(text("served")),
+    });
+    let world = Plan::remote(vec![unread.clone()]).start().await;
+    world.add(&version("g", Draft::default()), "/g/*");
+    let mut callers = Vec::new();
+    for _ in 0..80 {
+        let mut caller = TcpStream::connect(world.address).await.unwrap();
+        callers.push(tokio::spawn(async move {
+            let head = b"POST /f HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\n";
+            caller.write_all(head).await.unwrap();
+            let chunk = vec![b'x'; 64 << 10];
+            while caller.write_all(&chunk).await.is_ok() {}
+        }));
+    }
+    until("all are served", || unread.open() == 80).await;
+    // As long as it takes to miss pings, and twice that.
+    let begun = crate::clock::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        let whole = tokio::time::timeout(Duration::from_secs(2), world.get("/g")).await;
+        let whole = whole.expect("it waits behind the others");
+        assert_eq!((whole.status, whole.text.as_str()), (200, "served"));
+        tokio::time::sleep(Duration::from_millis(20)).await; // a bounded poll
+    }
+    assert_eq!(unread.open(), 80, "they are still there");
+    for caller in callers {
+        caller.abort();
     }
 }

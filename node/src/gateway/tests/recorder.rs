@@ -32,11 +32,11 @@ static ENDED: Mutex<Spans> = Mutex::new(BTreeMap::new());
 
 /// One trace that is recorded, on this thread: a test's runtime has one.
 #[derive(Debug)]
-pub(super) struct Recorder(TraceId);
+pub(crate) struct Recorder(TraceId);
 
 impl Recorder {
     /// Records a trace of its own. Every span is known to `tracing` as wanted before this ends.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         static INSTALLED: OnceLock<()> = OnceLock::new();
         INSTALLED.get_or_init(install);
         ON.set(true);
@@ -68,16 +68,16 @@ impl Recorder {
     }
 
     /// What a caller within the trace sends as `traceparent`; its span is [`super::spans::CALLER`].
-    pub(super) fn caller(&self) -> String {
+    pub(crate) fn caller(&self) -> String {
         format!("00-{}-{}-01", self.0, super::spans::CALLER)
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         lock().get(&self.0.to_bytes()).map_or(0, Vec::len)
     }
 
     /// The spans that ended so far.
-    pub(super) fn take(&self) -> Vec<SpanData> {
+    pub(crate) fn take(&self) -> Vec<SpanData> {
         lock().get_mut(&self.0.to_bytes()).map(std::mem::take).unwrap_or_default()
     }
 

@@ -100,3 +100,39 @@ async fn a_moved_call_shows_both_attempts_and_an_error_is_marked() {
     assert!(matches!(invoke.status, Status::Error { .. }), "{invoke:#?}");
     assert_eq!(attribute(invoke, "error.type"), "node-lost");
 }
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_slot_shows_how_long() {
+    let ended = Recorder::start().await;
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let wait = std::sync::Arc::clone(&go);
+    let guest = Guest::new(move |_| {
+        let wait = std::sync::Arc::clone(&wait);
+        async move {
+            wait.notified().await;
+            Ok(text("ok"))
+        }
+    });
+    let world = Plan { running_max: 1, ..Plan::local(guest.clone()) }.start().await;
+    let first = world.get("/f");
+    let second = async {
+        until("the first one runs", || guest.calls() == 1).await;
+        let request = world.request("GET", "/f").header("traceparent", ended.caller());
+        world.whole(request.body(empty()).unwrap()).await
+    };
+    let going = async {
+        until("the second one waits", || world.workers[0].executor.load().in_flight == 2).await;
+        go.notify_one();
+        until("it runs", || guest.calls() == 2).await;
+        go.notify_one();
+    };
+    let (first, second, ()) = tokio::join!(first, second, going);
+    assert_eq!((first.status, second.status), (200, 200));
+    until("all four spans ended", || ended.count() >= 4).await;
+    let spans = ended.take();
+    let invoke = one(&spans, "invoke f", SpanKind::Server, CALLER);
+    let client = one(&spans, "execute f", SpanKind::Client, invoke.span_context.span_id());
+    let server = one(&spans, "execute f", SpanKind::Server, client.span_context.span_id());
+    let queue = one(&spans, "queue.wait", SpanKind::Internal, server.span_context.span_id());
+    assert_eq!(attribute(queue, "coracle.service"), "coracle-worker");
+}

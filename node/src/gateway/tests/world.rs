@@ -65,15 +65,18 @@ pub(super) struct Plan {
     pub(super) local: Option<usize>,
     pub(super) draft: Draft,
     pub(super) options: Options,
+    /// Calls that each worker runs at once.
+    pub(super) running_max: u32,
 }
 
 impl Plan {
     pub(super) fn local(guest: Arc<Guest>) -> Self {
-        Self { guests: vec![guest], local: Some(0), draft: Draft::default(), options: Options::DEFAULTS }
+        Self { local: Some(0), ..Self::remote(vec![guest]) }
     }
 
     pub(super) fn remote(guests: Vec<Arc<Guest>>) -> Self {
-        Self { guests, local: None, draft: Draft::default(), options: Options::DEFAULTS }
+        let (draft, options) = (Draft::default(), Options::DEFAULTS);
+        Self { guests, local: None, draft, options, running_max: u32::MAX }
     }
 
     pub(super) async fn start(self) -> World {
@@ -81,7 +84,7 @@ impl Plan {
         let stop = CancellationToken::new();
         let mut workers = Vec::new();
         for (index, guest) in self.guests.into_iter().enumerate() {
-            workers.push(worker(index as u64 + 1, guest, &version, &stop).await);
+            workers.push(worker(index as u64 + 1, guest, &version, self.running_max, &stop).await);
         }
         let view = ViewHandle::with(view(&version, &workers));
         let local = self.local.map(|index| workers[index].executor.clone());
@@ -94,17 +97,26 @@ impl Plan {
     }
 }
 
-async fn worker(id: u64, guest: Arc<Guest>, version: &Arc<Version>, stop: &CancellationToken) -> Worker {
+async fn worker(
+    id: u64,
+    guest: Arc<Guest>,
+    version: &Arc<Version>,
+    running_max: u32,
+    stop: &CancellationToken,
+) -> Worker {
     let assigned = Arc::new(Fixed::default());
     assigned.set(version, 1, true);
     let (invoke, assignments) = (Arc::clone(&guest), Arc::clone(&assigned));
-    let options = worker::Options::new(NodeId::new(id), 2);
+    let options = worker::Options::new(NodeId::new(id), 2).within(running_max);
     let executor = Executor::new(options, invoke, assignments, metrics());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let behind = listener.local_addr().unwrap();
     let service = WorkerService::new(CLUSTER, executor.clone()).into_server();
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = tonic::transport::Server::builder().add_service(service);
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(worker::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(worker::CONNECTION_WINDOW_BYTES)
+        .add_service(service);
     tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()));
     let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = front.local_addr().unwrap();

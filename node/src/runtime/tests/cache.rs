@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use coracle_proto::spec::Draft;
 use coracle_proto::status::Code;
+use tracing::Instrument as _;
 
 use super::fixture::{Fixture, call, collect, eventually, get, guest};
+use crate::gateway::tests::recorder::Recorder;
 use crate::runtime::MemoryMode;
 
 fn code_files(fixture: &Fixture) -> Vec<PathBuf> {
@@ -102,6 +104,29 @@ async fn code_that_another_process_removed_is_made_anew() {
     assert!(!fixture.runtime.is_prepared(&hello.version.digest));
     assert_eq!(fixture.get(&hello, "/").await.unwrap().0, 200, "it was checked here, and is gone");
     assert!(fixture.runtime.is_prepared(&hello.version.digest));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_the_check_of_its_code_shows_it() {
+    let ended = Recorder::start().await;
+    let fixture = Fixture::new();
+    let hello = fixture.guest("hello-min.component.wasm", Draft::default()).await;
+    // It is the same, but the system says that something was done to it.
+    let [file] = code_files(&fixture).try_into().unwrap();
+    std::fs::set_permissions(&file, file.metadata().unwrap().permissions()).unwrap();
+    for (checks, what) in [(1, "it is checked anew"), (0, "and not again")] {
+        let mut request = get("/");
+        request.headers_mut().insert("traceparent", ended.caller().parse().unwrap());
+        let caller = tracing::info_span!("caller");
+        coracle_proto::trace::join_from_headers(&caller, request.headers());
+        assert_eq!(
+            collect(fixture.call(&hello, request).instrument(caller).await.unwrap()).await.unwrap().0,
+            200
+        );
+        let spans = ended.take();
+        let found = spans.iter().filter(|span| span.name == "cache.verify").count();
+        assert_eq!(found, checks, "{what}: {spans:#?}");
+    }
 }
 
 #[tokio::test]

@@ -20,13 +20,15 @@ use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions};
 
 /// Lines kept: what a guest prints beyond them it may not.
 const LINES_MAX: usize = 10_000;
+/// Calls at once where a test does not say: those of two cores.
+const RUNNING_MAX: u32 = 128;
 
 /// Lines of all guests.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Mutex<Vec<String>>);
+pub(in crate::runtime) struct Lines(Mutex<Vec<String>>);
 
 impl Lines {
-    pub(super) fn all(&self) -> Vec<String> {
+    pub(in crate::runtime) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -63,23 +65,27 @@ impl Fixture {
     }
 
     pub(super) fn with(memory: MemoryMode) -> Self {
-        Self::made(memory, None)
+        Self::made(memory, RUNNING_MAX, None)
+    }
+
+    pub(super) fn with_running_max(memory: MemoryMode, max: u32) -> Self {
+        Self::made(memory, max, None)
     }
 
     pub(super) fn with_resident_max(max: u64) -> Self {
-        Self::made(MemoryMode::Auto, Some(max))
+        Self::made(MemoryMode::Auto, RUNNING_MAX, Some(max))
     }
 
-    fn made(memory: MemoryMode, resident_max: Option<u64>) -> Self {
+    fn made(memory: MemoryMode, running_max: u32, resident_max: Option<u64>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lines = Arc::<Lines>::default();
-        let runtime = runtime(folder.path(), memory, resident_max, &lines);
+        let runtime = runtime(folder.path(), memory, (running_max, resident_max), &lines);
         Self { runtime, lines, folder }
     }
 
     /// The same folder, as another process would see it.
     pub(super) fn restarted(&self) -> Runtime {
-        runtime(self.folder.path(), MemoryMode::Auto, None, &self.lines)
+        runtime(self.folder.path(), MemoryMode::Auto, (RUNNING_MAX, None), &self.lines)
     }
 
     pub(super) fn write(&self, wasm: &[u8]) -> (Digest, PathBuf) {
@@ -126,10 +132,16 @@ impl Fixture {
     }
 }
 
-fn runtime(folder: &Path, memory: MemoryMode, resident_max: Option<u64>, lines: &Arc<Lines>) -> Runtime {
+fn runtime(
+    folder: &Path,
+    memory: MemoryMode,
+    (running_max, resident_max): (u32, Option<u64>),
+    lines: &Arc<Lines>,
+) -> Runtime {
     Runtime::new(RuntimeOptions {
         cache_dir: folder.join("cache"),
         memory,
+        running_max,
         compile_program: std::env::current_exe().unwrap(),
         compile_args: super::child::ARGS.map(Into::into).to_vec(),
         resident_max,

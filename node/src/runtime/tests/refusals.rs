@@ -34,7 +34,7 @@ async fn what_is_no_function() {
 
 #[tokio::test]
 async fn code_that_was_compiled_elsewhere() {
-    let code = engine::on_demand().unwrap().precompile_component(&guest("hello-min.component.wasm")).unwrap();
+    let code = engine::compiling().unwrap().precompile_component(&guest("hello-min.component.wasm")).unwrap();
     let refusal = refused(&code).await;
     assert_eq!(refusal.code, Code::NotWasm);
     assert!(refusal.message.contains("compiled before"), "{}", refusal.message);

@@ -12,12 +12,13 @@ use futures::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use tonic::Streaming;
 
+use super::leave::Leave;
 use super::{Told, lost};
 use crate::call::CallError;
 use crate::worker::remote::peer::Open;
 use crate::worker::wire::{error, from_wire};
 
-/// What is left of an answer. Dropping it resets the stream, and so stops the guest.
+/// What is left of an answer. Dropping it ends the call, and so stops the guest.
 pub(super) struct Incoming {
     first: Bytes,
     /// The first piece has all that the head declares.
@@ -26,6 +27,7 @@ pub(super) struct Incoming {
     open: Open,
     /// Ends when the connection is given up.
     given_up: BoxFuture<'static, ()>,
+    leave: Leave,
     told: Told,
 }
 
@@ -42,11 +44,12 @@ impl Incoming {
         declared: Option<u64>,
         frames: Streaming<pb::AnswerFrame>,
         open: Open,
+        leave: Leave,
         told: Told,
     ) -> Self {
         let given_up = open.given_up();
         let whole = declared == Some(first.len() as u64);
-        Self { first, whole, frames: Some(frames), open, given_up, told }
+        Self { first, whole, frames: Some(frames), open, given_up, leave, told }
     }
 
     /// The last frame: nothing, trailers or an error.
@@ -71,6 +74,14 @@ impl Incoming {
             (self.told)(self.open.node(), load.into());
         }
         last
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(frames) = self.frames.take() {
+            self.leave.leave(self.open.channel(), frames);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use tonic::transport::{Channel, Endpoint, Error};
 
 use super::Told;
 use crate::clock;
+use crate::worker::wire::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
 /// Connections to one node: one thread decodes each, and a lost packet holds up one only.
 const CHANNELS: usize = 2;
@@ -30,9 +31,6 @@ const MISSED_MAX: u32 = 2;
 const LATE: Duration = Duration::from_millis(200);
 /// Without an answer for so long the connections are given up, with every call on them.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
-/// What one call may send before it is read; and all calls of a connection together.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Whether a node answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

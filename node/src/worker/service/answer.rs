@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http_body::Body as _;
 use tonic::Status;
 
+use super::open::OpenAnswer;
 use crate::call::{Answer, Body};
 use crate::worker::Executor;
 use crate::worker::wire::{CHUNK_BYTES_MAX, error_frame, to_wire};
@@ -25,10 +26,12 @@ pub struct Answering {
     trailers: Option<HeaderMap>,
     /// Instead of all of it, or after the body.
     last: Option<Kind>,
+    /// Tells when the caller left; only a guest that may still run needs to know.
+    open: Option<OpenAnswer>,
 }
 
 impl Answering {
-    pub(super) fn new(executor: Executor, answer: Answer) -> Self {
+    pub(super) fn new(executor: Executor, answer: Answer, open: Option<OpenAnswer>) -> Self {
         let (head, body) = answer.response.into_parts();
         let head = pb::AnswerHead {
             status: head.status.as_u16().into(),
@@ -38,12 +41,12 @@ impl Answering {
             queue_wait_us: u64::try_from(answer.queue_wait.as_micros()).unwrap_or(u64::MAX),
         };
         let executor = Some(executor);
-        Self { executor, head: Some(head), body, rest: Bytes::new(), trailers: None, last: None }
+        Self { executor, head: Some(head), body, rest: Bytes::new(), trailers: None, last: None, open }
     }
 
     pub(super) fn error(frame: Kind) -> Self {
         let (body, rest) = (Body::default(), Bytes::new());
-        Self { executor: None, head: None, body, rest, trailers: None, last: Some(frame) }
+        Self { executor: None, head: None, body, rest, trailers: None, last: Some(frame), open: None }
     }
 
     /// The next piece of the body, with the head if that was not sent yet.
@@ -55,7 +58,16 @@ impl Answering {
         }
     }
 
+    /// Stops the guest; nobody wants to know how it ended.
+    fn break_off(&mut self) {
+        (self.executor, self.open, self.head, self.last) = (None, None, None, None);
+        (self.rest, self.body) = (Bytes::new(), Body::default());
+    }
+
     fn poll_kind(&mut self, context: &mut Context<'_>) -> Poll<Option<Kind>> {
+        if self.open.as_mut().is_some_and(|open| open.poll_left(context).is_ready()) {
+            self.break_off();
+        }
         loop {
             if !self.rest.is_empty() {
                 return Poll::Ready(Some(self.piece()));
@@ -80,7 +92,7 @@ impl Answering {
                 }),
             };
             self.executor = None;
-            self.last = Some(end);
+            (self.last, self.open) = (Some(end), None);
             // The guest has ended: its slot must not wait for the caller to read the last frame.
             self.body = Body::default();
             if self.head.is_some() {
