@@ -380,23 +380,3 @@ async fn colour_is_for_terminals_and_for_those_who_like_it() {
     let sober = on_a_terminal(&cluster, &file, &[("NO_COLOR".to_owned(), "1".to_owned())]).await;
     assert!(sober.contains('✓') && !sober.contains(green), "{sober}");
 }
-
-/// A line of a server's log on a terminal. The server waits for its cluster, and ends with the terminal.
-async fn logged_on_a_terminal(environment: &[(&str, &str)]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let ports = ["--grpc", "--admin", "--data", "--http"].map(|flag| format!("{flag} 127.0.0.1:0")).join(" ");
-    let folder = folder.path().display();
-    let server = format!("{PROGRAM} server --join 127.0.0.1:1 --data-dir {folder} {ports}");
-    let mut script = std::process::Command::new("script");
-    script.args(["-qec", &server, "/dev/null"]).envs(environment.iter().copied()).env_remove("CORACLE_LOG");
-    let mut script = coracle_tests::Live::start(script);
-    script.wait_for("no controller could answer yet", std::time::Duration::from_secs(10)).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_servers_log_has_colours_for_those_who_like_it() {
-    let colourful = logged_on_a_terminal(&[("NO_COLOR", "")]).await;
-    assert!(colourful.contains("\x1b["), "{colourful}");
-    let sober = logged_on_a_terminal(&[("NO_COLOR", "1")]).await;
-    assert!(!sober.contains("\x1b["), "{sober}");
-}

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use coracle_tests::{
@@ -366,4 +367,24 @@ async fn each_memory_mode_serves() {
             cluster.run(&["node", "get", &cluster.id_of(0).await.to_string(), "-o", "json"]).await.ok();
         assert_eq!(node.json()["runtime"], mode, "{}", node.stdout);
     }
+}
+
+/// A line of a server's log on a terminal. The server waits for its cluster, and ends with the terminal.
+async fn logged_on_a_terminal(environment: &[(&str, &str)]) -> String {
+    let folder = TempDir::new().unwrap();
+    let ports = ["--grpc", "--admin", "--data", "--http"].map(|flag| format!("{flag} 127.0.0.1:0")).join(" ");
+    let folder = folder.path().display();
+    let server = format!("{PROGRAM} server --join 127.0.0.1:1 --data-dir {folder} {ports}");
+    let mut script = Command::new("script");
+    script.args(["-qec", &server, "/dev/null"]).envs(environment.iter().copied()).env_remove("CORACLE_LOG");
+    let mut script = Live::start(script);
+    script.wait_for("no controller could answer yet", Duration::from_secs(10)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_servers_log_has_colours_for_those_who_like_it() {
+    let colourful = logged_on_a_terminal(&[("NO_COLOR", "")]).await;
+    assert!(colourful.contains("\x1b["), "{colourful}");
+    let sober = logged_on_a_terminal(&[("NO_COLOR", "1")]).await;
+    assert!(!sober.contains("\x1b["), "{sober}");
 }
