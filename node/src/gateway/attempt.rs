@@ -32,17 +32,17 @@ pub(super) struct Place {
     pub(super) head_timeout: Duration,
 }
 
-/// Sends the call there, and tells the balancer how it went. `leave`: whether it may leave a worker that falls silent.
+/// Sends the call there, and tells the balancer how it went. `moves`: whether it goes elsewhere when the worker falls silent.
 pub(super) async fn attempt(
     call: &Dispatch<'_>,
     view: &View,
     place: &Place,
     body: Body,
     sent: &Sent,
-    leave: impl FnOnce() -> bool,
+    moves: impl FnOnce() -> bool,
 ) -> Result<Answer, Failed> {
     let span = span::attempt(&place.version.id, place.node, place.attempt);
-    let result = send(call, view, place, body, &span, leave).instrument(span.clone()).await;
+    let result = send(call, view, place, body, &span, moves).instrument(span.clone()).await;
     match &result {
         // An error that comes fast must not make its node look fast.
         Ok(answer) if answer.response.status().is_server_error() => {
@@ -69,7 +69,7 @@ async fn send(
     place: &Place,
     body: Body,
     span: &Span,
-    leave: impl FnOnce() -> bool,
+    moves: impl FnOnce() -> bool,
 ) -> Result<Answer, Failed> {
     let gateway: &Inner = dispatch.gateway;
     let mut parts: Parts = dispatch.parts.clone();
@@ -95,7 +95,7 @@ async fn send(
         let said = format!("node {} is not in the view", place.node);
         return Err(Failed::Unreached(CallError::new(Code::NoReplica, said)));
     };
-    let remote = Box::pin(gateway.remote.call(node, call, leave));
+    let remote = Box::pin(gateway.remote.call(node, call, moves));
     let timeout = place.head_timeout.saturating_add(HEAD_GRACE);
     tokio::time::timeout(timeout, remote).await.unwrap_or_else(|_| {
         let said = format!("node {} sent no head within {} ms", place.node, place.head_timeout.as_millis());

@@ -158,8 +158,8 @@ impl Dispatch<'_> {
             };
             // Only what a worker may have begun to run is done twice, and may be one call too many for all of them.
             // A call that could go nowhere else may as well wait for this one.
-            let leave = || self.movable && !candidates.is_empty() && gateway.driver.retry();
-            let failed = match attempt(self, view, &place, body, &sent, leave).await {
+            let moves = || self.movable && !candidates.is_empty() && gateway.driver.retry();
+            let failed = match attempt(self, view, &place, body, &sent, moves).await {
                 Ok(answer) => return Ok(Answered { answer, place, sent }),
                 Err(failed) => failed,
             };

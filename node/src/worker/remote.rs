@@ -106,7 +106,7 @@ impl RemoteClient {
         Self { inner: Arc::new(Inner { cluster, told, peers: Mutex::default() }) }
     }
 
-    /// Runs a call on another node, up to the response's head. `leave` is asked when the worker falls silent after the
+    /// Runs a call on another node, up to the response's head. `moves` is asked when the worker falls silent after the
     /// call was sent: whether it goes elsewhere. Where not, it waits until the worker answers again or is given up.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl RemoteClient {
         &self,
         node: &Node,
         mut call: Call,
-        leave: impl FnOnce() -> bool,
+        moves: impl FnOnce() -> bool,
     ) -> Result<Answer, Failed> {
         let open = self.peer(node)?.open();
         if open.liveness() == Liveness::Silent {
@@ -135,7 +135,7 @@ impl RemoteClient {
         };
         let result = tokio::select! {
             result = answered => result,
-            failed = silent(&open, &sent, leave) => return Err(failed),
+            failed = silent(&open, &sent, moves) => return Err(failed),
         };
         match result {
             Ok((frames, first)) => self.first(node.id, open, leave, frames, first),
@@ -226,14 +226,14 @@ fn response(head: &pb::AnswerHead) -> Result<Response<Body>, DecodeError> {
     Ok(response)
 }
 
-/// Waits until the worker falls silent, and longer where the call does not leave it.
-async fn silent(open: &Open, sent: &AtomicBool, leave: impl FnOnce() -> bool) -> Failed {
+/// Waits until the worker falls silent, and longer where the call does not move elsewhere.
+async fn silent(open: &Open, sent: &AtomicBool, moves: impl FnOnce() -> bool) -> Failed {
     const WHY: &str = "stopped answering";
     open.silent().await;
     if !sent.load(Ordering::Acquire) {
         return unreached(open.node(), WHY);
     }
-    if leave() {
+    if moves() {
         return Failed::Left(lost(open.node(), WHY));
     }
     open.given_up().await;
