@@ -34,7 +34,7 @@ use self::driver::Driver;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::view::ViewHandle;
-use crate::worker::{Executor, RemoteClient};
+use crate::worker::{Executor, RemoteClient, STREAM_WINDOW_BYTES};
 
 /// Bounds of a gateway.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,11 @@ const FILES_PART: u64 = 2;
 /// Calls that wait until a replica is ready, or for news, at once. More are answered at once that there is none.
 const WAITING_MAX: usize = 1000;
 
+/// Calls that are open at once, of all connections: each may have an answer of [`STREAM_WINDOW_BYTES`] here that its
+/// caller does not read, a gigabyte together.
+const OPEN_MAX: usize = 4096;
+const _: () = assert!(OPEN_MAX as u64 * STREAM_WINDOW_BYTES as u64 <= 1 << 30);
+
 /// The HTTP gateway. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
@@ -97,6 +102,8 @@ struct Inner {
     driver: Arc<Driver>,
     metrics: Arc<Metrics>,
     waiting: Semaphore,
+    /// Places of open calls, until their answers were read.
+    open: Arc<Semaphore>,
     /// Until when a controller's first word is waited for.
     news_by: Instant,
 }
@@ -130,6 +137,7 @@ impl Gateway {
             driver,
             metrics,
             waiting: Semaphore::new(WAITING_MAX),
+            open: Arc::new(Semaphore::new(OPEN_MAX)),
             news_by: clock::now() + options.news_timeout,
         };
         Self { inner: Arc::new(inner) }

@@ -52,7 +52,7 @@ pub struct Scoped<T> {
     pub stamp: Stamp,
     /// What it shows.
     pub content: T,
-    /// Whether a controller has told of it since this process started: what was on disk may lack the last changes.
+    /// Whether a controller has told all of it since this process started: what was on disk may lack the last changes.
     pub told: bool,
 }
 
@@ -68,7 +68,8 @@ impl<T: Content> Scoped<T> {
         for change in changes {
             self.content.apply(change);
         }
-        (self.stamp, self.told) = (stamp, true);
+        self.stamp = stamp;
+        self.told |= reset;
         true
     }
 }

@@ -105,7 +105,10 @@ impl Agent {
         let mut orders = self.options.orders.clone();
         loop {
             self.look().await;
-            let Plan { actions, wake } = plan(&self.facts(), self.now());
+            let facts = self.facts();
+            // What is told below may be of a newer view, which was not planned for.
+            let planned = self.seen.clone();
+            let Plan { actions, wake } = plan(&facts, self.now());
             for action in actions {
                 self.start(action);
             }
@@ -113,9 +116,9 @@ impl Agent {
             self.publish();
             let wake = wake.map_or(self.resync_at, |at| at.min(self.resync_at));
             let pause = wake.saturating_sub(self.now());
-            let (seen, handle) = (self.seen.clone(), self.options.view.clone());
+            let handle = self.options.view.clone();
             // What nodes say about themselves comes several times a second: it is nothing to look at the disk for.
-            let assigned = view.wait_for(|_| !handle.load().held.content.assigns_the_same(&seen));
+            let assigned = view.wait_for(|_| !handle.load().held.content.assigns_the_same(&planned));
             let event = tokio::select! {
                 () = stop.cancelled() => Event::Stop,
                 Some(done) = self.jobs.join_next_with_id() => Event::Done(done),

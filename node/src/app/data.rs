@@ -10,11 +10,14 @@ use tonic::transport::server::TcpIncoming;
 use super::composed::Services;
 use super::{AppError, Stop};
 use crate::artifact::ArtifactService;
-use crate::worker::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use crate::worker::CONNECTION_WINDOW_BYTES;
 
 /// A peer that does not answer a ping for so long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What may be sent of one body before it is read: 10 MB/s and more where a round trip takes a tenth of a second. As many
+/// of them are here as calls are admitted and artifacts received.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
 /// The server; it runs when it is awaited, and ends at `stop` when open streams have ended.
 pub(super) fn server(

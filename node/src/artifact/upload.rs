@@ -197,6 +197,7 @@ impl Uploads {
             return Ok(Some(held));
         }
         let store = Arc::clone(&self.store);
+        let _one = self.checks.acquire().await;
         match blocking(move || store.verify(&digest)).await {
             Ok(()) => Ok(Some(held)),
             // Given up: what is being sent takes its place.

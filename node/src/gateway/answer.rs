@@ -6,6 +6,7 @@ use coracle_proto::attr;
 use coracle_proto::id::InvocationId;
 use coracle_proto::status::Code;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Span;
 
 use super::dispatch::Answered;
@@ -22,6 +23,7 @@ use crate::worker::Held;
 struct Open {
     _sent: Sent,
     _running: Running,
+    _place: OwnedSemaphorePermit,
     metrics: Arc<Metrics>,
     invocation: InvocationId,
 }
@@ -38,7 +40,7 @@ pub(super) fn success(
     metrics: &Arc<Metrics>,
     answered: Answered,
     invocation: InvocationId,
-    mut running: Running,
+    (mut running, open): (Running, OwnedSemaphorePermit),
     span: &Span,
     protocol: Version,
 ) -> Response<Body> {
@@ -57,7 +59,8 @@ pub(super) fn success(
     headers.insert(HeaderName::from_static(attr::HEADER_START), HeaderValue::from_static(start));
     set_invocation(headers, invocation);
     let idle_max = place.version.spec.limits().idle_timeout;
-    let open = Open { _sent: sent, _running: running, metrics: Arc::clone(metrics), invocation };
+    let open =
+        Open { _sent: sent, _running: running, _place: open, metrics: Arc::clone(metrics), invocation };
     response.map(|body| Paced::body(body, open, idle_max, protocol))
 }
 

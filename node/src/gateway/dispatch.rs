@@ -138,7 +138,7 @@ impl Dispatch<'_> {
         let mut candidates = self.candidates(view, &version.id);
         let mut told =
             CallError::new(Code::NoReplica, format!("'{}' has no replica that can be reached", version.id));
-        for _ in 0..ATTEMPTS_MAX {
+        for tried in 1..=ATTEMPTS_MAX {
             let gateway = self.gateway;
             let local = gateway.local.as_ref();
             let Some((picked, sent)) = gateway.driver.send(&candidates, &version.id, self.movable, local)
@@ -158,7 +158,11 @@ impl Dispatch<'_> {
             };
             // Only what a worker may have begun to run is done twice, and may be one call too many for all of them.
             // A call that could go nowhere else may as well wait for this one.
-            let moves = || self.movable && !candidates.is_empty() && gateway.driver.retry();
+            let elsewhere = || candidates.iter().any(|it| matches!(it.rank, Rank::Ready | Rank::Unknown));
+            let moves = || {
+                let can = self.movable && self.body.is_whole() && tried < ATTEMPTS_MAX && elsewhere();
+                can && gateway.driver.retry()
+            };
             let failed = match attempt(self, view, &place, body, &sent, moves).await {
                 Ok(answer) => return Ok(Answered { answer, place, sent }),
                 Err(failed) => failed,
@@ -186,7 +190,9 @@ impl Dispatch<'_> {
             Failed::Refused(_) => Ok("refused"),
             Failed::Unreached(_) => Ok("unreached"),
             Failed::Left(_) => Ok("left"),
-            Failed::Lost(_) if self.movable && self.gateway.driver.retry() => Ok("lost"),
+            Failed::Lost(_) if self.movable && self.body.is_whole() && self.gateway.driver.retry() => {
+                Ok("lost")
+            }
             Failed::Lost(error) | Failed::Ended(error) => Err(Round::Over(error.clone())),
         }
     }

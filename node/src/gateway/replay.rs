@@ -58,6 +58,14 @@ impl Replay {
         Self::Shared(Arc::new(Mutex::new(shared)))
     }
 
+    /// Whether another attempt could have it.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Shared(shared) => !shared.lock().unwrap_or_else(PoisonError::into_inner).spent,
+        }
+    }
+
     /// The body from its beginning, for the next attempt; none when too much of it is gone.
     pub(super) fn next(&self) -> Option<Body> {
         let Self::Shared(shared) = self else { return Some(Body::default()) };

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coracle_proto::id::{InvocationId, VersionId, VersionNumber};
+use coracle_proto::status::Code;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
@@ -13,7 +14,7 @@ use super::dispatch::Dispatch;
 use super::headers::{authority, for_guest, host_name};
 use super::replay::Replay;
 use super::target::{Target, target};
-use super::{Gateway, Inner, answer, page, problem, span};
+use super::{Gateway, Inner, OPEN_MAX, answer, page, problem, span};
 use crate::call::{Body, CallError};
 use crate::view::View;
 
@@ -97,6 +98,12 @@ impl Inner {
 
     pub(super) async fn call(&self, dispatch: &mut Dispatch<'_>) -> Response<Body> {
         let invocation = dispatch.invocation;
+        let Ok(place) = Arc::clone(&self.open).try_acquire_owned() else {
+            let error =
+                CallError::new(Code::Overloaded, format!("{OPEN_MAX} calls are open at this gateway"));
+            self.metrics.refused(error.code());
+            return problem::problem(&error);
+        };
         let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
         self.driver.call();
         let version = shown_version(dispatch);
@@ -106,7 +113,7 @@ impl Inner {
             Ok(answered) => {
                 super::attempt::record(&span, &answered.place, &answered.answer);
                 let protocol = dispatch.parts.version;
-                answer::success(&self.metrics, answered, invocation, running, &span, protocol)
+                answer::success(&self.metrics, answered, invocation, (running, place), &span, protocol)
             }
             Err(error) => answer::failure(&self.metrics, &error, invocation, Some(running), &span),
         }

@@ -83,6 +83,11 @@ impl LineLog {
         }
         self.0.extend(&mut line, bytes);
     }
+
+    /// A line of the platform's: a line that the guest has begun goes on after it.
+    pub(super) fn say(&self, text: &str) {
+        self.0.emit(&mut text.as_bytes().to_vec());
+    }
 }
 
 impl Shared {

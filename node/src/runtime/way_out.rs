@@ -59,7 +59,7 @@ impl WasiHttpHooks for WayOut {
         Box::new(async move {
             let response = sending.await.map_err(|error| {
                 if error.is_refusal() {
-                    log.print(format!("an outgoing request was refused: {error}\n").as_bytes());
+                    log.say(&format!("an outgoing request was refused: {error}"));
                 }
                 named(error)
             })?;

@@ -25,7 +25,7 @@ const SHARE_OF_FOUR: u32 = 3;
 /// Answers that are whole and wait to be read, beside those of calls with a slot: forty of the largest. Where more wait,
 /// calls keep their slots until theirs are read: slow readers then take slots, and no more memory.
 const KEPT_KIB_MAX: u32 = 256 << 10;
-/// An answer up to this size is not counted: a connection's own buffers are as large.
+/// An answer up to this size is not counted: the gateway bounds how many calls are open, whoever has their answers.
 const UNCOUNTED_BYTES_MAX: u64 = 64 << 10;
 
 /// The node's slots and what is in them.
@@ -72,24 +72,18 @@ pub(super) struct Slot {
 
 /// The place of an answer whose guest has ended.
 #[derive(Debug)]
-pub(super) struct Kept(Option<OwnedSemaphorePermit>);
+pub(super) struct Kept(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 impl Slot {
-    /// Gives the slot back while a whole answer of so many bytes waits to be read, if there is room for it.
-    pub(super) fn keep(self, bytes: u64) -> Result<Kept, Self> {
+    /// Gives the slot back while a whole answer of so many bytes waits to be read, if there is room for it; a small one
+    /// needs none.
+    pub(super) fn keep(self, bytes: u64) -> Result<Option<Kept>, Self> {
         if bytes <= UNCOUNTED_BYTES_MAX {
-            return Ok(Kept(None));
+            return Ok(None);
         }
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.counted.admission.kept).try_acquire_many_owned(kib);
-        room.map(|permit| Kept(Some(permit))).map_err(|_| self)
-    }
-}
-
-impl Kept {
-    /// Whether there is nothing to give back.
-    pub(super) const fn is_nothing(&self) -> bool {
-        self.0.is_none()
+        room.map(|permit| Some(Kept(permit))).map_err(|_| self)
     }
 }
 

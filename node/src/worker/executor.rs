@@ -193,8 +193,8 @@ impl Executor {
             None => Err(slot),
         };
         answer.response = answer.response.map(|body| match kept {
-            Ok(kept) if kept.is_nothing() => body,
-            Ok(kept) => Holding::body(body, kept),
+            Ok(None) => body,
+            Ok(Some(kept)) => Holding::body(body, kept),
             Err(slot) => Holding::body(body, slot),
         });
         Ok(answer)

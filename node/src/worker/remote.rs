@@ -1,13 +1,13 @@
 //! Calls to the workers of other nodes.
 
 mod answer;
+mod gate;
 mod leave;
 mod outbound;
 mod peer;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coracle_proto::codec::DecodeError;
@@ -20,6 +20,7 @@ use http::Response;
 use tonic::Streaming;
 
 use self::answer::Incoming;
+use self::gate::Gate;
 use self::leave::Leave;
 use self::outbound::Outbound;
 use self::peer::{Liveness, Open, Peer};
@@ -121,10 +122,10 @@ impl RemoteClient {
         if open.liveness() == Liveness::Silent {
             return Err(unreached(node.id, "does not answer"));
         }
-        let sent = Arc::new(AtomicBool::new(false));
-        let leave = Leave::new(&call, self.inner.cluster.to_wire(), node.id, &sent);
+        let gate = Arc::new(Gate::default());
+        let leave = Leave::new(&call, self.inner.cluster, node.id, &gate);
         let head = call_head(&mut call, self.inner.cluster.to_wire(), node.id);
-        let outbound = Outbound::new(head, call.request.into_body(), Arc::clone(&sent));
+        let outbound = Outbound::new(head, call.request.into_body(), Arc::clone(&gate));
         let mut client = WorkerClient::new(open.channel())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(FRAME_BYTES_MAX);
@@ -135,11 +136,11 @@ impl RemoteClient {
         };
         let result = tokio::select! {
             result = answered => result,
-            failed = silent(&open, &sent, moves) => return Err(failed),
+            failed = silent(&open, &gate, moves) => return Err(failed),
         };
         match result {
             Ok((frames, first)) => self.first(node.id, open, leave, frames, first),
-            Err(status) => Err(gone(&sent, node.id, status.message())),
+            Err(status) => Err(gone(&gate, node.id, status.message())),
         }
     }
 
@@ -227,10 +228,10 @@ fn response(head: &pb::AnswerHead) -> Result<Response<Body>, DecodeError> {
 }
 
 /// Waits until the worker falls silent, and longer where the call does not move elsewhere.
-async fn silent(open: &Open, sent: &AtomicBool, moves: impl FnOnce() -> bool) -> Failed {
+async fn silent(open: &Open, gate: &Gate, moves: impl FnOnce() -> bool) -> Failed {
     const WHY: &str = "stopped answering";
     open.silent().await;
-    if !sent.load(Ordering::Acquire) {
+    if gate.shut() {
         return unreached(open.node(), WHY);
     }
     if moves() {
@@ -241,8 +242,8 @@ async fn silent(open: &Open, sent: &AtomicBool, moves: impl FnOnce() -> bool) ->
 }
 
 /// The head of the call is the first thing that is sent: before it nothing can have run.
-fn gone(sent: &AtomicBool, node: NodeId, why: &str) -> Failed {
-    if sent.load(Ordering::Acquire) { Failed::Lost(lost(node, why)) } else { unreached(node, why) }
+fn gone(gate: &Gate, node: NodeId, why: &str) -> Failed {
+    if gate.shut() { unreached(node, why) } else { Failed::Lost(lost(node, why)) }
 }
 
 fn lost(node: NodeId, why: &str) -> CallError {

@@ -8,7 +8,7 @@ use coracle_proto::id::NodeId;
 use coracle_proto::pb::artifacts_client::ArtifactsClient;
 use tonic::transport::{Channel, Endpoint};
 
-/// Bytes of one chunk of an artifact: small against the 4 MiB of a stream's window, so that many are on the way.
+/// Bytes of one chunk of an artifact: small against a stream's window of 1 MiB and more, so that some are on the way.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// A message of the service is a chunk and a few numbers.
 pub(in crate::artifact) const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (16 << 10);

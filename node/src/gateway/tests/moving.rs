@@ -9,11 +9,12 @@ use coracle_proto::spec::{Draft, Retry};
 use coracle_proto::status::Code;
 use futures::{StreamExt as _, stream};
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::world::{Plan, Whole, Wire, World, empty, full, nobody};
+use super::super::replay::KEPT_BYTES_MAX;
+use super::world::{Plan, SendBody, Whole, Wire, World, empty, full, nobody};
 use crate::call::{Body, CallError};
 use crate::view::Phase;
 use crate::worker::tests::{Guest, answer, text, until, version};
@@ -121,26 +122,33 @@ async fn calls_leave_a_stopped_worker_in_a_second_and_a_half() {
 
 #[tokio::test]
 async fn a_call_that_can_go_nowhere_else_waits_for_a_stopped_worker() {
-    let go = Arc::new(tokio::sync::Notify::new());
-    let going = Arc::clone(&go);
-    let guest = Guest::new(move |_| {
-        let going = Arc::clone(&going);
-        async move {
-            going.notified().await;
-            Ok(text("first"))
-        }
-    });
-    let world = Plan::remote(vec![guest]).start().await;
-    let sending = world.get("/f");
-    let stopping = async {
-        until("the worker runs the call", || world.workers[0].guest.calls() == 1).await;
-        world.workers[0].wire.send_replace(Wire::Stopped);
-        until("it is silent", || world.gateway.inner.remote.silent() == 1).await;
-        go.notify_one();
-        world.workers[0].wire.send_replace(Wire::Carries);
-    };
-    let (whole, ()) = tokio::join!(sending, stopping);
-    assert_eq!((whole.status, whole.text.as_str(), whole.header("coracle-attempt")), (200, "first", ""));
+    // The only replica; and one that has read more of the body than is kept for another.
+    for (others, bytes) in [(vec![], 0), (vec![answering("second")], KEPT_BYTES_MAX + 1)] {
+        let (has_read, go) = (Arc::new(AtomicBool::new(false)), Arc::new(tokio::sync::Notify::new()));
+        let (reads, going) = (Arc::clone(&has_read), Arc::clone(&go));
+        let guest = Guest::new(move |call: crate::call::Call| {
+            let (reads, going) = (Arc::clone(&reads), Arc::clone(&going));
+            async move {
+                let read = call.request.into_body().collect().await.unwrap().to_bytes().len();
+                reads.store(read == bytes, Ordering::SeqCst);
+                going.notified().await;
+                Ok(text("first"))
+            }
+        });
+        let world = Plan::remote([vec![guest], others].concat()).start().await;
+        world.says(1, Phase::Ready);
+        let body = SendBody::new(Full::from(vec![b'a'; bytes]).map_err(|never| match never {}));
+        let sending = world.whole(world.request("PUT", "/f").body(body).unwrap());
+        let stopping = async {
+            until("the worker has read the call", || has_read.load(Ordering::SeqCst)).await;
+            world.workers[0].wire.send_replace(Wire::Stopped);
+            until("it is silent", || world.gateway.inner.remote.silent() == 1).await;
+            go.notify_one();
+            world.workers[0].wire.send_replace(Wire::Carries);
+        };
+        let (whole, ()) = tokio::join!(sending, stopping);
+        assert_eq!((whole.status, whole.text.as_str(), whole.header("coracle-attempt")), (200, "first", ""));
+    }
 }
 
 #[tokio::test]

@@ -175,7 +175,8 @@ impl<T: Content> Feed<T> {
 
     fn take_soft(&self, nodes: Vec<NodeSoft>) {
         self.view.update(|view| {
-            let mut any = false;
+            // Statuses come when all changes up to now were told.
+            let mut any = !std::mem::replace(&mut (self.select)(view).told, true);
             for node in nodes {
                 // Statuses of nodes that are gone would pile up.
                 any |= view.node(node.node).is_some() && view.take_soft(node);

@@ -80,7 +80,7 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if let Some(frames) = self.frames.take() {
-            self.leave.leave(self.open.channel(), frames);
+            self.leave.leave(&self.open, frames);
         }
     }
 }

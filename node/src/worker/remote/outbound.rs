@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use coracle_proto::pb::{self, call_frame::Kind};
 use futures::Stream;
 use http_body::Body as _;
 
+use super::gate::Gate;
 use crate::call::Body;
 use crate::worker::wire::{CHUNK_BYTES_MAX, to_wire};
 
@@ -20,24 +20,28 @@ pub(super) struct Outbound {
     /// None once the last frame was made.
     body: Option<Body>,
     rest: Bytes,
-    /// Set before the head leaves.
-    sent: Arc<AtomicBool>,
+    /// What the head has to pass.
+    gate: Arc<Gate>,
 }
 
 impl Outbound {
-    pub(super) const fn new(head: pb::CallHead, body: Body, sent: Arc<AtomicBool>) -> Self {
-        Self { head: Some(head), body: Some(body), rest: Bytes::new(), sent }
+    pub(super) const fn new(head: pb::CallHead, body: Body, gate: Arc<Gate>) -> Self {
+        Self { head: Some(head), body: Some(body), rest: Bytes::new(), gate }
     }
 
-    fn piece(&mut self) -> Kind {
+    /// None when the call was given up before its head left.
+    fn piece(&mut self) -> Option<Kind> {
         let chunk = self.rest.split_to(self.rest.len().min(CHUNK_BYTES_MAX));
-        let Some(head) = self.head.take() else { return Kind::Chunk(chunk) };
-        self.sent.store(true, Ordering::Release);
+        let Some(head) = self.head.take() else { return Some(Kind::Chunk(chunk)) };
+        if !self.gate.pass() {
+            (self.body, self.rest) = (None, Bytes::new());
+            return None;
+        }
         let end = self.rest.is_empty() && self.body.as_ref().is_none_or(http_body::Body::is_end_stream);
         if end {
             self.body = None;
         }
-        Kind::Head(pb::CallHead { first_chunk: chunk, end, ..head })
+        Some(Kind::Head(pb::CallHead { first_chunk: chunk, end, ..head }))
     }
 }
 
@@ -65,7 +69,7 @@ impl Stream for Outbound {
                     Err(frame) if this.head.is_none() => {
                         this.body = None;
                         let headers = frame.trailers_ref().map(to_wire).unwrap_or_default();
-                        break Kind::Trailers(pb::Headers { headers });
+                        break Some(Kind::Trailers(pb::Headers { headers }));
                     }
                     Err(_) => {}
                 },
@@ -80,10 +84,10 @@ impl Stream for Outbound {
                 }
                 None => {
                     this.body = None;
-                    break Kind::End(pb::End {});
+                    break Some(Kind::End(pb::End {}));
                 }
             }
         };
-        Poll::Ready(Some(pb::CallFrame { kind: Some(kind) }))
+        Poll::Ready(kind.map(|kind| pb::CallFrame { kind: Some(kind) }))
     }
 }

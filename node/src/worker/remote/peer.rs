@@ -25,12 +25,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const PING_INTERVAL: Duration = Duration::from_millis(500);
 /// A ping that is not answered by then was missed: before the next one is due.
 const PING_TIMEOUT: Duration = Duration::from_millis(400);
-/// Missed in a row: the node is silent, after at most 500 + 500 + 400 ms.
-const MISSED_MAX: u32 = 2;
+/// Missed in a row: the node is silent, after at most 500 + 500 + 400 ms where this process runs in time.
+const SILENT_MISSED: u32 = 2;
+/// The same, ten seconds: the connections are given up, with every call on them.
+const GIVE_UP_MISSED: u32 = 20;
 /// A time-out that is noticed so much too late says that this process did not run, and nothing of the other one.
 const LATE: Duration = Duration::from_millis(200);
-/// Without an answer for so long the connections are given up, with every call on them.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+/// A connection on which nothing comes for so long is closed, whoever still holds a stream of it: a worker that was
+/// stopped and goes on sees that nobody is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether a node answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,8 @@ impl Peer {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         Ok(Arc::new(Self {
@@ -117,7 +123,7 @@ impl Peer {
         let mut ticks = interval(PING_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
-        let (mut missed, mut answered) = (0_u32, clock::now());
+        let mut missed = 0;
         loop {
             ticks.tick().await;
             if !self.busy() && missed == 0 {
@@ -130,21 +136,14 @@ impl Peer {
             }
             let sent = clock::now();
             if self.ping().await {
-                (missed, answered) = (0, clock::now());
-                self.set(Liveness::Answering);
-                continue;
+                missed = 0;
+            } else {
+                missed = missed_after(missed, clock::now().saturating_duration_since(sent));
             }
-            let took = clock::now().saturating_duration_since(sent);
-            if took > PING_TIMEOUT + LATE {
-                continue;
-            }
-            missed = missed.saturating_add(1);
-            if clock::now().saturating_duration_since(answered) >= GIVE_UP_AFTER {
-                self.set(Liveness::GivenUp);
+            let liveness = liveness(missed);
+            self.set(liveness);
+            if liveness == Liveness::GivenUp {
                 return;
-            }
-            if missed >= MISSED_MAX {
-                self.set(Liveness::Silent);
             }
         }
     }
@@ -175,6 +174,19 @@ impl Peer {
             (self.told)(self.node, load.into());
         }
         replies.iter().all(Option::is_some)
+    }
+}
+
+/// How many pings in a row were missed, with one more that was given up after so long.
+fn missed_after(missed: u32, took: Duration) -> u32 {
+    if took > PING_TIMEOUT + LATE { missed } else { missed.saturating_add(1) }
+}
+
+const fn liveness(missed: u32) -> Liveness {
+    match missed {
+        GIVE_UP_MISSED.. => Liveness::GivenUp,
+        SILENT_MISSED.. => Liveness::Silent,
+        _ => Liveness::Answering,
     }
 }
 
@@ -213,5 +225,21 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_that_this_process_was_too_late_for_count_for_nothing() {
+        let missed = |so_far, took_ms| missed_after(so_far, Duration::from_millis(took_ms));
+        assert_eq!((missed(0, 400), missed(1, 600), missed(1, 601), missed(19, 60_000)), (1, 2, 1, 19));
+        let [answering, silent] = [Liveness::Answering, Liveness::Silent];
+        assert_eq!(
+            [0, 1, 2, 19, 20].map(liveness),
+            [answering, answering, silent, silent, Liveness::GivenUp]
+        );
     }
 }
