@@ -66,12 +66,15 @@ async fn a_leader_whose_raft_ended_first_is_replaced_as_soon_as_its_port_refuses
     cluster.propose(set("before", 1)).await;
     let leader = cluster.leader().await.id;
     let followers = cluster.followers(leader);
+    let ended = Instant::now();
     cluster.nodes[&leader].raft.shutdown().await;
     // Its port still listens, and says that nobody leads there.
     for follower in &followers {
         let raft = &cluster.nodes[follower].raft;
         eventually("no leader is named", || raft.status().leader.is_none()).await;
     }
+    let noticed = ended.elapsed();
+    assert!(noticed < PATIENT.election_max, "{noticed:?}: it was told by an election");
     let killed = Instant::now();
     cluster.kill(leader).await;
     cluster.propose(set("after", 1)).await;
