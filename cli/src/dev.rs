@@ -134,10 +134,11 @@ async fn dev(args: &Args, environment: &Environment, log: &Log) -> Result<(), Fa
     };
     say("ending the nodes");
     nodes.end(&mut signals).await;
-    if let Some(context) = context {
-        context.end()?;
+    let given_back = context.map_or(Ok(()), DevContext::end);
+    if let (Err(_), Err(failure)) = (&ran, &given_back) {
+        say(&format!("warning: the former context is not the current one again: {failure}"));
     }
-    ran
+    ran.and(given_back)
 }
 
 /// Starts everything, then stays until every node has died.

@@ -49,7 +49,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the first address that answers; the error names all of them.
+    /// Connects to the first address that can be connected to; the error names all of them.
     pub(crate) async fn open(addresses: &[Address]) -> Result<Self, String> {
         let open = async |address: &Address| match connect(address).await {
             Ok(sender) => Ok(Self { sender, authority: address.to_string() }),

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use coracle_controller::model::{VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX};
+use coracle_controller::model::VOTERS_WANTED_MAX;
 use coracle_node::MemoryMode;
 use coracle_proto::record::Role;
 
@@ -49,9 +49,9 @@ pub(crate) struct Args {
     pub(crate) cluster_name: String,
 
     /// How many nodes of a new cluster decide, of those with the role controller: with 3 it goes on without any one of
-    /// them, with 5 without any two. Each change waits for a majority.
-    #[arg(long, value_name = "N", default_value_t = VOTERS_WANTED_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=i64::from(VOTERS_WANTED_MAX)))]
-    pub(crate) voters: u32,
+    /// them, with 5 without any two. Each change waits for a majority [default: 3].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(VOTERS_WANTED_MAX)))]
+    pub(crate) voters: Option<u32>,
 
     /// Where the node keeps its data [default: $XDG_DATA_HOME/coracle].
     #[arg(long, value_name = "DIR", env = "CORACLE_DATA_DIR")]
@@ -147,8 +147,8 @@ mod tests {
         assert_eq!(args.roles.len(), 2);
         assert_eq!(args.grpc.unwrap().to_string(), "127.0.0.1:0");
         assert_eq!(args.runtime_memory, super::MemoryMode::PoolScan);
-        assert_eq!(args.voters, 3);
-        assert_eq!(parse("coracle server --bootstrap --voters 5").unwrap().voters, 5);
+        assert_eq!(args.voters, None);
+        assert_eq!(parse("coracle server --bootstrap --voters 5").unwrap().voters, Some(5));
     }
 
     #[test]

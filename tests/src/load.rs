@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use http::Method;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::Client;
@@ -18,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// What is sent, where to, how fast.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// Requests altogether.
+    /// Requests altogether, at most.
     pub count: usize,
     /// Requests a second.
     pub rate: u32,
@@ -85,6 +86,15 @@ impl Load {
     /// # Panics
     /// When a task panics.
     pub async fn run(self, sent: Arc<AtomicUsize>) -> Report {
+        let (_goes_on, stop) = oneshot::channel();
+        self.run_until(sent, stop).await
+    }
+
+    /// The same, but none leaves once it is told to stop: for a test whose length depends on the machine.
+    ///
+    /// # Panics
+    /// When a task panics.
+    pub async fn run_until(self, sent: Arc<AtomicUsize>, mut stop: oneshot::Receiver<()>) -> Report {
         let client = Client::new(DEADLINE);
         let interval = Duration::from_secs(1) / self.rate;
         let begin = Instant::now();
@@ -92,7 +102,11 @@ impl Load {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         let mut calls = JoinSet::new();
         for number in 0..self.count {
-            ticks.tick().await;
+            tokio::select! {
+                biased;
+                _ = &mut stop => break,
+                _ = ticks.tick() => {}
+            }
             let due = interval * u32::try_from(number).expect("a count of requests");
             let url = number % self.urls.len();
             let (client, address, method, body) =

@@ -184,8 +184,6 @@ async fn dev_gives_back_what_it_took_and_keeps_its_folders_to_itself() {
         std::fs::read_to_string(data.join("n1.log")).unwrap().starts_with('{'),
         "the format is passed on"
     );
-    let _ = run(Path::new(PROGRAM), &["node", "remove", "2", "-y"], &project.home(), "").await.ok();
-    dev.wait_for("node n2 ended for good", DEPLOY).await;
     // A second cluster has a name of its own, and the first one's is left alone.
     let other = Project::new();
     let mut command = Command::new(PROGRAM);
@@ -222,6 +220,27 @@ async fn dev_gives_back_what_it_took_and_keeps_its_folders_to_itself() {
         fewer.stderr.contains("holds a cluster of 2 nodes") && fewer.stderr.contains("--nodes 2"),
         "{fewer:?}"
     );
+}
+
+/// Its folder stays, and looks like that of a node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_removed_is_named_until_its_folder_is_deleted() {
+    let project = Project::new();
+    let mut dev = project.dev(&["--nodes", "2"]);
+    dev.wait_for("ready; Ctrl-C", START).await;
+    let _ = run(Path::new(PROGRAM), &["node", "remove", "2", "-y"], &project.home(), "").await.ok();
+    dev.wait_for("node n2 ended for good", DEPLOY).await;
+    dev.interrupt().await;
+    let data = project.0.path().join("data");
+    let folder = data.display().to_string();
+    let again = ["dev", "--ports", "free", "--nodes", "2", "--data-dir", &folder];
+    let again = run(Path::new(PROGRAM), &again, &project.home(), "").await.failed_with(1);
+    let (named, second) = ("node n2 was removed: delete ", data.join("n2"));
+    assert!(again.stderr.contains(&format!("{named}{}", second.display())), "{}", again.stderr);
+    std::fs::remove_dir_all(second).unwrap();
+    let mut dev = project.dev(&[]);
+    dev.wait_for("ready; Ctrl-C", START).await;
+    dev.interrupt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

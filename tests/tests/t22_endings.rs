@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use coracle_tests::{Cluster, Load, Options, Process, eventually, guest, is_gone, wat, within};
 use rustix::process::Signal;
+use tokio::sync::oneshot;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 
@@ -115,6 +116,9 @@ async fn a_terminal_that_closes_ends_a_node_in_order() {
     assert!(cluster.nodes[0].log().contains("ending"), "{}", cluster.nodes[0].log());
 }
 
+/// Longer than a removal takes on any machine; it ends the load.
+const LOAD_MAX: usize = 20_000;
+
 /// The node holds a replica and serves calls while it is removed: none fails, for its replicas move first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_removed_stays_away() {
@@ -128,13 +132,15 @@ async fn a_node_that_is_removed_stays_away() {
     let idle = (0..4).find(|node| !holders.contains(node)).expect("three of four hold it");
     answers(&cluster, idle, "/hello-min").await;
     let sent = Arc::new(AtomicUsize::new(0));
-    let load = Load::gets(1000, 100, vec![cluster.url(idle, "/hello-min")]);
-    let load = tokio::spawn(load.run(sent.clone()));
+    let (stop, stopped) = oneshot::channel();
+    let load = Load::gets(LOAD_MAX, 100, vec![cluster.url(idle, "/hello-min")]);
+    let load = tokio::spawn(load.run_until(sent.clone(), stopped));
     within(Duration::from_secs(5), "the load has begun", async || match sent.load(Ordering::SeqCst) {
         count if count >= 200 => Ok(()),
         count => Err(format!("{count} sent")),
     })
     .await;
+    let pids = children(&cluster, leaving);
     let removed = cluster.run(&["node", "remove", &id.to_string(), "-y", "-o", "json"]).await.ok().json();
     assert_eq!(
         (&removed["name"], &removed["outcome"]),
@@ -151,7 +157,8 @@ async fn a_node_that_is_removed_stays_away() {
         if function["ready"] == 3 { Ok(()) } else { Err(function.to_string()) }
     })
     .await;
-    ends_as_removed(&mut cluster, leaving).await;
+    ends_as_removed(&mut cluster, leaving, &pids).await;
+    stop.send(()).expect("the load outlasts the node");
     let report = load.await.unwrap();
     println!("{report}");
     assert_eq!(report.failed().len(), 0, "{report}");
@@ -159,7 +166,7 @@ async fn a_node_that_is_removed_stays_away() {
     // Its folder brings it back no more.
     cluster.nodes[leaving].terminate();
     cluster.nodes[leaving].start();
-    ends_as_removed(&mut cluster, leaving).await;
+    ends_as_removed(&mut cluster, leaving, &[]).await;
 }
 
 /// A node without a controller hears of its removal too, and ends though it seemed well.
@@ -170,17 +177,20 @@ async fn a_worker_that_is_removed_ends() {
     cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &[]).await;
     answers(&cluster, 1, "/hello-min").await;
     let id = cluster.id_of(1).await;
+    let pids = [cluster.nodes[1].pid(Process::DataPlane).unwrap()];
     let removed = cluster.run(&["node", "remove", &id.to_string(), "-y", "-o", "name"]).await.ok();
     assert_eq!(removed.stdout, format!("{id}\n"));
-    ends_as_removed(&mut cluster, 1).await;
+    ends_as_removed(&mut cluster, 1, &pids).await;
     answers(&cluster, 0, "/hello-min").await;
 }
 
-/// Waits until all processes of a node have ended, and checks what it said.
-async fn ends_as_removed(cluster: &mut Cluster, node: usize) {
-    let processes = [Process::Controller, Process::DataPlane];
-    let pids: Vec<_> =
-        processes.iter().filter_map(|process| cluster.nodes[node].pid(*process).ok()).collect();
+/// The processes of a node with all roles, beside its supervisor.
+fn children(cluster: &Cluster, node: usize) -> [i32; 2] {
+    [Process::Controller, Process::DataPlane].map(|process| cluster.nodes[node].pid(process).unwrap())
+}
+
+/// Waits until a node has ended and checks what it said, and that none of its children that ran before outlived it.
+async fn ends_as_removed(cluster: &mut Cluster, node: usize, pids: &[i32]) {
     let ended = eventually("the node has ended", || {
         let code = cluster.nodes[node].exit_code();
         std::future::ready(code.ok_or_else(|| cluster.nodes[node].log()))

@@ -57,6 +57,12 @@ async fn a_server_that_cannot_begin_says_what_to_do() {
     assert!(far.stderr.contains("could not reach this one at 127.0.0.1:"), "{}", far.stderr);
     let both = server(&fresh("both"), &["--bootstrap", "--join", "127.0.0.1:1"]).await.failed_with(1);
     assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    let voters = server(&fresh("voters"), &["--join", "127.0.0.1:1", "--voters", "5"]).await.failed_with(1);
+    assert!(
+        voters.stderr.contains("--voters: ") && voters.stderr.contains("--bootstrap"),
+        "{}",
+        voters.stderr
+    );
     let role = server(&fresh("role"), &["--bootstrap", "--role", "captain"]).await.failed_with(1);
     assert!(role.stderr.contains("controller, worker or gateway"), "{}", role.stderr);
     let founder = server(&fresh("founder"), &["--bootstrap", "--role", "worker"]).await.failed_with(1);

@@ -3,15 +3,25 @@
 pub(crate) mod dev;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Address;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::os;
 
 const FILE_NAME: &str = "contexts.toml";
+/// Held from the reading of the contexts to their writing.
+const LOCK_NAME: &str = "contexts.lock";
+/// Whoever holds the lock reads and writes a small file: milliseconds, unless the disk is slow.
+const LOCK_POLL: Duration = Duration::from_millis(10);
+/// Attempts to take it: 5 s.
+const LOCK_POLLS: u32 = 500;
 
 /// All contexts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,12 +95,34 @@ pub(crate) fn read(folder: Option<&Path>) -> Result<Contexts, Failure> {
 
 /// Makes a context the current one.
 pub(crate) fn choose(folder: &Path, name: &str) -> Result<(), Failure> {
+    change(folder, |contexts| {
+        if !contexts.context.contains_key(name) {
+            return Err(contexts.unknown(name));
+        }
+        contexts.current = Some(name.to_owned());
+        Ok(())
+    })
+}
+
+/// Reads them, changes them and writes them, one command after the other: none undoes what another does meanwhile.
+fn change<T>(folder: &Path, change: impl FnOnce(&mut Contexts) -> Result<T, Failure>) -> Result<T, Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| Failure::local(folder.display(), error))?;
+    let _lock = lock(folder, LOCK_POLLS)?;
     let mut contexts = read(Some(folder))?;
-    if !contexts.context.contains_key(name) {
-        return Err(contexts.unknown(name));
+    let done = change(&mut contexts)?;
+    write(folder, &contexts)?;
+    Ok(done)
+}
+
+fn lock(folder: &Path, polls: u32) -> Result<File, Failure> {
+    let path = folder.join(LOCK_NAME);
+    for _ in 0..polls {
+        if let Some(lock) = os::lock(&path).map_err(|error| Failure::local(path.display(), error))? {
+            return Ok(lock);
+        }
+        thread::sleep(LOCK_POLL);
     }
-    contexts.current = Some(name.to_owned());
-    write(folder, &contexts)
+    Err(Failure::new(Exit::TimedOut, format!("another command holds {}", path.display())))
 }
 
 fn write(folder: &Path, contexts: &Contexts) -> Result<(), Failure> {
@@ -100,9 +132,8 @@ fn write(folder: &Path, contexts: &Contexts) -> Result<(), Failure> {
 
 /// A reader sees the old file or the new one, never a half.
 fn replace(folder: &Path, text: &str) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
     let temporary = folder.join(format!("{FILE_NAME}.{}", std::process::id()));
-    let mut file = std::fs::File::create(&temporary)?;
+    let mut file = File::create(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&temporary, folder.join(FILE_NAME))
@@ -116,9 +147,19 @@ mod tests {
     fn a_file_is_replaced_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/coracle");
-        write(&path, &Contexts::default()).unwrap();
+        change(&path, |_| Ok(())).unwrap();
         assert_eq!(read(Some(&path)).unwrap(), Contexts::default());
-        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1, "a temporary file was left");
+        let names = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| name != FILE_NAME && name != LOCK_NAME).collect();
+        assert!(left.is_empty(), "a temporary file was left: {left:?}");
+    }
+
+    #[test]
+    fn a_lock_that_another_command_holds_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = lock(folder.path(), 1).unwrap();
+        let failure = lock(folder.path(), 1).unwrap_err();
+        assert!(failure.message.contains(LOCK_NAME), "{failure}");
     }
 
     #[test]

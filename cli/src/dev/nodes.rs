@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
+use coracle_proto::status::Code;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::process::{Child, Command};
@@ -221,8 +222,7 @@ impl Nodes {
         let Some((index, status)) = self.next_end().await else { return std::future::pending().await };
         let Some(node) = self.nodes.get_mut(index) else { return std::future::pending().await };
         node.process = None;
-        let name = &node.plan.name;
-        Failure::new(Exit::Server, format!("node {name} ended at its start ({status}):\n{}", tail(&node.log)))
+        ended_early(&node.plan, status, &tail(&node.log))
     }
 
     /// The next node to die; `None` when none runs.
@@ -273,6 +273,16 @@ impl Nodes {
             }
         }
     }
+}
+
+/// Why a node ended at its start. One that was removed left a folder that looks like a node's.
+fn ended_early(plan: &Plan, status: ExitStatus, tail: &str) -> Failure {
+    let name = &plan.name;
+    let removed = status.code() == Some(Exit::Config as i32) && tail.contains(Code::NodeRemoved.name());
+    if removed {
+        return Failure::usage(format!("node {name} was removed: delete {}", plan.folder.display()));
+    }
+    Failure::new(Exit::Server, format!("node {name} ended at its start ({status}):\n{tail}"))
 }
 
 /// A word as a shell takes it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coracle_controller::model::VOTERS_WANTED_DEFAULT;
 use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::{StatusReply, StatusRequest};
 use tonic::transport::Endpoint;
@@ -11,8 +12,8 @@ use crate::client::Address;
 /// One look is not to hang on a node that just started; the whole wait is bounded by the caller.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(100);
-/// A cluster wants three voters unless told otherwise.
-const VOTERS: usize = 3;
+/// `dev` leaves it at that.
+const VOTERS: usize = VOTERS_WANTED_DEFAULT as usize;
 
 /// Looks until the cluster is complete.
 pub(super) async fn wait_alive(cluster: &[Address], count: usize) {

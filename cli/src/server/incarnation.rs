@@ -1,4 +1,5 @@
-//! Numbers for the starts of a node's processes: each is greater than all before it, whatever the clock does.
+//! Numbers for the starts of a node's processes: each is greater than all before it, though the clock was set back.
+//! Only where the file was lost too is it the clock that counts.
 //!
 //! What a process tells the cluster is newer than what its predecessor told by it. A clock may be set back between two
 //! starts, and everybody would believe the older words until it has caught up. The supervisor draws the numbers for
@@ -25,7 +26,8 @@ pub(crate) struct Incarnations {
 
 impl Incarnations {
     /// Goes on from the number in the folder. Where there is none, or one that cannot be read, it begins with the
-    /// time: what was counted before, if anything, is less, for it began so too and grew by one a start.
+    /// time: what was counted before, if anything, is less, for it began so too and grew by one a start, unless the
+    /// clock was set back since.
     pub(crate) fn load(folder: &Path) -> Self {
         let path = folder.join(FILE);
         let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use coracle_controller::model::VOTERS_WANTED_DEFAULT;
 use coracle_proto::record::Role;
 
 use super::addresses::{Addresses, advertised, is_here, is_host};
@@ -47,7 +48,8 @@ pub(crate) struct Settings {
     name: String,
     zone: String,
     cluster_name: String,
-    voters_wanted: u32,
+    /// How many controllers a new cluster wants to decide, where it was said.
+    pub(crate) voters_wanted: Option<u32>,
     advertise: Option<String>,
     runtime_memory: &'static str,
 }
@@ -153,7 +155,7 @@ impl Settings {
             zone: self.zone.clone(),
             roles: self.roles.iter().map(|role| role.name().to_owned()).collect(),
             founder: false,
-            voters_wanted: self.voters_wanted,
+            voters_wanted: self.voters_wanted.unwrap_or(VOTERS_WANTED_DEFAULT),
             reached: Reached {
                 grpc: reach(bound.grpc),
                 admin: reach(bound.admin),

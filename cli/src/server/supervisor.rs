@@ -86,6 +86,9 @@ fn may_begin(settings: &Settings) -> Result<(), Failure> {
         Begin::Bootstrap if !settings.serves().controller => Err(Failure::usage(
             "--bootstrap: the first node of a cluster needs the role controller, for it is all that decides",
         )),
+        Begin::Join(_) if settings.voters_wanted.is_some() => Err(Failure::usage(
+            "--voters: a cluster is told when it is made, by --bootstrap; leave it out beside --join",
+        )),
         Begin::Bootstrap | Begin::Join(_) => Ok(()),
     }
 }

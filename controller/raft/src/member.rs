@@ -68,6 +68,11 @@ impl<S: StateMachine> Member<S> {
         }
     }
 
+    /// Whether Raft's core has ended: what it was last it says for ever, that it leads too.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.raft.metrics().borrow_watched().running_state.is_err()
+    }
+
     /// The newest entry that was made durable since this process started.
     pub(crate) fn last_log_id(&self) -> Option<LogId> {
         self.raft.watch_log_progress().get().and_then(|point| point.last_log_id)

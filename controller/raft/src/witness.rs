@@ -75,6 +75,8 @@ struct Verdict {
 pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
     let mut metrics = member.raft.server_metrics();
     let mut acted_on: Option<Vote> = None;
+    // The leader that was attended until it was lost: its Raft may end a while before its port closes.
+    let mut lost: Option<Vote> = None;
     loop {
         let attended = attended(&member);
         let end = tokio::select! {
@@ -85,13 +87,18 @@ pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
             end = attend(&member, attended.as_ref()) => end,
         };
         let Some(leader) = attended else { continue };
+        if end == End::Lost {
+            lost = Some(leader.vote);
+        }
         if end != End::Denied && !refused(&member.channels.address(leader.leader)).await {
             sleep(RETRY).await;
             continue;
         }
         member.gone.send_replace(Some(leader.vote));
-        // One that was never reached may have been replaced long ago: that is for elections to find out.
-        if end != End::Lost || !leader.votes || acted_on == Some(leader.vote) {
+        // One that was never reached may have been replaced long ago: that is for elections to find out. One that
+        // denies has a port still, or one again.
+        let was_attended = end != End::Denied && lost == Some(leader.vote);
+        if !was_attended || !leader.votes || acted_on == Some(leader.vote) {
             sleep(RETRY).await;
             continue;
         }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle_raft::{Follower, ProposeError, Role, Status, TIMING, Timing};
-use node::{Cluster, QUICK, Stalls, eventually, get, id, set, until};
+use node::{Cluster, QUICK, Stalls, eventually, get, id, set};
 
 /// Without the witness a follower waits for the end of the lease, 4 s here, and 2 to 4 s more.
 const PATIENT: Timing = Timing {
@@ -55,6 +55,32 @@ async fn a_killed_leader_is_replaced_before_its_lease_ends() {
 
     cluster.start(old, Some(address)).await;
     assert_eq!(get(&cluster.caught_up(old).await.raft, "after").as_deref(), Some("1"));
+    cluster.shutdown().await;
+}
+
+/// The Raft of a leader may end, say for its disk, long before its process does.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the time without a leader is measured")]
+async fn a_leader_whose_raft_ended_first_is_replaced_as_soon_as_its_port_refuses() {
+    let mut cluster = Cluster::new(3, |options| options.timing = PATIENT).await;
+    cluster.propose(set("before", 1)).await;
+    let leader = cluster.leader().await.id;
+    let followers = cluster.followers(leader);
+    let ended = Instant::now();
+    cluster.nodes[&leader].raft.shutdown().await;
+    // Its port still listens, and says that nobody leads there.
+    for follower in &followers {
+        let raft = &cluster.nodes[follower].raft;
+        eventually("no leader is named", || raft.status().leader.is_none()).await;
+    }
+    let noticed = ended.elapsed();
+    assert!(noticed < PATIENT.election_max, "{noticed:?}: it was told by an election");
+    let killed = Instant::now();
+    cluster.kill(leader).await;
+    cluster.propose(set("after", 1)).await;
+    let gap = killed.elapsed();
+    println!("writes again {gap:?} after the port closed");
+    assert!(gap < PATIENT.election_max, "{gap:?}: it waited for the lease");
     cluster.shutdown().await;
 }
 
@@ -252,7 +278,7 @@ async fn a_learner_names_no_leader_whose_process_is_gone() {
         }
     }
     let learner = &cluster.nodes[&4].raft;
-    until(learner, "the leader is named while it lives", |status| status.leader.is_some()).await;
+    eventually("the leader is named while it lives", || learner.status().leader.is_some()).await;
     cluster.kill(leader).await;
     let learner = &cluster.nodes[&4].raft;
     eventually("no leader is named", || learner.status().leader.is_none()).await;
@@ -292,10 +318,11 @@ async fn a_voter_that_was_started_again_alone_names_no_leader() {
     let [other, last] = cluster.followers(leader)[..] else { panic!("three members") };
     cluster.caught_up(last).await;
     cluster.kill(other).await;
+    let vote = cluster.nodes[&last].raft.status().vote;
     let address = cluster.kill(last).await;
     cluster.kill(leader).await;
     let again = cluster.start(last, Some(address)).await;
-    assert_eq!(again.raft.status().vote.node, id(leader), "its store has another leader's vote");
+    assert_eq!(again.raft.status().vote, vote, "its store has another vote");
     eventually("no leader is named", || again.raft.status().leader.is_none()).await;
     cluster.shutdown().await;
 }

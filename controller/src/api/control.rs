@@ -50,11 +50,7 @@ impl Control for ControlService {
             0 => register(context, &asked, node, deadline).await,
             known => update(context, Node { id: NodeId::new(known), ..node }, deadline).await,
         };
-        let id = match id {
-            Ok(id) => Some(id),
-            Err(refusal) if is_forgotten(&refusal, &asked, remembered_from(&context.hub.state())) => None,
-            Err(refusal) => return Err(refusal.into()),
-        };
+        let id = unless_forgotten(id, asked.since, remembered_from(&context.hub.state()))?;
         barrier(context, deadline).await?;
         let state = context.hub.state();
         Ok(Response::new(JoinReply {
@@ -201,10 +197,20 @@ async fn register(
     }
 }
 
-/// Whether a join was begun so long ago that the cluster cannot tell any more whether it gave an id. It never will: from
-/// now on it remembers that refusal. An id that was given and not heard is a node that never came.
-fn is_forgotten(refusal: &Refusal, asked: &JoinRequest, remembered_from: Revision) -> bool {
-    refusal.code == Code::OutcomeUnknown && asked.since != 0 && Revision::new(asked.since) < remembered_from
+/// The id of a join; none when it was begun, at revision `since`, so long ago that the cluster cannot tell any more
+/// whether it gave one. Where the log refused it for that, it never will: from now on it remembers that refusal. Where
+/// the outcome is unknown for another reason, an id may be given yet. One that was not heard is a node that never came.
+fn unless_forgotten(
+    id: Result<NodeId, Refusal>,
+    since: u64,
+    remembered_from: Revision,
+) -> Result<Option<NodeId>, Refusal> {
+    let forgotten = since != 0 && Revision::new(since) < remembered_from;
+    match id {
+        Ok(id) => Ok(Some(id)),
+        Err(refusal) if refusal.code == Code::OutcomeUnknown && forgotten => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 fn remembered_from(state: &ClusterState) -> Revision {
@@ -223,13 +229,17 @@ mod tests {
 
     #[test]
     fn only_what_is_older_than_what_is_remembered_is_forgotten() {
-        let forgotten = |code, since| {
-            let asked = JoinRequest { since, ..JoinRequest::default() };
-            is_forgotten(&Refusal::new(code, ""), &asked, Revision::new(7))
+        let answered = |code, since| {
+            let refused = Err(Refusal::new(code, ""));
+            unless_forgotten(refused, since, Revision::new(7)).map_err(|refusal| refusal.code)
         };
-        assert!(forgotten(Code::OutcomeUnknown, 6));
-        let may_come = [7, 0].map(|since| forgotten(Code::OutcomeUnknown, since));
-        assert_eq!(may_come, [false, false], "the answer may still come");
-        assert!(!forgotten(Code::NoQuorum, 6));
+        assert_eq!(answered(Code::OutcomeUnknown, 6), Ok(None));
+        for since in [7, 0] {
+            let may_come = answered(Code::OutcomeUnknown, since);
+            assert_eq!(may_come, Err(Code::OutcomeUnknown), "the answer may still come");
+        }
+        assert_eq!(answered(Code::NoQuorum, 6), Err(Code::NoQuorum));
+        let given = unless_forgotten(Ok(NodeId::new(3)), 6, Revision::new(7));
+        assert!(given.is_ok_and(|id| id == Some(NodeId::new(3))), "an id is an id, however old the join");
     }
 }

@@ -117,9 +117,11 @@ async fn a_deploy_waits_for_a_worker_that_does_not_answer() {
     }
     let reported = |worker: &Worker| worker.orders().interval_ms > 0;
     until("both have reported", async || workers.iter().all(reported).then_some(())).await;
+    let before = workers[1].says.lock().unwrap().asked;
     workers[1].says.lock().unwrap().unanswered = 1;
     node.admin().deploy(hello()).await.unwrap();
-    assert_eq!(workers[1].says.lock().unwrap().unanswered, 0, "it was asked again");
+    let asked = workers[1].says.lock().unwrap().asked - before;
+    assert!(asked >= 2, "asked {asked} times: it did not answer at first");
     node.stop().await;
 }
 

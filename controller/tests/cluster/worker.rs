@@ -30,6 +30,8 @@ pub(crate) struct Says {
     pub(crate) replicas: Vec<ReplicaStatus>,
     /// So many questions about artifacts are not answered, as by a process that is gone.
     pub(crate) unanswered: u32,
+    /// Questions about artifacts.
+    pub(crate) asked: u32,
     /// Bytes of the last upload.
     pub(crate) received: u64,
     pub(crate) uploads_ended: u32,
@@ -80,6 +82,7 @@ impl Artifacts for Store {
         let asked = request.into_inner();
         assert!(asked.renew, "a deploy begins the grace anew");
         let mut says = self.0.lock().expect("no panic");
+        says.asked += 1;
         if let Some(left) = says.unanswered.checked_sub(1) {
             says.unanswered = left;
             return Err(Status::unavailable("connection refused"));

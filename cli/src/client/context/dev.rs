@@ -1,10 +1,10 @@
 //! The context of a cluster that `coracle dev` runs: the current one until it ends, then the former one is that again.
 //! A second cluster has a name of its own.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{Context, Contexts, read, write};
+use super::{Context, Contexts, change};
 use crate::client::Address;
 use crate::exit::Failure;
 use crate::os;
@@ -26,18 +26,19 @@ pub(crate) struct DevContext {
 impl DevContext {
     /// Makes a cluster the one that all verbs use.
     pub(crate) fn begin(folder: &Path, addresses: &[Address], gateways: &[Address]) -> Result<Self, Failure> {
-        fs::create_dir_all(folder).map_err(|error| Failure::local(folder.display(), error))?;
-        let (name, lock) = free_name(folder)?;
-        let mut contexts = read(Some(folder))?;
         let texts = |all: &[Address]| all.iter().map(ToString::to_string).collect();
-        let current = contexts.current.replace(name.clone());
-        // One that was killed gave nothing back: what was before it is before this one.
-        let killed = current.as_ref() == Some(&name);
-        let former = if killed { contexts.context.remove(&name).and_then(|it| it.former) } else { current };
-        let context = Context { addresses: texts(addresses), gateways: texts(gateways), former };
-        contexts.context.insert(name.clone(), context);
-        write(folder, &contexts)?;
-        Ok(Self { folder: folder.to_owned(), name, _lock: lock })
+        let context = Context { addresses: texts(addresses), gateways: texts(gateways), former: None };
+        change(folder, |contexts| {
+            heal(folder, contexts)?;
+            let (name, lock) = free_name(folder)?;
+            // What it said before is of a cluster that is gone. Were the name still what another one gives back, the
+            // two would name each other, and what was before both would be lost.
+            let killed = contexts.context.remove(&name).and_then(|it| it.former);
+            give_back(contexts, &name, killed);
+            let former = contexts.current.replace(name.clone());
+            contexts.context.insert(name.clone(), Context { former, ..context });
+            Ok(Self { folder: folder.to_owned(), name, _lock: lock })
+        })
     }
 
     /// What it is called.
@@ -47,16 +48,30 @@ impl DevContext {
 
     /// Gives the place back to the context that was the current one before, unless it was given to another meanwhile.
     pub(crate) fn end(self) -> Result<(), Failure> {
-        let mut contexts = read(Some(&self.folder))?;
-        let former = contexts.context.get_mut(&self.name).and_then(|own| own.former.take());
-        give_back(&mut contexts, &self.name, former);
-        write(&self.folder, &contexts)
+        change(&self.folder, |contexts| {
+            heal(&self.folder, contexts)?;
+            let former = contexts.context.get_mut(&self.name).and_then(|own| own.former.take());
+            give_back(contexts, &self.name, former);
+            Ok(())
+        })
     }
+}
+
+/// Ends the contexts of clusters that were killed and gave nothing back: nobody holds their locks.
+fn heal(folder: &Path, contexts: &mut Contexts) -> Result<(), Failure> {
+    for name in names() {
+        let took = contexts.context.get(&name).is_some_and(|context| context.former.is_some());
+        if took && let Some(_lock) = take(folder, &name)? {
+            let former = contexts.context.get_mut(&name).and_then(|context| context.former.take());
+            give_back(contexts, &name, former);
+        }
+    }
+    Ok(())
 }
 
 /// Puts the former one wherever the one that ended stands: as the current one, or as what a later cluster gives back.
 fn give_back(contexts: &mut Contexts, ended: &str, former: Option<String>) {
-    let former = former.filter(|former| contexts.context.contains_key(former));
+    let former = former.filter(|former| former != ended && contexts.context.contains_key(former));
     let current = std::iter::once(&mut contexts.current);
     let places = current.chain(contexts.context.values_mut().map(|context| &mut context.former));
     for place in places.filter(|place| place.as_deref() == Some(ended)) {
@@ -65,19 +80,33 @@ fn give_back(contexts: &mut Contexts, ended: &str, former: Option<String>) {
 }
 
 fn free_name(folder: &Path) -> Result<(String, File), Failure> {
-    for number in 1..=CLUSTERS_MAX {
-        let name = if number == 1 { NAME.to_owned() } else { format!("{NAME}-{number}") };
-        let path = folder.join(format!("{name}.lock"));
-        if let Some(lock) = os::lock(&path).map_err(|error| Failure::local(path.display(), error))? {
+    for name in names() {
+        if let Some(lock) = take(folder, &name)? {
             return Ok((name, lock));
         }
     }
     Err(Failure::usage(format!("{CLUSTERS_MAX} clusters of 'coracle dev' run already")))
 }
 
+/// What clusters are called, in the order of their beginning.
+fn names() -> impl Iterator<Item = String> {
+    let later = (2..=CLUSTERS_MAX).map(|number| format!("{NAME}-{number}"));
+    std::iter::once(NAME.to_owned()).chain(later)
+}
+
+/// The lock of a name, unless a cluster that runs has it.
+fn take(folder: &Path, name: &str) -> Result<Option<File>, Failure> {
+    let path = folder.join(format!("{name}.lock"));
+    os::lock(&path).map_err(|error| Failure::local(path.display(), error))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{FILE_NAME, choose};
+    use std::fs;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::super::{FILE_NAME, choose, read};
     use super::*;
 
     fn begin(folder: &Path) -> DevContext {
@@ -142,5 +171,57 @@ mod tests {
         assert_eq!(dev.name(), "dev");
         dev.end().unwrap();
         assert_eq!(current(folder.path()).as_deref(), Some("prod"));
+    }
+
+    #[test]
+    fn a_name_that_is_taken_again_is_given_back_by_nobody() {
+        let folder = with_prod();
+        let path = folder.path();
+        let (first, second) = (begin(path), begin(path));
+        drop(first);
+        let third = begin(path);
+        assert_eq!((third.name(), second.name()), ("dev", "dev-2"));
+        third.end().unwrap();
+        assert_eq!(current(path).as_deref(), Some("dev-2"));
+        second.end().unwrap();
+        assert_eq!(current(path).as_deref(), Some("prod"));
+    }
+
+    #[test]
+    fn one_that_was_killed_stays_current_only_until_another_one_begins_or_ends() {
+        for ends in [true, false] {
+            let folder = with_prod();
+            let path = folder.path();
+            let first = begin(path);
+            drop(begin(path));
+            assert_eq!(current(path).as_deref(), Some("dev-2"), "it gave nothing back");
+            if ends {
+                first.end().unwrap();
+            } else {
+                begin(path).end().unwrap();
+                assert_eq!(current(path).as_deref(), Some("dev"));
+                first.end().unwrap();
+            }
+            assert_eq!(current(path).as_deref(), Some("prod"));
+        }
+    }
+
+    #[test]
+    fn clusters_that_begin_together_do_not_undo_each_other() {
+        const TOGETHER: usize = 8;
+        let folder = with_prod();
+        let (path, all) = (folder.path(), Barrier::new(TOGETHER));
+        let together = || {
+            all.wait();
+            begin(path)
+        };
+        let begun: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..TOGETHER).map(|_| scope.spawn(together)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let contexts = read(Some(path)).unwrap();
+        assert!(begun.iter().all(|dev| contexts.context.contains_key(dev.name())), "{contexts:?}");
+        begun.into_iter().for_each(|dev| dev.end().unwrap());
+        assert_eq!(current(path).as_deref(), Some("prod"));
     }
 }

@@ -231,7 +231,8 @@ impl<S: StateMachine> RaftTransport for RaftService<S> {
     ) -> Result<Response<Self::AttendStream>, Status> {
         self.check(request.into_inner().header.as_ref())?;
         // One that was just elected may see it a moment after those who elected it.
-        if timeout(NOTICE_MAX, self.member.leading(true)).await.is_err() {
+        let leads = timeout(NOTICE_MAX, self.member.leading(true)).await.is_ok();
+        if !leads || self.member.has_ended() {
             let sentence = format!("node {} does not lead", self.member.identity.node);
             return Err(Status::failed_precondition(sentence));
         }
