@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::command::{self, Finished, Live};
 use crate::node::Node;
-use crate::{Client, within};
+use crate::{Client, eventually, within};
 
 /// What a cluster is made of.
 #[derive(Debug, Clone, Default)]
@@ -174,6 +174,18 @@ impl Cluster {
     #[must_use]
     pub fn url(&self, node: usize, path: &str) -> String {
         format!("http://{}{path}", self.nodes[node].http)
+    }
+
+    /// Waits until a node's gateway answers `path` with 200.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub async fn answers(&self, node: usize, path: &str) {
+        eventually(&format!("node {node} answers {path}"), async || {
+            let answer = self.client.get(&self.url(node, path)).await?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
+        })
+        .await;
     }
 
     /// Which of the nodes leads.

@@ -7,15 +7,6 @@ use rustix::process::Signal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 
-/// Waits until a node's gateway answers a function.
-async fn answers(cluster: &Cluster, node: usize, path: &str) {
-    eventually(&format!("node {node} answers {path}"), async || {
-        let answer = cluster.client.get(&cluster.url(node, path)).await?;
-        if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_killed_comes_back_with_everything() {
     let mut cluster = Cluster::start(PROGRAM, 1).await;
@@ -23,7 +14,7 @@ async fn one_node_killed_comes_back_with_everything() {
     let before = cluster.run(&["function", "list", "-o", "json"]).await.ok().json();
     cluster.nodes[0].kill();
     cluster.nodes[0].start();
-    answers(&cluster, 0, "/hello-min").await;
+    cluster.answers(0, "/hello-min").await;
     cluster.wait_alive(1).await;
     assert_eq!(
         cluster.run(&["function", "list", "-o", "json"]).await.ok().json()[0]["version"],
@@ -40,14 +31,14 @@ async fn all_nodes_killed_come_back_with_everything() {
     cluster.nodes.iter_mut().for_each(coracle_tests::Node::kill);
     cluster.nodes.iter_mut().for_each(coracle_tests::Node::start);
     for node in 0..3 {
-        answers(&cluster, node, "/hello-min").await;
+        cluster.answers(node, "/hello-min").await;
     }
     cluster.wait_alive(3).await;
     let status = cluster.status().await.unwrap();
     assert_eq!(status["cluster"], id);
     assert_eq!(status["functions"][0]["name"], "hello-min");
     cluster.deploy("second", &guest("c-http.component.wasm"), &[]).await;
-    answers(&cluster, 1, "/second").await;
+    cluster.answers(1, "/second").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +94,7 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
     let mut cluster = Cluster::start(PROGRAM, 3).await;
     cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "2"]).await;
     for node in 0..3 {
-        answers(&cluster, node, "/hello-min").await;
+        cluster.answers(node, "/hello-min").await;
     }
     let holders = cluster.holders("hello-min").await;
     let without = (0..3).find(|node| !holders.contains(node)).expect("two of three hold it");
@@ -137,9 +128,9 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
         })
         .await;
     }
-    answers(&cluster, holder, "/hello-min").await;
+    cluster.answers(holder, "/hello-min").await;
     // This one holds no replica: it calls the other, by the view that it kept on disk.
-    answers(&cluster, without, "/hello-min").await;
+    cluster.answers(without, "/hello-min").await;
     // The command line needs no controller for a call either: told a gateway, or from a context that knows one.
     let called = cluster.run(&["invoke", "hello-min", "--gateway", &cluster.nodes[holder].http]).await.ok();
     assert!(called.stderr.contains("node "), "{}", called.stderr);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use coracle_tests::{Cluster, Load, Report, eventually, guest, within};
+use coracle_tests::{Cluster, Load, Report, guest, within};
 use tokio::sync::oneshot;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
@@ -51,11 +51,7 @@ async fn no_call_fails_while_a_function_is_deployed_anew_and_rolled_back() {
     };
     deploy("WHO=first").await;
     for node in 0..3 {
-        eventually(&format!("node {node} answers"), async || {
-            let answer = cluster.client.get(&cluster.url(node, "/who")).await?;
-            if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
-        })
-        .await;
+        cluster.answers(node, "/who").await;
     }
     let sent = Arc::new(AtomicUsize::new(0));
     let urls = (0..3).map(|node| cluster.url(node, "/who")).collect();

@@ -10,15 +10,6 @@ use tokio::sync::oneshot;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 
-/// Waits until a node's gateway answers a function.
-async fn answers(cluster: &Cluster, node: usize, path: &str) {
-    eventually(&format!("node {node} answers {path}"), async || {
-        let answer = cluster.client.get(&cluster.url(node, path)).await?;
-        if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.text())) }
-    })
-    .await;
-}
-
 /// A node with a call that keeps it from ending until its drain is over.
 async fn busy() -> (Cluster, tokio::task::JoinHandle<()>) {
     let cluster = Cluster::start(PROGRAM, 1).await;
@@ -130,7 +121,7 @@ async fn a_node_that_is_removed_stays_away() {
     let id = cluster.id_of(leaving).await;
     // A gateway without a replica asks all holders in turn; the others have one at home.
     let idle = (0..4).find(|node| !holders.contains(node)).expect("three of four hold it");
-    answers(&cluster, idle, "/hello-min").await;
+    cluster.answers(idle, "/hello-min").await;
     let sent = Arc::new(AtomicUsize::new(0));
     let (stop, stopped) = oneshot::channel();
     let load = Load::gets(LOAD_MAX, 100, vec![cluster.url(idle, "/hello-min")]);
@@ -175,13 +166,13 @@ async fn a_worker_that_is_removed_ends() {
     let roles = vec!["controller,worker,gateway", "worker,gateway"];
     let mut cluster = Cluster::with(PROGRAM, Options { nodes: 2, roles, ..Options::default() }).await;
     cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &[]).await;
-    answers(&cluster, 1, "/hello-min").await;
+    cluster.answers(1, "/hello-min").await;
     let id = cluster.id_of(1).await;
     let pids = [cluster.nodes[1].pid(Process::DataPlane).unwrap()];
     let removed = cluster.run(&["node", "remove", &id.to_string(), "-y", "-o", "name"]).await.ok();
     assert_eq!(removed.stdout, format!("{id}\n"));
     ends_as_removed(&mut cluster, 1, &pids).await;
-    answers(&cluster, 0, "/hello-min").await;
+    cluster.answers(0, "/hello-min").await;
 }
 
 /// The processes of a node with all roles, beside its supervisor.

@@ -54,8 +54,8 @@ impl Scene {
             let wanted = |node: &usize| (*node == leader) == (victim == Victim::Leader);
             let Some(victim) = holders.into_iter().find(wanted) else { continue };
             for node in 0..3 {
-                answers(&cluster, node, &function).await;
-                answers(&cluster, node, "hello-min").await;
+                cluster.answers(node, &format!("/{function}")).await;
+                cluster.answers(node, "/hello-min").await;
             }
             let survivors = (0..3).filter(|node| *node != victim).collect();
             return Self { cluster, leader, victim, survivors, function, _turn: turn };
@@ -101,7 +101,7 @@ impl Scene {
     /// The victim runs again: it votes, has caught up, and serves what was deployed meanwhile.
     async fn is_whole_again(&self, meanwhile: &str) {
         self.cluster.wait_alive(3).await;
-        answers(&self.cluster, self.victim, meanwhile).await;
+        self.cluster.answers(self.victim, &format!("/{meanwhile}")).await;
         let wanted = self.cluster.status().await.expect("a status")["revision"].clone();
         let address = self.cluster.nodes[self.victim].grpc.as_str();
         eventually("the victim has caught up", async || {
@@ -115,14 +115,6 @@ impl Scene {
         })
         .await;
     }
-}
-
-async fn answers(cluster: &Cluster, node: usize, function: &str) {
-    eventually(&format!("node {node} answers {function}"), async || {
-        let answer = cluster.client.get(&cluster.url(node, &format!("/{function}"))).await?;
-        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
-    })
-    .await;
 }
 
 /// Writes again: an empty change of a function's routes would be no change, so a new function is deployed.

@@ -40,7 +40,7 @@ pub(super) fn success(
     metrics: &Arc<Metrics>,
     answered: Answered,
     invocation: InvocationId,
-    (mut running, open): (Running, OwnedSemaphorePermit),
+    (mut running, opened): (Running, OwnedSemaphorePermit),
     span: &Span,
     protocol: Version,
 ) -> Response<Body> {
@@ -60,7 +60,7 @@ pub(super) fn success(
     set_invocation(headers, invocation);
     let idle_max = place.version.spec.limits().idle_timeout;
     let open =
-        Open { _sent: sent, _running: running, _place: open, metrics: Arc::clone(metrics), invocation };
+        Open { _sent: sent, _running: running, _place: opened, metrics: Arc::clone(metrics), invocation };
     response.map(|body| Paced::body(body, open, idle_max, protocol))
 }
 
