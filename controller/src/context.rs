@@ -47,7 +47,7 @@ pub(crate) struct Context {
 impl Context {
     /// Who leads, as far as this node knows.
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        self.raft.status().leader.map(|leader| leader.node)
+        self.raft.leader().1.map(|leader| leader.node)
     }
 
     /// Whether this node leads, as far as it knows.

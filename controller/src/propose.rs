@@ -162,7 +162,7 @@ async fn attempt_until(context: &Context, asked: Attempt) -> Result<Decided, Ref
 
 async fn attempt(context: &Context, asked: &Attempt) -> Result<Decided, Failed> {
     let (envelope, deadline) = (asked.envelope.clone(), asked.deadline);
-    match context.raft.status().leader {
+    match context.raft.leader().1 {
         Some(leader) if leader.node != context.node => {
             forward::forward(context, &leader, envelope, deadline).await
         }

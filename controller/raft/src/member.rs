@@ -49,6 +49,19 @@ impl<S: StateMachine> Member<S> {
         Status { leader: status.leader.filter(|_| !gone), ..status }
     }
 
+    /// The current term, and who leads: what a proposal needs of the status, without building all of it.
+    pub(crate) fn leader(&self) -> (u64, Option<Leader>) {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let term = metrics.vote.leader_id.term;
+        let gone = *self.gone.borrow() == Some(metrics.vote);
+        let leader = metrics.current_leader.filter(|_| !gone).map(|id| {
+            let node = metrics.membership_config.membership().get_node(&id);
+            Leader { node: NodeId::new(id), address: node.map(|node| node.addr.clone()).unwrap_or_default() }
+        });
+        (term, leader)
+    }
+
     /// Done when the member leaves.
     pub(crate) fn leaving(&self) -> impl Future<Output = ()> + Send + use<S> {
         let mut stopping = self.stopping.subscribe();

@@ -12,7 +12,7 @@ use openraft::raft::ClientWriteResponse;
 use tokio::runtime::Runtime;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::error::{OpenError, ProposeError};
+use crate::error::{Leader, OpenError, ProposeError};
 use crate::member::Member;
 use crate::network::{Peers, RaftServer, RaftService};
 use crate::options::{COMMAND_BYTES_MAX, Options};
@@ -157,6 +157,12 @@ impl<S: StateMachine> Raft<S> {
     #[must_use]
     pub fn state(&self) -> S {
         self.member.published.borrow().state.clone()
+    }
+
+    /// Who leads, as far as this member knows, and in which term. Costs nothing beside [`Raft::status`].
+    #[must_use]
+    pub fn leader(&self) -> (u64, Option<Leader>) {
+        self.member.leader()
     }
 
     /// What this member knows now.
