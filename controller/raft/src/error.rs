@@ -7,7 +7,7 @@ use std::time::Duration;
 use coracle_proto::id::NodeId;
 use thiserror::Error;
 
-use crate::options::{Identity, OptionsError};
+use crate::options::{OptionsError, Owner};
 use crate::state_machine::RestoreError;
 
 /// What to do about a store that is lost. The store's own folder is not enough: who the node is stands beside it.
@@ -24,7 +24,7 @@ pub enum OpenError {
     Io {
         /// What was being done.
         what: &'static str,
-        /// The group's folder.
+        /// The store's folder.
         dir: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -32,22 +32,33 @@ pub enum OpenError {
     /// Another process, or a member of this one that is not shut down, has it open.
     #[error("the store in {} is in use by another process", dir.display())]
     InUse {
-        /// The group's folder.
+        /// The store's folder.
         dir: PathBuf,
     },
     /// The store was made for someone else.
     #[error(
-        "the store in {} belongs to node {} of group {} of cluster {}, not to node {} of group {} of cluster {}; \
-         use another data folder",
-        dir.display(), found.node, found.group, found.cluster, wanted.node, wanted.group, wanted.cluster
+        "the store in {} belongs to node {} of cluster {}, not to node {} of cluster {}; use another data folder",
+        dir.display(), found.node, found.cluster, wanted.node, wanted.cluster
     )]
     Foreign {
-        /// The group's folder.
+        /// The store's folder.
         dir: PathBuf,
         /// Whose it is.
-        found: Identity,
+        found: Owner,
         /// Who opened it.
-        wanted: Identity,
+        wanted: Owner,
+    },
+    /// A sync of it failed in an earlier process: what it holds cannot be known.
+    #[error(
+        "the store in {} cannot be trusted: {reason}; what it acknowledged may be missing without a trace. {GIVE_UP}; \
+         a cluster of one node can only be started with --accept-failed-sync, which takes that risk",
+        dir.display()
+    )]
+    Tainted {
+        /// The store's folder.
+        dir: PathBuf,
+        /// What failed.
+        reason: String,
     },
     /// There was a store, and it is gone.
     #[error(
@@ -56,7 +67,7 @@ pub enum OpenError {
         dir.display()
     )]
     Empty {
-        /// The group's folder.
+        /// The store's folder.
         dir: PathBuf,
         /// Who had it.
         node: NodeId,
@@ -64,7 +75,7 @@ pub enum OpenError {
     /// The store lost or changed something that was acknowledged.
     #[error("the store in {} is damaged: {reason}; {GIVE_UP}", dir.display())]
     Damaged {
-        /// The group's folder.
+        /// The store's folder.
         dir: PathBuf,
         /// What does not fit.
         reason: String,
@@ -72,7 +83,7 @@ pub enum OpenError {
     /// The records are whole, and this build's state machine cannot read them.
     #[error("the store in {}: {source}", dir.display())]
     Restore {
-        /// The group's folder.
+        /// The store's folder.
         dir: PathBuf,
         /// Why.
         source: RestoreError,

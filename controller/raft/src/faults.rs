@@ -11,7 +11,7 @@ pub const APPLIED_BEFORE_ANSWER: &str = "raft-applied-before-answer";
 /// After entries are durable, before Raft is told. No keys.
 pub const FLUSHED_BEFORE_CALLBACK: &str = "raft-flushed-before-callback";
 
-/// After the file of a received snapshot is the current one, before the state is the one of that snapshot. No keys.
+/// After a received snapshot was read whole, before the state on the disk is that of the snapshot. No keys.
 pub const SNAPSHOT_BEFORE_STATE: &str = "raft-snapshot-before-state";
 
 #[cfg(feature = "faults")]

@@ -1,11 +1,16 @@
-//! Raft for one kind of data: openraft on sled, generic over a state machine and a group.
+//! Raft for many groups of one process: openraft on a log of our own and sled, generic over a state machine.
 //!
 //! It knows nothing of functions. openraft and sled are named only in this package, and none of their types
 //! appears in what it offers.
 
 mod codec;
+mod disk;
 mod error;
+mod failure;
 pub mod faults;
+mod host;
+mod joint;
+mod log;
 mod member;
 mod membership;
 mod metrics;
@@ -13,16 +18,23 @@ mod network;
 mod options;
 mod raft;
 mod start;
+mod state;
 mod state_machine;
 mod status;
-mod store;
+mod terms;
 mod types;
 mod witness;
 
 pub use error::{Leader, OpenError, ProposeError};
+pub use host::Host;
+pub use membership::Seat;
 pub use metrics::{SYNC_BUCKETS_US, SyncHistogram};
 pub use network::{Peers, RaftServer, RaftService, RecordedPeers};
-pub use options::{COMMAND_BYTES_MAX, Identity, LIMITS, Limits, Options, OptionsError, TIMING, Timing};
+pub use options::{
+    COMMAND_BYTES_MAX, GroupOptions, HostOptions, Identity, LIMITS, Limits, Options, OptionsError, Owner, StoreId, TIMING,
+    Timing,
+};
 pub use raft::Raft;
 pub use state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
+pub use terms::AbsurdTerm;
 pub use status::{Follower, Role, Status, StatusWatch, StoreStatus, VoteStatus};

@@ -6,17 +6,18 @@ use coracle_proto::id::NodeId;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{RaftMetrics, ReadPolicy, ServerState};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, Semaphore, watch};
 use tonic::{Code, Status as RpcStatus};
 
 use crate::codec::raft::position;
 use crate::error::{Leader, ProposeError};
 use crate::metrics::StoreMetrics;
-use crate::network::Channels;
-use crate::options::{Identity, Limits};
+use crate::failure::Failure;
+use crate::network::Lines;
+use crate::options::{Identity, Limits, StoreId};
 use crate::state_machine::{Position, StateMachine};
 use crate::status::Status;
-use crate::store::{Machine, Published, SnapshotFile, Snapshots};
+use crate::state::{Machine, Published, ReceivedFile, Staging};
 use crate::types::{LogId, SnapshotMeta, Types, Vote};
 
 /// A running member of a group.
@@ -25,10 +26,16 @@ pub(crate) struct Member<S: StateMachine> {
     pub(crate) identity: Identity,
     pub(crate) limits: Limits,
     pub(crate) published: watch::Receiver<Published<S>>,
-    pub(crate) snapshots: Snapshots,
-    pub(crate) channels: Arc<Channels>,
+    pub(crate) staging: Staging,
+    pub(crate) lines: Lines,
+    pub(crate) store: StoreId,
+    pub(crate) failure: Arc<Failure>,
     pub(crate) metrics: Arc<StoreMetrics>,
     pub(crate) halted: Arc<OnceLock<String>>,
+    /// Bounds the snapshots that are received at a time.
+    pub(crate) incoming: Semaphore,
+    /// Held by a change of the members until both of its entries are committed.
+    pub(crate) changing: Mutex<()>,
     /// The vote of the leader that this member saw vanish.
     pub(crate) gone: watch::Sender<Option<Vote>>,
     /// True when the member leaves: what other members hold open here ends.
@@ -44,9 +51,10 @@ impl<S: StateMachine> Member<S> {
     /// The same, of metrics at hand. A leader whose process this member sees refuse leads nobody here: Raft itself goes
     /// on naming it until another one is elected, which in a minority is never.
     pub(crate) fn status_of(&self, metrics: &RaftMetrics<Types>) -> Status {
-        let status = Status::new(metrics, self.halted.get());
+        let status = Status::new(metrics, self.halted.get(), self.failure.found().as_ref());
         let gone = *self.gone.borrow() == Some(metrics.vote);
-        Status { leader: status.leader.filter(|_| !gone), ..status }
+        let absurd_term = self.lines.terms.absurd();
+        Status { leader: status.leader.filter(|_| !gone), absurd_term, ..status }
     }
 
     /// The current term, and who leads: what a proposal needs of the status, without building all of it.
@@ -57,7 +65,7 @@ impl<S: StateMachine> Member<S> {
         let gone = *self.gone.borrow() == Some(metrics.vote);
         let leader = metrics.current_leader.filter(|_| !gone).map(|id| {
             let node = metrics.membership_config.membership().get_node(&id);
-            Leader { node: NodeId::new(id), address: node.map(|node| node.addr.clone()).unwrap_or_default() }
+            Leader { node: NodeId::new(id), address: node.map(|node| node.address.clone()).unwrap_or_default() }
         });
         (term, leader)
     }
@@ -113,7 +121,7 @@ impl<S: StateMachine> Member<S> {
             }
             other => return other,
         };
-        match self.channels.read_index(leader.node, self.limits.read).await {
+        match self.lines.read_index(leader.node, self.limits.read).await {
             Ok(index) => Ok(index),
             Err(status) if status.code() == Code::FailedPrecondition => {
                 Err(ProposeError::NotLeader { leader: None })
@@ -127,17 +135,17 @@ impl<S: StateMachine> Member<S> {
     /// Reads a whole snapshot that was received, so that a damaged one is refused.
     pub(crate) async fn checked(
         &self,
-        mut snapshot: SnapshotFile,
+        received: ReceivedFile,
         meta: &SnapshotMeta,
-    ) -> Result<SnapshotFile, RpcStatus> {
-        let snapshots = self.snapshots.clone();
-        let read = move || snapshots.read(&mut snapshot).map(|(found, _)| (found, snapshot));
+    ) -> Result<ReceivedFile, RpcStatus> {
+        let staging = self.staging.clone();
+        let read = move || staging.read(&received, |_, _| ()).map(|found| (found, received));
         let read = tokio::task::spawn_blocking(read)
             .await
             .map_err(|error| RpcStatus::internal(error.to_string()))?;
-        let (found, snapshot) = read.map_err(|error| RpcStatus::data_loss(error.to_string()))?;
+        let (found, received) = read.map_err(|error| RpcStatus::data_loss(error.to_string()))?;
         if found == *meta {
-            Ok(snapshot)
+            Ok(received)
         } else {
             Err(RpcStatus::data_loss("the snapshot is not the one announced"))
         }
@@ -160,7 +168,8 @@ impl<S: StateMachine> Member<S> {
     }
 
     pub(crate) fn stopped(&self, fatal: &impl std::fmt::Display) -> ProposeError {
-        let reason = self.halted.get().cloned().unwrap_or_else(|| fatal.to_string());
+        let failed = || self.failure.found().map(|found| found.reason);
+        let reason = self.halted.get().cloned().or_else(failed).unwrap_or_else(|| fatal.to_string());
         ProposeError::Stopped { reason }
     }
 }
@@ -168,7 +177,7 @@ impl<S: StateMachine> Member<S> {
 fn not_leader(forward: &ForwardToLeader<Types>) -> ProposeError {
     let leader = forward.leader_id.map(|id| Leader {
         node: NodeId::new(id),
-        address: forward.leader_node.as_ref().map(|node| node.addr.clone()).unwrap_or_default(),
+        address: forward.leader_node.as_ref().map(|node| node.address.clone()).unwrap_or_default(),
     });
     match forward.reason {
         ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => ProposeError::NotLeader { leader },

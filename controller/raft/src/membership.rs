@@ -1,26 +1,52 @@
 //! Who is in the group: the first voters, learners that come, voters that change, a leader that hands over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use coracle_proto::id::NodeId;
 use openraft::ChangeMembers;
 use openraft::errors::RaftError;
-use openraft::impls::BasicNode;
 use tokio::time::timeout;
 
 use crate::error::ProposeError;
+use crate::options::StoreId;
 use crate::raft::Raft;
 use crate::state_machine::StateMachine;
 use crate::status::Role;
+
+/// A member as the group's members are recorded: where it is, and which store it has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seat {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Its store. A node with another one under the same id is not taken for it. Unknown: any store is.
+    pub store: StoreId,
+}
+
+impl From<String> for Seat {
+    fn from(address: String) -> Self {
+        Self { address, store: StoreId::UNKNOWN }
+    }
+}
+
+impl From<&str> for Seat {
+    fn from(address: &str) -> Self {
+        address.to_owned().into()
+    }
+}
 
 impl<S: StateMachine> Raft<S> {
     /// Makes a new group of these voters. Once in the life of a group, on one of them.
     ///
     /// # Errors
     /// When this member already has a log, or is not among the voters.
-    pub async fn initialize(&self, voters: BTreeMap<NodeId, String>) -> Result<(), ProposeError> {
-        let voters: BTreeMap<u64, BasicNode> =
-            voters.into_iter().map(|(id, addr)| (id.get(), BasicNode { addr })).collect();
+    pub async fn initialize<T: Into<Seat>>(&self, voters: BTreeMap<NodeId, T>) -> Result<(), ProposeError> {
+        let own = self.member.identity.node;
+        let seat = |(node, seat): (NodeId, T)| {
+            let seat = seat.into();
+            (node.get(), if node == own { Seat { store: self.member.store, ..seat } } else { seat })
+        };
+        let voters: BTreeMap<u64, Seat> = voters.into_iter().map(seat).collect();
         self.member.raft.initialize(voters).await.map_err(|error| match error {
             RaftError::APIError(error) => ProposeError::Membership { reason: error.to_string() },
             RaftError::Fatal(fatal) => self.member.stopped(&fatal),
@@ -31,8 +57,8 @@ impl<S: StateMachine> Raft<S> {
     ///
     /// # Errors
     /// See [`ProposeError`].
-    pub async fn add_learner(&self, node: NodeId, address: &str) -> Result<(), ProposeError> {
-        let nodes = BTreeMap::from([(node.get(), BasicNode::new(address))]);
+    pub async fn add_learner(&self, node: NodeId, seat: impl Into<Seat>) -> Result<(), ProposeError> {
+        let nodes = BTreeMap::from([(node.get(), seat.into())]);
         self.change(ChangeMembers::AddNodes(nodes), true).await
     }
 
@@ -57,16 +83,28 @@ impl<S: StateMachine> Raft<S> {
         self.change(ChangeMembers::RemoveNodes(nodes), false).await
     }
 
-    /// Records where a member is now. Safe because every message names its receiver.
+    /// Records where a member is now, and its store where that was not known: another store is refused, for it is
+    /// another member. Safe because every message names its receiver.
     ///
     /// # Errors
     /// When it is no member. See also [`ProposeError`].
-    pub async fn set_address(&self, node: NodeId, address: &str) -> Result<(), ProposeError> {
+    pub async fn set_seat(&self, node: NodeId, seat: impl Into<Seat>) -> Result<(), ProposeError> {
         let status = self.status();
-        if !status.voters.contains_key(&node) && !status.learners.contains_key(&node) {
+        let known = status.voters.get(&node).or_else(|| status.learners.get(&node));
+        let Some(known) = known else {
             return Err(ProposeError::Membership { reason: format!("node {node} is no member") });
+        };
+        let mut seat = seat.into();
+        match (known.store, seat.store) {
+            (known, StoreId::UNKNOWN) => seat.store = known,
+            (StoreId::UNKNOWN, _) => {}
+            (known, told) if known == told => {}
+            (known, told) => {
+                let reason = format!("node {node} is the one with store {known}, not with {told}");
+                return Err(ProposeError::Membership { reason });
+            }
         }
-        let nodes = BTreeMap::from([(node.get(), BasicNode::new(address))]);
+        let nodes = BTreeMap::from([(node.get(), seat)]);
         self.change(ChangeMembers::SetNodes(nodes), true).await
     }
 
@@ -94,7 +132,19 @@ impl<S: StateMachine> Raft<S> {
         }
     }
 
-    async fn change(&self, change: ChangeMembers<u64, BasicNode>, retain: bool) -> Result<(), ProposeError> {
-        self.written(|| self.member.raft.change_membership(change.clone(), retain)).await.map(drop)
+    /// Runs on to its end whoever waits for it: a change is two entries, and one that ends between them leaves two sets
+    /// of voters that both have to agree.
+    async fn change(&self, change: ChangeMembers<u64, Seat>, retain: bool) -> Result<(), ProposeError> {
+        let (raft, member) = (self.clone(), Arc::clone(&self.member));
+        let after = member.limits.propose;
+        let changed = self.host.0.tasks.spawn(async move {
+            let _changing = member.changing.lock().await;
+            raft.write(|| member.raft.change_membership(change.clone(), retain)).await.map(drop)
+        });
+        match timeout(after, changed).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(self.member.stopped(&"raft has ended")),
+            Err(_) => Err(ProposeError::TimedOut { after }),
+        }
     }
 }

@@ -1,21 +1,22 @@
 //! Raft between members, over gRPC.
 
+mod beats;
 mod calls;
 mod channels;
 mod client;
+mod hosted;
 mod owed;
 mod peers;
 mod server;
 
-pub(crate) use calls::Testimony;
+pub(crate) use calls::{Lines, Testimony};
 pub(crate) use channels::Channels;
-use channels::Lane;
 pub(crate) use client::Connector;
 pub use peers::{Peers, RecordedPeers};
 pub use server::{RaftServer, RaftService};
 
 use crate::options::COMMAND_BYTES_MAX;
-use crate::store::APPEND_BYTES_MAX;
+use crate::log::APPEND_BYTES_MAX;
 
 /// The largest message between members. The largest are appends: at most [`APPEND_BYTES_MAX`] of entries, or
 /// one larger entry, and what frames them.

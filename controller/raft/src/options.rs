@@ -17,6 +17,78 @@ pub struct Identity {
     pub node: NodeId,
 }
 
+/// Whose a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+}
+
+/// Names a store for as long as it exists: drawn when it is made. A node whose store was wiped has another one, which
+/// the others do not take for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    /// Of a store that nobody has told of yet.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// From its number.
+    #[must_use]
+    pub const fn new(id: u64) -> Self {
+        Self(id)
+    }
+
+    /// As a number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn draw() -> Self {
+        Self(rand::random_range(1..=u64::MAX))
+    }
+}
+
+impl std::fmt::Display for StoreId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Whose a store is, and which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostIdentity {
+    pub(crate) owner: Owner,
+    pub(crate) store: StoreId,
+}
+
+/// What a host is opened with.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// The folder: `log-meta/`, `log-data/`, `state/`, `identity`.
+    pub dir: PathBuf,
+    /// Whose it is.
+    pub owner: Owner,
+    /// There was a store: an empty folder is refused then, and none is made in it.
+    pub must_exist: bool,
+    /// Go on from a store one of whose syncs has failed: what it acknowledged may be gone.
+    pub accept_taint: bool,
+}
+
+/// What a member of a group is started with.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupOptions {
+    /// Which group.
+    pub group: GroupId,
+    /// How patient.
+    pub timing: Timing,
+    /// How much.
+    pub limits: Limits,
+}
+
 /// How fast a silent leader is noticed: a follower campaigns `election_max` (the leader's lease) and a random
 /// time between `election_min` and `election_max` after it last heard of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +116,17 @@ pub struct Limits {
     pub snapshot_transfer: Duration,
 }
 
-/// Everything that [`crate::Raft::open`] needs to know.
+/// Everything that [`crate::Raft::open`] needs to know: a host for one group.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The group's folder: `store/` (sled), `identity`, `mark`, `snapshot`.
+    /// The host's folder.
     pub dir: PathBuf,
-    /// Whose store it is.
+    /// Whose store it is, and the group.
     pub identity: Identity,
     /// There was a store: an empty folder is refused then, and none is made in it.
     pub must_exist: bool,
+    /// Go on from a store one of whose syncs has failed: what it acknowledged may be gone.
+    pub accept_taint: bool,
     /// How patient.
     pub timing: Timing,
     /// How much.
@@ -105,7 +179,45 @@ impl Options {
     /// Default times and limits; a store that is not there is made.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, identity: Identity) -> Self {
-        Self { dir: dir.into(), identity, must_exist: false, timing: TIMING, limits: LIMITS }
+        Self {
+            dir: dir.into(),
+            identity,
+            must_exist: false,
+            accept_taint: false,
+            timing: TIMING,
+            limits: LIMITS,
+        }
+    }
+
+    pub(crate) fn host(&self) -> HostOptions {
+        let Identity { cluster, node, .. } = self.identity;
+        HostOptions {
+            dir: self.dir.clone(),
+            owner: Owner { cluster, node },
+            must_exist: self.must_exist,
+            accept_taint: self.accept_taint,
+        }
+    }
+
+    pub(crate) fn group(&self) -> GroupOptions {
+        GroupOptions { group: self.identity.group, timing: self.timing, limits: self.limits }
+    }
+}
+
+impl HostOptions {
+    pub(crate) fn validate(&self) -> Result<(), OptionsError> {
+        match self.owner.node.get() {
+            0 => Err(OptionsError::Zero { name: "node" }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl GroupOptions {
+    /// Default times and limits.
+    #[must_use]
+    pub fn new(group: GroupId) -> Self {
+        Self { group, timing: TIMING, limits: LIMITS }
     }
 
     /// # Errors
@@ -115,13 +227,9 @@ impl Options {
         if heartbeat.is_zero() || heartbeat * 2 >= min || min >= max {
             return Err(OptionsError::Timing { heartbeat, min, max });
         }
-        for (name, count) in
-            [("snapshot_every", self.limits.snapshot_every), ("node", self.identity.node.get())]
-        {
-            if count == 0 {
-                return Err(OptionsError::Zero { name });
-            }
+        match self.limits.snapshot_every {
+            0 => Err(OptionsError::Zero { name: "snapshot_every" }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

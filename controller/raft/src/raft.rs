@@ -2,32 +2,24 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver as _;
+use openraft::Instant as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
-use tokio::runtime::Runtime;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::error::{Leader, OpenError, ProposeError};
 use crate::member::Member;
-use crate::network::{Peers, RaftServer, RaftService};
-use crate::options::{COMMAND_BYTES_MAX, Options};
-use crate::start::start;
+use crate::host::{Host, Hosted as _};
+use crate::network::{Peers, RaftServer};
+use crate::options::{COMMAND_BYTES_MAX, Options, StoreId};
 use crate::state_machine::{Observer, Position, StateMachine};
 use crate::status::{Status, StatusWatch, StoreStatus};
-use crate::store::FlusherThread;
 use crate::types::{Command, Types};
-
-/// Threads of a group's own runtime: its core, and what applies, must not wait for anything else of the
-/// process, nor for each other.
-const THREADS: usize = 2;
-
-/// How long tasks may take to end when a member shuts down.
-const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 /// How long a leader without answers is waited for before a write is refused for want of a quorum.
 const LEASE_PATIENCE: Duration = Duration::from_millis(1_000);
@@ -38,78 +30,59 @@ const READ_RETRY: Duration = Duration::from_millis(50);
 /// A running member of a group. Clones share it.
 pub struct Raft<S: StateMachine> {
     pub(crate) member: Arc<Member<S>>,
-    background: Arc<Background>,
-    dir: Arc<Path>,
+    pub(crate) host: Host,
+    /// The host was opened for this member, and ends with it.
+    alone: bool,
 }
 
 impl<S: StateMachine> Clone for Raft<S> {
     fn clone(&self) -> Self {
-        Self {
-            member: Arc::clone(&self.member),
-            background: Arc::clone(&self.background),
-            dir: Arc::clone(&self.dir),
-        }
+        Self { member: Arc::clone(&self.member), host: self.host.clone(), alone: self.alone }
     }
 }
 
 impl<S: StateMachine> fmt::Debug for Raft<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Raft").field("dir", &self.dir).finish_non_exhaustive()
-    }
-}
-
-/// The threads of a member. Dropped without a shutdown they end by themselves, some time later.
-#[derive(Default)]
-struct Background(Mutex<Option<(Runtime, Option<FlusherThread>)>>);
-
-impl Background {
-    fn take(&self) -> Option<(Runtime, Option<FlusherThread>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some((runtime, _)) = self.take() {
-            // Waiting is not allowed here: this may run inside another runtime.
-            runtime.shutdown_background();
-        }
+        f.debug_struct("Raft").field("identity", &self.member.identity).finish_non_exhaustive()
     }
 }
 
 impl<S: StateMachine> Raft<S> {
-    /// Opens the member's store, or makes a new one, and starts the member. It follows until it hears of a
-    /// leader; a new one waits for [`Raft::initialize`] or to be added by a leader.
+    pub(crate) fn new(member: Arc<Member<S>>, host: Host) -> Self {
+        Self { member, host, alone: false }
+    }
+
+    /// Opens a host for one group, and starts its member.
     ///
     /// # Errors
-    /// When the store is damaged, emptied, foreign or in use, or the options are wrong.
+    /// See [`Host::open`] and [`Host::start`].
     pub async fn open(
         options: Options,
         observer: Arc<dyn Observer<S>>,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, OpenError> {
-        options.validate()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
-            .thread_name(format!("raft-{}", options.identity.group))
-            .enable_all()
-            .build()
-            .map_err(|source| OpenError::Io { what: "starting threads", dir: options.dir.clone(), source })?;
-        let dir: Arc<Path> = options.dir.as_path().into();
-        let starting = runtime.spawn(start(options, observer, peers));
-        let background = Background(Mutex::new(Some((runtime, None))));
-        let started = starting.await.map_err(|error| OpenError::Raft { reason: error.to_string() })?;
-        let (member, flusher) = started?;
-        if let Some((_, thread)) = &mut *background.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            *thread = Some(flusher);
+        let group = options.group();
+        group.validate()?;
+        let host = Host::open(options.host(), peers).await?;
+        match host.start(group, observer).await {
+            Ok(raft) => Ok(Self { alone: true, ..raft }),
+            Err(error) => {
+                host.shutdown().await;
+                Err(error)
+            }
         }
-        Ok(Self { member, background: Arc::new(background), dir })
     }
 
-    /// The gRPC service by which the other members reach this one.
+    /// The gRPC service by which the members of other hosts reach those of this one's host.
     #[must_use]
-    pub fn service(&self) -> RaftServer<S> {
-        RaftService::server(Arc::clone(&self.member))
+    pub fn service(&self) -> RaftServer {
+        self.host.service()
+    }
+
+    /// Names the store of this member's host.
+    #[must_use]
+    pub fn store(&self) -> StoreId {
+        self.host.store()
     }
 
     /// Replicates a command and answers with what applying it on this member answered.
@@ -177,18 +150,16 @@ impl<S: StateMachine> Raft<S> {
         StatusWatch::new(Arc::clone(&self.member))
     }
 
-    /// The log store's figures. Looks at the disk.
+    /// Time since a majority last answered this leader; none when it does not lead, or none has answered yet.
+    #[must_use]
+    pub fn quorum_acked(&self) -> Option<Duration> {
+        self.member.raft.data_metrics().borrow_watched().last_quorum_acked.map(|at| at.elapsed())
+    }
+
+    /// The figures of the log that this group's entries are in, and the size of the whole store. Looks at the disk.
     #[must_use]
     pub fn store_status(&self) -> StoreStatus {
-        let length = |path: std::path::PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
-        let files = |dir: &Path| {
-            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-            entries.filter(|entry| entry.path().is_file()).map(|entry| length(entry.path())).sum::<u64>()
-        };
-        StoreStatus {
-            syncs: self.member.metrics.syncs(),
-            bytes: files(&self.dir) + files(&self.dir.join("store")) + files(&self.dir.join("store/blobs")),
-        }
+        StoreStatus { syncs: self.member.metrics.syncs(), bytes: bytes_of(self.host.0.dir()) }
     }
 
     /// Ends the streams that other members hold open here, which a gRPC server would else wait for when it ends.
@@ -196,48 +167,56 @@ impl<S: StateMachine> Raft<S> {
         self.member.stopping.send_replace(true);
     }
 
-    /// Ends every task and thread and closes the store; the folder can be opened again afterwards.
+    /// Ends this member. When the host was opened for it alone: every task and thread too, and the store is closed; the
+    /// folder can be opened again afterwards.
     pub async fn shutdown(&self) {
-        self.leave();
-        // An error means that the core has ended before.
-        let _ = self.member.raft.shutdown().await;
-        let Some((runtime, flusher)) = self.background.take() else { return };
-        let channels = Arc::clone(&self.member.channels);
-        let ended = tokio::task::spawn_blocking(move || {
-            runtime.shutdown_timeout(SHUTDOWN_MAX);
-            channels.close();
-            flusher.map(FlusherThread::stop)
-        });
-        if ended.await.ok().flatten().is_some_and(|stopped| stopped.is_err()) {
-            tracing::error!(dir = %self.dir.display(), "the flusher panicked");
+        if self.alone {
+            return self.host.shutdown().await;
         }
+        self.member.end().await;
+        self.host.0.remove(self.member.identity.group);
+    }
+
+    /// Waits for a write, for as long as a write may take.
+    async fn written<F>(&self, write: impl Fn() -> F) -> Result<ClientWriteResponse<Types>, ProposeError>
+    where
+        F: Future<Output = WriteResult>,
+    {
+        let after = self.member.limits.propose;
+        timeout(after, self.write(write)).await.unwrap_or(Err(ProposeError::TimedOut { after }))
     }
 
     /// Waits for a write; asks again while the leader waits for the first answers of its followers.
-    pub(crate) async fn written<F>(
-        &self,
-        write: impl Fn() -> F,
-    ) -> Result<ClientWriteResponse<Types>, ProposeError>
+    pub(crate) async fn write<F>(&self, write: impl Fn() -> F) -> Result<ClientWriteResponse<Types>, ProposeError>
     where
-        F: Future<Output = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>>,
+        F: Future<Output = WriteResult>,
     {
         let member = &self.member;
-        let after = member.limits.propose;
         let mut acked = member.raft.metrics();
-        let written = async {
-            let patience = sleep(LEASE_PATIENCE);
-            tokio::pin!(patience);
-            loop {
-                match write().await.map_err(|error| member.write_error(error)) {
-                    Err(error @ ProposeError::NoQuorum { .. }) => tokio::select! {
-                        // A new leader has its lease when a majority has answered it for the first time.
-                        changed = acked.changed() => changed.map_err(|_| member.stopped(&"raft has ended"))?,
-                        () = &mut patience => return Err(error),
-                    },
-                    result => return result,
-                }
+        let patience = sleep(LEASE_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            match write().await.map_err(|error| member.write_error(error)) {
+                Err(error @ ProposeError::NoQuorum { .. }) => tokio::select! {
+                    // A new leader has its lease when a majority has answered it for the first time.
+                    changed = acked.changed() => changed.map_err(|_| member.stopped(&"raft has ended"))?,
+                    () = &mut patience => return Err(error),
+                },
+                result => return result,
             }
-        };
-        timeout(after, written).await.unwrap_or(Err(ProposeError::TimedOut { after }))
+        }
     }
+}
+
+type WriteResult = Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>>;
+
+/// Bytes of all files below a folder.
+fn bytes_of(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => bytes_of(&entry.path()),
+        Ok(_) => entry.metadata().map_or(0, |file| file.len()),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }

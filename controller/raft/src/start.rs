@@ -1,19 +1,22 @@
-//! Starts a member on its own threads: its store, Raft's core, the witness.
+//! Starts a member on its host's threads: its part of the stores, Raft's core, what attends to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 use tokio::sync::watch;
 
+use crate::codec::raft::position;
 use crate::error::OpenError;
+use crate::host::{Place, Shared};
+use crate::log::LogStore;
 use crate::member::Member;
 use crate::metrics::StoreMetrics;
-use crate::network::{CHUNK_BYTES, Channels, Connector, Peers};
-use crate::options::Options;
+use crate::network::{CHUNK_BYTES, Connector, Lines};
+use crate::options::{GroupOptions, Identity};
+use crate::state::{Engine, Machine, Published, Staging};
 use crate::state_machine::{Observer, StateMachine};
-use crate::store::{FlusherThread, Opened, open};
-use crate::witness;
+use crate::{joint, witness};
 
 /// Entries in one message to a follower; their bytes are bounded too.
 const ENTRIES_MAX: u64 = 512;
@@ -21,21 +24,24 @@ const ENTRIES_MAX: u64 = 512;
 /// Between two attempts to reach a member that does not answer: soon at first, a second at most.
 const BACKOFF: &str = "100ms 200ms 400ms ...1s";
 
-/// Runs on the member's own threads.
+/// Runs on the host's own threads.
 pub(crate) async fn start<S: StateMachine>(
-    options: Options,
+    host: Arc<Shared>,
+    options: GroupOptions,
     observer: Arc<dyn Observer<S>>,
-    peers: Arc<dyn Peers>,
-) -> Result<(Arc<Member<S>>, FlusherThread), OpenError> {
+) -> Result<Arc<Member<S>>, OpenError> {
     let failed = |reason: String| OpenError::Raft { reason };
-    let config = config(&options).validate().map_err(|error| failed(error.to_string()))?;
-    let metrics = Arc::new(StoreMetrics::default());
-    let Opened { log, machine, published, flusher } = open(&options, observer, Arc::clone(&metrics))?;
-    let (snapshots, halted) = (machine.snapshots.clone(), Arc::clone(&machine.halted));
-    let channels = Arc::new(Channels::new(options.identity, peers));
-    let connector = Connector(Arc::clone(&channels));
-    let id = options.identity.node.get();
-    let raft = openraft::Raft::new(id, Arc::new(config), connector, log, machine);
+    let owner = host.identity.owner;
+    let identity = Identity { cluster: owner.cluster, group: options.group, node: owner.node };
+    let config = config(&identity, &options).validate().map_err(|error| failed(error.to_string()))?;
+    let opening = Arc::clone(&host);
+    let opened = tokio::task::spawn_blocking(move || open(&opening, identity, observer)).await;
+    let (place, machine, published) = opened.map_err(|error| failed(error.to_string()))??;
+    let (staging, halted) = (machine.staging.clone(), Arc::clone(&machine.halted));
+    let own_term = place.log.group.tail().vote.map_or(0, |vote| vote.leader_id.term);
+    let lines = Lines::new(Arc::clone(&host.channels), options.group, own_term);
+    let id = identity.node.get();
+    let raft = openraft::Raft::new(id, Arc::new(config), Connector(lines.clone()), place.log, machine);
     // What is committed is applied before Raft starts, and may be what stopped it last time.
     let ended = |error: String| match halted.get() {
         Some(reason) => OpenError::Halted { reason: reason.clone() },
@@ -46,25 +52,80 @@ pub(crate) async fn start<S: StateMachine>(
     raft.with_raft_state(|_| ()).await.map_err(|error| ended(error.to_string()))?;
     let member = Arc::new(Member {
         raft,
-        identity: options.identity,
+        identity,
         limits: options.limits,
         published,
-        snapshots,
-        channels,
-        metrics,
+        staging,
+        lines,
+        store: host.identity.store,
+        failure: Arc::clone(&host.failure),
+        metrics: place.metrics,
         halted,
+        incoming: Member::<S>::incoming(),
         gone: watch::Sender::new(None),
         stopping: watch::Sender::new(false),
+        changing: tokio::sync::Mutex::default(),
     });
-    tokio::spawn(witness::run(Arc::clone(&member)));
-    Ok((member, flusher))
+    host.channels.group_added();
+    host.registry.add(options.group, Arc::clone(&member) as _);
+    host.tasks.spawn(witness::run(Arc::clone(&member)));
+    host.tasks.spawn(joint::settle(Arc::clone(&member)));
+    Ok(member)
 }
 
-fn config(options: &Options) -> openraft::Config {
+/// What a member is started from.
+pub(crate) type Opened<S> = (Parts, Machine<S>, watch::Receiver<Published<S>>);
+
+/// What of it Raft's core and the handle take.
+pub(crate) struct Parts {
+    pub(crate) log: LogStore,
+    pub(crate) metrics: Arc<StoreMetrics>,
+}
+
+/// Opens a group's part of the stores, and restores its state. Blocks.
+pub(crate) fn open<S: StateMachine>(
+    host: &Shared,
+    identity: Identity,
+    observer: Arc<dyn Observer<S>>,
+) -> Result<Opened<S>, OpenError> {
+    let Place { log, writer, metrics, engine } = host.place(identity.group)?;
+    let at = engine.applied().map_err(|error| host.read_error(error))?.unwrap_or_default();
+    let state: S = restore(host, engine.as_ref())?;
+    let group = host.checkpoint.add(engine, Arc::clone(&log.group), writer);
+    let applied = at.log_id.as_ref().map(position);
+    observer.replaced(applied.unwrap_or_default(), &state);
+    let (sender, published) = watch::channel(Published { applied, state: state.clone() });
+    let machine = Machine {
+        state,
+        at,
+        group,
+        checkpoint: Arc::clone(&host.checkpoint),
+        failure: Arc::clone(&host.failure),
+        staging: Staging::new(host.dir(), identity.cluster, identity.group),
+        published: sender,
+        observer,
+        halted: Arc::new(OnceLock::new()),
+    };
+    Ok((Parts { log, metrics }, machine, published))
+}
+
+/// The state, rebuilt from its records.
+fn restore<S: StateMachine>(host: &Shared, engine: &dyn Engine) -> Result<S, OpenError> {
+    let mut failed = None;
+    let mut records = engine.records().map_while(|record| record.map_err(|error| failed = Some(error)).ok());
+    let state = S::restore(&mut records);
+    drop(records);
+    if let Some(error) = failed {
+        return Err(host.read_error(error));
+    }
+    state.map_err(|source| OpenError::Restore { dir: host.dir().to_owned(), source })
+}
+
+fn config(identity: &Identity, options: &GroupOptions) -> openraft::Config {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let (timing, limits) = (options.timing, options.limits);
     openraft::Config {
-        cluster_name: options.identity.cluster.to_string(),
+        cluster_name: identity.cluster.to_string(),
         heartbeat_interval: ms(timing.heartbeat),
         election_timeout_min: ms(timing.election_min),
         election_timeout_max: ms(timing.election_max),
@@ -72,6 +133,7 @@ fn config(options: &Options) -> openraft::Config {
         // A restarted leader asks for votes: its state may be behind what it had answered before.
         enable_leader_restore: Some(false),
         max_payload_entries: ENTRIES_MAX,
+        // Costs nothing: a snapshot is a view. It lets the log forget what the state has.
         snapshot_policy: SnapshotPolicy::LogsSinceLast(limits.snapshot_every),
         max_in_snapshot_log_to_keep: limits.keep_entries,
         // Beyond what a log holds, so that it is the log that decides.

@@ -11,9 +11,12 @@ use openraft::{Instant as _, RaftMetrics, ServerState};
 
 use crate::codec::raft::position;
 use crate::error::Leader;
+use crate::failure::Found;
 use crate::member::Member;
+use crate::membership::Seat;
 use crate::metrics::SyncHistogram;
 use crate::state_machine::{Position, StateMachine};
+use crate::terms::AbsurdTerm;
 use crate::types::Types;
 
 /// What a member does now.
@@ -77,11 +80,15 @@ pub struct Status {
     /// The newest entry that was removed from the log.
     pub purged: Option<Position>,
     /// Voters and their addresses; during a change those of before and after.
-    pub voters: BTreeMap<NodeId, String>,
+    pub voters: BTreeMap<NodeId, Seat>,
     /// Learners and their addresses.
-    pub learners: BTreeMap<NodeId, String>,
+    pub learners: BTreeMap<NodeId, Seat>,
     /// Whether the newest membership is not committed yet, or joint.
     pub changing: bool,
+    /// Whether both the voters of before and of after a change decide.
+    pub joint: bool,
+    /// The last term that was refused because no election can have led to it.
+    pub absurd_term: Option<AbsurdTerm>,
     /// On the leader: the other members.
     pub followers: BTreeMap<NodeId, Follower>,
     /// On the leader: time since a majority last answered.
@@ -90,6 +97,8 @@ pub struct Status {
     pub stopped: Option<String>,
     /// It stopped at a command that this build cannot read: started again it stops there again.
     pub halted: bool,
+    /// It stopped because a sync failed: its store must not be used again.
+    pub tainted: bool,
 }
 
 /// The log store's figures.
@@ -102,14 +111,18 @@ pub struct StoreStatus {
 }
 
 impl Status {
-    pub(crate) fn new(metrics: &RaftMetrics<Types>, halted: Option<&String>) -> Self {
+    pub(crate) fn new(
+        metrics: &RaftMetrics<Types>,
+        halted: Option<&String>,
+        failed: Option<&Found>,
+    ) -> Self {
         let membership = metrics.membership_config.membership();
         let member = |id: u64| {
-            let address = membership.get_node(&id).map(|node| node.addr.clone()).unwrap_or_default();
-            (NodeId::new(id), address)
+            (NodeId::new(id), membership.get_node(&id).cloned().unwrap_or_default())
         };
         let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
-        let stopped = stopped.map(|reason| halted.cloned().unwrap_or(reason));
+        let known = halted.or(failed.map(|failed| &failed.reason));
+        let stopped = stopped.map(|reason| known.cloned().unwrap_or(reason));
         let vote = metrics.vote.leader_id;
         Self {
             node: NodeId::new(metrics.id),
@@ -121,8 +134,8 @@ impl Status {
                 committed: metrics.vote.committed,
             },
             leader: metrics.current_leader.map(|id| {
-                let (node, address) = member(id);
-                Leader { node, address }
+                let (node, seat) = member(id);
+                Leader { node, address: seat.address }
             }),
             last_log_index: metrics.last_log_index,
             committed: metrics.local_committed.as_ref().map(position),
@@ -133,10 +146,13 @@ impl Status {
             learners: membership.learner_ids().map(member).collect(),
             changing: membership.get_joint_config().len() > 1
                 || metrics.membership_config.log_id() != metrics.committed_membership_config.log_id(),
+            joint: membership.get_joint_config().len() > 1,
+            absurd_term: None,
             followers: followers(metrics),
             quorum_acked: metrics.last_quorum_acked.map(|at| at.elapsed()),
             stopped,
             halted: halted.is_some(),
+            tainted: failed.is_some_and(|failed| failed.taints),
         }
     }
 }

@@ -4,21 +4,22 @@ use std::fmt;
 
 use bytes::Bytes;
 use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
-use openraft::impls::BasicNode;
+
+use crate::membership::Seat;
 
 openraft::declare_raft_types!(
-    /// One leader a term, numbered nodes with an address, commands and replies as bytes.
+    /// One leader a term, numbered nodes with an address and a store, commands and replies as bytes.
     pub(crate) Types:
         D = Command,
         R = Reply,
         NodeId = u64,
-        Node = BasicNode,
+        Node = Seat,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
 );
 
 pub(crate) type Entry = EntryOf<Types>;
 pub(crate) type LogId = LogIdOf<Types>;
-pub(crate) type Membership = openraft::Membership<u64, BasicNode>;
+pub(crate) type Membership = openraft::Membership<u64, Seat>;
 pub(crate) type SnapshotMeta = SnapshotMetaOf<Types>;
 pub(crate) type StoredMembership = StoredMembershipOf<Types>;
 pub(crate) type Vote = VoteOf<Types>;

@@ -90,7 +90,7 @@ pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
         if end == End::Lost {
             lost = Some(leader.vote);
         }
-        if end != End::Denied && !refused(&member.channels.address(leader.leader)).await {
+        if end != End::Denied && !refused(&member.lines.channels.address(leader.leader)).await {
             sleep(RETRY).await;
             continue;
         }
@@ -118,7 +118,7 @@ fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
     let leader = NodeId::new(vote.leader_id.voted_for);
     let membership = metrics.membership_config.membership();
     for (node, at) in membership.nodes() {
-        member.channels.record(NodeId::new(*node), &at.addr);
+        member.lines.channels.record(NodeId::new(*node), at);
     }
     let voters: BTreeSet<_> = membership.voter_ids().map(NodeId::new).collect();
     let votes = voters.contains(&own);
@@ -129,7 +129,7 @@ fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
 /// Holds a stream open to the leader until it ends. Without a leader, for ever.
 async fn attend<S: StateMachine>(member: &Member<S>, leader: Option<&Attended>) -> End {
     let Some(leader) = leader else { return std::future::pending().await };
-    match timeout(ASK_MAX, member.channels.attend(leader.leader)).await {
+    match timeout(ASK_MAX, member.lines.attend(leader.leader)).await {
         Ok(Ok(attendance)) => {
             // It came back before anybody else was elected.
             member.gone.send_replace(None);
@@ -161,7 +161,7 @@ async fn ask<S: StateMachine>(member: &Member<S>, leader: &Attended) -> Verdict 
     let last = member.last_log_id();
     let others = leader.voters.iter().filter(|node| **node != own && **node != leader.leader);
     let mut answers: FuturesUnordered<_> =
-        others.map(|node| member.channels.gone(*node, &leader.vote, last, ASK_MAX)).collect();
+        others.map(|node| member.lines.gone(*node, &leader.vote, last, ASK_MAX)).collect();
     let (mut seen, mut behind) = (1, false);
     while let Some(answer) = answers.next().await {
         let Ok(Testimony { gone, last_log_id }) = answer else { continue };

@@ -262,7 +262,7 @@ async fn a_member_that_is_down_is_asked_now_and_then() {
 async fn with_learner() -> Cluster {
     let mut cluster = Cluster::new(3, |_| ()).await;
     let address = cluster.start(4, None).await.address.to_string();
-    cluster.at_leader_of(&[1, 2, 3], async |leader| leader.add_learner(id(4), &address).await).await;
+    cluster.at_leader_of(&[1, 2, 3], async |leader| leader.add_learner(id(4), address.as_str()).await).await;
     cluster.propose(set("a", 1)).await;
     cluster.caught_up(4).await;
     cluster

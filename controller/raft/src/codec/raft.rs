@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::pb::raft as pb;
 use openraft::EntryPayload;
-use openraft::impls::BasicNode;
 
+use crate::membership::Seat;
+use crate::options::StoreId;
 use crate::state_machine::Position;
 use crate::types::{Command, Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
 
@@ -37,7 +38,11 @@ pub(crate) fn vote_from_wire(vote: &pb::Vote) -> Vote {
 
 pub(crate) fn membership_to_wire(membership: &Membership) -> pb::Membership {
     let voters = |set: &BTreeSet<u64>| pb::Voters { nodes: set.iter().copied().collect() };
-    let member = |(&node, at): (&u64, &BasicNode)| pb::Member { node, address: at.addr.clone() };
+    let member = |(&node, seat): (&u64, &Seat)| pb::Member {
+        node,
+        address: seat.address.clone(),
+        store: seat.store.get(),
+    };
     pb::Membership {
         configs: membership.get_joint_config().iter().map(voters).collect(),
         members: membership.nodes().map(member).collect(),
@@ -49,7 +54,10 @@ pub(crate) fn membership_from_wire(wire: pb::Membership) -> Result<Membership, D
         return Ok(Membership::default());
     }
     let configs = wire.configs.into_iter().map(|voters| voters.nodes.into_iter().collect()).collect();
-    let members = wire.members.into_iter().map(|member| (member.node, BasicNode { addr: member.address }));
+    let seat = |member: pb::Member| {
+        (member.node, Seat { address: member.address, store: StoreId::new(member.store) })
+    };
+    let members = wire.members.into_iter().map(seat);
     Membership::new(configs, members.collect::<BTreeMap<_, _>>()).in_field("membership")
 }
 

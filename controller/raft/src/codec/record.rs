@@ -8,11 +8,10 @@ use prost::Message;
 
 use super::frame::{FrameError, seal, unseal};
 use super::raft::{
-    entry_from_wire, entry_to_wire, log_id_from_wire, log_id_to_wire, snapshot_meta,
-    stored_membership_from_wire, stored_membership_to_wire, vote_from_wire, vote_to_wire,
+    log_id_from_wire, log_id_to_wire, snapshot_meta, stored_membership_from_wire, stored_membership_to_wire,
 };
-use crate::options::Identity;
-use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Vote};
+use crate::options::{HostIdentity, Owner, StoreId};
+use crate::types::{LogId, SnapshotMeta, StoredMembership};
 
 /// A type with a stored form.
 pub(crate) trait Stored: Sized {
@@ -35,56 +34,18 @@ pub(crate) trait Stored: Sized {
     }
 }
 
-impl Stored for LogId {
-    type Message = pb::LogId;
-
-    fn to_message(&self) -> pb::LogId {
-        log_id_to_wire(self)
-    }
-
-    fn from_message(message: pb::LogId) -> Result<Self, DecodeError> {
-        Ok(log_id_from_wire(&message))
-    }
-}
-
-impl Stored for Vote {
-    type Message = pb::Vote;
-
-    fn to_message(&self) -> pb::Vote {
-        vote_to_wire(self)
-    }
-
-    fn from_message(message: pb::Vote) -> Result<Self, DecodeError> {
-        Ok(vote_from_wire(&message))
-    }
-}
-
-impl Stored for Entry {
-    type Message = pb::Entry;
-
-    fn to_message(&self) -> pb::Entry {
-        entry_to_wire(self)
-    }
-
-    fn from_message(message: pb::Entry) -> Result<Self, DecodeError> {
-        entry_from_wire(message)
-    }
-}
-
-impl Stored for Identity {
+impl Stored for HostIdentity {
     type Message = pb::StoreIdentity;
 
     fn to_message(&self) -> pb::StoreIdentity {
-        let (cluster, group, node) = (self.cluster.to_wire(), self.group.get(), self.node.get());
-        pb::StoreIdentity { cluster, group, node }
+        let Owner { cluster, node } = self.owner;
+        pb::StoreIdentity { cluster: cluster.to_wire(), node: node.get(), store: self.store.get() }
     }
 
     fn from_message(message: pb::StoreIdentity) -> Result<Self, DecodeError> {
-        Ok(Self {
-            cluster: ClusterId::try_from(&message.cluster[..]).in_field("cluster")?,
-            group: GroupId::new(message.group),
-            node: NodeId::new(message.node),
-        })
+        let cluster = ClusterId::try_from(&message.cluster[..]).in_field("cluster")?;
+        let owner = Owner { cluster, node: NodeId::new(message.node) };
+        Ok(Self { owner, store: StoreId::new(message.store) })
     }
 }
 
@@ -157,11 +118,8 @@ impl Stored for SnapshotItem {
 
 #[cfg(test)]
 mod tests {
-    use openraft::EntryPayload;
-
     use super::*;
     use crate::codec::raft::{log_id, membership_from_wire};
-    use crate::types::Command;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -177,34 +135,21 @@ mod tests {
     #[test]
     fn the_stored_forms_stay() {
         let voters = vec![pb::Voters { nodes: vec![1, 2] }];
-        let member = |node| pb::Member { node, address: format!("host-{node}:7400") };
+        let member = |node| pb::Member { node, address: format!("host-{node}:7400"), store: 9 };
         let membership =
             membership_from_wire(pb::Membership { configs: voters, members: [1, 2, 3].map(member).to_vec() })
                 .unwrap();
         let stored = StoredMembership::new(Some(log_id(3, 40)), membership.clone());
         let meta = SnapshotMeta { last_log_id: Some(log_id(3, 41)), last_membership: stored.clone() };
         let (cluster, group) = (ClusterId::new(7), GroupId::new(1));
-        stays(&log_id(3, 300), "0159895fcf080310ac02");
-        stays(&Vote::new_committed(3, 2), "0173e3b6d4080310021801");
-        stays(
-            &Identity { cluster, group, node: NodeId::new(2) },
-            "014ede8d050a100000000000000000000000000000000710011802",
-        );
-        let command = EntryPayload::Normal(Command(Bytes::from_static(b"command")));
-        stays(&Entry { log_id: log_id(3, 42), payload: command }, "0128226b7d0a040803102a1a07636f6d6d616e64");
-        stays(&Entry { log_id: log_id(3, 43), payload: EntryPayload::Blank }, "01015435a10a040803102b1200");
-        stays(
-            &Entry { log_id: log_id(3, 40), payload: EntryPayload::Membership(membership) },
-            "012f3a3b6d0a040803102822390a040a020102120f0801120b686f73742d313a37343030120f0802120b686f73742d323a37343030120f0803120b686f73742d333a37343030",
-        );
+        let identity =
+            HostIdentity { owner: Owner { cluster, node: NodeId::new(2) }, store: StoreId::new(0xabcd) };
+        stays(&identity, "01d4d688ea0a1000000000000000000000000000000007180221cdab000000000000");
         stays(
             &AppliedState { log_id: Some(log_id(3, 41)), membership: stored },
-            "017e1727920a040803102912410a040803102812390a040a020102120f0801120b686f73742d313a37343030120f0802120b686f73742d323a37343030120f0803120b686f73742d333a37343030",
+            "018f8d60a40a0408031029125c0a040803102812540a040a02010212180801120b686f73742d313a3734303019090000000000000012180802120b686f73742d323a3734303019090000000000000012180803120b686f73742d333a37343030190900000000000000",
         );
-        stays(
-            &SnapshotItem::Head { cluster, group, meta },
-            "01018cc9c90a5d0a100000000000000000000000000000000710011a040803102922410a040803102812390a040a020102120f0801120b686f73742d313a37343030120f0802120b686f73742d323a37343030120f0803120b686f73742d333a37343030",
-        );
+        stays(&SnapshotItem::Head { cluster, group, meta }, "01b1ed29590a780a100000000000000000000000000000000710011a0408031029225c0a040803102812540a040a02010212180801120b686f73742d313a3734303019090000000000000012180802120b686f73742d323a3734303019090000000000000012180803120b686f73742d333a37343030190900000000000000");
         let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(b"v"));
         stays(&SnapshotItem::Record { key, value }, "01c4f1f1e112060a016b120176");
         stays(&SnapshotItem::End { records: 1 }, "013d02d83b1a020801");

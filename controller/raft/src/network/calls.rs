@@ -1,14 +1,16 @@
 //! Calls between members that openraft does not know: read indexes, attendance, and whether a leader is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{GroupId, NodeId};
 use coracle_proto::pb::raft as pb;
 use tonic::{Request, Status, Streaming};
 
-use super::{Channels, Lane};
+use super::channels::{Channels, Client, Lane};
 use crate::codec::raft::{log_id_from_wire, log_id_to_wire, vote_to_wire};
 use crate::state_machine::Position;
+use crate::terms::Terms;
 use crate::types::{LogId, Vote};
 
 /// A stream that the leader holds open for as long as it lives.
@@ -32,7 +34,33 @@ pub(crate) struct Testimony {
     pub(crate) last_log_id: Option<LogId>,
 }
 
-impl Channels {
+/// One group's way to its other members.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines {
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) terms: Arc<Terms>,
+    group: GroupId,
+}
+
+impl Lines {
+    pub(crate) fn new(channels: Arc<Channels>, group: GroupId, own_term: u64) -> Self {
+        Self { channels, terms: Arc::new(Terms::new(own_term)), group }
+    }
+
+    pub(crate) fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// From whom a message is, and for whom it is meant.
+    pub(crate) fn header(&self, to: NodeId) -> pb::Header {
+        self.channels.header(self.group, to)
+    }
+
+    /// A client of a member.
+    pub(crate) fn client(&self, to: NodeId, lane: Lane) -> Result<Client, Status> {
+        self.channels.client(to, lane)
+    }
+
     /// Asks the leader what a linearizable read must have applied.
     pub(crate) async fn read_index(&self, leader: NodeId, within: Duration) -> Result<Position, Status> {
         let mut request = Request::new(pb::ReadIndexRequest { header: Some(self.header(leader)) });

@@ -1,18 +1,20 @@
-//! One lazy connection for each peer and purpose, so that heartbeats and votes never wait behind entries, nor
-//! entries behind a snapshot.
+//! One lazy connection for each peer and purpose, shared by all groups of the host, so that heartbeats and votes never
+//! wait behind entries, nor entries behind a snapshot.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{GroupId, NodeId};
 use coracle_proto::pb::raft as pb;
 use coracle_proto::pb::raft::raft_transport_client::RaftTransportClient;
 use tonic::transport::{Channel, Endpoint};
 
+use super::beats::Beats;
 use super::{MESSAGE_BYTES_MAX, Peers};
-use crate::options::Identity;
+use crate::membership::Seat;
+use crate::options::{HostIdentity, StoreId};
 
 /// To connect inside one machine room takes a millisecond; longer than this the peer is down.
 const CONNECT_MAX: Duration = Duration::from_millis(1_000);
@@ -34,13 +36,14 @@ pub(crate) enum Lane {
 
 pub(crate) type Client = RaftTransportClient<Channel>;
 
-/// The connections of one member.
+/// The connections of one host.
 pub(crate) struct Channels {
-    pub(crate) identity: Identity,
+    pub(crate) identity: HostIdentity,
     peers: Arc<dyn Peers>,
-    /// The newest recorded addresses: openraft keeps a client when only its target's address changes.
-    recorded: Mutex<HashMap<NodeId, String>>,
+    /// The newest recorded seats: openraft keeps a client when only its target's address changes.
+    recorded: Mutex<HashMap<NodeId, Seat>>,
     open: Mutex<HashMap<(NodeId, Lane), (String, Channel)>>,
+    pub(super) beats: Beats,
 }
 
 impl fmt::Debug for Channels {
@@ -50,19 +53,30 @@ impl fmt::Debug for Channels {
 }
 
 impl Channels {
-    pub(crate) fn new(identity: Identity, peers: Arc<dyn Peers>) -> Self {
-        Self { identity, peers, recorded: Mutex::default(), open: Mutex::default() }
+    pub(crate) fn new(identity: HostIdentity, peers: Arc<dyn Peers>) -> Self {
+        Self { identity, peers, recorded: Mutex::default(), open: Mutex::default(), beats: Beats::default() }
     }
 
-    /// Notes the address that the membership records for a peer.
-    pub(crate) fn record(&self, node: NodeId, address: &str) {
-        lock(&self.recorded).insert(node, address.to_owned());
+    /// Notes what the membership records of a peer.
+    pub(crate) fn record(&self, node: NodeId, seat: &Seat) {
+        let mut recorded = lock(&self.recorded);
+        let known = recorded.get(&node).map_or(StoreId::UNKNOWN, |known| known.store);
+        let store = if seat.store == StoreId::UNKNOWN { known } else { seat.store };
+        recorded.insert(node, Seat { address: seat.address.clone(), store });
+    }
+
+    fn recorded(&self, node: NodeId) -> Seat {
+        lock(&self.recorded).get(&node).cloned().unwrap_or_default()
     }
 
     /// Where a peer is dialled now; nowhere when it was never recorded.
     pub(crate) fn address(&self, to: NodeId) -> String {
-        let recorded = lock(&self.recorded).get(&to).cloned().unwrap_or_default();
-        self.peers.address(to, &recorded)
+        self.peers.address(to, &self.recorded(to).address)
+    }
+
+    /// The store that a peer is known by.
+    pub(crate) fn store_of(&self, node: NodeId) -> StoreId {
+        self.recorded(node).store
     }
 
     /// A client of a peer. Nothing is dialled before its first call. Needs a runtime.
@@ -86,15 +100,19 @@ impl Channels {
     /// Lets every connection go, and any request that still waits in one with what it holds of the store.
     pub(crate) fn close(&self) {
         lock(&self.open).clear();
+        self.beats.close();
     }
 
-    /// For whom a message is meant.
-    pub(crate) fn header(&self, to: NodeId) -> pb::Header {
+    /// From whom a message is, and for whom it is meant.
+    pub(crate) fn header(&self, group: GroupId, to: NodeId) -> pb::Header {
+        let HostIdentity { owner, store } = self.identity;
         pb::Header {
-            cluster: self.identity.cluster.to_wire(),
-            group: self.identity.group.get(),
-            from: self.identity.node.get(),
+            cluster: owner.cluster.to_wire(),
+            group: group.get(),
+            from: owner.node.get(),
             to: to.get(),
+            from_store: store.get(),
+            to_store: self.store_of(to).get(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! openraft's calls to one member.
 
 use std::future::Future;
-use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use futures::{Stream, StreamExt as _, stream};
 use openraft::alias::SnapshotOf;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
-use openraft::impls::BasicNode;
 use openraft::network::{
     Backoff, NetAppend, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
     RPCTypes, stream_append_sequential,
@@ -26,15 +24,16 @@ use openraft::{OptionalSend, RaftNetworkFactory};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Request, Status, Streaming};
 
-use super::CHUNK_BYTES;
-use super::channels::{Channels, Client, Lane};
+use super::calls::Lines;
+use super::channels::{Client, Lane};
 use super::owed::Owed;
 use crate::codec::message::{
     append_reply_from_wire, append_to_wire, transfer_reply_from_wire, transfer_to_wire, vote_reply_from_wire,
     vote_request_to_wire,
 };
 use crate::codec::raft::{log_id_to_wire, stored_membership_to_wire, vote_from_wire, vote_to_wire};
-use crate::store::SnapshotFile;
+use crate::membership::Seat;
+use crate::state::{SnapshotData, chunks};
 use crate::types::{Types, Vote};
 
 /// How long a stream of entries may take to open: it may have to connect first.
@@ -45,36 +44,36 @@ const STALL_MAX: Duration = Duration::from_millis(3_000);
 
 /// Makes the clients of each member.
 #[derive(Debug, Clone)]
-pub(crate) struct Connector(pub(crate) Arc<Channels>);
+pub(crate) struct Connector(pub(crate) Lines);
 
 impl Connector {
-    fn member(&self, target: u64, node: &BasicNode, lane: Lane) -> Member {
+    fn member(&self, target: u64, seat: &Seat, lane: Lane) -> Member {
         let target = NodeId::new(target);
-        self.0.record(target, &node.addr);
-        Member { channels: Arc::clone(&self.0), target, lane }
+        self.0.channels.record(target, seat);
+        Member { lines: self.0.clone(), target, lane }
     }
 }
 
 impl RaftNetworkFactory<Types> for Connector {
     type Network = Member;
 
-    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Member {
+    async fn new_client(&mut self, target: u64, node: &Seat) -> Member {
         self.member(target, node, Lane::Entries)
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, node: &BasicNode) -> Member {
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Seat) -> Member {
         self.member(target, node, Lane::Control)
     }
 
-    async fn new_snapshot_client(&mut self, target: u64, node: &BasicNode) -> Member {
+    async fn new_snapshot_client(&mut self, target: u64, node: &Seat) -> Member {
         self.member(target, node, Lane::Snapshot)
     }
 }
 
 /// One member, as openraft calls it. Votes and transfers always go by the control lane.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Member {
-    channels: Arc<Channels>,
+    lines: Lines,
     target: NodeId,
     lane: Lane,
 }
@@ -83,11 +82,11 @@ type Rpc<T> = Result<T, RPCError<Types>>;
 
 impl Member {
     fn client(&self, lane: Lane) -> Rpc<Client> {
-        self.channels.client(self.target, lane).map_err(|status| unreachable(&status))
+        self.lines.client(self.target, lane).map_err(|status| unreachable(&status))
     }
 
     fn header(&self) -> pb::Header {
-        self.channels.header(self.target)
+        self.lines.header(self.target)
     }
 
     fn request<M>(message: M, within: Duration) -> Request<M> {
@@ -105,7 +104,34 @@ impl Member {
     }
 
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> Timeout<Types> {
-        Timeout { action, id: self.channels.identity.node.get(), target: self.target.get(), timeout }
+        Timeout { action, id: self.lines.channels.identity.owner.node.get(), target: self.target.get(), timeout }
+    }
+
+    /// A term that a member told may be none.
+    fn check(&self, vote: &Vote) -> Rpc<()> {
+        let checked = self.lines.terms.check(self.target, vote.leader_id.term);
+        checked.map_err(|status| unreachable(&status))
+    }
+
+    fn check_result(&self, result: &StreamAppendResult<Types>) -> Rpc<()> {
+        match result {
+            Err(StreamAppendError::HigherVote(vote)) => self.check(vote),
+            Err(StreamAppendError::Conflict(_)) | Ok(_) => Ok(()),
+        }
+    }
+
+    fn read_vote(&self, reply: &pb::VoteReply) -> Rpc<VoteResponse<Types>> {
+        let reply = vote_reply_from_wire(reply).map_err(|error| malformed(&error))?;
+        self.check(&reply.vote)?;
+        Ok(reply)
+    }
+
+    /// The bytes of a snapshot. One that was received is not sent on: whoever has installed it sends a view.
+    fn chunks(&self, snapshot: SnapshotOf<Types, SnapshotData>) -> futures::stream::BoxStream<'static, Bytes> {
+        let SnapshotData::View(view) = snapshot.snapshot else { return stream::empty().boxed() };
+        let cluster = self.lines.channels.identity.owner.cluster;
+        let mut made = chunks(cluster, self.lines.group(), snapshot.meta, view);
+        stream::poll_fn(move |context| made.poll_recv(context)).boxed()
     }
 
     /// Entries one way, answers the other, as many under way as openraft likes.
@@ -131,7 +157,8 @@ impl Member {
             Err(_) => return Err(RPCError::Timeout(self.timeout(RPCTypes::AppendEntries, OPEN_MAX))),
         };
         let stalled = self.timeout(RPCTypes::AppendEntries, STALL_MAX);
-        Ok(Box::pin(stream::unfold(Some(Replies { replies, owed, stalled }), |state| async move {
+        let member = self.clone();
+        Ok(Box::pin(stream::unfold(Some(Replies { replies, owed, stalled, member }), |state| async move {
             let mut replies = state?;
             let answer = replies.next().await?;
             // The first error ends the stream.
@@ -146,6 +173,7 @@ struct Replies {
     replies: Streaming<pb::AppendReply>,
     owed: Arc<Owed>,
     stalled: Timeout<Types>,
+    member: Member,
 }
 
 impl Replies {
@@ -155,7 +183,8 @@ impl Replies {
             match timeout_at(self.owed.deadline(now(), patience), self.replies.message()).await {
                 Ok(Ok(Some(reply))) => {
                     self.owed.answered();
-                    return Some(append_reply_from_wire(&reply).map_err(|error| malformed(&error)));
+                    let result = append_reply_from_wire(&reply).map_err(|error| malformed(&error));
+                    return Some(result.and_then(|result| self.member.check_result(&result).map(|()| result)));
                 }
                 Ok(Ok(None)) => return None,
                 Ok(Err(status)) => return Some(Err(unreachable(&status))),
@@ -172,6 +201,18 @@ impl Replies {
 #[expect(clippy::disallowed_methods, reason = "answers are waited for here")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// The messages of a snapshot.
+fn with_header(
+    header: pb::Header,
+    start: pb::SnapshotStart,
+    chunks: futures::stream::BoxStream<'static, Bytes>,
+) -> impl Stream<Item = pb::SnapshotChunk> + Send + 'static {
+    use pb::snapshot_chunk::Part;
+    let start = stream::iter([Part::Start(start)]);
+    let parts = start.chain(chunks.map(Part::Data));
+    parts.map(move |part| pb::SnapshotChunk { header: Some(header.clone()), part: Some(part) })
 }
 
 /// Everything but a time-out waits before it is tried again: nothing gets better by asking at once.
@@ -197,10 +238,11 @@ impl NetAppend<Types> for Member {
     ) -> Rpc<AppendEntriesResponse<Types>> {
         // openraft gives up after the hard limit itself; a busy machine needs all of it.
         let within = option.hard_ttl();
-        let message = Self::request(append_to_wire(self.header(), &request), within);
-        let reply = self.client(self.lane)?.heartbeat(message).await;
+        let message = append_to_wire(self.header(), &request);
+        let reply = self.lines.channels.beat(self.target, message, within).await;
         let reply = reply.map_err(|status| self.error(RPCTypes::AppendEntries, &status, within))?;
-        let result = append_reply_from_wire(&reply.into_inner()).map_err(|error| malformed(&error))?;
+        let result = append_reply_from_wire(&reply).map_err(|error| malformed(&error))?;
+        self.check_result(&result)?;
         Ok(match result {
             Ok(_) => AppendEntriesResponse::Success,
             Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
@@ -234,7 +276,7 @@ impl NetVote<Types> for Member {
         let message = Self::request(vote_request_to_wire(self.header(), &request), within);
         let reply = self.client(Lane::Control)?.vote(message).await;
         let reply = reply.map_err(|status| self.error(RPCTypes::Vote, &status, within))?;
-        vote_reply_from_wire(&reply.into_inner()).map_err(|error| malformed(&error))
+        self.read_vote(&reply.into_inner())
     }
 
     async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Rpc<VoteResponse<Types>> {
@@ -242,7 +284,7 @@ impl NetVote<Types> for Member {
         let message = Self::request(vote_request_to_wire(self.header(), &request), within);
         let reply = self.client(Lane::Control)?.pre_vote(message).await;
         let reply = reply.map_err(|status| self.error(RPCTypes::Vote, &status, within))?;
-        vote_reply_from_wire(&reply.into_inner()).map_err(|error| malformed(&error))
+        self.read_vote(&reply.into_inner())
     }
 }
 
@@ -261,28 +303,22 @@ impl NetTransferLeader<Types> for Member {
 }
 
 impl NetSnapshot<Types> for Member {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = SnapshotData;
 
     async fn full_snapshot(
         &mut self,
         vote: Vote,
-        snapshot: SnapshotOf<Types, SnapshotFile>,
+        snapshot: SnapshotOf<Types, SnapshotData>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let within = option.soft_ttl();
-        let bytes = snapshot.snapshot.bytes().map_err(|error| Unreachable::new(&error))?;
         let start = pb::SnapshotStart {
             vote: Some(vote_to_wire(&vote)),
             last_log_id: snapshot.meta.last_log_id.as_ref().map(log_id_to_wire),
             membership: Some(stored_membership_to_wire(&snapshot.meta.last_membership)),
-            bytes,
         };
-        let header = self.header();
-        let parts = stream::once(async { pb::snapshot_chunk::Part::Start(start) });
-        let parts = parts.chain(stream::iter(chunks(snapshot.snapshot)));
-        let chunks =
-            parts.map(move |part| pb::SnapshotChunk { header: Some(header.clone()), part: Some(part) });
+        let chunks = with_header(self.header(), start, self.chunks(snapshot));
         let mut client = self.client(Lane::Snapshot)?;
         let call = client.install_snapshot(Self::request(chunks, within));
         let reply = tokio::select! {
@@ -292,18 +328,8 @@ impl NetSnapshot<Types> for Member {
         let reply =
             reply.map_err(|status| self.error(RPCTypes::InstallSnapshot, &status, within))?.into_inner();
         let vote = reply.vote.ok_or_else(|| malformed(&DecodeError::missing("vote")))?;
-        Ok(SnapshotResponse::new(vote_from_wire(&vote)))
+        let vote = vote_from_wire(&vote);
+        self.check(&vote)?;
+        Ok(SnapshotResponse::new(vote))
     }
-}
-
-/// The bytes of a file. Ends early when it cannot be read: the receiver misses them then.
-fn chunks(mut snapshot: SnapshotFile) -> impl Iterator<Item = pb::snapshot_chunk::Part> {
-    let mut failed = snapshot.file.rewind().is_err();
-    std::iter::from_fn(move || {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let read = if failed { 0 } else { snapshot.file.read(&mut chunk).unwrap_or(0) };
-        failed = read == 0;
-        chunk.truncate(read);
-        (read > 0).then(|| pb::snapshot_chunk::Part::Data(Bytes::from(chunk)))
-    })
 }

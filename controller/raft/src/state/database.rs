@@ -10,8 +10,6 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::Trees;
-
 /// What the database may cache; sled's default is a gigabyte.
 const CACHE_BYTES: u64 = 64 << 20;
 
@@ -21,7 +19,7 @@ const LOCK_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Why the database did not open.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// Another process, or a member that is not shut down, holds its lock.
     InUse,
     /// The system refused something; it may not the next time.
@@ -46,7 +44,7 @@ impl From<sled::Error> for Trouble {
 
 /// Opens the database; once more without its snapshots when it does not like them. One that is locked is waited for, a
 /// second at most. Blocks.
-pub(super) fn open(path: &Path) -> Result<Trees, Trouble> {
+pub(super) fn open(path: &Path) -> Result<sled::Db, Trouble> {
     for _ in 0..LOCK_LOOKS {
         match open_now(path) {
             Err(Trouble::InUse) => sleep(LOCK_LOOK_EVERY),
@@ -56,11 +54,11 @@ pub(super) fn open(path: &Path) -> Result<Trees, Trouble> {
     open_now(path)
 }
 
-fn open_now(path: &Path) -> Result<Trees, Trouble> {
+fn open_now(path: &Path) -> Result<sled::Db, Trouble> {
     let open = || {
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         // sled panics on some files that were cut off.
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open().and_then(Trees::new)));
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
         opened.map_or_else(|_| Err(Trouble::Damaged("sled panicked".to_owned())), |opened| Ok(opened?))
     };
     match open() {

@@ -3,19 +3,19 @@
 use std::io;
 use std::path::Path;
 
-use super::disk;
 use crate::codec::frame::FrameError;
 use crate::codec::record::Stored as _;
-use crate::options::Identity;
+use crate::disk;
+use crate::options::HostIdentity;
 
 const KEY: &[u8] = b"identity file";
 
-pub(crate) fn write(path: &Path, identity: &Identity) -> io::Result<()> {
+pub(crate) fn write(path: &Path, identity: &HostIdentity) -> io::Result<()> {
     disk::write_whole(path, &identity.seal(KEY))
 }
 
 /// Who the file names; none when it is not there, `Err` inside when it is not whole.
-pub(crate) fn read(path: &Path) -> io::Result<Option<Result<Identity, FrameError>>> {
+pub(crate) fn read(path: &Path) -> io::Result<Option<Result<HostIdentity, FrameError>>> {
     let Some(bytes) = disk::read_if_there(path)? else { return Ok(None) };
-    Ok(Some(Identity::unseal(KEY, &bytes)))
+    Ok(Some(HostIdentity::unseal(KEY, &bytes)))
 }

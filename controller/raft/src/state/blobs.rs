@@ -9,7 +9,7 @@ use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk;
+use crate::disk;
 
 /// The folder, and what of it is known to be on the disk: each file with its length.
 ///

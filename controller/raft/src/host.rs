@@ -1,0 +1,275 @@
+//! A host: what one process has for all of its groups. Two logs, one thread each; the state of all groups and the
+//! thread that keeps it; connections to other hosts; threads for Raft's cores; the registry by which messages find
+//! their member.
+
+mod folder;
+mod identity;
+mod registry;
+#[cfg(test)]
+mod suite;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use coracle_proto::id::GroupId;
+use tokio::runtime::{Handle, Runtime};
+
+pub(crate) use self::registry::{Appended, Attended, Hosted, Registry};
+use self::folder::{Contents, DATA_LOG, Folder, META_LOG};
+use crate::error::OpenError;
+use crate::failure::Failure;
+use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Start, Tail};
+use crate::metrics::StoreMetrics;
+use crate::network::{Channels, Peers, RaftServer, RaftService};
+use crate::options::{GroupOptions, HostIdentity, HostOptions, StoreId};
+use crate::raft::Raft;
+use crate::start;
+use crate::state::{Checkpoint, CheckpointThread, EngineStore};
+use crate::state_machine::{Observer, StateMachine};
+
+/// Threads for the cores of all groups, and for what applies: they must not wait for anything else of the process, nor
+/// for each other.
+const THREADS: usize = 2;
+
+/// How long tasks may take to end when a host shuts down.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+
+/// A log, open.
+struct OpenLog {
+    dir: PathBuf,
+    writer: LogWriter,
+    metrics: Arc<StoreMetrics>,
+    /// What it holds of groups that nobody has opened yet.
+    found: BTreeMap<GroupId, Recovered>,
+}
+
+/// The parts that end together.
+struct Parts {
+    logs: BTreeMap<&'static str, OpenLog>,
+    log_threads: Vec<LogThread>,
+    checkpoint_thread: CheckpointThread,
+    runtime: Runtime,
+}
+
+/// What is shared by the host's groups.
+pub(crate) struct Shared {
+    pub(crate) options: HostOptions,
+    pub(crate) identity: HostIdentity,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) checkpoint: Arc<Checkpoint>,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) tasks: Handle,
+    parts: Mutex<Option<Parts>>,
+}
+
+/// A group's place in the stores of its host.
+pub(crate) struct Place {
+    pub(crate) log: LogStore,
+    pub(crate) writer: LogWriter,
+    pub(crate) metrics: Arc<StoreMetrics>,
+    pub(crate) engine: Box<dyn crate::state::Engine>,
+}
+
+/// The stores and connections of one process. Clones share it.
+#[derive(Clone)]
+pub struct Host(pub(crate) Arc<Shared>);
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("identity", &self.0.identity).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(parts) = self.take() {
+            // Waiting is not allowed here: this may run inside another runtime.
+            parts.runtime.shutdown_background();
+        }
+    }
+}
+
+impl Shared {
+    fn parts(&self) -> MutexGuard<'_, Option<Parts>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Parts> {
+        self.parts().take()
+    }
+
+    /// Opens a group's part of the stores. Blocks.
+    pub(crate) fn place(&self, group: GroupId) -> Result<Place, OpenError> {
+        let folder = Folder(&self.options);
+        let engine = self.checkpoint.engine(group).map_err(folder.io("opening the state"))?;
+        let applied = engine.applied().map_err(folder.io("reading the state"))?.unwrap_or_default().log_id;
+        let name = if group == GroupId::META { META_LOG } else { DATA_LOG };
+        let mut parts = self.parts();
+        let Some(parts) = &mut *parts else {
+            return Err(OpenError::Raft { reason: "the host has ended".to_owned() });
+        };
+        if !parts.logs.contains_key(name) {
+            let log = folder.create_data_log(&self.identity)?;
+            let (log, thread) = self.open_log(name, log).map_err(folder.io("starting the log"))?;
+            parts.logs.insert(name, log);
+            parts.log_threads.push(thread);
+        }
+        let Some(log) = parts.logs.get_mut(name) else {
+            return Err(OpenError::Raft { reason: format!("{name} is not open") });
+        };
+        let found = log.found.remove(&group).unwrap_or_default();
+        let tail: Tail = found.tail(applied).map_err(|reason| folder.damaged(reason))?;
+        let part = Arc::new(GroupLog::new(group, tail));
+        let store = LogStore::new(log.dir.clone(), part, log.writer.clone());
+        Ok(Place { log: store, writer: log.writer.clone(), metrics: Arc::clone(&log.metrics), engine })
+    }
+
+    fn open_log(&self, name: &'static str, log: Log) -> std::io::Result<(OpenLog, LogThread)> {
+        open_log(&self.options.dir, name, log, &self.failure, &self.checkpoint)
+    }
+
+    /// Forgets a member that has ended, after what it has is written.
+    pub(crate) fn remove(&self, group: GroupId) {
+        self.registry.remove(group);
+        self.channels.group_removed();
+        self.checkpoint.remove(group);
+    }
+
+    /// A state that cannot be read.
+    pub(crate) fn read_error(&self, error: std::io::Error) -> OpenError {
+        Folder(&self.options).io("reading the state")(error)
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.options.dir
+    }
+}
+
+fn open_log(
+    dir: &Path,
+    name: &'static str,
+    log: Log,
+    failure: &Arc<Failure>,
+    checkpoint: &Arc<Checkpoint>,
+) -> std::io::Result<(OpenLog, LogThread)> {
+    let (dir, metrics) = (dir.join(name), Arc::new(StoreMetrics::default()));
+    let waiting = Arc::clone(checkpoint);
+    let (writer, thread) = LogThread::spawn(Start {
+        dir: dir.clone(),
+        name: name.to_owned(),
+        identity: log.identity,
+        written: log.written,
+        metrics: Arc::clone(&metrics),
+        failure: Arc::clone(failure),
+        full: Box::new(move || waiting.ask()),
+    })?;
+    Ok((OpenLog { dir, writer, metrics, found: log.groups }, thread))
+}
+
+impl Host {
+    /// Opens the store of a node, or makes one.
+    ///
+    /// # Errors
+    /// When the store is damaged, emptied, foreign, tainted or in use, or the options are wrong.
+    pub async fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Self, OpenError> {
+        options.validate()?;
+        let opened = tokio::task::spawn_blocking(move || open(options, peers)).await;
+        opened.map_err(|error| OpenError::Raft { reason: error.to_string() })?
+    }
+
+    /// Names the store: others know this node by it.
+    #[must_use]
+    pub fn store(&self) -> StoreId {
+        self.0.identity.store
+    }
+
+    /// Starts this node's member of a group. It follows until it hears of a leader; a new one waits for
+    /// [`Raft::initialize`] or to be added by a leader.
+    ///
+    /// # Errors
+    /// When what the store holds of the group is damaged, or the options are wrong.
+    pub async fn start<S: StateMachine>(
+        &self,
+        options: GroupOptions,
+        observer: Arc<dyn Observer<S>>,
+    ) -> Result<Raft<S>, OpenError> {
+        options.validate()?;
+        let starting = self.0.tasks.spawn(start::start(Arc::clone(&self.0), options, observer));
+        let member = starting.await.map_err(|error| OpenError::Raft { reason: error.to_string() })??;
+        Ok(Raft::new(member, self.clone()))
+    }
+
+    /// The gRPC service by which the members of other hosts reach those of this one.
+    #[must_use]
+    pub fn service(&self) -> RaftServer {
+        RaftService::server(self.0.identity, Arc::clone(&self.0.registry))
+    }
+
+    /// Ends every member, task and thread, and closes the stores; the folder can be opened again afterwards.
+    pub async fn shutdown(&self) {
+        for member in self.0.registry.all() {
+            member.end().await;
+        }
+        let Some(parts) = self.0.take() else { return };
+        let channels = Arc::clone(&self.0.channels);
+        let ended = tokio::task::spawn_blocking(move || {
+            let Parts { logs, log_threads, checkpoint_thread, runtime } = parts;
+            runtime.shutdown_timeout(SHUTDOWN_MAX);
+            channels.close();
+            // The last checkpoint tells the logs what they may forget.
+            let state = checkpoint_thread.stop();
+            drop(logs);
+            log_threads.into_iter().map(LogThread::stop).fold(state, Result::and)
+        });
+        if !matches!(ended.await, Ok(Ok(()))) {
+            tracing::error!(dir = %self.0.dir().display(), "a thread of the store panicked");
+        }
+    }
+}
+
+/// Blocks.
+fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> {
+    let folder = Folder(&options);
+    let Contents { identity, meta, data, state } = folder.open()?;
+    let failure = Arc::new(Failure::new(&options.dir));
+    let engines: Arc<dyn EngineStore> = Arc::new(state);
+    // What a killed process had not synced is taken for acknowledged from now on.
+    let synced = engines.sync().inspect_err(|error| failure.sync_failed("the state", error));
+    synced.map_err(folder.io("syncing the state"))?;
+    let checkpoint = Arc::new(Checkpoint::new(engines, Arc::clone(&failure)));
+    let (mut logs, mut log_threads) = (BTreeMap::new(), Vec::new());
+    for (name, log) in [(META_LOG, Some(meta)), (DATA_LOG, data)] {
+        let Some(log) = log else { continue };
+        let opened = open_log(&options.dir, name, log, &failure, &checkpoint);
+        let (log, thread) = opened.map_err(folder.io("starting the log"))?;
+        logs.insert(name, log);
+        log_threads.push(thread);
+    }
+    let checkpoint_thread = CheckpointThread::spawn(Arc::clone(&checkpoint), "raft-state".to_owned());
+    let checkpoint_thread = checkpoint_thread.map_err(folder.io("starting threads"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("raft")
+        .enable_all()
+        .build()
+        .map_err(folder.io("starting threads"))?;
+    let tasks = runtime.handle().clone();
+    let channels = Arc::new(Channels::new(identity, peers));
+    let parts = Mutex::new(Some(Parts { logs, log_threads, checkpoint_thread, runtime }));
+    let shared = Arc::new(Shared {
+        options,
+        identity,
+        failure,
+        checkpoint,
+        channels,
+        registry: Arc::default(),
+        tasks,
+        parts,
+    });
+    shared.tasks.spawn(registry::end_on_failure(Arc::clone(&shared.registry), shared.failure.watch()));
+    Ok(Host(shared))
+}

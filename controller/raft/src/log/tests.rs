@@ -1,0 +1,307 @@
+//! A log on a real disk: what was acknowledged is there, what was torn is not, what is damaged is said so.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coracle_proto::id::{ClusterId, GroupId, NodeId};
+use openraft::EntryPayload;
+use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftLogStorageExt as _};
+
+use super::segment::{Segment, numbers};
+use super::*;
+use crate::codec::raft::log_id;
+use crate::failure::Failure;
+use crate::options::{HostIdentity, Owner, StoreId};
+use crate::types::{Command, Entry, LogId, Vote};
+
+fn identity() -> HostIdentity {
+    let owner = Owner { cluster: ClusterId::new(1), node: NodeId::new(1) };
+    HostIdentity { owner, store: StoreId::new(7) }
+}
+
+fn entry(term: u64, index: u64, bytes: usize) -> Entry {
+    let payload = EntryPayload::Normal(Command(Bytes::from(vec![u8::try_from(index % 251).unwrap(); bytes])));
+    Entry { log_id: log_id(term, index), payload }
+}
+
+/// A log that is open.
+struct Open {
+    dir: PathBuf,
+    writer: LogWriter,
+    thread: LogThread,
+    found: std::collections::BTreeMap<GroupId, Recovered>,
+}
+
+impl Open {
+    fn new(dir: &Path) -> Self {
+        let log = recover(dir).unwrap();
+        let start = Start {
+            dir: dir.to_owned(),
+            name: "log".to_owned(),
+            identity: log.identity,
+            written: log.written,
+            metrics: Arc::default(),
+            failure: Arc::new(Failure::new(dir)),
+            full: Box::new(|| ()),
+        };
+        let (writer, thread) = LogThread::spawn(start).unwrap();
+        Self { dir: dir.to_owned(), writer, thread, found: log.groups }
+    }
+
+    fn group(&mut self, group: u32, applied: Option<LogId>) -> LogStore {
+        let group = GroupId::new(group);
+        let tail = self.found.remove(&group).unwrap_or_default().tail(applied).unwrap();
+        LogStore::new(self.dir.clone(), Arc::new(GroupLog::new(group, tail)), self.writer.clone())
+    }
+
+    fn close(self) {
+        self.thread.stop().unwrap();
+    }
+}
+
+fn made() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    create(&log, &identity()).unwrap();
+    (dir, log)
+}
+
+async fn read(log: &mut LogStore) -> Vec<Entry> {
+    log.try_get_log_entries(0..u64::MAX).await.unwrap()
+}
+
+fn damage(dir: &Path) -> String {
+    match recover(dir) {
+        Err(Refused::Damaged(reason)) => reason,
+        Err(other) => panic!("{other:?}"),
+        Ok(log) => panic!("it was taken, with {} groups", log.groups.len()),
+    }
+}
+
+#[tokio::test]
+async fn groups_share_a_log_and_do_not_see_each_other() {
+    let (_dir, path) = made();
+    let mut open = Open::new(&path);
+    let mut logs: Vec<_> = (0..5).map(|group| open.group(group, None)).collect();
+    for (term, log) in (1..).zip(&mut logs) {
+        log.save_vote(&Vote::new(term, 1)).await.unwrap();
+        log.blocking_append((0..term).map(|index| entry(term, index, 10))).await.unwrap();
+    }
+    open.close();
+    let mut open = Open::new(&path);
+    for (group, term) in (0..5).zip(1_u64..) {
+        let mut log = open.group(group, None);
+        assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(term, 1)));
+        let expected: Vec<_> = (0..term).map(|index| entry(term, index, 10)).collect();
+        assert_eq!(read(&mut log).await, expected);
+    }
+    open.close();
+}
+
+/// Entries of many sizes over many segments, more than the cache holds: all of them are read again, by this process
+/// from the disk and by the next one.
+#[tokio::test]
+async fn entries_beyond_the_cache_are_read_from_their_frames() {
+    const ENTRIES: u64 = 60;
+    let (_dir, path) = made();
+    let mut open = Open::new(&path);
+    let mut log = open.group(0, None);
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    let bytes = |index: u64| [10, 700_000, 1 << 20][(index % 3) as usize];
+    for first in (0..ENTRIES).step_by(6) {
+        log.blocking_append((first..first + 6).map(|index| entry(1, index, bytes(index)))).await.unwrap();
+    }
+    assert!(numbers(&path).unwrap().len() > 3, "it is in one segment: the test would prove less");
+    let expected: Vec<_> = (0..ENTRIES).map(|index| entry(1, index, bytes(index))).collect();
+    assert!(read(&mut log).await == expected);
+    let limited = log.limited_get_log_entries(1, ENTRIES).await.unwrap();
+    assert!(limited == expected[1..2], "one entry at least, and no more than a message takes");
+    open.close();
+    let mut open = Open::new(&path);
+    assert!(read(&mut open.group(0, None)).await == expected);
+    open.close();
+}
+
+#[tokio::test]
+async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
+    let (_dir, path) = made();
+    let mut open = Open::new(&path);
+    let mut log = open.group(0, None);
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    let mut next = 0;
+    let mut append = async |log: &mut LogStore, count: u64| {
+        log.blocking_append((next..next + count).map(|index| entry(1, index, 1 << 19))).await.unwrap();
+        next += count;
+    };
+    append(&mut log, 60).await;
+    log.purge(log_id(1, 50)).await.unwrap();
+    append(&mut log, 1).await;
+    assert_eq!(numbers(&path).unwrap()[0], 1, "the state on the disk does not have it");
+    open.writer.checkpointed(&log.group, log_id(1, 30)).unwrap();
+    append(&mut log, 1).await;
+    append(&mut log, 1).await;
+    drop(log);
+    open.close();
+    let left = numbers(&path).unwrap();
+    assert!(left[0] > 1, "{left:?}");
+    let mut open = Open::new(&path);
+    let mut log = open.group(0, Some(log_id(1, 30)));
+    let read = read(&mut log).await;
+    assert_eq!((read[0].log_id, read.len()), (log_id(1, 31), 32));
+    assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(1, 1)), "its record's segment is gone");
+    open.close();
+    let error = recover(&path).unwrap().groups.remove(&GroupId::new(0)).unwrap().tail(Some(log_id(1, 2)));
+    assert!(error.unwrap_err().contains("are missing"));
+}
+
+/// One group rests with a few entries in the first segment, others write.
+#[tokio::test]
+async fn a_group_that_rests_does_not_hold_segments() {
+    let (_dir, path) = made();
+    let mut open = Open::new(&path);
+    let (mut rests, mut writes) = (open.group(1, None), open.group(2, None));
+    for log in [&mut rests, &mut writes] {
+        log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    }
+    rests.blocking_append((0..5).map(|index| entry(1, index, 100))).await.unwrap();
+    for round in 0..40_u64 {
+        writes.blocking_append((0..4).map(|at| entry(1, round * 4 + at, 1 << 20))).await.unwrap();
+        writes.purge(log_id(1, round * 4 + 3)).await.unwrap();
+        open.writer.checkpointed(&writes.group, log_id(1, round * 4 + 3)).unwrap();
+    }
+    assert_eq!(read(&mut rests).await.len(), 5);
+    open.close();
+    let left = numbers(&path).unwrap();
+    assert!(left[0] > 1 && left.len() <= 12, "{left:?}");
+    let mut open = Open::new(&path);
+    let expected: Vec<_> = (0..5).map(|index| entry(1, index, 100)).collect();
+    assert_eq!(read(&mut open.group(1, None)).await, expected);
+    open.close();
+}
+
+/// Where the frames of a segment begin.
+fn frames(bytes: &[u8], number: u64) -> Vec<usize> {
+    let base = Segment::base(number);
+    let found = frame::behind(bytes, 0, base).map(|head| usize::try_from(head.position - base).unwrap());
+    found.collect()
+}
+
+async fn written(path: &Path, entries: u64) {
+    let mut open = Open::new(path);
+    let mut log = open.group(0, None);
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    for index in 0..entries {
+        log.blocking_append([entry(1, index, 100)]).await.unwrap();
+    }
+    open.close();
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_taken_away_and_a_flipped_bit_is_damage() {
+    let (_dir, path) = made();
+    written(&path, 10).await;
+    let first = Segment::path(&path, 1);
+    let whole = fs::read(&first).unwrap();
+    let frames = frames(&whole, 1);
+    let end = frames[frames.len() - 1] + 176;
+    assert!(whole[end..].iter().all(|byte| *byte == 0), "the test knows where the last frame ends");
+    // Any bit of any frame, the last one too: it was acknowledged, and the mark knows.
+    for frame in &frames {
+        for at in [frame + 1, frame + 9, frame + 30, frame + 40] {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            fs::write(&first, &flipped).unwrap();
+            let reason = damage(&path);
+            assert!(reason.contains("synced"), "byte {at}: {reason}");
+            assert_eq!(fs::read(&first).unwrap(), flipped, "what is damaged is left as it is");
+        }
+    }
+    // Half a frame behind the last one: it was being written.
+    for length in [1, 20, 100] {
+        let mut torn = whole.clone();
+        torn[end..end + length].fill(0x5a);
+        fs::write(&first, &torn).unwrap();
+        let mut open = Open::new(&path);
+        assert_eq!(read(&mut open.group(0, None)).await.len(), 10);
+        open.close();
+        assert_eq!(fs::read(&first).unwrap(), whole, "it is zeros again");
+    }
+}
+
+/// After a power cut the mark may be an old one: what later records say is enough.
+#[tokio::test]
+async fn an_old_mark_does_not_hide_what_was_lost_before_the_last_record() {
+    let (_dir, path) = made();
+    let old = fs::read(path.join("mark")).unwrap();
+    written(&path, 10).await;
+    fs::write(path.join("mark"), &old).unwrap();
+    let first = Segment::path(&path, 1);
+    let whole = fs::read(&first).unwrap();
+    let frames = frames(&whole, 1);
+    for frame in &frames[1..frames.len() - 1] {
+        let mut flipped = whole.clone();
+        flipped[frame + 40] ^= 1;
+        fs::write(&first, &flipped).unwrap();
+        assert!(damage(&path).contains("was synced up to"), "frame at {frame}");
+        // A lost write reads as what was there before.
+        let mut lost = whole.clone();
+        lost[*frame..frame + 64].fill(0);
+        fs::write(&first, &lost).unwrap();
+        assert!(damage(&path).contains("was synced up to"), "frame at {frame}");
+    }
+}
+
+#[tokio::test]
+async fn segments_that_are_missing_cut_off_or_of_another_log_are_damage() {
+    let (_dir, path) = made();
+    let mut open = Open::new(&path);
+    let mut log = open.group(0, None);
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    log.blocking_append((0..60).map(|index| entry(1, index, 1 << 19))).await.unwrap();
+    open.close();
+    let whole: Vec<_> = numbers(&path).unwrap();
+    assert!(whole.len() >= 5);
+    let aside = path.join("aside");
+    for number in [2, 3] {
+        fs::rename(Segment::path(&path, number), &aside).unwrap();
+        assert_eq!(damage(&path), format!("segments {number} to {number} are missing"));
+        fs::rename(&aside, Segment::path(&path, number)).unwrap();
+    }
+    let file = fs::File::options().write(true).open(Segment::path(&path, 2)).unwrap();
+    let mut byte = [0];
+    file.set_len(SEGMENT_BYTES).unwrap();
+    fs::File::open(Segment::path(&path, 2)).unwrap().read_exact_at(&mut byte, 5_000_000).unwrap();
+    let whole = fs::read(Segment::path(&path, 2)).unwrap();
+    file.set_len(5_000_000).unwrap();
+    assert!(damage(&path).contains("was synced up to"));
+    fs::write(Segment::path(&path, 2), whole).unwrap();
+    let (_other, other) = made();
+    written(&other, 3).await;
+    fs::copy(Segment::path(&other, 1), Segment::path(&path, 1)).unwrap();
+    assert!(recover(&path).is_err());
+}
+
+/// A file that the system refuses to sync: what is acknowledged with it was not synced.
+#[tokio::test]
+async fn nothing_is_acknowledged_that_was_not_synced() {
+    let (_dir, path) = made();
+    let mut log = recover(&path).unwrap();
+    log.written.segment.file = fs::File::options().read(true).write(true).open("/dev/full").unwrap();
+    assert!(log.written.segment.file.sync_data().is_err(), "it can be synced: the test would prove nothing");
+    let failure = Arc::new(Failure::new(&path));
+    let start = Start {
+        dir: path.clone(),
+        name: "log".to_owned(),
+        identity: log.identity,
+        written: log.written,
+        metrics: Arc::default(),
+        failure: Arc::clone(&failure),
+        full: Box::new(|| ()),
+    };
+    assert!(LogThread::spawn(start).is_err(), "what a killed process had not synced is synced at the start");
+    assert!(failure.found().is_some_and(|found| found.taints));
+    assert!(crate::failure::taint(&path).unwrap().unwrap().contains("a sync of the log failed"));
+}

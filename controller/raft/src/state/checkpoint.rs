@@ -1,0 +1,248 @@
+//! The thread that keeps the engines up to date: what groups changed, gathered for a moment and written in one batch
+//! for each group. It syncs when the log waits for that, now and then by itself, and at the end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use coracle_proto::id::GroupId;
+use tokio::sync::Notify;
+
+use super::{Engine, EngineStore, RecordsIter};
+use crate::codec::record::AppliedState;
+use crate::failure::Failure;
+use crate::log::{GroupLog, LogWriter};
+use crate::state_machine::Change;
+
+/// Changes are gathered for so long: a record that changes all the time is written ten times a second at most.
+const GATHER: Duration = Duration::from_millis(75);
+
+/// Without the log asking, a sync is no rarer than this while there are changes: bounds what a start applies again.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+
+/// Changes of a group that are not written yet. Who applies beyond this waits: the disk is that slow.
+const GATHERED_BYTES_MAX: usize = 32 << 20;
+
+/// A group's engine, and what it does not have yet.
+pub(crate) struct Group {
+    engine: Mutex<Box<dyn Engine>>,
+    gathered: Mutex<Gathered>,
+    /// Told when what was gathered is on its way.
+    taken: Notify,
+    log: (Arc<GroupLog>, LogWriter),
+}
+
+#[derive(Default)]
+struct Gathered {
+    changes: HashMap<Bytes, Option<Bytes>>,
+    bytes: usize,
+    at: Option<AppliedState>,
+}
+
+impl Group {
+    /// Takes what was applied. Cheap: bytes are shared.
+    pub(crate) fn gather(&self, changes: impl Iterator<Item = Change>, at: &AppliedState) {
+        let mut gathered = lock(&self.gathered);
+        for Change { key, value } in changes {
+            gathered.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+            gathered.changes.insert(key, value);
+        }
+        gathered.at = Some(at.clone());
+    }
+
+    /// Returns when not too much is gathered, or nothing is written any more.
+    pub(crate) async fn room(&self, failure: &Failure) {
+        loop {
+            let taken = self.taken.notified();
+            if lock(&self.gathered).bytes <= GATHERED_BYTES_MAX || failure.found().is_some() {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    /// Puts another state in the place of this one and forgets what was gathered. It is not synced yet.
+    pub(crate) fn replace(&self, records: RecordsIter<'_>, at: &AppliedState) -> io::Result<()> {
+        let mut engine = lock(&self.engine);
+        *lock(&self.gathered) = Gathered::default();
+        engine.replace(records, at)
+    }
+
+    /// Writes what is gathered; the position up to which that is everything, if there was any.
+    fn write(&self) -> io::Result<Option<AppliedState>> {
+        let mut engine = lock(&self.engine);
+        let Gathered { changes, at, .. } = std::mem::take(&mut *lock(&self.gathered));
+        self.taken.notify_waiters();
+        let Some(at) = at else { return Ok(None) };
+        let mut changes: Vec<_> = changes.into_iter().collect();
+        changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        engine.write(changes, &at)?;
+        Ok(Some(at))
+    }
+
+    /// What was written up to there is synced.
+    pub(super) fn synced(&self, at: &AppliedState) {
+        if let Some(at) = at.log_id {
+            // An error means that the log has ended: nobody removes anything then.
+            let _ = self.log.1.checkpointed(&self.log.0, at);
+        }
+    }
+}
+
+/// The groups of a process, and what the thread is asked for.
+pub(crate) struct Checkpoint {
+    /// Until it is closed.
+    store: Mutex<Option<Arc<dyn EngineStore>>>,
+    failure: Arc<Failure>,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    groups: BTreeMap<GroupId, Arc<Group>>,
+    changed: bool,
+    sync: bool,
+    stop: bool,
+}
+
+impl Checkpoint {
+    pub(crate) fn new(store: Arc<dyn EngineStore>, failure: Arc<Failure>) -> Self {
+        Self { store: Mutex::new(Some(store)), failure, state: Mutex::default(), wake: Condvar::new() }
+    }
+
+    fn store(&self) -> io::Result<Arc<dyn EngineStore>> {
+        lock(&self.store).clone().ok_or_else(|| io::Error::other("the store is closed"))
+    }
+
+    /// The engine of a group.
+    pub(crate) fn engine(&self, group: GroupId) -> io::Result<Box<dyn Engine>> {
+        self.store()?.open(group)
+    }
+
+    /// Adds a group with its engine.
+    pub(crate) fn add(&self, engine: Box<dyn Engine>, log: Arc<GroupLog>, writer: LogWriter) -> Arc<Group> {
+        let id = log.id;
+        let (engine, gathered) = (Mutex::new(engine), Mutex::default());
+        let group = Arc::new(Group { engine, gathered, taken: Notify::new(), log: (log, writer) });
+        lock(&self.state).groups.insert(id, Arc::clone(&group));
+        group
+    }
+
+    /// Forgets a group, after what it has is written.
+    pub(crate) fn remove(&self, group: GroupId) {
+        let group = lock(&self.state).groups.remove(&group);
+        if let Some(error) = group.and_then(|group| group.write().err()) {
+            self.failure.write_failed("the state", &error);
+        }
+    }
+
+    /// Something was gathered.
+    pub(crate) fn changed(&self) {
+        lock(&self.state).changed = true;
+        self.wake.notify_one();
+    }
+
+    /// The log waits for a synced checkpoint.
+    pub(crate) fn ask(&self) {
+        lock(&self.state).sync = true;
+        self.wake.notify_one();
+    }
+
+    /// Makes durable what engines have. Blocks.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let store = self.store()?;
+        store.sync().inspect_err(|error| self.failure.sync_failed("the state", error))
+    }
+
+    fn stop(&self) {
+        lock(&self.state).stop = true;
+        self.wake.notify_one();
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this thread has a rhythm of its own")]
+    fn run(&self) {
+        let (mut synced, mut dirty) = (Instant::now(), BTreeMap::new());
+        loop {
+            let wait = if dirty.is_empty() { Duration::MAX } else { SYNC_EVERY };
+            let (stop, sync) = self.wait(wait);
+            if let Err(error) = self.write(&mut dirty) {
+                self.failure.write_failed("the state", &error);
+                return self.let_go();
+            }
+            if stop || sync || synced.elapsed() >= SYNC_EVERY {
+                if !dirty.is_empty() && self.sync().is_err() {
+                    return self.let_go();
+                }
+                for (group, at) in std::mem::take(&mut dirty).into_values() {
+                    let group: Arc<Group> = group;
+                    group.synced(&at);
+                }
+                synced = Instant::now();
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Whoever waits for room learns that there will be none.
+    fn let_go(&self) {
+        lock(&self.state).groups.values().for_each(|group| group.taken.notify_waiters());
+    }
+
+    /// Waits until something was gathered for a while, or somebody asks, or the time is up.
+    fn wait(&self, at_most: Duration) -> (bool, bool) {
+        let state = lock(&self.state);
+        let idle = |state: &mut State| !(state.changed || state.sync || state.stop);
+        let at_most = at_most.min(Duration::from_secs(3_600));
+        let (state, _) = self.wake.wait_timeout_while(state, at_most, idle).unwrap_or_else(PoisonError::into_inner);
+        let gathering = |state: &mut State| !(state.sync || state.stop);
+        let gathered = self.wake.wait_timeout_while(state, GATHER, gathering);
+        let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        state.changed = false;
+        (state.stop, std::mem::take(&mut state.sync))
+    }
+
+    /// Writes what each group has gathered, and notes how far that is.
+    fn write(&self, dirty: &mut BTreeMap<GroupId, (Arc<Group>, AppliedState)>) -> io::Result<()> {
+        let groups: Vec<_> = lock(&self.state).groups.iter().map(|(id, group)| (*id, Arc::clone(group))).collect();
+        for (id, group) in groups {
+            if let Some(at) = group.write()? {
+                dirty.insert(id, (group, at));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The thread, and the means to end it.
+pub(crate) struct CheckpointThread {
+    thread: JoinHandle<()>,
+    checkpoint: Arc<Checkpoint>,
+}
+
+impl CheckpointThread {
+    pub(crate) fn spawn(checkpoint: Arc<Checkpoint>, name: String) -> io::Result<Self> {
+        let running = Arc::clone(&checkpoint);
+        let thread = std::thread::Builder::new().name(name).spawn(move || running.run())?;
+        Ok(Self { thread, checkpoint })
+    }
+
+    /// Ends the thread after a last synced checkpoint; an error means that it panicked. Blocks.
+    pub(crate) fn stop(self) -> std::thread::Result<()> {
+        self.checkpoint.stop();
+        let ended = self.thread.join();
+        // Whoever still has a handle does not keep the files open.
+        lock(&self.checkpoint.state).groups.clear();
+        *lock(&self.checkpoint.store) = None;
+        ended
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
