@@ -2,10 +2,10 @@
 
 use coracle_proto::id::{GroupId, Revision};
 use coracle_proto::key::Key;
-use coracle_proto::record::{Change, Outcome, Record, Remembered};
+use coracle_proto::record::{Outcome, Record, Remembered};
 use coracle_proto::status::{Code, Refusal};
 
-use super::edit::Edit;
+use super::edit::{Change, Edit};
 use super::{ClusterState, Command, Envelope, REMEMBERED_MAX, assign, cluster, function, node};
 
 /// What became of a command.
@@ -33,12 +33,12 @@ impl ClusterState {
         }
         let request = envelope.request;
         let mut edit = Edit::new(self, envelope.time_ms);
-        let run = admit(self, &envelope).and_then(|()| run(&mut edit, envelope));
+        let run = admit(edit.state, &envelope).and_then(|()| run(&mut edit, envelope));
         let outcome = run.unwrap_or_else(|refusal| {
-            edit = Edit::new(self, edit.time_ms);
+            edit.undo();
             Outcome::Rejected(refusal)
         });
-        if edit.state.cluster.is_none() {
+        if edit.cluster().is_none() {
             return Applied { outcome, revision: Revision::ZERO, changes: Vec::new(), repeated: false };
         }
         let (revision, time_ms) = (edit.revision, edit.time_ms);
@@ -51,9 +51,7 @@ impl ClusterState {
                 cluster.remembered_from = forgotten.next();
             }
         });
-        let (state, changes) = edit.finish();
-        *self = state;
-        Applied { outcome, revision, changes, repeated: false }
+        Applied { outcome, revision, changes: edit.finish(), repeated: false }
     }
 }
 
@@ -86,7 +84,7 @@ fn admit(state: &ClusterState, envelope: &Envelope) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn run(edit: &mut Edit, envelope: Envelope) -> Result<Outcome, Refusal> {
+fn run(edit: &mut Edit<'_>, envelope: Envelope) -> Result<Outcome, Refusal> {
     let Envelope { expected, trace, .. } = envelope;
     match envelope.command {
         Command::CreateCluster { name, first, voters_wanted } => {
@@ -115,12 +113,12 @@ fn run(edit: &mut Edit, envelope: Envelope) -> Result<Outcome, Refusal> {
 
 /// Drops the oldest outcomes that are too many, and gives the revision of the last of them. One command adds
 /// one outcome, so that it drops one at most.
-fn forget(edit: &mut Edit) -> Option<Revision> {
+fn forget(edit: &mut Edit<'_>) -> Option<Revision> {
     if edit.state.remembered.len() <= REMEMBERED_MAX {
         return None;
     }
     let (revision, oldest) = edit.state.remembered.get_min()?;
-    let (revision, request) = (*revision, oldest.request);
+    let (revision, request) = (*revision, oldest.record.request);
     edit.remove(Key::Request(revision, request));
     Some(revision)
 }

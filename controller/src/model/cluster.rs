@@ -1,7 +1,7 @@
 //! Commands about the cluster itself.
 
 use coracle_proto::id::{ClusterId, NodeId, Revision};
-use coracle_proto::record::{Cluster, Node, Outcome, Record, Role};
+use coracle_proto::record::{Cluster, Node, Outcome, Role};
 use coracle_proto::status::{Code, Refusal};
 
 use super::edit::Edit;
@@ -16,7 +16,7 @@ pub const VOTERS_WANTED_MAX: u32 = 7;
 
 /// Makes the cluster with its first node.
 pub(super) fn create(
-    edit: &mut Edit,
+    edit: &mut Edit<'_>,
     id: ClusterId,
     name: String,
     first: Node,
@@ -26,7 +26,7 @@ pub(super) fn create(
     if !first.is(Role::Controller) {
         return Err(Refusal::new(Code::InvalidArgument, "the first node of a cluster is a controller"));
     }
-    edit.put(Record::Cluster(Cluster {
+    edit.create_cluster(Cluster {
         id,
         name,
         next_node: NodeId::new(1),
@@ -35,12 +35,12 @@ pub(super) fn create(
         voters_wanted,
         remembered_from: Revision::ZERO,
         revision: edit.revision,
-    }));
+    });
     node::register(edit, first)
 }
 
 /// Changes how many voters there should be; the membership driver follows.
-pub(super) fn set_voters_wanted(edit: &mut Edit, voters: u32) -> Result<Outcome, Refusal> {
+pub(super) fn set_voters_wanted(edit: &mut Edit<'_>, voters: u32) -> Result<Outcome, Refusal> {
     check_voters(voters)?;
     edit.update_cluster(|cluster| cluster.voters_wanted = voters);
     Ok(Outcome::Done)

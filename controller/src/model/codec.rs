@@ -34,6 +34,8 @@ pub fn encode(envelope: &Envelope) -> Bytes {
 /// A record as it is stored, sent and hashed. Equal records have equal bytes: fields are written in order and
 /// maps are sorted.
 pub(super) fn record(record: &Record) -> Vec<u8> {
+    #[cfg(test)]
+    encodings::count();
     pb::Record::from(record).encode_to_vec()
 }
 
@@ -44,4 +46,21 @@ pub(super) fn record(record: &Record) -> Vec<u8> {
 pub fn decode(bytes: &[u8]) -> Result<Envelope, DecodeError> {
     let wire = pb::Envelope::decode(bytes).map_err(|error| DecodeError::Wire(error.to_string()))?;
     read::envelope(wire)
+}
+
+/// Counts what a test's thread encodes.
+#[cfg(test)]
+pub(crate) mod encodings {
+    use std::cell::Cell;
+
+    thread_local!(static ENCODED: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn count() {
+        ENCODED.set(ENCODED.get() + 1);
+    }
+
+    /// Records that were encoded since the last call.
+    pub(crate) fn take() -> usize {
+        ENCODED.take()
+    }
 }

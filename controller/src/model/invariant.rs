@@ -7,6 +7,7 @@ use coracle_proto::record::{Function, Role};
 use thiserror::Error;
 
 use super::function::answers_at;
+use super::kept::Encoded;
 use super::{ClusterState, FUNCTIONS_MAX, NODES_MAX, REMEMBERED_MAX, VERSIONS_MAX, VOTERS_WANTED_MAX, hash};
 
 /// A state that cannot be.
@@ -176,7 +177,7 @@ fn outcomes_are_remembered_once(state: &ClusterState) -> Result<(), Broken> {
     let count = state.remembered.len();
     ensure(count <= REMEMBERED_MAX, || format!("{count} outcomes, at most {REMEMBERED_MAX}"))?;
     ensure(state.requests.len() == count, || "a request has two outcomes".to_owned())?;
-    for outcome in state.remembered.values() {
+    for outcome in state.remembered.values().map(|kept| &kept.record) {
         ensure(state.requests.get(&outcome.request) == Some(&outcome.revision), || {
             format!("the index of requests lacks {}", outcome.request)
         })?;
@@ -188,6 +189,7 @@ fn outcomes_are_remembered_once(state: &ClusterState) -> Result<(), Broken> {
 }
 
 fn the_hash_is_that_of_the_records(state: &ClusterState) -> Result<(), Broken> {
-    let sum = state.records().fold(StateHash::default(), |sum, record| hash::with(sum, &record));
+    let add = |sum, record| hash::with(sum, hash::of(&Encoded::of(&record)));
+    let sum = state.records().fold(StateHash::default(), add);
     ensure(sum == state.hash, || format!("the hash is {}, that of the records {sum}", state.hash))
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use coracle_proto::id::{
     ClusterId, Digest, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId, VersionNumber,
 };
-use coracle_proto::record::{Addresses, Kind, Node, NodeState, Outcome, Role, Weight};
+use coracle_proto::pb;
+use coracle_proto::record::{self, Addresses, Kind, Node, NodeState, Outcome, Role, Weight};
 use coracle_proto::spec::{Draft, FunctionSpec};
 use coracle_proto::status::Code;
 
-use super::{Applied, ClusterState, Command, Envelope, Placement, Switch};
+use super::{Applied, Change, ClusterState, Command, Envelope, Placement, Switch};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(0xc0);
 
@@ -21,9 +22,14 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Before there is a cluster.
+    pub(crate) fn nothing() -> Self {
+        Self { state: ClusterState::empty(), request: 0 }
+    }
+
     /// A cluster of so many nodes with all roles, with ids from 1.
     pub(crate) fn cluster(nodes: u64) -> Self {
-        let mut asked = Self { state: ClusterState::empty(), request: 0 };
+        let mut asked = Self::nothing();
         asked.run(Command::CreateCluster { name: "test".into(), first: node("a"), voters_wanted: 3 });
         for _ in 1..nodes {
             asked.run(Command::RegisterNode { node: node("a") });
@@ -83,6 +89,12 @@ impl Asked {
     pub(crate) fn holders(&self, version: &VersionId) -> Vec<u64> {
         self.state.replicas_of(version).map(|replica| replica.node.get()).collect()
     }
+}
+
+/// A change, read back.
+pub(crate) fn decoded(change: &Change) -> record::Change {
+    let key = String::from_utf8(change.key.to_vec()).unwrap();
+    pb::Change { key, record: change.record.clone() }.try_into().unwrap()
 }
 
 pub(crate) fn envelope(command: Command) -> Envelope {

@@ -1,5 +1,7 @@
 //! Records, changes and outcomes to and from their wire form.
 
+use prost::Message as _;
+
 use super::{DecodeError, InField, routes_from_wire, spec_from_wire, spec_to_wire};
 use crate::id::{
     ClusterId, Digest, Epoch, FunctionId, Namespace, NodeId, RequestId, Revision, VersionId, VersionNumber,
@@ -18,7 +20,8 @@ impl TryFrom<pb::Change> for Change {
 
     fn try_from(wire: pb::Change) -> Result<Self, DecodeError> {
         let key = wire.key.parse::<Key>().in_field("key")?;
-        let record = wire.record.map(Record::try_from).transpose()?;
+        let record = wire.record.map(pb::Record::decode).transpose().in_field("record")?;
+        let record = record.map(Record::try_from).transpose()?;
         if record.as_ref().is_some_and(|record| record.key() != key) {
             return Err(DecodeError::new("record", format!("does not belong under the key '{key}'")));
         }
@@ -28,7 +31,8 @@ impl TryFrom<pb::Change> for Change {
 
 impl From<&Change> for pb::Change {
     fn from(change: &Change) -> Self {
-        Self { key: change.key.to_string(), record: change.record.as_ref().map(pb::Record::from) }
+        let record = change.record.as_ref().map(|record| pb::Record::from(record).encode_to_vec().into());
+        Self { key: change.key.to_string(), record }
     }
 }
 

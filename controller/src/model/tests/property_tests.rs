@@ -11,7 +11,7 @@ use coracle_proto::route::RouteSpec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::model::samples::{CLUSTER, function, node, spec, version};
+use crate::model::samples::{CLUSTER, decoded, function, node, spec, version};
 use crate::model::{ClusterState, Command, Envelope, Placement, Switch, codec, invariant};
 
 const NAMES: [&str; 5] = ["a", "b", "shop/a", "shop-b/a", "shop/b"];
@@ -185,9 +185,9 @@ fn play(log: &[Envelope], begins: usize, seen: &mut Seen) -> ClusterState {
             assert_eq!(applied, late.apply(envelope.clone()));
             assert_eq!(one.hash(), late.hash());
         }
-        for change in &applied.changes {
-            match &change.record {
-                Some(record) => mirror.insert(change.key.clone(), over_the_wire(record)),
+        for change in applied.changes.iter().map(decoded) {
+            match change.record {
+                Some(record) => mirror.insert(change.key, record),
                 None => mirror.remove(&change.key),
             };
         }
