@@ -3,6 +3,7 @@
 mod codec;
 
 use bytes::Bytes;
+use coracle_proto::codec::Door;
 use coracle_raft::{Applied, Halt, Position, RestoreError, StateMachine};
 
 use crate::model::{self, ClusterState, Encoded};
@@ -33,7 +34,8 @@ impl StateMachine for MetaMachine {
     }
 
     fn apply(&mut self, _: Position, command: &[u8]) -> Result<Applied, Halt> {
-        let envelope = model::codec::decode(command).map_err(|error| Halt { reason: error.to_string() })?;
+        let envelope =
+            model::codec::decode(command, Door::Disk).map_err(|error| Halt { reason: error.to_string() })?;
         let applied = self.state.apply(envelope);
         let reply = codec::reply(&applied.outcome, applied.revision);
         Ok(Applied { reply, changes: applied.changes.into_iter().map(codec::change).collect() })

@@ -4,6 +4,7 @@ mod read;
 mod write;
 
 use bytes::Bytes;
+use coracle_proto::codec::Door;
 use coracle_proto::pb;
 use coracle_proto::record::Record;
 use prost::Message;
@@ -39,13 +40,13 @@ pub(super) fn record(record: &Record) -> Vec<u8> {
     pb::Record::from(record).encode_to_vec()
 }
 
-/// Reads an envelope off the log.
+/// Reads an envelope: off the log, or from another controller, by the door of whoever asks there.
 ///
 /// # Errors
 /// When the command is not known, or the bytes say nothing that can be.
-pub fn decode(bytes: &[u8]) -> Result<Envelope, DecodeError> {
+pub fn decode(bytes: &[u8], door: Door) -> Result<Envelope, DecodeError> {
     let wire = pb::Envelope::decode(bytes).map_err(|error| DecodeError::Wire(error.to_string()))?;
-    read::envelope(wire)
+    read::envelope(wire, door)
 }
 
 /// Counts what a test's thread encodes.

@@ -6,7 +6,7 @@ use coracle_proto::id::{Digest, FunctionId, Namespace, Revision, VersionId, Vers
 use coracle_proto::key::Key;
 use coracle_proto::record::{Function, Kind, NamespaceRecord, Outcome, Record, Route, Version, Weight};
 use coracle_proto::route::{Match, RouteSpec};
-use coracle_proto::spec::{FunctionSpec, ROUTES_MAX, SpecError};
+use coracle_proto::spec::{FunctionSpec, SpecError};
 use coracle_proto::status::{Code, Refusal};
 
 use super::ClusterState;
@@ -47,7 +47,7 @@ pub fn default_route(function: &FunctionId) -> Result<RouteSpec, SpecError> {
         Namespace::DEFAULT => format!("/{}", function.name),
         namespace => format!("/{namespace}/{}", function.name),
     };
-    RouteSpec::new("", &path, Match::Prefix)
+    RouteSpec::stored("", &path, Match::Prefix)
 }
 
 /// Every route at which a function with these own ones answers.
@@ -191,8 +191,8 @@ fn take_routes(
     own: &[RouteSpec],
 ) -> Result<(), Refusal> {
     let new = answers_at(id, own).map_err(internal)?;
-    if own.len() > ROUTES_MAX || own.len() > new.len() {
-        let sentence = format!("routes of '{id}': at most {ROUTES_MAX}, each once");
+    if own.len() > new.len() {
+        let sentence = format!("routes of '{id}': each once");
         return Err(Refusal::new(Code::InvalidArgument, sentence));
     }
     for route in &new {

@@ -27,10 +27,16 @@ impl Asked {
         Self { state: ClusterState::empty(), request: 0 }
     }
 
+    /// What makes the cluster.
+    pub(crate) fn founding() -> Envelope {
+        envelope(Command::CreateCluster { name: "test".into(), first: node("a"), voters_wanted: 3 })
+    }
+
     /// A cluster of so many nodes with all roles, with ids from 1.
     pub(crate) fn cluster(nodes: u64) -> Self {
         let mut asked = Self::nothing();
-        asked.run(Command::CreateCluster { name: "test".into(), first: node("a"), voters_wanted: 3 });
+        asked.request += 1;
+        asked.state.apply(Self::founding());
         for _ in 1..nodes {
             asked.run(Command::RegisterNode { node: node("a") });
         }

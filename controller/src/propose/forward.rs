@@ -5,6 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use coracle_proto::codec::Door;
 use coracle_proto::pb::{ProposeReply, ProposeRequest, control_client::ControlClient};
 use coracle_proto::status::{Again, CODE_METADATA, Code, Refusal};
 use coracle_proto::trace;
@@ -80,7 +81,7 @@ pub(crate) async fn propose_forwarded(
     if context.hub.state().cluster().is_none() {
         return Err(not_made_yet());
     }
-    model::codec::decode(&envelope).map_err(|error| unreadable(&error))?;
+    model::codec::decode(&envelope, Door::Api).map_err(|error| unreadable(&error))?;
     let reply = propose_here(context, envelope, deadline).await.map_err(|failed| match failed {
         Failed::NotStarted(refusal) | Failed::Final(refusal) => refusal,
         Failed::Unknown(refusal) => Refusal::new(Code::OutcomeUnknown, refusal.message),

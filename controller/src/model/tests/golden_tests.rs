@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use coracle_proto::codec::{outcome_from_wire, outcome_to_wire};
+use coracle_proto::codec::{Door, outcome_from_wire, outcome_to_wire};
 use coracle_proto::id::{Digest, Epoch, NodeId, RequestId, Revision, VersionNumber};
 use coracle_proto::pb;
 use coracle_proto::record::{
@@ -184,7 +184,7 @@ fn what_the_first_format_wrote_is_read_and_written_again_with_the_same_bytes() {
                 let wire = pb::Outcome::decode(&stored[..]).unwrap();
                 outcome_to_wire(&outcome_from_wire(wire).unwrap()).encode_to_vec()
             }
-            "envelope" => codec::encode(&codec::decode(&stored).unwrap()).to_vec(),
+            "envelope" => codec::encode(&codec::decode(&stored, Door::Disk).unwrap()).to_vec(),
             other => panic!("'{other}' is no kind of line"),
         };
         assert_eq!(again, stored, "{what} {name} is written otherwise now");

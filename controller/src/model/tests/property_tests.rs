@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coracle_proto::codec::Door;
 use coracle_proto::id::{ClusterId, Digest, Epoch, GroupId, NodeId, RequestId, Revision, VersionNumber};
 use coracle_proto::key::Key;
 use coracle_proto::pb;
@@ -179,7 +180,7 @@ fn play(log: &[Envelope], begins: usize, seen: &mut Seen) -> ClusterState {
         seen.count(&applied.outcome, applied.repeated);
         invariant::check(&one).unwrap();
         assert_eq!(applied.repeated, one.revision() == before);
-        assert_eq!(applied, two.apply(codec::decode(&codec::encode(envelope)).unwrap()));
+        assert_eq!(applied, two.apply(codec::decode(&codec::encode(envelope), Door::Disk).unwrap()));
         assert_eq!(one.hash(), two.hash());
         if let Some(late) = &mut late {
             assert_eq!(applied, late.apply(envelope.clone()));

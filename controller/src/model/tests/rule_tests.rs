@@ -1,5 +1,6 @@
 //! Goal: each rule of each command, by an example.
 
+use coracle_proto::codec::Door;
 use coracle_proto::id::{ClusterId, Epoch, GroupId, NodeId, RequestId, Revision, VersionNumber};
 use coracle_proto::record::{Node, NodeState, Outcome, Record, Remembered, Role, Weight};
 use coracle_proto::status::Code;
@@ -311,7 +312,7 @@ fn the_oldest_outcome_is_forgotten_and_its_request_refused() {
 fn a_newer_command_is_told_apart_from_damage() {
     use prost::Message as _;
     let known = codec::encode(&envelope(deploy("a", 1)));
-    assert_eq!(codec::decode(&known).unwrap(), envelope(deploy("a", 1)));
+    assert_eq!(codec::decode(&known, Door::Disk).unwrap(), envelope(deploy("a", 1)));
     // Field 8, the command, holding a message of kind 900: what a newer program would send.
     let kind = [0xa2_u8, 0x38, 0x00];
     let mut newer = Vec::new();
@@ -320,6 +321,6 @@ fn a_newer_command_is_told_apart_from_damage() {
         .unwrap();
     newer.extend([0x42, u8::try_from(kind.len()).unwrap()]);
     newer.extend(kind);
-    assert_eq!(codec::decode(&newer), Err(codec::DecodeError::UnknownCommand));
-    assert!(matches!(codec::decode(&known[..known.len() - 1]), Err(codec::DecodeError::Wire(_))));
+    assert_eq!(codec::decode(&newer, Door::Disk), Err(codec::DecodeError::UnknownCommand));
+    assert!(matches!(codec::decode(&known[..known.len() - 1], Door::Disk), Err(codec::DecodeError::Wire(_))));
 }
