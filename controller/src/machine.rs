@@ -33,10 +33,10 @@ impl StateMachine for MetaMachine {
         Ok(Self { state })
     }
 
-    fn apply(&mut self, _: Position, command: &[u8]) -> Result<Applied, Halt> {
+    fn apply(&mut self, position: Position, command: &[u8]) -> Result<Applied, Halt> {
         let envelope =
             model::codec::decode(command, Door::Disk).map_err(|error| Halt { reason: error.to_string() })?;
-        let applied = self.state.apply(envelope);
+        let applied = self.state.apply(position.term, envelope);
         let reply = codec::reply(&applied.outcome, applied.revision);
         Ok(Applied { reply, changes: applied.changes.into_iter().map(codec::change).collect() })
     }

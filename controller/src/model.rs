@@ -25,7 +25,9 @@ pub(crate) mod samples;
 mod tests;
 
 pub use apply::Applied;
-pub use cluster::{COMMAND_FORMAT, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX};
+pub use cluster::{
+    COMMAND_FORMAT, FORMAT_DECISIONS, TIME_STEP_MAX_MS, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX,
+};
 pub use command::{Command, Envelope, Placement, Switch};
 pub use edit::Change;
 pub use function::{FUNCTIONS_MAX, VERSIONS_MAX, default_route};

@@ -22,18 +22,18 @@ pub struct Applied {
 }
 
 impl ClusterState {
-    /// Applies one command. Total and pure: a refusal is an outcome.
+    /// Applies one command, which a leader of `term` appended. Total and pure: a refusal is an outcome.
     ///
     /// Every command makes a revision and is remembered, a refused one too. The exceptions change nothing at
     /// all: a repeated request, and a refusal where there is no cluster yet, for there is nowhere to write it.
-    pub fn apply(&mut self, envelope: Envelope) -> Applied {
+    pub fn apply(&mut self, term: u64, envelope: Envelope) -> Applied {
         if let Some(first) = self.remembered(envelope.request) {
             let (outcome, revision) = (first.outcome.clone(), first.revision);
             return Applied { outcome, revision, changes: Vec::new(), repeated: true };
         }
         let request = envelope.request;
         let mut edit = Edit::new(self, envelope.time_ms);
-        let run = admit(edit.state, &envelope).and_then(|()| run(&mut edit, envelope));
+        let run = admit(edit.state, term, &envelope).and_then(|()| run(&mut edit, envelope));
         let outcome = run.unwrap_or_else(|refusal| {
             edit.undo();
             Outcome::Rejected(refusal)
@@ -56,7 +56,7 @@ impl ClusterState {
 }
 
 /// Refuses what must not even be looked at.
-fn admit(state: &ClusterState, envelope: &Envelope) -> Result<(), Refusal> {
+fn admit(state: &ClusterState, term: u64, envelope: &Envelope) -> Result<(), Refusal> {
     let creates = matches!(envelope.command, Command::CreateCluster { .. });
     if envelope.group != GroupId::META {
         let sentence = format!("the command is of group {}, not of {}", envelope.group, GroupId::META);
@@ -81,7 +81,13 @@ fn admit(state: &ClusterState, envelope: &Envelope) -> Result<(), Refusal> {
         );
         return Err(Refusal::new(Code::OutcomeUnknown, sentence));
     }
-    Ok(())
+    match envelope.term {
+        Some(decided) if decided != term => {
+            let sentence = format!("it was decided in term {decided}, and this is term {term}: decide anew");
+            Err(Refusal::new(Code::Conflict, sentence))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn run(edit: &mut Edit<'_>, envelope: Envelope) -> Result<Outcome, Refusal> {
@@ -107,6 +113,8 @@ fn run(edit: &mut Edit<'_>, envelope: Envelope) -> Result<Outcome, Refusal> {
             function::check_expected(edit, &function, expected)?;
             function::delete(edit, &function)
         }
+        Command::RaiseFormat { format } => Ok(cluster::raise_format(edit, format)),
+        Command::KeepTime => Ok(Outcome::Done),
         Command::Assign { placements, switches } => Ok(assign::assign(edit, placements, switches)),
     }
 }

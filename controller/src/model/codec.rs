@@ -3,7 +3,7 @@
 mod read;
 mod write;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use coracle_proto::codec::Door;
 use coracle_proto::pb;
 use coracle_proto::record::Record;
@@ -30,6 +30,17 @@ pub enum DecodeError {
 #[must_use]
 pub fn encode(envelope: &Envelope) -> Bytes {
     write::envelope(envelope).encode_to_vec().into()
+}
+
+/// The same envelope with the leader's stamp. Of a field that stands twice the last one counts (protobuf's merge), so
+/// that the leader writes no command anew that came encoded.
+#[must_use]
+pub fn stamped(envelope: &Bytes, time_ms: u64) -> Bytes {
+    let stamp = pb::Envelope { time_ms, ..pb::Envelope::default() };
+    let mut stamped = BytesMut::with_capacity(envelope.len() + stamp.encoded_len());
+    stamped.extend_from_slice(envelope);
+    stamped.extend_from_slice(&stamp.encode_to_vec());
+    stamped.freeze()
 }
 
 /// A record as it is stored, sent and hashed. Equal records have equal bytes: fields are written in order and

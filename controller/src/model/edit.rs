@@ -8,6 +8,7 @@ use coracle_proto::key::Key;
 use coracle_proto::record::{Cluster, Record};
 
 use super::ClusterState;
+use super::cluster::time_of;
 use super::kept::{Encoded, Held};
 
 /// A record that a command wrote or removed: what the store, the hash and watchers share.
@@ -27,7 +28,7 @@ pub(super) struct Edit<'a> {
     pub(super) state: &'a mut ClusterState,
     /// That this command makes.
     pub(super) revision: Revision,
-    /// The command's time, Unix milliseconds; never before that of an earlier one.
+    /// The command's time, Unix milliseconds.
     pub(super) time_ms: u64,
     /// The cluster's record as it will be: every command writes it, some in steps, and it is encoded once.
     cluster: Option<Cluster>,
@@ -37,11 +38,10 @@ pub(super) struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    pub(super) fn new(state: &'a mut ClusterState, time_ms: u64) -> Self {
-        let before_ms = state.cluster().map_or(0, |cluster| cluster.time_ms);
+    pub(super) fn new(state: &'a mut ClusterState, stamp_ms: u64) -> Self {
         Self {
             revision: state.revision().next(),
-            time_ms: time_ms.max(before_ms),
+            time_ms: time_of(state.cluster(), stamp_ms),
             cluster: state.cluster().cloned(),
             written: BTreeMap::new(),
             before: Vec::new(),

@@ -1,5 +1,8 @@
 //! What holds of every state, one function each. All are checked after every command in tests, and on restore.
 
+#[cfg(test)]
+mod bound;
+
 use std::collections::BTreeSet;
 
 use coracle_proto::id::{FunctionId, StateHash, VersionId};
@@ -8,7 +11,7 @@ use thiserror::Error;
 
 use super::function::answers_at;
 use super::kept::Encoded;
-use super::{ClusterState, FUNCTIONS_MAX, NODES_MAX, REMEMBERED_MAX, VERSIONS_MAX, VOTERS_WANTED_MAX, hash};
+use super::{ClusterState, hash};
 
 /// A state that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -16,9 +19,6 @@ use super::{ClusterState, FUNCTIONS_MAX, NODES_MAX, REMEMBERED_MAX, VERSIONS_MAX
 pub struct Broken(String);
 
 type Check = fn(&ClusterState) -> Result<(), Broken>;
-
-/// How many there may be. A bound made tighter later says nothing about a state that is there.
-const BOUNDS: [Check; 2] = [counts_are_in_bounds, voters_wanted_are_in_bounds];
 
 /// What makes records one state.
 const CONSISTENCY: [Check; 11] = [
@@ -41,7 +41,7 @@ const CONSISTENCY: [Check; 11] = [
 /// The first one that does not hold.
 #[cfg(test)]
 pub(super) fn check(state: &ClusterState) -> Result<(), Broken> {
-    BOUNDS.iter().try_for_each(|check| check(state))?;
+    bound::check(state)?;
     check_stored(state)
 }
 
@@ -76,30 +76,6 @@ fn nodes_have_ids_that_were_given_out(state: &ClusterState) -> Result<(), Broken
         ensure(!node.roles.is_empty(), || format!("node {} has no role", node.id))?;
     }
     Ok(())
-}
-
-fn counts_are_in_bounds(state: &ClusterState) -> Result<(), Broken> {
-    let counts = [
-        ("nodes", state.nodes.len(), NODES_MAX),
-        ("functions", state.functions.len(), FUNCTIONS_MAX),
-        ("outcomes", state.remembered.len(), REMEMBERED_MAX),
-    ];
-    for (what, count, max) in counts {
-        ensure(count <= max, || format!("{count} {what}, at most {max}"))?;
-    }
-    for function in state.functions() {
-        let kept = state.versions_of(&function.id).count();
-        ensure(kept <= VERSIONS_MAX, || {
-            format!("'{}' has {kept} versions, at most {VERSIONS_MAX}", function.id)
-        })?;
-    }
-    Ok(())
-}
-
-fn voters_wanted_are_in_bounds(state: &ClusterState) -> Result<(), Broken> {
-    let Some(cluster) = state.cluster() else { return Ok(()) };
-    let wanted = cluster.voters_wanted;
-    ensure((1..=VOTERS_WANTED_MAX).contains(&wanted), || format!("{wanted} voters wanted"))
 }
 
 fn namespaces_are_those_of_functions(state: &ClusterState) -> Result<(), Broken> {

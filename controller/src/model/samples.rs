@@ -13,6 +13,8 @@ use coracle_proto::status::Code;
 use super::{Applied, Change, ClusterState, Command, Envelope, Placement, Switch};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(0xc0);
+/// In which every command of a test is appended.
+pub(crate) const TERM: u64 = 3;
 
 /// A state with a way to ask it for changes, each under a request id of its own.
 #[derive(Debug, Clone)]
@@ -36,7 +38,7 @@ impl Asked {
     pub(crate) fn cluster(nodes: u64) -> Self {
         let mut asked = Self::nothing();
         asked.request += 1;
-        asked.state.apply(Self::founding());
+        asked.state.apply(TERM, Self::founding());
         for _ in 1..nodes {
             asked.run(Command::RegisterNode { node: node("a") });
         }
@@ -51,7 +53,7 @@ impl Asked {
 
     pub(crate) fn run(&mut self, command: Command) -> Applied {
         let envelope = self.envelope(command);
-        self.state.apply(envelope)
+        self.state.apply(TERM, envelope)
     }
 
     /// Asserts a refusal, and that nothing but the books changed.
@@ -113,6 +115,7 @@ pub(crate) fn envelope(command: Command) -> Envelope {
         random: 0,
         expected: Revision::ZERO,
         trace: String::new(),
+        term: None,
         command,
     }
 }

@@ -2,6 +2,7 @@
 
 mod cost_tests;
 mod door_tests;
+mod format_tests;
 mod golden_tests;
 mod invariant_tests;
 mod property_tests;

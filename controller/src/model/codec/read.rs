@@ -18,7 +18,7 @@ pub(super) fn envelope(wire: pb::Envelope, door: Door) -> Result<Envelope, Decod
     }
     // A kind that this build does not know leaves the field empty.
     let kind = wire.command.and_then(|command| command.kind).ok_or(DecodeError::UnknownCommand)?;
-    Ok(Envelope {
+    let envelope = Envelope {
         cluster: ClusterId::try_from(&wire.cluster_id[..]).in_field("cluster_id")?,
         group: GroupId::new(wire.group),
         request: RequestId::try_from(&wire.request_id[..]).in_field("request_id")?,
@@ -27,8 +27,14 @@ pub(super) fn envelope(wire: pb::Envelope, door: Door) -> Result<Envelope, Decod
         random: wire.random,
         expected: Revision::new(wire.expected),
         trace: wire.trace,
+        term: (wire.term > 0).then_some(wire.term),
         command: command(kind, door)?,
-    })
+    };
+    // A command that claims less than it needs would be applied by some voters and stop others.
+    if envelope.format() > COMMAND_FORMAT {
+        return Err(DecodeError::UnknownCommand);
+    }
+    Ok(envelope)
 }
 
 fn command(kind: Kind, door: Door) -> Result<Command, FieldError> {
@@ -68,6 +74,8 @@ fn command(kind: Kind, door: Door) -> Result<Command, FieldError> {
             switches: wire.switches.iter().map(switch).collect::<Result<_, _>>()?,
         },
         Kind::SetVotersWanted(wire) => Command::SetVotersWanted { voters: wire.voters },
+        Kind::RaiseFormat(wire) => Command::RaiseFormat { format: wire.format },
+        Kind::KeepTime(pb::KeepTime {}) => Command::KeepTime,
     })
 }
 

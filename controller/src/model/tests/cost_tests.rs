@@ -6,7 +6,7 @@ use bytes::Bytes;
 use coracle_proto::record::{Function, Outcome, Record, Route, Version};
 
 use crate::model::codec::encodings;
-use crate::model::samples::{Asked, deploy, function, node, version};
+use crate::model::samples::{Asked, TERM, deploy, function, node, version};
 use crate::model::{Change, Command, FUNCTIONS_MAX, Placement, Switch, default_route, invariant};
 use coracle_proto::id::NodeId;
 use coracle_proto::record::NodeState;
@@ -85,9 +85,9 @@ fn each_changed_record_is_encoded_once() {
         assert_eq!(encodings::take(), put, "{what}");
     }
     let envelope = asked.envelope(deploy("f000003", 8));
-    asked.state.apply(envelope.clone());
+    asked.state.apply(TERM, envelope.clone());
     encodings::take();
-    asked.state.apply(envelope);
+    asked.state.apply(TERM, envelope);
     assert_eq!(encodings::take(), 0, "a repeated request writes nothing");
 }
 
@@ -98,7 +98,7 @@ fn quickest(asked: &mut Asked, times: u8) -> Duration {
         let envelope = asked.envelope(deploy("f000003", digest));
         let kept = asked.state.clone();
         let begun = Instant::now();
-        let applied = asked.state.apply(envelope);
+        let applied = asked.state.apply(TERM, envelope);
         let took = begun.elapsed();
         assert!(!applied.repeated && kept.revision() < asked.state.revision());
         took

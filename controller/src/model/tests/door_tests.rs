@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use crate::machine::MetaMachine;
 use crate::model::codec::{self, DecodeError};
-use crate::model::samples::{Asked, deploy, envelope, version};
+use crate::model::samples::{Asked, TERM, deploy, envelope, version};
 use crate::model::{ClusterState, VERSIONS_MAX};
 
 /// A deploy as a program with wider bounds wrote it: more routes, hosts and replicas, a longer name.
@@ -38,7 +38,7 @@ fn a_command_beyond_todays_bounds_is_refused_to_who_asks_and_read_off_the_log() 
     assert_eq!(codec::encode(&read), bytes, "nothing of it is lost");
 
     let mut asked = Asked::cluster(1);
-    let outcome = asked.state.apply(read).outcome;
+    let outcome = asked.state.apply(TERM, read).outcome;
     assert!(matches!(outcome, Outcome::Deployed { .. }), "{outcome:?}");
     let state = &asked.state;
     assert_eq!(state.routes().count(), 60);

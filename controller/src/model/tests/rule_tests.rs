@@ -5,7 +5,7 @@ use coracle_proto::id::{ClusterId, Epoch, GroupId, NodeId, RequestId, Revision, 
 use coracle_proto::record::{Node, NodeState, Outcome, Record, Remembered, Role, Weight};
 use coracle_proto::status::Code;
 
-use crate::model::samples::{Asked, deploy, deploy_at, envelope, function, node, version};
+use crate::model::samples::{Asked, TERM, deploy, deploy_at, envelope, function, node, version};
 use crate::model::{ClusterState, Command, Envelope, Placement, REMEMBERED_MAX, Switch, VERSIONS_MAX, codec};
 
 fn code(outcome: &Outcome) -> Option<Code> {
@@ -20,7 +20,7 @@ fn code(outcome: &Outcome) -> Option<Code> {
 #[test]
 fn nothing_is_done_before_there_is_a_cluster() {
     let mut state = ClusterState::empty();
-    let applied = state.apply(envelope(deploy("a", 1)));
+    let applied = state.apply(TERM, envelope(deploy("a", 1)));
     assert_eq!(code(&applied.outcome), Some(Code::WrongCluster));
     assert!(applied.changes.is_empty() && state.records().next().is_none());
     assert_eq!(state.revision(), Revision::ZERO);
@@ -36,7 +36,7 @@ fn a_cluster_is_made_once_and_keeps_strangers_out() {
         Envelope { cluster: ClusterId::new(9), ..asked.envelope(deploy("a", 1)) },
         Envelope { group: GroupId::new(1), ..asked.envelope(deploy("a", 1)) },
     ] {
-        assert_eq!(code(&asked.state.apply(stranger).outcome), Some(Code::WrongCluster));
+        assert_eq!(code(&asked.state.apply(TERM, stranger).outcome), Some(Code::WrongCluster));
     }
     assert_eq!(asked.state.revision(), Revision::new(4), "a refused command makes a revision as well");
 }
@@ -46,7 +46,7 @@ fn time_never_goes_back() {
     let mut asked = Asked::cluster(1);
     for time_ms in [50, 20] {
         let late = Envelope { time_ms, ..asked.envelope(Command::SetVotersWanted { voters: 5 }) };
-        asked.state.apply(late);
+        asked.state.apply(TERM, late);
     }
     assert_eq!(asked.state.cluster().unwrap().time_ms, 50);
 }
@@ -72,7 +72,7 @@ fn a_version_keeps_the_trace_of_its_deploy() {
     let mut asked = Asked::cluster(1);
     let mut deploy_in = |trace: &str| {
         let envelope = Envelope { trace: trace.into(), time_ms: 1_000, ..asked.envelope(deploy("a", 1)) };
-        let outcome = asked.state.apply(envelope).outcome;
+        let outcome = asked.state.apply(TERM, envelope).outcome;
         (outcome, asked.state.version(&version("a", 1)).unwrap().clone())
     };
     let (_, made) = deploy_in("00-aa-bb-01");
@@ -249,7 +249,7 @@ fn a_change_since_the_client_looked_is_a_conflict() {
     let seen = asked.state.revision();
     let expecting = |asked: &mut Asked, expected, command| {
         let envelope = Envelope { expected, ..asked.envelope(command) };
-        code(&asked.state.apply(envelope).outcome)
+        code(&asked.state.apply(TERM, envelope).outcome)
     };
     assert_eq!(expecting(&mut asked, seen, deploy("a", 2)), None);
     assert_eq!(expecting(&mut asked, seen, deploy("a", 3)), Some(Code::Conflict));
@@ -264,9 +264,9 @@ fn a_change_since_the_client_looked_is_a_conflict() {
 fn a_repeated_request_changes_nothing() {
     let mut asked = Asked::cluster(1);
     let envelope = asked.envelope(deploy("a", 1));
-    let first = asked.state.apply(envelope.clone());
+    let first = asked.state.apply(TERM, envelope.clone());
     let (revision, hash) = (asked.state.revision(), asked.state.hash());
-    let again = asked.state.apply(envelope);
+    let again = asked.state.apply(TERM, envelope);
     assert!(again.repeated && !first.repeated && again.changes.is_empty());
     assert_eq!((again.outcome, again.revision), (first.outcome, first.revision));
     assert_eq!((asked.state.revision(), asked.state.hash()), (revision, hash));
@@ -294,17 +294,17 @@ fn the_oldest_outcome_is_forgotten_and_its_request_refused() {
         since: Revision::new(since),
         ..envelope(Command::SetVotersWanted { voters: 5 })
     };
-    assert!(state.apply(ask(1, 0)).repeated, "the oldest is still known");
-    let applied = state.apply(ask(full + 1, 0));
+    assert!(state.apply(TERM, ask(1, 0)).repeated, "the oldest is still known");
+    let applied = state.apply(TERM, ask(full + 1, 0));
     assert_eq!(
         (applied.outcome, applied.changes.len()),
         (Outcome::Done, 3),
         "cluster, outcome, oldest outcome"
     );
     assert_eq!(state.cluster().unwrap().remembered_from, Revision::new(2));
-    let late = state.apply(ask(1, 0));
+    let late = state.apply(TERM, ask(1, 0));
     assert_eq!(code(&late.outcome), Some(Code::OutcomeUnknown));
-    assert_eq!(state.apply(ask(full + 3, full)).outcome, Outcome::Done);
+    assert_eq!(state.apply(TERM, ask(full + 3, full)).outcome, Outcome::Done);
     crate::model::invariant::check(&state).unwrap();
 }
 

@@ -76,6 +76,7 @@ fn shows(scope: Option<&scope::Kind>, change: &pb::Change) -> bool {
 #[tonic::async_trait]
 impl Control for Controller {
     type WatchStream = Frames;
+    type ForwardStream = ReceiverStream<Result<pb::ForwardAnswers, Status>>;
     type ReportStream = ReceiverStream<Result<Orders, Status>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Frames>, Status> {
@@ -132,6 +133,13 @@ impl Control for Controller {
     }
 
     async fn propose(&self, _: Request<ProposeRequest>) -> Result<Response<ProposeReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn forward(
+        &self,
+        _: Request<Streaming<pb::ForwardBatch>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
         Err(Status::unimplemented(""))
     }
 }
