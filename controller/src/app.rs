@@ -21,12 +21,15 @@ pub use error::RunError;
 pub use options::{ARTIFACT_GRACE, Options};
 pub use service::Listener;
 
+use crate::clock::{self, ClusterClock};
 use crate::context::Context;
 use crate::lead::lead;
 use crate::liveness::detector::POLICY;
 use crate::metrics::Metrics;
 use crate::model::ClusterState;
 use crate::peers::Peers;
+use crate::propose::{self, Link};
+use crate::quorum::Quorum;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
 use crate::watch::{Feed, Hub};
 
@@ -110,6 +113,9 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
         },
         peers: Peers::default(),
         raft,
+        clock: ClusterClock::new(clock::now(), clock::unix_ms()),
+        link: Link::new(),
+        quorum: Quorum::default(),
         metrics: Metrics::default(),
         removed: CancellationToken::new(),
         closing: CancellationToken::new(),
@@ -125,6 +131,7 @@ fn start(context: &Arc<Context>, options: &Options) -> JoinSet<()> {
     );
     tasks.spawn(exchange(Arc::clone(context)).in_current_span());
     tasks.spawn(tend(Arc::clone(context), options.incarnation).in_current_span());
+    tasks.spawn(propose::drive(Arc::clone(context)).in_current_span());
     tasks.spawn(lead(Arc::clone(context)).in_current_span());
     tasks
 }

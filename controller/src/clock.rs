@@ -1,6 +1,10 @@
 //! The clocks: the only place of this package that reads them. Everything else is given the time.
 
+mod agreed;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub(crate) use agreed::{Agreed, ClusterClock, agree};
 
 /// For intervals and deadlines.
 #[expect(clippy::disallowed_methods, reason = "this is the edge at which the clock is read")]

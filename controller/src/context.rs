@@ -6,12 +6,15 @@ use std::time::Duration;
 use coracle_proto::id::{ClusterId, NodeId};
 use coracle_proto::record::Node;
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::{Raft, Role};
+use coracle_raft::Raft;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::{self, ClusterClock};
 use crate::machine::MetaMachine;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
+use crate::propose::Link;
+use crate::quorum::Quorum;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable};
 use crate::watch::Hub;
 
@@ -36,6 +39,12 @@ pub(crate) struct Context {
     pub(crate) peers: Peers,
     /// The log.
     pub(crate) raft: Raft<MetaMachine>,
+    /// How late it is, as far as most nodes agree.
+    pub(crate) clock: ClusterClock,
+    /// The way of proposals to the leader.
+    pub(crate) link: Link,
+    /// What Raft last said of the majority.
+    pub(crate) quorum: Quorum,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// The cluster has no record of this node any more.
@@ -57,9 +66,7 @@ impl Context {
 
     /// Whether this node leads and has not heard of a majority lately.
     pub(crate) fn lost_quorum(&self) -> bool {
-        let status = self.raft.status();
-        let leads_others = status.role == Role::Leader && status.voters.len() > 1;
-        leads_others && status.quorum_acked.is_none_or(|ago| ago >= QUORUM_LOST_AFTER)
+        self.quorum.lost(&self.raft, clock::now())
     }
 
     /// Where another node's controller is reached.
@@ -103,9 +110,6 @@ impl Context {
         Err(Refusal::new(Code::WrongCluster, sentence))
     }
 }
-
-/// A leader hears of its followers with each heartbeat (100 ms by default).
-const QUORUM_LOST_AFTER: Duration = Duration::from_secs(2);
 
 /// A cluster that is just made, or a learner that is just added, has its state sooner: whoever asks it waits so long.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);

@@ -9,7 +9,7 @@ use tracing::{Instrument as _, debug, debug_span, info};
 use crate::clock;
 use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::propose::barrier;
-use crate::{liveness, membership, reconcile, soft};
+use crate::{liveness, membership, reconcile, soft, upkeep};
 
 /// Between two tries to bring the state up to date.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ pub(crate) async fn lead(context: Arc<Context>) {
         let lost = status.until(|now| now.role != Role::Leader || now.term != term);
         tokio::select! {
             ended = lost => if ended.is_none() { break },
-            () = work(&context).instrument(span) => {}
+            () = work(&context, term).instrument(span) => {}
         }
         context.soft.clear_alarms();
         info!(term, "this node leads no more");
@@ -33,7 +33,7 @@ pub(crate) async fn lead(context: Arc<Context>) {
     std::future::pending().await
 }
 
-async fn work(context: &Context) {
+async fn work(context: &Context, term: u64) {
     // Members change as soon as they are logged, the state when it is applied: what the leader before committed
     // must be here before anything is decided by it.
     while let Err(reason) = barrier(context, clock::now() + REQUEST_TIMEOUT).await {
@@ -41,9 +41,10 @@ async fn work(context: &Context) {
         tokio::time::sleep(PAUSE).await;
     }
     tokio::join!(
-        liveness::monitor(context),
-        membership::drive(context),
-        reconcile::drive(context),
+        liveness::monitor(context, term),
+        membership::drive(context, term),
+        reconcile::drive(context, term),
         soft::order(context),
+        upkeep::drive(context, term),
     );
 }

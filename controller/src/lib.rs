@@ -18,8 +18,10 @@ pub mod model;
 mod peers;
 pub mod placer;
 mod propose;
+mod quorum;
 pub mod reconcile;
 mod soft;
+mod upkeep;
 mod watch;
 
 pub use app::{ARTIFACT_GRACE, Listener, Options, RunError, run, run_on};

@@ -3,10 +3,10 @@
 mod codec;
 
 use bytes::Bytes;
-use coracle_proto::record::Change;
+use coracle_proto::codec::Door;
 use coracle_raft::{Applied, Halt, Position, RestoreError, StateMachine};
 
-use crate::model::{self, ClusterState};
+use crate::model::{self, ClusterState, Encoded};
 
 pub(crate) use codec::told;
 
@@ -33,17 +33,18 @@ impl StateMachine for MetaMachine {
         Ok(Self { state })
     }
 
-    fn apply(&mut self, _: Position, command: &[u8]) -> Result<Applied, Halt> {
-        let envelope = model::codec::decode(command).map_err(|error| Halt { reason: error.to_string() })?;
-        let applied = self.state.apply(envelope);
+    fn apply(&mut self, position: Position, command: &[u8]) -> Result<Applied, Halt> {
+        let envelope =
+            model::codec::decode(command, Door::Disk).map_err(|error| Halt { reason: error.to_string() })?;
+        let applied = self.state.apply(position.term, envelope);
         let reply = codec::reply(&applied.outcome, applied.revision);
-        Ok(Applied { reply, changes: applied.changes.iter().map(codec::change).collect() })
+        Ok(Applied { reply, changes: applied.changes.into_iter().map(codec::change).collect() })
     }
 
     fn records(&self) -> Box<dyn Iterator<Item = (Bytes, Bytes)> + Send + '_> {
-        Box::new(self.state.records().filter_map(|record| {
-            let change = codec::change(&Change::put(record));
-            Some((change.key, change.value?))
+        Box::new(self.state.records().map(|record| {
+            let Encoded { key, value } = Encoded::of(&record);
+            (key, value)
         }))
     }
 }

@@ -21,6 +21,7 @@ const PREFIX: &str = "coracle";
 pub(crate) struct Metrics {
     proposals: Family<Vec<(&'static str, &'static str)>, Counter>,
     forwarded: Counter,
+    forward_batches: Counter,
     followers: AtomicI64,
     mismatches: AtomicI64,
 }
@@ -46,6 +47,11 @@ impl Metrics {
         self.forwarded.inc();
     }
 
+    /// Some of them went together.
+    pub(crate) fn forwarded_together(&self) {
+        self.forward_batches.inc();
+    }
+
     /// So many nodes have another state at the same revision.
     pub(crate) fn mismatches(&self, nodes: usize) {
         self.mismatches.store(i64::try_from(nodes).unwrap_or(i64::MAX), Ordering::Relaxed);
@@ -65,6 +71,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register("proposals", "Proposals by outcome", self.proposals.clone());
         registry.register("proposals_forwarded", "Proposals passed on to the leader", self.forwarded.clone());
+        let help = "Messages in which proposals were passed on to the leader";
+        registry.register("proposals_forward_batches", help, self.forward_batches.clone());
         let help = "Nodes that have another state than this one at the same revision: it must be 0";
         let mismatches = ConstGauge::new(self.mismatches.load(Ordering::Relaxed));
         registry.register("state_hash_mismatches", help, mismatches);

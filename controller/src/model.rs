@@ -13,6 +13,7 @@ mod edit;
 mod function;
 mod hash;
 mod invariant;
+mod kept;
 mod node;
 mod restore;
 mod state;
@@ -24,10 +25,14 @@ pub(crate) mod samples;
 mod tests;
 
 pub use apply::Applied;
-pub use cluster::{COMMAND_FORMAT, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX};
+pub use cluster::{
+    COMMAND_FORMAT, FORMAT_DECISIONS, TIME_STEP_MAX_MS, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX,
+};
 pub use command::{Command, Envelope, Placement, Switch};
+pub use edit::Change;
 pub use function::{FUNCTIONS_MAX, VERSIONS_MAX, default_route};
 pub use invariant::Broken;
+pub(crate) use kept::Encoded;
 pub use node::NODES_MAX;
 pub use restore::RestoreError;
 pub use state::{ClusterState, REMEMBERED_MAX};

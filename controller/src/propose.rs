@@ -4,6 +4,9 @@
 mod barrier;
 mod codec;
 mod forward;
+mod link;
+mod serve;
+mod single;
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +21,14 @@ use tracing::{Instrument as _, debug, info_span};
 
 use crate::clock;
 use crate::context::Context;
-use crate::model::{self, Command, Envelope};
+use crate::model::{self, Command, Envelope, FORMAT_DECISIONS};
 
 pub(crate) use barrier::barrier;
-pub(crate) use forward::propose_forwarded;
+pub(crate) use link::{Link, drive};
+pub(crate) use serve::{propose_forwarded, serve};
 
 /// Elections end sooner than this unless there is no majority (design, Elections: at most 1.6 s, twice in a row).
-const LEADER_WAIT: Duration = Duration::from_secs(5);
+const LEADER_WAIT: Duration = Duration::from_millis(3_500);
 /// Between two attempts: long enough for a new leader to be known, short beside an election.
 const PAUSE: Duration = Duration::from_millis(50);
 /// With the pause alone more than the longest deadline; bounds attempts that fail at once.
@@ -39,6 +43,8 @@ pub(crate) struct Ask {
     pub(crate) since: Revision,
     /// The function must not have changed after this revision; zero: it may.
     pub(crate) expected: Revision,
+    /// The leader decided it by itself, in this term: it is proposed here and in this term, or not at all.
+    pub(crate) term: Option<u64>,
     /// What is asked.
     pub(crate) command: Command,
 }
@@ -56,11 +62,18 @@ impl Ask {
     /// A change of this controller's own.
     pub(crate) fn own(context: &Context, command: Command) -> Self {
         let since = context.hub.state().revision();
-        Self { request: RequestId::new(rand::random()), since, expected: Revision::ZERO, command }
+        let request = RequestId::new(rand::random());
+        Self { request, since, expected: Revision::ZERO, term: None, command }
+    }
+
+    /// What the leader of this term decided by itself. A successor decides by what it knows, not by this.
+    pub(crate) fn decided(context: &Context, term: u64, command: Command) -> Self {
+        Self { term: Some(term), ..Self::own(context, command) }
     }
 }
 
 /// Why an attempt failed, and what may be done.
+#[derive(Debug)]
 enum Failed {
     /// Nothing was proposed.
     NotStarted(Refusal),
@@ -84,9 +97,13 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
         { attr::REVISION } = Empty,
     );
     let creates = matches!(ask.command, Command::CreateCluster { .. });
-    if let Some(cluster) = context.hub.state().cluster() {
-        check_format(ask.command.format(), cluster.version)?;
+    let format = context.hub.state().cluster().map(|cluster| cluster.version);
+    let raises = matches!(ask.command, Command::RaiseFormat { .. });
+    if let Some(format) = format.filter(|_| !raises) {
+        check_format(ask.command.format(), format)?;
     }
+    // Voters of an older program would stop at a term in the envelope, until all are known to read it.
+    let carried = ask.term.filter(|_| raises || format >= Some(FORMAT_DECISIONS));
     let envelope = Envelope {
         cluster: context.cluster,
         group: GroupId::META,
@@ -96,9 +113,10 @@ pub(crate) async fn propose(context: &Context, ask: Ask, deadline: Instant) -> R
         random: rand::random(),
         expected: ask.expected,
         trace: trace::current(),
+        term: carried,
         command: ask.command,
     };
-    let first = Attempt { envelope: model::codec::encode(&envelope), creates, deadline };
+    let first = Attempt { envelope: model::codec::encode(&envelope), creates, term: ask.term, deadline };
     let result = attempt_until(context, first).instrument(span.clone()).await;
     match &result {
         Ok(decided) => {
@@ -129,6 +147,8 @@ struct Attempt {
     envelope: Bytes,
     /// It makes the cluster: nothing else is proposed before.
     creates: bool,
+    /// A decision of this term: never passed on.
+    term: Option<u64>,
     deadline: Instant,
 }
 
@@ -162,7 +182,13 @@ async fn attempt_until(context: &Context, asked: Attempt) -> Result<Decided, Ref
 
 async fn attempt(context: &Context, asked: &Attempt) -> Result<Decided, Failed> {
     let (envelope, deadline) = (asked.envelope.clone(), asked.deadline);
-    match context.raft.leader().1 {
+    let (term, leader) = context.raft.leader();
+    let here = leader.as_ref().is_some_and(|leader| leader.node == context.node);
+    if let Some(decided) = asked.term.filter(|decided| !here || *decided != term) {
+        let sentence = format!("decided in term {decided}, in which this node leads no more");
+        return Err(Failed::Final(Refusal::new(Code::NoQuorum, sentence)));
+    }
+    match leader {
         Some(leader) if leader.node != context.node => {
             forward::forward(context, &leader, envelope, deadline).await
         }
@@ -179,8 +205,10 @@ async fn propose_here(context: &Context, envelope: Bytes, deadline: Instant) -> 
         let sentence = "the leader has not heard of a majority lately";
         return Err(Failed::NotStarted(Refusal::new(Code::NoQuorum, sentence)));
     }
-    let left = deadline.saturating_duration_since(clock::now());
-    match tokio::time::timeout(left, context.raft.propose(envelope)).await {
+    let now = clock::now();
+    // Whoever appends it stamps it: time is that of one clock, and not of the fastest one.
+    let stamped = model::codec::stamped(&envelope, context.clock.at(now));
+    match tokio::time::timeout(deadline.saturating_duration_since(now), context.raft.propose(stamped)).await {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(error)) => Err(failed(&error)),
         Err(_) => Err(Failed::Unknown(Refusal::new(Code::TimedOut, "no majority answered in time"))),

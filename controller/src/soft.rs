@@ -2,6 +2,7 @@
 //! controllers tell each other, the watch passes it on; what is not renewed expires.
 
 mod book;
+mod clocks;
 mod exchange;
 mod hashes;
 mod order;

@@ -204,6 +204,7 @@ impl Reporter {
             routing_revision: view.routing.stamp.revision.get(),
             runtime: options.runtime.clone(),
             view_hash: hash.map(StateHash::to_wire).unwrap_or_default(),
+            clock_ms: now_ms,
         }
     }
 }

@@ -5,10 +5,20 @@ mod spec;
 
 use thiserror::Error;
 
-pub use record::{node_from_wire, node_to_wire, outcome_from_wire, outcome_to_wire};
+pub use record::{function_id, node_from_wire, node_to_wire, outcome_from_wire, outcome_to_wire};
 pub use spec::{routes_from_wire, spec_from_wire, spec_to_wire};
 
 use crate::status::{Code, Refusal};
+
+/// Where a message comes from, and so what is asked of it beside that it can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// From somebody who wants it done: every bound of today is kept, or it is refused.
+    Api,
+    /// Out of a log or a store, or told by who has it there. It was let in once, by bounds that may have been others:
+    /// whoever refused it now could not start any more.
+    Disk,
+}
 
 /// A message that does not say what it should.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

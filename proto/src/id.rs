@@ -218,6 +218,17 @@ macro_rules! name_id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// A name that was let in before: what names may be today is not asked of it, only that a key can have it.
+            ///
+            /// # Errors
+            /// When it is empty or has a '/'.
+            pub fn stored(text: &str) -> Result<Self, IdError> {
+                if !text.is_empty() && !text.contains('/') {
+                    return Ok(Self(text.into()));
+                }
+                text.parse()
+            }
         }
 
         impl fmt::Display for $name {
@@ -286,6 +297,18 @@ impl FunctionId {
     pub fn parse(namespace: &str, name: &str) -> Result<Self, IdError> {
         let namespace = if namespace.is_empty() { Namespace::default() } else { namespace.parse()? };
         Ok(Self { namespace, name: name.parse()? })
+    }
+
+    /// The same of what was let in before: see [`FunctionName::stored`].
+    ///
+    /// # Errors
+    /// When either can stand in no key.
+    pub fn stored(namespace: &str, name: &str) -> Result<Self, IdError> {
+        let namespace = match namespace {
+            "" => Namespace::default(),
+            namespace => Namespace::stored(namespace)?,
+        };
+        Ok(Self { namespace, name: FunctionName::stored(name)? })
     }
 }
 

@@ -74,11 +74,11 @@ fn parse(text: &str) -> Option<Key> {
     }
     let (kind, rest) = text.split_once('/')?;
     if kind == "route" {
-        return rest.parse().ok().map(Key::Route);
+        return RouteSpec::from_stored(rest).ok().map(Key::Route);
     }
     let mut parts = rest.split('/');
     let key = match kind {
-        "namespace" => Key::Namespace(parts.next()?.parse().ok()?),
+        "namespace" => Key::Namespace(Namespace::stored(parts.next()?).ok()?),
         "node" => Key::Node(NodeId::new(number(parts.next()?)?)),
         "function" => Key::Function(function(&mut parts)?),
         "version" => Key::Version(version(&mut parts)?),
@@ -90,7 +90,7 @@ fn parse(text: &str) -> Option<Key> {
 }
 
 fn function<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<FunctionId> {
-    Some(FunctionId { namespace: parts.next()?.parse().ok()?, name: parts.next()?.parse().ok()? })
+    FunctionId::stored(parts.next()?, parts.next()?).ok()
 }
 
 fn version<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<VersionId> {

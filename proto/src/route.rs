@@ -54,6 +54,23 @@ impl RouteSpec {
         Ok(Self { host: host.to_ascii_lowercase(), path: path.to_owned(), matching })
     }
 
+    /// One that was let in before: asked of it is only that its text can be read back, as in the key under which it stands.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn stored(host: &str, path: &str, matching: Match) -> Result<Self, SpecError> {
+        let path = match matching {
+            Match::Exact => path,
+            Match::Prefix => path.trim_end_matches('/'),
+        };
+        let rooted = path.starts_with('/') || (path.is_empty() && matching == Match::Prefix);
+        let as_prefix = matching == Match::Exact && path.ends_with("/*");
+        if host.contains('/') || !rooted || as_prefix {
+            return Err(SpecError::new("routes", format!("'{host}{path}' is no route")));
+        }
+        Ok(Self { host: host.to_owned(), path: path.to_owned(), matching })
+    }
+
     /// The host in lower case; empty for every host.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -107,14 +124,28 @@ impl FromStr for RouteSpec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
+        Self::read(text, Self::new)
+    }
+}
+
+impl RouteSpec {
+    /// The text of a route that was let in before.
+    pub(crate) fn from_stored(text: &str) -> Result<Self, SpecError> {
+        Self::read(text, Self::stored)
+    }
+
+    fn read(
+        text: &str,
+        make: impl Fn(&str, &str, Match) -> Result<Self, SpecError>,
+    ) -> Result<Self, SpecError> {
         let slash = text.find('/').ok_or_else(|| {
             SpecError::new("routes", format!("'{text}': expected [HOST]/PATH or [HOST]/PATH/*"))
         })?;
         let (host, path) = text.split_at(slash);
         match path.strip_suffix("/*") {
-            Some("") => Self::new(host, "/", Match::Prefix),
-            Some(prefix) => Self::new(host, prefix, Match::Prefix),
-            None => Self::new(host, path, Match::Exact),
+            Some("") => make(host, "/", Match::Prefix),
+            Some(prefix) => make(host, prefix, Match::Prefix),
+            None => make(host, path, Match::Exact),
         }
     }
 }

@@ -70,12 +70,16 @@ impl SpecError {
 }
 
 impl Bound {
+    const fn or_default(&self, value: u64) -> u64 {
+        if value == 0 { self.default } else { value }
+    }
+
     /// The value, or the default for zero.
     ///
     /// # Errors
     /// When it is out of bounds.
     pub fn check(&self, value: u64) -> Result<u64, SpecError> {
-        let value = if value == 0 { self.default } else { value };
+        let value = self.or_default(value);
         if (self.min..=self.max).contains(&value) {
             return Ok(value);
         }
@@ -93,7 +97,7 @@ pub enum Retry {
     Never,
 }
 
-/// What a function was granted and how it is bounded. Built by [`FunctionSpec::new`] only.
+/// What a function was granted and how it is bounded. Made by [`FunctionSpec::new`], and read back where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionSpec {
     env: BTreeMap<String, String>,
@@ -145,6 +149,20 @@ pub struct Draft {
 }
 
 impl FunctionSpec {
+    /// One that was let in before: bounds of today are not asked of it.
+    #[must_use]
+    pub fn stored(draft: Draft) -> Self {
+        let limits = Limits {
+            memory_bytes: MEMORY.or_default(draft.memory_bytes),
+            timeout: Duration::from_millis(TIMEOUT.or_default(draft.timeout_ms)),
+            idle_timeout: Duration::from_millis(IDLE_TIMEOUT.or_default(draft.idle_timeout_ms)),
+            cpu_time: Duration::from_millis(CPU_TIME.or_default(draft.cpu_time_ms)),
+            concurrency: narrow(CONCURRENCY.or_default(draft.concurrency.into())),
+        };
+        let replicas = narrow(REPLICAS.or_default(draft.replicas.into()));
+        Self { env: draft.env, args: draft.args, hosts: draft.hosts, limits, replicas, retry: draft.retry }
+    }
+
     /// Checks every bound.
     ///
     /// # Errors
@@ -157,22 +175,13 @@ impl FunctionSpec {
         for host in &draft.hosts {
             check_host(host)?;
         }
-        let limits = Limits {
-            memory_bytes: MEMORY.check(draft.memory_bytes)?,
-            timeout: Duration::from_millis(TIMEOUT.check(draft.timeout_ms)?),
-            idle_timeout: Duration::from_millis(IDLE_TIMEOUT.check(draft.idle_timeout_ms)?),
-            cpu_time: Duration::from_millis(CPU_TIME.check(draft.cpu_time_ms)?),
-            concurrency: narrow(CONCURRENCY.check(draft.concurrency.into())?),
-        };
-        let replicas = narrow(REPLICAS.check(draft.replicas.into())?);
-        Ok(Self {
-            env: draft.env,
-            args: draft.args,
-            hosts: draft.hosts,
-            limits,
-            replicas,
-            retry: draft.retry,
-        })
+        MEMORY.check(draft.memory_bytes)?;
+        TIMEOUT.check(draft.timeout_ms)?;
+        IDLE_TIMEOUT.check(draft.idle_timeout_ms)?;
+        CPU_TIME.check(draft.cpu_time_ms)?;
+        CONCURRENCY.check(draft.concurrency.into())?;
+        REPLICAS.check(draft.replicas.into())?;
+        Ok(Self::stored(draft))
     }
 
     /// Environment of the guest.
@@ -212,7 +221,7 @@ impl FunctionSpec {
     }
 }
 
-/// A checked bound of at most 1000 fits in any integer.
+/// Both came as numbers of 32 bits, and no default is greater.
 fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }

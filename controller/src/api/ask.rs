@@ -18,7 +18,7 @@ pub(super) fn ask(context: &Context, asked: Option<ChangeContext>, command: Comm
     let Some(asked) = asked else { return Ok(Ask::own(context, command)) };
     let request = RequestId::try_from(&asked.request_id[..]).in_field("context.request_id")?;
     let (since, expected) = (Revision::new(asked.since), Revision::new(asked.expected));
-    Ok(Ask { request, since, expected, command })
+    Ok(Ask { request, since, expected, term: None, command })
 }
 
 /// What an earlier try of the same request came to, as far as this node has applied the log. What is looked at

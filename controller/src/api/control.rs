@@ -6,8 +6,8 @@ use coracle_proto::codec::node_from_wire;
 use coracle_proto::id::{NodeId, RequestId, Revision};
 use coracle_proto::pb::control_server::Control;
 use coracle_proto::pb::{
-    ExchangeReply, JoinReply, JoinRequest, NodeOrders, NodeProcesses, NodeStatus, Orders, ProposeReply,
-    ProposeRequest, SoftBatch, TellReply, WatchFrame, WatchRequest,
+    ExchangeReply, ForwardAnswers, ForwardBatch, JoinReply, JoinRequest, NodeOrders, NodeProcesses,
+    NodeStatus, Orders, ProposeReply, ProposeRequest, SoftBatch, TellReply, WatchFrame, WatchRequest,
 };
 use coracle_proto::record::{Node, NodeState, Outcome, Role};
 use coracle_proto::status::{Code, Refusal};
@@ -21,7 +21,7 @@ use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
 use crate::context::Context;
 use crate::model::{ClusterState, Command};
-use crate::propose::{Ask, barrier, propose, propose_forwarded};
+use crate::propose::{Ask, barrier, propose, propose_forwarded, serve};
 use crate::soft::{Via, report};
 use crate::watch::{Follower, Scope, follow};
 
@@ -122,7 +122,7 @@ impl Control for ControlService {
         }
         let leads = leader == Some(context.node);
         if state.node(from).is_some() {
-            context.soft.relayed_by(from, now);
+            context.soft.relayed_by(from, batch.format.max(1), now);
         }
         if leader == Some(from) && !leads && !batch.continued {
             context.soft.set_alarms("leader", batch.alarms);
@@ -154,6 +154,18 @@ impl Control for ControlService {
         let (metadata, _, asked) = request.into_parts();
         let proposing = propose_forwarded(&self.context, asked.envelope, deadline(&metadata));
         Ok(Response::new(joined(span::proposal(), &metadata, proposing).await?))
+    }
+
+    type ForwardStream = Answers<ForwardAnswers>;
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<ForwardBatch>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
+        let (out, answered) = mpsc::channel(STREAM_QUEUE);
+        let serving = serve(Arc::clone(&self.context), request.into_inner(), out, span::proposal);
+        tokio::spawn(serving.instrument(debug_span!("forward")));
+        Ok(answers(answered))
     }
 }
 

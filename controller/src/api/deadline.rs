@@ -7,10 +7,18 @@ use tonic::metadata::MetadataMap;
 use crate::clock;
 use crate::context::REQUEST_TIMEOUT;
 
-/// The caller's `grpc-timeout`, at most [`REQUEST_TIMEOUT`].
+/// So long before its caller gives up a request is answered, or a tenth of its time where that is less: a refusal that says
+/// that nothing was done must be heard, or the caller can only say that it does not know.
+const ANSWER_MARGIN: Duration = Duration::from_millis(200);
+
+/// A moment before the caller's `grpc-timeout`, at most [`REQUEST_TIMEOUT`].
 pub(super) fn deadline(metadata: &MetadataMap) -> Instant {
     let asked = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
-    clock::now() + asked.unwrap_or(REQUEST_TIMEOUT).min(REQUEST_TIMEOUT)
+    clock::now() + asked.map_or(REQUEST_TIMEOUT, heard_within).min(REQUEST_TIMEOUT)
+}
+
+fn heard_within(asked: Duration) -> Duration {
+    asked.saturating_sub(ANSWER_MARGIN.min(asked / 10))
 }
 
 /// `TimeoutValue TimeoutUnit` of the gRPC protocol: at most eight digits and a unit.
@@ -31,6 +39,12 @@ fn parse(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_comes_before_its_caller_leaves() {
+        assert_eq!(heard_within(Duration::from_secs(30)), Duration::from_millis(29_800));
+        assert_eq!(heard_within(Duration::from_millis(100)), Duration::from_millis(90));
+    }
 
     #[test]
     fn timeouts_as_grpc_writes_them() {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use coracle_proto::codec::{InField as _, routes_from_wire, spec_from_wire};
+use coracle_proto::codec::{Door, InField as _, routes_from_wire, spec_from_wire};
 use coracle_proto::id::{Digest, FunctionId, VersionNumber};
 use coracle_proto::pb::{ChangeContext, DeployReply, DeployRequest, RollbackReply};
 use coracle_proto::record::{Function, Outcome, Weight};
@@ -26,8 +26,8 @@ pub(super) async fn deploy(
     let wire = asked.deploy.in_field("deploy")?;
     let function = FunctionId::parse(&wire.namespace, &wire.name).in_field("deploy.name")?;
     let digest = Digest::try_from(&wire.digest[..]).in_field("deploy.digest")?;
-    let spec = spec_from_wire(wire.spec.unwrap_or_default())?;
-    let routes = routes_from_wire(wire.routes)?;
+    let spec = spec_from_wire(wire.spec.unwrap_or_default(), Door::Api)?;
+    let routes = routes_from_wire(wire.routes, Door::Api)?;
     // Size and kind are what the workers found, not what the client says.
     let stored = match artifacts::renew(context, digest).await {
         Ok(stored) => stored,

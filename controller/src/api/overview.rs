@@ -16,9 +16,10 @@ use crate::alarms;
 use crate::clock::{self, millis};
 use crate::context::Context;
 use crate::liveness::detector::POLICY;
-use crate::model::ClusterState;
+use crate::model::{COMMAND_FORMAT, ClusterState};
 use crate::propose::barrier;
 use crate::soft::{Seen, copies};
+use crate::upkeep::TOLD_WITHIN;
 
 /// How long `status` waits for a leader before it says that there is none.
 const QUORUM_WAIT: Duration = Duration::from_secs(1);
@@ -82,6 +83,7 @@ pub(super) async fn status(context: &Context, stale: bool) -> StatusReply {
         functions: functions(&state, &seen, ""),
         state_hash: state.hash().to_wire(),
         short,
+        format: state.cluster().map_or(0, |cluster| cluster.version),
     }
 }
 
@@ -94,6 +96,8 @@ pub(super) fn nodes(
     let raft = context.raft.status();
     let now = clock::now();
     let processes = context.soft.processes();
+    let mut formats = context.soft.formats(now, TOLD_WITHIN);
+    formats.insert(context.node, COMMAND_FORMAT);
     let detail = |node: &Node| {
         let seen = seen.get(&node.id);
         let age = seen.map(|seen| now.saturating_duration_since(seen.at));
@@ -106,6 +110,7 @@ pub(super) fn nodes(
             status,
             report_age_ms: age.map_or(0, millis),
             processes: processes.get(&node.id).map(|told| NodeProcesses::clone(told)),
+            format: formats.get(&node.id).copied().unwrap_or_default(),
         }
     };
     state.nodes().map(detail).collect()

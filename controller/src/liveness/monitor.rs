@@ -33,10 +33,10 @@ const SOURCE: &str = "liveness";
 type Marks = Vec<(NodeId, NodeState)>;
 
 /// Runs until it is dropped.
-pub(crate) async fn monitor(context: &Context) {
+pub(crate) async fn monitor(context: &Context, term: u64) {
     // One batch waits at most: while it does, the same verdicts are named again.
     let (marks, queue) = mpsc::channel(1);
-    tokio::join!(watch(context, marks), propose_marks(context, queue));
+    tokio::join!(watch(context, marks), propose_marks(context, term, queue));
 }
 
 async fn watch(context: &Context, marks: mpsc::Sender<Marks>) {
@@ -113,7 +113,7 @@ fn tell(context: &Context, verdicts: &Verdicts) {
     context.soft.set_alarms(SOURCE, alarm.into_iter().collect());
 }
 
-async fn propose_marks(context: &Context, mut queue: mpsc::Receiver<Marks>) {
+async fn propose_marks(context: &Context, term: u64, mut queue: mpsc::Receiver<Marks>) {
     while let Some(marks) = queue.recv().await {
         for (node, state) in marks {
             // The batch may have waited: what the state says already is not proposed again.
@@ -121,7 +121,7 @@ async fn propose_marks(context: &Context, mut queue: mpsc::Receiver<Marks>) {
                 continue;
             }
             info!(%node, state = state.name(), "a verdict");
-            let ask = Ask::own(context, Command::MarkNode { node, state });
+            let ask = Ask::decided(context, term, Command::MarkNode { node, state });
             if let Err(reason) = propose(context, ask, clock::now() + PROPOSE_TIMEOUT).await {
                 warn!(%reason, %node, "the node was not marked");
             }

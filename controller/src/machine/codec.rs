@@ -4,25 +4,23 @@ use bytes::Bytes;
 use coracle_proto::codec::{DecodeError, InField as _, outcome_to_wire};
 use coracle_proto::id::Revision;
 use coracle_proto::pb;
-use coracle_proto::record::{Change, Outcome, Record};
+use coracle_proto::record::{Outcome, Record};
 use prost::Message as _;
 
-/// A change as it is stored.
-pub(crate) fn change(change: &Change) -> coracle_raft::Change {
-    coracle_raft::Change {
-        key: change.key.to_string().into(),
-        value: change.record.as_ref().map(|record| pb::Record::from(record).encode_to_vec().into()),
-    }
+use crate::model;
+
+/// A change as it is stored: the very bytes that were hashed.
+pub(crate) fn change(change: model::Change) -> coracle_raft::Change {
+    coracle_raft::Change { key: change.key, value: change.record }
 }
 
-/// A stored change as watchers are told it.
+/// A stored change as watchers are told it: the very bytes that were stored.
 ///
 /// # Errors
-/// When key or value are not what [`change`] wrote.
+/// When the key is not what [`change`] wrote.
 pub(crate) fn told(change: &coracle_raft::Change) -> Result<pb::Change, DecodeError> {
     let key = std::str::from_utf8(&change.key).in_field("key")?.to_owned();
-    let record = change.value.clone().map(pb::Record::decode).transpose().in_field("record")?;
-    Ok(pb::Change { key, record })
+    Ok(pb::Change { key, record: change.value.clone() })
 }
 
 /// A stored record.
@@ -31,7 +29,7 @@ pub(crate) fn told(change: &coracle_raft::Change) -> Result<pb::Change, DecodeEr
 /// When key or value are not what [`change`] wrote, or do not belong together.
 pub(crate) fn record(key: &Bytes, value: &Bytes) -> Result<Record, DecodeError> {
     let stored = coracle_raft::Change { key: key.clone(), value: Some(value.clone()) };
-    Change::try_from(told(&stored)?)?.record.in_field("record")
+    coracle_proto::record::Change::try_from(told(&stored)?)?.record.in_field("record")
 }
 
 /// What the proposer is answered.

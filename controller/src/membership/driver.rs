@@ -46,7 +46,7 @@ impl Watching {
 }
 
 /// Runs until it is dropped.
-pub(crate) async fn drive(context: &Context) {
+pub(crate) async fn drive(context: &Context, term: u64) {
     let mut revisions = context.hub.subscribe();
     let begun = clock::now();
     let mut watching = Watching { since: begun, last: begun };
@@ -54,7 +54,7 @@ pub(crate) async fn drive(context: &Context) {
         revisions.mark_unchanged();
         if let Some(step) = plan(context, watching.look(clock::now())) {
             info!(?step, "members");
-            match take(context, &step).await {
+            match take(context, term, &step).await {
                 Ok(()) => continue,
                 Err(reason) => info!(?step, reason, "not done yet"),
             }
@@ -107,7 +107,7 @@ fn is_unheard(follower: &Follower, watched: Duration) -> bool {
     watched >= POLICY.dead_after && follower.heard.is_none_or(|ago| ago >= POLICY.dead_after)
 }
 
-async fn take(context: &Context, step: &Step) -> Result<(), String> {
+async fn take(context: &Context, term: u64, step: &Step) -> Result<(), String> {
     let said = |error: coracle_raft::ProposeError| error.to_string();
     match step {
         Step::AddLearner(node, address) => context.raft.add_learner(*node, address).await.map_err(said),
@@ -116,7 +116,7 @@ async fn take(context: &Context, step: &Step) -> Result<(), String> {
         Step::TransferTo(node) => context.raft.transfer_leader(*node).await.map_err(said),
         Step::RemoveLearner(node) => context.raft.remove(*node).await.map_err(said),
         Step::RemoveRecord(node) => {
-            let ask = Ask::own(context, Command::RemoveNode { node: *node });
+            let ask = Ask::decided(context, term, Command::RemoveNode { node: *node });
             let decided = propose(context, ask, clock::now() + REQUEST_TIMEOUT).await;
             decided
                 .map(|decided| debug!(revision = %decided.revision, "record removed"))

@@ -2,10 +2,10 @@
 
 use coracle_proto::id::{GroupId, Revision};
 use coracle_proto::key::Key;
-use coracle_proto::record::{Change, Outcome, Record, Remembered};
+use coracle_proto::record::{Outcome, Record, Remembered};
 use coracle_proto::status::{Code, Refusal};
 
-use super::edit::Edit;
+use super::edit::{Change, Edit};
 use super::{ClusterState, Command, Envelope, REMEMBERED_MAX, assign, cluster, function, node};
 
 /// What became of a command.
@@ -22,23 +22,23 @@ pub struct Applied {
 }
 
 impl ClusterState {
-    /// Applies one command. Total and pure: a refusal is an outcome.
+    /// Applies one command, which a leader of `term` appended. Total and pure: a refusal is an outcome.
     ///
     /// Every command makes a revision and is remembered, a refused one too. The exceptions change nothing at
     /// all: a repeated request, and a refusal where there is no cluster yet, for there is nowhere to write it.
-    pub fn apply(&mut self, envelope: Envelope) -> Applied {
+    pub fn apply(&mut self, term: u64, envelope: Envelope) -> Applied {
         if let Some(first) = self.remembered(envelope.request) {
             let (outcome, revision) = (first.outcome.clone(), first.revision);
             return Applied { outcome, revision, changes: Vec::new(), repeated: true };
         }
         let request = envelope.request;
         let mut edit = Edit::new(self, envelope.time_ms);
-        let run = admit(self, &envelope).and_then(|()| run(&mut edit, envelope));
+        let run = admit(edit.state, term, &envelope).and_then(|()| run(&mut edit, envelope));
         let outcome = run.unwrap_or_else(|refusal| {
-            edit = Edit::new(self, edit.time_ms);
+            edit.undo();
             Outcome::Rejected(refusal)
         });
-        if edit.state.cluster.is_none() {
+        if edit.cluster().is_none() {
             return Applied { outcome, revision: Revision::ZERO, changes: Vec::new(), repeated: false };
         }
         let (revision, time_ms) = (edit.revision, edit.time_ms);
@@ -51,14 +51,12 @@ impl ClusterState {
                 cluster.remembered_from = forgotten.next();
             }
         });
-        let (state, changes) = edit.finish();
-        *self = state;
-        Applied { outcome, revision, changes, repeated: false }
+        Applied { outcome, revision, changes: edit.finish(), repeated: false }
     }
 }
 
 /// Refuses what must not even be looked at.
-fn admit(state: &ClusterState, envelope: &Envelope) -> Result<(), Refusal> {
+fn admit(state: &ClusterState, term: u64, envelope: &Envelope) -> Result<(), Refusal> {
     let creates = matches!(envelope.command, Command::CreateCluster { .. });
     if envelope.group != GroupId::META {
         let sentence = format!("the command is of group {}, not of {}", envelope.group, GroupId::META);
@@ -83,10 +81,16 @@ fn admit(state: &ClusterState, envelope: &Envelope) -> Result<(), Refusal> {
         );
         return Err(Refusal::new(Code::OutcomeUnknown, sentence));
     }
-    Ok(())
+    match envelope.term {
+        Some(decided) if decided != term => {
+            let sentence = format!("it was decided in term {decided}, and this is term {term}: decide anew");
+            Err(Refusal::new(Code::Conflict, sentence))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
-fn run(edit: &mut Edit, envelope: Envelope) -> Result<Outcome, Refusal> {
+fn run(edit: &mut Edit<'_>, envelope: Envelope) -> Result<Outcome, Refusal> {
     let Envelope { expected, trace, .. } = envelope;
     match envelope.command {
         Command::CreateCluster { name, first, voters_wanted } => {
@@ -109,18 +113,20 @@ fn run(edit: &mut Edit, envelope: Envelope) -> Result<Outcome, Refusal> {
             function::check_expected(edit, &function, expected)?;
             function::delete(edit, &function)
         }
+        Command::RaiseFormat { format } => Ok(cluster::raise_format(edit, format)),
+        Command::KeepTime => Ok(Outcome::Done),
         Command::Assign { placements, switches } => Ok(assign::assign(edit, placements, switches)),
     }
 }
 
 /// Drops the oldest outcomes that are too many, and gives the revision of the last of them. One command adds
 /// one outcome, so that it drops one at most.
-fn forget(edit: &mut Edit) -> Option<Revision> {
+fn forget(edit: &mut Edit<'_>) -> Option<Revision> {
     if edit.state.remembered.len() <= REMEMBERED_MAX {
         return None;
     }
     let (revision, oldest) = edit.state.remembered.get_min()?;
-    let (revision, request) = (*revision, oldest.request);
+    let (revision, request) = (*revision, oldest.record.request);
     edit.remove(Key::Request(revision, request));
     Some(revision)
 }

@@ -8,7 +8,7 @@ use super::edit::Edit;
 use super::{ClusterState, Placement, Switch};
 
 /// Assigns, ends and switches, as far as it still fits: the planner saw an older state.
-pub(super) fn assign(edit: &mut Edit, placements: Vec<Placement>, switches: Vec<Switch>) -> Outcome {
+pub(super) fn assign(edit: &mut Edit<'_>, placements: Vec<Placement>, switches: Vec<Switch>) -> Outcome {
     let (mut added, mut dropped) = (0_u32, 0_u32);
     for Placement { version, add, drop } in placements {
         for (node, epoch) in drop {
@@ -21,7 +21,7 @@ pub(super) fn assign(edit: &mut Edit, placements: Vec<Placement>, switches: Vec<
             continue;
         }
         for node in add {
-            if takes(&edit.state, node) && edit.state.replica(&version, node).is_none() {
+            if takes(edit.state, node) && edit.state.replica(&version, node).is_none() {
                 edit.put(Record::Replica(Replica { version: version.clone(), node, epoch: edit.epoch() }));
                 added = added.saturating_add(1);
             }
@@ -32,7 +32,7 @@ pub(super) fn assign(edit: &mut Edit, placements: Vec<Placement>, switches: Vec<
 }
 
 /// Gives the calls to what they wait for. [`Function::updated`] stays: nobody asked for anything new.
-fn switch(edit: &mut Edit, wanted: &Switch) -> bool {
+fn switch(edit: &mut Edit<'_>, wanted: &Switch) -> bool {
     let Some(function) = edit.state.function(&wanted.function).cloned() else { return false };
     if function.next.is_empty() || function.updated != wanted.updated {
         return false;

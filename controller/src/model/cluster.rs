@@ -1,14 +1,23 @@
 //! Commands about the cluster itself.
 
 use coracle_proto::id::{ClusterId, NodeId, Revision};
-use coracle_proto::record::{Cluster, Node, Outcome, Record, Role};
+use coracle_proto::record::{Cluster, Node, Outcome, Role};
 use coracle_proto::status::{Code, Refusal};
 
 use super::edit::Edit;
 use super::node;
 
-/// The format of commands that this build writes and understands.
-pub const COMMAND_FORMAT: u32 = 1;
+/// The highest format of commands that this build reads. What `apply` makes of a command, its bounds too, belongs to
+/// the format: whoever changes it raises this, and does it the new way only where [`Cluster::version`] says so, for
+/// two voters that apply one command differently have two states.
+pub const COMMAND_FORMAT: u32 = 2;
+/// Every cluster begins with it, whatever the program that makes it: its log may be read by another one.
+const FORMAT_FIRST: u32 = 1;
+/// The first format in which a leader's decisions carry their term, and time goes on by bounded steps.
+pub const FORMAT_DECISIONS: u32 = 2;
+/// By so much a command moves the cluster's time on at most: what one wrong clock can do. The leader keeps the time
+/// ([`Command::KeepTime`](super::Command::KeepTime)) of a cluster in which nothing is asked for.
+pub const TIME_STEP_MAX_MS: u64 = 60 * 60 * 1000;
 /// Three voters survive the loss of any one.
 pub const VOTERS_WANTED_DEFAULT: u32 = 3;
 /// Each write waits for a majority: more voters make writes slower, not safer.
@@ -16,7 +25,7 @@ pub const VOTERS_WANTED_MAX: u32 = 7;
 
 /// Makes the cluster with its first node.
 pub(super) fn create(
-    edit: &mut Edit,
+    edit: &mut Edit<'_>,
     id: ClusterId,
     name: String,
     first: Node,
@@ -26,24 +35,42 @@ pub(super) fn create(
     if !first.is(Role::Controller) {
         return Err(Refusal::new(Code::InvalidArgument, "the first node of a cluster is a controller"));
     }
-    edit.put(Record::Cluster(Cluster {
+    edit.create_cluster(Cluster {
         id,
         name,
         next_node: NodeId::new(1),
         time_ms: edit.time_ms,
-        version: COMMAND_FORMAT,
+        version: FORMAT_FIRST,
         voters_wanted,
         remembered_from: Revision::ZERO,
         revision: edit.revision,
-    }));
+    });
     node::register(edit, first)
 }
 
 /// Changes how many voters there should be; the membership driver follows.
-pub(super) fn set_voters_wanted(edit: &mut Edit, voters: u32) -> Result<Outcome, Refusal> {
+pub(super) fn set_voters_wanted(edit: &mut Edit<'_>, voters: u32) -> Result<Outcome, Refusal> {
     check_voters(voters)?;
     edit.update_cluster(|cluster| cluster.voters_wanted = voters);
     Ok(Outcome::Done)
+}
+
+/// Lets commands of a higher format in. That every controller reads them is the proposer's to know.
+pub(super) fn raise_format(edit: &mut Edit<'_>, format: u32) -> Outcome {
+    edit.update_cluster(|cluster| cluster.version = cluster.version.max(format));
+    Outcome::Done
+}
+
+/// The time of a command: never before that of an earlier one.
+pub(super) fn time_of(cluster: Option<&Cluster>, stamp_ms: u64) -> u64 {
+    match cluster {
+        None => stamp_ms,
+        Some(cluster) if cluster.version < FORMAT_DECISIONS => stamp_ms.max(cluster.time_ms),
+        Some(cluster) => {
+            let latest = cluster.time_ms.saturating_add(TIME_STEP_MAX_MS);
+            stamp_ms.clamp(cluster.time_ms, latest)
+        }
+    }
 }
 
 fn check_voters(voters: u32) -> Result<(), Refusal> {

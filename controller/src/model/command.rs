@@ -7,6 +7,8 @@ use coracle_proto::record::{Kind, Node, NodeState, Weight};
 use coracle_proto::route::RouteSpec;
 use coracle_proto::spec::FunctionSpec;
 
+use super::cluster::FORMAT_DECISIONS;
+
 /// A command with what makes it safe to repeat, to misdirect and to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
@@ -18,7 +20,7 @@ pub struct Envelope {
     pub request: RequestId,
     /// The revision that the client had seen before its first attempt.
     pub since: Revision,
-    /// Stamped by the proposer, Unix milliseconds.
+    /// Stamped by the leader that appends it, Unix milliseconds.
     pub time_ms: u64,
     /// A random word of the proposer's, for commands that need one.
     pub random: u64,
@@ -26,8 +28,19 @@ pub struct Envelope {
     pub expected: Revision,
     /// W3C `traceparent` of whoever asks; empty for none.
     pub trace: String,
+    /// A decision that a leader made by itself, in this term: in the log of another term it counts for nothing.
+    pub term: Option<u64>,
     /// What is asked.
     pub command: Command,
+}
+
+impl Envelope {
+    /// The first format that has it as it is here: voters of a lower one cannot apply it.
+    #[must_use]
+    pub fn format(&self) -> u32 {
+        let command = self.command.format();
+        if self.term.is_some() { command.max(FORMAT_DECISIONS) } else { command }
+    }
 }
 
 /// What may be asked of the state.
@@ -103,6 +116,13 @@ pub enum Command {
         /// How many.
         voters: u32,
     },
+    /// Every controller reads commands of this format: from now on they may be proposed.
+    RaiseFormat {
+        /// Which one; never goes down.
+        format: u32,
+    },
+    /// Brings the cluster's time up to that of the envelope, and nothing else.
+    KeepTime,
 }
 
 impl Command {
@@ -120,6 +140,9 @@ impl Command {
             | Self::DeleteFunction { .. }
             | Self::Assign { .. }
             | Self::SetVotersWanted { .. } => 1,
+            Self::KeepTime => FORMAT_DECISIONS,
+            Self::RaiseFormat { format } if *format > FORMAT_DECISIONS => *format,
+            Self::RaiseFormat { .. } => FORMAT_DECISIONS,
         }
     }
 }

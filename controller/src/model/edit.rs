@@ -2,54 +2,98 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use coracle_proto::id::{Epoch, NodeId, Revision, VersionId};
 use coracle_proto::key::Key;
-use coracle_proto::record::{Change, Cluster, Record};
+use coracle_proto::record::{Cluster, Record};
 
 use super::ClusterState;
+use super::cluster::time_of;
+use super::kept::{Encoded, Held};
 
-/// A state that is being changed. Whoever drops it instead of calling [`Edit::finish`] has changed nothing.
-#[derive(Debug)]
-pub(super) struct Edit {
-    /// With what was written so far.
-    pub(super) state: ClusterState,
-    /// That this command makes.
-    pub(super) revision: Revision,
-    /// The command's time, Unix milliseconds; never before that of an earlier one.
-    pub(super) time_ms: u64,
-    written: BTreeMap<Key, Option<Record>>,
+/// A record that a command wrote or removed: what the store, the hash and watchers share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The text of the record's key.
+    pub key: Bytes,
+    /// The record's message; none when it was removed.
+    pub record: Option<Bytes>,
 }
 
-impl Edit {
-    /// Begins on a clone: cheap, for collections are persistent.
-    pub(super) fn new(state: &ClusterState, time_ms: u64) -> Self {
-        let before_ms = state.cluster().map_or(0, |cluster| cluster.time_ms);
+/// A state that is being changed, in place: a clone for each command would make each of them copy the way to what it
+/// touches. [`Edit::undo`] puts back what was there.
+#[derive(Debug)]
+pub(super) struct Edit<'a> {
+    /// With what was written so far, but for the cluster's own record.
+    pub(super) state: &'a mut ClusterState,
+    /// That this command makes.
+    pub(super) revision: Revision,
+    /// The command's time, Unix milliseconds.
+    pub(super) time_ms: u64,
+    /// The cluster's record as it will be: every command writes it, some in steps, and it is encoded once.
+    cluster: Option<Cluster>,
+    written: BTreeMap<Key, Change>,
+    /// What stood under each key before a write, in the order of writes.
+    before: Vec<(Key, Option<Held>)>,
+}
+
+impl<'a> Edit<'a> {
+    pub(super) fn new(state: &'a mut ClusterState, stamp_ms: u64) -> Self {
         Self {
-            state: state.clone(),
             revision: state.revision().next(),
-            time_ms: time_ms.max(before_ms),
+            time_ms: time_of(state.cluster(), stamp_ms),
+            cluster: state.cluster().cloned(),
             written: BTreeMap::new(),
+            before: Vec::new(),
+            state,
         }
+    }
+
+    /// Takes back whatever was written.
+    pub(super) fn undo(&mut self) {
+        while let Some((key, before)) = self.before.pop() {
+            match before {
+                Some(held) => self.state.put_held(held),
+                None => self.state.remove(&key),
+            };
+        }
+        self.written.clear();
+        self.cluster = self.state.cluster().cloned();
     }
 
     pub(super) fn put(&mut self, record: Record) {
-        let old = self.state.put(record.clone());
-        if old.as_ref() != Some(&record) {
-            self.written.insert(record.key(), Some(record));
+        if self.state.has(&record) {
+            return;
         }
+        let key = record.key();
+        let encoded = Encoded::of(&record);
+        let before = self.state.put_held(Held::new(record, &encoded));
+        self.before.push((key.clone(), before));
+        self.written.insert(key, Change { key: encoded.key, record: Some(encoded.value) });
     }
 
     pub(super) fn remove(&mut self, key: Key) {
-        if self.state.remove(&key).is_some() {
-            self.written.insert(key, None);
+        if let Some(before) = self.state.remove(&key) {
+            self.before.push((key.clone(), Some(before)));
+            let text = key.to_string().into();
+            self.written.insert(key, Change { key: text, record: None });
         }
     }
 
-    /// Writes the cluster's record with what `change` makes of it.
+    /// The cluster's record with what this command made of it so far.
+    pub(super) const fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Makes the cluster's record.
+    pub(super) fn create_cluster(&mut self, cluster: Cluster) {
+        self.cluster = Some(cluster);
+    }
+
+    /// Changes the cluster's record, if there is one.
     pub(super) fn update_cluster(&mut self, change: impl FnOnce(&mut Cluster)) {
-        if let Some(mut cluster) = self.state.cluster().cloned() {
-            change(&mut cluster);
-            self.put(Record::Cluster(cluster));
+        if let Some(cluster) = &mut self.cluster {
+            change(cluster);
         }
     }
 
@@ -74,9 +118,11 @@ impl Edit {
         }
     }
 
-    /// The state and what changed, in the order of keys.
-    pub(super) fn finish(self) -> (ClusterState, Vec<Change>) {
-        let changes = self.written.into_iter().map(|(key, record)| Change { key, record });
-        (self.state, changes.collect())
+    /// Writes the cluster's record. What changed, in the order of keys.
+    pub(super) fn finish(mut self) -> Vec<Change> {
+        if let Some(cluster) = self.cluster.take() {
+            self.put(Record::Cluster(cluster));
+        }
+        self.written.into_values().collect()
     }
 }

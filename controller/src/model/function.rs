@@ -6,7 +6,7 @@ use coracle_proto::id::{Digest, FunctionId, Namespace, Revision, VersionId, Vers
 use coracle_proto::key::Key;
 use coracle_proto::record::{Function, Kind, NamespaceRecord, Outcome, Record, Route, Version, Weight};
 use coracle_proto::route::{Match, RouteSpec};
-use coracle_proto::spec::{FunctionSpec, ROUTES_MAX, SpecError};
+use coracle_proto::spec::{FunctionSpec, SpecError};
 use coracle_proto::status::{Code, Refusal};
 
 use super::ClusterState;
@@ -47,7 +47,7 @@ pub fn default_route(function: &FunctionId) -> Result<RouteSpec, SpecError> {
         Namespace::DEFAULT => format!("/{}", function.name),
         namespace => format!("/{namespace}/{}", function.name),
     };
-    RouteSpec::new("", &path, Match::Prefix)
+    RouteSpec::stored("", &path, Match::Prefix)
 }
 
 /// Every route at which a function with these own ones answers.
@@ -59,7 +59,7 @@ pub(super) fn answers_at(function: &FunctionId, own: &[RouteSpec]) -> Result<BTr
 }
 
 /// Refuses when the function changed after the revision that the client had read; [`Function::updated`] tells.
-pub(super) fn check_expected(edit: &Edit, id: &FunctionId, expected: Revision) -> Result<(), Refusal> {
+pub(super) fn check_expected(edit: &Edit<'_>, id: &FunctionId, expected: Revision) -> Result<(), Refusal> {
     if expected == Revision::ZERO {
         return Ok(());
     }
@@ -78,7 +78,7 @@ pub(super) fn check_expected(edit: &Edit, id: &FunctionId, expected: Revision) -
 
 /// Makes a version that gets all calls when it is ready, and the function and its namespace where they are new.
 /// Routes are the function's and change at once.
-pub(super) fn deploy(edit: &mut Edit, id: FunctionId, content: Content) -> Result<Outcome, Refusal> {
+pub(super) fn deploy(edit: &mut Edit<'_>, id: FunctionId, content: Content) -> Result<Outcome, Refusal> {
     let known = edit.state.function(&id).cloned();
     let latest = known.as_ref().map_or_else(VersionNumber::default, |function| function.latest);
     let last = VersionId { function: id.clone(), number: latest };
@@ -131,11 +131,11 @@ pub(super) fn deploy(edit: &mut Edit, id: FunctionId, content: Content) -> Resul
 /// Divides the calls anew among versions that exist, as soon as each of them is ready. What calls go to already
 /// needs no wait: then whatever else they waited for is given up.
 pub(super) fn set_traffic(
-    edit: &mut Edit,
+    edit: &mut Edit<'_>,
     id: &FunctionId,
     traffic: Vec<Weight>,
 ) -> Result<Outcome, Refusal> {
-    let function = find(&edit.state, id)?.clone();
+    let function = find(edit.state, id)?.clone();
     let invalid =
         |reason: &str| Err(Refusal::new(Code::InvalidArgument, format!("traffic of '{id}': {reason}")));
     if traffic.is_empty() || traffic.iter().any(|part| part.weight == 0) {
@@ -160,8 +160,8 @@ pub(super) fn set_traffic(
 }
 
 /// Ends the function, and its namespace with the last one in it.
-pub(super) fn delete(edit: &mut Edit, id: &FunctionId) -> Result<Outcome, Refusal> {
-    let function = find(&edit.state, id)?.clone();
+pub(super) fn delete(edit: &mut Edit<'_>, id: &FunctionId) -> Result<Outcome, Refusal> {
+    let function = find(edit.state, id)?.clone();
     let versions: Vec<_> = edit.state.versions_of(id).map(|version| version.id.clone()).collect();
     for version in versions {
         edit.drop_replicas_of(&version);
@@ -185,14 +185,14 @@ fn find<'a>(state: &'a ClusterState, id: &FunctionId) -> Result<&'a Function, Re
 
 /// Gives the function its routes and takes those away that it no longer names.
 fn take_routes(
-    edit: &mut Edit,
+    edit: &mut Edit<'_>,
     id: &FunctionId,
     known: Option<&Function>,
     own: &[RouteSpec],
 ) -> Result<(), Refusal> {
     let new = answers_at(id, own).map_err(internal)?;
-    if own.len() > ROUTES_MAX || own.len() > new.len() {
-        let sentence = format!("routes of '{id}': at most {ROUTES_MAX}, each once");
+    if own.len() > new.len() {
+        let sentence = format!("routes of '{id}': each once");
         return Err(Refusal::new(Code::InvalidArgument, sentence));
     }
     for route in &new {
@@ -215,7 +215,7 @@ fn take_routes(
 }
 
 /// Ends the oldest versions that are too many, none of which takes calls or waits for them.
-fn retire(edit: &mut Edit, function: &Function) -> Result<(), Refusal> {
+fn retire(edit: &mut Edit<'_>, function: &Function) -> Result<(), Refusal> {
     let id = &function.id;
     let versions: Vec<_> = edit.state.versions_of(id).map(|version| version.id.clone()).collect();
     let surplus = versions.len().saturating_sub(VERSIONS_MAX);

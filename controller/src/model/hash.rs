@@ -1,27 +1,26 @@
 //! The hash of the whole state: the sum of its records' hashes, so that a change costs what it changes.
 
 use coracle_proto::id::StateHash;
-use coracle_proto::record::Record;
 
-use super::codec;
+use super::kept::Encoded;
 
 /// BLAKE3 over key, zero byte (no key has one) and record, cut to 128 bits.
-fn of_record(record: &Record) -> u128 {
+pub(super) fn of(encoded: &Encoded) -> u128 {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(record.key().to_string().as_bytes());
+    hasher.update(&encoded.key);
     hasher.update(&[0]);
-    hasher.update(&codec::record(record));
+    hasher.update(&encoded.value);
     let mut bytes = [0; 16];
     hasher.finalize_xof().fill(&mut bytes);
     u128::from_be_bytes(bytes)
 }
 
-/// With one record more.
-pub(super) fn with(hash: StateHash, record: &Record) -> StateHash {
-    StateHash::new(hash.get().wrapping_add(of_record(record)))
+/// With the hash of one record more.
+pub(super) const fn with(state: StateHash, record: u128) -> StateHash {
+    StateHash::new(state.get().wrapping_add(record))
 }
 
-/// With one record less.
-pub(super) fn without(hash: StateHash, record: &Record) -> StateHash {
-    StateHash::new(hash.get().wrapping_sub(of_record(record)))
+/// With the hash of one record less.
+pub(super) const fn without(state: StateHash, record: u128) -> StateHash {
+    StateHash::new(state.get().wrapping_sub(record))
 }

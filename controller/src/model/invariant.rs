@@ -1,5 +1,8 @@
 //! What holds of every state, one function each. All are checked after every command in tests, and on restore.
 
+#[cfg(test)]
+mod bound;
+
 use std::collections::BTreeSet;
 
 use coracle_proto::id::{FunctionId, StateHash, VersionId};
@@ -7,7 +10,8 @@ use coracle_proto::record::{Function, Role};
 use thiserror::Error;
 
 use super::function::answers_at;
-use super::{ClusterState, FUNCTIONS_MAX, NODES_MAX, REMEMBERED_MAX, VERSIONS_MAX, VOTERS_WANTED_MAX, hash};
+use super::kept::Encoded;
+use super::{ClusterState, hash};
 
 /// A state that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -16,12 +20,11 @@ pub struct Broken(String);
 
 type Check = fn(&ClusterState) -> Result<(), Broken>;
 
-/// Every invariant.
-const ALL: [Check; 12] = [
+/// What makes records one state.
+const CONSISTENCY: [Check; 11] = [
     nothing_is_without_a_cluster,
     there_is_a_controller,
     nodes_have_ids_that_were_given_out,
-    voters_wanted_are_in_bounds,
     namespaces_are_those_of_functions,
     traffic_goes_to_versions_that_exist,
     versions_belong_to_functions,
@@ -36,8 +39,18 @@ const ALL: [Check; 12] = [
 ///
 /// # Errors
 /// The first one that does not hold.
+#[cfg(test)]
 pub(super) fn check(state: &ClusterState) -> Result<(), Broken> {
-    ALL.iter().try_for_each(|check| check(state))
+    bound::check(state)?;
+    check_stored(state)
+}
+
+/// Checks what must hold of records that stand somewhere.
+///
+/// # Errors
+/// The first one that does not hold.
+pub(super) fn check_stored(state: &ClusterState) -> Result<(), Broken> {
+    CONSISTENCY.iter().try_for_each(|check| check(state))
 }
 
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Broken> {
@@ -56,7 +69,6 @@ fn there_is_a_controller(state: &ClusterState) -> Result<(), Broken> {
 
 fn nodes_have_ids_that_were_given_out(state: &ClusterState) -> Result<(), Broken> {
     let Some(cluster) = state.cluster() else { return Ok(()) };
-    ensure(state.nodes.len() <= NODES_MAX, || format!("{} nodes, at most {NODES_MAX}", state.nodes.len()))?;
     for node in state.nodes() {
         ensure(node.id.get() > 0 && node.id < cluster.next_node, || {
             format!("node {} has an id that was never given out; the next is {}", node.id, cluster.next_node)
@@ -64,12 +76,6 @@ fn nodes_have_ids_that_were_given_out(state: &ClusterState) -> Result<(), Broken
         ensure(!node.roles.is_empty(), || format!("node {} has no role", node.id))?;
     }
     Ok(())
-}
-
-fn voters_wanted_are_in_bounds(state: &ClusterState) -> Result<(), Broken> {
-    let Some(cluster) = state.cluster() else { return Ok(()) };
-    let wanted = cluster.voters_wanted;
-    ensure((1..=VOTERS_WANTED_MAX).contains(&wanted), || format!("{wanted} voters wanted"))
 }
 
 fn namespaces_are_those_of_functions(state: &ClusterState) -> Result<(), Broken> {
@@ -80,9 +86,6 @@ fn namespaces_are_those_of_functions(state: &ClusterState) -> Result<(), Broken>
 }
 
 fn traffic_goes_to_versions_that_exist(state: &ClusterState) -> Result<(), Broken> {
-    ensure(state.functions.len() <= FUNCTIONS_MAX, || {
-        format!("{} functions, at most {FUNCTIONS_MAX}", state.functions.len())
-    })?;
     state.functions().try_for_each(|function| traffic_of(state, function))
 }
 
@@ -113,12 +116,6 @@ fn versions_belong_to_functions(state: &ClusterState) -> Result<(), Broken> {
             version.id.number.get() > 0 && latest.is_some_and(|latest| version.id.number <= latest),
             || format!("version {} is of no function or was never given out", version.id),
         )?;
-    }
-    for function in state.functions() {
-        let kept = state.versions_of(&function.id).count();
-        ensure(kept <= VERSIONS_MAX, || {
-            format!("'{}' has {kept} versions, at most {VERSIONS_MAX}", function.id)
-        })?;
     }
     Ok(())
 }
@@ -174,9 +171,8 @@ fn revisions_are_not_of_the_future(state: &ClusterState) -> Result<(), Broken> {
 fn outcomes_are_remembered_once(state: &ClusterState) -> Result<(), Broken> {
     let Some(cluster) = state.cluster() else { return Ok(()) };
     let count = state.remembered.len();
-    ensure(count <= REMEMBERED_MAX, || format!("{count} outcomes, at most {REMEMBERED_MAX}"))?;
     ensure(state.requests.len() == count, || "a request has two outcomes".to_owned())?;
-    for outcome in state.remembered.values() {
+    for outcome in state.remembered.values().map(|kept| &kept.record) {
         ensure(state.requests.get(&outcome.request) == Some(&outcome.revision), || {
             format!("the index of requests lacks {}", outcome.request)
         })?;
@@ -188,6 +184,7 @@ fn outcomes_are_remembered_once(state: &ClusterState) -> Result<(), Broken> {
 }
 
 fn the_hash_is_that_of_the_records(state: &ClusterState) -> Result<(), Broken> {
-    let sum = state.records().fold(StateHash::default(), |sum, record| hash::with(sum, &record));
+    let add = |sum, record| hash::with(sum, hash::of(&Encoded::of(&record)));
+    let sum = state.records().fold(StateHash::default(), add);
     ensure(sum == state.hash, || format!("the hash is {}, that of the records {sum}", state.hash))
 }

@@ -2,7 +2,7 @@
 
 use coracle_proto::id::NodeId;
 use coracle_proto::key::Key;
-use coracle_proto::record::{Node, NodeState, Outcome, Record, Role};
+use coracle_proto::record::{Cluster, Node, NodeState, Outcome, Record, Role};
 use coracle_proto::status::{Code, Refusal};
 
 use super::ClusterState;
@@ -12,7 +12,7 @@ use super::edit::Edit;
 pub const NODES_MAX: usize = 10_000;
 
 /// Gives a new node its id.
-pub(super) fn register(edit: &mut Edit, node: Node) -> Result<Outcome, Refusal> {
+pub(super) fn register(edit: &mut Edit<'_>, node: Node) -> Result<Outcome, Refusal> {
     check_roles(&node)?;
     if edit.state.nodes.len() >= NODES_MAX {
         return Err(Refusal::new(
@@ -20,18 +20,18 @@ pub(super) fn register(edit: &mut Edit, node: Node) -> Result<Outcome, Refusal> 
             format!("the cluster has {NODES_MAX} nodes, as many as it can"),
         ));
     }
-    let id = next_node(&edit.state);
+    let id = next_node(edit.cluster());
     edit.update_cluster(|cluster| cluster.next_node = NodeId::new(id.get().saturating_add(1)));
     edit.put(Record::Node(Node { id, state: NodeState::Alive, registered: edit.revision, ..node }));
     Ok(Outcome::NodeRegistered(id))
 }
 
 /// Takes over what a node says of itself. Without the role worker its replicas end.
-pub(super) fn update(edit: &mut Edit, node: Node) -> Result<Outcome, Refusal> {
+pub(super) fn update(edit: &mut Edit<'_>, node: Node) -> Result<Outcome, Refusal> {
     check_roles(&node)?;
-    let known = find(&edit.state, node.id)?.clone();
+    let known = find(edit.state, node.id)?.clone();
     if known.is(Role::Controller) && !node.is(Role::Controller) {
-        check_not_last_controller(&edit.state, node.id)?;
+        check_not_last_controller(edit.state, node.id)?;
     }
     if !node.is(Role::Worker) {
         edit.drop_replicas_on(node.id);
@@ -41,8 +41,8 @@ pub(super) fn update(edit: &mut Edit, node: Node) -> Result<Outcome, Refusal> {
 }
 
 /// Takes over a verdict about a node, or the wish that it goes.
-pub(super) fn mark(edit: &mut Edit, id: NodeId, state: NodeState) -> Result<Outcome, Refusal> {
-    let node = find(&edit.state, id)?.clone();
+pub(super) fn mark(edit: &mut Edit<'_>, id: NodeId, state: NodeState) -> Result<Outcome, Refusal> {
+    let node = find(edit.state, id)?.clone();
     if node.state == state {
         return Ok(Outcome::Done);
     }
@@ -53,33 +53,33 @@ pub(super) fn mark(edit: &mut Edit, id: NodeId, state: NodeState) -> Result<Outc
         ));
     }
     if state == NodeState::Leaving {
-        check_not_last_controller(&edit.state, id)?;
+        check_not_last_controller(edit.state, id)?;
     }
     edit.put(Record::Node(Node { state, ..node }));
     Ok(Outcome::Done)
 }
 
 /// Ends a node that is leaving or dead. That it is no voter any more is the membership driver's matter, before this.
-pub(super) fn remove(edit: &mut Edit, id: NodeId) -> Result<Outcome, Refusal> {
-    let node = find(&edit.state, id)?;
+pub(super) fn remove(edit: &mut Edit<'_>, id: NodeId) -> Result<Outcome, Refusal> {
+    let node = find(edit.state, id)?;
     if node.state == NodeState::Alive {
         let sentence =
             format!("node {id} is {}: it is marked as leaving before it is removed", node.state.name());
         return Err(Refusal::new(Code::Conflict, sentence));
     }
-    check_not_last_controller(&edit.state, id)?;
+    check_not_last_controller(edit.state, id)?;
     edit.drop_replicas_on(id);
     edit.remove(Key::Node(id));
     Ok(Outcome::Done)
 }
 
-fn next_node(state: &ClusterState) -> NodeId {
-    state.cluster().map_or(NodeId::new(1), |cluster| cluster.next_node)
+fn next_node(cluster: Option<&Cluster>) -> NodeId {
+    cluster.map_or(NodeId::new(1), |cluster| cluster.next_node)
 }
 
 fn find(state: &ClusterState, id: NodeId) -> Result<&Node, Refusal> {
     state.node(id).ok_or_else(|| {
-        if id.get() > 0 && id < next_node(state) {
+        if id.get() > 0 && id < next_node(state.cluster()) {
             let sentence =
                 format!("node {id} was removed, and ids are never used again: it must join as a new node");
             return Refusal::new(Code::NodeRemoved, sentence);

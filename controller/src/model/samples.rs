@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use coracle_proto::id::{
     ClusterId, Digest, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId, VersionNumber,
 };
-use coracle_proto::record::{Addresses, Kind, Node, NodeState, Outcome, Role, Weight};
+use coracle_proto::pb;
+use coracle_proto::record::{self, Addresses, Kind, Node, NodeState, Outcome, Role, Weight};
 use coracle_proto::spec::{Draft, FunctionSpec};
 use coracle_proto::status::Code;
 
-use super::{Applied, ClusterState, Command, Envelope, Placement, Switch};
+use super::{Applied, Change, ClusterState, Command, Envelope, Placement, Switch};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(0xc0);
+/// In which every command of a test is appended.
+pub(crate) const TERM: u64 = 3;
 
 /// A state with a way to ask it for changes, each under a request id of its own.
 #[derive(Debug, Clone)]
@@ -21,10 +24,21 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Before there is a cluster.
+    pub(crate) fn nothing() -> Self {
+        Self { state: ClusterState::empty(), request: 0 }
+    }
+
+    /// What makes the cluster.
+    pub(crate) fn founding() -> Envelope {
+        envelope(Command::CreateCluster { name: "test".into(), first: node("a"), voters_wanted: 3 })
+    }
+
     /// A cluster of so many nodes with all roles, with ids from 1.
     pub(crate) fn cluster(nodes: u64) -> Self {
-        let mut asked = Self { state: ClusterState::empty(), request: 0 };
-        asked.run(Command::CreateCluster { name: "test".into(), first: node("a"), voters_wanted: 3 });
+        let mut asked = Self::nothing();
+        asked.request += 1;
+        asked.state.apply(TERM, Self::founding());
         for _ in 1..nodes {
             asked.run(Command::RegisterNode { node: node("a") });
         }
@@ -39,7 +53,7 @@ impl Asked {
 
     pub(crate) fn run(&mut self, command: Command) -> Applied {
         let envelope = self.envelope(command);
-        self.state.apply(envelope)
+        self.state.apply(TERM, envelope)
     }
 
     /// Asserts a refusal, and that nothing but the books changed.
@@ -85,6 +99,12 @@ impl Asked {
     }
 }
 
+/// A change, read back.
+pub(crate) fn decoded(change: &Change) -> record::Change {
+    let key = String::from_utf8(change.key.to_vec()).unwrap();
+    pb::Change { key, record: change.record.clone() }.try_into().unwrap()
+}
+
 pub(crate) fn envelope(command: Command) -> Envelope {
     Envelope {
         cluster: CLUSTER,
@@ -95,6 +115,7 @@ pub(crate) fn envelope(command: Command) -> Envelope {
         random: 0,
         expected: Revision::ZERO,
         trace: String::new(),
+        term: None,
         command,
     }
 }

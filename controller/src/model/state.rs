@@ -12,20 +12,24 @@ use coracle_proto::record::{
 use coracle_proto::route::RouteSpec;
 use imbl::{OrdMap, OrdSet};
 
+use super::kept::Kept;
+
 /// Outcomes that are remembered: at a hundred changes a second a client has a quarter of an hour for its retries.
 pub const REMEMBERED_MAX: usize = 100_000;
+
+type Table<K, T> = OrdMap<K, Arc<Kept<T>>>;
 
 /// The replicated state. A clone is cheap and shares all records.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterState {
-    pub(super) cluster: Option<Arc<Cluster>>,
-    pub(super) namespaces: OrdMap<Namespace, NamespaceRecord>,
-    pub(super) nodes: OrdMap<NodeId, Arc<Node>>,
-    pub(super) functions: OrdMap<FunctionId, Arc<Function>>,
-    pub(super) versions: OrdMap<VersionId, Arc<Version>>,
-    pub(super) routes: OrdMap<RouteSpec, Route>,
-    pub(super) replicas: OrdMap<(VersionId, NodeId), Replica>,
-    pub(super) remembered: OrdMap<Revision, Arc<Remembered>>,
+    pub(super) cluster: Option<Arc<Kept<Cluster>>>,
+    pub(super) namespaces: Table<Namespace, NamespaceRecord>,
+    pub(super) nodes: Table<NodeId, Node>,
+    pub(super) functions: Table<FunctionId, Function>,
+    pub(super) versions: Table<VersionId, Version>,
+    pub(super) routes: Table<RouteSpec, Route>,
+    pub(super) replicas: Table<(VersionId, NodeId), Replica>,
+    pub(super) remembered: Table<Revision, Remembered>,
     pub(super) hash: StateHash,
     // Indexes: made of the above, in no record.
     pub(super) held_by: OrdMap<NodeId, OrdSet<VersionId>>,
@@ -42,7 +46,7 @@ impl ClusterState {
     /// About the cluster itself, once it is made.
     #[must_use]
     pub fn cluster(&self) -> Option<&Cluster> {
-        self.cluster.as_deref()
+        self.cluster.as_deref().map(|kept| &kept.record)
     }
 
     /// How many commands were applied.
@@ -59,82 +63,82 @@ impl ClusterState {
 
     /// Every node, by id.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().map(AsRef::as_ref)
+        self.nodes.values().map(|kept| &kept.record)
     }
 
     /// One node.
     #[must_use]
     pub fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(&id).map(AsRef::as_ref)
+        self.nodes.get(&id).map(|kept| &kept.record)
     }
 
     /// Every namespace, by name.
     pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceRecord> {
-        self.namespaces.values()
+        self.namespaces.values().map(|kept| &kept.record)
     }
 
     /// Every function, by namespace and name.
     pub fn functions(&self) -> impl Iterator<Item = &Function> {
-        self.functions.values().map(AsRef::as_ref)
+        self.functions.values().map(|kept| &kept.record)
     }
 
     /// One function.
     #[must_use]
     pub fn function(&self, id: &FunctionId) -> Option<&Function> {
-        self.functions.get(id).map(AsRef::as_ref)
+        self.functions.get(id).map(|kept| &kept.record)
     }
 
     /// Every version of every function, the oldest of each first.
     pub fn versions(&self) -> impl Iterator<Item = &Version> {
-        self.versions.values().map(AsRef::as_ref)
+        self.versions.values().map(|kept| &kept.record)
     }
 
     /// The versions of one function, the oldest first.
     pub fn versions_of(&self, function: &FunctionId) -> impl DoubleEndedIterator<Item = &Version> + use<'_> {
         let [first, last] = bounds(function);
-        self.versions.range(first..=last).map(|(_, version)| version.as_ref())
+        self.versions.range(first..=last).map(|(_, kept)| &kept.record)
     }
 
     /// One version.
     #[must_use]
     pub fn version(&self, id: &VersionId) -> Option<&Version> {
-        self.versions.get(id).map(AsRef::as_ref)
+        self.versions.get(id).map(|kept| &kept.record)
     }
 
     /// Every route, also those that functions have by their name.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.routes.values()
+        self.routes.values().map(|kept| &kept.record)
     }
 
     /// One route.
     #[must_use]
     pub fn route(&self, spec: &RouteSpec) -> Option<&Route> {
-        self.routes.get(spec)
+        self.routes.get(spec).map(|kept| &kept.record)
     }
 
     /// Every replica, by version and node.
     pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
-        self.replicas.values()
+        self.replicas.values().map(|kept| &kept.record)
     }
 
     /// One replica.
     #[must_use]
     pub fn replica(&self, version: &VersionId, node: NodeId) -> Option<&Replica> {
-        self.replicas.get(&(version.clone(), node))
+        self.replicas.get(&(version.clone(), node)).map(|kept| &kept.record)
     }
 
     /// The replicas of one version, by node.
     pub fn replicas_of(&self, version: &VersionId) -> impl Iterator<Item = &Replica> + use<'_> {
         let first = (version.clone(), NodeId::new(u64::MIN));
         let last = (version.clone(), NodeId::new(u64::MAX));
-        self.replicas.range(first..=last).map(|(_, replica)| replica)
+        self.replicas.range(first..=last).map(|(_, kept)| &kept.record)
     }
 
     /// The replicas of all versions of one function, by version and node.
     pub fn replicas_of_function(&self, function: &FunctionId) -> impl Iterator<Item = &Replica> + use<'_> {
         let [first, last] = bounds(function);
         let range = (first, NodeId::new(u64::MIN))..=(last, NodeId::new(u64::MAX));
-        self.replicas.range(range).map(|(_, replica)| replica)
+        self.replicas.range(range).map(|(_, kept)| &kept.record)
     }
 
     /// The replicas that one node holds, by version.
@@ -153,20 +157,20 @@ impl ClusterState {
     #[must_use]
     pub fn remembered(&self, request: RequestId) -> Option<&Remembered> {
         let revision = self.requests.get(&request)?;
-        self.remembered.get(revision).map(AsRef::as_ref)
+        self.remembered.get(revision).map(|kept| &kept.record)
     }
 
     /// Every record, in the order of its [`Key`](coracle_proto::key::Key).
     pub fn records(&self) -> impl Iterator<Item = Record> + Send + '_ {
         let cluster = self.cluster().cloned().map(Record::Cluster).into_iter();
         cluster
-            .chain(self.functions.values().map(|it| Record::Function(Function::clone(it))))
-            .chain(self.namespaces.values().map(|it| Record::Namespace(it.clone())))
-            .chain(self.nodes.values().map(|it| Record::Node(Node::clone(it))))
-            .chain(self.replicas.values().map(|it| Record::Replica(it.clone())))
-            .chain(self.remembered.values().map(|it| Record::Remembered(Remembered::clone(it))))
-            .chain(self.routes.values().map(|it| Record::Route(it.clone())))
-            .chain(self.versions.values().map(|it| Record::Version(Version::clone(it))))
+            .chain(self.functions().cloned().map(Record::Function))
+            .chain(self.namespaces().cloned().map(Record::Namespace))
+            .chain(self.nodes().cloned().map(Record::Node))
+            .chain(self.replicas().cloned().map(Record::Replica))
+            .chain(self.remembered.values().map(|it| Record::Remembered(it.record.clone())))
+            .chain(self.routes().cloned().map(Record::Route))
+            .chain(self.versions().cloned().map(Record::Version))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Goal: the model keeps its rules, its invariants and its price.
 
 mod cost_tests;
+mod door_tests;
+mod format_tests;
 mod golden_tests;
 mod invariant_tests;
 mod property_tests;

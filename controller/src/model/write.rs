@@ -6,67 +6,78 @@ use coracle_proto::id::{NodeId, VersionId};
 use coracle_proto::key::Key;
 use coracle_proto::record::{Record, Remembered, Replica};
 
+use super::kept::{Encoded, Held, Kept};
 use super::{ClusterState, hash};
 
 impl ClusterState {
-    /// Puts the record in the place of the one under its key, and gives that one back.
-    pub(super) fn put(&mut self, record: Record) -> Option<Record> {
-        let added = hash::with(self.hash, &record);
-        let old = match record {
-            Record::Cluster(it) => {
-                self.cluster.replace(Arc::new(it)).map(Arc::unwrap_or_clone).map(Record::Cluster)
-            }
-            Record::Namespace(it) => self.namespaces.insert(it.name.clone(), it).map(Record::Namespace),
-            Record::Node(it) => {
-                self.nodes.insert(it.id, Arc::new(it)).map(Arc::unwrap_or_clone).map(Record::Node)
-            }
-            Record::Function(it) => {
-                let old = self.functions.insert(it.id.clone(), Arc::new(it));
-                old.map(Arc::unwrap_or_clone).map(Record::Function)
-            }
-            Record::Version(it) => {
-                let old = self.versions.insert(it.id.clone(), Arc::new(it));
-                old.map(Arc::unwrap_or_clone).map(Record::Version)
-            }
-            Record::Route(it) => self.routes.insert(it.spec.clone(), it).map(Record::Route),
-            Record::Replica(it) => self.put_replica(it).map(Record::Replica),
-            Record::Remembered(it) => self.put_remembered(it).map(Record::Remembered),
+    /// Encodes the record and puts it in the place of the one under its key, and gives that one back.
+    pub(super) fn put(&mut self, record: Record) -> Option<Held> {
+        let encoded = Encoded::of(&record);
+        self.put_held(Held::new(record, &encoded))
+    }
+
+    /// Puts a record that was encoded already.
+    pub(super) fn put_held(&mut self, held: Held) -> Option<Held> {
+        let added = hash::with(self.hash, held.hash());
+        let old = match held {
+            Held::Cluster(it) => self.cluster.replace(it).map(Held::Cluster),
+            Held::Namespace(it) => self.namespaces.insert(it.record.name.clone(), it).map(Held::Namespace),
+            Held::Node(it) => self.nodes.insert(it.record.id, it).map(Held::Node),
+            Held::Function(it) => self.functions.insert(it.record.id.clone(), it).map(Held::Function),
+            Held::Version(it) => self.versions.insert(it.record.id.clone(), it).map(Held::Version),
+            Held::Route(it) => self.routes.insert(it.record.spec.clone(), it).map(Held::Route),
+            Held::Replica(it) => self.put_replica(it).map(Held::Replica),
+            Held::Remembered(it) => self.put_remembered(it).map(Held::Remembered),
         };
-        self.hash = old.as_ref().map_or(added, |old| hash::without(added, old));
+        self.hash = old.as_ref().map_or(added, |old| hash::without(added, old.hash()));
         old
     }
 
     /// Takes the record under the key away, and gives it back.
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Record> {
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Held> {
         let old = match key {
-            Key::Cluster => self.cluster.take().map(Arc::unwrap_or_clone).map(Record::Cluster),
-            Key::Namespace(name) => self.namespaces.remove(name).map(Record::Namespace),
-            Key::Node(id) => self.nodes.remove(id).map(Arc::unwrap_or_clone).map(Record::Node),
-            Key::Function(id) => self.functions.remove(id).map(Arc::unwrap_or_clone).map(Record::Function),
-            Key::Version(id) => self.versions.remove(id).map(Arc::unwrap_or_clone).map(Record::Version),
-            Key::Route(spec) => self.routes.remove(spec).map(Record::Route),
-            Key::Replica(version, node) => self.remove_replica(version, *node).map(Record::Replica),
+            Key::Cluster => self.cluster.take().map(Held::Cluster),
+            Key::Namespace(name) => self.namespaces.remove(name).map(Held::Namespace),
+            Key::Node(id) => self.nodes.remove(id).map(Held::Node),
+            Key::Function(id) => self.functions.remove(id).map(Held::Function),
+            Key::Version(id) => self.versions.remove(id).map(Held::Version),
+            Key::Route(spec) => self.routes.remove(spec).map(Held::Route),
+            Key::Replica(version, node) => self.remove_replica(version, *node).map(Held::Replica),
             Key::Request(revision, _) => {
                 let old = self.remembered.remove(revision);
                 old.inspect(|old| {
-                    self.requests.remove(&old.request);
+                    self.requests.remove(&old.record.request);
                 })
-                .map(Arc::unwrap_or_clone)
-                .map(Record::Remembered)
+                .map(Held::Remembered)
             }
         };
         if let Some(old) = &old {
-            self.hash = hash::without(self.hash, old);
+            self.hash = hash::without(self.hash, old.hash());
         }
         old
     }
 
-    fn put_replica(&mut self, replica: Replica) -> Option<Replica> {
-        self.held_by.entry(replica.node).or_default().insert(replica.version.clone());
-        self.replicas.insert((replica.version.clone(), replica.node), replica)
+    /// Whether this very record stands under its key.
+    pub(super) fn has(&self, record: &Record) -> bool {
+        match record {
+            Record::Cluster(it) => self.cluster() == Some(it),
+            Record::Namespace(it) => is(self.namespaces.get(&it.name), it),
+            Record::Node(it) => is(self.nodes.get(&it.id), it),
+            Record::Function(it) => is(self.functions.get(&it.id), it),
+            Record::Version(it) => is(self.versions.get(&it.id), it),
+            Record::Route(it) => is(self.routes.get(&it.spec), it),
+            Record::Replica(it) => self.replica(&it.version, it.node) == Some(it),
+            Record::Remembered(it) => is(self.remembered.get(&it.revision), it),
+        }
     }
 
-    fn remove_replica(&mut self, version: &VersionId, node: NodeId) -> Option<Replica> {
+    fn put_replica(&mut self, kept: Arc<Kept<Replica>>) -> Option<Arc<Kept<Replica>>> {
+        let (version, node) = (kept.record.version.clone(), kept.record.node);
+        self.held_by.entry(node).or_default().insert(version.clone());
+        self.replicas.insert((version, node), kept)
+    }
+
+    fn remove_replica(&mut self, version: &VersionId, node: NodeId) -> Option<Arc<Kept<Replica>>> {
         if let Some(held) = self.held_by.get_mut(&node) {
             held.remove(version);
             if held.is_empty() {
@@ -76,9 +87,12 @@ impl ClusterState {
         self.replicas.remove(&(version.clone(), node))
     }
 
-    fn put_remembered(&mut self, remembered: Remembered) -> Option<Remembered> {
-        self.requests.insert(remembered.request, remembered.revision);
-        let old = self.remembered.insert(remembered.revision, Arc::new(remembered));
-        old.map(Arc::unwrap_or_clone)
+    fn put_remembered(&mut self, kept: Arc<Kept<Remembered>>) -> Option<Arc<Kept<Remembered>>> {
+        self.requests.insert(kept.record.request, kept.record.revision);
+        self.remembered.insert(kept.record.revision, kept)
     }
+}
+
+fn is<T: PartialEq>(kept: Option<&Arc<Kept<T>>>, record: &T) -> bool {
+    kept.is_some_and(|kept| kept.record == *record)
 }

@@ -1,23 +1,38 @@
-//! The way to the leader: this node's side and the leader's.
+//! The way to the leader, as one proposal goes it.
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coracle_proto::pb::{ProposeReply, ProposeRequest, control_client::ControlClient};
-use coracle_proto::status::{Again, CODE_METADATA, Code, Refusal};
+use coracle_proto::pb::{ForwardAnswer, forward_answer::Kind};
+use coracle_proto::status::{Again, Code, Refusal};
 use coracle_proto::trace;
 use coracle_raft::Leader;
-use prost::Message as _;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-use super::{Decided, Failed, codec, not_made_yet, propose_here};
+use super::link::Waiting;
+use super::{Decided, Failed, codec};
 use crate::clock;
 use crate::context::Context;
-use crate::model;
 
-/// A leader that does not answer by then may be stopped: the next attempt asks whoever leads by then.
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
+/// A silent leader is replaced sooner (design, Elections: at most 1.6 s), and the link sees that. This is for one that
+/// leads on and answers nobody here: the next attempt asks again.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Who decides first whether a proposal that waits is sent: the link, or whoever gives it up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ticket(Arc<AtomicBool>);
+
+impl Ticket {
+    /// True for the first one that takes it.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
 
 /// Passes an envelope on to the leader.
 pub(super) async fn forward(
@@ -26,36 +41,59 @@ pub(super) async fn forward(
     envelope: Bytes,
     deadline: Instant,
 ) -> Result<Decided, Failed> {
-    let address = context.grpc_of(leader.node).unwrap_or_else(|| leader.address.clone());
-    let channel = context.peers.channel(&address).map_err(Failed::NotStarted)?;
     context.metrics.forwarded();
-    let mut request = trace::request(ProposeRequest { envelope });
-    request.set_timeout(deadline.saturating_duration_since(clock::now()).min(FORWARD_TIMEOUT));
-    match ControlClient::new(channel).propose(request).await {
-        Ok(reply) => codec::from_wire(reply.into_inner()),
-        Err(status) => Err(failed(&status)),
+    let left = deadline.saturating_duration_since(clock::now()).min(FORWARD_TIMEOUT);
+    let (answer, answered) = oneshot::channel();
+    let ticket = Ticket::default();
+    let waiting = Waiting {
+        envelope,
+        deadline: clock::now() + left,
+        trace: trace::current(),
+        leader: leader.node,
+        ticket: ticket.clone(),
+        answer,
+    };
+    let passed = async {
+        context.link.pass(waiting).await?;
+        answered.await.map_err(|_| Failed::Unknown(lost("this controller ends")))?
+    };
+    match timeout(left, passed).await {
+        Ok(Ok(answer)) => decided(answer),
+        Ok(Err(failed)) => Err(failed),
+        Err(_) if ticket.take() => Err(Failed::NotStarted(silent(leader, left))),
+        Err(_) => Err(Failed::Unknown(silent(leader, left))),
     }
 }
 
-/// Only a code that the leader wrote, or a connection that never was, tells that nothing was done; a lost
-/// connection tells nothing.
-fn failed(status: &tonic::Status) -> Failed {
-    let refusal = Refusal::from_status(status);
-    if refused_to_connect(status) {
-        return Failed::NotStarted(refusal);
-    }
-    if !status.metadata().contains_key(CODE_METADATA) {
-        return Failed::Unknown(refusal);
-    }
-    match refusal.code.retry() {
-        Again::NotStarted => Failed::NotStarted(refusal),
-        Again::Never => Failed::Final(refusal),
-        Again::Unknown => Failed::Unknown(refusal),
+fn silent(leader: &Leader, left: Duration) -> Refusal {
+    let sentence = format!("leader {} did not answer within {:.1} s", leader.node, left.as_secs_f32());
+    Refusal::new(Code::TimedOut, sentence)
+}
+
+pub(super) fn lost(why: &str) -> Refusal {
+    Refusal::new(Code::OutcomeUnknown, format!("the answer of the leader was lost: {why}"))
+}
+
+/// Only a code that the leader wrote tells that nothing was done.
+fn decided(answer: ForwardAnswer) -> Result<Decided, Failed> {
+    match answer.kind {
+        Some(Kind::Reply(reply)) => codec::from_wire(reply),
+        Some(Kind::Refusal(rejected)) => {
+            // A newer leader may know more codes: of those nothing is known but that it answered.
+            let code = rejected.code.parse().unwrap_or(Code::OutcomeUnknown);
+            let refusal = Refusal::new(code, rejected.message);
+            Err(match code.retry() {
+                Again::NotStarted => Failed::NotStarted(refusal),
+                Again::Never => Failed::Final(refusal),
+                Again::Unknown => Failed::Unknown(refusal),
+            })
+        }
+        None => Err(Failed::Unknown(lost("it said nothing"))),
     }
 }
 
 /// Whether nobody listened at the address.
-fn refused_to_connect(status: &tonic::Status) -> bool {
+pub(super) fn refused_to_connect(status: &tonic::Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
         let system = error.downcast_ref::<io::Error>();
@@ -67,48 +105,36 @@ fn refused_to_connect(status: &tonic::Status) -> bool {
     false
 }
 
-/// Takes an envelope that another controller passed on: proposed here or not at all.
-///
-/// # Errors
-/// `invalid-argument` for what is no envelope, `upgrade-required` for a command of a newer program: in the log it
-/// would stop every voter. `no-quorum` when this node does not lead, so that the sender looks for the leader again.
-pub(crate) async fn propose_forwarded(
-    context: &Context,
-    envelope: Bytes,
-    deadline: Instant,
-) -> Result<ProposeReply, Refusal> {
-    if context.hub.state().cluster().is_none() {
-        return Err(not_made_yet());
-    }
-    model::codec::decode(&envelope).map_err(|error| unreadable(&error))?;
-    let reply = propose_here(context, envelope, deadline).await.map_err(|failed| match failed {
-        Failed::NotStarted(refusal) | Failed::Final(refusal) => refusal,
-        Failed::Unknown(refusal) => Refusal::new(Code::OutcomeUnknown, refusal.message),
-    })?;
-    ProposeReply::decode(reply).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
-}
-
-fn unreadable(error: &model::codec::DecodeError) -> Refusal {
-    let code = match error {
-        model::codec::DecodeError::UnknownCommand => Code::UpgradeRequired,
-        model::codec::DecodeError::Wire(_) | model::codec::DecodeError::Field(_) => Code::InvalidArgument,
-    };
-    Refusal::new(code, format!("field 'envelope': {error}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use coracle_proto::pb::{ProposeReply, Rejected};
+
     use super::*;
 
     #[test]
     fn only_the_leaders_own_word_says_that_nothing_was_done() {
-        let lost = tonic::Status::unavailable("connection reset");
-        assert!(matches!(failed(&lost), Failed::Unknown(_)));
-        let nobody = tonic::Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
-        assert!(matches!(failed(&nobody), Failed::NotStarted(_)));
-        let told = |code| tonic::Status::from(Refusal::new(code, "x"));
-        assert!(matches!(failed(&told(Code::NoQuorum)), Failed::NotStarted(_)));
-        assert!(matches!(failed(&told(Code::OutcomeUnknown)), Failed::Unknown(_)));
-        assert!(matches!(failed(&told(Code::RouteConflict)), Failed::Final(_)));
+        let told = |code: &str| {
+            let refusal = Rejected { code: code.to_owned(), message: "told".to_owned() };
+            decided(ForwardAnswer { number: 1, kind: Some(Kind::Refusal(refusal)) })
+        };
+        assert!(matches!(told(Code::NoQuorum.name()), Err(Failed::NotStarted(_))));
+        assert!(matches!(told(Code::Conflict.name()), Err(Failed::Final(_))));
+        assert!(matches!(told(Code::OutcomeUnknown.name()), Err(Failed::Unknown(_))));
+        assert!(matches!(told("of-a-newer-program"), Err(Failed::Unknown(_))));
+        let nothing = decided(ForwardAnswer { number: 1, kind: None });
+        assert!(matches!(nothing, Err(Failed::Unknown(_))));
+        let odd = ProposeReply { outcome: vec![0xff].into(), revision: 1 };
+        let odd = decided(ForwardAnswer { number: 1, kind: Some(Kind::Reply(odd)) });
+        assert!(matches!(odd, Err(Failed::Final(refusal)) if refusal.code == Code::Internal));
+    }
+
+    #[test]
+    fn a_proposal_is_sent_or_given_up_and_never_both() {
+        let (link, asker) = {
+            let ticket = Ticket::default();
+            (ticket.clone(), ticket)
+        };
+        assert!(link.take());
+        assert!(!asker.take());
     }
 }

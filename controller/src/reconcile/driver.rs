@@ -29,7 +29,7 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const SOURCE: &str = "placement";
 
 /// Runs until it is dropped.
-pub(crate) async fn drive(context: &Context) {
+pub(crate) async fn drive(context: &Context, term: u64) {
     let mut revisions = context.hub.subscribe();
     let mut urgent = context.soft.subscribe_urgent();
     tokio::time::sleep(FIRST_AFTER).await;
@@ -41,7 +41,7 @@ pub(crate) async fn drive(context: &Context) {
         let alarm = alarm::unplaceable(&round.unplaceable, round.unplaceable_count);
         context.soft.set_alarms(SOURCE, alarm.into_iter().collect());
         let more = round.more;
-        let done = if round.is_empty() { Ok(()) } else { take(context, round).await };
+        let done = if round.is_empty() { Ok(()) } else { take(context, term, round).await };
         if let Err(reason) = &done {
             warn!(%reason, "a round was not taken over");
         }
@@ -60,7 +60,7 @@ pub(crate) async fn drive(context: &Context) {
     }
 }
 
-async fn take(context: &Context, round: Plan) -> Result<(), Refusal> {
+async fn take(context: &Context, term: u64, round: Plan) -> Result<(), Refusal> {
     let span = info_span!(
         parent: None,
         attr::SPAN_RECONCILE,
@@ -83,7 +83,7 @@ async fn take(context: &Context, round: Plan) -> Result<(), Refusal> {
         info!(parent: &span, function = %switch.function, "its calls go where they were asked to");
     }
     let command = Command::Assign { placements: round.placements, switches: round.switches };
-    let ask = Ask::own(context, command);
+    let ask = Ask::decided(context, term, command);
     propose(context, ask, clock::now() + PROPOSE_TIMEOUT).instrument(span).await.map(drop)
 }
 

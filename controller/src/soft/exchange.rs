@@ -13,6 +13,7 @@ use tracing::{Instrument as _, debug, debug_span};
 use super::INTERVAL;
 use crate::clock;
 use crate::context::Context;
+use crate::model::COMMAND_FORMAT;
 use crate::watch::FRAME_BYTES_MAX;
 
 /// Runs until it is dropped: one task for each other controller, so that a slow one delays nobody.
@@ -74,6 +75,7 @@ async fn send(context: &Context, address: &str, after: u64) -> Result<u64, Refus
             batch.alarms = context.soft.alarms();
         }
         batch.from = context.node.get();
+        batch.format = COMMAND_FORMAT;
         batch.cluster_id = context.cluster.to_wire();
         let mut request = tonic::Request::new(batch);
         request.set_timeout(INTERVAL);

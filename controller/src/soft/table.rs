@@ -62,12 +62,19 @@ struct Told {
     sequence: u64,
 }
 
+/// Another controller, as it exchanged its statuses last.
+#[derive(Debug, Clone, Copy)]
+struct Relay {
+    at: Instant,
+    format: u32,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     nodes: BTreeMap<NodeId, Entry>,
     processes: BTreeMap<NodeId, Told>,
     alarms: BTreeMap<&'static str, Vec<String>>,
-    relays: BTreeMap<NodeId, Instant>,
+    relays: BTreeMap<NodeId, Relay>,
     sequence: u64,
 }
 
@@ -185,15 +192,22 @@ impl SoftTable {
         self.lock().alarms()
     }
 
-    /// Another controller exchanges its statuses with this one.
-    pub(crate) fn relayed_by(&self, controller: NodeId, now: Instant) {
-        self.lock().relays.insert(controller, now);
+    /// Another controller, which reads commands up to that format, exchanges its statuses with this one.
+    pub(crate) fn relayed_by(&self, controller: NodeId, format: u32, now: Instant) {
+        self.lock().relays.insert(controller, Relay { at: now, format });
+    }
+
+    /// The highest format that each other controller reads, as it told within that time.
+    pub(crate) fn formats(&self, now: Instant, within: Duration) -> BTreeMap<NodeId, u32> {
+        let inner = self.lock();
+        let lately = inner.relays.iter().filter(|(_, it)| now.saturating_duration_since(it.at) <= within);
+        lately.map(|(node, relay)| (*node, relay.format)).collect()
     }
 
     /// Controllers that did so and were not heard for longer than `after`.
     pub(crate) fn silent_relays(&self, now: Instant, after: Duration) -> BTreeSet<NodeId> {
-        let silent = |at: &Instant| now.saturating_duration_since(*at) > after;
-        self.lock().relays.iter().filter(|(_, at)| silent(at)).map(|(node, _)| *node).collect()
+        let silent = |relay: &Relay| now.saturating_duration_since(relay.at) > after;
+        self.lock().relays.iter().filter(|(_, relay)| silent(relay)).map(|(node, _)| *node).collect()
     }
 
     /// Drops what was not renewed, and nodes that the state no longer has.

@@ -1,4 +1,4 @@
-//! Keeps the table: drops what expired, compares hashes, and speaks for a node that has no data plane to speak for
+//! Keeps the table: drops what expired, compares hashes and clocks, and speaks for a node that has no data plane to speak for
 //! it.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use coracle_proto::record::Role;
 use tracing::error;
 
 use super::hashes::Mismatches;
-use super::{INTERVAL, Via};
+use super::{INTERVAL, Via, clocks};
 use crate::clock;
 use crate::context::Context;
 
@@ -24,6 +24,7 @@ pub(crate) async fn tend(context: Arc<Context>, incarnation: u64) {
         let (now, state) = (clock::now(), context.hub.state());
         context.soft.expire(now, |node| state.node(node).is_some());
         compare(&context, &mut mismatches);
+        clocks::look(&context, now);
         if alone && state.node(context.node).is_some() {
             sequence += 1;
             let status = NodeStatus {
@@ -33,6 +34,7 @@ pub(crate) async fn tend(context: Arc<Context>, incarnation: u64) {
                 sequence,
                 view_revision: state.revision().get(),
                 view_hash: state.hash().to_wire(),
+                clock_ms: clock::unix_ms(),
                 ..NodeStatus::default()
             };
             context.soft.accept(status, Via::Report, now);

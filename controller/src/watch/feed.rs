@@ -30,3 +30,36 @@ impl Observer<MetaMachine> for Feed {
         self.0.replaced(machine.state().clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coracle_raft::StateMachine as _;
+
+    use super::super::hub::News;
+    use super::*;
+    use crate::model::codec::{encode, encodings};
+    use crate::model::samples::{Asked, deploy, node};
+    use crate::model::{ClusterState, Command};
+
+    #[test]
+    fn followers_are_told_the_bytes_that_were_stored() {
+        let mut asked = Asked::nothing();
+        let mut machine = MetaMachine::restore(&mut std::iter::empty()).unwrap();
+        let hub = Arc::new(Hub::new(ClusterState::empty()));
+        let create = Command::CreateCluster { name: "test".into(), first: node("a"), voters_wanted: 3 };
+        let mut last = Vec::new();
+        for command in [create, deploy("f", 1)] {
+            let envelope = encode(&asked.envelope(command));
+            encodings::take();
+            last = machine.apply(Position::default(), &envelope).unwrap().changes;
+            Feed(Arc::clone(&hub)).applied(&machine, &[(Position::default(), last.clone())]);
+            assert_eq!(encodings::take(), last.len(), "once for the store, the hash and whoever follows");
+        }
+        let News::Changes(_, batches) = hub.since(coracle_proto::id::Revision::new(1)) else {
+            panic!("what changed is still known")
+        };
+        let place = |record: &Option<bytes::Bytes>| record.as_ref().map(|record| record.as_ptr());
+        let told: Vec<_> = batches[0].changes.iter().map(|change| place(&change.record)).collect();
+        assert_eq!(told, last.iter().map(|change| place(&change.value)).collect::<Vec<_>>());
+    }
+}

@@ -3,6 +3,7 @@
 use coracle_proto::id::NodeId;
 use coracle_proto::key::Key;
 use coracle_proto::pb::{self, record::Value, scope::Kind};
+use prost::Message as _;
 
 /// Which part of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,8 @@ impl Scope {
     pub(super) fn filter(self, change: &pb::Change) -> Option<pb::Change> {
         match self {
             Self::All => Some(change.clone()),
-            Self::Gateway => (!change.key.starts_with("request/")).then(|| stripped(change)),
+            Self::Gateway if change.key.starts_with("request/") => None,
+            Self::Gateway => stripped(change),
             Self::Node(node) => self.node_sees(node, change).then(|| change.clone()),
         }
     }
@@ -66,17 +68,19 @@ fn replica_node(change: &pb::Change) -> Option<NodeId> {
     }
 }
 
-/// Without what may be secret or long and what no gateway uses.
-fn stripped(change: &pb::Change) -> pb::Change {
-    let mut change = change.clone();
-    let version = change.record.as_mut().and_then(|record| record.value.as_mut());
-    if let Some(Value::Version(version)) = version
-        && let Some(spec) = version.spec.as_mut()
-    {
+/// Without what may be secret or long and what no gateway uses: only versions have that, all others are passed on as
+/// they were stored. Nothing of a version that cannot be read.
+fn stripped(change: &pb::Change) -> Option<pb::Change> {
+    let Some(record) = change.record.as_ref().filter(|_| change.key.starts_with("version/")) else {
+        return Some(change.clone());
+    };
+    let mut record = pb::Record::decode(record.clone()).ok()?;
+    let Some(Value::Version(version)) = &mut record.value else { return None };
+    version.trace.clear();
+    if let Some(spec) = &mut version.spec {
         spec.env.clear();
         spec.args.clear();
         spec.hosts.clear();
-        version.trace.clear();
     }
-    change
+    Some(pb::Change { key: change.key.clone(), record: Some(record.encode_to_vec().into()) })
 }

@@ -9,6 +9,7 @@
 
 mod running;
 mod t10_one_node;
+mod t20_forward;
 mod t20_join;
 mod t20_placement;
 mod t20_switch;

@@ -13,9 +13,10 @@ use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::pb::watch_frame::Body;
 use coracle_proto::pb::{
-    AllScope, NodeStatus, Scope, StatusReply, StatusRequest, WatchRequest, record, scope,
+    self, AllScope, NodeStatus, Scope, StatusReply, StatusRequest, WatchRequest, record, scope,
 };
 use coracle_proto::record::{Addresses, Node, NodeState, Role};
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -157,7 +158,8 @@ impl Running {
         let Some(Body::Snapshot(snapshot)) = frame.expect("no error").expect("a frame").body else {
             panic!("a snapshot comes first")
         };
-        snapshot.records.into_iter().filter_map(|change| change.record?.value).collect()
+        let read = |bytes: bytes::Bytes| pb::Record::decode(bytes).expect("a record");
+        snapshot.records.into_iter().filter_map(|change| read(change.record?).value).collect()
     }
 
     /// Reports as this node's data plane would, until the guard is dropped.

@@ -8,8 +8,8 @@ use coracle_controller::identity;
 use coracle_proto::id::RequestId;
 use coracle_proto::pb::control_server::{Control, ControlServer};
 use coracle_proto::pb::{
-    ExchangeReply, JoinReply, JoinRequest, NodeProcesses, NodeStatus, Orders, ProposeReply, ProposeRequest,
-    SoftBatch, TellReply, WatchFrame, WatchRequest,
+    ExchangeReply, ForwardAnswers, ForwardBatch, JoinReply, JoinRequest, NodeProcesses, NodeStatus, Orders,
+    ProposeReply, ProposeRequest, SoftBatch, TellReply, WatchFrame, WatchRequest,
 };
 use tokio::net::TcpListener;
 use tokio_stream::Empty;
@@ -57,6 +57,11 @@ impl Control for Forgetful {
     }
 
     async fn propose(&self, _: Request<ProposeRequest>) -> Answer<ProposeReply> {
+        no_use()
+    }
+
+    type ForwardStream = Empty<Result<ForwardAnswers, Status>>;
+    async fn forward(&self, _: Request<Streaming<ForwardBatch>>) -> Answer<Self::ForwardStream> {
         no_use()
     }
 }

@@ -1,6 +1,8 @@
 //! Records, changes and outcomes to and from their wire form.
 
-use super::{DecodeError, InField, routes_from_wire, spec_from_wire, spec_to_wire};
+use prost::Message as _;
+
+use super::{DecodeError, Door, InField, routes_from_wire, spec_from_wire, spec_to_wire};
 use crate::id::{
     ClusterId, Digest, Epoch, FunctionId, Namespace, NodeId, RequestId, Revision, VersionId, VersionNumber,
 };
@@ -18,7 +20,8 @@ impl TryFrom<pb::Change> for Change {
 
     fn try_from(wire: pb::Change) -> Result<Self, DecodeError> {
         let key = wire.key.parse::<Key>().in_field("key")?;
-        let record = wire.record.map(Record::try_from).transpose()?;
+        let record = wire.record.map(pb::Record::decode).transpose().in_field("record")?;
+        let record = record.map(Record::try_from).transpose()?;
         if record.as_ref().is_some_and(|record| record.key() != key) {
             return Err(DecodeError::new("record", format!("does not belong under the key '{key}'")));
         }
@@ -28,10 +31,12 @@ impl TryFrom<pb::Change> for Change {
 
 impl From<&Change> for pb::Change {
     fn from(change: &Change) -> Self {
-        Self { key: change.key.to_string(), record: change.record.as_ref().map(pb::Record::from) }
+        let record = change.record.as_ref().map(|record| pb::Record::from(record).encode_to_vec().into());
+        Self { key: change.key.to_string(), record }
     }
 }
 
+/// Records are read where they stand, or from who has them there: [`Door::Disk`].
 impl TryFrom<pb::Record> for Record {
     type Error = DecodeError;
 
@@ -39,7 +44,7 @@ impl TryFrom<pb::Record> for Record {
         Ok(match wire.value.in_field("value")? {
             record::Value::Cluster(wire) => Self::Cluster(cluster(wire)?),
             record::Value::Namespace(wire) => Self::Namespace(NamespaceRecord {
-                name: wire.name.parse::<Namespace>().in_field("namespace.name")?,
+                name: Namespace::stored(&wire.name).in_field("namespace.name")?,
                 created: Revision::new(wire.created),
             }),
             record::Value::Node(wire) => Self::Node(node_from_wire(wire)?),
@@ -113,9 +118,21 @@ fn cluster(wire: pb::Cluster) -> Result<Cluster, DecodeError> {
 
 fn version_id(namespace: &str, name: &str, number: u64) -> Result<VersionId, DecodeError> {
     Ok(VersionId {
-        function: FunctionId::parse(namespace, name).in_field("name")?,
+        function: FunctionId::stored(namespace, name).in_field("name")?,
         number: VersionNumber::new(number),
     })
+}
+
+/// Reads the name of a function.
+///
+/// # Errors
+/// When either part is no name.
+pub fn function_id(namespace: &str, name: &str, door: Door) -> Result<FunctionId, DecodeError> {
+    match door {
+        Door::Api => FunctionId::parse(namespace, name),
+        Door::Disk => FunctionId::stored(namespace, name),
+    }
+    .in_field("name")
 }
 
 /// Reads a node; its id may be 0 where it has none yet.
@@ -197,11 +214,11 @@ impl TryFrom<pb::Function> for Function {
             return Err(DecodeError::missing("traffic"));
         }
         Ok(Self {
-            id: FunctionId::parse(&wire.namespace, &wire.name).in_field("function.name")?,
+            id: FunctionId::stored(&wire.namespace, &wire.name).in_field("function.name")?,
             latest: VersionNumber::new(wire.latest),
             traffic,
             next: wire.next.iter().map(Weight::from).collect(),
-            routes: routes_from_wire(wire.routes)?,
+            routes: routes_from_wire(wire.routes, Door::Disk)?,
             created_ms: wire.created_ms,
             updated_ms: wire.updated_ms,
             updated: Revision::new(wire.updated),
@@ -247,7 +264,7 @@ impl TryFrom<pb::Version> for Version {
             digest: Digest::try_from(&wire.digest[..]).in_field("digest")?,
             size: wire.size,
             kind,
-            spec: spec_from_wire(wire.spec.in_field("spec")?)?,
+            spec: spec_from_wire(wire.spec.in_field("spec")?, Door::Disk)?,
             created_ms: wire.created_ms,
             trace: wire.trace,
         })
@@ -299,7 +316,7 @@ impl TryFrom<pb::Route> for Route {
     fn try_from(wire: pb::Route) -> Result<Self, DecodeError> {
         Ok(Self {
             spec: RouteSpec::try_from(wire.spec.in_field("route.spec")?)?,
-            function: FunctionId::parse(&wire.namespace, &wire.function).in_field("route.function")?,
+            function: FunctionId::stored(&wire.namespace, &wire.function).in_field("route.function")?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DecodeError, InField};
+use super::{DecodeError, Door, InField};
 use crate::pb;
 use crate::route::{Match, RouteSpec};
 use crate::spec::{Draft, FunctionSpec, ROUTES_MAX, Retry};
@@ -10,14 +10,14 @@ use crate::spec::{Draft, FunctionSpec, ROUTES_MAX, Retry};
 /// Reads a spec; zero and empty mean the default.
 ///
 /// # Errors
-/// When a bound is not kept.
-pub fn spec_from_wire(wire: pb::FunctionSpec) -> Result<FunctionSpec, DecodeError> {
+/// When a bound is not kept, by the door of the API.
+pub fn spec_from_wire(wire: pb::FunctionSpec, door: Door) -> Result<FunctionSpec, DecodeError> {
     let retry = match wire.retry() {
         pb::Retry::Unspecified | pb::Retry::Idempotent => Retry::Idempotent,
         pb::Retry::Never => Retry::Never,
     };
     let env: BTreeMap<String, String> = wire.env.into_iter().collect();
-    FunctionSpec::new(Draft {
+    let draft = Draft {
         env,
         args: wire.args,
         hosts: wire.hosts,
@@ -28,8 +28,11 @@ pub fn spec_from_wire(wire: pb::FunctionSpec) -> Result<FunctionSpec, DecodeErro
         concurrency: wire.concurrency,
         replicas: wire.replicas,
         retry,
-    })
-    .in_field("spec")
+    };
+    match door {
+        Door::Api => FunctionSpec::new(draft).in_field("spec"),
+        Door::Disk => Ok(FunctionSpec::stored(draft)),
+    }
 }
 
 /// Writes a spec.
@@ -61,14 +64,14 @@ fn millis(duration: std::time::Duration) -> u64 {
 /// Reads the routes of one function.
 ///
 /// # Errors
-/// When one is no route, stands twice, or there are too many.
-pub fn routes_from_wire(wire: Vec<pb::RouteSpec>) -> Result<Vec<RouteSpec>, DecodeError> {
-    if wire.len() > ROUTES_MAX {
+/// When one is no route, stands twice, or, by the door of the API, there are too many.
+pub fn routes_from_wire(wire: Vec<pb::RouteSpec>, door: Door) -> Result<Vec<RouteSpec>, DecodeError> {
+    if wire.len() > ROUTES_MAX && door == Door::Api {
         return Err(DecodeError::new("routes", format!("{} routes, at most {ROUTES_MAX}", wire.len())));
     }
     let mut routes = Vec::with_capacity(wire.len());
     for part in wire {
-        let route = RouteSpec::try_from(part)?;
+        let route = route(&part, door)?;
         if routes.contains(&route) {
             return Err(DecodeError::new("routes", format!("'{route}' stands twice")));
         }
@@ -77,18 +80,27 @@ pub fn routes_from_wire(wire: Vec<pb::RouteSpec>) -> Result<Vec<RouteSpec>, Deco
     Ok(routes)
 }
 
+fn route(wire: &pb::RouteSpec, door: Door) -> Result<RouteSpec, DecodeError> {
+    let matching = match wire.r#match() {
+        pb::RouteMatch::Unspecified => return Err(DecodeError::missing("match")),
+        pb::RouteMatch::Exact => Match::Exact,
+        pb::RouteMatch::Prefix => Match::Prefix,
+    };
+    // The prefix of everything is kept as an empty path.
+    let path = if wire.path.is_empty() { "/" } else { &wire.path };
+    match door {
+        Door::Api => RouteSpec::new(&wire.host, path, matching),
+        Door::Disk => RouteSpec::stored(&wire.host, path, matching),
+    }
+    .in_field("route")
+}
+
+/// A route that stands somewhere: [`Door::Disk`].
 impl TryFrom<pb::RouteSpec> for RouteSpec {
     type Error = DecodeError;
 
     fn try_from(wire: pb::RouteSpec) -> Result<Self, DecodeError> {
-        let matching = match wire.r#match() {
-            pb::RouteMatch::Unspecified => return Err(DecodeError::missing("match")),
-            pb::RouteMatch::Exact => Match::Exact,
-            pb::RouteMatch::Prefix => Match::Prefix,
-        };
-        // The prefix of everything is kept as an empty path.
-        let path = if wire.path.is_empty() { "/" } else { &wire.path };
-        Self::new(&wire.host, path, matching).in_field("route")
+        route(&wire, Door::Disk)
     }
 }
 
@@ -117,7 +129,9 @@ mod tests {
         let spec =
             FunctionSpec::new(Draft { retry: Retry::Never, memory_bytes: 1 << 21, ..Draft::default() })
                 .unwrap();
-        assert_eq!(spec_from_wire(spec_to_wire(&spec)).unwrap(), spec);
+        for door in [Door::Api, Door::Disk] {
+            assert_eq!(spec_from_wire(spec_to_wire(&spec), door).unwrap(), spec);
+        }
         for text in ["/a", "/a/*", "/*", "/", "shop.example/a/b/*"] {
             let route: RouteSpec = text.parse().unwrap();
             assert_eq!(RouteSpec::try_from(pb::RouteSpec::from(&route)).unwrap(), route);
@@ -146,6 +160,34 @@ mod tests {
     #[test]
     fn a_route_twice_is_refused() {
         let wire = pb::RouteSpec::from(&"/a".parse::<RouteSpec>().unwrap());
-        assert!(routes_from_wire(vec![wire.clone(), wire]).is_err());
+        assert!(routes_from_wire(vec![wire.clone(), wire], Door::Disk).is_err());
+    }
+
+    #[test]
+    fn what_was_let_in_once_is_read_whatever_the_bounds_are_now() {
+        let spec = pb::FunctionSpec {
+            args: vec!["a".repeat(40_000); 101],
+            hosts: vec!["HTTP://x/".into()],
+            replicas: 101,
+            timeout_ms: 900_001,
+            ..pb::FunctionSpec::default()
+        };
+        assert!(spec_from_wire(spec.clone(), Door::Api).is_err());
+        let read = spec_from_wire(spec, Door::Disk).unwrap();
+        assert_eq!((read.replicas(), read.args().len()), (101, 101));
+        assert_eq!(read.limits().concurrency, 100, "zero is the default still");
+
+        let routes: Vec<_> = (0..=ROUTES_MAX)
+            .map(|number| pb::RouteSpec {
+                host: "h".repeat(300),
+                path: format!("/.coracle/{number}"),
+                r#match: pb::RouteMatch::Exact.into(),
+            })
+            .collect();
+        assert!(routes_from_wire(routes.clone(), Door::Api).is_err());
+        for route in routes_from_wire(routes, Door::Disk).unwrap() {
+            let key = Key::Route(route);
+            assert_eq!(key.to_string().parse::<Key>().unwrap(), key);
+        }
     }
 }

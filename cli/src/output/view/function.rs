@@ -1,6 +1,6 @@
 //! Functions and their versions.
 
-use coracle_proto::codec::spec_from_wire;
+use coracle_proto::codec::{Door, spec_from_wire};
 use coracle_proto::id::FunctionId;
 use coracle_proto::pb;
 use coracle_proto::spec::{FunctionSpec, Retry};
@@ -172,7 +172,10 @@ impl From<pb::Version> for VersionView {
             size: wire.size,
             kind: kind(wire.kind()),
             created: rfc3339(wire.created_ms),
-            spec: wire.spec.and_then(|spec| spec_from_wire(spec).ok()).map(|spec| SpecView::from(&spec)),
+            spec: wire
+                .spec
+                .and_then(|spec| spec_from_wire(spec, Door::Disk).ok())
+                .map(|spec| SpecView::from(&spec)),
         }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) struct StatusView {
     term: u64,
     leader: Option<u64>,
     quorum: bool,
+    format: u32,
     alarms: Vec<String>,
     nodes: Vec<NodeView>,
     functions: Vec<FunctionLine>,
@@ -53,6 +54,7 @@ impl From<pb::StatusReply> for StatusView {
             term: wire.term,
             leader: (wire.leader != 0).then_some(wire.leader),
             quorum: wire.quorum,
+            format: wire.format,
             alarms: wire.alarms,
             nodes: wire.nodes.into_iter().map(NodeView::from).collect(),
             functions: wire.functions.into_iter().map(FunctionLine::from).collect(),
@@ -98,6 +100,9 @@ impl Detail for StatusView {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "ALARM: {alarm}");
         }
+        if wide {
+            let _ = writeln!(text, "  format of commands {}", self.format);
+        }
         for short in self.short.iter().filter(|_| wide) {
             let _ = writeln!(text, "  {short}");
         }
@@ -134,6 +139,7 @@ mod tests {
             term: 3,
             leader: 1,
             quorum: true,
+            format: 2,
             alarms: vec!["half of the nodes fell silent".into()],
             nodes: vec![super::super::node::tests::detail()],
             functions: vec![pb::FunctionSummary {
@@ -161,6 +167,7 @@ mod tests {
             "term": 3,
             "leader": 1,
             "quorum": true,
+            "format": 2,
             "alarms": ["half of the nodes fell silent"],
             "nodes": [{
                 "id": 1,
@@ -212,6 +219,7 @@ FUNCTION  VERSION      READY  ROUTES
 hello     2 (3 waits)  1/2    /hello/*
 "
         );
+        assert!(view.describe(true).contains("\n  format of commands 2\n"));
         assert!(view.describe(true).contains(&format!("sha256:{} has 1 of 3 copies", "01".repeat(32))));
     }
 }

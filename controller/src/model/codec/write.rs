@@ -17,7 +17,8 @@ pub(super) fn envelope(it: &Envelope) -> pb::Envelope {
         random: it.random,
         expected: it.expected.get(),
         trace: it.trace.clone(),
-        format: it.command.format(),
+        format: it.format(),
+        term: it.term.unwrap_or_default(),
         command: Some(pb::Command { kind: Some(command(&it.command)) }),
     }
 }
@@ -63,6 +64,8 @@ fn command(it: &Command) -> Kind {
             switches: switches.iter().map(switch).collect(),
         }),
         Command::SetVotersWanted { voters } => Kind::SetVotersWanted(pb::SetVotersWanted { voters: *voters }),
+        Command::RaiseFormat { format } => Kind::RaiseFormat(pb::RaiseFormat { format: *format }),
+        Command::KeepTime => Kind::KeepTime(pb::KeepTime {}),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use coracle_proto::pb;
-use coracle_proto::record::{Change, Function, Outcome, Record, Route, Version};
-use prost::Message as _;
+use bytes::Bytes;
+use coracle_proto::record::{Function, Outcome, Record, Route, Version};
 
-use crate::model::samples::{Asked, deploy, function, version};
-use crate::model::{Command, FUNCTIONS_MAX, Placement, Switch, default_route, invariant};
+use crate::model::codec::encodings;
+use crate::model::samples::{Asked, TERM, deploy, function, node, version};
+use crate::model::{Change, Command, FUNCTIONS_MAX, Placement, Switch, default_route, invariant};
 use coracle_proto::id::NodeId;
 use coracle_proto::record::NodeState;
 use coracle_proto::status::Code;
@@ -31,7 +31,8 @@ fn crowd(functions: usize) -> Asked {
 }
 
 fn bytes(changes: &[Change]) -> usize {
-    changes.iter().map(|change| pb::Change::from(change).encoded_len()).sum()
+    let record = |change: &Change| change.record.as_ref().map_or(0, Bytes::len);
+    changes.iter().map(|change| change.key.len() + record(change)).sum()
 }
 
 fn commands() -> Vec<Command> {
@@ -69,6 +70,27 @@ fn changed_bytes_do_not_grow_with_the_state() {
     assert!(few.iter().all(|bytes| *bytes < 1000));
 }
 
+/// Encoding is most of what a change costs beside the disk: the store, the hash and every watcher share one.
+#[test]
+fn each_changed_record_is_encoded_once() {
+    let mut asked = crowd(10);
+    let refused = Command::SetVotersWanted { voters: 0 };
+    let joins = Command::RegisterNode { node: node("b") };
+    let again = deploy("f000003", 7);
+    for command in commands().into_iter().chain([refused, joins, again]) {
+        let what = format!("{command:?}");
+        encodings::take();
+        let changes = asked.run(command).changes;
+        let put = changes.iter().filter(|change| change.record.is_some()).count();
+        assert_eq!(encodings::take(), put, "{what}");
+    }
+    let envelope = asked.envelope(deploy("f000003", 8));
+    asked.state.apply(TERM, envelope.clone());
+    encodings::take();
+    asked.state.apply(TERM, envelope);
+    assert_eq!(encodings::take(), 0, "a repeated request writes nothing");
+}
+
 /// The quickest of many, so that other work on the machine does not count.
 #[expect(clippy::disallowed_methods, reason = "this test measures time")]
 fn quickest(asked: &mut Asked, times: u8) -> Duration {
@@ -76,7 +98,7 @@ fn quickest(asked: &mut Asked, times: u8) -> Duration {
         let envelope = asked.envelope(deploy("f000003", digest));
         let kept = asked.state.clone();
         let begun = Instant::now();
-        let applied = asked.state.apply(envelope);
+        let applied = asked.state.apply(TERM, envelope);
         let took = begun.elapsed();
         assert!(!applied.repeated && kept.revision() < asked.state.revision());
         took

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use coracle_proto::codec::{outcome_from_wire, outcome_to_wire};
+use coracle_proto::codec::{Door, outcome_from_wire, outcome_to_wire};
 use coracle_proto::id::{Digest, Epoch, NodeId, RequestId, Revision, VersionNumber};
 use coracle_proto::pb;
 use coracle_proto::record::{
@@ -20,6 +20,8 @@ use crate::model::{Command, Envelope, Placement, Switch, codec};
 /// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
 /// own; lines of this one are never changed.
 const FORMAT_1: &str = include_str!("golden/format_1.txt");
+/// Decisions of a term, and what raises the format and keeps the time.
+const FORMAT_2: &str = include_str!("golden/format_2.txt");
 
 fn weight(version: u64, weight: u32) -> Weight {
     Weight { version: VersionNumber::new(version), weight }
@@ -147,32 +149,41 @@ fn name(value: &impl std::fmt::Debug) -> String {
     text.chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 
+fn asked(command: Command, term: Option<u64>) -> String {
+    let (name, what) = (name(&command), if term.is_some() { "decision" } else { "envelope" });
+    let envelope = Envelope {
+        request: RequestId::new(11),
+        since: Revision::new(2),
+        random: 77,
+        expected: Revision::new(1),
+        trace: "00-aa-bb-01".into(),
+        term,
+        ..envelope(command)
+    };
+    assert_eq!(envelope.cluster, CLUSTER);
+    format!("{what} {name} {}\n", hex(&codec::encode(&envelope)))
+}
+
 /// What this program writes: one line of each kind there is.
 fn written() -> String {
     let record = |it: &Record| format!("record {} {}\n", name(it), hex(&codec::record(it)));
     let outcome =
         |it: &Outcome| format!("outcome {} {}\n", name(it), hex(&outcome_to_wire(it).encode_to_vec()));
-    let asked = |it: Command| {
-        let name = name(&it);
-        let envelope = Envelope {
-            request: RequestId::new(11),
-            since: Revision::new(2),
-            random: 77,
-            expected: Revision::new(1),
-            trace: "00-aa-bb-01".into(),
-            ..envelope(it)
-        };
-        assert_eq!(envelope.cluster, CLUSTER);
-        format!("envelope {name} {}\n", hex(&codec::encode(&envelope)))
-    };
     let records = records().iter().map(record).collect::<String>();
     let outcomes = outcomes().iter().map(outcome).collect::<String>();
-    records + &outcomes + &commands().into_iter().map(asked).collect::<String>()
+    records + &outcomes + &commands().into_iter().map(|it| asked(it, None)).collect::<String>()
+}
+
+/// What it writes that came with the second format.
+fn written_2() -> String {
+    let mark = Command::MarkNode { node: NodeId::new(3), state: NodeState::Dead };
+    let new = [Command::RaiseFormat { format: 2 }, Command::KeepTime, mark];
+    new.into_iter().map(|it| asked(it, Some(7))).collect()
 }
 
 #[test]
-fn what_the_first_format_wrote_is_read_and_written_again_with_the_same_bytes() {
-    for line in FORMAT_1.lines() {
+fn what_older_formats_wrote_is_read_and_written_again_with_the_same_bytes() {
+    for line in FORMAT_1.lines().chain(FORMAT_2.lines()) {
         let [what, name, hex] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let stored = bytes(hex);
         let again = match what {
@@ -184,20 +195,21 @@ fn what_the_first_format_wrote_is_read_and_written_again_with_the_same_bytes() {
                 let wire = pb::Outcome::decode(&stored[..]).unwrap();
                 outcome_to_wire(&outcome_from_wire(wire).unwrap()).encode_to_vec()
             }
-            "envelope" => codec::encode(&codec::decode(&stored).unwrap()).to_vec(),
+            "envelope" | "decision" => codec::encode(&codec::decode(&stored, Door::Disk).unwrap()).to_vec(),
             other => panic!("'{other}' is no kind of line"),
         };
         assert_eq!(again, stored, "{what} {name} is written otherwise now");
     }
 }
 
-/// Fails when something new is not in the file, or when the same is written in another way.
+/// Fails when something new is not in the files, or when the same is written in another way.
 #[test]
-fn the_golden_file_has_everything() {
+fn the_golden_files_have_everything() {
     let kinds = |text: &str| -> BTreeSet<String> {
         text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
     };
-    let written = written();
-    assert_eq!(kinds(FORMAT_1), kinds(&written), "add what is missing of:\n{written}");
-    assert_eq!(FORMAT_1, written, "this program would write:\n{written}");
+    for (golden, written) in [(FORMAT_1, written()), (FORMAT_2, written_2())] {
+        assert_eq!(kinds(golden), kinds(&written), "add what is missing of:\n{written}");
+        assert_eq!(golden, written, "this program would write:\n{written}");
+    }
 }

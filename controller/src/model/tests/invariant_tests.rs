@@ -9,6 +9,7 @@ use coracle_proto::record::{
     Weight,
 };
 
+use crate::model::kept::Kept;
 use crate::model::samples::{Asked, function, node, version};
 use crate::model::{ClusterState, RestoreError, invariant};
 
@@ -98,7 +99,7 @@ const PLANTS: [(&str, Plant); 26] = [
     ("has epoch 99", |s| replica(s, 1, 99)),
     ("a record is of revision 99", |s| of_a(s, |it| it.updated = Revision::new(99))),
     ("a request has two outcomes", |s| {
-        let known = s.remembered.values().next().unwrap().request.get();
+        let known = s.remembered.values().next().unwrap().record.request.get();
         cluster(s, |it| it.revision = Revision::new(9));
         outcome(s, known, 8);
     }),
@@ -125,7 +126,7 @@ fn indexes_that_lost_something_are_found() {
         ("the index of requests lacks", |s| {
             let (_, revision) = *s.requests.get_min().unwrap();
             let odd = Remembered { request: RequestId::new(999), revision, outcome: Outcome::Done };
-            s.remembered.insert(revision, Arc::new(odd));
+            s.remembered.insert(revision, Arc::new(Kept { record: odd, hash: 0 }));
         }),
     ];
     for (sentence, plant) in plants {

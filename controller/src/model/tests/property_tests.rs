@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coracle_proto::codec::Door;
 use coracle_proto::id::{ClusterId, Digest, Epoch, GroupId, NodeId, RequestId, Revision, VersionNumber};
 use coracle_proto::key::Key;
 use coracle_proto::pb;
@@ -11,7 +12,7 @@ use coracle_proto::route::RouteSpec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::model::samples::{CLUSTER, function, node, spec, version};
+use crate::model::samples::{CLUSTER, TERM, decoded, function, node, spec, version};
 use crate::model::{ClusterState, Command, Envelope, Placement, Switch, codec, invariant};
 
 const NAMES: [&str; 5] = ["a", "b", "shop/a", "shop-b/a", "shop/b"];
@@ -81,6 +82,8 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => names().prop_map(|name| Command::DeleteFunction { function: function(name) }),
         20 => assigns(),
         1 => (0_u32..9).prop_map(|voters| Command::SetVotersWanted { voters }),
+        1 => (1_u32..=2).prop_map(|format| Command::RaiseFormat { format }),
+        1 => Just(Command::KeepTime),
     ]
 }
 
@@ -101,6 +104,7 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
             } else {
                 format!("00-{random:032x}-{time_ms:016x}-01")
             },
+            term: (random % 8 < 2).then_some(TERM + random % 8),
             command,
         },
     )
@@ -175,24 +179,24 @@ fn play(log: &[Envelope], begins: usize, seen: &mut Seen) -> ClusterState {
         }
         let envelope = &aimed(envelope, &one);
         let before = one.revision();
-        let applied = one.apply(envelope.clone());
+        let applied = one.apply(TERM, envelope.clone());
         seen.count(&applied.outcome, applied.repeated);
         invariant::check(&one).unwrap();
         assert_eq!(applied.repeated, one.revision() == before);
-        assert_eq!(applied, two.apply(codec::decode(&codec::encode(envelope)).unwrap()));
+        assert_eq!(applied, two.apply(TERM, codec::decode(&codec::encode(envelope), Door::Disk).unwrap()));
         assert_eq!(one.hash(), two.hash());
         if let Some(late) = &mut late {
-            assert_eq!(applied, late.apply(envelope.clone()));
+            assert_eq!(applied, late.apply(TERM, envelope.clone()));
             assert_eq!(one.hash(), late.hash());
         }
-        for change in &applied.changes {
-            match &change.record {
-                Some(record) => mirror.insert(change.key.clone(), over_the_wire(record)),
+        for change in applied.changes.iter().map(decoded) {
+            match change.record {
+                Some(record) => mirror.insert(change.key, record),
                 None => mirror.remove(&change.key),
             };
         }
         let after = (one.revision(), one.hash());
-        let again = one.apply(envelope.clone());
+        let again = one.apply(TERM, envelope.clone());
         assert!(again.repeated && again.changes.is_empty() && again.outcome == applied.outcome);
         assert_eq!((one.revision(), one.hash()), after);
     }

@@ -1,10 +1,11 @@
 //! Goal: each rule of each command, by an example.
 
+use coracle_proto::codec::Door;
 use coracle_proto::id::{ClusterId, Epoch, GroupId, NodeId, RequestId, Revision, VersionNumber};
 use coracle_proto::record::{Node, NodeState, Outcome, Record, Remembered, Role, Weight};
 use coracle_proto::status::Code;
 
-use crate::model::samples::{Asked, deploy, deploy_at, envelope, function, node, version};
+use crate::model::samples::{Asked, TERM, deploy, deploy_at, envelope, function, node, version};
 use crate::model::{ClusterState, Command, Envelope, Placement, REMEMBERED_MAX, Switch, VERSIONS_MAX, codec};
 
 fn code(outcome: &Outcome) -> Option<Code> {
@@ -19,7 +20,7 @@ fn code(outcome: &Outcome) -> Option<Code> {
 #[test]
 fn nothing_is_done_before_there_is_a_cluster() {
     let mut state = ClusterState::empty();
-    let applied = state.apply(envelope(deploy("a", 1)));
+    let applied = state.apply(TERM, envelope(deploy("a", 1)));
     assert_eq!(code(&applied.outcome), Some(Code::WrongCluster));
     assert!(applied.changes.is_empty() && state.records().next().is_none());
     assert_eq!(state.revision(), Revision::ZERO);
@@ -35,7 +36,7 @@ fn a_cluster_is_made_once_and_keeps_strangers_out() {
         Envelope { cluster: ClusterId::new(9), ..asked.envelope(deploy("a", 1)) },
         Envelope { group: GroupId::new(1), ..asked.envelope(deploy("a", 1)) },
     ] {
-        assert_eq!(code(&asked.state.apply(stranger).outcome), Some(Code::WrongCluster));
+        assert_eq!(code(&asked.state.apply(TERM, stranger).outcome), Some(Code::WrongCluster));
     }
     assert_eq!(asked.state.revision(), Revision::new(4), "a refused command makes a revision as well");
 }
@@ -45,7 +46,7 @@ fn time_never_goes_back() {
     let mut asked = Asked::cluster(1);
     for time_ms in [50, 20] {
         let late = Envelope { time_ms, ..asked.envelope(Command::SetVotersWanted { voters: 5 }) };
-        asked.state.apply(late);
+        asked.state.apply(TERM, late);
     }
     assert_eq!(asked.state.cluster().unwrap().time_ms, 50);
 }
@@ -71,7 +72,7 @@ fn a_version_keeps_the_trace_of_its_deploy() {
     let mut asked = Asked::cluster(1);
     let mut deploy_in = |trace: &str| {
         let envelope = Envelope { trace: trace.into(), time_ms: 1_000, ..asked.envelope(deploy("a", 1)) };
-        let outcome = asked.state.apply(envelope).outcome;
+        let outcome = asked.state.apply(TERM, envelope).outcome;
         (outcome, asked.state.version(&version("a", 1)).unwrap().clone())
     };
     let (_, made) = deploy_in("00-aa-bb-01");
@@ -248,7 +249,7 @@ fn a_change_since_the_client_looked_is_a_conflict() {
     let seen = asked.state.revision();
     let expecting = |asked: &mut Asked, expected, command| {
         let envelope = Envelope { expected, ..asked.envelope(command) };
-        code(&asked.state.apply(envelope).outcome)
+        code(&asked.state.apply(TERM, envelope).outcome)
     };
     assert_eq!(expecting(&mut asked, seen, deploy("a", 2)), None);
     assert_eq!(expecting(&mut asked, seen, deploy("a", 3)), Some(Code::Conflict));
@@ -263,9 +264,9 @@ fn a_change_since_the_client_looked_is_a_conflict() {
 fn a_repeated_request_changes_nothing() {
     let mut asked = Asked::cluster(1);
     let envelope = asked.envelope(deploy("a", 1));
-    let first = asked.state.apply(envelope.clone());
+    let first = asked.state.apply(TERM, envelope.clone());
     let (revision, hash) = (asked.state.revision(), asked.state.hash());
-    let again = asked.state.apply(envelope);
+    let again = asked.state.apply(TERM, envelope);
     assert!(again.repeated && !first.repeated && again.changes.is_empty());
     assert_eq!((again.outcome, again.revision), (first.outcome, first.revision));
     assert_eq!((asked.state.revision(), asked.state.hash()), (revision, hash));
@@ -293,17 +294,17 @@ fn the_oldest_outcome_is_forgotten_and_its_request_refused() {
         since: Revision::new(since),
         ..envelope(Command::SetVotersWanted { voters: 5 })
     };
-    assert!(state.apply(ask(1, 0)).repeated, "the oldest is still known");
-    let applied = state.apply(ask(full + 1, 0));
+    assert!(state.apply(TERM, ask(1, 0)).repeated, "the oldest is still known");
+    let applied = state.apply(TERM, ask(full + 1, 0));
     assert_eq!(
         (applied.outcome, applied.changes.len()),
         (Outcome::Done, 3),
         "cluster, outcome, oldest outcome"
     );
     assert_eq!(state.cluster().unwrap().remembered_from, Revision::new(2));
-    let late = state.apply(ask(1, 0));
+    let late = state.apply(TERM, ask(1, 0));
     assert_eq!(code(&late.outcome), Some(Code::OutcomeUnknown));
-    assert_eq!(state.apply(ask(full + 3, full)).outcome, Outcome::Done);
+    assert_eq!(state.apply(TERM, ask(full + 3, full)).outcome, Outcome::Done);
     crate::model::invariant::check(&state).unwrap();
 }
 
@@ -311,7 +312,7 @@ fn the_oldest_outcome_is_forgotten_and_its_request_refused() {
 fn a_newer_command_is_told_apart_from_damage() {
     use prost::Message as _;
     let known = codec::encode(&envelope(deploy("a", 1)));
-    assert_eq!(codec::decode(&known).unwrap(), envelope(deploy("a", 1)));
+    assert_eq!(codec::decode(&known, Door::Disk).unwrap(), envelope(deploy("a", 1)));
     // Field 8, the command, holding a message of kind 900: what a newer program would send.
     let kind = [0xa2_u8, 0x38, 0x00];
     let mut newer = Vec::new();
@@ -320,6 +321,6 @@ fn a_newer_command_is_told_apart_from_damage() {
         .unwrap();
     newer.extend([0x42, u8::try_from(kind.len()).unwrap()]);
     newer.extend(kind);
-    assert_eq!(codec::decode(&newer), Err(codec::DecodeError::UnknownCommand));
-    assert!(matches!(codec::decode(&known[..known.len() - 1]), Err(codec::DecodeError::Wire(_))));
+    assert_eq!(codec::decode(&newer, Door::Disk), Err(codec::DecodeError::UnknownCommand));
+    assert!(matches!(codec::decode(&known[..known.len() - 1], Door::Disk), Err(codec::DecodeError::Wire(_))));
 }

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use coracle_proto::id::ClusterId;
+use coracle_proto::key::Key;
 use coracle_proto::pb::control_server::{Control, ControlServer};
 use coracle_proto::pb::{
     self, ExchangeReply, JoinReply, JoinRequest, NodeProcesses, NodeStatus, Orders, ProposeReply,
-    ProposeRequest, Snapshot, SoftBatch, TellReply, WatchFrame, WatchRequest, record, scope, watch_frame,
+    ProposeRequest, Snapshot, SoftBatch, TellReply, WatchFrame, WatchRequest, scope, watch_frame,
 };
 use coracle_proto::record::{Change, Record};
 use tokio::sync::{mpsc, watch};
@@ -66,8 +67,8 @@ impl Controller {
 
 /// A node is shown its own assignments only.
 fn shows(scope: Option<&scope::Kind>, change: &pb::Change) -> bool {
-    match (scope, change.record.as_ref().and_then(|record| record.value.as_ref())) {
-        (Some(scope::Kind::Node(node)), Some(record::Value::Replica(replica))) => replica.node == *node,
+    match (scope, change.key.parse()) {
+        (Some(scope::Kind::Node(node)), Ok(Key::Replica(_, holder))) => holder.get() == *node,
         _ => true,
     }
 }
@@ -75,6 +76,7 @@ fn shows(scope: Option<&scope::Kind>, change: &pb::Change) -> bool {
 #[tonic::async_trait]
 impl Control for Controller {
     type WatchStream = Frames;
+    type ForwardStream = ReceiverStream<Result<pb::ForwardAnswers, Status>>;
     type ReportStream = ReceiverStream<Result<Orders, Status>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Frames>, Status> {
@@ -131,6 +133,13 @@ impl Control for Controller {
     }
 
     async fn propose(&self, _: Request<ProposeRequest>) -> Result<Response<ProposeReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn forward(
+        &self,
+        _: Request<Streaming<pb::ForwardBatch>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
         Err(Status::unimplemented(""))
     }
 }

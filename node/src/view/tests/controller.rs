@@ -79,6 +79,7 @@ fn changes(list: Vec<Change>) -> Vec<pb::Change> {
 #[tonic::async_trait]
 impl Control for Served {
     type WatchStream = Frames;
+    type ForwardStream = ReceiverStream<Result<pb::ForwardAnswers, Status>>;
     type ReportStream = ReceiverStream<Result<pb::Orders, Status>>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Frames>, Status> {
@@ -112,6 +113,13 @@ impl Control for Served {
     }
 
     async fn propose(&self, _: Request<pb::ProposeRequest>) -> Result<Response<pb::ProposeReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn forward(
+        &self,
+        _: Request<Streaming<pb::ForwardBatch>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
         Err(Status::unimplemented(""))
     }
 }
