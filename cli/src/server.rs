@@ -53,6 +53,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(VOTERS_WANTED_MAX)))]
     pub(crate) voters: Option<u32>,
 
+    /// Start from a log one of whose syncs has failed. What it had acknowledged may be missing without a trace, and in a
+    /// cluster of several nodes others may take that for decided: there, let the node rejoin as a new one instead.
+    #[arg(long)]
+    pub(crate) accept_failed_sync: bool,
+
     /// Where the node keeps its data [default: $XDG_DATA_HOME/coracle].
     #[arg(long, value_name = "DIR", env = "CORACLE_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,

@@ -11,7 +11,7 @@ mod stopped;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_proto::id::GroupId;
+use coracle_proto::record::Node;
 use coracle_raft::Raft;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
     let identity = &options.identity;
     let hub = Arc::new(Hub::new(ClusterState::empty()));
     let book = Arc::new(addresses::AddressBook(Arc::clone(&hub)));
-    let mut log = options.raft(GroupId::META);
+    let mut log = options.raft();
     log.must_exist = begun::had_log(&options.data_dir)?;
     let raft = Raft::open(log, Arc::new(Feed(Arc::clone(&hub))), book).await;
     let raft = raft.map_err(|source| RunError::Store { data_dir: options.data_dir.clone(), source })?;
@@ -102,7 +102,7 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
     Ok(Arc::new(Context {
         cluster: identity.cluster,
         node: identity.node,
-        own: options.node.clone(),
+        own: Node { store: raft.store(), ..options.node.clone() },
         hub,
         soft: Arc::new(SoftTable::new()),
         orders: OrdersBook::default(),

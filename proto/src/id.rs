@@ -121,6 +121,34 @@ impl Revision {
     }
 }
 
+/// Names a node's store for as long as it exists: drawn when it is made. A node whose store was wiped has another one,
+/// and the others do not take it for the node that it was. Written as 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    /// Of a store that nobody has told of yet.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// From its number.
+    #[must_use]
+    pub const fn new(id: u64) -> Self {
+        Self(id)
+    }
+
+    /// As a number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 macro_rules! bits128 {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

@@ -7,8 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::id::{
-    ClusterId, Digest, Epoch, FunctionId, IdError, Namespace, NodeId, RequestId, Revision, VersionId,
-    VersionNumber,
+    ClusterId, Digest, Epoch, FunctionId, IdError, Namespace, NodeId, RequestId, Revision, StoreId,
+    VersionId, VersionNumber,
 };
 use crate::key::Key;
 use crate::route::RouteSpec;
@@ -210,6 +210,8 @@ pub struct Node {
     pub slots: u32,
     /// Memory for guests, bytes.
     pub memory_bytes: u64,
+    /// Of its controller's log: unknown until that is open.
+    pub store: StoreId,
 }
 
 impl Node {

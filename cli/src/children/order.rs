@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use coracle_proto::id::{ClusterId, NodeId, Revision};
+use coracle_proto::id::{ClusterId, NodeId, Revision, StoreId};
 use coracle_proto::record::{Addresses, Node, NodeState, Role};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,8 @@ pub(crate) struct Order {
     pub(crate) founder: bool,
     /// How many voters a cluster that it founds should have.
     pub(crate) voters_wanted: u32,
+    /// Go on from a log one of whose syncs has failed.
+    pub(crate) accept_failed_sync: bool,
     /// How others reach it.
     pub(crate) reached: Reached,
     /// What the controller binds.
@@ -107,6 +109,7 @@ impl Order {
             registered: Revision::ZERO,
             slots: self.slots,
             memory_bytes: self.memory_bytes,
+            store: StoreId::UNKNOWN,
         })
     }
 
@@ -205,6 +208,7 @@ pub(crate) fn example() -> Order {
         roles: vec!["controller".to_owned(), "worker".to_owned()],
         founder: true,
         voters_wanted: 3,
+        accept_failed_sync: false,
         reached: Reached::default(),
         grpc: None,
         slots: 2,

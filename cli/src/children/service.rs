@@ -39,6 +39,7 @@ async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Resu
         listen: order.grpc.ok_or_else(|| config("a controller needs an address"))?,
         timing: coracle_controller::TIMING,
         artifact_grace: coracle_controller::ARTIFACT_GRACE,
+        accept_failed_sync: order.accept_failed_sync,
     };
     coracle_controller::run(options, shutdown).await.map_err(|error| {
         let exit = if error.is_configuration() { Exit::Config } else { Exit::Server };

@@ -50,6 +50,7 @@ pub(crate) struct Settings {
     cluster_name: String,
     /// How many controllers a new cluster wants to decide, where it was said.
     pub(crate) voters_wanted: Option<u32>,
+    accept_failed_sync: bool,
     advertise: Option<String>,
     runtime_memory: &'static str,
 }
@@ -108,6 +109,7 @@ impl Settings {
             zone: args.zone,
             cluster_name: args.cluster_name,
             voters_wanted: args.voters,
+            accept_failed_sync: args.accept_failed_sync,
             advertise: args.advertise,
             runtime_memory: args.runtime_memory.name(),
         })
@@ -156,6 +158,7 @@ impl Settings {
             roles: self.roles.iter().map(|role| role.name().to_owned()).collect(),
             founder: false,
             voters_wanted: self.voters_wanted.unwrap_or(VOTERS_WANTED_DEFAULT),
+            accept_failed_sync: self.accept_failed_sync,
             reached: Reached {
                 grpc: reach(bound.grpc),
                 admin: reach(bound.admin),

@@ -14,10 +14,33 @@ pub const FLUSHED_BEFORE_CALLBACK: &str = "raft-flushed-before-callback";
 /// After a received snapshot was read whole, before the state on the disk is that of the snapshot. No keys.
 pub const SNAPSHOT_BEFORE_STATE: &str = "raft-snapshot-before-state";
 
+/// A disk that is ill. While a file of this name is in a log's folder each of its syncs takes so many milliseconds
+/// longer as it says; or fails, where it says `fail`.
+pub const ILL: &str = "ill";
+
 #[cfg(feature = "faults")]
 pub use armed::arm;
 #[cfg(feature = "faults")]
 pub(crate) use armed::hit;
+
+/// What an ill disk does at a sync. Blocks.
+#[cfg(feature = "faults")]
+pub(crate) fn at_sync(dir: &std::path::Path) -> std::io::Result<()> {
+    let Ok(wanted) = std::fs::read_to_string(dir.join(ILL)) else { return Ok(()) };
+    match wanted.trim().parse() {
+        Ok(ms) => std::thread::sleep(std::time::Duration::from_millis(ms)),
+        // The system's number for a disk that cannot be written.
+        Err(_) => return Err(std::io::Error::from_raw_os_error(5)),
+    }
+    Ok(())
+}
+
+/// Nothing: the feature `faults` is off.
+#[cfg(not(feature = "faults"))]
+#[inline]
+pub(crate) fn at_sync(_dir: &std::path::Path) -> std::io::Result<()> {
+    Ok(())
+}
 
 #[cfg(feature = "faults")]
 mod armed {

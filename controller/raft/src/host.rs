@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use coracle_proto::id::GroupId;
+use coracle_proto::id::{GroupId, StoreId};
 use tokio::runtime::{Handle, Runtime};
 
 pub(crate) use self::registry::{Appended, Attended, Hosted, Registry};
@@ -23,7 +23,7 @@ use crate::failure::Failure;
 use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Start, Tail};
 use crate::metrics::StoreMetrics;
 use crate::network::{Channels, Peers, RaftServer, RaftService};
-use crate::options::{GroupOptions, HostIdentity, HostOptions, StoreId};
+use crate::options::{GroupOptions, HostIdentity, HostOptions};
 use crate::raft::Raft;
 use crate::start;
 use crate::state::{Checkpoint, CheckpointThread, EngineStore};

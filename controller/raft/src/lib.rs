@@ -31,7 +31,7 @@ pub use membership::Seat;
 pub use metrics::{SYNC_BUCKETS_US, SyncHistogram};
 pub use network::{Peers, RaftServer, RaftService, RecordedPeers};
 pub use options::{
-    COMMAND_BYTES_MAX, GroupOptions, HostOptions, Identity, LIMITS, Limits, Options, OptionsError, Owner, StoreId, TIMING,
+    COMMAND_BYTES_MAX, GroupOptions, HostOptions, Identity, LIMITS, Limits, Options, OptionsError, Owner, TIMING,
     Timing,
 };
 pub use raft::Raft;

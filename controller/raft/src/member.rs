@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, StoreId};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{RaftMetrics, ReadPolicy, ServerState};
@@ -14,7 +14,7 @@ use crate::error::{Leader, ProposeError};
 use crate::metrics::StoreMetrics;
 use crate::failure::Failure;
 use crate::network::Lines;
-use crate::options::{Identity, Limits, StoreId};
+use crate::options::{Identity, Limits};
 use crate::state_machine::{Position, StateMachine};
 use crate::status::Status;
 use crate::state::{Machine, Published, ReceivedFile, Staging};

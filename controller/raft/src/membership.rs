@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, StoreId};
 use openraft::ChangeMembers;
 use openraft::errors::RaftError;
 use tokio::time::timeout;
 
 use crate::error::ProposeError;
-use crate::options::StoreId;
 use crate::raft::Raft;
 use crate::state_machine::StateMachine;
 use crate::status::Role;

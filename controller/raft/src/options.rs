@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_proto::id::{ClusterId, GroupId, NodeId};
+use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
 use thiserror::Error;
 
 /// Who a store, a member and a message belong to.
@@ -24,38 +24,6 @@ pub struct Owner {
     pub cluster: ClusterId,
     /// The node.
     pub node: NodeId,
-}
-
-/// Names a store for as long as it exists: drawn when it is made. A node whose store was wiped has another one, which
-/// the others do not take for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct StoreId(u64);
-
-impl StoreId {
-    /// Of a store that nobody has told of yet.
-    pub const UNKNOWN: Self = Self(0);
-
-    /// From its number.
-    #[must_use]
-    pub const fn new(id: u64) -> Self {
-        Self(id)
-    }
-
-    /// As a number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    pub(crate) fn draw() -> Self {
-        Self(rand::random_range(1..=u64::MAX))
-    }
-}
-
-impl std::fmt::Display for StoreId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
 }
 
 /// Whose a store is, and which one.

@@ -12,11 +12,12 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use tokio::time::{interval, sleep, timeout};
 
+use coracle_proto::id::StoreId;
 use crate::error::{Leader, OpenError, ProposeError};
 use crate::member::Member;
 use crate::host::{Host, Hosted as _};
 use crate::network::{Peers, RaftServer};
-use crate::options::{COMMAND_BYTES_MAX, Options, StoreId};
+use crate::options::{COMMAND_BYTES_MAX, Options};
 use crate::state_machine::{Observer, Position, StateMachine};
 use crate::status::{Status, StatusWatch, StoreStatus};
 use crate::types::{Command, Types};

@@ -40,6 +40,8 @@ pub enum RunError {
         reason: String,
         /// A command of a newer program: until this one is upgraded it would stop there again.
         halted: bool,
+        /// A sync failed: the store must not be used again.
+        tainted: bool,
     },
     /// The cluster has no such node any more.
     #[error("node {node} was removed from the cluster: empty its data folder and let it join as a new one")]
@@ -67,13 +69,14 @@ impl RunError {
     pub const fn is_configuration(&self) -> bool {
         match self {
             Self::Removed { .. } => true,
-            Self::Stopped { halted, .. } => *halted,
+            Self::Stopped { halted, tainted, .. } => *halted || *tainted,
             Self::Store { source, .. } => match source {
                 OpenError::Io { .. } | OpenError::InUse { .. } | OpenError::Raft { .. } => false,
                 OpenError::Options(_)
                 | OpenError::Foreign { .. }
                 | OpenError::Empty { .. }
                 | OpenError::Damaged { .. }
+                | OpenError::Tainted { .. }
                 | OpenError::Halted { .. }
                 | OpenError::Restore { .. } => true,
             },
@@ -89,17 +92,19 @@ impl RunError {
             Self::Store { source, .. } => match source {
                 OpenError::Halted { .. } => Some(Code::UpgradeRequired),
                 OpenError::Foreign { .. } => Some(Code::StoreForeign),
-                OpenError::Empty { .. } | OpenError::Damaged { .. } | OpenError::Restore { .. } => {
-                    Some(Code::StoreDamaged)
-                }
+                OpenError::Empty { .. }
+                | OpenError::Damaged { .. }
+                | OpenError::Tainted { .. }
+                | OpenError::Restore { .. } => Some(Code::StoreDamaged),
                 OpenError::Options(_)
                 | OpenError::Io { .. }
                 | OpenError::InUse { .. }
                 | OpenError::Raft { .. } => None,
             },
             Self::Stopped { halted: true, .. } => Some(Code::UpgradeRequired),
+            Self::Stopped { tainted: true, .. } => Some(Code::StoreDamaged),
             Self::Removed { .. } => Some(Code::NodeRemoved),
-            Self::Stopped { halted: false, .. }
+            Self::Stopped { halted: false, tainted: false, .. }
             | Self::Bind { .. }
             | Self::Mark(_)
             | Self::Server { .. }

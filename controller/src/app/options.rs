@@ -13,7 +13,7 @@ use crate::identity::Identity;
 /// Everything that [`crate::run`] needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The node's data folder; the log lies in `raft/meta` below it.
+    /// The node's data folder; the log and the state lie in `raft` below it.
     pub data_dir: PathBuf,
     /// Who this node is.
     pub identity: Identity,
@@ -31,17 +31,20 @@ pub struct Options {
     pub timing: Timing,
     /// How long an artifact that no version names is kept.
     pub artifact_grace: Duration,
+    /// Go on from a store one of whose syncs has failed: what it acknowledged may be missing without a trace.
+    pub accept_failed_sync: bool,
 }
 
 /// Default of [`Options::artifact_grace`]: longer than any deploy takes from upload to proposal.
 pub const ARTIFACT_GRACE: Duration = Duration::from_secs(600);
 
 impl Options {
-    pub(super) fn raft(&self, group: GroupId) -> coracle_raft::Options {
-        let identity =
-            coracle_raft::Identity { cluster: self.identity.cluster, group, node: self.identity.node };
-        let mut options = coracle_raft::Options::new(self.data_dir.join("raft").join("meta"), identity);
+    pub(super) fn raft(&self) -> coracle_raft::Options {
+        let (cluster, node) = (self.identity.cluster, self.identity.node);
+        let identity = coracle_raft::Identity { cluster, group: GroupId::META, node };
+        let mut options = coracle_raft::Options::new(self.data_dir.join("raft"), identity);
         options.timing = self.timing;
+        options.accept_taint = self.accept_failed_sync;
         options
     }
 }

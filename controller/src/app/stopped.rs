@@ -19,5 +19,5 @@ async fn log_stopped(context: &Context) -> RunError {
     // One that ended before it could tell is asked once more.
     let status = status.unwrap_or_else(|| watch.current());
     let reason = status.stopped.unwrap_or_else(|| "raft has ended".to_owned());
-    RunError::Stopped { reason, halted: status.halted }
+    RunError::Stopped { reason, halted: status.halted, tainted: status.tainted }
 }

@@ -94,7 +94,7 @@ fn members(context: &Context, watched: Duration) -> Option<Members> {
     let recorded = raft.voters.iter().chain(&raft.learners);
     Some(Members {
         leader: context.node,
-        addresses: recorded.map(|(node, address)| (*node, address.clone())).collect(),
+        seats: recorded.map(|(node, seat)| (*node, seat.clone())).collect(),
         voters: raft.voters.into_keys().collect(),
         learners: raft.learners.into_keys().collect(),
         caught_up,
@@ -110,8 +110,8 @@ fn is_unheard(follower: &Follower, watched: Duration) -> bool {
 async fn take(context: &Context, term: u64, step: &Step) -> Result<(), String> {
     let said = |error: coracle_raft::ProposeError| error.to_string();
     match step {
-        Step::AddLearner(node, address) => context.raft.add_learner(*node, address).await.map_err(said),
-        Step::SetAddress(node, address) => context.raft.set_address(*node, address).await.map_err(said),
+        Step::AddLearner(node, seat) => context.raft.add_learner(*node, seat.clone()).await.map_err(said),
+        Step::SetSeat(node, seat) => context.raft.set_seat(*node, seat.clone()).await.map_err(said),
         Step::SetVoters(voters) => context.raft.set_voters(voters).await.map_err(said),
         Step::TransferTo(node) => context.raft.transfer_leader(*node).await.map_err(said),
         Step::RemoveLearner(node) => context.raft.remove(*node).await.map_err(said),

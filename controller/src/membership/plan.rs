@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, StoreId};
 use coracle_proto::record::{Node, NodeState, Role};
+use coracle_raft::Seat;
 
 /// Learners cost the leader as much as voters; controllers beyond these wait until one leaves.
 const LEARNERS_MAX: usize = 16;
@@ -14,8 +15,8 @@ pub(super) struct Members {
     pub(super) leader: NodeId,
     pub(super) voters: BTreeSet<NodeId>,
     pub(super) learners: BTreeSet<NodeId>,
-    /// Where each member is, as recorded.
-    pub(super) addresses: BTreeMap<NodeId, String>,
+    /// Where each member is, and its store, as recorded.
+    pub(super) seats: BTreeMap<NodeId, Seat>,
     /// Members whose log is nearly the leader's.
     pub(super) caught_up: BTreeSet<NodeId>,
     /// Voters of which the leader has heard nothing for as long as it takes to give a node up.
@@ -26,9 +27,9 @@ pub(super) struct Members {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// A controller begins to follow the log.
-    AddLearner(NodeId, String),
-    /// A member is reached elsewhere now.
-    SetAddress(NodeId, String),
+    AddLearner(NodeId, Seat),
+    /// A member is reached elsewhere now, or has told of its store.
+    SetSeat(NodeId, Seat),
     /// These vote from now on.
     SetVoters(BTreeSet<NodeId>),
     /// Someone else leads, so that this node can go.
@@ -74,16 +75,24 @@ pub(super) fn next_step(
         return Some(Step::RemoveRecord(done));
     }
     let reached = nodes.values().filter(|node| stays(&node.id) && !node.addresses.grpc.is_empty());
-    let address = |node: &Node| node.addresses.grpc.clone();
     let mut moved = reached.clone().filter(|node| {
-        members.addresses.get(&node.id).is_some_and(|recorded| *recorded != node.addresses.grpc)
+        members.seats.get(&node.id).is_some_and(|recorded| {
+            let told = recorded.store == StoreId::UNKNOWN && node.store != StoreId::UNKNOWN;
+            told || recorded.address != node.addresses.grpc
+        })
     });
     if let Some(node) = moved.next() {
-        return Some(Step::SetAddress(node.id, address(node)));
+        return Some(Step::SetSeat(node.id, seat(node)));
     }
-    let mut outside = reached.filter(|node| alive(&node.id) && !is_member(&node.id));
+    // One that has not told of its store has not opened it yet.
+    let known = |node: &Node| alive(&node.id) && node.store != StoreId::UNKNOWN;
+    let mut outside = reached.filter(|node| known(node) && !is_member(&node.id));
     let room = members.learners.len() < LEARNERS_MAX;
-    outside.next().filter(|_| room).map(|node| Step::AddLearner(node.id, address(node)))
+    outside.next().filter(|_| room).map(|node| Step::AddLearner(node.id, seat(node)))
+}
+
+fn seat(node: &Node) -> Seat {
+    Seat { address: node.addresses.grpc.clone(), store: node.store }
 }
 
 /// The voters that there should be: those that are heard stay, caught-up learners fill up, a voter that is not
@@ -136,6 +145,7 @@ mod tests {
             registered: Revision::ZERO,
             slots: 1,
             memory_bytes: 1,
+            store: StoreId::new(id.get()),
         };
         (id, node)
     }
@@ -145,7 +155,11 @@ mod tests {
     }
 
     fn learner(id: u64) -> Option<Step> {
-        Some(Step::AddLearner(NodeId::new(id), address(NodeId::new(id))))
+        Some(Step::AddLearner(NodeId::new(id), seat_of(NodeId::new(id))))
+    }
+
+    fn seat_of(id: NodeId) -> Seat {
+        Seat { address: address(id), store: StoreId::new(id.get()) }
     }
 
     fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
@@ -155,8 +169,8 @@ mod tests {
     fn members(voters: &[u64], learners: &[u64]) -> Members {
         let (voters, learners) = (ids(voters), ids(learners));
         let caught_up: BTreeSet<NodeId> = voters.union(&learners).copied().collect();
-        let addresses = caught_up.iter().map(|id| (*id, address(*id))).collect();
-        Members { leader: NodeId::new(1), voters, learners, addresses, caught_up, unheard: BTreeSet::new() }
+        let seats = caught_up.iter().map(|id| (*id, seat_of(*id))).collect();
+        Members { leader: NodeId::new(1), voters, learners, seats, caught_up, unheard: BTreeSet::new() }
     }
 
     fn alive(count: u64) -> BTreeMap<NodeId, Node> {
@@ -226,9 +240,20 @@ mod tests {
 
     #[test]
     fn a_moved_member_is_recorded_anew() {
+        let two = NodeId::new(2);
         let mut moved = members(&[1, 2], &[]);
-        moved.addresses.insert(NodeId::new(2), "10.0.0.9:1".to_owned());
-        let step = step(&moved, &alive(2));
-        assert_eq!(step, Some(Step::SetAddress(NodeId::new(2), address(NodeId::new(2)))));
+        moved.seats.insert(two, Seat { address: "10.0.0.9:1".to_owned(), ..seat_of(two) });
+        assert_eq!(step(&moved, &alive(2)), Some(Step::SetSeat(two, seat_of(two))));
+        moved.seats.insert(two, Seat { store: StoreId::UNKNOWN, ..seat_of(two) });
+        assert_eq!(step(&moved, &alive(2)), Some(Step::SetSeat(two, seat_of(two))));
+    }
+
+    #[test]
+    fn a_controller_whose_store_is_not_known_is_no_member_yet() {
+        let mut nodes = alive(2);
+        if let Some(node) = nodes.get_mut(&NodeId::new(2)) {
+            node.store = StoreId::UNKNOWN;
+        }
+        assert_eq!(step(&members(&[1], &[]), &nodes), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Commands about nodes.
 
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, StoreId};
 use coracle_proto::key::Key;
 use coracle_proto::record::{Cluster, Node, NodeState, Outcome, Record, Role};
 use coracle_proto::status::{Code, Refusal};
@@ -36,8 +36,22 @@ pub(super) fn update(edit: &mut Edit<'_>, node: Node) -> Result<Outcome, Refusal
     if !node.is(Role::Worker) {
         edit.drop_replicas_on(node.id);
     }
-    edit.put(Record::Node(Node { state: known.state, registered: known.registered, ..node }));
+    let store = store(&known, &node)?;
+    edit.put(Record::Node(Node { state: known.state, registered: known.registered, store, ..node }));
     Ok(Outcome::Done)
+}
+
+/// The store of a node, told once: another one under the same id has lost what the node had.
+fn store(known: &Node, told: &Node) -> Result<StoreId, Refusal> {
+    match (known.store, told.store) {
+        (known, StoreId::UNKNOWN) => Ok(known),
+        (StoreId::UNKNOWN, told) => Ok(told),
+        (known, told) if known == told => Ok(told),
+        (store, other) => Err(Refusal::new(
+            Code::Conflict,
+            format!("node {} is the one with store {store}, not with {other}: it must join as a new node", known.id),
+        )),
+    }
 }
 
 /// Takes over a verdict about a node, or the wish that it goes.

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use coracle_proto::id::{
-    ClusterId, Digest, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId, VersionNumber,
-};
+use coracle_proto::id::{ClusterId, Digest, FunctionId, GroupId, NodeId, RequestId, Revision, StoreId, VersionId, VersionNumber};
 use coracle_proto::pb;
 use coracle_proto::record::{self, Addresses, Kind, Node, NodeState, Outcome, Role, Weight};
 use coracle_proto::spec::{Draft, FunctionSpec};
@@ -132,6 +130,7 @@ pub(crate) fn node(zone: &str) -> Node {
         registered: Revision::ZERO,
         slots: 4,
         memory_bytes: 1 << 30,
+        store: StoreId::UNKNOWN,
     }
 }
 

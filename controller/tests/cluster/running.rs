@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use coracle_controller::identity::{self, Identity};
 use coracle_controller::model::VOTERS_WANTED_DEFAULT;
 use coracle_controller::{ARTIFACT_GRACE, Listener, Options, RunError, TIMING, run_on};
-use coracle_proto::id::{NodeId, Revision};
+use coracle_proto::id::{NodeId, Revision, StoreId};
 use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::pb::watch_frame::Body;
@@ -54,6 +54,7 @@ pub(crate) fn own_record(name: &str) -> Node {
         registered: Revision::ZERO,
         slots: 2,
         memory_bytes: 1 << 30,
+        store: StoreId::UNKNOWN,
     }
 }
 
@@ -106,6 +107,7 @@ fn start_on(dir: &Path, identity: Identity, listener: Listener, voters_wanted: u
         listen: address,
         timing: TIMING,
         artifact_grace: ARTIFACT_GRACE,
+        accept_failed_sync: false,
     };
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(run_on(options, listener, async {

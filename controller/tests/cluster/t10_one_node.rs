@@ -154,7 +154,7 @@ async fn a_founder_without_its_store_is_refused() {
     let again = identity::load(&path).unwrap().unwrap();
     assert_eq!(again, identity);
     // Taken away, and emptied: the mount point of a disk that is not mounted is an empty folder.
-    let log = path.join("raft/meta");
+    let log = path.join("raft");
     for emptied in [false, true] {
         std::fs::remove_dir_all(path.join("raft")).unwrap();
         if emptied {
@@ -164,6 +164,6 @@ async fn a_founder_without_its_store_is_refused() {
         assert!(error.is_configuration(), "{error}");
         assert_eq!(error.code(), Some(Code::StoreDamaged), "{error}");
         assert!(error.to_string().ends_with(&format!("is {})", path.display())), "{error}");
-        assert!(!log.join("store").exists(), "a second log was begun");
+        assert!(!log.join("state").exists(), "a second log was begun");
     }
 }

@@ -48,7 +48,7 @@ async fn a_command_that_cannot_be_read_ends_the_voter_with_its_reason() {
 
     let owner =
         coracle_raft::Identity { cluster: identity.cluster, group: GroupId::META, node: identity.node };
-    let options = Options::new(path.join("raft").join("meta"), owner);
+    let options = Options::new(path.join("raft"), owner);
     let raft = Raft::<Stubborn>::open(options, Arc::new(Nobody), Arc::new(RecordedPeers)).await.unwrap();
     raft.watch().until(|status| status.role == Role::Leader).await.unwrap();
     raft.propose(Bytes::from_static(b"\xff\xff\xff")).await.unwrap_err();

@@ -4,7 +4,8 @@ use prost::Message as _;
 
 use super::{DecodeError, Door, InField, routes_from_wire, spec_from_wire, spec_to_wire};
 use crate::id::{
-    ClusterId, Digest, Epoch, FunctionId, Namespace, NodeId, RequestId, Revision, VersionId, VersionNumber,
+    ClusterId, Digest, Epoch, FunctionId, Namespace, NodeId, RequestId, Revision, StoreId, VersionId,
+    VersionNumber,
 };
 use crate::key::Key;
 use crate::pb::{self, outcome, record};
@@ -169,6 +170,7 @@ pub fn node_from_wire(wire: pb::Node) -> Result<Node, DecodeError> {
         registered: Revision::new(wire.registered),
         slots: wire.slots,
         memory_bytes: wire.memory_bytes,
+        store: StoreId::new(wire.store),
     })
 }
 
@@ -202,6 +204,7 @@ pub fn node_to_wire(node: &Node) -> pb::Node {
         registered: node.registered.get(),
         slots: node.slots,
         memory_bytes: node.memory_bytes,
+        store: node.store.get(),
     }
 }
 

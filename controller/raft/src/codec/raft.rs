@@ -6,8 +6,8 @@ use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::pb::raft as pb;
 use openraft::EntryPayload;
 
+use coracle_proto::id::StoreId;
 use crate::membership::Seat;
-use crate::options::StoreId;
 use crate::state_machine::Position;
 use crate::types::{Command, Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
 

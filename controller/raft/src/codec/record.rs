@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coracle_proto::codec::{DecodeError, InField as _};
-use coracle_proto::id::{ClusterId, GroupId, NodeId};
+use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
 use coracle_proto::pb::raft as pb;
 use prost::Message;
 
@@ -10,7 +10,7 @@ use super::frame::{FrameError, seal, unseal};
 use super::raft::{
     log_id_from_wire, log_id_to_wire, snapshot_meta, stored_membership_from_wire, stored_membership_to_wire,
 };
-use crate::options::{HostIdentity, Owner, StoreId};
+use crate::options::{HostIdentity, Owner};
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
 
 /// A type with a stored form.

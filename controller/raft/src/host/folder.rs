@@ -5,12 +5,14 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use coracle_proto::id::StoreId;
+
 use super::identity;
 use crate::disk;
 use crate::error::OpenError;
 use crate::failure::{forget_taint, taint};
 use crate::log;
-use crate::options::{HostIdentity, HostOptions, Owner, StoreId};
+use crate::options::{HostIdentity, HostOptions, Owner};
 use crate::state::{SledStore, Trouble};
 
 /// The log of the group that all else depends on, and that of all other groups.
@@ -152,7 +154,7 @@ impl Folder<'_> {
 
     /// Makes a new store durable, the identity last: when it is there, everything else was.
     fn create(&self, state: &SledStore) -> io::Result<HostIdentity> {
-        let identity = HostIdentity { owner: self.0.owner, store: StoreId::draw() };
+        let identity = HostIdentity { owner: self.0.owner, store: StoreId::new(rand::random_range(1..=u64::MAX)) };
         state.claim(&identity)?;
         disk::sync_dir(&self.path("state"))?;
         log::create(&self.path(META_LOG), &identity)?;

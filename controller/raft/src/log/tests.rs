@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coracle_proto::id::{ClusterId, GroupId, NodeId};
+use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
 use openraft::EntryPayload;
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftLogStorageExt as _};
 
@@ -14,7 +14,7 @@ use super::segment::{Segment, numbers};
 use super::*;
 use crate::codec::raft::log_id;
 use crate::failure::Failure;
-use crate::options::{HostIdentity, Owner, StoreId};
+use crate::options::{HostIdentity, Owner};
 use crate::types::{Command, Entry, LogId, Vote};
 
 fn identity() -> HostIdentity {

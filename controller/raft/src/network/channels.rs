@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use coracle_proto::id::{GroupId, NodeId};
+use coracle_proto::id::{GroupId, NodeId, StoreId};
 use coracle_proto::pb::raft as pb;
 use coracle_proto::pb::raft::raft_transport_client::RaftTransportClient;
 use tonic::transport::{Channel, Endpoint};
@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::beats::Beats;
 use super::{MESSAGE_BYTES_MAX, Peers};
 use crate::membership::Seat;
-use crate::options::{HostIdentity, StoreId};
+use crate::options::HostIdentity;
 
 /// To connect inside one machine room takes a millisecond; longer than this the peer is down.
 const CONNECT_MAX: Duration = Duration::from_millis(1_000);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coracle_proto::codec::DecodeError;
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, StoreId};
 use coracle_proto::pb::raft as pb;
 use futures::{StreamExt as _, stream};
 use openraft::Snapshot;
@@ -22,7 +22,6 @@ use crate::codec::raft::{log_id_to_wire, snapshot_meta, vote_from_wire, vote_to_
 use crate::error::ProposeError;
 use crate::host::{Appended, Attended, Hosted};
 use crate::member::Member;
-use crate::options::StoreId;
 use crate::state::{ReceivedFile, SnapshotData};
 use crate::state_machine::StateMachine;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use coracle_proto::codec::{Door, outcome_from_wire, outcome_to_wire};
-use coracle_proto::id::{Digest, Epoch, NodeId, RequestId, Revision, VersionNumber};
+use coracle_proto::id::{Digest, Epoch, NodeId, RequestId, Revision, StoreId, VersionNumber};
 use coracle_proto::pb;
 use coracle_proto::record::{
     Addresses, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record, Remembered, Replica, Role,
@@ -44,6 +44,7 @@ fn node() -> Node {
         registered: Revision::new(4),
         slots: 8,
         memory_bytes: 1 << 33,
+        store: StoreId::UNKNOWN,
     }
 }
 

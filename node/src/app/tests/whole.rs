@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_proto::id::{ClusterId, Digest, Epoch, FunctionId, NodeId, Revision, VersionId, VersionNumber};
+use coracle_proto::id::{ClusterId, Digest, Epoch, FunctionId, NodeId, Revision, StoreId, VersionId, VersionNumber};
 use coracle_proto::pb::artifacts_client::ArtifactsClient;
 use coracle_proto::pb::logs_client::LogsClient;
 use coracle_proto::pb::process_client::ProcessClient;
@@ -133,6 +133,7 @@ pub(super) fn state(plane: &Plane, stored: &Stored, epoch: u64) -> Vec<Record> {
         registered: Revision::new(1),
         slots: 2,
         memory_bytes: 1 << 30,
+        store: StoreId::UNKNOWN,
     };
     let version = Version {
         id: id.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_proto::id::{ClusterId, Epoch, NodeId, Revision};
+use coracle_proto::id::{ClusterId, Epoch, NodeId, Revision, StoreId};
 use coracle_proto::record::{
     Addresses, Change, Function, Node, NodeState, Record, Replica, Role, Route, Version, Weight,
 };
@@ -205,6 +205,7 @@ fn node(id: u64, address: SocketAddr) -> Node {
         registered: Revision::new(1),
         slots: 2,
         memory_bytes: 1 << 30,
+        store: StoreId::UNKNOWN,
     }
 }
 

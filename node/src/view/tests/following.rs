@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use coracle_proto::id::{ClusterId, Epoch, FunctionId, NodeId, Revision, VersionId, VersionNumber};
+use coracle_proto::id::{ClusterId, Epoch, FunctionId, NodeId, Revision, StoreId, VersionId, VersionNumber};
 use coracle_proto::key::Key;
 use coracle_proto::pb::{self, watch_frame::Body};
 use coracle_proto::record::{Addresses, Change, Node, NodeState, Record, Replica, Role, Route};
@@ -44,6 +44,7 @@ fn node(id: u64, grpc: &str) -> Record {
         registered: Revision::new(1),
         slots: 1,
         memory_bytes: 1,
+        store: StoreId::UNKNOWN,
     })
 }
 

@@ -143,7 +143,8 @@ impl Loop {
     #[expect(clippy::disallowed_methods, reason = "the length of a sync is measured where it happens")]
     fn sync(&mut self) -> io::Result<()> {
         let start = Instant::now();
-        self.frames.sync().inspect_err(|error| self.failure.sync_failed("the log", error))?;
+        let synced = faults::at_sync(&self.dir).and_then(|()| self.frames.sync());
+        synced.inspect_err(|error| self.failure.sync_failed("the log", error))?;
         self.metrics.synced(start.elapsed());
         let written = &self.frames.written;
         self.mark_file.raise(Mark { end: written.end, checksum: written.checksum })

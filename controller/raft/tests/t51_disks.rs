@@ -1,0 +1,90 @@
+//! Disks that are slow and disks that fail: a slow one silences nobody, a failed one is not believed again.
+#![cfg(feature = "faults")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it measured"
+)]
+
+#[path = "harness/kv.rs"]
+mod kv;
+#[path = "harness/node.rs"]
+mod node;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use coracle_raft::{OpenError, ProposeError, Role, TIMING, faults};
+use node::{Cluster, Stalls, get, open, options, set, until};
+
+fn ill(cluster: &Cluster, node: u64) -> PathBuf {
+    options(cluster.dir.path(), node).dir.join("log-meta").join(faults::ILL)
+}
+
+/// Several times what an election takes.
+const ILL_FOR: Duration = Duration::from_secs(8);
+
+/// Each sync of the leader takes a second: the other two decide without it, and nobody takes it for dead.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the time of a write is measured")]
+async fn a_leader_whose_disk_is_slow_goes_on_leading() {
+    let cluster = Cluster::new(3, |_| ()).await;
+    cluster.propose(set("before", 1)).await;
+    let leader = cluster.leader().await;
+    let term = leader.raft.status().term;
+    std::fs::write(ill(&cluster, leader.id), "1000").unwrap();
+    let stalls = Stalls::watch(TIMING.election_min);
+    let (mut writes, mut longest) = (0_u32, Duration::ZERO);
+    let writing = tokio::time::timeout(ILL_FOR, async {
+        loop {
+            let begin = Instant::now();
+            match leader.raft.propose(set("key", writes)).await {
+                Ok(_) => writes += 1,
+                Err(error) => println!("{error}"),
+            }
+            longest = longest.max(begin.elapsed());
+        }
+    });
+    assert!(writing.await.is_err());
+    let syncs = leader.raft.store_status().syncs;
+    println!("{writes} writes, the longest took {longest:?}, syncs {syncs:?}, {} stalls", stalls.seen());
+    assert!(syncs.buckets[9..].iter().sum::<u64>() >= 3, "the disk was not slow: {syncs:?}");
+    if stalls.seen() == 0 {
+        assert_eq!(leader.raft.status().term, term, "there was an election");
+        assert!(longest < Duration::from_secs(5), "{longest:?}: writes wait for the slow disk");
+    }
+    assert!(writes > 50, "{writes} writes");
+    std::fs::remove_file(ill(&cluster, leader.id)).unwrap();
+    cluster.propose(set("after", 1)).await;
+    for node in cluster.nodes.keys() {
+        cluster.caught_up(*node).await;
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_sync_failed_ends_and_does_not_come_back() {
+    let mut cluster = Cluster::new(3, |_| ()).await;
+    cluster.propose(set("before", 1)).await;
+    let sick = cluster.leader().await.id;
+    std::fs::write(ill(&cluster, sick), "fail").unwrap();
+    let raft = cluster.nodes[&sick].raft.clone();
+    let refused = raft.propose(set("sick", 1)).await.unwrap_err();
+    assert!(!matches!(refused, ProposeError::NotLeader { .. }), "the fault did not bite: {refused}");
+    let status = until(&raft, "it stops", |status| status.role == Role::Stopped).await;
+    assert!(status.tainted, "{status:#?}");
+    assert!(status.stopped.as_ref().unwrap().contains("a sync of the log failed"), "{status:#?}");
+    drop(raft);
+    let address = cluster.kill(sick).await;
+    // The disk is well again, and that says nothing of what it holds.
+    std::fs::remove_file(ill(&cluster, sick)).unwrap();
+    let error = open(options(cluster.dir.path(), sick)).await.err().unwrap();
+    assert!(matches!(&error, OpenError::Tainted { reason, .. } if reason.contains("sync")), "{error:?}");
+    cluster.propose(set("after", 1)).await;
+    let other = *cluster.nodes.keys().next().unwrap();
+    assert_eq!(get(&cluster.caught_up(other).await.raft, "before").as_deref(), Some("1"));
+    drop(address);
+    cluster.shutdown().await;
+}
