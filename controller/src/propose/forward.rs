@@ -19,10 +19,6 @@ use super::{Decided, Failed, codec};
 use crate::clock;
 use crate::context::Context;
 
-/// A silent leader is replaced sooner (design, Elections: at most 1.6 s), and the link sees that. This is for one that
-/// leads on and answers nobody here: the next attempt asks again.
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Who decides first whether a proposal that waits is sent: the link, or whoever gives it up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ticket(Arc<AtomicBool>);
@@ -34,7 +30,8 @@ impl Ticket {
     }
 }
 
-/// Passes an envelope on to the leader.
+/// Passes an envelope on to the leader, and waits as long as that one leads: the link sees when another one does, or when
+/// nobody is there. Asking a slow leader again would only make it slower.
 pub(super) async fn forward(
     context: &Context,
     leader: &Leader,
@@ -42,12 +39,12 @@ pub(super) async fn forward(
     deadline: Instant,
 ) -> Result<Decided, Failed> {
     context.metrics.forwarded();
-    let left = deadline.saturating_duration_since(clock::now()).min(FORWARD_TIMEOUT);
+    let left = deadline.saturating_duration_since(clock::now());
     let (answer, answered) = oneshot::channel();
     let ticket = Ticket::default();
     let waiting = Waiting {
         envelope,
-        deadline: clock::now() + left,
+        deadline,
         trace: trace::current(),
         leader: leader.node,
         ticket: ticket.clone(),
