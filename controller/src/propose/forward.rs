@@ -1,5 +1,9 @@
 //! The way to the leader, as one proposal goes it.
 
+mod link;
+mod serve;
+mod single;
+
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
@@ -14,18 +18,21 @@ use coracle_raft::Leader;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::link::Waiting;
-use super::{Decided, Failed, codec};
+use link::Waiting;
+pub(crate) use link::{Link, drive};
+pub(crate) use serve::{propose_forwarded, serve};
+
+use super::{Decided, Failed, codec, not_made_yet, propose_here};
 use crate::clock;
 use crate::context::Context;
 
 /// Who decides first whether a proposal that waits is sent: the link, or whoever gives it up.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ticket(Arc<AtomicBool>);
+struct Ticket(Arc<AtomicBool>);
 
 impl Ticket {
     /// True for the first one that takes it.
-    pub(super) fn take(&self) -> bool {
+    fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
@@ -67,7 +74,7 @@ fn silent(leader: &Leader, left: Duration) -> Refusal {
     Refusal::new(Code::TimedOut, sentence)
 }
 
-pub(super) fn lost(why: &str) -> Refusal {
+fn lost(why: &str) -> Refusal {
     Refusal::new(Code::OutcomeUnknown, format!("the answer of the leader was lost: {why}"))
 }
 
@@ -90,7 +97,7 @@ fn decided(answer: ForwardAnswer) -> Result<Decided, Failed> {
 }
 
 /// Whether nobody listened at the address.
-pub(super) fn refused_to_connect(status: &tonic::Status) -> bool {
+fn refused_to_connect(status: &tonic::Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
         let system = error.downcast_ref::<io::Error>();

@@ -17,8 +17,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 use tracing::{Instrument as _, debug};
 
-use super::forward::{Ticket, lost, refused_to_connect};
-use super::{Failed, single};
+use super::{Failed, Ticket, lost, refused_to_connect, single};
 use crate::clock::{self, millis};
 use crate::context::Context;
 
