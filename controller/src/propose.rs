@@ -4,9 +4,6 @@
 mod barrier;
 mod codec;
 mod forward;
-mod link;
-mod serve;
-mod single;
 
 use std::time::{Duration, Instant};
 
@@ -24,8 +21,7 @@ use crate::context::Context;
 use crate::model::{self, Command, Envelope, FORMAT_DECISIONS};
 
 pub(crate) use barrier::barrier;
-pub(crate) use link::{Link, drive};
-pub(crate) use serve::{propose_forwarded, serve};
+pub(crate) use forward::{Link, drive, propose_forwarded, serve};
 
 /// Elections end sooner than this unless there is no majority (design, Elections: at most 1.6 s, twice in a row).
 const LEADER_WAIT: Duration = Duration::from_millis(3_500);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use coracle_tests::{Cluster, Load, eventually, guest, wat, within};
+use coracle_tests::{Cluster, Load, Process, eventually, guest, wat, within};
 use rustix::process::Signal;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -178,6 +178,29 @@ async fn a_follower_is_stopped_for_ten_seconds_under_load() {
         })
         .await;
     scene.is_whole_again("while-stopped").await;
+}
+
+/// A stopped leader keeps its connections: only an election shows that it is gone. The better of two, for votes may split.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_way_of_a_follower_waits_for_an_election_and_no_longer() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let cluster = Cluster::start(PROGRAM, 3).await;
+    let mut quickest = Duration::MAX;
+    for name in ["one", "two"] {
+        cluster.deploy(name, &guest("hello-min.component.wasm"), &["--replicas", "1"]).await;
+        let leader = cluster.leader().await;
+        let follower = (0..3).find(|node| *node != leader).expect("three nodes");
+        cluster.nodes[leader].signal(Process::Controller, Signal::STOP);
+        let begun = Instant::now();
+        let address = cluster.nodes[follower].grpc.as_str();
+        let done = cluster.run(&["function", "delete", name, "-y", "--address", address]).await;
+        quickest = quickest.min(begun.elapsed());
+        cluster.nodes[leader].signal(Process::Controller, Signal::CONT);
+        assert_eq!(done.code, 0, "{done:?}");
+        cluster.wait_alive(3).await;
+    }
+    println!("a change with a stopped leader took {quickest:?}");
+    assert!(quickest < Duration::from_millis(2_800), "{quickest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,8 +16,8 @@ use std::time::Duration;
 use coracle_proto::id::{GroupId, StoreId};
 use tokio::runtime::{Handle, Runtime};
 
-pub(crate) use self::registry::{Appended, Attended, Hosted, Registry};
 use self::folder::{Contents, DATA_LOG, Folder, META_LOG};
+pub(crate) use self::registry::{Appended, Attended, Hosted, Registry};
 use crate::error::OpenError;
 use crate::failure::Failure;
 use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Start, Tail};

@@ -44,5 +44,7 @@ pub(crate) async fn settle<S: StateMachine>(member: Arc<Member<S>>) {
 fn unsettled<S: StateMachine>(member: &Member<S>) -> bool {
     let metrics = member.raft.server_metrics().borrow_watched().clone();
     let (newest, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
-    metrics.state.is_leader() && newest.membership().get_joint_config().len() > 1 && newest.log_id() == committed.log_id()
+    metrics.state.is_leader()
+        && newest.membership().get_joint_config().len() > 1
+        && newest.log_id() == committed.log_id()
 }

@@ -31,10 +31,10 @@ pub use membership::Seat;
 pub use metrics::{SYNC_BUCKETS_US, SyncHistogram};
 pub use network::{Peers, RaftServer, RaftService, RecordedPeers};
 pub use options::{
-    COMMAND_BYTES_MAX, GroupOptions, HostOptions, Identity, LIMITS, Limits, Options, OptionsError, Owner, TIMING,
-    Timing,
+    COMMAND_BYTES_MAX, GroupOptions, HostOptions, Identity, LIMITS, Limits, Options, OptionsError, Owner,
+    TIMING, Timing,
 };
 pub use raft::Raft;
 pub use state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
-pub use terms::AbsurdTerm;
 pub use status::{Follower, Role, Status, StatusWatch, StoreStatus, VoteStatus};
+pub use terms::AbsurdTerm;

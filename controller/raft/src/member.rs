@@ -11,13 +11,13 @@ use tonic::{Code, Status as RpcStatus};
 
 use crate::codec::raft::position;
 use crate::error::{Leader, ProposeError};
-use crate::metrics::StoreMetrics;
 use crate::failure::Failure;
+use crate::metrics::StoreMetrics;
 use crate::network::Lines;
 use crate::options::{Identity, Limits};
+use crate::state::{Machine, Published, ReceivedFile, Staging};
 use crate::state_machine::{Position, StateMachine};
 use crate::status::Status;
-use crate::state::{Machine, Published, ReceivedFile, Staging};
 use crate::types::{LogId, SnapshotMeta, Types, Vote};
 
 /// A running member of a group.
@@ -65,7 +65,10 @@ impl<S: StateMachine> Member<S> {
         let gone = *self.gone.borrow() == Some(metrics.vote);
         let leader = metrics.current_leader.filter(|_| !gone).map(|id| {
             let node = metrics.membership_config.membership().get_node(&id);
-            Leader { node: NodeId::new(id), address: node.map(|node| node.address.clone()).unwrap_or_default() }
+            Leader {
+                node: NodeId::new(id),
+                address: node.map(|node| node.address.clone()).unwrap_or_default(),
+            }
         });
         (term, leader)
     }

@@ -15,8 +15,8 @@ pub(crate) use client::Connector;
 pub use peers::{Peers, RecordedPeers};
 pub use server::{RaftServer, RaftService};
 
-use crate::options::COMMAND_BYTES_MAX;
 use crate::log::APPEND_BYTES_MAX;
+use crate::options::COMMAND_BYTES_MAX;
 
 /// The largest message between members. The largest are appends: at most [`APPEND_BYTES_MAX`] of entries, or
 /// one larger entry, and what frames them.

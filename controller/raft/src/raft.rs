@@ -6,21 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::async_runtime::WatchReceiver as _;
 use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use tokio::time::{interval, sleep, timeout};
 
-use coracle_proto::id::StoreId;
 use crate::error::{Leader, OpenError, ProposeError};
-use crate::member::Member;
 use crate::host::{Host, Hosted as _};
+use crate::member::Member;
 use crate::network::{Peers, RaftServer};
 use crate::options::{COMMAND_BYTES_MAX, Options};
 use crate::state_machine::{Observer, Position, StateMachine};
 use crate::status::{Status, StatusWatch, StoreStatus};
 use crate::types::{Command, Types};
+use coracle_proto::id::StoreId;
 
 /// How long a leader without answers is waited for before a write is refused for want of a quorum.
 const LEASE_PATIENCE: Duration = Duration::from_millis(1_000);
@@ -188,7 +188,10 @@ impl<S: StateMachine> Raft<S> {
     }
 
     /// Waits for a write; asks again while the leader waits for the first answers of its followers.
-    pub(crate) async fn write<F>(&self, write: impl Fn() -> F) -> Result<ClientWriteResponse<Types>, ProposeError>
+    pub(crate) async fn write<F>(
+        &self,
+        write: impl Fn() -> F,
+    ) -> Result<ClientWriteResponse<Types>, ProposeError>
     where
         F: Future<Output = WriteResult>,
     {

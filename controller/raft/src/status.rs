@@ -111,15 +111,9 @@ pub struct StoreStatus {
 }
 
 impl Status {
-    pub(crate) fn new(
-        metrics: &RaftMetrics<Types>,
-        halted: Option<&String>,
-        failed: Option<&Found>,
-    ) -> Self {
+    pub(crate) fn new(metrics: &RaftMetrics<Types>, halted: Option<&String>, failed: Option<&Found>) -> Self {
         let membership = metrics.membership_config.membership();
-        let member = |id: u64| {
-            (NodeId::new(id), membership.get_node(&id).cloned().unwrap_or_default())
-        };
+        let member = |id: u64| (NodeId::new(id), membership.get_node(&id).cloned().unwrap_or_default());
         let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
         let known = halted.or(failed.map(|failed| &failed.reason));
         let stopped = stopped.map(|reason| known.cloned().unwrap_or(reason));

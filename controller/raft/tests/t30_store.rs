@@ -110,10 +110,7 @@ async fn two_cannot_have_it_open() {
 async fn a_foreign_store_is_refused() {
     let dir = written(3).await;
     let own = identity(1);
-    let others = [
-        Identity { node: id(2), ..own },
-        Identity { cluster: ClusterId::new(1), ..own },
-    ];
+    let others = [Identity { node: id(2), ..own }, Identity { cluster: ClusterId::new(1), ..own }];
     for other in others {
         let error = open(Options::new(store(dir.path()), other)).await.err().unwrap();
         let OpenError::Foreign { found, wanted, .. } = &error else { panic!("{error:?}") };
@@ -349,7 +346,9 @@ async fn what_a_crash_leaves_behind_is_swept() {
     }
     fs::create_dir_all(store.join("log-data.tmp")).unwrap();
     assert_whole(dir.path(), ENTRIES).await;
-    assert!(remains.iter().all(|remain| !store.join(remain).exists()) && !store.join("log-data.tmp").exists());
+    assert!(
+        remains.iter().all(|remain| !store.join(remain).exists()) && !store.join("log-data.tmp").exists()
+    );
     // sled's own snapshots, cut off: it refuses them, and needs none.
     for entry in fs::read_dir(&state).unwrap().map(Result::unwrap) {
         if entry.file_name().to_string_lossy().starts_with("snap.") {
@@ -363,8 +362,7 @@ async fn what_a_crash_leaves_behind_is_swept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_that_was_cut_off_is_finished() {
-    let cuts: [&[&str]; 4] =
-        [&[], &["log-meta/mark"], &["log-meta"], &["log-meta", "state"]];
+    let cuts: [&[&str]; 4] = [&[], &["log-meta/mark"], &["log-meta"], &["log-meta", "state"]];
     for cut in cuts {
         let dir = tempfile::tempdir().unwrap();
         open(options(dir.path(), 1)).await.unwrap().shutdown().await;

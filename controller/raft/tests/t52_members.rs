@@ -30,7 +30,8 @@ async fn a_change_of_the_voters_that_is_cut_off_is_settled_by_whoever_leads_next
         cluster.propose(set("before", round)).await;
         let leader = cluster.leader().await.id;
         let leaves = cluster.followers(leader)[0];
-        let wanted: BTreeSet<_> = cluster.nodes.keys().filter(|node| **node != leaves).map(|node| id(*node)).collect();
+        let wanted: BTreeSet<_> =
+            cluster.nodes.keys().filter(|node| **node != leaves).map(|node| id(*node)).collect();
         let raft = cluster.nodes[&leader].raft.clone();
         let changing = {
             let (raft, wanted) = (raft.clone(), wanted.clone());
@@ -43,7 +44,8 @@ async fn a_change_of_the_voters_that_is_cut_off_is_settled_by_whoever_leads_next
         drop(changing.await);
         cluster.propose(set("after", round)).await;
         let next = cluster.leader().await;
-        let settled = until(&next.raft, "one set of voters decides", |status| !status.joint && !status.changing).await;
+        let settled =
+            until(&next.raft, "one set of voters decides", |status| !status.joint && !status.changing).await;
         let voters: BTreeSet<_> = settled.voters.keys().copied().collect();
         assert!(voters == wanted || voters.len() == 4, "{voters:?}");
         cluster.start(leader, Some(address)).await;
@@ -63,7 +65,8 @@ async fn a_wiped_member_is_not_taken_for_the_one_that_it_was() {
     }
     let leader = cluster.leader().await.id;
     // Its store is told, as a node tells it when it is open.
-    let told: Vec<_> = cluster.nodes.values().map(|node| (node.id, node.address, node.raft.store())).collect();
+    let told: Vec<_> =
+        cluster.nodes.values().map(|node| (node.id, node.address, node.raft.store())).collect();
     for (node, address, store) in told {
         let seat = coracle_raft::Seat { address: address.to_string(), store };
         cluster.at_leader(async |leader| leader.set_seat(id(node), seat.clone()).await).await;

@@ -57,7 +57,8 @@ impl Node {
         let listener = listen(at).await;
         let address = listener.local_addr().unwrap();
         let listener = listener.into_std().unwrap();
-        let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let service = host.service();
         server.spawn(async move {
             let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
@@ -97,7 +98,9 @@ async fn write_all(nodes: &BTreeMap<u64, Node>, value: u32) {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(node::PATIENCE, write).await.unwrap_or_else(|_| panic!("group {group} takes no write"));
+        tokio::time::timeout(node::PATIENCE, write)
+            .await
+            .unwrap_or_else(|_| panic!("group {group} takes no write"));
     }
 }
 
@@ -135,7 +138,9 @@ async fn sixty_four_groups_on_three_hosts() {
     let idle = tokio::time::timeout(IDLE_FOR, std::future::pending::<()>()).await;
     assert!(idle.is_err());
     let percent = (cpu() - begin).as_secs_f64() / IDLE_FOR.as_secs_f64() * 100.0;
-    println!("{GROUPS} groups on {HOSTS} hosts, {threads} threads each, idle: {percent:.1} % of a core for all hosts");
+    println!(
+        "{GROUPS} groups on {HOSTS} hosts, {threads} threads each, idle: {percent:.1} % of a core for all hosts"
+    );
     if !cfg!(debug_assertions) {
         assert!(percent <= IDLE_PERCENT_MAX, "{percent:.1} % of a core");
     }
@@ -152,7 +157,10 @@ async fn sixty_four_groups_on_three_hosts() {
     let value = |group: u32| Some(((1 + u32::try_from(HOSTS).unwrap()) * group).to_string());
     for (number, node) in &nodes {
         for (group, raft) in &node.groups {
-            eventually(&format!("host {number} has what group {group} decided"), || get(raft, "key") == value(*group)).await;
+            eventually(&format!("host {number} has what group {group} decided"), || {
+                get(raft, "key") == value(*group)
+            })
+            .await;
         }
     }
     for node in nodes.into_values() {

@@ -3,7 +3,7 @@
 mod read;
 mod write;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use coracle_proto::codec::Door;
 use coracle_proto::pb;
 use coracle_proto::record::Record;
@@ -37,10 +37,10 @@ pub fn encode(envelope: &Envelope) -> Bytes {
 #[must_use]
 pub fn stamped(envelope: &Bytes, time_ms: u64) -> Bytes {
     let stamp = pb::Envelope { time_ms, ..pb::Envelope::default() };
-    let mut stamped = BytesMut::with_capacity(envelope.len() + stamp.encoded_len());
+    let mut stamped = Vec::with_capacity(envelope.len() + stamp.encoded_len());
     stamped.extend_from_slice(envelope);
     stamped.extend_from_slice(&stamp.encode_to_vec());
-    stamped.freeze()
+    stamped.into()
 }
 
 /// A record as it is stored, sent and hashed. Equal records have equal bytes: fields are written in order and
@@ -58,6 +58,13 @@ pub(super) fn record(record: &Record) -> Vec<u8> {
 pub fn decode(bytes: &[u8], door: Door) -> Result<Envelope, DecodeError> {
     let wire = pb::Envelope::decode(bytes).map_err(|error| DecodeError::Wire(error.to_string()))?;
     read::envelope(wire, door)
+}
+
+/// A change, read back.
+#[cfg(test)]
+pub(crate) fn decoded(change: &super::Change) -> coracle_proto::record::Change {
+    let key = String::from_utf8(change.key.to_vec()).unwrap();
+    pb::Change { key, record: change.record.clone() }.try_into().unwrap()
 }
 
 /// Counts what a test's thread encodes.

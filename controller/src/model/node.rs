@@ -49,7 +49,10 @@ fn store(known: &Node, told: &Node) -> Result<StoreId, Refusal> {
         (known, told) if known == told => Ok(told),
         (store, other) => Err(Refusal::new(
             Code::Conflict,
-            format!("node {} is the one with store {store}, not with {other}: it must join as a new node", known.id),
+            format!(
+                "node {} is the one with store {store}, not with {other}: it must join as a new node",
+                known.id
+            ),
         )),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use coracle_proto::id::{ClusterId, Digest, FunctionId, GroupId, NodeId, RequestId, Revision, StoreId, VersionId, VersionNumber};
-use coracle_proto::pb;
-use coracle_proto::record::{self, Addresses, Kind, Node, NodeState, Outcome, Role, Weight};
+use coracle_proto::id::{
+    ClusterId, Digest, FunctionId, GroupId, NodeId, RequestId, Revision, StoreId, VersionId, VersionNumber,
+};
+use coracle_proto::record::{Addresses, Kind, Node, NodeState, Outcome, Role, Weight};
 use coracle_proto::spec::{Draft, FunctionSpec};
 use coracle_proto::status::Code;
 
-use super::{Applied, Change, ClusterState, Command, Envelope, Placement, Switch};
+use super::{Applied, ClusterState, Command, Envelope, Placement, Switch};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(0xc0);
 /// In which every command of a test is appended.
@@ -95,12 +96,6 @@ impl Asked {
     pub(crate) fn holders(&self, version: &VersionId) -> Vec<u64> {
         self.state.replicas_of(version).map(|replica| replica.node.get()).collect()
     }
-}
-
-/// A change, read back.
-pub(crate) fn decoded(change: &Change) -> record::Change {
-    let key = String::from_utf8(change.key.to_vec()).unwrap();
-    pb::Change { key, record: change.record.clone() }.try_into().unwrap()
 }
 
 pub(crate) fn envelope(command: Command) -> Envelope {

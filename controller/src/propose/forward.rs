@@ -1,5 +1,9 @@
 //! The way to the leader, as one proposal goes it.
 
+mod link;
+mod serve;
+mod single;
+
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
@@ -14,27 +18,27 @@ use coracle_raft::Leader;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::link::Waiting;
-use super::{Decided, Failed, codec};
+use link::Waiting;
+pub(crate) use link::{Link, drive};
+pub(crate) use serve::{propose_forwarded, serve};
+
+use super::{Decided, Failed, codec, not_made_yet, propose_here};
 use crate::clock;
 use crate::context::Context;
 
-/// A silent leader is replaced sooner (design, Elections: at most 1.6 s), and the link sees that. This is for one that
-/// leads on and answers nobody here: the next attempt asks again.
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Who decides first whether a proposal that waits is sent: the link, or whoever gives it up.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ticket(Arc<AtomicBool>);
+struct Ticket(Arc<AtomicBool>);
 
 impl Ticket {
     /// True for the first one that takes it.
-    pub(super) fn take(&self) -> bool {
+    fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
-/// Passes an envelope on to the leader.
+/// Passes an envelope on to the leader, and waits as long as that one leads: the link sees when another one does, or when
+/// nobody is there. Asking a slow leader again would only make it slower.
 pub(super) async fn forward(
     context: &Context,
     leader: &Leader,
@@ -42,12 +46,12 @@ pub(super) async fn forward(
     deadline: Instant,
 ) -> Result<Decided, Failed> {
     context.metrics.forwarded();
-    let left = deadline.saturating_duration_since(clock::now()).min(FORWARD_TIMEOUT);
+    let left = deadline.saturating_duration_since(clock::now());
     let (answer, answered) = oneshot::channel();
     let ticket = Ticket::default();
     let waiting = Waiting {
         envelope,
-        deadline: clock::now() + left,
+        deadline,
         trace: trace::current(),
         leader: leader.node,
         ticket: ticket.clone(),
@@ -70,7 +74,7 @@ fn silent(leader: &Leader, left: Duration) -> Refusal {
     Refusal::new(Code::TimedOut, sentence)
 }
 
-pub(super) fn lost(why: &str) -> Refusal {
+fn lost(why: &str) -> Refusal {
     Refusal::new(Code::OutcomeUnknown, format!("the answer of the leader was lost: {why}"))
 }
 
@@ -93,7 +97,7 @@ fn decided(answer: ForwardAnswer) -> Result<Decided, Failed> {
 }
 
 /// Whether nobody listened at the address.
-pub(super) fn refused_to_connect(status: &tonic::Status) -> bool {
+fn refused_to_connect(status: &tonic::Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
         let system = error.downcast_ref::<io::Error>();

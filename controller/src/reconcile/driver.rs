@@ -69,7 +69,8 @@ async fn take(context: &Context, term: u64, round: Plan) -> Result<(), Refusal> 
         switches = round.switches.len()
     );
     let state = context.hub.state();
-    let deploy = |placement: &Placement| state.version(&placement.version)?.deploy_trace(clock::unix_ms());
+    let now_ms = context.clock.at(clock::now());
+    let deploy = |placement: &Placement| state.version(&placement.version)?.deploy_trace(now_ms);
     // What a deploy led to is a part of its trace; a round that serves several is shown in that of the first.
     let whole = round.placements.iter().find_map(deploy);
     if let Some(whole) = whole {

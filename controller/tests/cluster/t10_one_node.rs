@@ -1,6 +1,7 @@
 //! Goal: one controller founds a cluster, answers, refuses what it must, and comes back from its store.
 
 use crate::running::{found, start, until};
+use coracle_controller::model::COMMAND_FORMAT;
 use coracle_controller::{Listener, RunError, identity};
 use coracle_proto::pb::process_client::ProcessClient;
 use coracle_proto::pb::{
@@ -111,8 +112,11 @@ async fn one_join_gives_one_id() {
 async fn an_envelope_that_cannot_be_read_never_gets_into_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let node = found(dir.path());
-    let status = async || node.status().await.filter(|status| status.quorum && status.nodes.len() == 1);
-    let before = until("a leader and a record", status).await.revision;
+    let status = async || {
+        let done = |status: &pb::StatusReply| status.quorum && status.format == COMMAND_FORMAT;
+        node.status().await.filter(done)
+    };
+    let before = until("a leader and nothing more to decide", status).await.revision;
     let unknown = pb::Envelope {
         cluster_id: node.identity.cluster.to_wire(),
         request_id: vec![1; 16].into(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::running::{Running, found, join, own_record, until};
+use crate::t20_three_nodes::three;
 use coracle_controller::model::COMMAND_FORMAT;
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::process_client::ProcessClient;
@@ -67,6 +68,39 @@ async fn many_changes_by_way_of_a_follower_go_together() {
     assert_eq!(again.await.into_iter().min(), Some(first), "a repeated request has its first answer");
     follower.stop().await;
     leader.stop().await;
+}
+
+/// The stream breaks with changes on it: each is asked of the next leader under the same request id, and done once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_under_way_outlive_their_leader() {
+    let (_dirs, mut nodes) = three().await;
+    let leads = nodes[0].status().await.unwrap().leader;
+    let at = nodes.iter().position(|node| node.id.get() == leads).unwrap();
+    let leader = nodes.remove(at);
+    let many = 1..=100_u8;
+    let asked: Vec<_> = many
+        .clone()
+        .map(|request| {
+            let mut control = nodes[0].control();
+            tokio::spawn(async move { control.join(joining(request)).await.unwrap().into_inner().node_id })
+        })
+        .collect();
+    until("some are done", async || {
+        let status = nodes[0].admin().status(pb::StatusRequest { stale: true }).await.ok()?.into_inner();
+        (status.nodes.len() > 3).then_some(())
+    })
+    .await;
+    leader.stop().await;
+    let mut ids = BTreeSet::new();
+    for asked in asked {
+        ids.insert(asked.await.unwrap());
+    }
+    assert_eq!(ids.len(), many.len(), "each has an id of its own");
+    let status = until("a status", async || nodes[0].status().await.filter(|status| status.quorum)).await;
+    assert_eq!(status.nodes.len(), 3 + many.len(), "and none has two");
+    for node in nodes {
+        node.stop().await;
+    }
 }
 
 fn envelope(node: &Running, request: u8) -> pb::Envelope {

@@ -20,7 +20,7 @@ fn voters(status: &StatusReply) -> usize {
     status.nodes.iter().filter(|node| node.voter).count()
 }
 
-async fn three() -> (Vec<tempfile::TempDir>, Vec<Running>) {
+pub(crate) async fn three() -> (Vec<tempfile::TempDir>, Vec<Running>) {
     let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let first = found(dirs[0].path());
     let seeds = [first.seed()];

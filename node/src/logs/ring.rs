@@ -13,6 +13,7 @@ use coracle_proto::pb::LogFrame;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::age::Moment;
 use super::segment::{MAGIC, Next, decode, encode};
 use crate::clock;
 
@@ -55,8 +56,10 @@ pub(super) struct Segment {
     pub(super) first: u64,
     /// Bytes that may be read.
     pub(super) bytes: u64,
-    /// When the last of them was written, Unix milliseconds.
+    /// When the last of them was written, by the clock on the wall: what readers ask for.
     pub(super) newest_ms: u64,
+    /// The same by the clock that ages are told by.
+    pub(super) aged_ms: u64,
 }
 
 /// What can be read: told to readers after each write.
@@ -79,6 +82,7 @@ pub(super) struct Ring {
     current: Segment,
     file: File,
     next: u64,
+    opened: Moment,
     extent: watch::Sender<Extent>,
 }
 
@@ -88,20 +92,29 @@ pub(super) fn segment_path(folder: &Path, first: u64) -> PathBuf {
 
 impl Ring {
     /// Opens the ring, makes it if it is not there, and cuts a frame that was not written whole.
-    pub(super) fn open(folder: &Path, limits: RingLimits, now_ms: u64) -> Result<Self, RingError> {
+    pub(super) fn open(folder: &Path, limits: RingLimits, wall_ms: u64) -> Result<Self, RingError> {
         fs::create_dir_all(folder).map_err(RingError::at(folder))?;
         let mut older = segments(folder)?;
+        let opened = Moment::opened(older.iter().map(|segment| segment.newest_ms).max(), wall_ms);
+        for segment in &mut older {
+            segment.aged_ms = segment.newest_ms.min(opened.age_ms);
+        }
         let (current, file, next) = match older.pop_back() {
             Some(last) => reopen(folder, last)?,
-            None => create(folder, 0, now_ms)?,
+            None => create(folder, 0, opened)?,
         };
         let folder: Arc<Path> = Arc::from(folder);
         let nothing = Extent { folder: Arc::clone(&folder), segments: Arc::default(), next };
         let extent = watch::Sender::new(nothing);
-        let mut ring = Self { folder, limits, older, current, file, next, extent };
-        ring.expire(now_ms)?;
+        let mut ring = Self { folder, limits, older, current, file, next, opened, extent };
+        ring.expire(opened)?;
         ring.publish();
         Ok(ring)
+    }
+
+    /// When it was opened.
+    pub(super) const fn opened(&self) -> Moment {
+        self.opened
     }
 
     pub(super) fn readers(&self) -> watch::Receiver<Extent> {
@@ -114,7 +127,7 @@ impl Ring {
     }
 
     /// Writes frames and shows them to readers. On an error those that were not written are gone.
-    pub(super) fn append(&mut self, frames: &[LogFrame], now_ms: u64) -> Result<(), RingError> {
+    pub(super) fn append(&mut self, frames: &[LogFrame], now: Moment) -> Result<(), RingError> {
         // The writer comes each second: nothing new makes no segment younger and wakes no reader.
         if frames.is_empty() {
             return Ok(());
@@ -125,25 +138,25 @@ impl Ring {
             encode(frame, &mut buffer);
             count += 1;
             if self.current.bytes + buffer.len() as u64 >= self.limits.segment_bytes {
-                self.write(&buffer, count, now_ms)?;
-                self.rotate(now_ms)?;
+                self.write(&buffer, count, now)?;
+                self.rotate(now)?;
                 buffer.clear();
                 count = 0;
             }
         }
-        self.write(&buffer, count, now_ms)?;
+        self.write(&buffer, count, now)?;
         self.publish();
         Ok(())
     }
 
     /// Removes what is too old.
-    pub(super) fn expire(&mut self, now_ms: u64) -> Result<(), RingError> {
-        let oldest_ms = now_ms.saturating_sub(clock::millis(self.limits.age));
-        if self.current.newest_ms < oldest_ms && self.current.bytes > MAGIC.len() as u64 {
-            self.rotate(now_ms)?;
+    pub(super) fn expire(&mut self, now: Moment) -> Result<(), RingError> {
+        let oldest_ms = now.age_ms.saturating_sub(clock::millis(self.limits.age));
+        if self.current.aged_ms < oldest_ms && self.current.bytes > MAGIC.len() as u64 {
+            self.rotate(now)?;
         }
         let before = self.older.len();
-        while self.older.front().is_some_and(|segment| segment.newest_ms < oldest_ms) {
+        while self.older.front().is_some_and(|segment| segment.aged_ms < oldest_ms) {
             self.drop_oldest()?;
         }
         self.shrink()?;
@@ -153,7 +166,7 @@ impl Ring {
         Ok(())
     }
 
-    fn write(&mut self, buffer: &[u8], count: u64, now_ms: u64) -> Result<(), RingError> {
+    fn write(&mut self, buffer: &[u8], count: u64, now: Moment) -> Result<(), RingError> {
         if count == 0 {
             return Ok(());
         }
@@ -163,13 +176,14 @@ impl Ring {
             return Err(RingError::at(&segment_path(&self.folder, self.current.first))(error));
         }
         self.current.bytes += buffer.len() as u64;
-        self.current.newest_ms = now_ms;
+        self.current.newest_ms = now.wall_ms;
+        self.current.aged_ms = now.age_ms;
         self.next += count;
         Ok(())
     }
 
-    fn rotate(&mut self, now_ms: u64) -> Result<(), RingError> {
-        let (current, file, _) = create(&self.folder, self.next, now_ms)?;
+    fn rotate(&mut self, now: Moment) -> Result<(), RingError> {
+        let (current, file, _) = create(&self.folder, self.next, now)?;
         self.older.push_back(std::mem::replace(&mut self.current, current));
         self.file = file;
         self.shrink()?;
@@ -215,18 +229,19 @@ fn segments(folder: &Path) -> Result<VecDeque<Segment>, RingError> {
         let data = fs::metadata(&path).map_err(RingError::at(&path))?;
         let modified = data.modified().map_err(RingError::at(&path))?;
         let newest_ms = clock::millis(modified.duration_since(UNIX_EPOCH).unwrap_or_default());
-        found.push(Segment { first, bytes: data.len(), newest_ms });
+        found.push(Segment { first, bytes: data.len(), newest_ms, aged_ms: newest_ms });
     }
     found.sort_unstable_by_key(|segment| segment.first);
     Ok(found.into())
 }
 
-fn create(folder: &Path, first: u64, now_ms: u64) -> Result<(Segment, File, u64), RingError> {
+fn create(folder: &Path, first: u64, now: Moment) -> Result<(Segment, File, u64), RingError> {
     let path = segment_path(folder, first);
     let file = File::options().write(true).create(true).truncate(true).open(&path);
     let file = file.map_err(RingError::at(&path))?;
     file.write_all_at(MAGIC, 0).map_err(RingError::at(&path))?;
-    Ok((Segment { first, bytes: MAGIC.len() as u64, newest_ms: now_ms }, file, first))
+    let bytes = MAGIC.len() as u64;
+    Ok((Segment { first, bytes, newest_ms: now.wall_ms, aged_ms: now.age_ms }, file, first))
 }
 
 /// Goes on with the last segment: counts its frames and cuts what comes after them.
@@ -234,7 +249,8 @@ fn reopen(folder: &Path, last: Segment) -> Result<(Segment, File, u64), RingErro
     let path = segment_path(folder, last.first);
     let mut bytes = Bytes::from(fs::read(&path).map_err(RingError::at(&path))?);
     if !bytes.starts_with(MAGIC) {
-        return create(folder, last.first, last.newest_ms);
+        let then = Moment { wall_ms: last.newest_ms, age_ms: last.aged_ms };
+        return create(folder, last.first, then);
     }
     let mut valid = MAGIC.len();
     let mut next = last.first;

@@ -10,6 +10,7 @@ use coracle_proto::id::NodeId;
 use coracle_proto::pb::{LogFrame, log_frame};
 use tokio::sync::{oneshot, watch};
 
+use super::age::{AgeClock, Moment};
 use super::metrics::Reason;
 use super::ring::{Extent, Ring};
 use super::sink::{Message, Shared};
@@ -37,8 +38,9 @@ pub(super) fn open(
 ) -> Result<Opened, RingError> {
     let ring = Ring::open(folder, limits, clock::unix_ms())?;
     let extent = ring.readers();
+    let age = AgeClock::new(ring.opened(), clock::now());
     let (logs, queue) = Logs::new(node, metrics);
-    let mut writer = Writer { ring, queue, shared: Arc::clone(&logs.shared), failing: false };
+    let mut writer = Writer { ring, age, queue, shared: Arc::clone(&logs.shared), failing: false };
     let thread = thread::Builder::new().name("logs".to_owned());
     thread.spawn(move || writer.run()).map_err(RingError::at(folder))?;
     Ok(Opened { logs, extent })
@@ -46,6 +48,7 @@ pub(super) fn open(
 
 struct Writer {
     ring: Ring,
+    age: AgeClock,
     queue: Receiver<Message>,
     shared: Arc<Shared>,
     /// The last write failed: told once, not for each line.
@@ -77,17 +80,18 @@ impl Writer {
             }
         }
         let records = frames.len() as u64;
-        let now_ms = clock::unix_ms();
-        frames.extend(self.shared.gaps(clock::now(), now_ms));
-        self.write(&frames, records, now_ms);
+        let (now, now_ms) = (clock::now(), clock::unix_ms());
+        frames.extend(self.shared.gaps(now, now_ms));
+        let moment = self.age.moment(now_ms, now);
+        self.write(&frames, records, moment);
         for done in flushed {
             // Whoever asked may have left.
             let _ = done.send(());
         }
     }
 
-    fn write(&mut self, frames: &[LogFrame], records: u64, now_ms: u64) {
-        let written = self.ring.expire(now_ms).and_then(|()| self.ring.append(frames, now_ms));
+    fn write(&mut self, frames: &[LogFrame], records: u64, now: Moment) {
+        let written = self.ring.expire(now).and_then(|()| self.ring.append(frames, now));
         match written {
             Ok(()) => {
                 self.failing = false;

@@ -68,7 +68,8 @@ impl Etcd {
 
     /// Which node leads.
     async fn leader(&self) -> usize {
-        let pages: Vec<_> = self.endpoints.iter().map(|endpoint| format!("http://{endpoint}/metrics")).collect();
+        let pages: Vec<_> =
+            self.endpoints.iter().map(|endpoint| format!("http://{endpoint}/metrics")).collect();
         let mut found = None;
         within(Duration::from_secs(20), "etcd has a leader", async || {
             for (node, page) in pages.iter().enumerate() {
@@ -87,7 +88,8 @@ impl Etcd {
     pub(crate) async fn put(&self, to: To, clients: usize, expected: f64, duration: Duration) -> Figures {
         let leader = self.leader().await;
         let node = if to == To::Leader { leader } else { (leader + 1) % 3 };
-        let pages: Vec<_> = self.endpoints.iter().map(|endpoint| format!("http://{endpoint}/metrics")).collect();
+        let pages: Vec<_> =
+            self.endpoints.iter().map(|endpoint| format!("http://{endpoint}/metrics")).collect();
         let name = "etcd_disk_wal_fsync_duration_seconds_count";
         let before = counted(&pages, name).await;
         let total = expected * duration.as_secs_f64();
@@ -119,9 +121,11 @@ impl Etcd {
             tries.spawn(async move {
                 let client = Client::new(Duration::from_secs(10));
                 let put = r#"{"key":"a2V5","value":"dmFsdWU="}"#;
-                while client.post(&format!("http://{endpoint}/v3/kv/put"), put).await.map_or(true, |it| it.status != 200)
-                {
-                }
+                while client
+                    .post(&format!("http://{endpoint}/v3/kv/put"), put)
+                    .await
+                    .map_or(true, |it| it.status != 200)
+                {}
             });
         }
         tries.join_next().await.expect("a task").expect("its end");

@@ -6,10 +6,10 @@ use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::pb::raft as pb;
 use openraft::EntryPayload;
 
-use coracle_proto::id::StoreId;
 use crate::membership::Seat;
 use crate::state_machine::Position;
 use crate::types::{Command, Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
+use coracle_proto::id::StoreId;
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId::new_term_index(term, index)

@@ -102,7 +102,10 @@ impl Folder<'_> {
     fn check_taint(&self) -> Result<(), OpenError> {
         match taint(&self.0.dir).map_err(self.io("looking for a taint"))? {
             Some(reason) if self.0.accept_taint => {
-                tracing::warn!(reason, "going on from a store one of whose syncs failed: it may have lost something");
+                tracing::warn!(
+                    reason,
+                    "going on from a store one of whose syncs failed: it may have lost something"
+                );
                 forget_taint(&self.0.dir).map_err(self.io("forgetting the taint"))
             }
             Some(reason) => Err(OpenError::Tainted { dir: self.0.dir.clone(), reason }),
@@ -154,7 +157,8 @@ impl Folder<'_> {
 
     /// Makes a new store durable, the identity last: when it is there, everything else was.
     fn create(&self, state: &SledStore) -> io::Result<HostIdentity> {
-        let identity = HostIdentity { owner: self.0.owner, store: StoreId::new(rand::random_range(1..=u64::MAX)) };
+        let identity =
+            HostIdentity { owner: self.0.owner, store: StoreId::new(rand::random_range(1..=u64::MAX)) };
         state.claim(&identity)?;
         disk::sync_dir(&self.path("state"))?;
         log::create(&self.path(META_LOG), &identity)?;

@@ -23,7 +23,11 @@ pub(crate) trait Hosted: Send + Sync {
     /// Whether a message comes from and is meant for whom the members know.
     fn check(&self, header: &pb::Header) -> Result<(), Status>;
     /// The first request was taken off the stream.
-    fn append(&self, first: pb::AppendRequest, rest: Streaming<pb::AppendRequest>) -> Result<Appended, Status>;
+    fn append(
+        &self,
+        first: pb::AppendRequest,
+        rest: Streaming<pb::AppendRequest>,
+    ) -> Result<Appended, Status>;
     async fn heartbeat(&self, message: pb::AppendRequest) -> Result<pb::AppendReply, Status>;
     async fn vote(&self, message: pb::VoteRequest) -> Result<pb::VoteReply, Status>;
     async fn pre_vote(&self, message: pb::VoteRequest) -> Result<pb::VoteReply, Status>;

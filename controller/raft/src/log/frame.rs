@@ -73,7 +73,8 @@ pub(crate) fn seal(bytes: &mut Vec<u8>, position: u64, durable: u64, previous: u
 pub(crate) fn read(bytes: &[u8], position: u64) -> Option<(Head, &[u8])> {
     let head = Head::parse(bytes)?;
     let body = bytes.get(HEAD..HEAD + head.length as usize)?;
-    (head.position == position && head.checksum == checksum(bytes, head.length as usize)).then_some((head, body))
+    (head.position == position && head.checksum == checksum(bytes, head.length as usize))
+        .then_some((head, body))
 }
 
 fn checksum(frame: &[u8], length: usize) -> u32 {

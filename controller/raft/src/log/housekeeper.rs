@@ -37,7 +37,8 @@ impl Housekeeper {
 
     /// The next segment; the one after it is begun.
     pub(super) fn next(&mut self) -> io::Result<Segment> {
-        let made = self.made.recv().unwrap_or_else(|_| Err(io::Error::other("the log's housekeeper has ended")));
+        let made =
+            self.made.recv().unwrap_or_else(|_| Err(io::Error::other("the log's housekeeper has ended")));
         if made.is_ok() {
             self.next += 1;
         }

@@ -147,7 +147,9 @@ impl Recovered {
         let index = entry.log_id.index;
         match self.entries.get_mut(&index) {
             Some((there, at)) if there.log_id == entry.log_id => *at = place,
-            Some((there, _)) => return Err(format!("entry {} follows {} in its place", entry.log_id, there.log_id)),
+            Some((there, _)) => {
+                return Err(format!("entry {} follows {} in its place", entry.log_id, there.log_id));
+            }
             None => drop(self.entries.insert(index, (entry, place))),
         }
         Ok(())

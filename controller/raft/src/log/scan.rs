@@ -144,7 +144,10 @@ fn clear(dir: &Path, numbers: &[u64], end: &End, torn: bool) -> Result<(), Troub
         Segment::remove(dir, *number)?;
     }
     if torn {
-        tracing::info!(at = end.end, "the log's last record was being written when its process ended: taken away");
+        tracing::info!(
+            at = end.end,
+            "the log's last record was being written when its process ended: taken away"
+        );
         end.segment.clear_from(end.end)?;
     }
     Ok(())

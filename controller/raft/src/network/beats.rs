@@ -102,7 +102,9 @@ impl Channels {
         };
         // Who waited may have given up.
         match replies {
-            Ok(replies) => waiting.into_iter().zip(replies).for_each(|(to, reply)| drop(to.send(read(reply)))),
+            Ok(replies) => {
+                waiting.into_iter().zip(replies).for_each(|(to, reply)| drop(to.send(read(reply))))
+            }
             Err(status) => waiting.into_iter().for_each(|to| drop(to.send(Err(status.clone())))),
         }
     }
@@ -122,9 +124,10 @@ pub(super) fn reply(result: Result<pb::AppendReply, Status>) -> pb::BeatReply {
     use pb::beat_reply::Result as Wire;
     let result = match result {
         Ok(reply) => Wire::Reply(reply),
-        Err(status) => {
-            Wire::Refused(pb::BeatRefusal { code: status.code() as i32, message: status.message().to_owned() })
-        }
+        Err(status) => Wire::Refused(pb::BeatRefusal {
+            code: status.code() as i32,
+            message: status.message().to_owned(),
+        }),
     };
     pb::BeatReply { result: Some(result) }
 }

@@ -104,7 +104,12 @@ impl Member {
     }
 
     fn timeout(&self, action: RPCTypes, timeout: Duration) -> Timeout<Types> {
-        Timeout { action, id: self.lines.channels.identity.owner.node.get(), target: self.target.get(), timeout }
+        Timeout {
+            action,
+            id: self.lines.channels.identity.owner.node.get(),
+            target: self.target.get(),
+            timeout,
+        }
     }
 
     /// A term that a member told may be none.
@@ -127,7 +132,10 @@ impl Member {
     }
 
     /// The bytes of a snapshot. One that was received is not sent on: whoever has installed it sends a view.
-    fn chunks(&self, snapshot: SnapshotOf<Types, SnapshotData>) -> futures::stream::BoxStream<'static, Bytes> {
+    fn chunks(
+        &self,
+        snapshot: SnapshotOf<Types, SnapshotData>,
+    ) -> futures::stream::BoxStream<'static, Bytes> {
         let SnapshotData::View(view) = snapshot.snapshot else { return stream::empty().boxed() };
         let cluster = self.lines.channels.identity.owner.cluster;
         let mut made = chunks(cluster, self.lines.group(), snapshot.meta, view);
@@ -184,7 +192,9 @@ impl Replies {
                 Ok(Ok(Some(reply))) => {
                     self.owed.answered();
                     let result = append_reply_from_wire(&reply).map_err(|error| malformed(&error));
-                    return Some(result.and_then(|result| self.member.check_result(&result).map(|()| result)));
+                    return Some(
+                        result.and_then(|result| self.member.check_result(&result).map(|()| result)),
+                    );
                 }
                 Ok(Ok(None)) => return None,
                 Ok(Err(status)) => return Some(Err(unreachable(&status))),

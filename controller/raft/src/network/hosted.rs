@@ -77,7 +77,11 @@ impl<S: StateMachine> Hosted for Member<S> {
         )))
     }
 
-    fn append(&self, first: pb::AppendRequest, rest: Streaming<pb::AppendRequest>) -> Result<Appended, Status> {
+    fn append(
+        &self,
+        first: pb::AppendRequest,
+        rest: Streaming<pb::AppendRequest>,
+    ) -> Result<Appended, Status> {
         self.check_vote(first.header.as_ref(), first.vote.as_ref())?;
         let (group, leaving) = (first.header.as_ref().map(|header| header.group), self.leaving());
         // What ended the requests early is the last answer.

@@ -199,7 +199,8 @@ impl Checkpoint {
         let state = lock(&self.state);
         let idle = |state: &mut State| !(state.changed || state.sync || state.stop);
         let at_most = at_most.min(Duration::from_secs(3_600));
-        let (state, _) = self.wake.wait_timeout_while(state, at_most, idle).unwrap_or_else(PoisonError::into_inner);
+        let (state, _) =
+            self.wake.wait_timeout_while(state, at_most, idle).unwrap_or_else(PoisonError::into_inner);
         let gathering = |state: &mut State| !(state.sync || state.stop);
         let gathered = self.wake.wait_timeout_while(state, GATHER, gathering);
         let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
@@ -209,7 +210,8 @@ impl Checkpoint {
 
     /// Writes what each group has gathered, and notes how far that is.
     fn write(&self, dirty: &mut BTreeMap<GroupId, (Arc<Group>, AppliedState)>) -> io::Result<()> {
-        let groups: Vec<_> = lock(&self.state).groups.iter().map(|(id, group)| (*id, Arc::clone(group))).collect();
+        let groups: Vec<_> =
+            lock(&self.state).groups.iter().map(|(id, group)| (*id, Arc::clone(group))).collect();
         for (id, group) in groups {
             if let Some(at) = group.write()? {
                 dirty.insert(id, (group, at));

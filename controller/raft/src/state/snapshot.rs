@@ -132,7 +132,8 @@ pub(crate) fn chunks(
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         // Who takes them may have left; an item that is too long ends the stream, and the receiver misses the rest.
-        let made = send_items(cluster, group, meta, view.as_ref(), |chunk| sender.blocking_send(chunk).is_ok());
+        let made =
+            send_items(cluster, group, meta, view.as_ref(), |chunk| sender.blocking_send(chunk).is_ok());
         if let Err(error) = made {
             tracing::error!(%error, "a snapshot was not sent");
         }

@@ -12,7 +12,7 @@ use coracle_proto::route::RouteSpec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::model::samples::{CLUSTER, TERM, decoded, function, node, spec, version};
+use crate::model::samples::{CLUSTER, TERM, function, node, spec, version};
 use crate::model::{ClusterState, Command, Envelope, Placement, Switch, codec, invariant};
 
 const NAMES: [&str; 5] = ["a", "b", "shop/a", "shop-b/a", "shop/b"];
@@ -189,7 +189,7 @@ fn play(log: &[Envelope], begins: usize, seen: &mut Seen) -> ClusterState {
             assert_eq!(applied, late.apply(TERM, envelope.clone()));
             assert_eq!(one.hash(), late.hash());
         }
-        for change in applied.changes.iter().map(decoded) {
+        for change in applied.changes.iter().map(codec::decoded) {
             match change.record {
                 Some(record) => mirror.insert(change.key, record),
                 None => mirror.remove(&change.key),

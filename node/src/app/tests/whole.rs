@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_proto::id::{ClusterId, Digest, Epoch, FunctionId, NodeId, Revision, StoreId, VersionId, VersionNumber};
+use coracle_proto::id::{
+    ClusterId, Digest, Epoch, FunctionId, NodeId, Revision, StoreId, VersionId, VersionNumber,
+};
 use coracle_proto::pb::artifacts_client::ArtifactsClient;
 use coracle_proto::pb::logs_client::LogsClient;
 use coracle_proto::pb::process_client::ProcessClient;

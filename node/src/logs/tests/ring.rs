@@ -5,12 +5,18 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use super::super::age::Moment;
 use super::super::reader::Cursor;
 use super::super::ring::{Extent, Ring, RingLimits};
 use super::{frame, number};
 
 const LIMITS: RingLimits =
     RingLimits { bytes: 40_000, segment_bytes: 10_000, age: Duration::from_millis(1_000) };
+
+/// Both clocks say so.
+fn at(now_ms: u64) -> Moment {
+    Moment { wall_ms: now_ms, age_ms: now_ms }
+}
 
 fn disk_bytes(folder: &Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
@@ -35,7 +41,7 @@ fn read_all(cursor: &mut Cursor, extent: &Extent) -> (Vec<u64>, u64) {
 
 fn append(ring: &mut Ring, numbers: std::ops::Range<u64>, now_ms: u64) {
     for number in numbers {
-        ring.append(&[frame(number, 500)], now_ms).unwrap();
+        ring.append(&[frame(number, 500)], at(now_ms)).unwrap();
     }
 }
 
@@ -44,7 +50,7 @@ fn the_ring_keeps_the_newest_and_never_exceeds_its_bound() {
     let folder = tempfile::tempdir().unwrap();
     let mut ring = Ring::open(folder.path(), LIMITS, 0).unwrap();
     for number in 0..1000 {
-        ring.append(&[frame(number, 500)], 0).unwrap();
+        ring.append(&[frame(number, 500)], at(0)).unwrap();
         assert!(disk_bytes(folder.path()) <= LIMITS.bytes + 600, "{number}");
         assert_eq!(disk_bytes(folder.path()), ring.bytes());
     }
@@ -61,7 +67,7 @@ fn a_batch_larger_than_a_segment_is_split() {
     let folder = tempfile::tempdir().unwrap();
     let mut ring = Ring::open(folder.path(), LIMITS, 0).unwrap();
     let frames: Vec<_> = (0..50).map(|number| frame(number, 500)).collect();
-    ring.append(&frames, 0).unwrap();
+    ring.append(&frames, at(0)).unwrap();
     let extent = ring.readers().borrow().clone();
     assert!(extent.segments.len() >= 3 && extent.segments.iter().all(|segment| segment.bytes <= 10_600));
     assert_eq!(read_all(&mut Cursor::since(&extent, 0), &extent).0, (0..50).collect::<Vec<_>>());
@@ -145,13 +151,13 @@ fn what_is_too_old_is_removed() {
     let mut ring = Ring::open(folder.path(), LIMITS, 1_000).unwrap();
     append(&mut ring, 0..20, 1_000);
     append(&mut ring, 20..40, 1_500);
-    ring.expire(2_200).unwrap();
-    ring.append(&[], 2_200).unwrap();
+    ring.expire(at(2_200)).unwrap();
+    ring.append(&[], at(2_200)).unwrap();
     let extent = ring.readers().borrow().clone();
     let numbers = read_all(&mut Cursor::since(&extent, 0), &extent).0;
     assert!(!numbers.contains(&0) && numbers.contains(&39), "{numbers:?}");
-    ring.expire(9_000).unwrap();
-    ring.append(&[], 9_000).unwrap();
+    ring.expire(at(9_000)).unwrap();
+    ring.append(&[], at(9_000)).unwrap();
     let extent = ring.readers().borrow().clone();
     assert!(read_all(&mut Cursor::since(&extent, 0), &extent).0.is_empty());
     append(&mut ring, 40..41, 9_000);
@@ -160,12 +166,31 @@ fn what_is_too_old_is_removed() {
 }
 
 #[test]
+fn a_wall_clock_that_jumps_removes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ring = Ring::open(folder.path(), LIMITS, 1_000).unwrap();
+    append(&mut ring, 0..20, 1_000);
+    let jumped = Moment { wall_ms: 315_360_000_000, age_ms: 1_100 };
+    ring.expire(jumped).unwrap();
+    ring.append(&[frame(20, 500)], jumped).unwrap();
+    ring.expire(at(1_200)).unwrap();
+    let extent = ring.readers().borrow().clone();
+    assert_eq!(read_all(&mut Cursor::since(&extent, 0), &extent), ((0..21).collect(), 0));
+    ring.expire(at(2_101)).unwrap();
+    let extent = ring.readers().borrow().clone();
+    assert!(
+        read_all(&mut Cursor::since(&extent, 0), &extent).0.is_empty(),
+        "what it wrote then ages as well"
+    );
+}
+
+#[test]
 fn a_disk_that_fails_loses_lines_and_not_the_ring() {
     let folder = tempfile::tempdir().unwrap();
     let mut ring = Ring::open(folder.path(), LIMITS, 0).unwrap();
     append(&mut ring, 0..5, 0);
     ring.fail_writes(true);
-    assert!(ring.append(&[frame(5, 500)], 0).is_err());
+    assert!(ring.append(&[frame(5, 500)], at(0)).is_err());
     ring.fail_writes(false);
     append(&mut ring, 5..10, 0);
     let extent = ring.readers().borrow().clone();
@@ -180,12 +205,12 @@ fn a_writer_that_has_nothing_to_write_keeps_nothing_young_and_wakes_nobody() {
     let mut readers = ring.readers();
     let held = ring.bytes();
     for now_ms in (1_100..=2_000).step_by(100) {
-        ring.expire(now_ms).unwrap();
-        ring.append(&[], now_ms).unwrap();
+        ring.expire(at(now_ms)).unwrap();
+        ring.append(&[], at(now_ms)).unwrap();
         assert!(!readers.has_changed().unwrap(), "{now_ms}");
     }
     assert_eq!(ring.bytes(), held);
-    ring.expire(2_001).unwrap();
+    ring.expire(at(2_001)).unwrap();
     assert!(ring.bytes() < held, "the only segment is as old as its newest line");
     let extent = readers.borrow_and_update().clone();
     assert!(read_all(&mut Cursor::since(&extent, 0), &extent).0.is_empty());

@@ -71,7 +71,8 @@ impl Loop {
             }
             let stop = batch.iter().any(|job| matches!(job.what, What::Stop));
             for job in batch {
-                job.answer.tell(failed.as_ref().map_or(Ok(()), |reason| Err(io::Error::other(reason.clone()))));
+                job.answer
+                    .tell(failed.as_ref().map_or(Ok(()), |reason| Err(io::Error::other(reason.clone()))));
             }
             if stop {
                 break;
@@ -153,7 +154,11 @@ impl Loop {
     /// The first index of a group that the log has to keep: it is not purged, or the state on the disk lacks it.
     fn floor(&self, group: GroupId) -> u64 {
         let next = |id: Option<LogId>| id.map_or(0, |id| id.index + 1);
-        self.frames.written.groups.get(&group).map_or(0, |state| next(state.purged).min(next(state.checkpoint)))
+        self.frames
+            .written
+            .groups
+            .get(&group)
+            .map_or(0, |state| next(state.purged).min(next(state.checkpoint)))
     }
 
     /// Lets the oldest segments go that nobody needs. Called after a sync: what says so is durable.

@@ -1,14 +1,18 @@
 //! The way to a leader of a program that knows no stream of proposals: each goes by itself.
 
+use std::time::Duration;
+
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::pb::{ForwardAnswer, ProposeRequest, Rejected, forward_answer::Kind};
 use coracle_proto::status::{CODE_METADATA, Refusal};
 use tonic::transport::Channel;
 
-use super::Failed;
-use super::forward::{lost, refused_to_connect};
 use super::link::Waiting;
+use super::{Failed, lost, refused_to_connect};
 use crate::clock;
+
+/// Nobody looks meanwhile whether the leader is another one: one that does not answer by then may be stopped.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Passes one proposal on, unless it was given up.
 pub(super) async fn pass(channel: Channel, waiting: Waiting) {
@@ -19,7 +23,7 @@ pub(super) async fn pass(channel: Channel, waiting: Waiting) {
     if let Ok(trace) = waiting.trace.parse() {
         request.metadata_mut().insert("traceparent", trace);
     }
-    request.set_timeout(waiting.deadline.saturating_duration_since(clock::now()));
+    request.set_timeout(waiting.deadline.saturating_duration_since(clock::now()).min(ANSWER_TIMEOUT));
     let kind = match ControlClient::new(channel).propose(request).await {
         Ok(reply) => Ok(Kind::Reply(reply.into_inner())),
         Err(status) => refused(&status),

@@ -17,15 +17,14 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 use tracing::{Instrument as _, debug};
 
-use super::forward::{Ticket, lost, refused_to_connect};
-use super::{Failed, single};
+use super::{Failed, Ticket, lost, refused_to_connect, single};
 use crate::clock::{self, millis};
 use crate::context::Context;
 
 /// Proposals that wait to be sent; those above wait for a place as long as they wait at all.
 const QUEUE_MAX: usize = 1024;
 /// Proposals of one stream that are not answered yet: more would only wait in the leader's memory.
-pub(super) const OPEN_MAX: usize = 4096;
+pub(super) const OPEN_MAX: usize = 1024;
 /// Bytes after which no further proposal goes into a batch. One has at most 1 MiB (`COMMAND_BYTES_MAX`): together they stay
 /// below the 4 MiB of a message.
 const BATCH_BYTES: usize = 1 << 20;
