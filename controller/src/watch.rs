@@ -6,9 +6,13 @@
 mod feed;
 mod follow;
 mod hub;
+mod parts;
 mod ring;
 mod scope;
 mod snapshot;
+mod stamp;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use feed::Feed;
 pub(crate) use follow::{Follower, follow};

@@ -1,6 +1,8 @@
 //! The service between nodes: joining, watching, soft state, the way to the leader.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use coracle_proto::codec::node_from_wire;
 use coracle_proto::id::{NodeId, RequestId, Revision};
@@ -11,6 +13,7 @@ use coracle_proto::pb::{
 };
 use coracle_proto::record::{Node, NodeState, Outcome, Role};
 use coracle_proto::status::{Code, Refusal};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument as _, debug_span, info};
@@ -22,11 +25,13 @@ use crate::clock;
 use crate::context::Context;
 use crate::model::{ClusterState, Command};
 use crate::propose::{Ask, barrier, propose, propose_forwarded};
-use crate::soft::{Via, report};
+use crate::soft::{Accepted, Via, report};
 use crate::watch::{Follower, Scope, follow};
 
 /// The longest name of a node, a zone or an address: they stand in every controller's memory.
 const TEXT_MAX: usize = 255;
+/// Orders in one answer to another controller: with one node's more it is still below gRPC's 4 MiB.
+const ORDERS_BYTES_MAX: usize = 2 << 20;
 /// A node has two children.
 const CHILDREN_MAX: usize = 4;
 /// The longest last message of a child that is taken: supervisors cut them at a quarter of it.
@@ -107,12 +112,17 @@ impl Control for ControlService {
         let from = NodeId::new(batch.from);
         context.check_not_removed(from)?;
         let (now, state, leader) = (clock::now(), context.hub.state(), context.leader());
-        let mut orders = Vec::new();
+        let leads = leader == Some(context.node);
+        let mut told = OrdersOf { context, now, leads, orders: BTreeMap::new(), bytes: 0 };
+        let mut whole = BTreeSet::new();
         for status in batch.nodes {
             let node = NodeId::new(status.node);
             if state.node(node).is_some() {
-                context.soft.accept(status, Via::Exchange(from), now);
-                orders.push(NodeOrders { node: node.get(), orders: Some(context.orders.of(node, now)) });
+                let accepted = context.soft.accept(status, Via::Exchange(from), now);
+                if accepted == Accepted::Gap {
+                    whole.insert(node.get());
+                }
+                told.add(node);
             }
         }
         for processes in batch.processes {
@@ -120,15 +130,18 @@ impl Control for ControlService {
                 context.soft.accept_processes(processes, Via::Exchange(from), now);
             }
         }
-        let leads = leader == Some(context.node);
         if state.node(from).is_some() {
             context.soft.relayed_by(from, now);
         }
         if leader == Some(from) && !leads && !batch.continued {
             context.soft.set_alarms("leader", batch.alarms);
         }
-        let orders = if leads { orders } else { Vec::new() };
-        Ok(Response::new(ExchangeReply { cluster_id: context.cluster.to_wire(), leader: leads, orders }))
+        Ok(Response::new(ExchangeReply {
+            cluster_id: context.cluster.to_wire(),
+            leader: leads,
+            orders: told.orders.into_values().collect(),
+            whole: whole.into_iter().collect(),
+        }))
     }
 
     async fn tell(&self, request: Request<NodeProcesses>) -> Result<Response<TellReply>, Status> {
@@ -154,6 +167,26 @@ impl Control for ControlService {
         let (metadata, _, asked) = request.into_parts();
         let proposing = propose_forwarded(&self.context, asked.envelope, deadline(&metadata));
         Ok(Response::new(joined(span::proposal(), &metadata, proposing).await?))
+    }
+}
+
+/// The leader's orders for the nodes of one batch, each once, as many as one answer holds: the next brings more.
+struct OrdersOf<'a> {
+    context: &'a Context,
+    now: Instant,
+    leads: bool,
+    orders: BTreeMap<NodeId, NodeOrders>,
+    bytes: usize,
+}
+
+impl OrdersOf<'_> {
+    fn add(&mut self, node: NodeId) {
+        if !self.leads || self.bytes >= ORDERS_BYTES_MAX || self.orders.contains_key(&node) {
+            return;
+        }
+        let orders = NodeOrders { node: node.get(), orders: Some(self.context.orders.of(node, self.now)) };
+        self.bytes += orders.encoded_len();
+        self.orders.insert(node, orders);
     }
 }
 

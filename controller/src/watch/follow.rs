@@ -9,9 +9,10 @@ use coracle_proto::status::{Code, Refusal};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
+use super::Scope;
 use super::hub::{Hub, News};
-use super::snapshot::{Stamp, changes, snapshot};
-use super::{FRAME_BYTES_MAX, Scope};
+use super::snapshot::{Snapshot, of_node};
+use super::stamp::{Stamp, changes};
 use crate::soft::SoftTable;
 
 /// Soft changes that come within this time travel together.
@@ -36,7 +37,7 @@ struct Gone;
 /// Serves one follower until it leaves.
 pub(crate) async fn follow(hub: Arc<Hub>, soft: Arc<SoftTable>, mut follower: Follower) {
     let mut revisions = hub.subscribe();
-    let mut softs = soft.subscribe();
+    let mut softs = soft.subscribe_phases();
     let mut soft_seen = 0;
     loop {
         revisions.mark_unchanged();
@@ -82,16 +83,7 @@ impl Follower {
     async fn catch_up(&mut self, hub: &Hub) -> Result<(), Gone> {
         match hub.since(self.seen) {
             News::None => Ok(()),
-            News::Snapshot(state) => {
-                let Some(cluster) = state.cluster() else { return Ok(()) };
-                let stamp =
-                    Stamp { cluster: cluster.id, revision: state.revision(), hash: Some(state.hash()) };
-                for frame in snapshot(&state, self.scope, stamp) {
-                    self.send(frame).await?;
-                }
-                self.seen = stamp.revision;
-                Ok(())
-            }
+            News::Snapshot => self.send_snapshot(hub).await,
             News::Changes(state, entries) => {
                 let Some(cluster) = state.cluster() else { return Ok(()) };
                 for entry in entries {
@@ -107,22 +99,49 @@ impl Follower {
         }
     }
 
-    /// Sends the statuses that came after `after`; answers with the newest one's place.
+    /// Sends the whole content, of the present state or of one that another follower is being sent: what came since
+    /// then is in the ring.
+    async fn send_snapshot(&mut self, hub: &Hub) -> Result<(), Gone> {
+        let snapshot: Arc<Snapshot> = hub.snapshot(self.scope, self.seen);
+        let state = Arc::clone(&snapshot.state);
+        let Some(cluster) = state.cluster() else { return Ok(()) };
+        let stamp = Stamp { cluster: cluster.id, revision: state.revision(), hash: Some(state.hash()) };
+        let mut at = 0;
+        while let Some((part, last)) = snapshot.part(at).await {
+            let last = last && !matches!(self.scope, Scope::Node(_));
+            self.send(stamp.snapshot(part, last)).await?;
+            at += 1;
+        }
+        drop(snapshot);
+        if let Scope::Node(node) = self.scope {
+            let parts = of_node(&state, node);
+            let count = parts.len();
+            for (at, part) in parts.into_iter().enumerate() {
+                self.send(stamp.snapshot(part, at + 1 == count)).await?;
+            }
+        }
+        self.seen = stamp.revision;
+        Ok(())
+    }
+
+    /// Sends the phases that changed after `after`; answers with the newest one's place. A gateway routes by nothing
+    /// else that nodes say: loads come with their answers.
     async fn send_soft(&self, hub: &Hub, soft: &SoftTable, after: u64) -> Result<u64, Gone> {
-        let news = soft.since(after);
+        let news = soft.phases_since(after);
+        let sequence = news.sequence;
         let state = hub.state();
         let Some(cluster) = state.cluster() else { return Ok(after) };
-        // Alarms have a place in the sequence as well, and are for controllers.
-        if news.statuses.is_empty() {
-            return Ok(news.sequence);
+        if news.is_empty() && after > 0 {
+            return Ok(sequence);
         }
         // While a follower is ahead of this node its own revision is repeated: a view never goes back.
         let stamp = Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
-        let strip = self.scope == Scope::Gateway;
-        for part in news.batches(FRAME_BYTES_MAX, strip) {
-            self.send(stamp.frame(Body::Soft(part))).await?;
+        // That there is nothing to tell is told once too: it means that all is told.
+        let nothing = news.is_empty().then(pb::SoftBatch::default);
+        for batch in nothing.into_iter().chain(news) {
+            self.send(stamp.frame(Body::Soft(batch))).await?;
         }
-        Ok(news.sequence)
+        Ok(sequence)
     }
 
     async fn send(&self, frame: pb::WatchFrame) -> Result<(), Gone> {

@@ -65,11 +65,12 @@ impl Controller {
 }
 
 pub(super) fn snapshot(records: Vec<Record>, last: bool) -> Body {
-    Body::Snapshot(pb::Snapshot { records: changes(records.into_iter().map(Change::put).collect()), last })
+    let records = changes(records.into_iter().map(Change::put).collect());
+    Body::Snapshot(pb::Snapshot { records, last, ..pb::Snapshot::default() })
 }
 
 pub(super) fn changed(list: Vec<Change>) -> Body {
-    Body::Changes(pb::Changes { changes: changes(list) })
+    Body::Changes(pb::Changes { changes: changes(list), ..pb::Changes::default() })
 }
 
 fn changes(list: Vec<Change>) -> Vec<pb::Change> {
