@@ -15,7 +15,7 @@ mod stamp;
 mod tests;
 
 pub(crate) use feed::Feed;
-pub(crate) use follow::{Follower, follow};
+pub(crate) use follow::{Confirmed, Follower, follow};
 pub(crate) use hub::Hub;
 pub(crate) use scope::Scope;
 

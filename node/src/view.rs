@@ -52,8 +52,11 @@ pub struct Scoped<T> {
     pub stamp: Stamp,
     /// What it shows.
     pub content: T,
-    /// Whether a controller has told all of it since this process started: what was on disk may lack the last changes.
+    /// Whether a controller has told all that was committed when this process started, or that nobody knows more: what
+    /// was on disk may lack the last changes, and so may a controller that is behind.
     pub told: bool,
+    /// Whether a controller is telling: what it will be that is told is worth waiting for.
+    pub following: bool,
 }
 
 impl<T: Content> Scoped<T> {
@@ -69,7 +72,6 @@ impl<T: Content> Scoped<T> {
             self.content.apply(change);
         }
         self.stamp = stamp;
-        self.told |= reset;
         true
     }
 }

@@ -22,11 +22,11 @@ use super::deadline::deadline;
 use super::span::{self, joined};
 use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
-use crate::context::Context;
+use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::model::{ClusterState, Command};
 use crate::propose::{Ask, barrier, propose, propose_forwarded};
 use crate::soft::{Accepted, Via, report};
-use crate::watch::{Follower, Scope, follow};
+use crate::watch::{Confirmed, Follower, Scope, follow};
 
 /// The longest name of a node, a zone or an address: they stand in every controller's memory.
 const TEXT_MAX: usize = 255;
@@ -80,8 +80,16 @@ impl Control for ControlService {
         let context = Arc::clone(&self.context);
         let task = async move {
             let _counted = context.metrics.follower();
-            let following = follow(Arc::clone(&context.hub), Arc::clone(&context.soft), follower);
-            context.closing.run_until_cancelled(following).await;
+            let (confirmed, confirming) = mpsc::channel(1);
+            let following = follow(Arc::clone(&context.hub), Arc::clone(&context.soft), follower, confirming);
+            let confirming = async {
+                confirm(&context, confirmed).await;
+                std::future::pending().await
+            };
+            let both = async {
+                tokio::select! { () = following => {}, () = confirming => {} }
+            };
+            context.closing.run_until_cancelled(both).await;
         };
         tokio::spawn(task.instrument(debug_span!("watch", ?scope)));
         Ok(answers(frames))
@@ -187,6 +195,22 @@ impl OrdersOf<'_> {
         let orders = NodeOrders { node: node.get(), orders: Some(self.context.orders.of(node, self.now)) };
         self.bytes += orders.encoded_len();
         self.orders.insert(node, orders);
+    }
+}
+
+/// Asks a leader what was committed when a watch began, until one answers.
+async fn confirm(context: &Context, confirmed: mpsc::Sender<Confirmed>) {
+    loop {
+        let current = barrier(context, clock::now() + REQUEST_TIMEOUT).await.is_ok();
+        let now = match current {
+            true => Confirmed::Current(context.hub.state().revision()),
+            // Who knows a leader is only behind it: what it has is not what it should have.
+            false if context.leader().is_some() && !context.lost_quorum() => continue,
+            false => Confirmed::Alone,
+        };
+        if confirmed.send(now).await.is_err() || current {
+            return;
+        }
     }
 }
 

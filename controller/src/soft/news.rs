@@ -124,11 +124,6 @@ pub(crate) struct Phases {
 }
 
 impl Phases {
-    /// Whether there is nothing to tell.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.whole.is_empty()
-    }
-
     fn next_part(&mut self) -> Option<Bytes> {
         while self.parts.is_empty() {
             let (seen, of) = self.whole.pop_front()?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::Revision;
-use coracle_proto::pb::{self, watch_frame::Body};
+use coracle_proto::pb::{self, Freshness, watch_frame::Body};
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
@@ -34,11 +34,27 @@ pub(crate) struct Follower {
 /// The follower has left, or was cut off.
 struct Gone;
 
-/// Serves one follower until it leaves.
-pub(crate) async fn follow(hub: Arc<Hub>, soft: Arc<SoftTable>, mut follower: Follower) {
+/// What a leader confirmed since a watch began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confirmed {
+    /// A state that has at least this revision has all that was committed when the watch began.
+    Current(Revision),
+    /// There was nobody to ask, for longer than an election takes.
+    Alone,
+}
+
+/// Serves one follower until it leaves. `confirming` tells how new this node's state is, again and again until it
+/// was current.
+pub(crate) async fn follow(
+    hub: Arc<Hub>,
+    soft: Arc<SoftTable>,
+    mut follower: Follower,
+    mut confirming: mpsc::Receiver<Confirmed>,
+) {
     let mut revisions = hub.subscribe();
     let mut softs = soft.subscribe_phases();
     let mut soft_seen = 0;
+    let mut confirmed = None;
     loop {
         revisions.mark_unchanged();
         softs.mark_unchanged();
@@ -51,8 +67,12 @@ pub(crate) async fn follow(hub: Arc<Hub>, soft: Arc<SoftTable>, mut follower: Fo
                 Err(Gone) => return,
             }
         }
-        if follower.wait(&mut revisions, &mut softs).await.is_err() {
+        if follower.send_confirmed(&hub, &mut confirmed).await.is_err() {
             return;
+        }
+        tokio::select! {
+            waited = follower.wait(&mut revisions, &mut softs) => if waited.is_err() { return },
+            Some(now) = confirming.recv() => confirmed = Some(now),
         }
     }
 }
@@ -79,13 +99,33 @@ impl Follower {
         }
     }
 
-    /// Sends whatever is newer than what the follower has seen.
+    /// Tells how new what was told is, once that is known and has been told.
+    async fn send_confirmed(&self, hub: &Hub, confirmed: &mut Option<Confirmed>) -> Result<(), Gone> {
+        let freshness = match *confirmed {
+            Some(Confirmed::Current(needed)) if self.seen >= needed => Freshness::Current,
+            Some(Confirmed::Alone) if self.seen > Revision::ZERO => Freshness::Alone,
+            Some(Confirmed::Current(_) | Confirmed::Alone) | None => return Ok(()),
+        };
+        *confirmed = None;
+        let state = hub.state();
+        let Some(cluster) = state.cluster() else { return Ok(()) };
+        let stamp = Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
+        self.send(stamp.told(freshness)).await
+    }
+
     async fn catch_up(&mut self, hub: &Hub) -> Result<(), Gone> {
+        // A snapshot that others are being sent is older than the present state.
+        while self.go_on(hub).await? {}
+        Ok(())
+    }
+
+    /// Sends what is newer than what the follower has seen. Answers whether there may be more.
+    async fn go_on(&mut self, hub: &Hub) -> Result<bool, Gone> {
         match hub.since(self.seen) {
-            News::None => Ok(()),
-            News::Snapshot => self.send_snapshot(hub).await,
+            News::None => Ok(false),
+            News::Snapshot => self.send_snapshot(hub).await.map(|()| self.seen > Revision::ZERO),
             News::Changes(state, entries) => {
-                let Some(cluster) = state.cluster() else { return Ok(()) };
+                let Some(cluster) = state.cluster() else { return Ok(false) };
                 for entry in entries {
                     let before =
                         Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
@@ -94,7 +134,7 @@ impl Follower {
                     }
                     self.seen = entry.to;
                 }
-                Ok(())
+                Ok(true)
             }
         }
     }
@@ -131,14 +171,9 @@ impl Follower {
         let sequence = news.sequence;
         let state = hub.state();
         let Some(cluster) = state.cluster() else { return Ok(after) };
-        if news.is_empty() && after > 0 {
-            return Ok(sequence);
-        }
         // While a follower is ahead of this node its own revision is repeated: a view never goes back.
         let stamp = Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
-        // That there is nothing to tell is told once too: it means that all is told.
-        let nothing = news.is_empty().then(pb::SoftBatch::default);
-        for batch in nothing.into_iter().chain(news) {
+        for batch in news {
             self.send(stamp.frame(Body::Soft(batch))).await?;
         }
         Ok(sequence)

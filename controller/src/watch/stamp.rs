@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, NodeId, Revision, StateHash, VersionId};
 use coracle_proto::key::Key;
-use coracle_proto::pb::{self, watch_frame::Body};
+use coracle_proto::pb::{self, Freshness, watch_frame::Body};
 use coracle_proto::record::{Change, Record};
 
 use super::Scope;
@@ -27,7 +27,13 @@ impl Stamp {
             revision: self.revision.get(),
             state_hash: self.hash.map(StateHash::to_wire).unwrap_or_default(),
             body: Some(body),
+            freshness: Freshness::Unspecified.into(),
         }
+    }
+
+    /// That all was told which is known here, and how new that is.
+    pub(super) fn told(self, freshness: Freshness) -> pb::WatchFrame {
+        pb::WatchFrame { freshness: freshness.into(), ..self.frame(Body::Soft(pb::SoftBatch::default())) }
     }
 
     /// A part of a snapshot.

@@ -45,7 +45,9 @@ fn state() -> Asked {
 fn start(hub: &Arc<Hub>, scope: Scope, seen: u64) -> mpsc::Receiver<Result<WatchFrame, tonic::Status>> {
     let (out, frames) = mpsc::channel(QUEUE);
     let follower = Follower { scope, seen: Revision::new(seen), out };
-    tokio::spawn(follow(Arc::clone(hub), Arc::new(SoftTable::new()), follower));
+    // Nobody is asked how new it is.
+    let (_, confirming) = mpsc::channel(1);
+    tokio::spawn(follow(Arc::clone(hub), Arc::new(SoftTable::new()), follower, confirming));
     frames
 }
 

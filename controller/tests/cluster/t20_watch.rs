@@ -4,8 +4,8 @@ use crate::running::{Running, WAIT, found, own_record, start, until};
 use coracle_controller::identity;
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{
-    AllScope, GatewayScope, JoinRequest, NodeStatus, ReplicaPhase, ReplicaStatus, Scope, WatchFrame,
-    WatchRequest, scope, watch_frame::Body,
+    AllScope, Freshness, GatewayScope, JoinRequest, NodeStatus, ReplicaPhase, ReplicaStatus, Scope,
+    WatchFrame, WatchRequest, scope, watch_frame::Body,
 };
 use coracle_proto::status::{Code, Refusal};
 use tonic::Streaming;
@@ -147,6 +147,25 @@ async fn soft_state_passes_without_a_revision() {
     })
     .await;
     assert_eq!(seen.node, 1);
+    node.stop().await;
+}
+
+/// What a controller has may be old: whoever follows it is told when a leader has confirmed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_is_told_when_nothing_is_missing() {
+    let (_dir, node) = one().await;
+    add_worker(&node, 1).await;
+    let committed = node.status().await.unwrap().revision;
+    for seen in [0, committed] {
+        let mut frames = follow(&node, gateway(), seen).await;
+        let confirmed = loop {
+            let frame = next(&mut frames).await;
+            if frame.freshness() == Freshness::Current {
+                break frame;
+            }
+        };
+        assert!(confirmed.revision >= committed, "{} before {committed}", confirmed.revision);
+    }
     node.stop().await;
 }
 

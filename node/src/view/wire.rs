@@ -16,6 +16,8 @@ pub(super) struct Frame {
     pub(super) cluster: ClusterId,
     pub(super) stamp: Stamp,
     pub(super) news: News,
+    /// With it everything was told that can be known.
+    pub(super) all: bool,
 }
 
 /// What a frame brings.
@@ -39,12 +41,16 @@ impl TryFrom<pb::WatchFrame> for Frame {
         } else {
             Some(StateHash::try_from(&wire.state_hash[..]).in_field("state_hash")?)
         };
+        let all = match wire.freshness() {
+            pb::Freshness::Unspecified => false,
+            pb::Freshness::Current | pb::Freshness::Alone => true,
+        };
         let news = match wire.body.in_field("body")? {
             Body::Snapshot(it) => News::Snapshot { changes: understood(it.records), last: it.last },
             Body::Changes(it) => News::Changes(understood(it.changes)),
             Body::Soft(it) => News::Soft(it.nodes),
         };
-        Ok(Self { cluster, stamp: Stamp { revision: Revision::new(wire.revision), hash }, news })
+        Ok(Self { cluster, stamp: Stamp { revision: Revision::new(wire.revision), hash }, news, all })
     }
 }
 
@@ -119,6 +125,7 @@ pub(super) fn snapshot(cluster: ClusterId, stamp: Stamp, records: Vec<Record>) -
         cluster_id: cluster.to_wire(),
         revision: stamp.revision.get(),
         state_hash: stamp.hash.map(StateHash::to_wire).unwrap_or_default(),
+        freshness: pb::Freshness::Unspecified.into(),
         body: Some(Body::Snapshot(pb::Snapshot { records, last: true, ..Default::default() })),
     }
 }

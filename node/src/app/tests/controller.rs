@@ -110,7 +110,8 @@ impl Control for Controller {
                 let body =
                     Some(watch_frame::Body::Snapshot(Snapshot { records, last: true, ..Default::default() }));
                 let cluster_id = cluster.to_wire();
-                let frame = WatchFrame { cluster_id, revision, body, ..WatchFrame::default() };
+                let freshness = pb::Freshness::Current.into();
+                let frame = WatchFrame { cluster_id, revision, body, freshness, ..WatchFrame::default() };
                 if frames.send(Ok(frame)).await.is_err() || state.changed().await.is_err() {
                     return;
                 }

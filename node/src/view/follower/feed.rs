@@ -87,6 +87,7 @@ impl<T: Content> Feed<T> {
         for controller in self.candidates() {
             let mut frames = 0_u64;
             let Err(error) = self.follow(&controller, &mut frames).await;
+            self.view.update(|view| std::mem::replace(&mut (self.select)(view).following, false));
             if frames > 0 {
                 tracing::info!(controller, %error, frames, "the watch ended");
                 return true;
@@ -147,6 +148,18 @@ impl<T: Content> Feed<T> {
         if frame.cluster != expected {
             return Err(FeedError::Foreign { found: frame.cluster, expected });
         }
+        let all = frame.all;
+        self.take_news(frame, begun)?;
+        self.view.update(|view| {
+            let scoped = (self.select)(view);
+            let before = (scoped.told, scoped.following);
+            (scoped.told, scoped.following) = (scoped.told || all, true);
+            before != (scoped.told, scoped.following)
+        });
+        Ok(())
+    }
+
+    fn take_news(&self, frame: Frame, begun: &mut Begun) -> Result<(), FeedError> {
         let (changes, reset) = match frame.news {
             News::Soft(statuses) => {
                 self.take_soft(statuses, &mut begun.statuses);
@@ -186,8 +199,7 @@ impl<T: Content> Feed<T> {
         let whole = statuses.into_iter().filter_map(|part| parts.join(part));
         let news: Vec<_> = whole.filter_map(soft_news).collect();
         self.view.update(|view| {
-            // Statuses come when all changes up to now were told.
-            let mut any = !std::mem::replace(&mut (self.select)(view).told, true);
+            let mut any = false;
             for news in news {
                 // Statuses of nodes that are gone would pile up.
                 any |= view.node(news.now.node).is_some() && view.take_soft_news(news);
