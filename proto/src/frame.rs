@@ -197,7 +197,7 @@ mod tests {
         let read = Snapshot::decode(&bytes[..]).unwrap();
         assert_eq!(read.records, [change("a"), change("b"), change("c")]);
         assert!(read.last && read.encoded.is_empty());
-        let plain = Snapshot { records: read.records.clone(), last: true, encoded: Bytes::new() };
+        let plain = Snapshot { records: read.records, last: true, encoded: Bytes::new() };
         assert_eq!(plain.encode_to_vec(), bytes, "the same bytes as of records");
         let sent = Changes { changes: vec![change("a")], encoded: sent.encoded };
         let read = Changes::decode(&sent.encode_to_vec()[..]).unwrap();

@@ -82,10 +82,11 @@ impl Control for ControlService {
             let _counted = context.metrics.follower();
             let (confirmed, confirming) = mpsc::channel(1);
             let following = follow(Arc::clone(&context.hub), Arc::clone(&context.soft), follower, confirming);
-            let confirming = async {
+            // On the heap: a proposal's way is long, and a watch is one of thousands.
+            let confirming = Box::pin(async {
                 confirm(&context, confirmed).await;
                 std::future::pending().await
-            };
+            });
             let both = async {
                 tokio::select! { () = following => {}, () = confirming => {} }
             };

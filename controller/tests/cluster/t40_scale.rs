@@ -233,14 +233,11 @@ async fn simulate(node: &Running, world: &Arc<World>) {
         let held = (0..FUNCTIONS).filter(|_| at < 2).map(|at| artifact(&format!("f{at}"))).collect();
         tokio::spawn(work(control.clone(), id, held, Arc::clone(world)));
     }
-    println!("joined, {} ms", cpu_ms());
     deploy_all(node).await;
-    println!("deployed, {} ms", cpu_ms());
     until("all replicas are ready", async || {
         (world.ready.load(Ordering::Relaxed) >= FUNCTIONS * REPLICAS).then_some(())
     })
     .await;
-    println!("ready, {} ms", cpu_ms());
     let revision = node.status().await.expect("a status").revision;
     let mut channel = node.channel();
     for at in 0..GATEWAYS {
@@ -268,15 +265,14 @@ fn a_thousand_nodes_cost_a_fifth_of_a_core() {
         until("quiet", async || {
             tokio::time::sleep(Duration::from_secs(1)).await; // a bounded poll
             let bytes = world.bytes.load(Ordering::Relaxed);
-            println!("gateways were told {} MiB, {} ms", bytes >> 20, cpu_ms());
             (std::mem::replace(&mut last, bytes) == bytes).then_some(())
         })
         .await;
         let (cpu, bytes) = (cpu_ms(), world.bytes.load(Ordering::Relaxed));
-        tokio::time::sleep(LOOKED_AT).await; // the span that is measured
+        tokio::time::sleep(LOOKED_AT).await; // a bounded poll: the span that is measured
         let permille = (cpu_ms() - cpu) / LOOKED_AT.as_secs();
         let told = (world.bytes.load(Ordering::Relaxed) - bytes) / LOOKED_AT.as_secs() / GATEWAYS as u64;
-        println!(
+        eprintln!(
             "{NODES} nodes x {REPLICAS} replicas: {permille} thousandths of a core; {told} bytes/s a gateway"
         );
         assert!(permille <= CPU_PERMILLE_MAX, "{permille} thousandths of a core");
