@@ -18,7 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     // Maps are sorted: equal records have equal bytes on every node, and the state hash is made of bytes.
-    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;
+    let build = tonic_prost_build::configure().bytes(".").btree_map(".");
+    // These are encoded once for all who are sent them.
+    let build = build.extern_path(".coracle.v1.Snapshot", "crate::frame::Snapshot");
+    let build = build.extern_path(".coracle.v1.Changes", "crate::frame::Changes");
+    let build = build.extern_path(".coracle.v1.SoftBatch", "crate::frame::SoftBatch");
+    build.compile_fds(descriptors)?;
     println!("cargo:rerun-if-changed=proto");
     Ok(())
 }

@@ -64,6 +64,7 @@ impl From<Code> for Exit {
             | Code::UpgradeRequired
             | Code::WrongCluster => Self::Refused,
             Code::NoReplica
+            | Code::NoView
             | Code::NotReady
             | Code::StaleReplica
             | Code::Draining

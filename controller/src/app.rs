@@ -8,11 +8,13 @@ mod options;
 mod service;
 mod stopped;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_proto::id::NodeId;
 use coracle_proto::record::Node;
-use coracle_raft::Raft;
+use coracle_raft::{Follower, Raft, Seat};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span, error, info};
@@ -163,11 +165,35 @@ async fn close(
 /// A leader that goes on purpose lets another voter lead at once.
 async fn hand_over(context: &Context) {
     let status = context.raft.status();
-    let voters = status.followers.iter().filter(|(node, _)| status.voters.contains_key(node));
-    let Some((heir, _)) = voters.min_by_key(|(node, follower)| (follower.heard, follower.lag, **node)) else {
-        return;
-    };
-    if let Err(reason) = context.raft.transfer_leader(*heir).await {
+    let Some(heir) = heir(&status.followers, &status.voters) else { return };
+    if let Err(reason) = context.raft.transfer_leader(heir).await {
         info!(%reason, %heir, "leadership was not handed over");
+    }
+}
+
+/// The voter that was heard of last, and has most of the log; one that was never heard of is the last choice.
+fn heir(followers: &BTreeMap<NodeId, Follower>, voters: &BTreeMap<NodeId, Seat>) -> Option<NodeId> {
+    let voters = followers.iter().filter(|(node, _)| voters.contains_key(node));
+    let order = |follower: &Follower| (follower.heard.is_none(), follower.heard, follower.lag);
+    voters.min_by_key(|(node, follower)| (order(follower), **node)).map(|(node, _)| *node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_never_heard_of_inherits_last() {
+        let follower = |heard, lag| Follower { matched: None, lag, heard };
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let of = |followers: &[(u64, Follower)]| {
+            let followers = followers.iter().map(|(id, it)| (NodeId::new(*id), *it)).collect();
+            heir(&followers, &[1, 2, 3].map(|id| (NodeId::new(id), Seat::default())).into())
+        };
+        let node = |id| Some(NodeId::new(id));
+        assert_eq!(of(&[(2, follower(None, 0)), (3, follower(ms(900), 5))]), node(3));
+        assert_eq!(of(&[(2, follower(ms(90), 5)), (3, follower(ms(90), 0))]), node(3));
+        assert_eq!(of(&[(2, follower(None, 0)), (4, follower(ms(1), 0))]), node(2), "4 does not vote");
+        assert_eq!(of(&[]), None);
     }
 }

@@ -2,9 +2,11 @@
 //! controllers tell each other, the watch passes it on; what is not renewed expires.
 
 mod book;
+mod changes;
 mod clocks;
 mod exchange;
 mod hashes;
+mod news;
 mod order;
 mod orders;
 mod phases;
@@ -12,16 +14,18 @@ mod processes;
 mod report;
 mod table;
 mod tend;
+mod told;
 
 pub(crate) use book::OrdersBook;
 pub(crate) use exchange::exchange;
 pub(crate) use order::order;
 pub(crate) use orders::{OrdersPolicy, compute, copies};
-pub(crate) use phases::{ready_replicas, told};
+pub(crate) use phases::{Heard, ready_replicas};
 pub(crate) use processes::process_alarms;
 pub(crate) use report::report;
-pub(crate) use table::{Seen, SoftTable, Via};
+pub(crate) use table::{Accepted, Seen, SoftTable, Via};
 pub(crate) use tend::tend;
+pub(crate) use told::{ReplicaTold, replica_to_wire};
 
 use std::time::Duration;
 

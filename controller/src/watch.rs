@@ -6,12 +6,16 @@
 mod feed;
 mod follow;
 mod hub;
+mod parts;
 mod ring;
 mod scope;
 mod snapshot;
+mod stamp;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use feed::Feed;
-pub(crate) use follow::{Follower, follow};
+pub(crate) use follow::{Confirmed, Follower, follow};
 pub(crate) use hub::Hub;
 pub(crate) use scope::Scope;
 

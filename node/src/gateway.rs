@@ -36,6 +36,9 @@ use crate::metrics::Metrics;
 use crate::view::ViewHandle;
 use crate::worker::{Executor, RemoteClient, STREAM_WINDOW_BYTES};
 
+/// For so long after the start a controller's first word is likely.
+pub(crate) const NEWS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Bounds of a gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -63,7 +66,7 @@ impl Options {
         idle_timeout: Duration::from_secs(60),
         write_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
-        news_timeout: Duration::from_secs(2),
+        news_timeout: NEWS_TIMEOUT,
     };
 
     /// With no more connections than a process that may open so many files can have.

@@ -1,13 +1,16 @@
 //! Tells a controller how this node is, and takes the leader's orders from it.
 
+mod lists;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use coracle_proto::id::{ClusterId, NodeId, StateHash, VersionId};
+use coracle_proto::id::{ClusterId, NodeId, StateHash};
+use coracle_proto::pb::NodeStatus;
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::pb::{self, HeldArtifact, NodeStatus};
 use coracle_proto::record::{NodeState, Role};
+use coracle_proto::soft::{PART_BYTES_MAX, cut};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -15,12 +18,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
-use crate::agent::plan::Phase;
-use crate::agent::{Board, Entry, Orders};
+use crate::agent::{Board, Orders};
 use crate::artifact::Store;
 use crate::clock;
 use crate::view::{Stamp, ViewHandle};
 use crate::worker::Executor;
+use lists::Lists;
 
 /// Changes within this are told together: a deploy changes several things at once.
 const COALESCE: Duration = Duration::from_millis(20);
@@ -70,6 +73,7 @@ pub struct Options {
 pub struct Reporter {
     options: Options,
     sequence: u64,
+    lists: Lists,
 }
 
 #[derive(Debug, Error)]
@@ -87,8 +91,8 @@ enum ReportError {
 impl Reporter {
     /// A reporter of the process that starts now.
     #[must_use]
-    pub const fn new(options: Options) -> Self {
-        Self { options, sequence: 0 }
+    pub fn new(options: Options) -> Self {
+        Self { options, sequence: 0, lists: Lists::default() }
     }
 
     /// Reports until it is stopped. A node that reaches no controller goes on trying, and serving.
@@ -147,8 +151,12 @@ impl Reporter {
         let view = self.options.view.clone();
         let routing = move || view.load().routing.stamp.revision;
         let mut told = routing();
-        self.send(&reports).await?;
-        let mut orders = client.report(ReceiverStream::new(stream)).await.map_err(Box::new)?.into_inner();
+        self.lists.begin();
+        // It may have more parts than wait here: they leave while the stream is being opened.
+        let opening = client.report(ReceiverStream::new(stream));
+        let (orders, first) = tokio::join!(opening, self.send(&reports));
+        let mut orders = orders.map_err(Box::new)?.into_inner();
+        first?;
         *accepted = true;
         loop {
             let interval = self.options.orders.borrow().interval;
@@ -156,9 +164,13 @@ impl Reporter {
             tokio::select! {
                 order = orders.message() => {
                     let order = order.map_err(Box::new)?.ok_or(ReportError::Ended)?;
+                    let whole = order.whole;
                     // Told again and again: each is a new chance for what failed or was too early.
                     self.options.orders.send_replace(Arc::new(Orders::try_from(order)?));
-                    continue;
+                    if !whole {
+                        continue;
+                    }
+                    self.lists.begin();
                 }
                 Ok(()) = board.changed() => sleep(COALESCE).await,
                 Ok(()) = held.changed() => sleep(COALESCE).await,
@@ -176,53 +188,34 @@ impl Reporter {
 
     async fn send(&mut self, reports: &mpsc::Sender<NodeStatus>) -> Result<(), ReportError> {
         self.sequence += 1;
-        reports.send(self.status()).await.map_err(|_| ReportError::Ended)
+        for part in cut(self.status(), PART_BYTES_MAX) {
+            reports.send(part).await.map_err(|_| ReportError::Ended)?;
+        }
+        Ok(())
     }
 
-    fn status(&self) -> NodeStatus {
+    fn status(&mut self) -> NodeStatus {
         let options = &self.options;
         let view = options.view.load();
         let stamps = [view.held.stamp, view.routing.stamp];
         let Stamp { revision, hash } =
             stamps.into_iter().max_by_key(|stamp| stamp.revision).unwrap_or_default();
         let now_ms = clock::unix_ms();
-        let held = options.store.held();
-        let artifacts = held.iter().map(|(digest, held)| HeldArtifact {
-            digest: digest.to_wire(),
-            size: held.size,
-            age_ms: held.age_ms(now_ms),
-        });
-        NodeStatus {
+        let mut status = NodeStatus {
             node: options.node.get(),
             cluster_id: options.cluster.to_wire(),
             incarnation: options.incarnation,
             sequence: self.sequence,
-            replicas: options.board.entries().iter().map(|(id, entry)| replica(id, entry)).collect(),
             load: Some(options.executor.load().into()),
-            artifacts: artifacts.collect(),
             view_revision: revision.get(),
             routing_revision: view.routing.stamp.revision.get(),
             runtime: options.runtime.clone(),
             view_hash: hash.map(StateHash::to_wire).unwrap_or_default(),
             clock_ms: now_ms,
-        }
-    }
-}
-
-fn replica(id: &VersionId, entry: &Entry) -> pb::ReplicaStatus {
-    let phase = match entry.phase {
-        Phase::Fetching => pb::ReplicaPhase::Fetching,
-        Phase::Compiling => pb::ReplicaPhase::Compiling,
-        Phase::Ready => pb::ReplicaPhase::Ready,
-        Phase::Failed => pb::ReplicaPhase::Failed,
-    };
-    pb::ReplicaStatus {
-        namespace: id.function.namespace.to_string(),
-        name: id.function.name.to_string(),
-        version: id.number.get(),
-        epoch: entry.epoch.get(),
-        phase: phase.into(),
-        reason: entry.reason.clone(),
-        attempts: entry.attempts,
+            ..NodeStatus::default()
+        };
+        let (entries, held) = (options.board.entries(), options.store.held());
+        self.lists.fill(&mut status, entries, held, now_ms);
+        status
     }
 }

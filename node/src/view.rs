@@ -20,7 +20,7 @@ pub use handle::ViewHandle;
 pub use held::{Assignment, Held};
 pub use routes::Routes;
 pub use routing::{ReplicaAt, Routing};
-pub use soft::{NodeSoft, Phase, ReplicaSoft};
+pub use soft::{NodeSoft, Phase, ReplicaSoft, SoftNews};
 
 use std::sync::Arc;
 
@@ -52,8 +52,11 @@ pub struct Scoped<T> {
     pub stamp: Stamp,
     /// What it shows.
     pub content: T,
-    /// Whether a controller has told all of it since this process started: what was on disk may lack the last changes.
+    /// Whether a controller has told all that was committed when this process started, or that nobody knows more: what
+    /// was on disk may lack the last changes, and so may a controller that is behind.
     pub told: bool,
+    /// Whether a controller is telling: what it will be that is told is worth waiting for.
+    pub following: bool,
 }
 
 impl<T: Content> Scoped<T> {
@@ -69,7 +72,6 @@ impl<T: Content> Scoped<T> {
             self.content.apply(change);
         }
         self.stamp = stamp;
-        self.told |= reset;
         true
     }
 }
@@ -125,14 +127,22 @@ impl View {
         }
     }
 
-    /// Takes over a node's own account, unless a newer one is known. Answers whether it was taken.
+    /// Takes over all that a node says, unless something newer is known. Answers whether it was taken.
     pub fn take_soft(&mut self, soft: NodeSoft) -> bool {
-        let known = self.soft.get(&soft.node);
-        let newer =
-            known.is_none_or(|known| (known.incarnation, known.sequence) < (soft.incarnation, soft.sequence));
+        let order = |soft: &NodeSoft| (soft.incarnation, soft.changes, soft.sequence);
+        let newer = self.soft.get(&soft.node).is_none_or(|known| order(known) < order(&soft));
         if newer {
             self.soft.insert(soft.node, Arc::new(soft));
         }
         newer
+    }
+
+    /// Takes over what a node says that is new. What does not go on where the known ends is left out: the node is
+    /// then tried as one of which nothing is known. Answers whether it was taken.
+    pub fn take_soft_news(&mut self, news: SoftNews) -> bool {
+        if news.since == 0 {
+            return self.take_soft(news.now);
+        }
+        self.soft.get_mut(&news.now.node).is_some_and(|known| Arc::make_mut(known).take(news))
     }
 }

@@ -6,11 +6,13 @@
 
 pub mod attr;
 pub mod codec;
+pub mod frame;
 pub mod id;
 pub mod key;
 pub mod pb;
 pub mod record;
 pub mod route;
+pub mod soft;
 pub mod spec;
 pub mod status;
 pub mod trace;

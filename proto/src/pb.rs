@@ -11,6 +11,8 @@
     reason = "generated code; the .proto files are documented"
 )]
 
+pub use crate::frame::{Changes, Snapshot, SoftBatch};
+
 tonic::include_proto!("coracle.v1");
 
 /// Messages and service of `coracle.raft.v1`.

@@ -71,6 +71,8 @@ codes! {
     // Calls: nothing was run.
     /// The function has no replica that can be reached.
     NoReplica = "no-replica", 503, Unavailable, NotStarted;
+    /// The gateway has not heard of the cluster's state since its start.
+    NoView = "no-view", 503, Unavailable, NotStarted;
     /// The replica is not compiled yet.
     NotReady = "not-ready", 503, Unavailable, NotStarted;
     /// The caller's view is older than the worker's.

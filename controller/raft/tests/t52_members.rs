@@ -15,7 +15,8 @@ mod node;
 
 use std::collections::BTreeSet;
 
-use coracle_raft::{Role, StoreId};
+use coracle_proto::id::StoreId;
+use coracle_raft::Role;
 use node::{Cluster, QUICK, eventually, id, options, set, until};
 
 /// In each round another leader dies in the middle of a change of the voters.

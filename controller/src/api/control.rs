@@ -1,6 +1,8 @@
 //! The service between nodes: joining, watching, soft state, the way to the leader.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use coracle_proto::codec::node_from_wire;
 use coracle_proto::id::{NodeId, RequestId, Revision};
@@ -11,6 +13,7 @@ use coracle_proto::pb::{
 };
 use coracle_proto::record::{Node, NodeState, Outcome, Role};
 use coracle_proto::status::{Code, Refusal};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument as _, debug_span, info};
@@ -19,14 +22,16 @@ use super::deadline::deadline;
 use super::span::{self, joined};
 use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
-use crate::context::Context;
+use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::model::{ClusterState, Command};
 use crate::propose::{Ask, barrier, propose, propose_forwarded, serve};
-use crate::soft::{Via, report};
-use crate::watch::{Follower, Scope, follow};
+use crate::soft::{Accepted, Via, report};
+use crate::watch::{Confirmed, Follower, Scope, follow};
 
 /// The longest name of a node, a zone or an address: they stand in every controller's memory.
 const TEXT_MAX: usize = 255;
+/// Orders in one answer to another controller: with one node's more it is still below gRPC's 4 MiB.
+const ORDERS_BYTES_MAX: usize = 2 << 20;
 /// A node has two children.
 const CHILDREN_MAX: usize = 4;
 /// The longest last message of a child that is taken: supervisors cut them at a quarter of it.
@@ -75,8 +80,17 @@ impl Control for ControlService {
         let context = Arc::clone(&self.context);
         let task = async move {
             let _counted = context.metrics.follower();
-            let following = follow(Arc::clone(&context.hub), Arc::clone(&context.soft), follower);
-            context.closing.run_until_cancelled(following).await;
+            let (confirmed, confirming) = mpsc::channel(1);
+            let following = follow(Arc::clone(&context.hub), Arc::clone(&context.soft), follower, confirming);
+            // On the heap: a proposal's way is long, and a watch is one of thousands.
+            let confirming = Box::pin(async {
+                confirm(&context, confirmed).await;
+                std::future::pending().await
+            });
+            let both = async {
+                tokio::select! { () = following => {}, () = confirming => {} }
+            };
+            context.closing.run_until_cancelled(both).await;
         };
         tokio::spawn(task.instrument(debug_span!("watch", ?scope)));
         Ok(answers(frames))
@@ -107,12 +121,17 @@ impl Control for ControlService {
         let from = NodeId::new(batch.from);
         context.check_not_removed(from)?;
         let (now, state, leader) = (clock::now(), context.hub.state(), context.leader());
-        let mut orders = Vec::new();
+        let leads = leader == Some(context.node);
+        let mut told = OrdersOf { context, now, leads, orders: BTreeMap::new(), bytes: 0 };
+        let mut whole = BTreeSet::new();
         for status in batch.nodes {
             let node = NodeId::new(status.node);
             if state.node(node).is_some() {
-                context.soft.accept(status, Via::Exchange(from), now);
-                orders.push(NodeOrders { node: node.get(), orders: Some(context.orders.of(node, now)) });
+                let accepted = context.soft.accept(status, Via::Exchange(from), now);
+                if accepted == Accepted::Gap {
+                    whole.insert(node.get());
+                }
+                told.add(node);
             }
         }
         for processes in batch.processes {
@@ -120,15 +139,18 @@ impl Control for ControlService {
                 context.soft.accept_processes(processes, Via::Exchange(from), now);
             }
         }
-        let leads = leader == Some(context.node);
         if state.node(from).is_some() {
             context.soft.relayed_by(from, batch.format.max(1), now);
         }
         if leader == Some(from) && !leads && !batch.continued {
             context.soft.set_alarms("leader", batch.alarms);
         }
-        let orders = if leads { orders } else { Vec::new() };
-        Ok(Response::new(ExchangeReply { cluster_id: context.cluster.to_wire(), leader: leads, orders }))
+        Ok(Response::new(ExchangeReply {
+            cluster_id: context.cluster.to_wire(),
+            leader: leads,
+            orders: told.orders.into_values().collect(),
+            whole: whole.into_iter().collect(),
+        }))
     }
 
     async fn tell(&self, request: Request<NodeProcesses>) -> Result<Response<TellReply>, Status> {
@@ -166,6 +188,42 @@ impl Control for ControlService {
         let serving = serve(Arc::clone(&self.context), request.into_inner(), out, span::proposal);
         tokio::spawn(serving.instrument(debug_span!("forward")));
         Ok(answers(answered))
+    }
+}
+
+/// The leader's orders for the nodes of one batch, each once, as many as one answer holds: the next brings more.
+struct OrdersOf<'a> {
+    context: &'a Context,
+    now: Instant,
+    leads: bool,
+    orders: BTreeMap<NodeId, NodeOrders>,
+    bytes: usize,
+}
+
+impl OrdersOf<'_> {
+    fn add(&mut self, node: NodeId) {
+        if !self.leads || self.bytes >= ORDERS_BYTES_MAX || self.orders.contains_key(&node) {
+            return;
+        }
+        let orders = NodeOrders { node: node.get(), orders: Some(self.context.orders.of(node, self.now)) };
+        self.bytes += orders.encoded_len();
+        self.orders.insert(node, orders);
+    }
+}
+
+/// Asks a leader what was committed when a watch began, until one answers.
+async fn confirm(context: &Context, confirmed: mpsc::Sender<Confirmed>) {
+    loop {
+        let current = barrier(context, clock::now() + REQUEST_TIMEOUT).await.is_ok();
+        let now = match current {
+            true => Confirmed::Current(context.hub.state().revision()),
+            // Who knows a leader is only behind it: what it has is not what it should have.
+            false if context.leader().is_some() && !context.lost_quorum() => continue,
+            false => Confirmed::Alone,
+        };
+        if confirmed.send(now).await.is_err() || current {
+            return;
+        }
     }
 }
 

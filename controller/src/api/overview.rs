@@ -1,13 +1,13 @@
 //! What users see of the cluster: out of the state, the statuses and what Raft says of itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::id::{FunctionId, NodeId, VersionId};
 use coracle_proto::pb::{
     ArtifactShortage, FunctionDetail, FunctionSummary, InfoReply, NodeDetail, NodeProcesses, ReplicaPhase,
-    ReplicaStatus, RolloutReplica, RouteSpec, StatusReply,
+    RolloutReplica, RouteSpec, StatusReply,
 };
 use coracle_proto::record::{Function, Node, NodeState, Replica, Role};
 use coracle_proto::status::{Code, Refusal};
@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::liveness::detector::POLICY;
 use crate::model::{COMMAND_FORMAT, ClusterState};
 use crate::propose::barrier;
-use crate::soft::{Seen, copies};
+use crate::soft::{ReplicaTold, Seen, copies, replica_to_wire};
 use crate::upkeep::TOLD_WITHIN;
 
 /// How long `status` waits for a leader before it says that there is none.
@@ -101,7 +101,7 @@ pub(super) fn nodes(
     let detail = |node: &Node| {
         let seen = seen.get(&node.id);
         let age = seen.map(|seen| now.saturating_duration_since(seen.at));
-        let status = seen.map(|seen| coracle_proto::pb::NodeStatus::clone(&seen.status));
+        let status = seen.map(|seen| seen.to_wire(now));
         NodeDetail {
             node: Some(node_to_wire(node)),
             voter: raft.voters.contains_key(&node.id),
@@ -133,16 +133,13 @@ pub(super) fn functions(
 ) -> Vec<FunctionSummary> {
     let of_namespace =
         |function: &&Function| namespace.is_empty() || function.id.namespace.as_str() == namespace;
-    let reported = reported(seen);
-    state.functions().filter(of_namespace).map(|function| summary(state, &reported, function)).collect()
+    state.functions().filter(of_namespace).map(|function| summary(state, seen, function)).collect()
 }
 
-fn summary(state: &ClusterState, reported: &Reported<'_>, function: &Function) -> FunctionSummary {
+fn summary(state: &ClusterState, seen: &BTreeMap<NodeId, Seen>, function: &Function) -> FunctionSummary {
     let main = VersionId { function: function.id.clone(), number: function.main_version() };
-    let is_ready = |replica: &&Replica| {
-        let told = reported.get(&replica.node).and_then(|told| told.get(&key(&main)));
-        told.is_some_and(|status| is_of(status, replica) && status.phase() == ReplicaPhase::Ready)
-    };
+    let is_ready =
+        |replica: &&Replica| told(seen, replica).is_some_and(|told| told.phase == ReplicaPhase::Ready);
     let ready = state.replicas_of(&main).filter(is_ready).count();
     FunctionSummary {
         namespace: function.id.namespace.to_string(),
@@ -181,36 +178,17 @@ pub(super) fn replicas(
     version: &VersionId,
 ) -> Vec<RolloutReplica> {
     let told = |replica: &Replica| {
-        let mut reported = seen.get(&replica.node)?.status.replicas.iter();
-        reported.find(|status| is_of(status, replica)).cloned()
+        let told = told(seen, replica)?;
+        Some(replica_to_wire(version, Some(told)))
     };
     let of_version = state.replicas_of(version);
     of_version.map(|replica| RolloutReplica { node: replica.node.get(), status: told(replica) }).collect()
 }
 
-/// What each node said of its replicas, by their names: looked up for each function of a long list.
-type Reported<'a> = BTreeMap<NodeId, HashMap<(&'a str, &'a str, u64), &'a ReplicaStatus>>;
-
-fn reported(seen: &BTreeMap<NodeId, Seen>) -> Reported<'_> {
-    let mut all = Reported::new();
-    for (node, seen) in seen {
-        let named = seen.status.replicas.iter().map(|status| {
-            let name = (status.namespace.as_str(), status.name.as_str(), status.version);
-            (name, status)
-        });
-        all.insert(*node, named.collect());
-    }
-    all
-}
-
-fn key(version: &VersionId) -> (&str, &str, u64) {
-    (version.function.namespace.as_str(), version.function.name.as_str(), version.number.get())
-}
-
-/// Whether a status is of this very assignment.
-fn is_of(status: &ReplicaStatus, replica: &Replica) -> bool {
-    let named = (status.namespace.as_str(), status.name.as_str(), status.version);
-    status.epoch == replica.epoch.get() && named == key(&replica.version)
+/// What its node said last of this very assignment.
+fn told<'a>(seen: &'a BTreeMap<NodeId, Seen>, replica: &Replica) -> Option<&'a ReplicaTold> {
+    let told = seen.get(&replica.node)?.told.replicas.get(&replica.version)?;
+    (told.epoch == replica.epoch).then_some(told)
 }
 
 /// Whether a replica answers calls, as its node said last.

@@ -131,18 +131,15 @@ async fn propose_marks(context: &Context, term: u64, mut queue: mpsc::Receiver<M
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use coracle_proto::pb::NodeStatus;
 
     use super::*;
 
     #[test]
     fn a_controller_that_comes_and_goes_delays_only_its_own_nodes() {
         let ids = |ids: &[u64]| ids.iter().copied().map(NodeId::new).collect::<BTreeSet<_>>();
-        let seen = |relay: Option<u64>| Seen {
-            status: Arc::default(),
-            at: clock::now(),
-            relay: relay.map(NodeId::new),
-        };
+        let first = Seen::first(&NodeStatus::default(), clock::now());
+        let seen = |relay: Option<u64>| Seen { relay: relay.map(NodeId::new), ..first.clone() };
         let seen = [(4, None), (5, Some(2)), (6, Some(3))].map(|(node, by)| (NodeId::new(node), seen(by)));
         let seen = BTreeMap::from(seen);
         assert_eq!(behind(&ids(&[2]), &ids(&[]), &seen), Some(ids(&[5])));

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::model::{Command, Placement};
 use crate::placer::POLICY;
 use crate::propose::{Ask, propose};
-use crate::soft::{INTERVAL, told};
+use crate::soft::{Heard, INTERVAL};
 
 /// A new leader knows what all nodes say only after they said it to whom they report, and that one told it.
 const FIRST_AFTER: Duration = INTERVAL.saturating_mul(2);
@@ -32,12 +32,13 @@ const SOURCE: &str = "placement";
 pub(crate) async fn drive(context: &Context, term: u64) {
     let mut revisions = context.hub.subscribe();
     let mut urgent = context.soft.subscribe_urgent();
+    let mut heard = Heard::default();
     tokio::time::sleep(FIRST_AFTER).await;
     loop {
         revisions.mark_unchanged();
         urgent.mark_unchanged();
         let state = context.hub.state();
-        let round = plan(&state, &told(&context.soft.nodes(), clock::now()), &POLICY);
+        let round = plan(&state, heard.refresh(&context.soft.nodes(), clock::now()), &POLICY);
         let alarm = alarm::unplaceable(&round.unplaceable, round.unplaceable_count);
         context.soft.set_alarms(SOURCE, alarm.into_iter().collect());
         let more = round.more;

@@ -1,7 +1,7 @@
 //! The orders as this controller knows them: its own while it leads, else those that the leader told for
 //! the nodes that report here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,14 @@ impl OrdersBook {
         book.extend(orders.into_iter().map(|(node, orders)| (node, (now, orders))));
     }
 
+    /// The leader wants the same of these nodes as before, still at `now`.
+    pub(crate) fn renew(&self, nodes: &BTreeSet<NodeId>, now: Instant) {
+        let mut book = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, (at, _)) in book.iter_mut().filter(|(node, _)| nodes.contains(node)) {
+            *at = now;
+        }
+    }
+
     /// The orders of a node; without a leader's word only the interval.
     pub(crate) fn of(&self, node: NodeId, now: Instant) -> pb::Orders {
         let book = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,6 +58,8 @@ mod tests {
         book.put([(node, orders.clone())], now);
         assert_eq!(book.of(node, now), orders);
         assert!(book.of(node, now + VALID_FOR).sources.is_empty());
+        book.renew(&[node].into(), now + VALID_FOR);
+        assert_eq!(book.of(node, now + VALID_FOR), orders);
         assert!(book.of(NodeId::new(2), now).sources.is_empty());
     }
 }

@@ -46,8 +46,6 @@ fn alarms(agreed: &Agreed) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use coracle_proto::pb;
 
     use super::*;
@@ -57,7 +55,7 @@ mod tests {
         let now = clock::now();
         let seen = |clock_ms, ago| {
             let status = pb::NodeStatus { clock_ms, ..pb::NodeStatus::default() };
-            Seen { status: Arc::new(status), at: now.checked_sub(ago).unwrap(), relay: None }
+            Seen::first(&status, now.checked_sub(ago).unwrap())
         };
         let second = Duration::from_secs(1);
         let seen = [seen(100_000, second), seen(0, second), seen(100_000, LATELY)];

@@ -1,6 +1,6 @@
 //! Tells every other controller what was reported here: at once when others decide by it, else once an interval.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coracle_proto::id::NodeId;
@@ -51,26 +51,38 @@ fn others(context: &Context) -> BTreeMap<NodeId, String> {
     controllers.map(|node| (node.id, node.addresses.grpc.clone())).collect()
 }
 
-/// Tells one controller, again and again. What it missed while it was away, it gets with the next batch.
+/// What one controller knows.
+#[derive(Debug, Default)]
+struct Told {
+    /// The place in the sequence up to which it was told.
+    sequence: u64,
+    /// Nodes of which it missed something.
+    whole: BTreeSet<NodeId>,
+}
+
+/// Tells one controller, again and again. What it missed while it was away, it asks for with the next batch.
 async fn tell(context: Arc<Context>, address: String) {
     let mut urgent = context.soft.subscribe_urgent();
-    let mut told = 0;
+    let mut told = Told::default();
     loop {
         urgent.mark_unchanged();
-        match send(&context, &address, told).await {
-            Ok(sequence) => told = sequence,
-            Err(refusal) => debug!(address, reason = %refusal, "a controller was not told"),
+        let asked_before = !told.whole.is_empty();
+        if let Err(refusal) = send(&context, &address, &mut told).await {
+            debug!(address, reason = %refusal, "a controller was not told");
         }
-        // Whether it was the interval or a change that ended the wait makes no difference.
-        let _ = tokio::time::timeout(INTERVAL, urgent.changed()).await;
+        if told.whole.is_empty() || asked_before {
+            // Whether it was the interval or a change that ended the wait makes no difference.
+            let _ = tokio::time::timeout(INTERVAL, urgent.changed()).await;
+        }
     }
 }
 
-async fn send(context: &Context, address: &str, after: u64) -> Result<u64, Refusal> {
+async fn send(context: &Context, address: &str, told: &mut Told) -> Result<(), Refusal> {
     let mut client = ControlClient::new(context.peers.channel(address)?);
-    let news = context.soft.direct_since(after);
-    let leading = context.leads();
-    for mut batch in news.batches(FRAME_BYTES_MAX, false) {
+    let news = context.soft.direct_since(told.sequence, &told.whole);
+    let (leading, sequence) = (context.leads(), news.sequence);
+    let mut missed = BTreeSet::new();
+    for mut batch in news.batches(FRAME_BYTES_MAX, clock::now()) {
         if leading && !batch.continued {
             batch.alarms = context.soft.alarms();
         }
@@ -84,10 +96,12 @@ async fn send(context: &Context, address: &str, after: u64) -> Result<u64, Refus
             // The log does not say so here: it ends for a node before its record does.
             context.removed.cancel();
         }
-        let reply = reply?;
-        take_orders(context, reply.into_inner());
+        let reply = reply?.into_inner();
+        missed.extend(reply.whole.iter().copied().map(NodeId::new));
+        take_orders(context, reply);
     }
-    Ok(news.sequence)
+    *told = Told { sequence, whole: missed };
+    Ok(())
 }
 
 fn take_orders(context: &Context, reply: pb::ExchangeReply) {

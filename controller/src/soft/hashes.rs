@@ -65,8 +65,6 @@ fn differs(own: Option<StateHash>, theirs: &[u8]) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use coracle_proto::pb;
 
     use super::*;
@@ -75,7 +73,7 @@ mod tests {
     fn seen(revision: u64, hash: &[u8]) -> BTreeMap<NodeId, Seen> {
         let view_hash = hash.to_vec().into();
         let status = pb::NodeStatus { view_revision: revision, view_hash, ..pb::NodeStatus::default() };
-        let seen = Seen { status: Arc::new(status), at: clock::now(), relay: None };
+        let seen = Seen::first(&status, clock::now());
         BTreeMap::from([(NodeId::new(2), seen)])
     }
 

@@ -7,13 +7,15 @@ use coracle_proto::id::{Digest, NodeId};
 use coracle_proto::pb;
 use coracle_proto::record::{Node, NodeState, Role};
 
-use super::phases::held;
 use super::{INTERVAL, Seen};
 use crate::clock::millis;
 use crate::model::ClusterState;
 
 /// Addresses named to one worker: enough to find a copy, few enough for one message.
 const SOURCES_MAX: usize = 16;
+
+/// Digests to fetch, and to remove, in one order: it is repeated until it is done, and then names the next.
+const DIGESTS_MAX: usize = 1000;
 
 /// How artifacts are kept.
 #[derive(Debug, Clone, Copy)]
@@ -71,8 +73,8 @@ pub(crate) fn copies<'a>(
             continue;
         }
         live.insert(node.id, node);
-        for digest in held(&seen.status) {
-            holders.entry(digest).or_default().insert(node.id);
+        for digest in seen.told.artifacts.keys() {
+            holders.entry(*digest).or_default().insert(node.id);
         }
     }
     let wanted = live.len().min(policy.copies);
@@ -108,13 +110,14 @@ pub(crate) fn compute(
         }
     }
     let order = |node: &NodeId| {
-        let hold = holds.get(node).into_iter().flatten().map(|digest| digest.to_wire()).collect();
+        let hold = holds.get(node).into_iter().flatten().take(DIGESTS_MAX);
+        let hold = hold.map(|digest| digest.to_wire()).collect();
         let remove = match seen.get(node) {
-            Some(seen) => removals(state, &seen.status, &assigned, policy.grace),
+            Some(seen) => removals(state, seen, &assigned, policy.grace, now),
             None => Vec::new(),
         };
         let sources = sources(*node, fetches.get(node), &copies);
-        pb::Orders { hold, remove, sources, interval_ms: interval_ms() }
+        pb::Orders { hold, remove, sources, interval_ms: interval_ms(), whole: false }
     };
     copies.live.keys().map(|node| (*node, order(node))).collect()
 }
@@ -148,27 +151,26 @@ fn rank(digest: Digest, node: NodeId) -> [u8; 32] {
 
 fn removals(
     state: &ClusterState,
-    status: &pb::NodeStatus,
+    seen: &Seen,
     named: &BTreeMap<Digest, BTreeSet<NodeId>>,
     grace: Duration,
+    now: Instant,
 ) -> Vec<pb::Removal> {
-    let old = status.artifacts.iter().filter(|held| held.age_ms >= millis(grace));
-    let unnamed = old.filter(|held| match Digest::try_from(&held.digest[..]) {
-        Ok(digest) => !named.contains_key(&digest),
-        Err(_) => false,
-    });
-    unnamed
-        .map(|held| pb::Removal {
-            digest: held.digest.clone(),
-            revision: state.revision().get(),
-            older_than_ms: millis(grace),
-        })
-        .collect()
+    let old = seen.told.artifacts.iter().filter(|(_, held)| held.age(now) >= grace);
+    let unnamed = old.map(|(digest, _)| digest).filter(|digest| !named.contains_key(digest));
+    let removal = |digest: &Digest| pb::Removal {
+        digest: digest.to_wire(),
+        revision: state.revision().get(),
+        older_than_ms: millis(grace),
+    };
+    unnamed.take(DIGESTS_MAX).map(removal).collect()
 }
 
 /// Where to fetch from: holders of what the node lacks first.
 fn sources(node: NodeId, lacks: Option<&BTreeSet<Digest>>, copies: &Copies<'_>) -> Vec<String> {
-    let holders = lacks.into_iter().flatten().filter_map(|digest| copies.holders.get(digest)).flatten();
+    // Who lacks nothing is told nothing: it would be most of what is sent.
+    let Some(lacks) = lacks else { return Vec::new() };
+    let holders = lacks.iter().filter_map(|digest| copies.holders.get(digest)).flatten();
     let mut named = BTreeSet::new();
     holders
         .chain(copies.live.keys())

@@ -3,54 +3,65 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use coracle_proto::id::{Digest, Epoch, FunctionId, NodeId, VersionId, VersionNumber};
-use coracle_proto::pb::{NodeStatus, ReplicaPhase, ReplicaStatus};
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::ReplicaPhase;
 
 use super::Seen;
+use super::told::ReplicaTold;
 use crate::liveness::detector::POLICY;
 use crate::model::ClusterState;
 use crate::reconcile::plan::{NodeSoft, Phase, ReplicaSoft, Soft};
 
-/// Every node's last word.
-pub(crate) fn told(seen: &BTreeMap<NodeId, Seen>, now: Instant) -> Soft {
-    let told = |seen: &Seen| NodeSoft {
-        suspect: now.saturating_duration_since(seen.at) >= POLICY.suspect_after,
-        in_flight: seen.status.load.map_or(0, |load| load.in_flight),
-        replicas: replicas(&seen.status),
-        artifacts: held(&seen.status).collect(),
-    };
-    seen.iter().map(|(node, seen)| (*node, told(seen))).collect()
+/// Every node's last word, made anew only where a node's lists changed: they are long, and most rounds find them
+/// as they were.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    soft: Soft,
+    changed: BTreeMap<NodeId, u64>,
 }
 
-/// The artifacts that a node says it has.
-pub(super) fn held(status: &NodeStatus) -> impl Iterator<Item = Digest> {
-    status.artifacts.iter().filter_map(|held| Digest::try_from(&held.digest[..]).ok())
+impl Heard {
+    /// Takes over what is known at `now`.
+    pub(crate) fn refresh(&mut self, seen: &BTreeMap<NodeId, Seen>, now: Instant) -> &Soft {
+        self.soft.retain(|node, _| seen.contains_key(node));
+        self.changed.retain(|node, _| seen.contains_key(node));
+        for (node, seen) in seen {
+            let soft = self.soft.entry(*node).or_default();
+            if self.changed.insert(*node, seen.changed) != Some(seen.changed) {
+                *soft = lists(seen);
+            }
+            soft.suspect = now.saturating_duration_since(seen.at) >= POLICY.suspect_after;
+            soft.in_flight = seen.status.load.map_or(0, |load| load.in_flight);
+        }
+        &self.soft
+    }
 }
 
-fn replicas(status: &NodeStatus) -> BTreeMap<VersionId, ReplicaSoft> {
-    status.replicas.iter().filter_map(replica).collect()
+fn lists(seen: &Seen) -> NodeSoft {
+    NodeSoft {
+        replicas: seen.told.replicas.iter().map(|(id, told)| (id.clone(), replica(told))).collect(),
+        artifacts: seen.told.artifacts.keys().copied().collect(),
+        ..NodeSoft::default()
+    }
 }
 
-fn replica(status: &ReplicaStatus) -> Option<(VersionId, ReplicaSoft)> {
-    let function = FunctionId::parse(&status.namespace, &status.name).ok()?;
-    let version = VersionId { function, number: VersionNumber::new(status.version) };
-    let phase = match status.phase() {
+fn replica(told: &ReplicaTold) -> ReplicaSoft {
+    let phase = match told.phase {
         ReplicaPhase::Unspecified | ReplicaPhase::Fetching | ReplicaPhase::Compiling => Phase::Preparing,
         ReplicaPhase::Ready => Phase::Ready,
         ReplicaPhase::Failed => Phase::Failed,
     };
-    Some((version, ReplicaSoft { epoch: Epoch::new(status.epoch), phase, attempts: status.attempts }))
+    ReplicaSoft { epoch: told.epoch, phase, attempts: told.attempts }
 }
 
 /// How many of the assigned replicas are ready.
 pub(crate) fn ready_replicas(state: &ClusterState, seen: &BTreeMap<NodeId, Seen>) -> u64 {
     let ready_on = |(node, seen): (&NodeId, &Seen)| {
-        let told = replicas(&seen.status);
         let assigned = state.replicas_on(*node);
         assigned
             .filter(|replica| {
-                let told = told.get(&replica.version);
-                told.is_some_and(|told| told.epoch == replica.epoch && told.phase == Phase::Ready)
+                let told = seen.told.replicas.get(&replica.version);
+                told.is_some_and(|told| told.epoch == replica.epoch && told.phase == ReplicaPhase::Ready)
             })
             .count()
     };

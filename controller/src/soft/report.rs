@@ -10,6 +10,7 @@ use tonic::{Status, Streaming};
 use tracing::debug;
 
 use super::Via;
+use super::table::Accepted;
 use crate::clock;
 use crate::context::Context;
 
@@ -22,12 +23,13 @@ pub(crate) async fn report(
     let mut via = Via::NewReport;
     while let Some(status) = statuses.next().await {
         let answer = match status {
-            Ok(status) => take(&context, status, std::mem::replace(&mut via, Via::Report)),
+            Ok(status) => take(&context, status, &mut via),
             Err(status) => {
                 debug!(reason = %status, "a data plane's reports ended");
                 return;
             }
         };
+        let Some(answer) = answer.transpose() else { continue };
         let failed = answer.is_err();
         if out.send(answer).await.is_err() || failed {
             return;
@@ -35,15 +37,24 @@ pub(crate) async fn report(
     }
 }
 
-fn take(context: &Context, status: pb::NodeStatus, via: Via) -> Result<pb::Orders, Status> {
+/// The answer; none to a part of a status.
+fn take(context: &Context, status: pb::NodeStatus, via: &mut Via) -> Result<Option<pb::Orders>, Status> {
     context.check_cluster(&status.cluster_id)?;
     let node = NodeId::new(status.node);
-    let now = clock::now();
+    let (now, more) = (clock::now(), status.more);
     let state = context.hub.state();
     context.check_not_removed(node)?;
     // A node that registered a moment ago may not be in this controller's state yet: its next report counts.
-    if state.node(node).is_some() {
-        context.soft.accept(status, via, now);
+    let known = state.node(node).is_some();
+    let accepted = known.then(|| context.soft.accept(status, *via, now));
+    if more {
+        return Ok(None);
     }
-    Ok(context.orders.of(node, now))
+    *via = Via::Report;
+    let whole = match accepted {
+        // A last part without those before it.
+        Some(Accepted::Gap | Accepted::Part) => true,
+        Some(Accepted::Stale | Accepted::Renewed | Accepted::Changed) | None => false,
+    };
+    Ok(Some(pb::Orders { whole, ..context.orders.of(node, now) }))
 }

@@ -1,13 +1,17 @@
-//! The last status of each node, with the time at which it came.
+//! The last status of each node, with the time at which it came and what it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use coracle_proto::id::NodeId;
 use coracle_proto::pb;
-use prost::Message as _;
+use coracle_proto::soft::{Parts, without_lists};
 use tokio::sync::watch;
+
+use super::changes::Changes;
+use super::told::{Told, fill};
 
 /// A status that was not renewed for so long tells nothing any more.
 const EXPIRES_AFTER: Duration = Duration::from_secs(60);
@@ -26,11 +30,24 @@ pub(crate) enum Via {
     Exchange(NodeId),
 }
 
+impl Via {
+    const fn relay(self) -> Option<NodeId> {
+        match self {
+            Self::Report | Self::NewReport => None,
+            Self::Exchange(relay) => Some(relay),
+        }
+    }
+}
+
 /// What became of a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepted {
     /// It is not newer than what is known.
     Stale,
+    /// The rest of it is still to come.
+    Part,
+    /// It goes on where this table is not: the node lives, and its whole lists are to be asked for.
+    Gap,
     /// Only load, ages or revisions moved.
     Renewed,
     /// Something that others decide by has changed: they are told at once.
@@ -40,26 +57,80 @@ pub(crate) enum Accepted {
 /// One node's last status.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
+    /// Without its lists.
     pub(crate) status: Arc<pb::NodeStatus>,
+    /// Its lists.
+    pub(crate) told: Told,
+    /// The place in the sequence at which the lists changed last.
+    pub(crate) changed: u64,
     /// When it came.
     pub(crate) at: Instant,
     /// The controller that passed it on; none where it came from the node itself.
     pub(crate) relay: Option<NodeId>,
+    /// The phases for gateways, once one has asked.
+    pub(crate) phases: Arc<OnceLock<Vec<Bytes>>>,
+}
+
+impl Seen {
+    /// The status with its lists, as users see it.
+    pub(crate) fn to_wire(&self, now: Instant) -> pb::NodeStatus {
+        let mut status = pb::NodeStatus::clone(&self.status);
+        fill(&mut status, &self.told, now);
+        status
+    }
+
+    /// A node whose first status came at `now`, from itself.
+    #[cfg(test)]
+    pub(crate) fn first(status: &pb::NodeStatus, now: Instant) -> Self {
+        let mut told = Told::default();
+        told.take(status, now);
+        Self {
+            status: Arc::new(without_lists(status)),
+            told,
+            changed: 0,
+            at: now,
+            relay: None,
+            phases: Arc::default(),
+        }
+    }
+}
+
+/// As of which number of which incarnation lists are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AsOf {
+    pub(super) incarnation: u64,
+    pub(super) changes: u64,
+}
+
+impl AsOf {
+    pub(super) const fn of(status: &pb::NodeStatus) -> Self {
+        Self { incarnation: status.incarnation, changes: status.changes }
+    }
 }
 
 #[derive(Debug)]
-struct Entry {
-    seen: Seen,
-    sequence: u64,
+pub(super) struct Entry {
+    pub(super) seen: Seen,
+    /// The place of the last status.
+    pub(super) sequence: u64,
+    /// As of when the lists are; older than the status where something was missed.
+    pub(super) lists: AsOf,
+}
+
+impl Entry {
+    /// Whether the lists are those of the status.
+    pub(super) fn is_whole(&self) -> bool {
+        self.lists == AsOf::of(&self.seen.status)
+    }
 }
 
 /// What a node's supervisor told last.
 #[derive(Debug)]
-struct Told {
-    processes: Arc<pb::NodeProcesses>,
+pub(super) struct Processes {
+    pub(super) processes: Arc<pb::NodeProcesses>,
     at: Instant,
-    direct: bool,
-    sequence: u64,
+    pub(super) direct: bool,
+    pub(super) sequence: u64,
 }
 
 /// Another controller, as it exchanged its statuses last.
@@ -70,17 +141,86 @@ struct Relay {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    nodes: BTreeMap<NodeId, Entry>,
-    processes: BTreeMap<NodeId, Told>,
+pub(super) struct Inner {
+    pub(super) nodes: BTreeMap<NodeId, Entry>,
+    pub(super) changes: Changes,
+    /// Statuses that came in part, by whose they are and who passes them on.
+    parts: BTreeMap<(NodeId, Option<NodeId>), Parts>,
+    pub(super) processes: BTreeMap<NodeId, Processes>,
     alarms: BTreeMap<&'static str, Vec<String>>,
     relays: BTreeMap<NodeId, Relay>,
-    sequence: u64,
+    pub(super) sequence: u64,
 }
 
 impl Inner {
     fn alarms(&self) -> Vec<String> {
         self.alarms.values().flatten().cloned().collect()
+    }
+
+    /// The status, when its last part came.
+    fn join(&mut self, part: pb::NodeStatus, via: Via) -> Option<pb::NodeStatus> {
+        let key = (NodeId::new(part.node), via.relay());
+        if part.part == 0 && !part.more {
+            self.parts.remove(&key);
+            return Some(part);
+        }
+        let parts = self.parts.entry(key).or_default();
+        let joined = parts.join(part);
+        if !parts.is_begun() {
+            self.parts.remove(&key);
+        }
+        joined
+    }
+
+    /// Takes over a status that is newer than what is known of the node.
+    fn take(&mut self, status: &pb::NodeStatus, via: Via, now: Instant) -> Accepted {
+        let node = NodeId::new(status.node);
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let known = self.nodes.remove(&node);
+        let before = known.as_ref().map(|known| known.lists);
+        let follows = status.since == 0
+            || before.is_some_and(|it| it.incarnation == status.incarnation && status.since <= it.changes);
+        let seen = Seen {
+            status: Arc::new(without_lists(status)),
+            changed: known.as_ref().map_or(0, |known| known.seen.changed),
+            phases: known.as_ref().map(|known| Arc::clone(&known.seen.phases)).unwrap_or_default(),
+            told: known.map(|known| known.seen.told).unwrap_or_default(),
+            at: now,
+            relay: via.relay(),
+        };
+        let lists = AsOf::of(status);
+        let (accepted, seen, lists) = if !follows {
+            (Accepted::Gap, seen, before.unwrap_or(AsOf { incarnation: 0, changes: 0 }))
+        } else if status.since == status.changes && status.since > 0 {
+            (Accepted::Renewed, seen, lists)
+        } else {
+            let (accepted, seen) = self.take_lists(status, seen, before, now);
+            (accepted, seen, lists)
+        };
+        self.nodes.insert(node, Entry { seen, sequence, lists });
+        accepted
+    }
+
+    fn take_lists(
+        &mut self,
+        status: &pb::NodeStatus,
+        mut seen: Seen,
+        before: Option<AsOf>,
+        now: Instant,
+    ) -> (Accepted, Seen) {
+        let changed = seen.told.take(status, now);
+        let anew = before.is_none_or(|before| before.incarnation != status.incarnation);
+        let moved = before.is_none_or(|before| before.changes != status.changes);
+        if changed.is_empty() && !anew && !moved {
+            return (Accepted::Renewed, seen);
+        }
+        (seen.changed, seen.phases) = (self.sequence, Arc::default());
+        // Where the numbers do not lead on from what was told before, the lists are told as a whole.
+        let since = before.filter(|before| !anew && before.changes > 0 && before.changes < status.changes);
+        self.changes.push(self.sequence, &seen, since.map(|since| since.changes), &changed, now);
+        let accepted = if changed.is_empty() && !anew { Accepted::Renewed } else { Accepted::Changed };
+        (accepted, seen)
     }
 }
 
@@ -90,47 +230,36 @@ impl Inner {
 pub(crate) struct SoftTable {
     inner: Mutex<Inner>,
     changed: watch::Sender<u64>,
+    phases: watch::Sender<u64>,
     urgent: watch::Sender<u64>,
-}
-
-/// What came after a place in the sequence.
-#[derive(Debug)]
-pub(crate) struct News {
-    pub(crate) statuses: Vec<Arc<pb::NodeStatus>>,
-    pub(crate) processes: Vec<Arc<pb::NodeProcesses>>,
-    pub(crate) sequence: u64,
 }
 
 impl SoftTable {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::default(), changed: watch::Sender::new(0), urgent: watch::Sender::new(0) }
+        let sender = || watch::Sender::new(0);
+        Self { inner: Mutex::default(), changed: sender(), phases: sender(), urgent: sender() }
     }
 
-    /// Takes over a status, if it is newer than what is known.
-    pub(crate) fn accept(&self, status: pb::NodeStatus, via: Via, now: Instant) -> Accepted {
-        let node = NodeId::new(status.node);
+    /// Takes over a status, or a part of it, if it is newer than what is known.
+    pub(crate) fn accept(&self, part: pb::NodeStatus, via: Via, now: Instant) -> Accepted {
         let mut inner = self.lock();
-        let accepted = match inner.nodes.get(&node) {
-            None if inner.nodes.len() >= NODES_MAX => Accepted::Stale,
-            None => Accepted::Changed,
-            Some(known) => match (compare(&known.seen.status, &status), via) {
-                (Accepted::Stale, Via::NewReport) => Accepted::Changed,
-                (accepted, Via::Report | Via::NewReport | Via::Exchange(_)) => accepted,
-            },
+        let Some(status) = inner.join(part, via) else { return Accepted::Part };
+        let stale = match inner.nodes.get(&NodeId::new(status.node)).map(|known| &known.seen.status) {
+            None => inner.nodes.len() >= NODES_MAX,
+            Some(known) => {
+                let older = (status.incarnation, status.sequence) <= (known.incarnation, known.sequence);
+                older && via != Via::NewReport
+            }
         };
-        if accepted == Accepted::Stale {
-            return accepted;
+        if stale {
+            return Accepted::Stale;
         }
-        inner.sequence += 1;
+        let accepted = inner.take(&status, via, now);
         let sequence = inner.sequence;
-        let relay = match via {
-            Via::Report | Via::NewReport => None,
-            Via::Exchange(relay) => Some(relay),
-        };
-        let seen = Seen { status: Arc::new(status), at: now, relay };
-        inner.nodes.insert(node, Entry { seen, sequence });
+        let phases = inner.changes.phases_at();
         drop(inner);
         self.changed.send_replace(sequence);
+        self.phases.send_if_modified(|at| std::mem::replace(at, phases) != phases);
         if accepted == Accepted::Changed {
             self.urgent.send_replace(sequence);
         }
@@ -149,7 +278,7 @@ impl SoftTable {
         };
         inner.sequence += 1;
         let sequence = inner.sequence;
-        let told = Told { processes: Arc::new(told), at: now, direct: via == Via::Report, sequence };
+        let told = Processes { processes: Arc::new(told), at: now, direct: via == Via::Report, sequence };
         inner.processes.insert(node, told);
         drop(inner);
         self.changed.send_replace(sequence);
@@ -220,6 +349,8 @@ impl SoftTable {
             .processes
             .retain(|node, told| known(*node) && now.saturating_duration_since(told.at) < EXPIRES_AFTER);
         inner.relays.retain(|node, _| known(*node));
+        inner.changes.retain(&known);
+        inner.parts.retain(|(node, _), _| known(*node));
     }
 
     /// Every node's processes, as its supervisor told last.
@@ -232,30 +363,14 @@ impl SoftTable {
         self.lock().nodes.iter().map(|(node, entry)| (*node, entry.seen.clone())).collect()
     }
 
-    /// The statuses that came after a place in the sequence; 0 for everything.
-    pub(crate) fn since(&self, after: u64) -> News {
-        let inner = self.lock();
-        let new = inner.nodes.values().filter(|entry| entry.sequence > after);
-        Self::news(&inner, new)
-    }
-
-    /// The same, only of nodes that report to this controller; and the processes of those that tell it of them.
-    pub(crate) fn direct_since(&self, after: u64) -> News {
-        let inner = self.lock();
-        let new = inner.nodes.values().filter(|entry| entry.seen.relay.is_none() && entry.sequence > after);
-        let told = inner.processes.values().filter(|told| told.direct && told.sequence > after);
-        let processes = told.map(|told| Arc::clone(&told.processes)).collect();
-        News { processes, ..Self::news(&inner, new) }
-    }
-
-    fn news<'a>(inner: &Inner, new: impl Iterator<Item = &'a Entry>) -> News {
-        let statuses = new.map(|entry| Arc::clone(&entry.seen.status)).collect();
-        News { statuses, processes: Vec::new(), sequence: inner.sequence }
-    }
-
     /// Tells that anything came.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Tells that a replica's phase changed: what gateways route by.
+    pub(crate) fn subscribe_phases(&self) -> watch::Receiver<u64> {
+        self.phases.subscribe()
     }
 
     /// Tells that something came which others decide by.
@@ -263,150 +378,10 @@ impl SoftTable {
         self.urgent.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl News {
-    /// Cut into batches of at most `bytes_max`, at least one. Without `artifacts` where nobody asks for them.
-    pub(crate) fn batches(&self, bytes_max: usize, without_artifacts: bool) -> Vec<pb::SoftBatch> {
-        let mut batches = vec![];
-        let (mut batch, mut bytes) = (pb::SoftBatch::default(), 0);
-        let mut room = |batch: &mut pb::SoftBatch, length: usize| {
-            if bytes > 0 && bytes + length > bytes_max {
-                let next = pb::SoftBatch { continued: true, ..pb::SoftBatch::default() };
-                batches.push(std::mem::replace(batch, next));
-                bytes = 0;
-            }
-            bytes += length;
-        };
-        for status in &self.statuses {
-            let mut status = pb::NodeStatus::clone(status);
-            if without_artifacts {
-                status.artifacts.clear();
-            }
-            room(&mut batch, status.encoded_len());
-            batch.nodes.push(status);
-        }
-        for processes in &self.processes {
-            room(&mut batch, processes.encoded_len());
-            batch.processes.push(pb::NodeProcesses::clone(processes));
-        }
-        batches.push(batch);
-        batches
-    }
-}
-
-fn compare(known: &pb::NodeStatus, new: &pb::NodeStatus) -> Accepted {
-    if (new.incarnation, new.sequence) <= (known.incarnation, known.sequence) {
-        return Accepted::Stale;
-    }
-    let held = |status: &pb::NodeStatus| -> Vec<bytes::Bytes> {
-        status.artifacts.iter().map(|held| held.digest.clone()).collect()
-    };
-    let same =
-        known.incarnation == new.incarnation && known.replicas == new.replicas && held(known) == held(new);
-    if same { Accepted::Renewed } else { Accepted::Changed }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock;
-
-    fn status(node: u64, sequence: u64) -> pb::NodeStatus {
-        pb::NodeStatus { node, incarnation: 1, sequence, ..pb::NodeStatus::default() }
-    }
-
-    #[test]
-    fn older_statuses_are_ignored_and_restarts_are_not() {
-        let (table, now) = (SoftTable::new(), clock::now());
-        assert_eq!(table.accept(status(1, 2), Via::Report, now), Accepted::Changed);
-        assert_eq!(table.accept(status(1, 2), Via::Exchange(NodeId::new(9)), now), Accepted::Stale);
-        assert_eq!(table.accept(status(1, 1), Via::Report, now), Accepted::Stale);
-        assert_eq!(table.accept(status(1, 3), Via::Report, now), Accepted::Renewed);
-        let restarted = pb::NodeStatus { incarnation: 2, ..status(1, 1) };
-        assert_eq!(table.accept(restarted, Via::Report, now), Accepted::Changed);
-        let replicas = vec![pb::ReplicaStatus { name: "a".into(), ..pb::ReplicaStatus::default() }];
-        let changed = pb::NodeStatus { incarnation: 2, replicas, ..status(1, 2) };
-        assert_eq!(table.accept(changed, Via::Report, now), Accepted::Changed);
-    }
-
-    #[test]
-    fn a_new_stream_is_believed_although_its_count_was_set_back() {
-        let (table, now) = (SoftTable::new(), clock::now());
-        table.accept(pb::NodeStatus { incarnation: 9, ..status(1, 70) }, Via::NewReport, now);
-        assert_eq!(table.accept(status(1, 1), Via::Report, now), Accepted::Stale);
-        assert_eq!(table.accept(status(1, 1), Via::NewReport, now), Accepted::Changed);
-        assert_eq!(table.accept(status(1, 2), Via::Report, now), Accepted::Renewed);
-    }
-
-    #[test]
-    fn readers_get_what_came_after() {
-        let (table, now) = (SoftTable::new(), clock::now());
-        table.accept(status(1, 1), Via::Report, now);
-        let first = table.since(0);
-        assert_eq!(first.statuses.len(), 1);
-        table.accept(status(2, 1), Via::Exchange(NodeId::new(9)), now);
-        let second = table.since(first.sequence);
-        assert_eq!(second.statuses.iter().map(|status| status.node).collect::<Vec<_>>(), [2]);
-        assert!(table.direct_since(first.sequence).statuses.is_empty(), "what a peer told is not told on");
-        assert!(table.since(second.sequence).statuses.is_empty());
-    }
-
-    #[test]
-    fn what_is_not_renewed_expires() {
-        let (table, now) = (SoftTable::new(), clock::now());
-        table.accept(status(1, 1), Via::Report, now);
-        table.accept(status(2, 1), Via::Report, now + EXPIRES_AFTER);
-        table.expire(now + EXPIRES_AFTER, |_| true);
-        assert_eq!(table.nodes().into_keys().collect::<Vec<_>>(), [NodeId::new(2)]);
-        table.expire(now + EXPIRES_AFTER, |_| false);
-        assert!(table.nodes().is_empty());
-    }
-
-    fn processes(node: u64, sequence: u64, restarts: u64) -> pb::NodeProcesses {
-        let child = pb::ChildProcess { restarts, ..pb::ChildProcess::default() };
-        pb::NodeProcesses { node, sequence, children: vec![child], ..pb::NodeProcesses::default() }
-    }
-
-    #[test]
-    fn processes_are_told_on_and_expire_too() {
-        let (table, now) = (SoftTable::new(), clock::now());
-        let mut urgent = table.subscribe_urgent();
-        let mut hurried = move || {
-            let changed = urgent.has_changed().unwrap();
-            urgent.mark_unchanged();
-            changed
-        };
-        table.accept_processes(processes(1, 2, 0), Via::Report, now);
-        assert!(hurried());
-        table.accept_processes(processes(1, 1, 7), Via::Report, now);
-        assert_eq!(table.processes()[&NodeId::new(1)].children[0].restarts, 0, "older");
-        table.accept_processes(processes(1, 3, 0), Via::Report, now);
-        assert!(!hurried(), "nothing changed");
-        table.accept_processes(processes(1, 4, 1), Via::Report, now);
-        assert!(hurried());
-        table.accept_processes(processes(2, 1, 0), Via::Exchange(NodeId::new(9)), now + EXPIRES_AFTER);
-        let batches = table.direct_since(0).batches(1, false);
-        let told: Vec<_> = batches.iter().flat_map(|batch| &batch.processes).map(|it| it.node).collect();
-        assert_eq!(told, [1], "what a peer told is not told on");
-        assert!(table.since(0).processes.is_empty(), "those who watch do not need them");
-        table.expire(now + EXPIRES_AFTER, |_| true);
-        assert_eq!(table.processes().into_keys().collect::<Vec<_>>(), [NodeId::new(2)]);
-    }
-
-    #[test]
-    fn batches_are_cut() {
-        let (table, now) = (SoftTable::new(), clock::now());
-        for node in 1..=10 {
-            table.accept(status(node, 1), Via::Report, now);
-        }
-        let batches = table.since(0).batches(12, false);
-        assert!(batches.len() > 3, "{}", batches.len());
-        let first = batches.iter().filter(|batch| !batch.continued).count();
-        assert_eq!(first, 1, "it alone brings alarms: those after it must not end them");
-        assert_eq!(batches.iter().map(|batch| batch.nodes.len()).sum::<usize>(), 10);
-    }
-}
+mod tests;

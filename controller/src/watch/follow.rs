@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::Revision;
-use coracle_proto::pb::{self, watch_frame::Body};
+use coracle_proto::pb::{self, Freshness, watch_frame::Body};
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
+use super::Scope;
 use super::hub::{Hub, News};
-use super::snapshot::{Stamp, changes, snapshot};
-use super::{FRAME_BYTES_MAX, Scope};
+use super::snapshot::{Snapshot, of_node};
+use super::stamp::{Stamp, changes};
 use crate::soft::SoftTable;
 
 /// Soft changes that come within this time travel together.
@@ -33,11 +34,27 @@ pub(crate) struct Follower {
 /// The follower has left, or was cut off.
 struct Gone;
 
-/// Serves one follower until it leaves.
-pub(crate) async fn follow(hub: Arc<Hub>, soft: Arc<SoftTable>, mut follower: Follower) {
+/// What a leader confirmed since a watch began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confirmed {
+    /// A state that has at least this revision has all that was committed when the watch began.
+    Current(Revision),
+    /// There was nobody to ask, for longer than an election takes.
+    Alone,
+}
+
+/// Serves one follower until it leaves. `confirming` tells how new this node's state is, again and again until it
+/// was current.
+pub(crate) async fn follow(
+    hub: Arc<Hub>,
+    soft: Arc<SoftTable>,
+    mut follower: Follower,
+    mut confirming: mpsc::Receiver<Confirmed>,
+) {
     let mut revisions = hub.subscribe();
-    let mut softs = soft.subscribe();
+    let mut softs = soft.subscribe_phases();
     let mut soft_seen = 0;
+    let mut confirmed = None;
     loop {
         revisions.mark_unchanged();
         softs.mark_unchanged();
@@ -50,8 +67,12 @@ pub(crate) async fn follow(hub: Arc<Hub>, soft: Arc<SoftTable>, mut follower: Fo
                 Err(Gone) => return,
             }
         }
-        if follower.wait(&mut revisions, &mut softs).await.is_err() {
+        if follower.send_confirmed(&hub, &mut confirmed).await.is_err() {
             return;
+        }
+        tokio::select! {
+            waited = follower.wait(&mut revisions, &mut softs) => if waited.is_err() { return },
+            Some(now) = confirming.recv() => confirmed = Some(now),
         }
     }
 }
@@ -78,22 +99,33 @@ impl Follower {
         }
     }
 
-    /// Sends whatever is newer than what the follower has seen.
+    /// Tells how new what was told is, once that is known and has been told.
+    async fn send_confirmed(&self, hub: &Hub, confirmed: &mut Option<Confirmed>) -> Result<(), Gone> {
+        let freshness = match *confirmed {
+            Some(Confirmed::Current(needed)) if self.seen >= needed => Freshness::Current,
+            Some(Confirmed::Alone) if self.seen > Revision::ZERO => Freshness::Alone,
+            Some(Confirmed::Current(_) | Confirmed::Alone) | None => return Ok(()),
+        };
+        *confirmed = None;
+        let state = hub.state();
+        let Some(cluster) = state.cluster() else { return Ok(()) };
+        let stamp = Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
+        self.send(stamp.told(freshness)).await
+    }
+
     async fn catch_up(&mut self, hub: &Hub) -> Result<(), Gone> {
+        // A snapshot that others are being sent is older than the present state.
+        while self.go_on(hub).await? {}
+        Ok(())
+    }
+
+    /// Sends what is newer than what the follower has seen. Answers whether there may be more.
+    async fn go_on(&mut self, hub: &Hub) -> Result<bool, Gone> {
         match hub.since(self.seen) {
-            News::None => Ok(()),
-            News::Snapshot(state) => {
-                let Some(cluster) = state.cluster() else { return Ok(()) };
-                let stamp =
-                    Stamp { cluster: cluster.id, revision: state.revision(), hash: Some(state.hash()) };
-                for frame in snapshot(&state, self.scope, stamp) {
-                    self.send(frame).await?;
-                }
-                self.seen = stamp.revision;
-                Ok(())
-            }
+            News::None => Ok(false),
+            News::Snapshot => self.send_snapshot(hub).await.map(|()| self.seen > Revision::ZERO),
             News::Changes(state, entries) => {
-                let Some(cluster) = state.cluster() else { return Ok(()) };
+                let Some(cluster) = state.cluster() else { return Ok(false) };
                 for entry in entries {
                     let before =
                         Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
@@ -102,27 +134,49 @@ impl Follower {
                     }
                     self.seen = entry.to;
                 }
-                Ok(())
+                Ok(true)
             }
         }
     }
 
-    /// Sends the statuses that came after `after`; answers with the newest one's place.
+    /// Sends the whole content, of the present state or of one that another follower is being sent: what came since
+    /// then is in the ring.
+    async fn send_snapshot(&mut self, hub: &Hub) -> Result<(), Gone> {
+        let snapshot: Arc<Snapshot> = hub.snapshot(self.scope, self.seen);
+        let state = Arc::clone(&snapshot.state);
+        let Some(cluster) = state.cluster() else { return Ok(()) };
+        let stamp = Stamp { cluster: cluster.id, revision: state.revision(), hash: Some(state.hash()) };
+        let mut at = 0;
+        while let Some((part, last)) = snapshot.part(at).await {
+            let last = last && !matches!(self.scope, Scope::Node(_));
+            self.send(stamp.snapshot(part, last)).await?;
+            at += 1;
+        }
+        drop(snapshot);
+        if let Scope::Node(node) = self.scope {
+            let parts = of_node(&state, node);
+            let count = parts.len();
+            for (at, part) in parts.into_iter().enumerate() {
+                self.send(stamp.snapshot(part, at + 1 == count)).await?;
+            }
+        }
+        self.seen = stamp.revision;
+        Ok(())
+    }
+
+    /// Sends the phases that changed after `after`; answers with the newest one's place. A gateway routes by nothing
+    /// else that nodes say: loads come with their answers.
     async fn send_soft(&self, hub: &Hub, soft: &SoftTable, after: u64) -> Result<u64, Gone> {
-        let news = soft.since(after);
+        let news = soft.phases_since(after);
+        let sequence = news.sequence;
         let state = hub.state();
         let Some(cluster) = state.cluster() else { return Ok(after) };
-        // Alarms have a place in the sequence as well, and are for controllers.
-        if news.statuses.is_empty() {
-            return Ok(news.sequence);
-        }
         // While a follower is ahead of this node its own revision is repeated: a view never goes back.
         let stamp = Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
-        let strip = self.scope == Scope::Gateway;
-        for part in news.batches(FRAME_BYTES_MAX, strip) {
-            self.send(stamp.frame(Body::Soft(part))).await?;
+        for batch in news {
+            self.send(stamp.frame(Body::Soft(batch))).await?;
         }
-        Ok(news.sequence)
+        Ok(sequence)
     }
 
     async fn send(&self, frame: pb::WatchFrame) -> Result<(), Gone> {

@@ -1,18 +1,22 @@
 //! The present state and what changed lately: written by Raft's apply, read by everybody else.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use coracle_proto::id::{Revision, StateHash};
 use coracle_proto::pb;
 use tokio::sync::watch;
 
+use super::Scope;
 use super::ring::{Entry, Ring};
+use super::snapshot::{Content, Snapshot};
 use crate::model::ClusterState;
 
 /// The state as it was last applied on this node, with the ring of recent changes.
 #[derive(Debug)]
 pub(crate) struct Hub {
     inner: RwLock<Inner>,
+    /// The last one of each content, for as long as somebody is sent it.
+    snapshots: Mutex<Vec<(Content, Weak<Snapshot>)>>,
     revision: watch::Sender<Revision>,
 }
 
@@ -30,14 +34,18 @@ pub(super) enum News {
     /// These batches, in order.
     Changes(Arc<ClusterState>, Vec<Arc<Entry>>),
     /// The ring has moved on: the whole state.
-    Snapshot(Arc<ClusterState>),
+    Snapshot,
 }
 
 impl Hub {
     pub(crate) fn new(state: ClusterState) -> Self {
         let revision = state.revision();
         let inner = Inner { state: Arc::new(state), ring: Ring::new(revision) };
-        Self { inner: RwLock::new(inner), revision: watch::Sender::new(revision) }
+        Self {
+            inner: RwLock::new(inner),
+            snapshots: Mutex::default(),
+            revision: watch::Sender::new(revision),
+        }
     }
 
     /// The present state.
@@ -90,12 +98,36 @@ impl Hub {
             return News::None;
         }
         if seen == Revision::ZERO {
-            return News::Snapshot(state);
+            return News::Snapshot;
         }
         match inner.ring.since(seen) {
             Some(entries) => News::Changes(state, entries),
-            None => News::Snapshot(state),
+            None => News::Snapshot,
         }
+    }
+
+    /// The content of a scope for one who has seen a revision: one that others are being sent, while what came after
+    /// it is still known, else of the present state.
+    pub(super) fn snapshot(&self, scope: Scope, seen: Revision) -> Arc<Snapshot> {
+        let content = match scope {
+            Scope::Gateway => Content::Gateway,
+            Scope::All => Content::All,
+            Scope::Node(_) => Content::Nodes,
+        };
+        let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.read();
+        let shared = snapshots.iter().find(|(it, _)| *it == content).and_then(|(_, it)| it.upgrade());
+        let goes_on = |shared: &Arc<Snapshot>| {
+            let revision = shared.state.revision();
+            revision > seen && inner.ring.since(revision).is_some()
+        };
+        if let Some(shared) = shared.filter(goes_on) {
+            return shared;
+        }
+        let snapshot = Snapshot::begin(Arc::clone(&inner.state), content);
+        snapshots.retain(|(it, _)| *it != content);
+        snapshots.push((content, Arc::downgrade(&snapshot)));
+        snapshot
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {

@@ -1,16 +1,20 @@
 //! What changed lately, bounded by revisions and by bytes.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use coracle_proto::id::{Revision, StateHash};
 use coracle_proto::pb;
 use prost::Message as _;
 
+use super::Scope;
+use super::parts::encoded;
+
 /// A follower that was away for longer is given a snapshot.
 pub(super) const REVISIONS_MAX: u64 = 10_000;
 /// The same by size: specs may have tens of kilobytes each.
-const BYTES_MAX: usize = 64 << 20;
+const BYTES_MAX: usize = 128 << 20;
 
 /// The changes of one batch: all revisions after `from` up to `to`.
 #[derive(Debug)]
@@ -23,13 +27,21 @@ pub(crate) struct Entry {
     pub(super) hash: StateHash,
     /// In the order in which they were made.
     pub(super) changes: Vec<pb::Change>,
+    /// The same as gateways see them, encoded once for all of them.
+    gateway: OnceLock<Vec<Bytes>>,
     bytes: usize,
 }
 
 impl Entry {
     pub(super) fn new(from: Revision, to: Revision, hash: StateHash, changes: Vec<pb::Change>) -> Self {
-        let bytes = changes.iter().map(pb::Change::encoded_len).sum();
-        Self { from, to, hash, changes, bytes }
+        // With what it will be for gateways.
+        let bytes = changes.iter().map(pb::Change::encoded_len).sum::<usize>().saturating_mul(2);
+        Self { from, to, hash, changes, gateway: OnceLock::new(), bytes }
+    }
+
+    /// The changes as gateways see them, in parts.
+    pub(super) fn for_gateways(&self) -> &[Bytes] {
+        self.gateway.get_or_init(|| encoded(self.changes.iter().filter_map(|it| Scope::Gateway.filter(it))))
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on ends"
 )]
 
+mod raw;
 mod running;
 mod t10_one_node;
 mod t20_forward;
@@ -15,5 +16,6 @@ mod t20_placement;
 mod t20_switch;
 mod t20_three_nodes;
 mod t20_watch;
+mod t40_scale;
 mod t50_halt;
 mod worker;

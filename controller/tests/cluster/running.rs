@@ -156,12 +156,18 @@ impl Running {
         let scope = Some(Scope { kind: Some(scope::Kind::All(AllScope {})) });
         let asked = WatchRequest { scope, ..WatchRequest::default() };
         let mut frames = self.control().watch(asked).await.expect("a watch").into_inner();
-        let frame = tokio::time::timeout(WAIT, frames.message()).await.expect("a frame in time");
-        let Some(Body::Snapshot(snapshot)) = frame.expect("no error").expect("a frame").body else {
-            panic!("a snapshot comes first")
-        };
         let read = |bytes: bytes::Bytes| pb::Record::decode(bytes).expect("a record");
-        snapshot.records.into_iter().filter_map(|change| read(change.record?).value).collect()
+        let mut records = Vec::new();
+        loop {
+            let frame = tokio::time::timeout(WAIT, frames.message()).await.expect("a frame in time");
+            let Some(Body::Snapshot(snapshot)) = frame.expect("no error").expect("a frame").body else {
+                panic!("a snapshot comes first")
+            };
+            records.extend(snapshot.records.into_iter().filter_map(|change| read(change.record?).value));
+            if snapshot.last {
+                return records;
+            }
+        }
     }
 
     /// Reports as this node's data plane would, until the guard is dropped.

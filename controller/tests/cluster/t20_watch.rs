@@ -4,8 +4,8 @@ use crate::running::{Running, WAIT, found, own_record, start, until};
 use coracle_controller::identity;
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{
-    AllScope, GatewayScope, JoinRequest, NodeStatus, Scope, WatchFrame, WatchRequest, scope,
-    watch_frame::Body,
+    AllScope, Freshness, GatewayScope, JoinRequest, NodeStatus, ReplicaPhase, ReplicaStatus, Scope,
+    WatchFrame, WatchRequest, scope, watch_frame::Body,
 };
 use coracle_proto::status::{Code, Refusal};
 use tonic::Streaming;
@@ -92,8 +92,14 @@ async fn scopes_show_their_part() {
     let (_dir, node) = one().await;
     add_worker(&node, 1).await;
     let mut frames = follow(&node, scope::Kind::Node(1), 0).await;
-    let Some(Body::Snapshot(snapshot)) = next(&mut frames).await.body else { panic!("a snapshot first") };
-    let kinds: Vec<_> = snapshot.records.iter().map(|record| record.key.split('/').next().unwrap()).collect();
+    let mut kinds = Vec::new();
+    loop {
+        let Some(Body::Snapshot(snapshot)) = next(&mut frames).await.body else { panic!("a snapshot first") };
+        kinds.extend(snapshot.records.iter().map(|it| it.key.split('/').next().unwrap().to_owned()));
+        if snapshot.last {
+            break;
+        }
+    }
     assert_eq!(kinds, ["node", "node"]);
     let mut frames = follow(&node, scope::Kind::All(AllScope {}), 0).await;
     let Some(Body::Snapshot(snapshot)) = next_hard(&mut frames).await.body else {
@@ -115,6 +121,12 @@ async fn soft_state_passes_without_a_revision() {
         incarnation: 1,
         sequence: 1,
         runtime: "pool".to_owned(),
+        replicas: vec![ReplicaStatus {
+            name: "a".to_owned(),
+            phase: ReplicaPhase::Failed.into(),
+            reason: "why".to_owned(),
+            ..ReplicaStatus::default()
+        }],
         ..NodeStatus::default()
     };
     statuses.send(status).await.unwrap();
@@ -127,12 +139,33 @@ async fn soft_state_passes_without_a_revision() {
             break batch;
         }
     };
-    assert_eq!(soft.nodes[0].runtime, "pool");
+    assert_eq!(soft.nodes[0].replicas[0].phase(), ReplicaPhase::Failed);
+    let more = !soft.nodes[0].runtime.is_empty() || !soft.nodes[0].replicas[0].reason.is_empty();
+    assert!(!more, "gateways are told what they route by");
     let seen = until("the report in status", async || {
         node.status().await?.nodes[0].status.clone().filter(|status| status.sequence == 1)
     })
     .await;
     assert_eq!(seen.node, 1);
+    node.stop().await;
+}
+
+/// What a controller has may be old: whoever follows it is told when a leader has confirmed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_is_told_when_nothing_is_missing() {
+    let (_dir, node) = one().await;
+    add_worker(&node, 1).await;
+    let committed = node.status().await.unwrap().revision;
+    for seen in [0, committed] {
+        let mut frames = follow(&node, gateway(), seen).await;
+        let confirmed = loop {
+            let frame = next(&mut frames).await;
+            if frame.freshness() == Freshness::Current {
+                break frame;
+            }
+        };
+        assert!(confirmed.revision >= committed, "{} before {committed}", confirmed.revision);
+    }
     node.stop().await;
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use coracle_proto::id::Revision;
 use coracle_proto::pb::process_server::{Process, ProcessServer};
@@ -13,6 +14,8 @@ use tonic::{Request, Response, Status};
 
 use super::Stop;
 use crate::artifact::{ArtifactMetrics, Store};
+use crate::clock;
+use crate::gateway::NEWS_TIMEOUT;
 use crate::metrics::text;
 use crate::runtime::Runtime;
 use crate::view::ViewHandle;
@@ -32,6 +35,8 @@ struct Inner {
     cache: PathBuf,
     cache_bytes: Gauge,
     resident: Gauge,
+    /// Until when a controller's first word is waited for.
+    news_by: Instant,
 }
 
 /// What is looked at when somebody asks.
@@ -64,6 +69,7 @@ impl ProcessService {
             cache,
             cache_bytes,
             resident,
+            news_by: clock::now() + NEWS_TIMEOUT,
         }))
     }
 }
@@ -78,10 +84,15 @@ impl ProcessService {
 impl Inner {
     /// Why no calls should be sent here.
     fn unready(&self) -> Vec<String> {
-        let loaded = self.view.load().revision() > Revision::ZERO;
+        let view = self.view.load();
+        let loaded = view.revision() > Revision::ZERO;
         let no_view = (!loaded).then_some("no view of the cluster is loaded yet");
+        // Without a controller's word the view on disk has to do, after the time in which one comes.
+        let hoped = view.routing.following || clock::now() < self.news_by;
+        let old = (loaded && hoped && !view.routing.told)
+            .then_some("its view may be older than the cluster's state: no leader has confirmed it yet");
         let stopping = self.stopping.is_cancelled().then_some("the node is going away");
-        no_view.into_iter().chain(stopping).map(str::to_owned).collect()
+        no_view.into_iter().chain(old).chain(stopping).map(str::to_owned).collect()
     }
 
     /// Blocks on the disk.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use coracle_proto::id::{InvocationId, VersionId, VersionNumber};
+use coracle_proto::id::{InvocationId, Revision, VersionId, VersionNumber};
 use coracle_proto::status::Code;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -83,7 +83,7 @@ impl Inner {
         drop(view);
         self.hear().await;
         let view = self.view.load();
-        let found = target(&view, host, path);
+        let found = target(&view, host, path).map_err(|error| unless_unheard(&view, error));
         (view, found)
     }
 
@@ -117,6 +117,20 @@ impl Inner {
             }
             Err(error) => answer::failure(&self.metrics, &error, invocation, Some(running), &span),
         }
+    }
+}
+
+/// That there is no such thing can be said only by who has a view: one that a controller is bringing up to date, or
+/// none at all, says nothing.
+fn unless_unheard(view: &View, error: CallError) -> CallError {
+    let routing = &view.routing;
+    let unheard = routing.stamp.revision == Revision::ZERO || (routing.following && !routing.told);
+    match error.code() {
+        Code::RouteNotFound | Code::FunctionNotFound if unheard => CallError::new(
+            Code::NoView,
+            "this gateway was just started and does not know the cluster's functions yet",
+        ),
+        _ => error,
     }
 }
 

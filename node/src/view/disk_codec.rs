@@ -59,7 +59,7 @@ pub(super) fn read<T: Content>(path: &Path, cluster: ClusterId) -> Result<Option
     let News::Snapshot { changes, .. } = frame.news else { return Err(FileError::Format) };
     let mut scoped = Scoped::default();
     scoped.take(frame.stamp, changes, true);
-    Ok(Some(Scoped { told: false, ..scoped }))
+    Ok(Some(scoped))
 }
 
 fn checked(content: &[u8]) -> Result<&[u8], FileError> {

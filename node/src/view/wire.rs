@@ -1,7 +1,5 @@
 //! Watch frames into what a view takes over, and back for the disk.
 
-use std::collections::BTreeMap;
-
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::{
     ClusterId, Epoch, FunctionId, NodeId, Revision, StateHash, VersionId, VersionNumber,
@@ -9,11 +7,8 @@ use coracle_proto::id::{
 use coracle_proto::pb::{self, watch_frame::Body};
 use coracle_proto::record::{Change, Record};
 
-use super::{NodeSoft, Phase, ReplicaSoft, Stamp};
+use super::{NodeSoft, Phase, ReplicaSoft, SoftNews, Stamp};
 use crate::load::Load;
-
-/// Replicas in one status: more is no status of ours.
-const STATUS_REPLICAS_MAX: usize = 100_000;
 
 /// A frame, understood.
 #[derive(Debug)]
@@ -21,6 +16,8 @@ pub(super) struct Frame {
     pub(super) cluster: ClusterId,
     pub(super) stamp: Stamp,
     pub(super) news: News,
+    /// With it everything was told that can be known.
+    pub(super) all: bool,
 }
 
 /// What a frame brings.
@@ -30,8 +27,8 @@ pub(super) enum News {
     Snapshot { changes: Vec<Change>, last: bool },
     /// What changed.
     Changes(Vec<Change>),
-    /// What nodes say.
-    Soft(Vec<NodeSoft>),
+    /// What nodes say, perhaps in parts.
+    Soft(Vec<pb::NodeStatus>),
 }
 
 impl TryFrom<pb::WatchFrame> for Frame {
@@ -44,12 +41,16 @@ impl TryFrom<pb::WatchFrame> for Frame {
         } else {
             Some(StateHash::try_from(&wire.state_hash[..]).in_field("state_hash")?)
         };
+        let all = match wire.freshness() {
+            pb::Freshness::Unspecified => false,
+            pb::Freshness::Current | pb::Freshness::Alone => true,
+        };
         let news = match wire.body.in_field("body")? {
             Body::Snapshot(it) => News::Snapshot { changes: understood(it.records), last: it.last },
             Body::Changes(it) => News::Changes(understood(it.changes)),
-            Body::Soft(it) => News::Soft(it.nodes.into_iter().filter_map(node_soft).collect()),
+            Body::Soft(it) => News::Soft(it.nodes),
         };
-        Ok(Self { cluster, stamp: Stamp { revision: Revision::new(wire.revision), hash }, news })
+        Ok(Self { cluster, stamp: Stamp { revision: Revision::new(wire.revision), hash }, news, all })
     }
 }
 
@@ -65,28 +66,32 @@ fn understood(changes: Vec<pb::Change>) -> Vec<Change> {
 }
 
 /// A status without a node is nobody's; replicas that cannot be read are left out.
-fn node_soft(wire: pb::NodeStatus) -> Option<NodeSoft> {
-    let replica = |it: pb::ReplicaStatus| {
+pub(super) fn soft_news(wire: pb::NodeStatus) -> Option<SoftNews> {
+    let mut gone = Vec::new();
+    let mut replicas = imbl::OrdMap::new();
+    for it in wire.replicas {
+        let Ok(function) = FunctionId::parse(&it.namespace, &it.name) else { continue };
+        let version = VersionId { function, number: VersionNumber::new(it.version) };
         let phase = match it.phase() {
-            pb::ReplicaPhase::Unspecified => return None,
+            pb::ReplicaPhase::Unspecified => {
+                gone.push(version);
+                continue;
+            }
             pb::ReplicaPhase::Fetching => Phase::Fetching,
             pb::ReplicaPhase::Compiling => Phase::Compiling,
             pb::ReplicaPhase::Ready => Phase::Ready,
             pb::ReplicaPhase::Failed => Phase::Failed,
         };
-        let function = FunctionId::parse(&it.namespace, &it.name).ok()?;
-        let version = VersionId { function, number: VersionNumber::new(it.version) };
-        Some((version, ReplicaSoft { epoch: Epoch::new(it.epoch), phase }))
-    };
-    let replicas: BTreeMap<_, _> =
-        wire.replicas.into_iter().take(STATUS_REPLICAS_MAX).filter_map(replica).collect();
-    (wire.node > 0).then(|| NodeSoft {
+        replicas.insert(version, ReplicaSoft { epoch: Epoch::new(it.epoch), phase });
+    }
+    let now = NodeSoft {
         node: NodeId::new(wire.node),
         incarnation: wire.incarnation,
+        changes: wire.changes,
         sequence: wire.sequence,
         replicas,
-        load: wire.load.map(Load::from).unwrap_or_default(),
-    })
+    };
+    (wire.node > 0).then_some(SoftNews { since: wire.since, now, gone })
 }
 
 impl From<pb::Load> for Load {
@@ -120,6 +125,7 @@ pub(super) fn snapshot(cluster: ClusterId, stamp: Stamp, records: Vec<Record>) -
         cluster_id: cluster.to_wire(),
         revision: stamp.revision.get(),
         state_hash: stamp.hash.map(StateHash::to_wire).unwrap_or_default(),
-        body: Some(Body::Snapshot(pb::Snapshot { records, last: true })),
+        freshness: pb::Freshness::Unspecified.into(),
+        body: Some(Body::Snapshot(pb::Snapshot { records, last: true, ..Default::default() })),
     }
 }

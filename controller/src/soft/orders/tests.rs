@@ -1,7 +1,5 @@
 //! Tests of the leader's orders.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::clock;
 use crate::model::Command;
@@ -34,7 +32,7 @@ impl World {
         };
         let artifacts = held.iter().map(artifact).collect();
         let status = pb::NodeStatus { node, artifacts, ..pb::NodeStatus::default() };
-        self.seen.insert(NodeId::new(node), Seen { status: Arc::new(status), at: self.now, relay: None });
+        self.seen.insert(NodeId::new(node), Seen::first(&status, self.now));
     }
 
     fn orders(&self) -> BTreeMap<u64, pb::Orders> {

@@ -24,7 +24,6 @@ use super::super::{Agent, Board, Entry, Options, Orders, Removal};
 use super::{assignment, version_id};
 use crate::artifact::{ArtifactMetrics, ArtifactService, PeerList, Prepare, Store, Uploads};
 use crate::clock;
-use crate::load::Load;
 use crate::view::{NodeSoft, Stamp, ViewHandle};
 use crate::worker::Assignments as _;
 
@@ -243,13 +242,7 @@ async fn the_disk_is_not_looked_at_for_what_nodes_say_nor_at_each_order() {
     let asked = |digest| rig.node.compiler.asked.lock().unwrap().get(&digest).copied().unwrap_or(0);
     let (for_ready, for_missing) = (asked(ready), asked(missing));
     for sequence in 1..=1000 {
-        let about = NodeSoft {
-            node: NodeId::new(2),
-            incarnation: 1,
-            sequence,
-            replicas: BTreeMap::new(),
-            load: Load::default(),
-        };
+        let about = NodeSoft { node: NodeId::new(2), incarnation: 1, sequence, ..NodeSoft::default() };
         rig.view.update(|view| view.take_soft(about));
         tokio::task::yield_now().await;
     }

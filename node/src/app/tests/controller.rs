@@ -60,9 +60,31 @@ impl Controller {
         self.left.cancel();
     }
 
+    fn keep(&self, status: NodeStatus) {
+        let mut reports = self.reports.lock().unwrap();
+        let whole = whole(reports.last(), status);
+        reports.push(whole);
+    }
+
     pub(super) fn last_report(&self) -> Option<NodeStatus> {
         self.reports.lock().unwrap().last().cloned()
     }
+}
+
+/// A status with its whole lists, as they are after what it says that is new.
+fn whole(last: Option<&NodeStatus>, mut status: NodeStatus) -> NodeStatus {
+    let Some(last) = last.filter(|_| status.since > 0) else { return status };
+    assert_eq!(status.since, last.changes, "nothing is missed on one stream");
+    let named = |it: &pb::ReplicaStatus| (it.namespace.clone(), it.name.clone(), it.version);
+    let mut replicas = last.replicas.clone();
+    replicas.retain(|old| status.replicas.iter().all(|new| named(new) != named(old)));
+    replicas.append(&mut status.replicas);
+    replicas.retain(|it| it.phase() != pb::ReplicaPhase::Unspecified);
+    let mut artifacts = last.artifacts.clone();
+    artifacts.retain(|old| status.artifacts.iter().all(|new| new.digest != old.digest));
+    artifacts.append(&mut status.artifacts);
+    artifacts.retain(|it| !status.dropped.contains(&it.digest));
+    NodeStatus { replicas, artifacts, since: 0, ..status }
 }
 
 /// A node is shown its own assignments only.
@@ -87,9 +109,11 @@ impl Control for Controller {
             loop {
                 let (revision, mut records) = state.borrow_and_update().clone();
                 records.retain(|change| shows(scope.as_ref(), change));
-                let body = Some(watch_frame::Body::Snapshot(Snapshot { records, last: true }));
+                let body =
+                    Some(watch_frame::Body::Snapshot(Snapshot { records, last: true, ..Default::default() }));
                 let cluster_id = cluster.to_wire();
-                let frame = WatchFrame { cluster_id, revision, body, ..WatchFrame::default() };
+                let freshness = pb::Freshness::Current.into();
+                let frame = WatchFrame { cluster_id, revision, body, freshness, ..WatchFrame::default() };
                 if frames.send(Ok(frame)).await.is_err() || state.changed().await.is_err() {
                     return;
                 }
@@ -110,7 +134,7 @@ impl Control for Controller {
         tokio::spawn(async move {
             let left = this.left.clone();
             while let Some(Ok(Some(status))) = left.run_until_cancelled(statuses.message()).await {
-                this.reports.lock().unwrap().push(status);
+                this.keep(status);
                 let orders = this.orders.borrow().clone();
                 if answers.send(Ok(orders)).await.is_err() {
                     return;

@@ -144,6 +144,25 @@ async fn what_the_view_on_disk_lacks_waits_for_a_controllers_word() {
     assert_eq!(world.get("/nothing/here").await.status, 404, "the first word says all");
 }
 
+/// A gateway whose own controller was behind answered 404 for functions that there were, for a second.
+#[tokio::test]
+async fn what_a_controller_is_still_telling_of_is_not_said_to_be_missing() {
+    let world = untold(Duration::from_millis(1)).await;
+    world.view.update(|view| !std::mem::replace(&mut view.routing.following, true));
+    let told = world.get("/nothing/here").await;
+    assert_eq!(
+        (told.status, told.header("coracle-error"), told.header("retry-after")),
+        (503, "no-view", "1")
+    );
+    world.view.update(|view| !std::mem::replace(&mut view.routing.told, true));
+    assert_eq!(world.get("/nothing/here").await.status, 404);
+    world.view.update(|view| {
+        view.routing = crate::view::Scoped::default();
+        true
+    });
+    assert_eq!(world.get("/nothing/here").await.status, 503, "without any view nothing is known");
+}
+
 #[tokio::test]
 async fn a_view_that_no_controller_confirms_has_to_do() {
     let world = untold(Duration::from_millis(1)).await;

@@ -305,8 +305,8 @@ impl World {
                 node: NodeId::new(worker),
                 incarnation: 1,
                 sequence,
-                replicas: [(self.version.id.clone(), replica)].into(),
-                load: crate::load::Load::default(),
+                replicas: [(self.version.id.clone(), replica)].into_iter().collect(),
+                ..NodeSoft::default()
             })
         });
     }

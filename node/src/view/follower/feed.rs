@@ -7,12 +7,13 @@ use coracle_proto::codec::DecodeError;
 use coracle_proto::id::ClusterId;
 use coracle_proto::pb::{self, control_client::ControlClient};
 use coracle_proto::record::{Change, NodeState, Role};
+use coracle_proto::soft::Parts;
 use thiserror::Error;
 use tonic::transport::Endpoint;
 
 use super::super::keeper::Select;
-use super::super::wire::{Frame, News};
-use super::super::{Content, NodeSoft, View, ViewHandle};
+use super::super::wire::{Frame, News, soft_news};
+use super::super::{Content, View, ViewHandle};
 
 /// Controllers that are tried in one round: seven voters at most, two learners, and the seeds.
 const CONTROLLERS_MAX: usize = 16;
@@ -48,6 +49,13 @@ enum FeedError {
     Older,
 }
 
+/// What came in part.
+#[derive(Debug, Default)]
+struct Begun {
+    snapshot: Vec<Change>,
+    statuses: Parts,
+}
+
 /// One scope's stream.
 #[derive(Debug)]
 pub(super) struct Feed<T> {
@@ -79,6 +87,7 @@ impl<T: Content> Feed<T> {
         for controller in self.candidates() {
             let mut frames = 0_u64;
             let Err(error) = self.follow(&controller, &mut frames).await;
+            self.view.update(|view| std::mem::replace(&mut (self.select)(view).following, false));
             if frames > 0 {
                 tracing::info!(controller, %error, frames, "the watch ended");
                 return true;
@@ -121,7 +130,7 @@ impl<T: Content> Feed<T> {
             revision: self.revision(),
         };
         let mut stream = client.watch(request).await.map_err(Box::new)?.into_inner();
-        let mut parts = Vec::new();
+        let mut parts = Begun::default();
         loop {
             let frame = stream.message().await.map_err(Box::new)?.ok_or(FeedError::Ended)?;
             self.take(Frame::try_from(frame)?, &mut parts)?;
@@ -133,30 +142,42 @@ impl<T: Content> Feed<T> {
         (self.select)(&mut View::clone(&self.view.load())).stamp.revision.get()
     }
 
-    /// Takes a frame over. `parts` are those of a snapshot that is not whole yet.
-    fn take(&self, frame: Frame, parts: &mut Vec<Change>) -> Result<(), FeedError> {
+    /// Takes a frame over. `begun` is what came of it so far.
+    fn take(&self, frame: Frame, begun: &mut Begun) -> Result<(), FeedError> {
         let expected = self.view.load().cluster;
         if frame.cluster != expected {
             return Err(FeedError::Foreign { found: frame.cluster, expected });
         }
+        let all = frame.all;
+        self.take_news(frame, begun)?;
+        self.view.update(|view| {
+            let scoped = (self.select)(view);
+            let before = (scoped.told, scoped.following);
+            (scoped.told, scoped.following) = (scoped.told || all, true);
+            before != (scoped.told, scoped.following)
+        });
+        Ok(())
+    }
+
+    fn take_news(&self, frame: Frame, begun: &mut Begun) -> Result<(), FeedError> {
         let (changes, reset) = match frame.news {
-            News::Soft(nodes) => {
-                self.take_soft(nodes);
+            News::Soft(statuses) => {
+                self.take_soft(statuses, &mut begun.statuses);
                 return Ok(());
             }
             News::Changes(changes) => {
-                parts.clear();
+                begun.snapshot.clear();
                 (changes, false)
             }
             News::Snapshot { changes, last } => {
-                if parts.len().saturating_add(changes.len()) > RECORDS_MAX {
+                if begun.snapshot.len().saturating_add(changes.len()) > RECORDS_MAX {
                     return Err(FeedError::TooLarge);
                 }
-                parts.extend(changes);
+                begun.snapshot.extend(changes);
                 if !last {
                     return Ok(());
                 }
-                (std::mem::take(parts), true)
+                (std::mem::take(&mut begun.snapshot), true)
             }
         };
         let mut taken = false;
@@ -173,13 +194,15 @@ impl<T: Content> Feed<T> {
         if taken { Ok(()) } else { Err(FeedError::Older) }
     }
 
-    fn take_soft(&self, nodes: Vec<NodeSoft>) {
+    fn take_soft(&self, statuses: Vec<pb::NodeStatus>, parts: &mut Parts) {
+        // A controller tells of one node after the other: parts of two are never mixed.
+        let whole = statuses.into_iter().filter_map(|part| parts.join(part));
+        let news: Vec<_> = whole.filter_map(soft_news).collect();
         self.view.update(|view| {
-            // Statuses come when all changes up to now were told.
-            let mut any = !std::mem::replace(&mut (self.select)(view).told, true);
-            for node in nodes {
+            let mut any = false;
+            for news in news {
                 // Statuses of nodes that are gone would pile up.
-                any |= view.node(node.node).is_some() && view.take_soft(node);
+                any |= view.node(news.now.node).is_some() && view.take_soft_news(news);
             }
             any
         });

@@ -57,7 +57,9 @@ impl Controller {
     pub(super) async fn send(&self, revision: u64, body: Body) {
         let hash = StateHash::new(u128::from(revision)).to_wire();
         let cluster_id = self.cluster.to_wire();
-        let frame = pb::WatchFrame { cluster_id, revision, state_hash: hash, body: Some(body) };
+        let freshness = pb::Freshness::Unspecified.into();
+        let body = Some(body);
+        let frame = pb::WatchFrame { cluster_id, revision, state_hash: hash, body, freshness };
         let last = self.followers.lock().unwrap().last().unwrap().1.clone();
         // A follower that did not like the frame before has left.
         let _ = last.send(Ok(frame)).await;
@@ -65,11 +67,12 @@ impl Controller {
 }
 
 pub(super) fn snapshot(records: Vec<Record>, last: bool) -> Body {
-    Body::Snapshot(pb::Snapshot { records: changes(records.into_iter().map(Change::put).collect()), last })
+    let records = changes(records.into_iter().map(Change::put).collect());
+    Body::Snapshot(pb::Snapshot { records, last, ..pb::Snapshot::default() })
 }
 
 pub(super) fn changed(list: Vec<Change>) -> Body {
-    Body::Changes(pb::Changes { changes: changes(list) })
+    Body::Changes(pb::Changes { changes: changes(list), ..pb::Changes::default() })
 }
 
 fn changes(list: Vec<Change>) -> Vec<pb::Change> {

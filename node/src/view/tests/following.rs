@@ -195,6 +195,28 @@ async fn a_damaged_or_foreign_file_is_not_used() {
     assert_eq!(Follower::open(&options).view().load().revision().get(), 0, "of another cluster");
 }
 
+/// What changed on node 2 after `since`, up to `changes`.
+fn delta(since: u64, changes: u64, sequence: u64, phase: pb::ReplicaPhase) -> pb::SoftBatch {
+    let replica = pb::ReplicaStatus {
+        namespace: "default".to_owned(),
+        name: "f".to_owned(),
+        version: 1,
+        epoch: 9,
+        phase: phase.into(),
+        ..pb::ReplicaStatus::default()
+    };
+    let status = pb::NodeStatus {
+        node: 2,
+        incarnation: 1,
+        sequence,
+        changes,
+        since,
+        replicas: vec![replica],
+        ..Default::default()
+    };
+    pb::SoftBatch { nodes: vec![status], ..pb::SoftBatch::default() }
+}
+
 #[tokio::test]
 async fn what_nodes_say_is_told_and_only_news_count() {
     let (folder, controller) = (folder(), Controller::start(CLUSTER).await);
@@ -228,6 +250,14 @@ async fn what_nodes_say_is_told_and_only_news_count() {
     say(1, pb::ReplicaPhase::Failed).await;
     say(3, pb::ReplicaPhase::Compiling).await;
     until("the newer one counts", || phase(9) == Some(Phase::Compiling)).await;
+    controller.send(5, Body::Soft(delta(1, 4, 0, pb::ReplicaPhase::Ready))).await;
+    controller.send(5, Body::Soft(delta(5, 6, 0, pb::ReplicaPhase::Ready))).await;
+    controller.send(5, Body::Soft(delta(0, 3, 5, pb::ReplicaPhase::Fetching))).await;
+    until("what goes on counts", || phase(9) == Some(Phase::Fetching)).await;
+    controller.send(5, Body::Soft(delta(2, 4, 6, pb::ReplicaPhase::Ready))).await;
+    until("and so does what overlaps", || phase(9) == Some(Phase::Ready)).await;
+    controller.send(5, Body::Soft(delta(4, 5, 7, pb::ReplicaPhase::Unspecified))).await;
+    until("what is not assigned is gone", || phase(9).is_none()).await;
     assert!(!running.view.load().soft.contains_key(&NodeId::new(3)), "no such node");
     controller.send(6, changed(vec![Change::remove(Key::Node(NodeId::new(2)))])).await;
     until("the removal is there", || running.revision() == 6).await;
