@@ -32,7 +32,7 @@ pub use metrics::{SYNC_BUCKETS_US, SyncHistogram};
 pub use network::{Peers, RaftServer, RaftService, RecordedPeers};
 pub use options::{
     COMMAND_BYTES_MAX, GroupOptions, HostOptions, Identity, LIMITS, Limits, Options, OptionsError, Owner,
-    TIMING, Timing,
+    TIMING, TIMING_DATA, Timing,
 };
 pub use raft::Raft;
 pub use state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};

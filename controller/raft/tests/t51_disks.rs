@@ -48,10 +48,10 @@ async fn a_leader_whose_disk_is_slow_goes_on_leading() {
         }
     });
     assert!(writing.await.is_err());
-    let syncs = leader.raft.store_status().syncs;
-    println!("{writes} writes, the longest took {longest:?}, syncs {syncs:?}, {} stalls", stalls.seen());
+    let (syncs, stalls) = (leader.raft.store_status().syncs, stalls.seen());
+    println!("{writes} writes, the longest took {longest:?}, syncs {syncs:?}, {stalls} stalls");
     assert!(syncs.buckets[9..].iter().sum::<u64>() >= 3, "the disk was not slow: {syncs:?}");
-    if stalls.seen() == 0 {
+    if stalls == 0 {
         assert_eq!(leader.raft.status().term, term, "there was an election");
         assert!(longest < Duration::from_secs(5), "{longest:?}: writes wait for the slow disk");
     }
@@ -77,7 +77,7 @@ async fn a_member_whose_sync_failed_ends_and_does_not_come_back() {
     assert!(status.tainted, "{status:#?}");
     assert!(status.stopped.as_ref().unwrap().contains("a sync of the log failed"), "{status:#?}");
     drop(raft);
-    let address = cluster.kill(sick).await;
+    cluster.kill(sick).await;
     // The disk is well again, and that says nothing of what it holds.
     std::fs::remove_file(ill(&cluster, sick)).unwrap();
     let error = open(options(cluster.dir.path(), sick)).await.err().unwrap();
@@ -85,6 +85,5 @@ async fn a_member_whose_sync_failed_ends_and_does_not_come_back() {
     cluster.propose(set("after", 1)).await;
     let other = *cluster.nodes.keys().next().unwrap();
     assert_eq!(get(&cluster.caught_up(other).await.raft, "before").as_deref(), Some("1"));
-    drop(address);
     cluster.shutdown().await;
 }
