@@ -31,7 +31,6 @@ use crate::metrics::Metrics;
 use crate::model::ClusterState;
 use crate::peers::Peers;
 use crate::propose::{self, Link};
-use crate::quorum::Quorum;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
 use crate::watch::{Feed, Hub};
 
@@ -117,7 +116,6 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
         raft,
         clock: ClusterClock::new(clock::now(), clock::unix_ms()),
         link: Link::new(),
-        quorum: Quorum::default(),
         metrics: Metrics::default(),
         removed: CancellationToken::new(),
         closing: CancellationToken::new(),

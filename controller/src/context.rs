@@ -9,12 +9,11 @@ use coracle_proto::status::{Code, Refusal};
 use coracle_raft::Raft;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, ClusterClock};
+use crate::clock::ClusterClock;
 use crate::machine::MetaMachine;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::propose::Link;
-use crate::quorum::Quorum;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable};
 use crate::watch::Hub;
 
@@ -43,8 +42,6 @@ pub(crate) struct Context {
     pub(crate) clock: ClusterClock,
     /// The way of proposals to the leader.
     pub(crate) link: Link,
-    /// What Raft last said of the majority.
-    pub(crate) quorum: Quorum,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// The cluster has no record of this node any more.
@@ -52,6 +49,9 @@ pub(crate) struct Context {
     /// Ends long streams, and tells those who ask about health to go elsewhere.
     pub(crate) closing: CancellationToken,
 }
+
+/// A leader hears of its followers with each heartbeat (100 ms by default).
+const LOST_AFTER: Duration = Duration::from_secs(2);
 
 impl Context {
     /// Who leads, as far as this node knows.
@@ -66,7 +66,7 @@ impl Context {
 
     /// Whether this node leads and has not heard of a majority lately.
     pub(crate) fn lost_quorum(&self) -> bool {
-        self.quorum.lost(&self.raft, clock::now())
+        self.raft.lost_majority(LOST_AFTER)
     }
 
     /// Where another node's controller is reached.

@@ -18,7 +18,6 @@ pub mod model;
 mod peers;
 pub mod placer;
 mod propose;
-mod quorum;
 pub mod reconcile;
 mod soft;
 mod upkeep;

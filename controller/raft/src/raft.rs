@@ -157,6 +157,18 @@ impl<S: StateMachine> Raft<S> {
         self.member.raft.data_metrics().borrow_watched().last_quorum_acked.map(|at| at.elapsed())
     }
 
+    /// Whether this member leads others and a majority has not answered it for so long. Costs nothing beside
+    /// [`Raft::status`].
+    #[must_use]
+    pub fn lost_majority(&self, after: Duration) -> bool {
+        let leads_others = {
+            let metrics = self.member.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.state.is_leader() && metrics.membership_config.membership().voter_ids().nth(1).is_some()
+        };
+        leads_others && self.quorum_acked().is_none_or(|ago| ago >= after)
+    }
+
     /// The figures of the log that this group's entries are in, and the size of the whole store. Looks at the disk.
     #[must_use]
     pub fn store_status(&self) -> StoreStatus {

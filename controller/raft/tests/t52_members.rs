@@ -16,6 +16,8 @@ mod node;
 use std::collections::BTreeSet;
 
 use coracle_proto::id::StoreId;
+use coracle_proto::pb::raft as pb;
+use coracle_proto::pb::raft::raft_transport_client::RaftTransportClient;
 use coracle_raft::Role;
 use node::{Cluster, QUICK, eventually, id, options, set, until};
 
@@ -88,5 +90,51 @@ async fn a_wiped_member_is_not_taken_for_the_one_that_it_was() {
     assert!(alone.propose(set("lost", 1)).await.is_err(), "a wiped member acknowledged");
     let status = cluster.nodes[&wiped].raft.status();
     assert!(status.last_log_index.is_none() && status.role == Role::Learner, "{status:#?}");
+    cluster.shutdown().await;
+}
+
+/// One message with the greatest of terms, by each way that a term comes in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_term_is_refused_and_elections_go_on() {
+    let mut cluster = Cluster::new(3, |options| options.timing = QUICK).await;
+    cluster.propose(set("before", 1)).await;
+    for term in [u64::MAX, 1 << 63, 1 << 40] {
+        for node in cluster.nodes.values() {
+            let mut client = RaftTransportClient::connect(format!("http://{}", node.address)).await.unwrap();
+            let header =
+                pb::Header { cluster: node::CLUSTER.to_wire(), from: 9, to: node.id, ..Default::default() };
+            let (header, vote) = (Some(header), Some(pb::Vote { term, node: 9, committed: true }));
+            let ask = pb::VoteRequest {
+                header: header.clone(),
+                vote,
+                leadership_transfer: true,
+                ..Default::default()
+            };
+            assert!(client.vote(ask.clone()).await.is_err() && client.pre_vote(ask).await.is_err());
+            let append = pb::AppendRequest { header: header.clone(), vote, ..Default::default() };
+            let beats = client.beat(pb::Beats { beats: vec![append.clone()] }).await.unwrap().into_inner();
+            assert!(matches!(beats.replies[0].result, Some(pb::beat_reply::Result::Refused(_))), "{beats:?}");
+            let replies = client.append(tokio_stream::iter([append])).await;
+            let answered = match replies {
+                Ok(replies) => replies.into_inner().message().await.is_ok_and(|reply| reply.is_some()),
+                Err(_) => false,
+            };
+            assert!(!answered, "entries of term {term} were taken");
+            let from_leader = vote;
+            let transfer = pb::TransferRequest {
+                header: header.clone(),
+                from_leader,
+                to_node: node.id,
+                ..Default::default()
+            };
+            assert!(client.transfer_leader(transfer).await.is_err());
+            let status = node.raft.status();
+            assert!(status.term < 1 << 32, "{status:#?}");
+            assert_eq!(status.absurd_term.map(|absurd| absurd.term), Some(term));
+        }
+    }
+    let leader = cluster.leader().await.id;
+    cluster.kill(leader).await;
+    cluster.propose(set("after", 1)).await;
     cluster.shutdown().await;
 }

@@ -305,3 +305,33 @@ async fn nothing_is_acknowledged_that_was_not_synced() {
     assert!(failure.found().is_some_and(|found| found.taints));
     assert!(crate::failure::taint(&path).unwrap().unwrap().contains("a sync of the log failed"));
 }
+
+/// For information, started by hand with `--ignored --nocapture`: what docs/adr/0004 compares.
+#[tokio::test]
+#[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
+async fn entries_a_second() {
+    use std::time::{Duration, Instant};
+
+    let (_dir, path) = made();
+    let mut open = Open::new(&path);
+    let mut log = open.group(0, None);
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    let mut next = 0;
+    for batch in [1, 16, 256] {
+        let (begin, first, mut took) = (Instant::now(), next, Vec::new());
+        while begin.elapsed() < Duration::from_secs(4) {
+            let one = Instant::now();
+            log.blocking_append((next..next + batch).map(|index| entry(1, index, 256))).await.unwrap();
+            next += batch;
+            took.push(one.elapsed());
+            log.purge(log_id(1, next - 1)).await.unwrap();
+            open.writer.checkpointed(&log.group, log_id(1, next - 1)).unwrap();
+        }
+        took.sort_unstable();
+        let rate = (next - first) as f64 / begin.elapsed().as_secs_f64();
+        let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+        println!("batch {batch}: {rate:.0} entries/s, p50 {p50:?} p99 {p99:?}");
+    }
+    open.close();
+}

@@ -24,6 +24,7 @@ use crate::host::{Appended, Attended, Hosted};
 use crate::member::Member;
 use crate::state::{ReceivedFile, SnapshotData};
 use crate::state_machine::StateMachine;
+use crate::terms::Terms;
 
 /// Snapshots received at a time: an old leader's last one and the new leader's.
 const INCOMING_MAX: usize = 2;
@@ -37,10 +38,8 @@ impl<S: StateMachine> Member<S> {
         Semaphore::new(INCOMING_MAX)
     }
 
-    /// Refuses a term that no election could have led to.
     fn check_vote(&self, header: Option<&pb::Header>, vote: Option<&pb::Vote>) -> Result<(), Status> {
-        let from = NodeId::new(header.map_or(0, |header| header.from));
-        vote.map_or(Ok(()), |vote| self.lines.terms.check(from, vote.term))
+        check_vote(&self.lines.terms, header, vote)
     }
 
     /// Receives a snapshot into a file.
@@ -54,6 +53,12 @@ impl<S: StateMachine> Member<S> {
         }
         Ok(received)
     }
+}
+
+/// Refuses a term that no election could have led to.
+fn check_vote(terms: &Terms, header: Option<&pb::Header>, vote: Option<&pb::Vote>) -> Result<(), Status> {
+    let from = NodeId::new(header.map_or(0, |header| header.from));
+    vote.map_or(Ok(()), |vote| terms.check(from, vote.term))
 }
 
 fn disk(error: std::io::Error) -> Status {
@@ -82,17 +87,18 @@ impl<S: StateMachine> Hosted for Member<S> {
         first: pb::AppendRequest,
         rest: Streaming<pb::AppendRequest>,
     ) -> Result<Appended, Status> {
-        self.check_vote(first.header.as_ref(), first.vote.as_ref())?;
         let (group, leaving) = (first.header.as_ref().map(|header| header.group), self.leaving());
         // What ended the requests early is the last answer.
         let refused = Arc::new(Mutex::new(None));
         let refuse = Arc::clone(&refused);
         let requests = stream::once(async { Ok(first) }).chain(rest).take_until(leaving);
+        let terms = Arc::clone(&self.lines.terms);
         let requests = requests.map(move |message| {
             let message = message?;
             if message.header.as_ref().map(|header| header.group) != group {
                 return Err(Status::invalid_argument("a stream of entries is of one group"));
             }
+            check_vote(&terms, message.header.as_ref(), message.vote.as_ref())?;
             append_from_wire(message).map_err(Status::from)
         });
         let requests = requests.scan((), move |(), request| {
