@@ -115,7 +115,7 @@ impl Status {
         let membership = metrics.membership_config.membership();
         let member = |id: u64| (NodeId::new(id), membership.get_node(&id).cloned().unwrap_or_default());
         let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
-        let known = halted.or(failed.map(|failed| &failed.reason));
+        let known = halted.or_else(|| failed.map(|failed| &failed.reason));
         let stopped = stopped.map(|reason| known.cloned().unwrap_or(reason));
         let vote = metrics.vote.leader_id;
         Self {

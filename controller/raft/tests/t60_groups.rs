@@ -91,7 +91,7 @@ async fn write_all(nodes: &BTreeMap<u64, Node>, value: u32) {
     for group in 1..=GROUPS {
         let write = async {
             loop {
-                let at = leader(nodes, group).unwrap_or(*nodes.keys().next().unwrap());
+                let at = leader(nodes, group).unwrap_or_else(|| *nodes.keys().next().unwrap());
                 if nodes[&at].groups[&group].propose(set("key", value * group)).await.is_ok() {
                     return;
                 }

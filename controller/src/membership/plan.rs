@@ -84,9 +84,7 @@ pub(super) fn next_step(
     if let Some(node) = moved.next() {
         return Some(Step::SetSeat(node.id, seat(node)));
     }
-    // One that has not told of its store has not opened it yet.
-    let known = |node: &Node| alive(&node.id) && node.store != StoreId::UNKNOWN;
-    let mut outside = reached.filter(|node| known(node) && !is_member(&node.id));
+    let mut outside = reached.filter(|node| alive(&node.id) && !is_member(&node.id));
     let room = members.learners.len() < LEARNERS_MAX;
     outside.next().filter(|_| room).map(|node| Step::AddLearner(node.id, seat(node)))
 }
@@ -108,8 +106,10 @@ fn desired(
     let mut healthy: Vec<_> = members.voters.iter().copied().filter(|id| stays(id) && heard(id)).collect();
     healthy.sort_by_key(|id| (*id != members.leader, *id));
     let mut chosen: BTreeSet<NodeId> = healthy.into_iter().take(wanted).collect();
-    let mut candidates: Vec<_> =
-        members.learners.intersection(&members.caught_up).copied().filter(|id| stays(id)).collect();
+    // A learner tells of its store once it has the state; only then is it known who votes.
+    let known = |id: &NodeId| members.seats.get(id).is_some_and(|seat| seat.store != StoreId::UNKNOWN);
+    let candidates = members.learners.intersection(&members.caught_up).copied();
+    let mut candidates: Vec<_> = candidates.filter(|id| stays(id) && known(id)).collect();
     let zone = |id: &NodeId| nodes.get(id).map(|node| node.zone.as_str()).unwrap_or_default();
     while chosen.len() < wanted {
         let in_zone = |id: &NodeId| chosen.iter().filter(|other| zone(other) == zone(id)).count();
@@ -249,11 +249,15 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_whose_store_is_not_known_is_no_member_yet() {
+    fn a_learner_whose_store_is_not_known_does_not_vote_yet() {
         let mut nodes = alive(2);
-        if let Some(node) = nodes.get_mut(&NodeId::new(2)) {
+        let two = NodeId::new(2);
+        let mut members = members(&[1], &[2]);
+        members.seats.insert(two, Seat { store: StoreId::UNKNOWN, ..seat_of(two) });
+        assert_eq!(step(&members, &nodes), Some(Step::SetSeat(two, seat_of(two))), "it has told");
+        if let Some(node) = nodes.get_mut(&two) {
             node.store = StoreId::UNKNOWN;
         }
-        assert_eq!(step(&members(&[1], &[]), &nodes), None);
+        assert_eq!(step(&members, &nodes), None);
     }
 }

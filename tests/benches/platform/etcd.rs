@@ -78,7 +78,7 @@ impl Etcd {
                     return Ok(());
                 }
             }
-            Err("nobody leads")
+            Err("nobody leads".to_owned())
         })
         .await;
         found.expect("a leader")

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use coracle_proto::pb;
 use coracle_proto::pb::admin_client::AdminClient;
-use coracle_tests::{Client, Cluster, Process, Signal, guest};
+use coracle_tests::{Client, Cluster, guest};
+use rustix::process::Signal;
 use tokio::sync::Mutex;
 
 use crate::etcd::Etcd;
@@ -181,10 +182,9 @@ async fn gaps(cluster: &mut Cluster, etcd: Option<Etcd>) {
     for _ in 0..KILLS {
         let leader = cluster.leader().await;
         let others = [(leader + 1) % 3, (leader + 2) % 3].map(|node| cluster.nodes[node].grpc.clone());
-        for process in [Process::Supervisor, Process::Controller, Process::DataPlane] {
-            cluster.nodes[leader].signal(process, Signal::KILL);
-        }
+        cluster.nodes[leader].signal_all(Signal::KILL);
         ours.push(gap(&others).await);
+        cluster.nodes[leader].kill();
         cluster.nodes[leader].start();
         cluster.leader().await;
     }

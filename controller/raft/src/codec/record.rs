@@ -139,7 +139,7 @@ mod tests {
         let membership =
             membership_from_wire(pb::Membership { configs: voters, members: [1, 2, 3].map(member).to_vec() })
                 .unwrap();
-        let stored = StoredMembership::new(Some(log_id(3, 40)), membership.clone());
+        let stored = StoredMembership::new(Some(log_id(3, 40)), membership);
         let meta = SnapshotMeta { last_log_id: Some(log_id(3, 41)), last_membership: stored.clone() };
         let (cluster, group) = (ClusterId::new(7), GroupId::new(1));
         let identity =

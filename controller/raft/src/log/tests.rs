@@ -309,7 +309,7 @@ async fn nothing_is_acknowledged_that_was_not_synced() {
 /// For information, started by hand with `--ignored --nocapture`: what docs/adr/0004 compares.
 #[tokio::test]
 #[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
 async fn entries_a_second() {
     use std::time::{Duration, Instant};
 
