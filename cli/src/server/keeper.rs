@@ -174,7 +174,7 @@ impl Keeper {
         }
     }
 
-    fn tell(&self, ended: Ended, words: Option<String>, next: Next) {
+    pub(super) fn tell(&self, ended: Ended, words: Option<String>, next: Next) {
         let (name, words) = (self.kind.name(), words.as_deref().unwrap_or_default().trim());
         let message = if words.is_empty() { ended.to_string() } else { words.to_owned() };
         let (state, alarm) = match next {
@@ -197,6 +197,9 @@ impl Keeper {
             child.alarm = alarm;
             child.last_message = Some(message);
         });
+        if ended.is_removed() {
+            self.board.removed();
+        }
     }
 }
 
