@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use tokio::net::TcpSocket;
+use tracing::warn;
 
 use super::addresses::{Addresses, Port};
 use crate::exit::{Exit, Failure};
@@ -45,7 +46,7 @@ pub(crate) fn bind(
     serves: Serves,
     insecure: bool,
 ) -> Result<Sockets, Failure> {
-    let stored = Addresses::load(folder)?;
+    let stored = stored(folder, flags, serves)?;
     let open = |port, served: bool| -> Result<Option<TcpSocket>, Failure> {
         if !served {
             return Ok(None);
@@ -68,6 +69,22 @@ pub(crate) fn bind(
         Sockets { addresses, admin, data: listen(Port::Data, data)?, http: listen(Port::Http, http)?, grpc };
     addresses.save(folder)?;
     Ok(sockets)
+}
+
+/// What was bound last; a file that cannot be read is needed only where no flag says the same.
+fn stored(folder: &Path, flags: &Addresses, serves: Serves) -> Result<Addresses, Failure> {
+    let said = |port, served: bool| !served || flags.get(port).is_some_and(|flag| flag.port() != 0);
+    let all_said = said(Port::Grpc, serves.controller)
+        && said(Port::Admin, true)
+        && said(Port::Data, serves.data_plane)
+        && said(Port::Http, serves.gateway);
+    match Addresses::load(folder) {
+        Err(reason) if all_said => {
+            warn!(%reason, "the flags name every address: the file is written anew");
+            Ok(Addresses::default())
+        }
+        other => other,
+    }
 }
 
 fn hold(port: Port, address: SocketAddr) -> Result<TcpSocket, Failure> {
@@ -117,6 +134,22 @@ mod tests {
         let first = bind(folder.path(), &any_port(), ALL, false).unwrap().addresses;
         assert!([first.grpc, first.admin, first.data, first.http].iter().all(|it| it.unwrap().port() > 0));
         assert_eq!(bind(folder.path(), &any_port(), ALL, false).unwrap().addresses, first);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_of_addresses_is_named_unless_flags_say_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = bind(folder.path(), &any_port(), ALL, false).unwrap().addresses;
+        let file = folder.path().join(super::super::addresses::FILE);
+        for damage in [&b"grpc = \"127."[..], b"\xff\xfe"] {
+            std::fs::write(&file, damage).unwrap();
+            let refused = bind(folder.path(), &any_port(), ALL, false).unwrap_err();
+            assert_eq!(refused.exit, Exit::Config, "{refused}");
+            assert!(refused.message.contains(file.to_str().unwrap()), "{refused}");
+            assert!(refused.message.contains("remove it and start the node"), "{refused}");
+            assert_eq!(bind(folder.path(), &first, ALL, false).unwrap().addresses, first);
+            assert_eq!(Addresses::load(folder.path()).unwrap(), first, "written anew");
+        }
     }
 
     #[tokio::test]
