@@ -1,6 +1,7 @@
 //! Binds a node's ports. Those of the data plane and 7401 listen from now on; 7400 is only held: the
 //! controller listens itself, so that its end is refused connections, which others take as a sign.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
@@ -88,21 +89,27 @@ fn stored(folder: &Path, flags: &Addresses, serves: Serves) -> Result<Addresses,
 }
 
 fn hold(port: Port, address: SocketAddr) -> Result<TcpSocket, Failure> {
-    let bound = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // So that the controller can bind what is only held here, and a restarted node what it just left.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(socket)
-    };
-    bound().map_err(|error| refused(port, address, &error))
+    bound(address).map_err(|error| refused(port, address, &error))
+}
+
+/// A port that is kept from others while nobody listens there.
+pub(super) fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that the controller can bind what is only held here, and a restarted node what it just left.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Listens at a port that was kept. Call it inside a runtime.
+pub(super) fn listening(socket: TcpSocket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG).and_then(tokio::net::TcpListener::into_std)
 }
 
 fn listen(port: Port, socket: Option<TcpSocket>) -> Result<Option<TcpListener>, Failure> {
     let Some(socket) = socket else { return Ok(None) };
     let address = socket.local_addr().map_err(|error| Failure::local(port.flag(), error))?;
-    let listener = socket.listen(BACKLOG).and_then(tokio::net::TcpListener::into_std);
-    listener.map(Some).map_err(|error| refused(port, address, &error))
+    listening(socket).map(Some).map_err(|error| refused(port, address, &error))
 }
 
 fn refused(port: Port, address: SocketAddr, error: &std::io::Error) -> Failure {
