@@ -32,6 +32,7 @@ use crate::model::ClusterState;
 use crate::peers::Peers;
 use crate::propose::{self, Link};
 use crate::quorum::Quorum;
+use crate::silent::Silent;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
 use crate::watch::{Feed, Hub};
 
@@ -116,6 +117,7 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
             live_within: POLICY.suspect_after,
         },
         peers: Peers::default(),
+        silent: Silent::default(),
         raft,
         clock: ClusterClock::new(clock::now(), clock::unix_ms()),
         link: Link::new(),

@@ -20,6 +20,7 @@ pub mod placer;
 mod propose;
 mod quorum;
 pub mod reconcile;
+mod silent;
 mod soft;
 mod upkeep;
 mod watch;
