@@ -34,6 +34,8 @@ pub(crate) enum Exit {
     Throttled = 10,
     /// A child process has a bad configuration or a store that it must not use: never restarted.
     Config = 78,
+    /// A child heard that the cluster has removed this node: its supervisor ends the node, with [`Self::Config`].
+    Removed = 79,
 }
 
 impl From<Exit> for ExitCode {

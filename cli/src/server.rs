@@ -4,6 +4,7 @@ mod addresses;
 mod announce;
 mod bind;
 mod board;
+mod doors;
 mod incarnation;
 mod keeper;
 mod machine;

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use coracle_proto::id::NodeId;
 use coracle_proto::record::Node;
-use coracle_raft::{Follower, Raft, Seat};
-use tokio::task::JoinSet;
+use coracle_raft::{Follower, Raft, Role, Seat};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span, error, info};
 
@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::model::ClusterState;
 use crate::peers::Peers;
 use crate::propose::{self, Link};
+use crate::silent::Silent;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
 use crate::watch::{Feed, Hub};
 
@@ -40,6 +41,8 @@ const ARTIFACT_COPIES: usize = 3;
 const LAST_COMMITS: Duration = Duration::from_millis(200);
 /// Open requests get so long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Where the log has ended nothing that was asked can be done: those who wait are told so by the end of their connection.
+const ENDED_DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// Handing over leadership takes one round trip; who cannot within this time is simply left.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -113,6 +116,7 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
             live_within: POLICY.suspect_after,
         },
         peers: Peers::default(),
+        silent: Silent::default(),
         raft,
         clock: ClusterClock::new(clock::now(), clock::unix_ms()),
         link: Link::new(),
@@ -141,23 +145,32 @@ async fn close(
     context: &Context,
     mut tasks: JoinSet<()>,
     serve_until: CancellationToken,
-    mut server: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    mut server: JoinHandle<Result<(), tonic::transport::Error>>,
 ) {
     context.closing.cancel();
     tasks.shutdown().await;
-    if tokio::time::timeout(HAND_OVER_TIMEOUT, hand_over(context)).await.is_err() {
+    let ended = context.raft.status().role == Role::Stopped;
+    if !ended && tokio::time::timeout(HAND_OVER_TIMEOUT, hand_over(context)).await.is_err() {
         info!("leadership was not handed over in time");
     }
     serve_until.cancel();
     // One that ended by itself was waited for already.
-    if !server.is_finished() && tokio::time::timeout(LAST_COMMITS, &mut server).await.is_err() {
-        context.raft.leave();
-        if tokio::time::timeout(DRAIN_TIMEOUT, server).await.is_err() {
-            info!(seconds = DRAIN_TIMEOUT.as_secs(), "some requests did not end in time");
-        }
+    if !server.is_finished() {
+        drain(server, ended, || context.raft.leave()).await;
     }
     context.raft.shutdown().await;
     info!("closed");
+}
+
+/// Lets open requests end; where the log has `ended` there is nothing that they could wait for.
+async fn drain<T>(mut server: JoinHandle<T>, ended: bool, leave: impl FnOnce()) {
+    if tokio::time::timeout(LAST_COMMITS, &mut server).await.is_err() {
+        leave();
+        let drain_timeout = if ended { ENDED_DRAIN_TIMEOUT } else { DRAIN_TIMEOUT };
+        if tokio::time::timeout(drain_timeout, server).await.is_err() {
+            info!(?drain_timeout, "some requests did not end in time");
+        }
+    }
 }
 
 /// A leader that goes on purpose lets another voter lead at once.
@@ -179,6 +192,13 @@ fn heir(followers: &BTreeMap<NodeId, Follower>, voters: &BTreeMap<NodeId, Seat>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_drained_where_the_log_has_ended() {
+        let begun = clock::now();
+        drain(tokio::spawn(std::future::pending::<()>()), true, || ()).await;
+        assert!(clock::now() - begun < DRAIN_TIMEOUT / 2, "{:?}", clock::now() - begun);
+    }
 
     #[test]
     fn who_was_never_heard_of_inherits_last() {

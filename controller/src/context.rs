@@ -14,6 +14,7 @@ use crate::machine::MetaMachine;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::propose::Link;
+use crate::silent::Silent;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable};
 use crate::watch::Hub;
 
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) policy: OrdersPolicy,
     /// Connections.
     pub(crate) peers: Peers,
+    /// Workers that did not answer lately.
+    pub(crate) silent: Silent,
     /// The log.
     pub(crate) raft: Raft<MetaMachine>,
     /// How late it is, as far as most nodes agree.

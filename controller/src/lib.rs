@@ -19,6 +19,7 @@ mod peers;
 pub mod placer;
 mod propose;
 pub mod reconcile;
+mod silent;
 mod soft;
 mod upkeep;
 mod watch;

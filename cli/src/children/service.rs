@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use coracle_controller::RunError;
 use coracle_controller::identity::{self, Identity};
 
 use super::order::Handed;
@@ -41,13 +42,21 @@ async fn controller(handed: &Handed, shutdown: impl Future<Output = ()>) -> Resu
         artifact_grace: coracle_controller::ARTIFACT_GRACE,
         accept_failed_sync: order.accept_failed_sync,
     };
-    coracle_controller::run(options, shutdown).await.map_err(|error| {
-        let exit = if error.is_configuration() { Exit::Config } else { Exit::Server };
-        match error.code() {
-            Some(code) => Failure::coded(exit, code, error),
-            None => Failure::new(exit, error.to_string()),
-        }
-    })
+    coracle_controller::run(options, shutdown).await.map_err(|error| ended(&error))
+}
+
+fn ended(error: &RunError) -> Failure {
+    let exit = if matches!(error, RunError::Removed { .. }) {
+        Exit::Removed
+    } else if error.is_configuration() {
+        Exit::Config
+    } else {
+        Exit::Server
+    };
+    match error.code() {
+        Some(code) => Failure::coded(exit, code, error),
+        None => Failure::new(exit, error.to_string()),
+    }
 }
 
 fn config(message: impl Into<String>) -> Failure {

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::config::DEFAULTS;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::os;
 
 /// The file in the data folder.
@@ -108,13 +108,9 @@ impl Addresses {
     pub(crate) fn load(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join(FILE);
         match fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| {
-                Failure::usage(format!(
-                    "{}: {error}; remove the file to choose addresses anew",
-                    path.display()
-                ))
-            }),
+            Ok(text) => toml::from_str(&text).map_err(|error| damaged(&path, &error)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Err(damaged(&path, &error)),
             Err(error) => Err(Failure::local(path.display(), error)),
         }
     }
@@ -125,6 +121,17 @@ impl Addresses {
         let text = toml::to_string(self).map_err(|error| Failure::local(path.display(), error))?;
         os::replace_file(&path, text.as_bytes()).map_err(|error| Failure::local(path.display(), error))
     }
+}
+
+/// Other ports than the last ones would be a surprise to whoever calls the node there: somebody must say which.
+fn damaged(path: &Path, error: &impl std::fmt::Display) -> Failure {
+    let sentence = format!(
+        "{} is damaged: {}; remove it and start the node once with --grpc, --admin, --data and --http as they were, \
+         or without them for the default ports",
+        path.display(),
+        error.to_string().trim_end()
+    );
+    Failure::new(Exit::Config, sentence)
 }
 
 const fn default_ip(insecure: bool) -> IpAddr {
@@ -255,7 +262,7 @@ mod tests {
     fn a_damaged_file_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE), "grpc = 7").unwrap();
-        assert!(Addresses::load(folder.path()).unwrap_err().message.contains("remove the file"));
+        assert!(Addresses::load(folder.path()).unwrap_err().message.contains("remove it and start"));
     }
 
     #[test]

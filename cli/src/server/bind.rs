@@ -1,10 +1,12 @@
 //! Binds a node's ports. Those of the data plane and 7401 listen from now on; 7400 is only held: the
 //! controller listens itself, so that its end is refused connections, which others take as a sign.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use tokio::net::TcpSocket;
+use tracing::warn;
 
 use super::addresses::{Addresses, Port};
 use crate::exit::{Exit, Failure};
@@ -45,7 +47,7 @@ pub(crate) fn bind(
     serves: Serves,
     insecure: bool,
 ) -> Result<Sockets, Failure> {
-    let stored = Addresses::load(folder)?;
+    let stored = stored(folder, flags, serves)?;
     let open = |port, served: bool| -> Result<Option<TcpSocket>, Failure> {
         if !served {
             return Ok(None);
@@ -70,22 +72,44 @@ pub(crate) fn bind(
     Ok(sockets)
 }
 
+/// What was bound last; a file that cannot be read is needed only where no flag says the same.
+fn stored(folder: &Path, flags: &Addresses, serves: Serves) -> Result<Addresses, Failure> {
+    let said = |port, served: bool| !served || flags.get(port).is_some_and(|flag| flag.port() != 0);
+    let all_said = said(Port::Grpc, serves.controller)
+        && said(Port::Admin, true)
+        && said(Port::Data, serves.data_plane)
+        && said(Port::Http, serves.gateway);
+    match Addresses::load(folder) {
+        Err(reason) if all_said => {
+            warn!(%reason, "the flags name every address: the file is written anew");
+            Ok(Addresses::default())
+        }
+        other => other,
+    }
+}
+
 fn hold(port: Port, address: SocketAddr) -> Result<TcpSocket, Failure> {
-    let bound = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // So that the controller can bind what is only held here, and a restarted node what it just left.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(socket)
-    };
-    bound().map_err(|error| refused(port, address, &error))
+    bound(address).map_err(|error| refused(port, address, &error))
+}
+
+/// A port that is kept from others while nobody listens there.
+pub(super) fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that the controller can bind what is only held here, and a restarted node what it just left.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Listens at a port that was kept. Call it inside a runtime.
+pub(super) fn listening(socket: TcpSocket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG).and_then(tokio::net::TcpListener::into_std)
 }
 
 fn listen(port: Port, socket: Option<TcpSocket>) -> Result<Option<TcpListener>, Failure> {
     let Some(socket) = socket else { return Ok(None) };
     let address = socket.local_addr().map_err(|error| Failure::local(port.flag(), error))?;
-    let listener = socket.listen(BACKLOG).and_then(tokio::net::TcpListener::into_std);
-    listener.map(Some).map_err(|error| refused(port, address, &error))
+    listening(socket).map(Some).map_err(|error| refused(port, address, &error))
 }
 
 fn refused(port: Port, address: SocketAddr, error: &std::io::Error) -> Failure {
@@ -117,6 +141,22 @@ mod tests {
         let first = bind(folder.path(), &any_port(), ALL, false).unwrap().addresses;
         assert!([first.grpc, first.admin, first.data, first.http].iter().all(|it| it.unwrap().port() > 0));
         assert_eq!(bind(folder.path(), &any_port(), ALL, false).unwrap().addresses, first);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_of_addresses_is_named_unless_flags_say_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = bind(folder.path(), &any_port(), ALL, false).unwrap().addresses;
+        let file = folder.path().join(super::super::addresses::FILE);
+        for damage in [&b"grpc = \"127."[..], b"\xff\xfe"] {
+            std::fs::write(&file, damage).unwrap();
+            let refused = bind(folder.path(), &any_port(), ALL, false).unwrap_err();
+            assert_eq!(refused.exit, Exit::Config, "{refused}");
+            assert!(refused.message.contains(file.to_str().unwrap()), "{refused}");
+            assert!(refused.message.contains("remove it and start the node"), "{refused}");
+            assert_eq!(bind(folder.path(), &first, ALL, false).unwrap().addresses, first);
+            assert_eq!(Addresses::load(folder.path()).unwrap(), first, "written anew");
+        }
     }
 
     #[tokio::test]

@@ -74,6 +74,9 @@ pub(crate) struct View {
     pub(crate) alarms: Vec<String>,
     /// The node was asked to end: nothing new should come here.
     pub(crate) ending: bool,
+    /// A child heard that the cluster has removed this node.
+    #[serde(skip)]
+    pub(crate) removed: bool,
 }
 
 /// Shared by those who watch a child each, by the admin server, and by the one who tells the cluster.
@@ -94,7 +97,7 @@ impl Board {
             alarm: false,
             last_message: None,
         };
-        let view = View { children: kinds.iter().map(child).collect(), alarms: Vec::new(), ending: false };
+        let view = View { children: kinds.iter().map(child).collect(), ..View::default() };
         let board = Self { view: Arc::new(watch::Sender::new(view)), pids: folder.join(PIDS) };
         board.write_pids();
         board
@@ -123,6 +126,11 @@ impl Board {
     /// Sets the one alarm that is not a child's: what stands between this node and its cluster.
     pub(crate) fn alarm(&self, text: String) {
         self.view.send_modify(|view| view.alarms = vec![text]);
+    }
+
+    /// A child heard that the cluster has removed this node.
+    pub(crate) fn removed(&self) {
+        self.view.send_modify(|view| view.removed = true);
     }
 
     /// The node ends from now on.

@@ -5,18 +5,22 @@ use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::board::{Board, Kind, State};
+use super::doors::Doors;
 use super::incarnation::Incarnations;
 use super::restart::{Ended, Next, Restarts, WINDOW};
 use crate::children::{self, Line, Order};
 use crate::config::DEFAULTS;
 use crate::os;
+
+/// A caller waits so long for a child that is started again; for longer it is refused, and goes to another node.
+const WAITS_MAX: Duration = Duration::from_secs(1);
 
 /// How far the end of the node has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +41,7 @@ pub(crate) struct Keeper {
     kind: Kind,
     order: Arc<Order>,
     lock: Arc<File>,
-    listeners: Vec<TcpListener>,
+    doors: Doors,
     incarnations: Incarnations,
     board: Board,
     restarts: Restarts,
@@ -64,7 +68,8 @@ impl Keeper {
         board: Board,
     ) -> Self {
         let restarts = Restarts::default();
-        Self { kind, order, lock, listeners, incarnations, board, restarts, begin: now() }
+        let doors = Doors::new(listeners);
+        Self { kind, order, lock, doors, incarnations, board, restarts, begin: now() }
     }
 
     /// Keeps the child until it is told to stop. Spawn it on a runtime of one thread, the process's main
@@ -83,11 +88,14 @@ impl Keeper {
             self.tell(ended, words, next);
             let Next::Start { after, .. } = next else {
                 // Nobody will ever accept: callers are refused instead of waiting.
-                self.listeners.clear();
+                self.doors.close();
                 // It fails only when the sender is gone, and then the node has ended too.
                 let _ = stop.wait_for(|stop| *stop != Stop::No).await;
                 break;
             };
+            if after > WAITS_MAX {
+                self.doors.shut();
+            }
             tokio::select! {
                 () = tokio::time::sleep(after) => {}
                 _ = stop.wait_for(|stop| *stop != Stop::No) => break,
@@ -100,7 +108,8 @@ impl Keeper {
         });
     }
 
-    fn start(&self) -> std::io::Result<Life> {
+    fn start(&mut self) -> std::io::Result<Life> {
+        self.doors.open()?;
         let (line, stdin) = Line::pair()?;
         let verb = match self.kind {
             Kind::Controller => children::CONTROLLER,
@@ -117,7 +126,7 @@ impl Keeper {
             .spawn()?;
         let pid = process.id().ok_or(std::io::ErrorKind::NotFound)?;
         let order = Order { incarnation: self.incarnations.next(), ..Order::clone(&self.order) };
-        line.send(&order, &self.lock, &self.listeners)?;
+        line.send(&order, &self.lock, self.doors.listeners())?;
         self.board.update(self.kind, |child| {
             child.state = State::Running;
             child.pid = Some(pid);
@@ -162,7 +171,7 @@ impl Keeper {
     fn end(&mut self, pid: u32, stop: Stop) {
         if stop > Stop::NoRestart {
             // The child closes its own when it is asked: from then on connections are refused, not left waiting.
-            self.listeners.clear();
+            self.doors.close();
         }
         let sent = match stop {
             Stop::No | Stop::NoRestart => Ok(()),
@@ -174,7 +183,7 @@ impl Keeper {
         }
     }
 
-    fn tell(&self, ended: Ended, words: Option<String>, next: Next) {
+    pub(super) fn tell(&self, ended: Ended, words: Option<String>, next: Next) {
         let (name, words) = (self.kind.name(), words.as_deref().unwrap_or_default().trim());
         let message = if words.is_empty() { ended.to_string() } else { words.to_owned() };
         let (state, alarm) = match next {
@@ -197,6 +206,9 @@ impl Keeper {
             child.alarm = alarm;
             child.last_message = Some(message);
         });
+        if ended.is_removed() {
+            self.board.removed();
+        }
     }
 }
 
@@ -215,12 +227,36 @@ fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Longer than a look at a process takes on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn callers_are_refused_while_it_waits_long_before_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let board = Board::new(folder.path(), &[Kind::Data]);
+        let lock = os::lock(&folder.path().join("lock")).unwrap().unwrap();
+        let (order, incarnations) = (Arc::new(children::example()), Incarnations::load(folder.path()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // This very program does not know the verb: it ends at once, again and again.
+        let keeper =
+            Keeper::new(Kind::Data, order, Arc::new(lock), vec![listener], incarnations, board.clone());
+        let (stop, stopped) = watch::channel(Stop::No);
+        let kept = tokio::spawn(keeper.run(stopped));
+        let mut seen = board.subscribe();
+        let alarmed = seen.wait_for(|view| view.children.iter().all(|child| child.alarm));
+        assert!(tokio::time::timeout(PATIENCE, alarmed).await.is_ok_and(|alarmed| alarmed.is_ok()));
+        let refused = tokio::time::timeout(PATIENCE, async {
+            while tokio::net::TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(refused.await.is_ok(), "connections wait for a start that is 30 s away");
+        stop.send_replace(Stop::NoRestart);
+        assert!(tokio::time::timeout(PATIENCE, kept).await.is_ok_and(|kept| kept.is_ok()));
+    }
 
     #[tokio::test]
     async fn the_alarm_ends_when_the_child_has_lived_long_enough() {

@@ -24,8 +24,24 @@ const MESSAGE_BYTES_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Removed;
 
-/// Tells until the cluster answers that it has removed this node. `incarnation` is the number of the supervisor's start.
+/// Tells until the cluster answers that it has removed this node, be it to one of its children: a controller may know of
+/// others of which the supervisor has not heard yet. `incarnation` is the number of the supervisor's start.
 pub(crate) async fn tell(
+    folder: PathBuf,
+    own: Option<String>,
+    identity: Identity,
+    incarnation: u64,
+    board: Board,
+) -> Removed {
+    let mut views = board.subscribe();
+    tokio::select! {
+        removed = tell_all(folder, own, identity, incarnation, board) => removed,
+        // The board lives as long as the other branch does.
+        _ = views.wait_for(|view| view.removed) => Removed,
+    }
+}
+
+async fn tell_all(
     folder: PathBuf,
     own: Option<String>,
     identity: Identity,
@@ -87,8 +103,38 @@ fn child(view: &ChildView) -> ChildProcess {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use coracle_proto::id::{ClusterId, NodeId};
+
     use super::super::board::Kind;
+    use super::super::incarnation::Incarnations;
+    use super::super::keeper::Keeper;
+    use super::super::restart::{Ended, Next};
     use super::*;
+    use crate::exit::Exit;
+
+    #[tokio::test]
+    async fn a_child_that_heard_of_the_removal_is_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let board = Board::new(folder.path(), &[Kind::Controller]);
+        let identity = Identity {
+            cluster: ClusterId::new(1),
+            cluster_name: "c".to_owned(),
+            node: NodeId::new(1),
+            founder: true,
+            controllers: Vec::new(),
+        };
+        // Nobody is known who could be told.
+        let told = tell(folder.path().to_owned(), None, identity, 1, board.clone());
+        let lock = crate::os::lock(&folder.path().join("lock")).unwrap().unwrap();
+        let incarnations = Incarnations::load(folder.path());
+        let order = Arc::new(crate::children::example());
+        let keeper =
+            Keeper::new(Kind::Controller, order, Arc::new(lock), Vec::new(), incarnations, board.clone());
+        keeper.tell(Ended::Code(Exit::Removed as i32), None, Next::GiveUp);
+        assert!(timeout(AGAIN, told).await.is_ok(), "the node ends");
+    }
 
     #[test]
     fn a_long_message_is_cut_between_two_characters() {

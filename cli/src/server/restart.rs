@@ -27,6 +27,13 @@ pub(crate) enum Ended {
     NotStarted,
 }
 
+impl Ended {
+    /// The child heard that the cluster has removed this node.
+    pub(crate) fn is_removed(self) -> bool {
+        self == Self::Code(Exit::Removed as i32)
+    }
+}
+
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,7 +68,7 @@ pub(crate) struct Restarts {
 impl Restarts {
     /// A child ended unasked at `now`, counted from any fixed moment, after it had `lived` so long.
     pub(crate) fn after(&mut self, ended: Ended, now: Duration, lived: Duration) -> Next {
-        if ended == Ended::Code(Exit::Config as i32) {
+        if ended == Ended::Code(Exit::Config as i32) || ended.is_removed() {
             return Next::GiveUp;
         }
         self.lived(lived);
@@ -140,6 +147,7 @@ mod tests {
     #[test]
     fn a_bad_configuration_is_not_started_again() {
         assert_eq!(Restarts::default().after(Ended::Code(78), at(0), BRIEF), Next::GiveUp);
+        assert_eq!(Restarts::default().after(Ended::Code(79), at(0), BRIEF), Next::GiveUp, "removed");
         assert_eq!(
             Restarts::default().after(Ended::Code(0), at(0), BRIEF),
             calm(),

@@ -1,6 +1,7 @@
 //! The life of a node: folder, identity, ports, children, and their end in order.
 
 use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -95,7 +96,7 @@ fn may_begin(settings: &Settings) -> Result<(), Failure> {
 
 /// Makes the folder, for this user only, and takes it for this process.
 async fn take_folder(folder: &Path) -> Result<File, Failure> {
-    let named = |error| Failure::local(format!("data folder {}", folder.display()), error);
+    let named = |error| unusable(folder, &error);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(named)?;
     for _ in 0..LOCK_TRIES_MAX {
         if let Some(lock) = os::lock(&folder.join(LOCK)).map_err(named)? {
@@ -106,6 +107,19 @@ async fn take_folder(folder: &Path) -> Result<File, Failure> {
     let pids = fs::read_to_string(folder.join(super::PIDS)).unwrap_or_default();
     let owner = pids.lines().next().unwrap_or_default();
     Err(Failure::usage(format!("another server uses the data folder {} ({owner})", folder.display())))
+}
+
+/// What stands in the way of a folder lasts until somebody changes it; a disk may recover.
+fn unusable(folder: &Path, error: &io::Error) -> Failure {
+    let exit = match error.kind() {
+        ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::NotADirectory
+        | ErrorKind::AlreadyExists => Exit::Config,
+        _ => Exit::Server,
+    };
+    let sentence = format!("data folder {}: {error}; give another one with --data-dir", folder.display());
+    Failure::new(exit, sentence)
 }
 
 /// Who the node is: what its folder says, or what founding or joining a cluster makes of it.
@@ -221,6 +235,23 @@ async fn end(children: Vec<(watch::Sender<Stop>, JoinHandle<()>)>, signals: &mut
         if hurry && !ended.is_finished() {
             // A keeper ends when its child is dead; what became of it is on the board.
             let _ = ended.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_data_folder_that_is_a_file_is_not_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let refused = take_folder(&path).await.unwrap_err();
+            assert_eq!(refused.exit, Exit::Config, "{refused}");
+            assert!(refused.message.contains("--data-dir"), "{refused}");
         }
     }
 }

@@ -8,7 +8,8 @@ use coracle_proto::pb::{StatReply, StatRequest};
 use coracle_proto::record::{Kind, Node, NodeState, Role};
 use coracle_proto::status::{Code, Refusal};
 use coracle_proto::trace;
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tracing::debug;
 
 use crate::clock;
@@ -20,6 +21,8 @@ const STAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A worker that died a moment ago counts as live until its reports are missed, and cannot answer: it is waited for.
 const SILENT_WAIT: Duration = Duration::from_secs(3);
 const SILENT_PAUSE: Duration = Duration::from_millis(250);
+/// Others on the same network answer within milliseconds of those that were enough.
+const OTHERS_WAIT: Duration = Duration::from_millis(50);
 /// Copies before a version may name an artifact, where there are so many workers.
 const HOLDERS_MIN: usize = 2;
 /// Workers asked at once: known holders are asked first, so that more would hardly find another copy.
@@ -59,10 +62,33 @@ async fn ask(context: &Context, digest: Digest) -> (Result<Stored, Refusal>, boo
         .collect();
     asked.sort_by_key(|node| (!copies.holds(&digest, node.id), !copies.live().contains_key(&node.id)));
     asked.truncate(ASKED_MAX);
-    let answers = join_all(asked.iter().map(|node| stat(context, node, digest))).await;
-    let answered: Vec<_> = answers.into_iter().flatten().collect();
     let live = copies.live().len();
+    let answers = asked.iter().map(|node| stat(context, node, digest)).collect();
+    let answered = enough(answers, |answered| stored(digest, answered, live).is_ok()).await;
     (stored(digest, &answered, live), answered.len() < live)
+}
+
+/// What comes until it is enough, and a moment longer, for each that holds the artifact renews its grace. One that is silent
+/// costs nothing where the others suffice.
+async fn enough<T>(
+    mut answers: FuturesUnordered<impl Future<Output = Option<T>>>,
+    suffices: impl Fn(&[T]) -> bool,
+) -> Vec<T> {
+    let mut answered = Vec::new();
+    while let Some(answer) = answers.next().await {
+        answered.extend(answer);
+        if suffices(&answered) {
+            let others = async {
+                while let Some(answer) = answers.next().await {
+                    answered.extend(answer);
+                }
+            };
+            // Who is later than that is not waited for.
+            let _ = tokio::time::timeout(OTHERS_WAIT, others).await;
+            break;
+        }
+    }
+    answered
 }
 
 /// What the answers come to where so many workers are `live`: one that is slow to answer is needed all the same. A worker
@@ -107,8 +133,23 @@ async fn stat(context: &Context, node: &Node, digest: Digest) -> Option<StatRepl
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
     use coracle_proto::pb;
+
+    #[tokio::test]
+    async fn a_silent_worker_is_not_waited_for_where_the_others_suffice() {
+        let silent = || std::future::pending().boxed();
+        let says = |answer: Option<u32>| std::future::ready(answer).boxed();
+        let two = |so_far: &[u32]| so_far.len() == 2;
+        let answers = [silent(), says(Some(1)), says(None), says(Some(2)), says(Some(3))];
+        let answered = tokio::time::timeout(STAT_TIMEOUT, enough(answers.into_iter().collect(), two));
+        assert_eq!(answered.await.unwrap().len(), 3, "the third one is renewed too");
+        let answers = [silent(), says(Some(1))];
+        let answered = tokio::time::timeout(OTHERS_WAIT, enough(answers.into_iter().collect(), two));
+        assert!(answered.await.is_err(), "it may be needed");
+    }
 
     fn reply(held: bool, kind: pb::Kind) -> StatReply {
         StatReply { held, size: 7, kind: kind.into() }

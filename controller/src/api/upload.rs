@@ -1,12 +1,15 @@
-//! Passes an upload on to a data plane, chunk by chunk: nothing of it is stored here. Whoever leaves ends both halves.
+//! Passes an upload on to a data plane, chunk by chunk: nothing of it is stored here. Whoever leaves ends both halves, and
+//! so does a data plane that falls silent: one that has not begun is not chosen, one that has ends the upload.
 
 use std::time::Duration;
 
+use coracle_proto::id::NodeId;
 use coracle_proto::pb::artifacts_client::ArtifactsClient;
-use coracle_proto::pb::{UploadChunk, UploadEvent};
+use coracle_proto::pb::{StatRequest, UploadChunk, UploadEvent};
 use coracle_proto::record::{NodeState, Role};
-use coracle_proto::status::{Code, Refusal};
+use coracle_proto::status::{CODE_METADATA, Code, Refusal};
 use coracle_proto::trace;
+use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
@@ -18,7 +21,11 @@ use crate::clock;
 use crate::context::Context;
 use crate::soft::copies;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A stopped process still takes connections: only one that answers a small question by then is given an upload.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Finds a worker that is stopped, or cut off, while it is sent to. A machine that is busy compiling answers later than usual.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Workers tried before the upload is refused.
 const TRIED_MAX: usize = 8;
 
@@ -42,8 +49,8 @@ async fn put(
     context: &Context,
     metadata: &MetadataMap,
     chunks: Streaming<UploadChunk>,
-) -> Result<Streaming<UploadEvent>, Refusal> {
-    let channel = connect(context).await?;
+) -> Result<impl Stream<Item = Result<UploadEvent, Status>> + Send + use<>, Refusal> {
+    let (worker, channel) = connect(context).await?;
     // A broken upload ends without its last bytes: the worker finds that size and digest do not fit.
     let chunks = chunks.take_while(Result::is_ok).filter_map(Result::ok);
     let mut request = Request::new(chunks);
@@ -54,15 +61,25 @@ async fn put(
         }
     }
     trace::write_metadata(request.metadata_mut());
-    let events = ArtifactsClient::new(channel).put(request).await;
-    events.map(Response::into_inner).map_err(|status| Refusal::from_status(&status))
+    let events = ArtifactsClient::new(channel).put(request).await.map(Response::into_inner);
+    let events = events.map_err(|status| broken(worker, &status))?;
+    Ok(events.map(move |event| event.map_err(|status| broken(worker, &status).into())))
 }
 
-/// A worker that takes connections: this node's own first, then the others by what they have to do.
-async fn connect(context: &Context) -> Result<Channel, Refusal> {
-    let state = context.hub.state();
+/// What a worker refuses has a code; without one it is the connection to it that broke.
+fn broken(worker: NodeId, status: &Status) -> Refusal {
+    if status.metadata().contains_key(CODE_METADATA) {
+        return Refusal::from_status(status);
+    }
+    let sentence = format!("node {worker} fell silent while it took the upload: upload it again");
+    Refusal::new(Code::NoWorker, sentence)
+}
+
+/// A worker that answers: this node's own first, then the others by what they have to do.
+async fn connect(context: &Context) -> Result<(NodeId, Channel), Refusal> {
+    let (state, now) = (context.hub.state(), clock::now());
     let seen = context.soft.nodes();
-    let copies = copies(&state, &seen, context.policy, clock::now());
+    let copies = copies(&state, &seen, context.policy, now);
     let mut workers: Vec<_> = state
         .nodes()
         .filter(|node| node.is(Role::Worker) && node.state == NodeState::Alive)
@@ -70,17 +87,34 @@ async fn connect(context: &Context) -> Result<Channel, Refusal> {
         .collect();
     let load = |node| seen.get(node).and_then(|seen| seen.status.load).map_or(0, |load| load.in_flight);
     workers.sort_by_key(|node| {
-        (!copies.live().contains_key(&node.id), node.id != context.node, load(&node.id), node.id)
+        let silent = context.silent.lately(node.id, now) || !copies.live().contains_key(&node.id);
+        (silent, node.id != context.node, load(&node.id), node.id)
     });
     for node in workers.iter().take(TRIED_MAX) {
-        let Ok(endpoint) = Endpoint::from_shared(format!("http://{}", node.addresses.data)) else { continue };
-        match endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect().await {
-            Ok(channel) => {
+        match timeout(ANSWER_TIMEOUT, answers(&node.addresses.data)).await {
+            Ok(Ok(channel)) => {
                 debug!(worker = %node.id, "upload");
-                return Ok(channel);
+                return Ok((node.id, channel));
             }
-            Err(error) => warn!(worker = %node.id, %error, "a worker cannot take an upload"),
+            Ok(Err(error)) => warn!(worker = %node.id, %error, "a worker cannot take an upload"),
+            Err(_) => {
+                context.silent.note(node.id, clock::now());
+                warn!(worker = %node.id, "a worker is silent: another one takes the upload");
+            }
         }
     }
     Err(Refusal::new(Code::NoWorker, format!("none of {} workers takes the upload", workers.len())))
+}
+
+/// A connection to a worker that has answered: it is asked for an artifact without a name, and to refuse that is an answer too.
+async fn answers(address: &str) -> Result<Channel, tonic::transport::Error> {
+    let channel = Endpoint::from_shared(format!("http://{address}"))?
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .connect()
+        .await?;
+    let request = StatRequest::default();
+    let _ = ArtifactsClient::new(channel.clone()).stat(request).await;
+    Ok(channel)
 }

@@ -6,7 +6,8 @@ use coracle_proto::id::{NodeId, StoreId};
 use coracle_proto::record::{Node, NodeState, Role};
 use coracle_raft::Seat;
 
-/// Learners cost the leader as much as voters; controllers beyond these wait until one leaves.
+/// Learners cost the leader as much as voters; controllers beyond these wait until one leaves. Two would do as candidates,
+/// but a controller that is no member has no state at all: it could tell its node's data plane nothing.
 const LEARNERS_MAX: usize = 16;
 
 /// What Raft says of its members.
@@ -123,6 +124,18 @@ fn desired(
             chosen.insert(*id);
         }
     }
+    odd(chosen, members, wanted)
+}
+
+/// An even number of voters bears no more losses than one fewer, and needs one more for each decision: on the way to what is
+/// wanted the last one waits until another can come with it. Two come before three all the same: with two nodes both have all
+/// that was decided. Where it is a voter that went, none is sent after it.
+fn odd(mut chosen: BTreeSet<NodeId>, members: &Members, wanted: usize) -> BTreeSet<NodeId> {
+    let last = chosen.difference(&members.voters).last().copied();
+    if let Some(last) = last.filter(|_| chosen.len() < wanted && chosen.len() > 2 && chosen.len() % 2 == 0) {
+        let silent = chosen.intersection(&members.unheard).next().copied();
+        chosen.remove(&silent.unwrap_or(last));
+    }
     chosen
 }
 
@@ -189,6 +202,25 @@ mod tests {
         assert_eq!(step(&members(&[1, 2], &[3]), &nodes), Some(Step::SetVoters(ids(&[1, 2, 3]))));
         assert_eq!(step(&members(&[1, 2, 3], &[]), &nodes), learner(4));
         assert_eq!(step(&members(&[1, 2, 3], &[4]), &nodes), None);
+    }
+
+    #[test]
+    fn voters_do_not_get_even_on_the_way_to_what_is_wanted() {
+        let next = |members: &Members, count| next_step(members, &alive(count), &BTreeSet::new(), 5);
+        assert_eq!(
+            next(&members(&[1], &[2]), 2),
+            Some(Step::SetVoters(ids(&[1, 2]))),
+            "both have everything"
+        );
+        assert_eq!(next(&members(&[1, 2], &[3]), 3), Some(Step::SetVoters(ids(&[1, 2, 3]))));
+        assert_eq!(next(&members(&[1, 2, 3], &[4]), 4), None, "four bear no more losses than three");
+        let five = Some(Step::SetVoters(ids(&[1, 2, 3, 4, 5])));
+        assert_eq!(next(&members(&[1, 2, 3], &[4, 5]), 5), five);
+        assert_eq!(next(&members(&[1, 2, 3, 4], &[]), 4), None, "the fifth went: nobody is sent after it");
+        let silent = Members { unheard: ids(&[3]), ..members(&[1, 2, 3], &[4]) };
+        assert_eq!(next(&silent, 4), Some(Step::SetVoters(ids(&[1, 2, 4]))));
+        let four = next_step(&members(&[1, 2, 3], &[4]), &alive(4), &BTreeSet::new(), 4);
+        assert_eq!(four, Some(Step::SetVoters(ids(&[1, 2, 3, 4]))), "as was asked");
     }
 
     #[test]

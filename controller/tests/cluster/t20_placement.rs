@@ -1,6 +1,7 @@
 //! Goal: what is deployed is placed, comes up, moves when its node dies; artifacts are copied and removed on order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use coracle_proto::pb::{
     ChangeContext, Deploy, DeployRequest, GetFunctionRequest, LogsRequest, RemoveNodeRequest,
@@ -9,7 +10,7 @@ use coracle_proto::pb::{
 use coracle_proto::status::{Code, Refusal};
 
 use crate::running::{Running, WAIT, found, join, until};
-use crate::worker::{Worker, worker};
+use crate::worker::{Worker, frozen, worker};
 
 const DIGEST: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
@@ -142,6 +143,25 @@ async fn orders_reach_workers_that_report_to_a_follower() {
     assert_eq!(worker.orders().remove.len(), 1, "the grace of the other one has not passed");
     follower.stop().await;
     leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_goes_past_a_worker_that_is_frozen() {
+    let (_dir, node) = founded().await;
+    // The first by its number: it would be chosen.
+    let (frozen, worker) = (frozen(&node, 101).await, worker(&node, 102).await);
+    assert!(frozen.id < worker.id);
+    for _ in 0..2 {
+        let chunk = UploadChunk { data: vec![1; 1000].into(), ..UploadChunk::default() };
+        let upload = async {
+            let events = node.admin().upload(tokio_stream::iter([chunk])).await.unwrap();
+            events.into_inner().message().await.unwrap().unwrap().kind
+        };
+        let end = tokio::time::timeout(Duration::from_secs(10), upload).await.expect("no wait for it");
+        assert!(matches!(end, Some(upload_event::Kind::Stored(_))), "{end:?}");
+    }
+    assert_eq!(worker.says.lock().unwrap().uploads_ended, 2);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

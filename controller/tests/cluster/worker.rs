@@ -80,6 +80,9 @@ impl Artifacts for Store {
 
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
         let asked = request.into_inner();
+        if asked.digest.is_empty() {
+            return Err(Status::invalid_argument("only whether this one answers"));
+        }
         assert!(asked.renew, "a deploy begins the grace anew");
         let mut says = self.0.lock().expect("no panic");
         says.asked += 1;
@@ -94,13 +97,30 @@ impl Artifacts for Store {
 
 /// Joins as a worker and reports to `to` until it is told to be silent.
 pub(crate) async fn worker(to: &Running, request: u8) -> Worker {
+    join_as(to, request, true).await
+}
+
+/// The same, but its process was stopped a moment ago: connections are taken by the kernel alone.
+pub(crate) async fn frozen(to: &Running, request: u8) -> Worker {
+    join_as(to, request, false).await
+}
+
+async fn join_as(to: &Running, request: u8, serves: bool) -> Worker {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let mut record = own_record("worker");
     record.roles = [Role::Worker].into();
     record.addresses.data = listener.local_addr().expect("bound").to_string();
     let says = Arc::new(Mutex::new(Says::default()));
     let store = ArtifactsServer::new(Store(Arc::clone(&says)));
-    tokio::spawn(Server::builder().add_service(store).serve_with_incoming(TcpListenerStream::new(listener)));
+    tokio::spawn(async move {
+        if serves {
+            let incoming = TcpListenerStream::new(listener);
+            let _ = Server::builder().add_service(store).serve_with_incoming(incoming).await;
+        } else {
+            std::future::pending::<()>().await;
+            drop(listener);
+        }
+    });
     let asked = JoinRequest {
         node: Some(node_to_wire(&record)),
         request_id: vec![request; 16].into(),

@@ -205,7 +205,7 @@ impl Cache {
             else {
                 continue;
             };
-            if age <= age_max || name == "key" || name.ends_with(".code") {
+            if age <= age_max || name.starts_with("key") || name.ends_with(".code") {
                 continue;
             }
             let _ = fs::remove_file(&path);
@@ -222,26 +222,61 @@ fn tmp(folder: &Path) -> PathBuf {
     folder.join(format!("tmp-{:032x}", rand::random::<u128>()))
 }
 
-/// The folder's key, made by whichever process is first.
+/// The folder's key, made by whichever process is first. A key of another length was damaged: a new one takes its place.
 fn key(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let path = folder.join("key");
     if !path.exists() {
-        let tmp = tmp(folder);
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&tmp)?;
-        file.write_all(&rand::random::<[u8; KEY_BYTES]>())?;
-        file.sync_all()?;
-        // Fails when another process was first: then its key counts.
-        let _ = fs::hard_link(&tmp, &path);
-        fs::remove_file(&tmp)?;
-        os::sync_folder(folder)?;
+        make_key(folder, |tmp| {
+            // Fails when another process was first: then its key counts.
+            let _ = fs::hard_link(tmp, &path);
+            fs::remove_file(tmp)
+        })?;
     }
-    let mut file = File::open(&path)?;
+    if let Some(key) = read_key(&path)? {
+        return Ok(key);
+    }
+    // One process mends, the others that came meanwhile find it done.
+    let lock = folder.join("key.lock");
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock)?;
+    lock.lock()?;
+    if let Some(key) = read_key(&path)? {
+        return Ok(key);
+    }
+    tracing::warn!(file = %path.display(), "the key of the compiled code is damaged: all of it is made anew");
+    drop_compiled(folder)?;
+    make_key(folder, |tmp| fs::rename(tmp, &path))?;
+    read_key(&path)?.ok_or_else(|| io::Error::other(format!("'{}' cannot be made anew", path.display())))
+}
+
+fn make_key(folder: &Path, place: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let tmp = tmp(folder);
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&tmp)?;
+    file.write_all(&rand::random::<[u8; KEY_BYTES]>())?;
+    file.sync_all()?;
+    place(&tmp)?;
+    os::sync_folder(folder)
+}
+
+fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
+    let file = File::open(path)?;
     if !os::is_private(&file.metadata()?) {
         return Err(io::Error::other(format!("'{}' can be written by others", path.display())));
     }
-    let mut key = [0; KEY_BYTES];
-    file.read_exact(&mut key)?;
-    Ok(key)
+    let mut key = Vec::new();
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut key)?;
+    Ok(key.try_into().ok())
+}
+
+/// What was hashed by a key that is lost can never be checked again.
+fn drop_compiled(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|what| what == "code" || what == "mac") {
+            // Whatever stays fails its check, and is deleted then.
+            let _ = fs::remove_file(&path);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -272,6 +307,23 @@ mod tests {
         fs::write(&code, b"cod3").unwrap();
         assert!(other.verify(&DIGEST).unwrap().is_none());
         assert!(!other.holds(&DIGEST));
+    }
+
+    #[test]
+    fn a_damaged_key_is_made_anew_and_what_it_signed_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for damaged in [&b""[..], &[7; KEY_BYTES - 1], &[7; KEY_BYTES + 1]] {
+            let one = cache(folder.path());
+            let tmp = one.tmp();
+            fs::write(&tmp, b"code").unwrap();
+            one.store(&DIGEST, &tmp).unwrap();
+            fs::write(&path, damaged).unwrap();
+            let other = cache(folder.path());
+            assert!(!other.holds(&DIGEST), "compiled anew");
+            assert_eq!(cache(folder.path()).key, other.key, "the next process has the same key");
+            assert_eq!(fs::metadata(&path).unwrap().len(), KEY_BYTES as u64);
+        }
     }
 
     #[test]

@@ -48,6 +48,22 @@ async fn a_stored_digest_is_answered_at_once_and_renewed_on_both() {
     assert_eq!(steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["checked", "compiled"]);
 }
 
+/// Its process is stopped: the kernel takes connections, nobody answers.
+#[tokio::test]
+async fn a_silent_peer_delays_no_copy() {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    one.knows_address(9, silent.local_addr().unwrap().to_string());
+    one.knows_address(2, two.address.to_string());
+    for seed in [1, 2] {
+        let bytes = artifact(seed, 1000);
+        let put = one.put(&bytes);
+        let (_, stored) =
+            tokio::time::timeout(std::time::Duration::from_secs(2), put).await.unwrap().unwrap();
+        assert_eq!(stored.holders, [1, 2]);
+    }
+}
+
 #[tokio::test]
 async fn what_is_refused_leaves_nothing() {
     let node = Node::start(1).await;

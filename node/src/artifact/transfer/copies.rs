@@ -9,6 +9,7 @@ use coracle_proto::pb::artifacts_client::ArtifactsClient;
 use coracle_proto::pb::{StatRequest, UploadChunk};
 use coracle_proto::status::{CODE_METADATA, Code, Refusal};
 use coracle_proto::trace;
+use futures::stream::FuturesUnordered;
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
@@ -21,6 +22,8 @@ use crate::artifact::outgoing::outgoing;
 const PEERS_TRIED_MAX: usize = 8;
 /// A peer that does not say in time whether it holds the artifact is not counted on.
 const STAT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Peers on the same network answer within milliseconds of each other.
+const OTHERS_WAIT: Duration = Duration::from_millis(50);
 /// The largest artifact at 4 MiB a second, and the peer's fsync.
 const COPY_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -53,20 +56,46 @@ pub(in crate::artifact) async fn ensure_second(
 ) -> Result<Second, Refusal> {
     let mut unreachable = Vec::new();
     let mut refused = None;
-    for peer in peers.iter().take(PEERS_TRIED_MAX) {
-        match copy_to(store, digest, peer).await {
-            Ok(second) => return Ok(second),
-            Err(CopyError::Unreachable(reason)) => unreachable.push(format!("node {}: {reason}", peer.node)),
-            Err(CopyError::Refused(refusal)) => {
-                let message = format!("node {} refused a copy: {}", peer.node, refusal.message);
-                refused = Some(Refusal::new(refusal.code, message));
+    // All are asked at once, and answer in the order in which they come: one that is silent delays only those who need it.
+    let mut asked: FuturesUnordered<_> = peers
+        .iter()
+        .take(PEERS_TRIED_MAX)
+        .enumerate()
+        .map(|(rank, peer)| async move { (rank, peer, ask(digest, peer).await) })
+        .collect();
+    while let Some(first) = asked.next().await {
+        // Those that answer a moment later may hold it, or be better: what is copied needlessly costs more.
+        let mut answered = vec![first];
+        let others = async {
+            while let Some(next) = asked.next().await {
+                answered.push(next);
+            }
+        };
+        let _ = timeout(OTHERS_WAIT, others).await;
+        answered.sort_by_key(|(rank, _, answer)| (!matches!(answer, Ok((true, _))), *rank));
+        for (_, peer, answer) in answered {
+            let error = match answer {
+                Ok((true, _)) => return Ok(Second::Held(peer.node)),
+                Ok((false, client)) => match copy_to(client, store, digest).await {
+                    Ok(()) => return Ok(Second::Copied(peer.node)),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            match error {
+                CopyError::Unreachable(reason) => unreachable.push(format!("node {}: {reason}", peer.node)),
+                CopyError::Refused(refusal) => {
+                    let message = format!("node {} refused a copy: {}", peer.node, refusal.message);
+                    refused = Some(Refusal::new(refusal.code, message));
+                }
             }
         }
     }
     refused.map_or(Ok(Second::Alone(unreachable)), Err)
 }
 
-async fn copy_to(store: &Arc<Store>, digest: Digest, peer: &Peer) -> Result<Second, CopyError> {
+/// Whether a peer holds it, and a connection to it.
+async fn ask(digest: Digest, peer: &Peer) -> Result<(bool, ArtifactsClient<Channel>), CopyError> {
     let mut client = connect(&peer.address)
         .await
         .map_err(|_| CopyError::Unreachable(format!("{} cannot be reached", peer.address)))?;
@@ -74,13 +103,17 @@ async fn copy_to(store: &Arc<Store>, digest: Digest, peer: &Peer) -> Result<Seco
     let stat = timeout(STAT_TIMEOUT, client.stat(stat)).await;
     let stat =
         stat.map_err(|_| CopyError::Unreachable(format!("silent for {} s", STAT_TIMEOUT.as_secs())))?;
-    if stat.map_err(refused)?.into_inner().held {
-        return Ok(Second::Held(peer.node));
-    }
+    Ok((stat.map_err(refused)?.into_inner().held, client))
+}
+
+async fn copy_to(
+    mut client: ArtifactsClient<Channel>,
+    store: &Arc<Store>,
+    digest: Digest,
+) -> Result<(), CopyError> {
     let sent = timeout(COPY_TIMEOUT, send(&mut client, digest, store)).await;
     let late = || Refusal::new(Code::TimedOut, format!("not done within {} s", COPY_TIMEOUT.as_secs()));
-    sent.map_err(|_| CopyError::Refused(late()))??;
-    Ok(Second::Copied(peer.node))
+    sent.map_err(|_| CopyError::Refused(late()))?
 }
 
 async fn send(
