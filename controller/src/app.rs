@@ -145,7 +145,7 @@ async fn close(
     context: &Context,
     mut tasks: JoinSet<()>,
     serve_until: CancellationToken,
-    mut server: JoinHandle<Result<(), tonic::transport::Error>>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
 ) {
     context.closing.cancel();
     tasks.shutdown().await;

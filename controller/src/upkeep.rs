@@ -4,18 +4,22 @@
 //! What a controller reads is told beside the state, not in it: a record with a field that older voters drop would make
 //! two states.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod members;
 
-use coracle_proto::id::NodeId;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use coracle_proto::id::{NodeId, Revision};
 use coracle_proto::record::Role;
 use tracing::{info, warn};
 
+use crate::alarms::absurd_term;
 use crate::clock;
 use crate::context::Context;
 use crate::model::{COMMAND_FORMAT, ClusterState, Command, FORMAT_DECISIONS, TIME_STEP_MAX_MS};
 use crate::propose::{Ask, propose};
 use crate::soft::INTERVAL;
+use members::Members;
 
 /// Nothing here is urgent; a cluster that was off for a month catches up in some minutes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -26,12 +30,17 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Half a step: the next command is stamped right.
 const LAG_MAX_MS: u64 = TIME_STEP_MAX_MS / 2;
 
+/// The name under which this is raised as an alarm.
+const SOURCE: &str = "members";
+
 /// Runs until it is dropped.
 pub(crate) async fn drive(context: &Context, term: u64) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut members = Members::default();
     loop {
         ticks.tick().await;
         let now = clock::now();
+        context.soft.set_alarms(SOURCE, alarms(context, &mut members, now));
         let told = context.soft.formats(now, TOLD_WITHIN);
         let Some(command) = next(&context.hub.state(), context.node, &told, context.clock.at(now)) else {
             continue;
@@ -44,6 +53,18 @@ pub(crate) async fn drive(context: &Context, term: u64) {
             warn!(%reason, "the cluster's record stays as it is");
         }
     }
+}
+
+/// What somebody should look at, and every node should know of.
+fn alarms(context: &Context, members: &mut Members, now: Instant) -> Vec<String> {
+    let status = context.raft.status();
+    let seen = context.soft.nodes();
+    let seen = seen.iter().map(|(node, seen)| (*node, Revision::new(seen.status.view_revision))).collect();
+    // Last, for what the nodes have seen is older than it.
+    let applied = context.hub.state().revision();
+    let mut alarms = members.look(now, status.joint, applied, &seen);
+    alarms.extend(absurd_term(&status));
+    alarms
 }
 
 /// What is to be decided, if anything. Every controller that has a record counts, also one that is down: it comes back.

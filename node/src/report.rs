@@ -10,7 +10,7 @@ use coracle_proto::id::{ClusterId, NodeId, StateHash};
 use coracle_proto::pb::NodeStatus;
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::record::{NodeState, Role};
-use coracle_proto::soft::{PART_BYTES_MAX, cut};
+use coracle_proto::soft::{PART_BYTES_MAX, ViewsTold, cut};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -74,6 +74,7 @@ pub struct Reporter {
     options: Options,
     sequence: u64,
     lists: Lists,
+    views: ViewsTold,
 }
 
 #[derive(Debug, Error)]
@@ -92,7 +93,7 @@ impl Reporter {
     /// A reporter of the process that starts now.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, sequence: 0, lists: Lists::default() }
+        Self { options, sequence: 0, lists: Lists::default(), views: ViewsTold::default() }
     }
 
     /// Reports until it is stopped. A node that reaches no controller goes on trying, and serving.
@@ -214,6 +215,7 @@ impl Reporter {
             clock_ms: now_ms,
             ..NodeStatus::default()
         };
+        self.views.fill(&mut status);
         let (entries, held) = (options.board.entries(), options.store.held());
         self.lists.fill(&mut status, entries, held, now_ms);
         status

@@ -1,8 +1,10 @@
 //! The lists of a node's status on their way: cut so that no message is too large, and put together again.
 
+use std::collections::VecDeque;
+
 use prost::Message as _;
 
-use crate::pb::NodeStatus;
+use crate::pb::{NodeStatus, ViewTold};
 
 /// Bytes of one part: far below gRPC's 4 MiB for a message, and large enough that most statuses are one.
 pub const PART_BYTES_MAX: usize = 256 << 10;
@@ -10,6 +12,8 @@ pub const PART_BYTES_MAX: usize = 256 << 10;
 pub const REASON_BYTES_MAX: usize = 512;
 /// Replicas and artifacts of one node: what says more is no node of ours.
 pub const ITEMS_MAX: usize = 400_000;
+/// Views that a node told before, and tells again: who was elsewhere when it told them finds one that it knows too.
+pub const VIEWS_TOLD_MAX: usize = 8;
 /// What a list's item costs beside its own bytes: its key and its length.
 const ITEM_OVERHEAD: usize = 8;
 
@@ -31,9 +35,30 @@ pub fn without_lists(status: &NodeStatus) -> NodeStatus {
         view_revision: status.view_revision,
         runtime: status.runtime.clone(),
         view_hash: status.view_hash.clone(),
+        views: status.views.clone(),
         routing_revision: status.routing_revision,
         clock_ms: status.clock_ms,
         changes: status.changes,
+    }
+}
+
+/// The last views that a node told of, oldest first.
+#[derive(Debug, Default)]
+pub struct ViewsTold(VecDeque<ViewTold>);
+
+impl ViewsTold {
+    /// Puts into a status what was told before, and remembers what it tells itself.
+    pub fn fill(&mut self, status: &mut NodeStatus) {
+        let before = self.0.iter().filter(|told| told.revision != status.view_revision);
+        status.views = before.cloned().collect();
+        let last = self.0.back().map(|told| told.revision);
+        if status.view_hash.is_empty() || last == Some(status.view_revision) {
+            return;
+        }
+        if self.0.len() >= VIEWS_TOLD_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(ViewTold { revision: status.view_revision, hash: status.view_hash.clone() });
     }
 }
 
@@ -163,6 +188,22 @@ mod tests {
         }
         assert_eq!(done, Some(whole));
         assert_eq!(cut(status(1), PART_BYTES_MAX), [status(1)]);
+    }
+
+    #[test]
+    fn the_last_views_are_told_again() {
+        let mut told = ViewsTold::default();
+        let mut tell = |view_revision: u64, hash: u8| {
+            let view_hash = if hash == 0 { Vec::new() } else { vec![hash; 16] }.into();
+            let mut status = NodeStatus { view_revision, view_hash, ..NodeStatus::default() };
+            told.fill(&mut status);
+            status.views.into_iter().map(|view| view.revision).collect::<Vec<_>>()
+        };
+        assert!(tell(3, 1).is_empty() && tell(3, 1).is_empty());
+        assert_eq!(tell(5, 0), [3], "without a hash there is nothing to compare");
+        assert_eq!((tell(6, 2), tell(7, 3)), (vec![3], vec![3, 6]));
+        let last = (8..30).map(|revision| tell(revision, 4)).last().unwrap();
+        assert_eq!(last, (21..29).collect::<Vec<_>>());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coracle_proto::id::{NodeId, Revision, StateHash};
+use coracle_proto::pb::NodeStatus;
+use coracle_proto::soft::VIEWS_TOLD_MAX;
 
 use super::Seen;
 
@@ -27,13 +29,12 @@ impl Mismatches {
         self.nodes.retain(|node| seen.contains_key(node));
         let mut new = Vec::new();
         for (node, seen) in seen {
-            let revision = Revision::new(seen.status.view_revision);
-            match differs(own(revision), &seen.status.view_hash) {
-                Some(true) if self.nodes.insert(*node) => new.push((*node, revision)),
-                Some(false) => {
+            match newest(&seen.status, &own) {
+                Some((revision, true)) if self.nodes.insert(*node) => new.push((*node, revision)),
+                Some((_, false)) => {
                     self.nodes.remove(node);
                 }
-                Some(true) | None => {}
+                Some((_, true)) | None => {}
             }
         }
         new
@@ -58,6 +59,18 @@ impl Mismatches {
     }
 }
 
+/// The newest of a node's last revisions that this one knows too, and whether the states differ there: a node may be
+/// ahead of this one, or have been told several batches as one.
+fn newest(status: &NodeStatus, own: impl Fn(Revision) -> Option<StateHash>) -> Option<(Revision, bool)> {
+    let before = status.views.iter().take(VIEWS_TOLD_MAX).map(|view| (view.revision, &view.hash));
+    let told = before.chain([(status.view_revision, &status.view_hash)]);
+    let compared = told.filter_map(|(revision, hash)| {
+        let revision = Revision::new(revision);
+        Some((revision, differs(own(revision), hash)?))
+    });
+    compared.max_by_key(|(revision, _)| *revision)
+}
+
 /// Only two known hashes can be compared.
 fn differs(own: Option<StateHash>, theirs: &[u8]) -> Option<bool> {
     Some(own? != StateHash::try_from(theirs).ok()?)
@@ -75,6 +88,28 @@ mod tests {
         let status = pb::NodeStatus { view_revision: revision, view_hash, ..pb::NodeStatus::default() };
         let seen = Seen::first(&status, clock::now());
         BTreeMap::from([(NodeId::new(2), seen)])
+    }
+
+    #[test]
+    fn a_node_that_is_ahead_is_compared_where_it_was_before() {
+        let (same, other) = (StateHash::new(7), StateHash::new(8));
+        let known = |revision: Revision| (revision.get() < 10).then_some(same);
+        let ahead = |before: &[(u64, StateHash)]| {
+            let mut seen = seen(30, &other.to_bytes());
+            let views = before.iter().map(|(revision, hash)| pb::ViewTold {
+                revision: *revision,
+                hash: hash.to_bytes().to_vec().into(),
+            });
+            let told = &mut seen.get_mut(&NodeId::new(2)).unwrap().status;
+            std::sync::Arc::make_mut(told).views = views.collect();
+            seen
+        };
+        let mut mismatches = Mismatches::default();
+        assert_eq!(mismatches.compare(&ahead(&[(11, other), (20, other)]), known), [], "known to it alone");
+        let found = mismatches.compare(&ahead(&[(8, same), (9, other), (11, same)]), known);
+        assert_eq!(found, [(NodeId::new(2), Revision::new(9))]);
+        mismatches.compare(&ahead(&[(8, other), (9, same)]), known);
+        assert_eq!(mismatches.count(), 0, "the newest counts");
     }
 
     #[test]

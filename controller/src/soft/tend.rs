@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coracle_proto::pb::NodeStatus;
 use coracle_proto::record::Role;
+use coracle_proto::soft::ViewsTold;
 use tracing::error;
 
 use super::hashes::Mismatches;
@@ -18,7 +19,7 @@ const SOURCE: &str = "hashes";
 /// Runs until it is dropped. `incarnation` is the number of this start.
 pub(crate) async fn tend(context: Arc<Context>, incarnation: u64) {
     let alone = !context.own.is(Role::Worker) && !context.own.is(Role::Gateway);
-    let mut sequence = 0;
+    let (mut sequence, mut views) = (0, ViewsTold::default());
     let mut mismatches = Mismatches::default();
     loop {
         let (now, state) = (clock::now(), context.hub.state());
@@ -27,7 +28,7 @@ pub(crate) async fn tend(context: Arc<Context>, incarnation: u64) {
         clocks::look(&context, now);
         if alone && state.node(context.node).is_some() {
             sequence += 1;
-            let status = NodeStatus {
+            let mut status = NodeStatus {
                 node: context.node.get(),
                 cluster_id: context.cluster.to_wire(),
                 incarnation,
@@ -37,6 +38,7 @@ pub(crate) async fn tend(context: Arc<Context>, incarnation: u64) {
                 clock_ms: clock::unix_ms(),
                 ..NodeStatus::default()
             };
+            views.fill(&mut status);
             context.soft.accept(status, Via::Report, now);
         }
         tokio::time::sleep(INTERVAL).await;

@@ -1,0 +1,95 @@
+//! What is wrong with Raft's members, as their leader sees it: pure, time is an argument.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use coracle_proto::id::{NodeId, Revision};
+
+/// A change of the voters takes two commits.
+const JOINT_MAX: Duration = Duration::from_secs(10);
+/// Looks in which a node may have seen what this leader has not applied yet: some seconds, twice a second.
+const AHEAD_LOOKS: u32 = 8;
+
+/// What the last looks found.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    joint_since: Option<Instant>,
+    ahead: BTreeMap<NodeId, Ahead>,
+}
+
+/// A node that told of a revision that was not applied here.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    revision: Revision,
+    looks: u32,
+}
+
+impl Members {
+    /// The alarms of one look: whether a change of the voters is under way, which revision was applied here, and which
+    /// ones the nodes have seen.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        joint: bool,
+        applied: Revision,
+        seen: &BTreeMap<NodeId, Revision>,
+    ) -> Vec<String> {
+        self.joint_since = joint.then(|| self.joint_since.unwrap_or(now));
+        // What was seen first counts: who is only faster than this leader tells of it before, but not for seconds.
+        self.ahead.retain(|node, ahead| ahead.revision > applied && seen.contains_key(node));
+        for (node, revision) in seen.iter().filter(|(_, revision)| **revision > applied) {
+            let ahead = self.ahead.entry(*node).or_insert(Ahead { revision: *revision, looks: 0 });
+            ahead.looks = ahead.looks.saturating_add(1);
+        }
+        self.joint_alarm(now).into_iter().chain(self.ahead_alarms(applied)).collect()
+    }
+
+    fn joint_alarm(&self, now: Instant) -> Option<String> {
+        let lasts = now.saturating_duration_since(self.joint_since?);
+        (lasts > JOINT_MAX)
+            .then(|| format!("joint: a change of the voters has not ended for {} s", lasts.as_secs()))
+    }
+
+    fn ahead_alarms(&self, applied: Revision) -> impl Iterator<Item = String> {
+        let lasting = self.ahead.iter().filter(|(_, ahead)| ahead.looks >= AHEAD_LOOKS);
+        lasting.map(move |(node, ahead)| {
+            let revision = ahead.revision;
+            format!(
+                "member-ahead: node {node} has seen revision {revision}, the leader has {applied}: \
+                 what was committed is missing here"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_change_of_voters_that_lasts_is_an_alarm() {
+        let (mut members, now, none) = (Members::default(), clock::now(), BTreeMap::new());
+        let mut look = |after, joint| members.look(now + after, joint, Revision::new(1), &none);
+        assert!(look(Duration::ZERO, true).is_empty() && look(JOINT_MAX, true).is_empty());
+        let lasting = look(Duration::from_secs(13), true);
+        assert_eq!(lasting, ["joint: a change of the voters has not ended for 13 s"]);
+        assert!(look(Duration::from_secs(14), false).is_empty());
+        assert!(look(Duration::from_secs(15), true).is_empty(), "another one");
+    }
+
+    #[test]
+    fn who_stays_ahead_of_the_leader_is_an_alarm_and_who_is_only_faster_is_none() {
+        let (mut members, now) = (Members::default(), clock::now());
+        let mut look = |applied, seen: &[(u64, u64)]| {
+            let seen = seen.iter().map(|(node, seen)| (NodeId::new(*node), Revision::new(*seen))).collect();
+            members.look(now, false, Revision::new(applied), &seen)
+        };
+        for revision in 0..2 * u64::from(AHEAD_LOOKS) {
+            assert!(look(revision, &[(2, revision + 1)]).is_empty(), "it is always a moment faster");
+        }
+        let found = (0..AHEAD_LOOKS).map(|_| look(100, &[(2, 107), (3, 100)])).last().unwrap();
+        assert!(matches!(&found[..], [one] if one.starts_with("member-ahead: node 2 ")), "{found:?}");
+        assert!(look(107, &[(2, 107)]).is_empty(), "it has come");
+    }
+}
