@@ -4,7 +4,6 @@
 
 mod folder;
 mod identity;
-mod registry;
 #[cfg(test)]
 mod suite;
 
@@ -17,12 +16,11 @@ use coracle_proto::id::{GroupId, StoreId};
 use tokio::runtime::{Handle, Runtime};
 
 use self::folder::{Contents, DATA_LOG, Folder, META_LOG};
-pub(crate) use self::registry::{Appended, Attended, Hosted, Registry};
 use crate::error::OpenError;
 use crate::failure::Failure;
 use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Start, Tail};
 use crate::metrics::StoreMetrics;
-use crate::network::{Channels, Peers, RaftServer, RaftService};
+use crate::network::{Channels, Peers, RaftServer, RaftService, Registry, end_on_failure};
 use crate::options::{GroupOptions, HostIdentity, HostOptions};
 use crate::raft::Raft;
 use crate::start;
@@ -270,6 +268,6 @@ fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> 
         tasks,
         parts,
     });
-    shared.tasks.spawn(registry::end_on_failure(Arc::clone(&shared.registry), shared.failure.watch()));
+    shared.tasks.spawn(end_on_failure(Arc::clone(&shared.registry), shared.failure.watch()));
     Ok(Host(shared))
 }

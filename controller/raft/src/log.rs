@@ -13,7 +13,6 @@ mod frame;
 mod group;
 mod housekeeper;
 mod mark;
-mod record;
 mod recover;
 mod scan;
 mod segment;

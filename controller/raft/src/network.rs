@@ -7,12 +7,14 @@ mod client;
 mod hosted;
 mod owed;
 mod peers;
+mod registry;
 mod server;
 
 pub(crate) use calls::{Lines, Testimony};
 pub(crate) use channels::Channels;
 pub(crate) use client::Connector;
 pub use peers::{Peers, RecordedPeers};
+pub(crate) use registry::{Hosted, Registry, end_on_failure};
 pub use server::{RaftServer, RaftService};
 
 use crate::log::APPEND_BYTES_MAX;

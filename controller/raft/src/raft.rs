@@ -13,9 +13,9 @@ use openraft::raft::ClientWriteResponse;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::error::{Leader, OpenError, ProposeError};
-use crate::host::{Host, Hosted as _};
+use crate::host::Host;
 use crate::member::Member;
-use crate::network::{Peers, RaftServer};
+use crate::network::{Hosted as _, Peers, RaftServer};
 use crate::options::{COMMAND_BYTES_MAX, Options};
 use crate::state_machine::{Observer, Position, StateMachine};
 use crate::status::{Status, StatusWatch, StoreStatus};

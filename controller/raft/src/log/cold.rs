@@ -8,9 +8,9 @@ use bytes::Bytes;
 use coracle_proto::id::GroupId;
 
 use super::frame::{self, HEAD};
-use super::record::{self, Record};
 use super::segment::Segment;
 use super::tail::{Place, entry_bytes};
+use crate::codec::log::{self as record, Record};
 use crate::types::{Entry, LogId};
 
 /// Reads entries from their places, the first ones up to `bytes_max`, but one at least. Blocks.

@@ -8,12 +8,12 @@ use std::path::Path;
 use coracle_proto::id::GroupId;
 
 use super::frame::{self, HEAD};
-use super::record::{GroupState, Record, SegmentHead};
 use super::scan::{self, Trouble};
 use super::segment::{Segment, numbers};
 use super::tail::{Place, Tail};
 use super::writer::Written;
 use super::{Mark, MarkFile};
+use crate::codec::log::{GroupState, Record, SegmentHead};
 use crate::codec::raft::position;
 use crate::disk;
 use crate::options::HostIdentity;

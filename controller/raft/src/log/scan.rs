@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::frame;
 use super::mark::Mark;
-use super::record::{self, Record};
 use super::segment::{Segment, numbers};
 use super::tail::Place;
+use crate::codec::log::{self as record, Record};
 
 /// Why a log cannot be used.
 #[derive(Debug)]

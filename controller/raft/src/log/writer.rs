@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 
 use self::job::{Answer, Job, What};
 use super::GroupLog;
-use super::record::GroupState;
 use super::segment::Segment;
+use crate::codec::log::GroupState;
 use crate::failure::Failure;
 use crate::metrics::StoreMetrics;
 use crate::options::HostIdentity;

@@ -14,13 +14,13 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
+use super::registry::{Appended, Attended, Hosted};
 use crate::codec::message::{
     append_from_wire, append_reply_to_wire, transfer_from_wire, transfer_reply_to_wire, vote_reply_to_wire,
     vote_request_from_wire,
 };
 use crate::codec::raft::{log_id_to_wire, snapshot_meta, vote_from_wire, vote_to_wire};
 use crate::error::ProposeError;
-use crate::host::{Appended, Attended, Hosted};
 use crate::member::Member;
 use crate::state::{ReceivedFile, SnapshotData};
 use crate::state_machine::StateMachine;

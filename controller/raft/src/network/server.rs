@@ -12,8 +12,8 @@ use futures::future::join_all;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::registry::{Appended, Attended, Hosted, Registry};
 use super::{MESSAGE_BYTES_MAX, beats};
-use crate::host::{Appended, Attended, Hosted, Registry};
 use crate::options::HostIdentity;
 
 /// How long one group may take to answer its heartbeat: the others' answers go with it.

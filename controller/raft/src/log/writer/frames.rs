@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::Written;
+use crate::codec::log::{Record, SegmentHead};
 use crate::log::frame::{self, HEAD};
 use crate::log::housekeeper::Housekeeper;
-use crate::log::record::{Record, SegmentHead};
 use crate::log::segment::Segment;
 use crate::log::{FRAME_BYTES_MAX, GroupLog, SEGMENT_BYTES};
 use crate::options::HostIdentity;

@@ -77,7 +77,7 @@ impl Registry {
 }
 
 /// A store that failed serves nobody any more: every member ends, whether something is asked of it or not.
-pub(super) async fn end_on_failure(registry: Arc<Registry>, mut failure: watch::Receiver<Option<Found>>) {
+pub(crate) async fn end_on_failure(registry: Arc<Registry>, mut failure: watch::Receiver<Option<Found>>) {
     // An error means that the host is gone.
     if failure.wait_for(Option::is_some).await.is_ok() {
         for member in registry.all() {

@@ -6,15 +6,15 @@ use coracle_proto::id::GroupId;
 use coracle_proto::pb::raft as pb;
 use prost::Message as _;
 
-use crate::codec::raft::{
+use super::raft::{
     entry_from_wire, entry_to_wire, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
 };
-use crate::codec::record::Stored as _;
+use super::record::Stored as _;
 use crate::options::HostIdentity;
 use crate::types::{Entry, LogId, Vote};
 
 /// The format of what this build writes. A newer one is refused, never guessed at.
-pub(super) const FORMAT: u32 = 1;
+const FORMAT: u32 = 1;
 
 /// What a group's log says, beside its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
