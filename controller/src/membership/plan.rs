@@ -132,7 +132,9 @@ fn desired(
 /// that was decided. Where it is a voter that went, none is sent after it.
 fn odd(mut chosen: BTreeSet<NodeId>, members: &Members, wanted: usize) -> BTreeSet<NodeId> {
     let last = chosen.difference(&members.voters).last().copied();
-    if let Some(last) = last.filter(|_| chosen.len() < wanted && chosen.len() > 2 && chosen.len() % 2 == 0) {
+    if let Some(last) =
+        last.filter(|_| chosen.len() < wanted && chosen.len() > 2 && chosen.len().is_multiple_of(2))
+    {
         let silent = chosen.intersection(&members.unheard).next().copied();
         chosen.remove(&silent.unwrap_or(last));
     }
