@@ -70,18 +70,15 @@ impl Etcd {
     async fn leader(&self) -> usize {
         let pages: Vec<_> =
             self.endpoints.iter().map(|endpoint| format!("http://{endpoint}/metrics")).collect();
-        let found = std::sync::Mutex::new(None);
         within(Duration::from_secs(20), "etcd has a leader", async || {
             for (node, page) in pages.iter().enumerate() {
                 if counted(std::slice::from_ref(page), "etcd_server_is_leader ").await > 0.0 {
-                    *found.lock().expect("no panic") = Some(node);
-                    return Ok(());
+                    return Ok(node);
                 }
             }
             Err("nobody leads".to_owned())
         })
-        .await;
-        found.into_inner().expect("no panic").expect("a leader")
+        .await
     }
 
     /// Puts of its own load generator, for about as long as `duration` if it is about as fast as `expected`.
