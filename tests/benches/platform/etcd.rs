@@ -11,6 +11,9 @@ use crate::writes::{Figures, To, counted};
 /// Bytes of a value: about what a change of traffic has.
 const VALUE_BYTES: &str = "64";
 
+/// A put that has no answer by then is tried again: etcd keeps one for seconds whose leader is gone.
+const TRY: Duration = Duration::from_millis(300);
+
 /// A running cluster.
 pub(crate) struct Etcd {
     nodes: Vec<Child>,
@@ -116,7 +119,7 @@ impl Etcd {
         let mut tries = tokio::task::JoinSet::new();
         for endpoint in others {
             tries.spawn(async move {
-                let client = Client::new(Duration::from_secs(10));
+                let client = Client::new(TRY);
                 let put = r#"{"key":"a2V5","value":"dmFsdWU="}"#;
                 while client
                     .post(&format!("http://{endpoint}/v3/kv/put"), put)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use coracle_proto::pb;
 use coracle_proto::pb::admin_client::AdminClient;
-use coracle_tests::{Client, Cluster, guest};
+use coracle_tests::{Client, Cluster, guest, within};
 use rustix::process::Signal;
 use tokio::sync::Mutex;
 
@@ -186,7 +186,12 @@ async fn gaps(cluster: &mut Cluster, etcd: Option<Etcd>) {
         ours.push(gap(&others).await);
         cluster.nodes[leader].kill();
         cluster.nodes[leader].start();
-        cluster.leader().await;
+        cluster.wait_alive(3).await;
+        // One more change by each node: all of them have what the others have.
+        for node in 0..3 {
+            let address = &cluster.nodes[node].grpc;
+            within(Duration::from_secs(10), "it takes a change", async || ours_once(address).await).await;
+        }
     }
     ours.sort_unstable();
     println!("without writes after the leader's death: {ours:.0?}");
@@ -198,6 +203,15 @@ async fn gaps(cluster: &mut Cluster, etcd: Option<Etcd>) {
     theirs.sort_unstable();
     let ratio = ours[KILLS / 2].as_secs_f64() / theirs[KILLS / 2].as_secs_f64();
     println!("the same of etcd: {theirs:.0?}, ratio of the medians {ratio:.2}");
+}
+
+/// One change, if it is taken.
+async fn ours_once(address: &str) -> Result<(), String> {
+    let connected = AdminClient::connect(format!("http://{address}")).await;
+    let mut admin = connected.map_err(|error| error.to_string())?;
+    let info = admin.info(pb::InfoRequest {}).await.map_err(|status| status.to_string())?;
+    let asked = change(0, rand::random_range(1..WEIGHTS), info.into_inner().revision);
+    admin.set_traffic(asked).await.map(drop).map_err(|status| status.to_string())
 }
 
 /// Until a change is taken, sent by each of these nodes again and again.
