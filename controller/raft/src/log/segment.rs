@@ -51,7 +51,7 @@ impl Segment {
         Ok(Self { number, file })
     }
 
-    /// All of its bytes. A file that was cut off is filled up with what no frame looks like: it is not whole.
+    /// All of its bytes: fewer than a segment has when the file was cut off.
     pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(SEGMENT_BYTES as usize);
         (&self.file).take(SEGMENT_BYTES).read_to_end(&mut bytes)?;
