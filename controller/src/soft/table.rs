@@ -122,6 +122,13 @@ impl Entry {
     pub(super) fn is_whole(&self) -> bool {
         self.lists == AsOf::of(&self.seen.status)
     }
+
+    /// Whether a status says nothing new. One that is known may come again with the lists that were missed.
+    fn is_no_older(&self, status: &pb::NodeStatus) -> bool {
+        let of = |status: &pb::NodeStatus| (status.incarnation, status.sequence);
+        let brings_lists = status.since == 0 && !self.is_whole();
+        of(status) < of(&self.seen.status) || of(status) == of(&self.seen.status) && !brings_lists
+    }
 }
 
 /// What a node's supervisor told last.
@@ -244,12 +251,9 @@ impl SoftTable {
     pub(crate) fn accept(&self, part: pb::NodeStatus, via: Via, now: Instant) -> Accepted {
         let mut inner = self.lock();
         let Some(status) = inner.join(part, via) else { return Accepted::Part };
-        let stale = match inner.nodes.get(&NodeId::new(status.node)).map(|known| &known.seen.status) {
+        let stale = match inner.nodes.get(&NodeId::new(status.node)) {
             None => inner.nodes.len() >= NODES_MAX,
-            Some(known) => {
-                let older = (status.incarnation, status.sequence) <= (known.incarnation, known.sequence);
-                older && via != Via::NewReport
-            }
+            Some(known) => via != Via::NewReport && known.is_no_older(&status),
         };
         if stale {
             return Accepted::Stale;

@@ -1,6 +1,9 @@
 //! Tests of the table.
 
 use coracle_proto::pb::{HeldArtifact, ReplicaPhase, ReplicaStatus, SoftBatch};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
@@ -150,6 +153,114 @@ fn what_was_missed_is_asked_for_and_the_node_lives_meanwhile() {
     assert_eq!(table.accept(alive(4, 6), Via::Report, now), Accepted::Renewed);
     let asked = told(table.direct_since(table.phases_since(0).sequence, &[NodeId::new(1)].into()));
     assert_eq!((asked.len(), asked[0].since, asked[0].replicas.len()), (1, 0, 1));
+}
+
+/// A status that was taken without its lists comes again with them, under the number that it had.
+#[test]
+fn lists_that_were_missed_are_taken_though_the_node_said_nothing_since() {
+    let (table, via, now) = (SoftTable::new(), Via::Exchange(NodeId::new(9)), clock::now());
+    let alive = pb::NodeStatus { changes: 5, since: 5, ..status(1, 7) };
+    assert_eq!(table.accept(alive.clone(), via, now), Accepted::Gap);
+    assert_eq!(table.accept(alive, via, now), Accepted::Stale);
+    let whole = pb::NodeStatus { changes: 5, replicas: vec![ready("a")], ..status(1, 7) };
+    assert_eq!(table.accept(whole.clone(), via, now), Accepted::Changed);
+    assert_eq!(table.accept(whole, via, now), Accepted::Stale);
+    assert_eq!(table.nodes()[&NodeId::new(1)].told.replicas.len(), 1);
+}
+
+/// What becomes of a message between two controllers.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Answered,
+    Lost,
+    AnswerLost,
+    /// The other one does not know the node yet.
+    Unknown,
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// The node says something of a replica, or that it lives.
+    Report(Option<(u8, bool)>),
+    Exchange(Way),
+    /// The other controller starts anew.
+    Restart,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let way = prop_oneof![Just(Way::Answered), Just(Way::Lost), Just(Way::AnswerLost), Just(Way::Unknown)];
+    prop_oneof![
+        option::of((0..4_u8, any::<bool>())).prop_map(Event::Report),
+        way.prop_map(Event::Exchange),
+        Just(Event::Restart),
+    ]
+}
+
+/// One controller tells another one what was reported to it.
+#[derive(Debug)]
+struct Exchange {
+    table: SoftTable,
+    other: SoftTable,
+    told: u64,
+    whole: BTreeSet<NodeId>,
+}
+
+impl Exchange {
+    fn send(&mut self, way: Way) {
+        let news = self.table.direct_since(self.told, &self.whole);
+        let sequence = news.sequence;
+        if matches!(way, Way::Lost) {
+            return;
+        }
+        let (mut missed, via) = (BTreeSet::new(), Via::Exchange(NodeId::new(9)));
+        for status in told(news).into_iter().filter(|_| !matches!(way, Way::Unknown)) {
+            let node = NodeId::new(status.node);
+            if self.other.accept(status, via, clock::now()) == Accepted::Gap {
+                missed.insert(node);
+            }
+        }
+        if !matches!(way, Way::AnswerLost) {
+            (self.told, self.whole) = (sequence, missed);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever was lost: two exchanges later, without a word of the node in between, both know the same.
+    #[test]
+    fn two_controllers_come_to_know_the_same(events in vec(event(), 0..40)) {
+        let mut exchange = Exchange {
+            table: SoftTable::new(),
+            other: SoftTable::new(),
+            told: 0,
+            whole: BTreeSet::new(),
+        };
+        let mut last = status(1, 0);
+        for event in events.into_iter().chain([Event::Report(None)]) {
+            match event {
+                Event::Report(replica) => {
+                    let since = last.changes;
+                    let mut now = pb::NodeStatus { sequence: last.sequence + 1, since, ..last.clone() };
+                    if let Some((name, is_ready)) = replica {
+                        let phase = if is_ready { ReplicaPhase::Ready } else { ReplicaPhase::Unspecified };
+                        now.replicas = vec![ReplicaStatus { phase: phase.into(), ..ready(&format!("f{name}")) }];
+                    }
+                    now.changes = since + u64::from(since == 0 || replica.is_some());
+                    last = pb::NodeStatus { replicas: Vec::new(), ..now.clone() };
+                    exchange.table.accept(now, Via::Report, clock::now());
+                }
+                Event::Exchange(way) => exchange.send(way),
+                Event::Restart => exchange.other = SoftTable::new(),
+            }
+        }
+        exchange.send(Way::Answered);
+        exchange.send(Way::Answered);
+        let lists = |table: &SoftTable| table.nodes().into_values().map(|seen| seen.told.replicas).collect::<Vec<_>>();
+        prop_assert_eq!(lists(&exchange.other), lists(&exchange.table));
+        prop_assert!(exchange.whole.is_empty());
+    }
 }
 
 #[test]
