@@ -10,10 +10,12 @@ use coracle_proto::pb::{
 use coracle_proto::status::{Code, Refusal};
 
 use crate::running::{Running, WAIT, found, join, until};
-use crate::worker::{Worker, frozen, worker};
+use crate::worker::{Worker, freezes, worker};
 
 const DIGEST: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
+/// A worker that takes an upload and falls silent is noticed within this.
+const SILENT_MAX: Duration = Duration::from_secs(5);
 
 fn hello() -> DeployRequest {
     let deploy = Deploy { name: "hello".into(), digest: DIGEST.to_vec().into(), ..Deploy::default() };
@@ -149,7 +151,7 @@ async fn orders_reach_workers_that_report_to_a_follower() {
 async fn an_upload_goes_past_a_worker_that_is_frozen() {
     let (_dir, node) = founded().await;
     // The first by its number: it would be chosen.
-    let (frozen, worker) = (frozen(&node, 101).await, worker(&node, 102).await);
+    let ((frozen, _), worker) = (freezes(&node, 101, true).await, worker(&node, 102).await);
     assert!(frozen.id < worker.id);
     for _ in 0..2 {
         let chunk = UploadChunk { data: vec![1; 1000].into(), ..UploadChunk::default() };
@@ -161,6 +163,26 @@ async fn an_upload_goes_past_a_worker_that_is_frozen() {
         assert!(matches!(end, Some(upload_event::Kind::Stored(_))), "{end:?}");
     }
     assert_eq!(worker.says.lock().unwrap().uploads_ended, 2);
+    node.stop().await;
+}
+
+/// It would wait for its whole time, and hold a place of the few that there are for uploads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_ends_when_its_worker_freezes() {
+    let (_dir, node) = founded().await;
+    let (worker, freeze) = freezes(&node, 101, false).await;
+    let (sender, queue) = tokio::sync::mpsc::channel(1);
+    let mut upload = node.admin().upload(tokio_stream::wrappers::ReceiverStream::new(queue)).await.unwrap();
+    let chunk = || UploadChunk { data: vec![1; 200_000].into(), ..UploadChunk::default() };
+    sender.send(chunk()).await.unwrap();
+    let received = async || (worker.says.lock().unwrap().received == 200_000).then_some(());
+    until("the first chunk arrives", received).await;
+    freeze.send_replace(true);
+    sender.send(chunk()).await.unwrap();
+    let end = tokio::time::timeout(5 * SILENT_MAX, upload.get_mut().message()).await.expect("no wait for it");
+    let refused = Refusal::from_status(&end.unwrap_err());
+    assert_eq!(refused.code, Code::NoWorker, "{refused}");
+    assert!(refused.message.contains("upload it again"), "{refused}");
     node.stop().await;
 }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::running::{Running, WAIT, found, join, own_record, start, until};
 use coracle_proto::codec::node_to_wire;
+use coracle_proto::pb::raft::raft_transport_client::RaftTransportClient;
+use coracle_proto::pb::raft::{Header, Vote, VoteRequest};
 use coracle_proto::pb::{
     JoinRequest, ListNodesRequest, NodeDetail, NodeState, RemoveNodeRequest, Scope, StatusReply,
     WatchRequest, scope,
@@ -169,6 +171,29 @@ async fn a_minority_refuses_changes_and_shows_what_it_knows() {
     let stale = last.admin().list_nodes(ListNodesRequest { stale: true }).await.unwrap().into_inner();
     assert_eq!(stale.nodes.len(), 3);
     last.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_term_that_no_election_led_to_is_an_alarm_and_changes_go_on() {
+    let (_dirs, nodes) = three().await;
+    for node in &nodes {
+        let header = Header {
+            cluster: node.identity.cluster.to_wire(),
+            from: 9,
+            to: node.id.get(),
+            ..Header::default()
+        };
+        let vote = Some(Vote { term: u64::MAX, node: 9, committed: true });
+        let forged = VoteRequest { header: Some(header), vote, ..VoteRequest::default() };
+        assert!(RaftTransportClient::new(node.channel()).vote(forged).await.is_err());
+        let status = node.status().await.expect("it goes on");
+        let said = format!("absurd-term: node 9 sent term {}", u64::MAX);
+        assert!(status.alarms.iter().any(|alarm| alarm.starts_with(&said)), "{:?}", status.alarms);
+    }
+    assert!(change(&nodes[0], 1).await.is_some());
+    for node in nodes {
+        node.stop().await;
+    }
 }
 
 /// These controllers have no data plane: each speaks for itself, so the living are not among the silent, and a dead

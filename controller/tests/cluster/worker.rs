@@ -12,8 +12,8 @@ use coracle_proto::pb::{
     ReplicaStatus, StatReply, StatRequest, Stored, UploadChunk, UploadEvent, upload_event::Kind as Kinds,
 };
 use coracle_proto::record::Role;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
@@ -97,30 +97,56 @@ impl Artifacts for Store {
 
 /// Joins as a worker and reports to `to` until it is told to be silent.
 pub(crate) async fn worker(to: &Running, request: u8) -> Worker {
-    join_as(to, request, true).await
+    let (_awake, frozen) = watch::channel(false);
+    join_as(to, request, frozen).await
 }
 
-/// The same, but its process was stopped a moment ago: connections are taken by the kernel alone.
-pub(crate) async fn frozen(to: &Running, request: u8) -> Worker {
-    join_as(to, request, false).await
+/// The same, but its process is stopped when it is told so, or was before: connections are taken by the kernel alone.
+pub(crate) async fn freezes(to: &Running, request: u8, frozen: bool) -> (Worker, watch::Sender<bool>) {
+    let (freeze, frozen) = watch::channel(frozen);
+    (join_as(to, request, frozen).await, freeze)
 }
 
-async fn join_as(to: &Running, request: u8, serves: bool) -> Worker {
+/// Passes connections on to the process behind it, until it is frozen: then nothing more is read and nothing closed.
+async fn relay(
+    listener: TcpListener,
+    served: TcpListener,
+    store: ArtifactsServer<Store>,
+    frozen: watch::Receiver<bool>,
+) {
+    let address = served.local_addr().expect("bound");
+    tokio::spawn(Server::builder().add_service(store).serve_with_incoming(TcpListenerStream::new(served)));
+    while !*frozen.borrow()
+        && let Ok((mut caller, _)) = listener.accept().await
+    {
+        let mut frozen = frozen.clone();
+        tokio::spawn(async move {
+            let mut process = TcpStream::connect(address).await.expect("it listens");
+            // Nobody may be there to freeze it.
+            let until_frozen = async {
+                if frozen.wait_for(|frozen| *frozen).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut caller, &mut process) => return,
+                () = until_frozen => {}
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn join_as(to: &Running, request: u8, frozen: watch::Receiver<bool>) -> Worker {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let mut record = own_record("worker");
     record.roles = [Role::Worker].into();
     record.addresses.data = listener.local_addr().expect("bound").to_string();
     let says = Arc::new(Mutex::new(Says::default()));
     let store = ArtifactsServer::new(Store(Arc::clone(&says)));
-    tokio::spawn(async move {
-        if serves {
-            let incoming = TcpListenerStream::new(listener);
-            let _ = Server::builder().add_service(store).serve_with_incoming(incoming).await;
-        } else {
-            std::future::pending::<()>().await;
-            drop(listener);
-        }
-    });
+    let served = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    tokio::spawn(relay(listener, served, store, frozen));
     let asked = JoinRequest {
         node: Some(node_to_wire(&record)),
         request_id: vec![request; 16].into(),
