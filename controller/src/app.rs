@@ -77,16 +77,21 @@ pub async fn run_on(
                 .in_current_span(),
         );
         let mut tasks = start(&context, &options);
+        let mut link = JoinSet::new();
+        link.spawn(propose::drive(Arc::clone(&context)).in_current_span());
         let result = tokio::select! {
             () = shutdown => Ok(()),
             reason = stopped::stopped(&context) => Err(reason),
             ended = &mut server => Err(RunError::serving(ended)),
             ended = tasks.join_next() => Err(RunError::task(ended)),
+            ended = link.join_next() => Err(RunError::task(ended)),
         };
         if let Err(reason) = &result {
             error!(%reason, "the controller ends");
         }
         close(&context, tasks, serve_until, server).await;
+        // Not before: it is the way of open requests to the leader.
+        link.shutdown().await;
         result
     };
     serving.instrument(span).await
@@ -135,7 +140,6 @@ fn start(context: &Arc<Context>, options: &Options) -> JoinSet<()> {
     );
     tasks.spawn(exchange(Arc::clone(context)).in_current_span());
     tasks.spawn(tend(Arc::clone(context), options.incarnation).in_current_span());
-    tasks.spawn(propose::drive(Arc::clone(context)).in_current_span());
     tasks.spawn(lead(Arc::clone(context)).in_current_span());
     tasks
 }

@@ -20,11 +20,11 @@ use crate::clock;
 use crate::context::Context;
 use crate::model::{self, Command, Envelope, FORMAT_DECISIONS};
 
-pub(crate) use barrier::barrier;
+pub(crate) use barrier::{barrier, committed};
 pub(crate) use forward::{Link, drive, propose_forwarded, serve};
 
 /// Elections end sooner than this unless there is no majority (design, Elections: at most 1.6 s, twice in a row).
-const LEADER_WAIT: Duration = Duration::from_millis(3_500);
+pub(crate) const LEADER_WAIT: Duration = Duration::from_millis(3_500);
 /// Between two attempts: long enough for a new leader to be known, short beside an election.
 const PAUSE: Duration = Duration::from_millis(50);
 /// With the pause alone more than the longest deadline; bounds attempts that fail at once.

@@ -18,6 +18,7 @@ mod told;
 
 pub(crate) use book::OrdersBook;
 pub(crate) use exchange::exchange;
+pub(crate) use news::Phases;
 pub(crate) use order::order;
 pub(crate) use orders::{OrdersPolicy, compute, copies};
 pub(crate) use phases::{Heard, ready_replicas};

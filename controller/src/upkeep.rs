@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use coracle_proto::id::{NodeId, Revision};
 use coracle_proto::record::Role;
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::alarms::absurd_term;
@@ -36,13 +37,15 @@ const SOURCE: &str = "members";
 /// Runs until it is dropped.
 pub(crate) async fn drive(context: &Context, term: u64) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut members = Members::default();
     loop {
         ticks.tick().await;
         let now = clock::now();
         context.soft.set_alarms(SOURCE, alarms(context, &mut members, now));
         let told = context.soft.formats(now, TOLD_WITHIN);
-        let Some(command) = next(&context.hub.state(), context.node, &told, context.clock.at(now)) else {
+        let time_ms = context.clock.undisputed_at(now);
+        let Some(command) = next(&context.hub.state(), context.node, &told, time_ms) else {
             continue;
         };
         if let Command::RaiseFormat { format } = command {
@@ -67,8 +70,13 @@ fn alarms(context: &Context, members: &mut Members, now: Instant) -> Vec<String>
     alarms
 }
 
-/// What is to be decided, if anything. Every controller that has a record counts, also one that is down: it comes back.
-fn next(state: &ClusterState, own: NodeId, told: &BTreeMap<NodeId, u32>, now_ms: u64) -> Option<Command> {
+/// What is to be decided, if anything, at a time that no clock disputes. Every controller that has a record counts, also one that is down: it comes back.
+fn next(
+    state: &ClusterState,
+    own: NodeId,
+    told: &BTreeMap<NodeId, u32>,
+    time_ms: Option<u64>,
+) -> Option<Command> {
     let cluster = state.cluster()?;
     let reads = |node| if node == own { Some(COMMAND_FORMAT) } else { told.get(&node).copied() };
     let controllers = state.nodes().filter(|node| node.is(Role::Controller));
@@ -77,7 +85,7 @@ fn next(state: &ClusterState, own: NodeId, told: &BTreeMap<NodeId, u32>, now_ms:
     if format > cluster.version {
         return Some(Command::RaiseFormat { format: format.min(COMMAND_FORMAT) });
     }
-    let late = cluster.time_ms.saturating_add(LAG_MAX_MS) < now_ms;
+    let late = time_ms.is_some_and(|now_ms| cluster.time_ms.saturating_add(LAG_MAX_MS) < now_ms);
     (late && cluster.version >= FORMAT_DECISIONS).then_some(Command::KeepTime)
 }
 
@@ -92,7 +100,7 @@ mod tests {
         let own = NodeId::new(1);
         let decided = |asked: &Asked, told: &[(u64, u32)]| {
             let told = told.iter().map(|(node, format)| (NodeId::new(*node), *format)).collect();
-            next(&asked.state, own, &told, 0)
+            next(&asked.state, own, &told, None)
         };
         let higher = COMMAND_FORMAT + 7;
         assert_eq!(decided(&asked, &[(2, COMMAND_FORMAT)]), None, "node 3 has not told");
@@ -114,7 +122,8 @@ mod tests {
         let decided = |asked: &Asked, now_ms| next(&asked.state, own, &BTreeMap::new(), now_ms);
         asked.run(Command::RaiseFormat { format: COMMAND_FORMAT });
         let time_ms = asked.state.cluster().unwrap().time_ms;
-        assert_eq!(decided(&asked, time_ms + LAG_MAX_MS), None);
-        assert_eq!(decided(&asked, time_ms + LAG_MAX_MS + 1), Some(Command::KeepTime));
+        assert_eq!(decided(&asked, Some(time_ms + LAG_MAX_MS)), None);
+        assert_eq!(decided(&asked, Some(time_ms + LAG_MAX_MS + 1)), Some(Command::KeepTime));
+        assert_eq!(decided(&asked, None), None, "one wrong clock must not drive it, an hour at each look");
     }
 }

@@ -138,11 +138,18 @@ impl View {
     }
 
     /// Takes over what a node says that is new. What does not go on where the known ends is left out: the node is
-    /// then tried as one of which nothing is known. Answers whether it was taken.
+    /// then tried as one of which nothing is known. Answers whether the view changed.
     pub fn take_soft_news(&mut self, news: SoftNews) -> bool {
         if news.since == 0 {
             return self.take_soft(news.now);
         }
-        self.soft.get_mut(&news.now.node).is_some_and(|known| Arc::make_mut(known).take(news))
+        let node = news.now.node;
+        let Some(known) = self.soft.get_mut(&node) else { return false };
+        let known = Arc::make_mut(known);
+        let ahead = (news.now.incarnation, news.now.changes) > (known.incarnation, known.changes);
+        let taken = known.take(news);
+        // It goes on where this view is not: what was known may be wrong by now.
+        let forgotten = ahead && !taken && self.soft.remove(&node).is_some();
+        taken || forgotten
     }
 }

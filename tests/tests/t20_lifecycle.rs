@@ -149,6 +149,41 @@ async fn without_any_controller_a_restarted_data_plane_serves() {
     }
 }
 
+/// A leader whose machine is gone refuses no connection: nobody says that it does not lead any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_cut_off_becomes_ready_with_what_it_knows() {
+    let cluster = Cluster::start(PROGRAM, 3).await;
+    cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &["--replicas", "3"]).await;
+    let leader = cluster.leader().await;
+    let node = (0..3).find(|node| *node != leader).expect("three nodes");
+    cluster.answers(node, "/hello-min").await;
+    let before = cluster.nodes[node].pid(Process::DataPlane).unwrap();
+    for other in (0..3).filter(|other| *other != node) {
+        cluster.nodes[other].signal_all(Signal::STOP);
+    }
+    cluster.nodes[node].signal(Process::DataPlane, Signal::KILL);
+    eventually("a new data plane", async || match cluster.nodes[node].pid(Process::DataPlane) {
+        Ok(pid) if pid != before => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    cluster.answers(node, "/hello-min").await;
+    let (unknown, ready) =
+        (cluster.url(node, "/unknown"), format!("http://{}/readyz", cluster.nodes[node].admin));
+    eventually("it knows all that there is to know for it", async || {
+        let (unknown, ready) = (cluster.client.get(&unknown).await?, cluster.client.get(&ready).await?);
+        let found = (unknown.status.as_u16(), ready.status.as_u16());
+        if found == (404, 200) { Ok(()) } else { Err(format!("{found:?} {}", unknown.text())) }
+    })
+    .await;
+    let status =
+        cluster.run(&["status", "--stale", "-o", "json", "--address", &cluster.nodes[node].grpc]).await;
+    assert_eq!(status.json()["quorum"], false, "{status:?}");
+    for other in (0..3).filter(|other| *other != node) {
+        cluster.nodes[other].signal_all(Signal::CONT);
+    }
+}
+
 /// Artifacts in a node's folder.
 fn stored(node: &coracle_tests::Node) -> usize {
     let folders = std::fs::read_dir(node.folder.join("artifacts/sha256")).into_iter().flatten().flatten();

@@ -103,28 +103,45 @@ impl<S: StateMachine> Raft<S> {
     /// # Errors
     /// When no leader with a quorum is reached in time: the reason of the last attempt.
     pub async fn read_barrier(&self) -> Result<Position, ProposeError> {
+        let wanted = self.read_index().await?;
+        let after = self.member.limits.read;
+        let reached = timeout(after, self.applied(wanted)).await;
+        reached.unwrap_or(Err(ProposeError::TimedOut { after }))
+    }
+
+    /// Asks the leader what a read must have applied to be linearizable; it confirms with a quorum that it leads. The first
+    /// half of [`Raft::read_barrier`].
+    ///
+    /// # Errors
+    /// When no leader with a quorum is reached in time: the reason of the last attempt.
+    pub async fn read_index(&self) -> Result<Position, ProposeError> {
         let after = self.member.limits.read;
         let mut last = ProposeError::TimedOut { after };
-        let reached = async {
+        let asked = async {
             let mut retry = interval(READ_RETRY);
-            let wanted = loop {
+            loop {
                 retry.tick().await;
                 match self.member.read_index().await {
                     // A leader is being elected, or was just heard of.
                     Err(error) if error.nothing_happened() => last = error,
-                    answer => break answer?,
+                    answer => return answer,
                 }
-            };
-            let mut published = self.member.published.clone();
-            let applied =
-                published.wait_for(|now| now.applied.is_some_and(|at| at.index >= wanted.index)).await;
-            let applied = applied.map_err(|_| self.member.stopped(&"raft has ended"))?;
-            Ok(applied.applied.unwrap_or(wanted))
+            }
         };
-        match timeout(after, reached).await {
-            Ok(answer) => answer,
-            Err(_) => Err(last),
-        }
+        let answer = timeout(after, asked).await;
+        answer.unwrap_or(Err(last))
+    }
+
+    /// Waits until this member has applied an entry: for as long as it takes. Answers with the newest one that it has
+    /// applied then.
+    ///
+    /// # Errors
+    /// `Stopped` when Raft has ended.
+    pub async fn applied(&self, wanted: Position) -> Result<Position, ProposeError> {
+        let mut published = self.member.published.clone();
+        let applied = published.wait_for(|now| now.applied.is_some_and(|at| at.index >= wanted.index)).await;
+        let applied = applied.map_err(|_| self.member.stopped(&"raft has ended"))?;
+        Ok(applied.applied.unwrap_or(wanted))
     }
 
     /// The state after the newest command that was applied here; as stale as this member is.

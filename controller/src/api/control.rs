@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coracle_proto::codec::node_from_wire;
 use coracle_proto::id::{NodeId, RequestId, Revision};
@@ -22,9 +22,9 @@ use super::deadline::deadline;
 use super::span::{self, joined};
 use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
-use crate::context::{Context, REQUEST_TIMEOUT};
+use crate::context::Context;
 use crate::model::{ClusterState, Command};
-use crate::propose::{Ask, barrier, propose, propose_forwarded, serve};
+use crate::propose::{Ask, LEADER_WAIT, barrier, committed, propose, propose_forwarded, serve};
 use crate::soft::{Accepted, Via, report};
 use crate::watch::{Confirmed, Follower, Scope, follow};
 
@@ -36,6 +36,9 @@ const ORDERS_BYTES_MAX: usize = 2 << 20;
 const CHILDREN_MAX: usize = 4;
 /// The longest last message of a child that is taken: supervisors cut them at a quarter of it.
 const MESSAGE_MAX: usize = 4096;
+
+/// Before a leader is asked again: where the log has ended the answer comes at once.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(500);
 
 /// Serves other nodes.
 #[derive(Debug)]
@@ -82,9 +85,11 @@ impl Control for ControlService {
             let _counted = context.metrics.follower();
             let (confirmed, confirming) = mpsc::channel(1);
             let following = follow(Arc::clone(&context.hub), Arc::clone(&context.soft), follower, confirming);
-            // On the heap: a proposal's way is long, and a watch is one of thousands.
+            // On the heap: a proposal's way is long, and a watch is one of thousands. Gateways alone ask how new it is.
             let confirming = Box::pin(async {
-                confirm(&context, confirmed).await;
+                if scope.has_soft() {
+                    confirm(&context, confirmed).await;
+                }
                 std::future::pending().await
             });
             let both = async {
@@ -211,19 +216,22 @@ impl OrdersOf<'_> {
     }
 }
 
-/// Asks a leader what was committed when a watch began, until one answers.
+/// Asks a leader what was committed when a watch began, until one answers. Whom nobody answers is alone, whatever it knows
+/// of a leader: one whose machine is gone, or that is cut off, refuses nothing and is remembered for ever.
 async fn confirm(context: &Context, confirmed: mpsc::Sender<Confirmed>) {
     loop {
-        let current = barrier(context, clock::now() + REQUEST_TIMEOUT).await.is_ok();
-        let now = match current {
-            true => Confirmed::Current(context.hub.state().revision()),
-            // Who knows a leader is only behind it: what it has is not what it should have.
-            false if context.leader().is_some() && !context.lost_quorum() => continue,
-            false => Confirmed::Alone,
+        let now = match committed(context, LEADER_WAIT).await {
+            // A node that is behind its leader has not yet what it should have: it waits as long as that takes.
+            Ok(committed) => match committed.reached(context).await {
+                Ok(revision) => Confirmed::Current(revision),
+                Err(_) => return,
+            },
+            Err(_) => Confirmed::Alone,
         };
-        if confirmed.send(now).await.is_err() || current {
+        if confirmed.send(now).await.is_err() || now != Confirmed::Alone {
             return;
         }
+        tokio::time::sleep(CONFIRM_PAUSE).await;
     }
 }
 

@@ -23,6 +23,8 @@ use crate::upkeep::TOLD_WITHIN;
 
 /// How long `status` waits for a leader before it says that there is none.
 const QUORUM_WAIT: Duration = Duration::from_secs(1);
+/// Who asks for what this node knows does not wait for others, but for a moment.
+const QUORUM_WAIT_STALE: Duration = Duration::from_millis(500);
 /// Shortages named one by one; the alarm has their number.
 const SHORT_MAX: usize = 100;
 
@@ -46,10 +48,9 @@ pub(super) fn info(context: &Context) -> InfoReply {
 
 /// The whole cluster. Without a leader it is answered too: with what this node knows, and says so.
 pub(super) async fn status(context: &Context, stale: bool) -> StatusReply {
-    let quorum = match stale {
-        true => context.leader().is_some() && !context.lost_quorum(),
-        false => barrier(context, clock::now() + QUORUM_WAIT).await.is_ok(),
-    };
+    // A leader that is cut off is remembered, and says nothing of itself: it is asked in any case.
+    let wait = if stale { QUORUM_WAIT_STALE } else { QUORUM_WAIT };
+    let quorum = barrier(context, clock::now() + wait).await.is_ok();
     let (state, seen, raft) = (context.hub.state(), context.soft.nodes(), context.raft.status());
     let copies = copies(&state, &seen, context.policy, clock::now());
     let mut short = Vec::new();

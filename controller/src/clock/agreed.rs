@@ -37,23 +37,42 @@ pub(crate) fn agree(node: NodeId, own_ms: u64, told: &BTreeMap<NodeId, u64>) -> 
 
 /// The agreed time between two looks at the clocks: it goes on with a clock that does not jump.
 #[derive(Debug)]
-pub(crate) struct ClusterClock(Mutex<(Instant, u64)>);
+pub(crate) struct ClusterClock(Mutex<Reading>);
+
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    at: Instant,
+    unix_ms: u64,
+    undisputed: bool,
+}
 
 impl ClusterClock {
-    /// So late it is, at the moment `now`.
+    /// So late it is by this node's clock, at the moment `now`; no other one was heard of yet.
     pub(crate) const fn new(now: Instant, unix_ms: u64) -> Self {
-        Self(Mutex::new((now, unix_ms)))
+        Self(Mutex::new(Reading { at: now, unix_ms, undisputed: false }))
     }
 
-    /// What the clocks came to at the moment `now`.
-    pub(crate) fn set(&self, now: Instant, unix_ms: u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (now, unix_ms);
+    /// What the clocks came to at the moment `now`; undisputed where enough of them were heard, and none was off.
+    pub(crate) fn set(&self, now: Instant, unix_ms: u64, undisputed: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Reading { at: now, unix_ms, undisputed };
     }
 
     /// Unix milliseconds at the moment `now`.
     pub(crate) fn at(&self, now: Instant) -> u64 {
-        let (since, unix_ms) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        unix_ms.saturating_add(millis(now.saturating_duration_since(since)))
+        self.read(now).0
+    }
+
+    /// The same, if no clock says otherwise: what time goes on by when nobody asks for anything. A wrong clock moves it no
+    /// further than somebody's change does, by one step.
+    pub(crate) fn undisputed_at(&self, now: Instant) -> Option<u64> {
+        let (unix_ms, undisputed) = self.read(now);
+        undisputed.then_some(unix_ms)
+    }
+
+    fn read(&self, now: Instant) -> (u64, bool) {
+        let reading = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = millis(now.saturating_duration_since(reading.at));
+        (reading.unix_ms.saturating_add(passed), reading.undisputed)
     }
 }
 
@@ -101,7 +120,9 @@ mod tests {
         let now = clock::now();
         let cluster = ClusterClock::new(now, NOW);
         assert_eq!(cluster.at(now + Duration::from_secs(2)), NOW + 2_000);
-        cluster.set(now, NOW - HOUR);
-        assert_eq!(cluster.at(now), NOW - HOUR);
+        cluster.set(now, NOW - HOUR, false);
+        assert_eq!((cluster.at(now), cluster.undisputed_at(now)), (NOW - HOUR, None));
+        cluster.set(now, NOW, true);
+        assert_eq!(cluster.undisputed_at(now), Some(NOW));
     }
 }

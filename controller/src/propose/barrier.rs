@@ -1,10 +1,10 @@
 //! Linearizable reads: the leader confirms that it leads (ReadIndex), then this node waits until it has applied as much.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coracle_proto::id::Revision;
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::ProposeError;
+use coracle_raft::Position;
 
 use super::LEADER_WAIT;
 use crate::clock;
@@ -17,18 +17,52 @@ use crate::watch::Hub;
 /// `no-quorum` when no leader confirms before the deadline, or within the time of two elections.
 pub(crate) async fn barrier(context: &Context, deadline: Instant) -> Result<(), Refusal> {
     let left = deadline.saturating_duration_since(clock::now()).min(LEADER_WAIT);
+    let reached = async { committed(context, left).await?.reached(context).await };
+    let Ok(reached) = tokio::time::timeout(left, reached).await else {
+        let seconds = left.as_secs_f32();
+        return Err(unconfirmed(&format!(
+            "this node did not catch up with the leader within {seconds:.1} s"
+        )));
+    };
+    reached.map(|_| ())
+}
+
+/// What a leader confirmed to be committed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Committed(Position);
+
+/// Asks a leader what is committed now.
+///
+/// # Errors
+/// `no-quorum` when none confirms `within` that time that it leads.
+pub(crate) async fn committed(context: &Context, within: Duration) -> Result<Committed, Refusal> {
     // Raft looks for a leader again and again by itself, and gives up for good only when it has stopped.
-    let reached = async {
-        context.raft.read_barrier().await?;
-        caught_up(&context.hub, context.raft.state().state().revision()).await;
-        Ok::<(), ProposeError>(())
-    };
-    let reason = match tokio::time::timeout(left, reached).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no leader confirmed within {:.1} s that it leads", left.as_secs_f32()),
-    };
-    Err(Refusal::new(Code::NoQuorum, format!("{reason}; a stale read shows what this node knows")))
+    match tokio::time::timeout(within, context.raft.read_index()).await {
+        Ok(Ok(index)) => Ok(Committed(index)),
+        Ok(Err(error)) => Err(unconfirmed(&error.to_string())),
+        Err(_) => {
+            let seconds = within.as_secs_f32();
+            Err(unconfirmed(&format!("no leader confirmed within {seconds:.1} s that it leads")))
+        }
+    }
+}
+
+impl Committed {
+    /// Waits until this node has it, as long as that takes; answers with the revision that it has then.
+    ///
+    /// # Errors
+    /// `no-quorum` when the log has ended here.
+    pub(crate) async fn reached(self, context: &Context) -> Result<Revision, Refusal> {
+        let applied = context.raft.applied(self.0).await;
+        applied.map_err(|error| unconfirmed(&error.to_string()))?;
+        let revision = context.raft.state().state().revision();
+        caught_up(&context.hub, revision).await;
+        Ok(revision)
+    }
+}
+
+fn unconfirmed(reason: &str) -> Refusal {
+    Refusal::new(Code::NoQuorum, format!("{reason}; a stale read shows what this node knows"))
 }
 
 /// The hub is told just after the log's own state is published.

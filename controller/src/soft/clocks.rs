@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::NodeId;
+use coracle_proto::record::NodeState;
 
 use super::{INTERVAL, Seen};
 use crate::clock::{self, Agreed, agree};
@@ -11,6 +12,8 @@ use crate::context::Context;
 
 /// The name under which wrong clocks are raised as an alarm.
 const SOURCE: &str = "clocks";
+/// Clocks of which most are right when one is wrong.
+const ENOUGH: usize = 3;
 /// What was said longer ago counts no more.
 const LATELY: Duration = INTERVAL.saturating_mul(6);
 
@@ -19,7 +22,11 @@ pub(super) fn look(context: &Context, now: Instant) {
     let mut told = told(&context.soft.nodes(), now);
     told.remove(&context.node);
     let agreed = agree(context.node, clock::unix_ms(), &told);
-    context.clock.set(now, agreed.time_ms);
+    let state = context.hub.state();
+    let alive = state.nodes().filter(|node| node.state == NodeState::Alive).count();
+    // Its own, and those of others: three where there are so many, for of two nobody knows which one is wrong.
+    let undisputed = agreed.off.is_empty() && told.len() + 1 >= alive.min(ENOUGH);
+    context.clock.set(now, agreed.time_ms, undisputed);
     // The leader speaks for all: its alarms are told on.
     let alarms = if context.leads() { alarms(&agreed) } else { Vec::new() };
     context.soft.set_alarms(SOURCE, alarms);

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_proto::id::NodeId;
 use coracle_proto::pb::{self, control_client::ControlClient};
 use coracle_proto::record::Role;
 use coracle_proto::status::{Code, Refusal};
+use prost::Message as _;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{Instrument as _, debug, debug_span};
 
@@ -15,6 +17,9 @@ use crate::clock;
 use crate::context::Context;
 use crate::model::COMMAND_FORMAT;
 use crate::watch::FRAME_BYTES_MAX;
+
+/// What a kibibyte takes on the slowest of networks, about 1 Mbit/s: one that never arrived in time would be sent for ever.
+const SLOWEST: Duration = Duration::from_millis(8);
 
 /// Runs until it is dropped: one task for each other controller, so that a slow one delays nobody.
 pub(crate) async fn exchange(context: Arc<Context>) {
@@ -89,8 +94,10 @@ async fn send(context: &Context, address: &str, told: &mut Told) -> Result<(), R
         batch.from = context.node.get();
         batch.format = COMMAND_FORMAT;
         batch.cluster_id = context.cluster.to_wire();
+        let within =
+            INTERVAL + SLOWEST.saturating_mul(u32::try_from(batch.encoded_len() >> 10).unwrap_or(u32::MAX));
         let mut request = tonic::Request::new(batch);
-        request.set_timeout(INTERVAL);
+        request.set_timeout(within);
         let reply = client.exchange(request).await.map_err(|status| Refusal::from_status(&status));
         if reply.as_ref().is_err_and(|refusal| refusal.code == Code::NodeRemoved) {
             // The log does not say so here: it ends for a node before its record does.

@@ -170,10 +170,11 @@ impl SoftTable {
     }
 
     /// What came after a place in the sequence of nodes that report to this controller, and the processes of those
-    /// that tell it of them. Of nodes in `whole` everything is told.
+    /// that tell it of them. Of nodes in `whole` everything is told. That a node lives comes before all lists, which may
+    /// be long.
     pub(crate) fn direct_since(&self, after: u64, whole: &BTreeSet<NodeId>) -> News {
         let inner = self.lock();
-        let mut items = VecDeque::new();
+        let (mut alive, mut items) = (VecDeque::new(), VecDeque::new());
         let direct = |node: &NodeId| inner.nodes.get(node).filter(|entry| entry.seen.relay.is_none());
         let steps = (after > 0).then(|| inner.changes.since(after)).flatten();
         let all = steps.is_none();
@@ -183,14 +184,17 @@ impl SoftTable {
             }
         }
         for (node, entry) in inner.nodes.iter().filter(|(_, entry)| entry.seen.relay.is_none()) {
-            if all || whole.contains(node) {
+            // Without a number nothing says that its lists are as they were: they are told with it.
+            let unnumbered = entry.seen.status.changes == 0 && entry.sequence > after;
+            if all || whole.contains(node) || unnumbered {
                 items.push_back(Item::whole(entry));
             } else if entry.sequence > after && entry.seen.changed < entry.sequence && entry.is_whole() {
-                items.push_back(Item::Alive(Arc::clone(&entry.seen.status)));
+                alive.push_back(Item::Alive(Arc::clone(&entry.seen.status)));
             }
         }
+        alive.append(&mut items);
         let told = inner.processes.values().filter(|told| told.direct && told.sequence > after);
         let processes = told.map(|told| Arc::clone(&told.processes)).collect();
-        News { items, processes, sequence: inner.sequence }
+        News { items: alive, processes, sequence: inner.sequence }
     }
 }

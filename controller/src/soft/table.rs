@@ -152,7 +152,7 @@ pub(super) struct Inner {
     pub(super) nodes: BTreeMap<NodeId, Entry>,
     pub(super) changes: Changes,
     /// Statuses that came in part, by whose they are and who passes them on.
-    parts: BTreeMap<(NodeId, Option<NodeId>), Parts>,
+    parts: BTreeMap<(NodeId, Option<NodeId>), (Parts, Instant)>,
     pub(super) processes: BTreeMap<NodeId, Processes>,
     alarms: BTreeMap<&'static str, Vec<String>>,
     relays: BTreeMap<NodeId, Relay>,
@@ -165,13 +165,14 @@ impl Inner {
     }
 
     /// The status, when its last part came.
-    fn join(&mut self, part: pb::NodeStatus, via: Via) -> Option<pb::NodeStatus> {
+    fn join(&mut self, part: pb::NodeStatus, via: Via, now: Instant) -> Option<pb::NodeStatus> {
         let key = (NodeId::new(part.node), via.relay());
         if part.part == 0 && !part.more {
             self.parts.remove(&key);
             return Some(part);
         }
-        let parts = self.parts.entry(key).or_default();
+        let (parts, at) = self.parts.entry(key).or_insert_with(|| (Parts::default(), now));
+        *at = now;
         let joined = parts.join(part);
         if !parts.is_begun() {
             self.parts.remove(&key);
@@ -250,7 +251,7 @@ impl SoftTable {
     /// Takes over a status, or a part of it, if it is newer than what is known.
     pub(crate) fn accept(&self, part: pb::NodeStatus, via: Via, now: Instant) -> Accepted {
         let mut inner = self.lock();
-        let Some(status) = inner.join(part, via) else { return Accepted::Part };
+        let Some(status) = inner.join(part, via, now) else { return Accepted::Part };
         let stale = match inner.nodes.get(&NodeId::new(status.node)) {
             None => inner.nodes.len() >= NODES_MAX,
             Some(known) => via != Via::NewReport && known.is_no_older(&status),
@@ -354,7 +355,8 @@ impl SoftTable {
             .retain(|node, told| known(*node) && now.saturating_duration_since(told.at) < EXPIRES_AFTER);
         inner.relays.retain(|node, _| known(*node));
         inner.changes.retain(&known);
-        inner.parts.retain(|(node, _), _| known(*node));
+        let lately = |at: Instant| now.saturating_duration_since(at) < EXPIRES_AFTER;
+        inner.parts.retain(|(node, _), (_, at)| known(*node) && lately(*at));
     }
 
     /// Every node's processes, as its supervisor told last.

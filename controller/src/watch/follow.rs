@@ -13,7 +13,7 @@ use super::Scope;
 use super::hub::{Hub, News};
 use super::snapshot::{Snapshot, of_node};
 use super::stamp::{Stamp, changes};
-use crate::soft::SoftTable;
+use crate::soft::{Phases, SoftTable};
 
 /// Soft changes that come within this time travel together.
 const SOFT_PAUSE: Duration = Duration::from_millis(20);
@@ -58,11 +58,13 @@ pub(crate) async fn follow(
     loop {
         revisions.mark_unchanged();
         softs.mark_unchanged();
+        // Asked first: whoever is named there is in the state that is told before it.
+        let news = follower.scope.has_soft().then(|| soft.phases_since(soft_seen));
         if follower.catch_up(&hub).await.is_err() {
             return;
         }
-        if follower.scope.has_soft() {
-            match follower.send_soft(&hub, &soft, soft_seen).await {
+        if let Some(news) = news {
+            match follower.send_soft(&hub, news, soft_seen).await {
                 Ok(now) => soft_seen = now,
                 Err(Gone) => return,
             }
@@ -166,8 +168,7 @@ impl Follower {
 
     /// Sends the phases that changed after `after`; answers with the newest one's place. A gateway routes by nothing
     /// else that nodes say: loads come with their answers.
-    async fn send_soft(&self, hub: &Hub, soft: &SoftTable, after: u64) -> Result<u64, Gone> {
-        let news = soft.phases_since(after);
+    async fn send_soft(&self, hub: &Hub, news: Phases, after: u64) -> Result<u64, Gone> {
         let sequence = news.sequence;
         let state = hub.state();
         let Some(cluster) = state.cluster() else { return Ok(after) };

@@ -107,7 +107,7 @@ impl Hub {
     }
 
     /// The content of a scope for one who has seen a revision: one that others are being sent, while what came after
-    /// it is still known, else of the present state.
+    /// it will be known for long enough, else of the present state.
     pub(super) fn snapshot(&self, scope: Scope, seen: Revision) -> Arc<Snapshot> {
         let content = match scope {
             Scope::Gateway => Content::Gateway,
@@ -119,7 +119,7 @@ impl Hub {
         let shared = snapshots.iter().find(|(it, _)| *it == content).and_then(|(_, it)| it.upgrade());
         let goes_on = |shared: &Arc<Snapshot>| {
             let revision = shared.state.revision();
-            revision > seen && inner.ring.since(revision).is_some()
+            revision > seen && inner.ring.is_fresh(revision)
         };
         if let Some(shared) = shared.filter(goes_on) {
             return shared;

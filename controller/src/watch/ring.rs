@@ -84,6 +84,16 @@ impl Ring {
         Some(self.entries.range(first..).cloned().collect())
     }
 
+    /// Whether half of what the ring holds, or more, will come before it no longer reaches back to a revision: long enough
+    /// to send a state that is as old.
+    pub(super) fn is_fresh(&self, seen: Revision) -> bool {
+        let after = self.entries.iter().rev().take_while(|entry| entry.to > seen);
+        let bytes: usize = after.map(|entry| entry.bytes).sum();
+        let newest = self.entries.back().map_or(self.floor, |entry| entry.to);
+        let revisions = newest.get().saturating_sub(seen.get());
+        seen >= self.floor && revisions <= REVISIONS_MAX / 2 && bytes <= BYTES_MAX / 2
+    }
+
     /// The hash of the state at a revision, where a batch ended there.
     pub(super) fn hash_at(&self, revision: Revision) -> Option<StateHash> {
         let at = self.entries.binary_search_by_key(&revision, |entry| entry.to).ok()?;
@@ -128,11 +138,14 @@ mod tests {
         }
         assert_eq!(spans(&ring, 9), None);
         assert_eq!(spans(&ring, 10).unwrap().len() as u64, REVISIONS_MAX);
+        let fresh = |behind: u64| ring.is_fresh(Revision::new(REVISIONS_MAX + 10 - behind));
+        assert!(fresh(0) && fresh(REVISIONS_MAX / 2) && !fresh(REVISIONS_MAX / 2 + 1));
         let mut ring = Ring::new(Revision::ZERO);
         for revision in 0..100 {
             ring.push(entry(revision, revision + 1, 1 << 20));
         }
         assert!(ring.bytes <= BYTES_MAX && ring.entries.len() > 50, "{} entries", ring.entries.len());
         assert_eq!(spans(&ring, 0), None);
+        assert!(ring.is_fresh(Revision::new(70)) && !ring.is_fresh(Revision::new(60)));
     }
 }

@@ -47,7 +47,7 @@ impl Scope {
     }
 
     /// Whether a follower of this scope is told loads and phases: a node needs only its own.
-    pub(super) const fn has_soft(self) -> bool {
+    pub(crate) const fn has_soft(self) -> bool {
         match self {
             Self::Gateway | Self::All => true,
             Self::Node(_) => false,

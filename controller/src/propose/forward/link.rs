@@ -124,7 +124,7 @@ async fn pass_to(
     let why = loop {
         let room = session.open.len() < OPEN_MAX;
         tokio::select! {
-            place = session.out.clone().reserve_owned(), if held.is_some() => match (place, held.take()) {
+            place = session.out.clone().reserve_owned(), if held.is_some() && room => match (place, held.take()) {
                 (Ok(place), Some(first)) => {
                     held = session.send(place, first, queue);
                     context.metrics.forwarded_together();
