@@ -9,7 +9,7 @@ mod members;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use coracle_proto::id::{NodeId, Revision};
+use coracle_proto::id::{NodeId, Revision, StoreId};
 use coracle_proto::record::Role;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
@@ -64,10 +64,25 @@ fn alarms(context: &Context, members: &mut Members, now: Instant) -> Vec<String>
     let seen = context.soft.nodes();
     let seen = seen.iter().map(|(node, seen)| (*node, Revision::new(seen.status.view_revision))).collect();
     // Last, for what the nodes have seen is older than it.
-    let applied = context.hub.state().revision();
-    let mut alarms = members.look(now, status.joint, applied, &seen);
+    let state = context.hub.state();
+    let mut alarms = members.look(now, status.joint, state.revision(), &seen);
     alarms.extend(absurd_term(&status));
+    alarms.extend(other_stores(&state, &context.soft.stores()));
     alarms
+}
+
+/// Controllers that came back with another store than they joined with. Raft takes nothing of them and gives them nothing.
+fn other_stores(state: &ClusterState, told: &BTreeMap<NodeId, StoreId>) -> Vec<String> {
+    let other = |(node, told): (&NodeId, &StoreId)| {
+        let known = state.node(*node)?.store;
+        (known != StoreId::UNKNOWN && known != *told).then(|| {
+            format!(
+                "other-store: node {node} has lost what it had: remove it ('coracle node remove {node}'), empty its \
+                 data folder and let it join anew"
+            )
+        })
+    };
+    told.iter().filter_map(other).collect()
 }
 
 /// What is to be decided, if anything, at a time that no clock disputes. Every controller that has a record counts, also one that is down: it comes back.

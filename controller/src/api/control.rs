@@ -155,6 +155,8 @@ impl Control for ControlService {
             leader: leads,
             orders: told.orders.into_values().collect(),
             whole: whole.into_iter().collect(),
+            node: context.node.get(),
+            store: context.own.store.get(),
         }))
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, StoreId};
 use coracle_proto::pb::{self, control_client::ControlClient};
 use coracle_proto::record::Role;
 use coracle_proto::status::{Code, Refusal};
@@ -105,6 +105,7 @@ async fn send(context: &Context, address: &str, told: &mut Told) -> Result<(), R
         }
         let reply = reply?.into_inner();
         missed.extend(reply.whole.iter().copied().map(NodeId::new));
+        context.soft.answered_with(NodeId::new(reply.node), StoreId::new(reply.store));
         take_orders(context, reply);
     }
     *told = Told { sequence, whole: missed };

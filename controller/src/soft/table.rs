@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, StoreId};
 use coracle_proto::pb;
 use coracle_proto::soft::{Parts, without_lists};
 use tokio::sync::watch;
@@ -156,6 +156,8 @@ pub(super) struct Inner {
     pub(super) processes: BTreeMap<NodeId, Processes>,
     alarms: BTreeMap<&'static str, Vec<String>>,
     relays: BTreeMap<NodeId, Relay>,
+    /// The store that each other controller said to have.
+    stores: BTreeMap<NodeId, StoreId>,
     pub(super) sequence: u64,
 }
 
@@ -338,6 +340,18 @@ impl SoftTable {
         lately.map(|(node, relay)| (*node, relay.format)).collect()
     }
 
+    /// Another controller says which store it has; older programs do not.
+    pub(crate) fn answered_with(&self, controller: NodeId, store: StoreId) {
+        if store != StoreId::UNKNOWN {
+            self.lock().stores.insert(controller, store);
+        }
+    }
+
+    /// The store that each other controller said to have.
+    pub(crate) fn stores(&self) -> BTreeMap<NodeId, StoreId> {
+        self.lock().stores.clone()
+    }
+
     /// Controllers that did so and were not heard for longer than `after`.
     pub(crate) fn silent_relays(&self, now: Instant, after: Duration) -> BTreeSet<NodeId> {
         let silent = |relay: &Relay| now.saturating_duration_since(relay.at) > after;
@@ -354,6 +368,7 @@ impl SoftTable {
             .processes
             .retain(|node, told| known(*node) && now.saturating_duration_since(told.at) < EXPIRES_AFTER);
         inner.relays.retain(|node, _| known(*node));
+        inner.stores.retain(|node, _| known(*node));
         inner.changes.retain(&known);
         let lately = |at: Instant| now.saturating_duration_since(at) < EXPIRES_AFTER;
         inner.parts.retain(|(node, _), (_, at)| known(*node) && lately(*at));

@@ -174,6 +174,30 @@ async fn a_minority_refuses_changes_and_shows_what_it_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_controller_whose_store_is_gone_is_an_alarm() {
+    let (_dirs, mut nodes) = three().await;
+    let leader = nodes[0].status().await.unwrap().leader;
+    let at = nodes.iter().position(|node| node.id.get() != leader).unwrap();
+    let wiped = nodes.remove(at);
+    let id = wiped.id;
+    let (dir, identity, address) = wiped.stop().await;
+    std::fs::remove_dir_all(dir.join("raft")).unwrap();
+    std::fs::remove_file(dir.join("begun")).unwrap();
+    let wiped = start(&dir, identity, address);
+    let alarm = format!("other-store: node {id} has lost what it had");
+    for node in &nodes {
+        until("it is told everywhere", async || {
+            let status = node.status().await?;
+            status.alarms.iter().any(|told| told.starts_with(&alarm)).then_some(())
+        })
+        .await;
+    }
+    for node in nodes.into_iter().chain([wiped]) {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_term_that_no_election_led_to_is_an_alarm_and_changes_go_on() {
     let (_dirs, nodes) = three().await;
     for node in &nodes {
