@@ -5,6 +5,7 @@
 //! [`agent`] brings here from the [`artifact`] stores of others; what guests print goes to the [`logs`]; how this node
 //! is goes to a controller by [`report`], whose answer is what the leader wants.
 
+mod age;
 pub mod agent;
 pub mod app;
 pub mod artifact;

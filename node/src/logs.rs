@@ -4,7 +4,6 @@
 //! thread writes. What does not fit is counted and told as a gap. A reader is a position in the ring, so history
 //! and what follows come from one place, in one order, and a reader that is overtaken sees how much it missed.
 
-mod age;
 mod limit;
 mod metrics;
 mod reader;

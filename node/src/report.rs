@@ -217,7 +217,7 @@ impl Reporter {
         };
         self.views.fill(&mut status);
         let (entries, held) = (options.board.entries(), options.store.held());
-        self.lists.fill(&mut status, entries, held, now_ms);
+        self.lists.fill(&mut status, entries, held, options.store.now_ms());
         status
     }
 }

@@ -1,5 +1,5 @@
-//! Numbers for the starts of a node's processes: each is greater than all before it, though the clock was set back.
-//! Only where the file was lost too is it the clock that counts.
+//! Numbers for the starts of a node's processes: each is greater than all before it, though the clock was set back, or the
+//! folder brought back from a copy; only both at once go back.
 //!
 //! What a process tells the cluster is newer than what its predecessor told by it. A clock may be set back between two
 //! starts, and everybody would believe the older words until it has caught up. The supervisor draws the numbers for
@@ -25,19 +25,18 @@ pub(crate) struct Incarnations {
 }
 
 impl Incarnations {
-    /// Goes on from the number in the folder. Where there is none, or one that cannot be read, it begins with the
-    /// time: what was counted before, if anything, is less, for it began so too and grew by one a start, unless the
-    /// clock was set back since.
+    /// Goes on from the number in the folder, if there is one that can be read.
     pub(crate) fn load(folder: &Path) -> Self {
         let path = folder.join(FILE);
         let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-        Self { path, last: Arc::new(Mutex::new(kept.unwrap_or_else(now_ms))) }
+        Self { path, last: Arc::new(Mutex::new(kept.unwrap_or_default())) }
     }
 
     /// The number of a start that happens now. One that cannot be kept still grows while this process lives.
     pub(crate) fn next(&self) -> u64 {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = last.saturating_add(1);
+        // The time too: a folder that was brought back from a copy has the number of then.
+        *last = last.saturating_add(1).max(now_ms());
         if let Err(error) = os::replace_file(&self.path, format!("{last}\n").as_bytes()) {
             warn!(%error, file = %self.path.display(), "the number of this start is not kept");
         }
@@ -62,11 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_lost_or_damaged_leads_forward_too() {
+    fn a_file_that_is_lost_damaged_or_old_leads_forward_too() {
         let folder = tempfile::tempdir().unwrap();
         let before = now_ms();
-        assert!(Incarnations::load(folder.path()).next() > before);
-        fs::write(folder.path().join(FILE), "?").unwrap();
-        assert!(Incarnations::load(folder.path()).next() > before);
+        assert!(Incarnations::load(folder.path()).next() >= before);
+        for kept in ["?", "7"] {
+            fs::write(folder.path().join(FILE), kept).unwrap();
+            assert!(Incarnations::load(folder.path()).next() >= before, "{kept}");
+        }
     }
 }

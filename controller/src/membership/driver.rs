@@ -84,8 +84,10 @@ fn members(context: &Context, watched: Duration) -> Option<Members> {
     let follows = |follower: &Follower| {
         follower.lag <= LAG_MAX && follower.heard.is_some_and(|heard| heard <= HEARD_WITHIN)
     };
-    let caught_up = raft.followers.iter().filter(|(_, follower)| follows(follower)).map(|(node, _)| *node);
-    let caught_up = caught_up.chain([context.node]).collect();
+    let mut follows: Vec<_> = raft.followers.iter().filter(|(_, follower)| follows(follower)).collect();
+    // In the order in which they should take over.
+    follows.sort_by_key(|(node, follower)| (follower.lag, follower.heard, **node));
+    let caught_up = follows.into_iter().map(|(node, _)| *node).chain([context.node]).collect();
     let unheard = |node: &&NodeId| {
         let follower = raft.followers.get(*node);
         **node != context.node && follower.is_some_and(|follower| is_unheard(follower, watched))

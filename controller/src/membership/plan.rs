@@ -18,8 +18,8 @@ pub(super) struct Members {
     pub(super) learners: BTreeSet<NodeId>,
     /// Where each member is, and its store, as recorded.
     pub(super) seats: BTreeMap<NodeId, Seat>,
-    /// Members whose log is nearly the leader's.
-    pub(super) caught_up: BTreeSet<NodeId>,
+    /// Members whose log is nearly the leader's, the first to take over first.
+    pub(super) caught_up: Vec<NodeId>,
     /// Voters of which the leader has heard nothing for as long as it takes to give a node up.
     pub(super) unheard: BTreeSet<NodeId>,
 }
@@ -57,8 +57,9 @@ pub(super) fn next_step(
         if desired.contains(&members.leader) {
             return Some(Step::SetVoters(desired));
         }
-        let heirs = desired.intersection(&members.voters).filter(|id| members.caught_up.contains(id));
-        return match heirs.copied().next() {
+        let mut heirs =
+            members.caught_up.iter().filter(|id| desired.contains(id) && members.voters.contains(id));
+        return match heirs.next().copied() {
             Some(heir) => Some(Step::TransferTo(heir)),
             // Nobody can take over yet: first someone must vote beside the leader.
             None => {
@@ -109,7 +110,7 @@ fn desired(
     let mut chosen: BTreeSet<NodeId> = healthy.into_iter().take(wanted).collect();
     // A learner tells of its store once it has the state; only then is it known who votes.
     let known = |id: &NodeId| members.seats.get(id).is_some_and(|seat| seat.store != StoreId::UNKNOWN);
-    let candidates = members.learners.intersection(&members.caught_up).copied();
+    let candidates = members.learners.iter().copied().filter(|id| members.caught_up.contains(id));
     let mut candidates: Vec<_> = candidates.filter(|id| stays(id) && known(id)).collect();
     let zone = |id: &NodeId| nodes.get(id).map(|node| node.zone.as_str()).unwrap_or_default();
     while chosen.len() < wanted {
@@ -183,7 +184,7 @@ mod tests {
 
     fn members(voters: &[u64], learners: &[u64]) -> Members {
         let (voters, learners) = (ids(voters), ids(learners));
-        let caught_up: BTreeSet<NodeId> = voters.union(&learners).copied().collect();
+        let caught_up: Vec<NodeId> = voters.union(&learners).copied().collect();
         let seats = caught_up.iter().map(|id| (*id, seat_of(*id))).collect();
         Members { leader: NodeId::new(1), voters, learners, seats, caught_up, unheard: BTreeSet::new() }
     }
@@ -228,7 +229,7 @@ mod tests {
     #[test]
     fn who_lags_waits() {
         let mut lagging = members(&[1], &[2]);
-        lagging.caught_up = ids(&[1]);
+        lagging.caught_up = vec![NodeId::new(1)];
         assert_eq!(step(&lagging, &alive(2)), None);
     }
 
@@ -252,6 +253,9 @@ mod tests {
         let mut nodes = alive(3);
         nodes.extend([node(1, NodeState::Leaving)]);
         assert_eq!(step(&members(&[1, 2, 3], &[]), &nodes), Some(Step::TransferTo(NodeId::new(2))));
+        let third_first =
+            Members { caught_up: [3, 2, 1].map(NodeId::new).into(), ..members(&[1, 2, 3], &[]) };
+        assert_eq!(step(&third_first, &nodes), Some(Step::TransferTo(NodeId::new(3))), "who lags least");
         let led_by_2 = Members { leader: NodeId::new(2), ..members(&[1, 2, 3], &[]) };
         assert_eq!(step(&led_by_2, &nodes), Some(Step::SetVoters(ids(&[2, 3]))));
         let out = Members { leader: NodeId::new(2), ..members(&[2, 3], &[]) };

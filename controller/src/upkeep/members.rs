@@ -7,8 +7,10 @@ use coracle_proto::id::{NodeId, Revision};
 
 /// A change of the voters takes two commits.
 const JOINT_MAX: Duration = Duration::from_secs(10);
-/// Looks in which a node may have seen what this leader has not applied yet: some seconds, twice a second.
-const AHEAD_LOOKS: u32 = 8;
+/// For so long a node may have seen what this leader has not applied yet.
+const AHEAD_MAX: Duration = Duration::from_secs(4);
+/// Looks in which that was so, at least: what happened between two of them nobody saw.
+const AHEAD_LOOKS: u32 = 4;
 
 /// What the last looks found.
 #[derive(Debug, Default)]
@@ -21,6 +23,7 @@ pub(super) struct Members {
 #[derive(Debug, Clone, Copy)]
 struct Ahead {
     revision: Revision,
+    since: Instant,
     looks: u32,
 }
 
@@ -38,10 +41,11 @@ impl Members {
         // What was seen first counts: who is only faster than this leader tells of it before, but not for seconds.
         self.ahead.retain(|node, ahead| ahead.revision > applied && seen.contains_key(node));
         for (node, revision) in seen.iter().filter(|(_, revision)| **revision > applied) {
-            let ahead = self.ahead.entry(*node).or_insert(Ahead { revision: *revision, looks: 0 });
+            let ahead =
+                self.ahead.entry(*node).or_insert(Ahead { revision: *revision, since: now, looks: 0 });
             ahead.looks = ahead.looks.saturating_add(1);
         }
-        self.joint_alarm(now).into_iter().chain(self.ahead_alarms(applied)).collect()
+        self.joint_alarm(now).into_iter().chain(self.ahead_alarms(now, applied)).collect()
     }
 
     fn joint_alarm(&self, now: Instant) -> Option<String> {
@@ -50,8 +54,9 @@ impl Members {
             .then(|| format!("joint: a change of the voters has not ended for {} s", lasts.as_secs()))
     }
 
-    fn ahead_alarms(&self, applied: Revision) -> impl Iterator<Item = String> {
-        let lasting = self.ahead.iter().filter(|(_, ahead)| ahead.looks >= AHEAD_LOOKS);
+    fn ahead_alarms(&self, now: Instant, applied: Revision) -> impl Iterator<Item = String> {
+        let lasts = move |ahead: &Ahead| now.saturating_duration_since(ahead.since) >= AHEAD_MAX;
+        let lasting = self.ahead.iter().filter(move |(_, ahead)| ahead.looks >= AHEAD_LOOKS && lasts(ahead));
         lasting.map(move |(node, ahead)| {
             let revision = ahead.revision;
             format!(
@@ -81,15 +86,18 @@ mod tests {
     #[test]
     fn who_stays_ahead_of_the_leader_is_an_alarm_and_who_is_only_faster_is_none() {
         let (mut members, now) = (Members::default(), clock::now());
-        let mut look = |applied, seen: &[(u64, u64)]| {
+        let mut look = |second: u64, applied, seen: &[(u64, u64)]| {
             let seen = seen.iter().map(|(node, seen)| (NodeId::new(*node), Revision::new(*seen))).collect();
-            members.look(now, false, Revision::new(applied), &seen)
+            members.look(now + Duration::from_secs(second), false, Revision::new(applied), &seen)
         };
-        for revision in 0..2 * u64::from(AHEAD_LOOKS) {
-            assert!(look(revision, &[(2, revision + 1)]).is_empty(), "it is always a moment faster");
+        for second in 0..10 {
+            assert!(look(second, second, &[(2, second + 1)]).is_empty(), "it is always a moment faster");
         }
-        let found = (0..AHEAD_LOOKS).map(|_| look(100, &[(2, 107), (3, 100)])).last().unwrap();
+        for _ in 0..10 {
+            assert!(look(10, 100, &[(2, 107), (3, 100)]).is_empty(), "looks that come at once are one");
+        }
+        let found = look(14, 100, &[(2, 107), (3, 100)]);
         assert!(matches!(&found[..], [one] if one.starts_with("member-ahead: node 2 ")), "{found:?}");
-        assert!(look(107, &[(2, 107)]).is_empty(), "it has come");
+        assert!(look(15, 107, &[(2, 107)]).is_empty(), "it has come");
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::Removal;
 use super::plan::Facts;
 use crate::artifact::{ArtifactError, Prepare, Removed, Store};
-use crate::clock;
 use crate::view::View;
 
 /// Why an artifact stays although its removal was ordered.
@@ -36,7 +35,7 @@ pub(super) fn remove(
     removal: &Removal,
 ) -> Result<(), ArtifactError> {
     let digest = &removal.digest;
-    match store.remove(digest, removal.older_than, clock::unix_ms())? {
+    match store.remove(digest, removal.older_than, store.now_ms())? {
         Removed::Yes => {
             prepare.forget(digest);
             tracing::info!(%digest, revision = %removal.revision, "artifact removed: no version names it");

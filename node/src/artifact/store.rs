@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::{ArtifactError, Incoming};
+use crate::age::{AgeClock, Moment};
 use crate::{clock, os};
 
 /// What is known of a stored artifact.
@@ -61,6 +62,8 @@ pub struct Store {
     index: Mutex<BTreeMap<Digest, Held>>,
     /// Makes names of temporary files unique.
     counter: AtomicU64,
+    /// What the times of files are told by.
+    age: Mutex<AgeClock>,
     /// Counts changes of the index, for whoever reports it.
     changes: watch::Sender<u64>,
 }
@@ -81,7 +84,8 @@ impl Store {
         }
         let index = Mutex::new(scan(&files)?);
         let (changing, changes) = (Mutex::new(()), watch::Sender::new(0));
-        Ok(Arc::new(Self { files, tmp, changing, index, counter: AtomicU64::new(0), changes }))
+        let age = Mutex::new(AgeClock::new(Moment::opened(None, clock::unix_ms()), clock::now()));
+        Ok(Arc::new(Self { files, tmp, changing, index, counter: AtomicU64::new(0), age, changes }))
     }
 
     /// Where the artifact lies or would lie.
@@ -102,6 +106,13 @@ impl Store {
     #[must_use]
     pub fn held(&self) -> BTreeMap<Digest, Held> {
         self.index().clone()
+    }
+
+    /// The time by which artifacts age, Unix milliseconds: no jump of the wall clock makes them older.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        let mut age = self.age.lock().unwrap_or_else(PoisonError::into_inner);
+        age.moment(clock::unix_ms(), clock::now()).age_ms
     }
 
     /// Wakes whenever an artifact came, was renewed or went.

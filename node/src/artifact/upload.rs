@@ -154,7 +154,7 @@ impl Uploads {
                 let sealed = received.map_err(|refusal| self.at("receive", refusal))?;
                 progress.step("received", self.node, format!("{size} bytes")).await;
                 let kind = self.accept(&digest, sealed.path(), progress).await?;
-                (sealed.commit(clock::unix_ms()).await?, kind)
+                (sealed.commit(self.store.now_ms()).await?, kind)
             }
         };
         let holders = self.second(digest, progress).await.map_err(|refusal| self.at("copy", refusal))?;
@@ -180,14 +180,14 @@ impl Uploads {
         if self.renew(digest).await?.is_some() {
             return Ok(true);
         }
-        self.receive(digest, size, first, chunks).await?.commit(clock::unix_ms()).await?;
+        self.receive(digest, size, first, chunks).await?.commit(self.store.now_ms()).await?;
         Ok(false)
     }
 
     /// Begins a stored artifact's grace anew.
     pub(super) async fn renew(&self, digest: Digest) -> Result<Option<Held>, ArtifactError> {
         let store = Arc::clone(&self.store);
-        blocking(move || store.renew(&digest, clock::unix_ms())).await
+        blocking(move || store.renew(&digest, store.now_ms())).await
     }
 
     /// [`Self::renew`] for an artifact that may be compiled here next: its bytes are checked before that.

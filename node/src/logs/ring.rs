@@ -13,8 +13,8 @@ use coracle_proto::pb::LogFrame;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::age::Moment;
 use super::segment::{MAGIC, Next, decode, encode};
+use crate::age::Moment;
 use crate::clock;
 
 /// How much is kept.

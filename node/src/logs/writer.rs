@@ -10,11 +10,11 @@ use coracle_proto::id::NodeId;
 use coracle_proto::pb::{LogFrame, log_frame};
 use tokio::sync::{oneshot, watch};
 
-use super::age::{AgeClock, Moment};
 use super::metrics::Reason;
 use super::ring::{Extent, Ring};
 use super::sink::{Message, Shared};
 use super::{LogMetrics, Logs, RingError, RingLimits};
+use crate::age::{AgeClock, Moment};
 use crate::clock;
 
 /// Gaps are told, and old segments removed, at least so often.

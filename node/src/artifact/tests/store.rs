@@ -147,3 +147,13 @@ async fn a_patrol_finds_what_is_gone_and_what_rotted() {
     until("the lost one is found", || store.get(&gone).is_none()).await;
     task.abort();
 }
+
+/// It was stored a moment ago, whatever the clock on the wall says.
+#[test]
+fn artifacts_age_by_two_clocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let (first, wall) = (store.now_ms(), crate::clock::unix_ms());
+    assert!(wall.abs_diff(first) < 60_000, "it begins with the time: {first}, {wall}");
+    assert!(store.now_ms() >= first);
+}

@@ -16,7 +16,6 @@ use super::peer::connect;
 use crate::artifact::locks::Locks;
 use crate::artifact::metrics::Outcome;
 use crate::artifact::{ArtifactError, ArtifactMetrics, Held, Incoming, Store, blocking};
-use crate::clock;
 
 /// A source that sends nothing for so long is given up; the next one goes on where it stopped.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -178,7 +177,7 @@ impl Fetcher {
         }
         match partial.incoming.take() {
             Some(incoming) if incoming.is_complete() => {
-                Ok(incoming.seal().await?.commit(clock::unix_ms()).await?)
+                Ok(incoming.seal().await?.commit(self.store.now_ms()).await?)
             }
             Some(incoming) => {
                 let reason = format!("ended after {} bytes", incoming.received());

@@ -5,10 +5,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::age::Moment;
 use super::super::reader::Cursor;
 use super::super::ring::{Extent, Ring, RingLimits};
 use super::{frame, number};
+use crate::age::Moment;
 
 const LIMITS: RingLimits =
     RingLimits { bytes: 40_000, segment_bytes: 10_000, age: Duration::from_millis(1_000) };

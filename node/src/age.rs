@@ -1,4 +1,5 @@
-//! How old lines are. The wall clock alone cannot tell: one jump of it would make everything a decade old, and gone.
+//! How old things on disk are. The wall clock alone cannot tell: one jump of it would make everything a decade old, and
+//! gone.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,14 @@ const DOWN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// One moment, by the clock on the wall and by the one that ages are told by; both in Unix milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moment {
-    pub(super) wall_ms: u64,
-    pub(super) age_ms: u64,
+pub(crate) struct Moment {
+    pub(crate) wall_ms: u64,
+    pub(crate) age_ms: u64,
 }
 
 impl Moment {
     /// When a ring is opened whose newest line was written at `newest_ms`.
-    pub(super) fn opened(newest_ms: Option<u64>, wall_ms: u64) -> Self {
+    pub(crate) fn opened(newest_ms: Option<u64>, wall_ms: u64) -> Self {
         let latest = newest_ms.map_or(wall_ms, |newest| newest.saturating_add(millis(DOWN_MAX)));
         Self { wall_ms, age_ms: wall_ms.min(latest) }
     }
@@ -24,18 +25,18 @@ impl Moment {
 
 /// Goes on by as much as both clocks say has passed.
 #[derive(Debug)]
-pub(super) struct AgeClock {
+pub(crate) struct AgeClock {
     last: Moment,
     at: Instant,
 }
 
 impl AgeClock {
-    pub(super) const fn new(opened: Moment, at: Instant) -> Self {
+    pub(crate) const fn new(opened: Moment, at: Instant) -> Self {
         Self { last: opened, at }
     }
 
     /// The moment that `wall_ms` and `at` tell of.
-    pub(super) fn moment(&mut self, wall_ms: u64, at: Instant) -> Moment {
+    pub(crate) fn moment(&mut self, wall_ms: u64, at: Instant) -> Moment {
         let passed = millis(at.saturating_duration_since(self.at));
         let passed = passed.min(wall_ms.saturating_sub(self.last.wall_ms));
         self.at = at;
