@@ -30,7 +30,7 @@ use crate::liveness::detector::POLICY;
 use crate::metrics::Metrics;
 use crate::model::ClusterState;
 use crate::peers::Peers;
-use crate::propose::{self, Link};
+use crate::propose::{self, Link, Reads};
 use crate::silent::Silent;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
 use crate::watch::{Feed, Hub};
@@ -77,21 +77,22 @@ pub async fn run_on(
                 .in_current_span(),
         );
         let mut tasks = start(&context, &options);
-        let mut link = JoinSet::new();
-        link.spawn(propose::drive(Arc::clone(&context)).in_current_span());
+        let mut ways = JoinSet::new();
+        ways.spawn(propose::drive(Arc::clone(&context)).in_current_span());
+        ways.spawn(propose::read(Arc::clone(&context)).in_current_span());
         let result = tokio::select! {
             () = shutdown => Ok(()),
             reason = stopped::stopped(&context) => Err(reason),
             ended = &mut server => Err(RunError::serving(ended)),
             ended = tasks.join_next() => Err(RunError::task(ended)),
-            ended = link.join_next() => Err(RunError::task(ended)),
+            ended = ways.join_next() => Err(RunError::task(ended)),
         };
         if let Err(reason) = &result {
             error!(%reason, "the controller ends");
         }
         close(&context, tasks, serve_until, server).await;
-        // Not before: it is the way of open requests to the leader.
-        link.shutdown().await;
+        // Not before: these are the ways of open requests to the leader.
+        ways.shutdown().await;
         result
     };
     serving.instrument(span).await
@@ -125,6 +126,7 @@ async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
         raft,
         clock: ClusterClock::new(clock::now(), clock::unix_ms()),
         link: Link::new(),
+        reads: Reads::new(),
         metrics: Metrics::default(),
         removed: CancellationToken::new(),
         closing: CancellationToken::new(),

@@ -13,7 +13,7 @@ use crate::clock::ClusterClock;
 use crate::machine::MetaMachine;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
-use crate::propose::Link;
+use crate::propose::{Link, Reads};
 use crate::silent::Silent;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable};
 use crate::watch::Hub;
@@ -45,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) clock: ClusterClock,
     /// The way of proposals to the leader.
     pub(crate) link: Link,
+    /// What its reads ask the leader.
+    pub(crate) reads: Reads,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// The cluster has no record of this node any more.

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::model::{self, Command, Envelope, FORMAT_DECISIONS};
 
-pub(crate) use barrier::{barrier, committed};
+pub(crate) use barrier::{Reads, barrier, committed, read};
 pub(crate) use forward::{Link, drive, propose_forwarded, serve};
 
 /// Elections end sooner than this unless there is no majority (design, Elections: at most 1.6 s, twice in a row).

@@ -1,10 +1,12 @@
 //! Linearizable reads: the leader confirms that it leads (ReadIndex), then this node waits until it has applied as much.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::Revision;
 use coracle_proto::status::{Code, Refusal};
 use coracle_raft::Position;
+use tokio::sync::{mpsc, oneshot};
 
 use super::LEADER_WAIT;
 use crate::clock;
@@ -36,10 +38,8 @@ pub(crate) struct Committed(Position);
 /// # Errors
 /// `no-quorum` when none confirms `within` that time that it leads.
 pub(crate) async fn committed(context: &Context, within: Duration) -> Result<Committed, Refusal> {
-    // Raft looks for a leader again and again by itself, and gives up for good only when it has stopped.
-    match tokio::time::timeout(within, context.raft.read_index()).await {
-        Ok(Ok(index)) => Ok(Committed(index)),
-        Ok(Err(error)) => Err(unconfirmed(&error.to_string())),
+    match tokio::time::timeout(within, context.reads.index()).await {
+        Ok(answer) => answer.map(Committed),
         Err(_) => {
             let seconds = within.as_secs_f32();
             Err(unconfirmed(&format!("no leader confirmed within {seconds:.1} s that it leads")))
@@ -58,6 +58,48 @@ impl Committed {
         let revision = context.raft.state().state().revision();
         caught_up(&context.hub, revision).await;
         Ok(revision)
+    }
+}
+
+/// Questions that wait while another one is asked.
+const WAITING_MAX: usize = 1024;
+
+type Asker = oneshot::Sender<Result<Position, Refusal>>;
+
+/// What all reads of this controller ask the leader, together: those that come while one question is under way are the next
+/// one. Each costs the leader a round of heartbeats.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    queue: mpsc::Sender<Asker>,
+    waiting: Mutex<Option<mpsc::Receiver<Asker>>>,
+}
+
+impl Reads {
+    pub(crate) fn new() -> Self {
+        let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        Self { queue, waiting: Mutex::new(Some(waiting)) }
+    }
+
+    async fn index(&self) -> Result<Position, Refusal> {
+        let (asker, answer) = oneshot::channel();
+        let ends = |()| unconfirmed("this controller ends");
+        self.queue.send(asker).await.map_err(|_| ends(()))?;
+        answer.await.map_err(|_| ends(()))?
+    }
+}
+
+/// Asks the leader for all that wait. Runs until it is dropped, and once.
+pub(crate) async fn read(context: Arc<Context>) {
+    let waiting = context.reads.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(mut waiting) = waiting else { return };
+    let mut askers = Vec::new();
+    while waiting.recv_many(&mut askers, WAITING_MAX).await > 0 {
+        // Raft looks for a leader again and again by itself, and gives up for good only when it has stopped.
+        let answer = context.raft.read_index().await.map_err(|error| unconfirmed(&error.to_string()));
+        for asker in askers.drain(..) {
+            // Whoever asked may have left.
+            let _ = asker.send(answer.clone());
+        }
     }
 }
 
