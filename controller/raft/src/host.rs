@@ -101,7 +101,7 @@ impl Shared {
 
     /// Opens a group's part of the stores. Blocks.
     pub(crate) fn place(&self, group: GroupId) -> Result<Place, OpenError> {
-        let folder = Folder(&self.options);
+        let folder = Folder(&self.options, &self.failure);
         let engine = self.checkpoint.engine(group).map_err(folder.io("opening the state"))?;
         let applied = engine.applied().map_err(folder.io("reading the state"))?.unwrap_or_default().log_id;
         let name = if group == GroupId::META { META_LOG } else { DATA_LOG };
@@ -126,7 +126,7 @@ impl Shared {
     }
 
     fn open_log(&self, name: &'static str, log: Log) -> std::io::Result<(OpenLog, LogThread)> {
-        open_log(&self.options.dir, name, log, &self.failure, &self.checkpoint)
+        open_log(&self.options.dir, name, log, &self.checkpoint)
     }
 
     /// Forgets a member that has ended, after what it has is written.
@@ -138,7 +138,7 @@ impl Shared {
 
     /// A state that cannot be read.
     pub(crate) fn read_error(&self, error: std::io::Error) -> OpenError {
-        Folder(&self.options).io("reading the state")(error)
+        Folder(&self.options, &self.failure).io("reading the state")(error)
     }
 
     /// The folder.
@@ -151,18 +151,16 @@ fn open_log(
     dir: &Path,
     name: &'static str,
     log: Log,
-    failure: &Arc<Failure>,
     checkpoint: &Arc<Checkpoint>,
 ) -> std::io::Result<(OpenLog, LogThread)> {
-    let (dir, metrics) = (dir.join(name), Arc::new(StoreMetrics::default()));
+    let (dir, metrics) = (dir.join(name), Arc::clone(&log.syncs.metrics));
     let waiting = Arc::clone(checkpoint);
     let (writer, thread) = LogThread::spawn(Start {
         dir: dir.clone(),
         name: name.to_owned(),
         identity: log.identity,
         written: log.written,
-        metrics: Arc::clone(&metrics),
-        failure: Arc::clone(failure),
+        syncs: log.syncs,
         full: Box::new(move || waiting.ask()),
     })?;
     Ok((OpenLog { dir, writer, metrics, found: log.groups }, thread))
@@ -231,9 +229,9 @@ impl Host {
 
 /// Blocks.
 fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> {
-    let folder = Folder(&options);
-    let Contents { identity, meta, data, state } = folder.open()?;
     let failure = Arc::new(Failure::new(&options.dir));
+    let folder = Folder(&options, &failure);
+    let Contents { identity, meta, data, state } = folder.open()?;
     let engines: Arc<dyn EngineStore> = Arc::new(state);
     // What a killed process had not synced is taken for acknowledged from now on.
     let synced = engines.sync().inspect_err(|error| failure.sync_failed("the state", error));
@@ -242,7 +240,7 @@ fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> 
     let (mut logs, mut log_threads) = (BTreeMap::new(), Vec::new());
     for (name, log) in [(META_LOG, Some(meta)), (DATA_LOG, data)] {
         let Some(log) = log else { continue };
-        let opened = open_log(&options.dir, name, log, &failure, &checkpoint);
+        let opened = open_log(&options.dir, name, log, &checkpoint);
         let (log, thread) = opened.map_err(folder.io("starting the log"))?;
         logs.insert(name, log);
         log_threads.push(thread);

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use coracle_raft::{OpenError, ProposeError, Role, TIMING, faults};
-use node::{Cluster, Stalls, get, open, options, set, until};
+use node::{Cluster, Stalls, get, open, open_single, options, set, until};
 
 fn ill(cluster: &Cluster, node: u64) -> PathBuf {
     options(cluster.dir.path(), node).dir.join("log-meta").join(faults::ILL)
@@ -86,4 +86,29 @@ async fn a_member_whose_sync_failed_ends_and_does_not_come_back() {
     let other = *cluster.nodes.keys().next().unwrap();
     assert_eq!(get(&cluster.caught_up(other).await.raft, "before").as_deref(), Some("1"));
     cluster.shutdown().await;
+}
+
+/// The sync of a segment that is full, and those of one that is made: after these too nothing is believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_failed_between_two_segments_is_remembered() {
+    for what in ["a full segment of the log", "a new segment of the log"] {
+        let dir = tempfile::tempdir().unwrap();
+        let raft = open_single(dir.path()).await;
+        let ill = options(dir.path(), 1).dir.join("log-meta").join(faults::ILL);
+        std::fs::write(&ill, format!("fail {what}")).unwrap();
+        // More than two segments.
+        let large = "v".repeat(coracle_raft::COMMAND_BYTES_MAX - 100);
+        for key in 0..20 {
+            if raft.propose(set(key, &large)).await.is_err() {
+                break;
+            }
+        }
+        let status = until(&raft, "it stops", |status| status.role == Role::Stopped).await;
+        assert!(status.tainted && status.stopped.as_ref().unwrap().contains(what), "{status:#?}");
+        raft.shutdown().await;
+        drop(raft);
+        std::fs::remove_file(&ill).unwrap();
+        let error = open(options(dir.path(), 1)).await.err().unwrap();
+        assert!(matches!(&error, OpenError::Tainted { reason, .. } if reason.contains(what)), "{error:?}");
+    }
 }

@@ -4,14 +4,15 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use coracle_proto::id::StoreId;
 
 use super::identity;
 use crate::disk;
 use crate::error::OpenError;
-use crate::failure::{forget_taint, taint};
-use crate::log;
+use crate::failure::{Failure, forget_taint, taint};
+use crate::log::{self, Syncs};
 use crate::options::{HostIdentity, HostOptions, Owner};
 use crate::state::{SledStore, Trouble};
 
@@ -29,7 +30,7 @@ pub(super) struct Contents {
 }
 
 /// The folder, as it is opened.
-pub(super) struct Folder<'a>(pub(super) &'a HostOptions);
+pub(super) struct Folder<'a>(pub(super) &'a HostOptions, pub(super) &'a Arc<Failure>);
 
 impl Folder<'_> {
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -147,7 +148,7 @@ impl Folder<'_> {
 
     /// Whether the log has nothing in it but, at most, its beginning.
     fn log_is_empty(&self) -> Result<bool, OpenError> {
-        match log::recover(&self.path(META_LOG)) {
+        match self.recover(META_LOG) {
             Ok(log) => Ok(log.groups.is_empty()),
             Err(log::Refused::Io(error)) => Err(self.io("reading the log")(error)),
             // Cut off before it was whole.
@@ -161,7 +162,7 @@ impl Folder<'_> {
             HostIdentity { owner: self.0.owner, store: StoreId::new(rand::random_range(1..=u64::MAX)) };
         state.claim(&identity)?;
         disk::sync_dir(&self.path("state"))?;
-        log::create(&self.path(META_LOG), &identity)?;
+        log::create(&self.path(META_LOG), &identity, &self.syncs(META_LOG))?;
         disk::sync_dir(&self.0.dir)?;
         identity::write(&self.path("identity"), &identity)?;
         self.0.dir.parent().map_or(Ok(()), disk::sync_dir)?;
@@ -171,13 +172,22 @@ impl Folder<'_> {
     /// Makes the log of the groups but the first: whole or not at all.
     pub(super) fn create_data_log(&self, identity: &HostIdentity) -> Result<log::Log, OpenError> {
         let aside = self.path("log-data.tmp");
-        let made = log::create(&aside, identity).and_then(|()| disk::replace(&aside, &self.path(DATA_LOG)));
+        let made = log::create(&aside, identity, &self.syncs(DATA_LOG))
+            .and_then(|()| disk::replace(&aside, &self.path(DATA_LOG)));
         made.map_err(self.io("making the log"))?;
         self.log(DATA_LOG, identity)
     }
 
+    fn syncs(&self, name: &str) -> Syncs {
+        Syncs::new(&self.path(name), self.1)
+    }
+
+    fn recover(&self, name: &str) -> Result<log::Log, log::Refused> {
+        log::recover(&self.path(name), self.syncs(name))
+    }
+
     fn log(&self, name: &str, identity: &HostIdentity) -> Result<log::Log, OpenError> {
-        let log = log::recover(&self.path(name)).map_err(|refused| self.refused(refused))?;
+        let log = self.recover(name).map_err(|refused| self.refused(refused))?;
         if log.identity == *identity {
             return Ok(log);
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
+use super::Syncs;
 use super::segment::Segment;
 
 /// What it is asked to do.
@@ -25,11 +26,12 @@ pub(super) struct Housekeeper {
 
 impl Housekeeper {
     /// Starts the thread, which makes segment `next`.
-    pub(super) fn spawn(dir: PathBuf, name: String, next: u64) -> io::Result<Self> {
+    pub(super) fn spawn(dir: PathBuf, name: String, next: u64, syncs: Syncs) -> io::Result<Self> {
         // As many tasks as segments fill up: each is some milliseconds for it and megabytes for the log.
         let (tasks, todo) = channel();
         let (done, made) = sync_channel(1);
-        let thread = std::thread::Builder::new().name(name).spawn(move || work(&dir, &todo, &done))?;
+        let thread =
+            std::thread::Builder::new().name(name).spawn(move || work(&dir, &syncs, &todo, &done))?;
         let housekeeper = Self { tasks: Some(tasks), made, thread: Some(thread), next };
         housekeeper.ask(Task::Make(next));
         Ok(housekeeper)
@@ -64,7 +66,7 @@ impl Housekeeper {
     }
 }
 
-fn work(dir: &Path, todo: &Receiver<Task>, done: &SyncSender<io::Result<Segment>>) {
+fn work(dir: &Path, syncs: &Syncs, todo: &Receiver<Task>, done: &SyncSender<io::Result<Segment>>) {
     while let Ok(task) = todo.recv() {
         match task {
             Task::Remove(number) => {
@@ -73,7 +75,7 @@ fn work(dir: &Path, todo: &Receiver<Task>, done: &SyncSender<io::Result<Segment>
                 }
             }
             // Nobody waits for it any more when the log has ended.
-            Task::Make(number) => drop(done.send(Segment::create(dir, number))),
+            Task::Make(number) => drop(done.send(Segment::create(dir, number, syncs))),
         }
     }
 }

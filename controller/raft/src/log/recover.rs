@@ -10,9 +10,10 @@ use coracle_proto::id::GroupId;
 use super::frame::{self, HEAD};
 use super::scan::{self, Trouble};
 use super::segment::{Segment, numbers};
+use super::sync;
 use super::tail::{Place, Tail};
 use super::writer::Written;
-use super::{Mark, MarkFile};
+use super::{Mark, MarkFile, Syncs};
 use crate::codec::log::{GroupState, Record, SegmentHead};
 use crate::codec::raft::position;
 use crate::disk;
@@ -34,6 +35,7 @@ pub(crate) struct Log {
     pub(crate) identity: HostIdentity,
     pub(crate) groups: BTreeMap<GroupId, Recovered>,
     pub(crate) written: Written,
+    pub(crate) syncs: Syncs,
 }
 
 /// Why a log is not used.
@@ -61,25 +63,25 @@ impl From<io::Error> for Refused {
 }
 
 /// Makes a new log in a folder, over what a creation that was cut off may have left. Blocks.
-pub(crate) fn create(dir: &Path, identity: &HostIdentity) -> io::Result<()> {
+pub(crate) fn create(dir: &Path, identity: &HostIdentity, syncs: &Syncs) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for number in numbers(dir)? {
         Segment::remove(dir, number)?;
     }
-    let segment = Segment::create(dir, FIRST)?;
+    let segment = Segment::create(dir, FIRST, syncs)?;
     let head = SegmentHead { identity: *identity, number: FIRST, groups: Vec::new() };
     let mut bytes = vec![0; HEAD];
     Record::Head(head).encode(&mut bytes);
     let position = Segment::base(FIRST);
     let checksum = frame::seal(&mut bytes, position, position, 0);
     segment.write(&bytes, position)?;
-    segment.file.sync_data()?;
+    syncs.run(sync::RECORDS, || segment.file.sync_data())?;
     MarkFile::create(&dir.join("mark"), Mark { end: position + bytes.len() as u64, checksum })?;
     dir.parent().map_or(Ok(()), disk::sync_dir)
 }
 
 /// Reads a whole log. Blocks.
-pub(crate) fn recover(dir: &Path) -> Result<Log, Refused> {
+pub(crate) fn recover(dir: &Path, syncs: Syncs) -> Result<Log, Refused> {
     if !dir.try_exists()? || numbers(dir)?.is_empty() {
         return Err(Refused::Empty);
     }
@@ -91,7 +93,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Log, Refused> {
     let mark = MarkFile::read(&dir.join("mark"))?.map_err(Refused::Damaged)?;
     let (mut identity, mut groups) = (None, BTreeMap::<GroupId, Recovered>::new());
     let mut newest = HashMap::<u64, HashMap<GroupId, u64>>::new();
-    let end = scan::scan(dir, mark, |place, record| {
+    let end = scan::scan(dir, mark, &syncs, |place, record| {
         if let Record::Entry(group, entry) = &record {
             let in_segment = newest.entry(Segment::of(place)).or_default();
             let index = in_segment.entry(*group).or_default();
@@ -108,7 +110,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Log, Refused> {
         segments: segments.collect(),
         groups: groups.iter().map(|(group, recovered)| (*group, recovered.state)).collect(),
     };
-    Ok(Log { identity, groups, written })
+    Ok(Log { identity, groups, written, syncs })
 }
 
 fn take(

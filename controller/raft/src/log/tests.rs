@@ -27,6 +27,11 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     Entry { log_id: log_id(term, index), payload }
 }
 
+/// Of a log whose folder is that of its store too.
+fn syncs(dir: &Path) -> Syncs {
+    Syncs::new(dir, &Arc::new(Failure::new(dir)))
+}
+
 /// A log that is open.
 struct Open {
     dir: PathBuf,
@@ -37,14 +42,13 @@ struct Open {
 
 impl Open {
     fn new(dir: &Path) -> Self {
-        let log = recover(dir).unwrap();
+        let log = recover(dir, syncs(dir)).unwrap();
         let start = Start {
             dir: dir.to_owned(),
             name: "log".to_owned(),
             identity: log.identity,
             written: log.written,
-            metrics: Arc::default(),
-            failure: Arc::new(Failure::new(dir)),
+            syncs: log.syncs,
             full: Box::new(|| ()),
         };
         let (writer, thread) = LogThread::spawn(start).unwrap();
@@ -65,7 +69,7 @@ impl Open {
 fn made() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    create(&log, &identity()).unwrap();
+    create(&log, &identity(), &syncs(&log)).unwrap();
     (dir, log)
 }
 
@@ -74,7 +78,7 @@ async fn read(log: &mut LogStore) -> Vec<Entry> {
 }
 
 fn damage(dir: &Path) -> String {
-    match recover(dir) {
+    match recover(dir, syncs(dir)) {
         Err(Refused::Damaged(reason)) => reason,
         Err(other) => panic!("{other:?}"),
         Ok(log) => panic!("it was taken, with {} groups", log.groups.len()),
@@ -153,7 +157,12 @@ async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
     assert_eq!((read[0].log_id, read.len()), (log_id(1, 31), 32));
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(1, 1)), "its record's segment is gone");
     open.close();
-    let error = recover(&path).unwrap().groups.remove(&GroupId::new(0)).unwrap().tail(Some(log_id(1, 2)));
+    let error = recover(&path, syncs(&path))
+        .unwrap()
+        .groups
+        .remove(&GroupId::new(0))
+        .unwrap()
+        .tail(Some(log_id(1, 2)));
     assert!(error.unwrap_err().contains("are missing"));
 }
 
@@ -281,24 +290,23 @@ async fn segments_that_are_missing_cut_off_or_of_another_log_are_damage() {
     let (_other, other) = made();
     written(&other, 3).await;
     fs::copy(Segment::path(&other, 1), Segment::path(&path, 1)).unwrap();
-    assert!(recover(&path).is_err());
+    assert!(recover(&path, syncs(&path)).is_err());
 }
 
 /// A file that the system refuses to sync: what is acknowledged with it was not synced.
 #[tokio::test]
 async fn nothing_is_acknowledged_that_was_not_synced() {
     let (_dir, path) = made();
-    let mut log = recover(&path).unwrap();
+    let mut log = recover(&path, syncs(&path)).unwrap();
     log.written.segment.file = fs::File::options().read(true).write(true).open("/dev/full").unwrap();
     assert!(log.written.segment.file.sync_data().is_err(), "it can be synced: the test would prove nothing");
-    let failure = Arc::new(Failure::new(&path));
+    let failure = Arc::clone(&log.syncs.failure);
     let start = Start {
         dir: path.clone(),
         name: "log".to_owned(),
         identity: log.identity,
         written: log.written,
-        metrics: Arc::default(),
-        failure: Arc::clone(&failure),
+        syncs: log.syncs,
         full: Box::new(|| ()),
     };
     assert!(LogThread::spawn(start).is_err(), "what a killed process had not synced is synced at the start");

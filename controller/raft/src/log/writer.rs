@@ -17,11 +17,9 @@ use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
 
 use self::job::{Answer, Job, What};
-use super::GroupLog;
 use super::segment::Segment;
+use super::{GroupLog, Syncs};
 use crate::codec::log::GroupState;
-use crate::failure::Failure;
-use crate::metrics::StoreMetrics;
 use crate::options::HostIdentity;
 use crate::types::{Entry, LogId, Types, Vote};
 
@@ -48,8 +46,7 @@ pub(crate) struct Start {
     pub(crate) name: String,
     pub(crate) identity: HostIdentity,
     pub(crate) written: Written,
-    pub(crate) metrics: Arc<StoreMetrics>,
-    pub(crate) failure: Arc<Failure>,
+    pub(crate) syncs: Syncs,
     /// Told when a full segment waits for the state on disk to be newer.
     pub(crate) full: Box<dyn Fn() + Send>,
 }

@@ -7,7 +7,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
 
 use coracle_proto::id::GroupId;
 
@@ -15,14 +14,13 @@ use super::frames::Frames;
 use super::job::{Job, What};
 use super::{QUEUE_MAX, Start};
 use crate::codec::log::Record;
-use crate::failure::Failure;
 use crate::faults;
 use crate::log::housekeeper::Housekeeper;
 use crate::log::mark::{Mark, MarkFile};
 use crate::log::segment::Segment;
+use crate::log::sync;
 use crate::log::tail::entry_bytes;
 use crate::log::{GroupLog, SEGMENT_BYTES, cold};
-use crate::metrics::StoreMetrics;
 use crate::types::LogId;
 
 /// A batch is not made longer once it has so many bytes of entries: who came first is answered first.
@@ -39,8 +37,6 @@ pub(super) struct Loop {
     dir: PathBuf,
     frames: Frames,
     mark_file: MarkFile,
-    metrics: Arc<StoreMetrics>,
-    failure: Arc<Failure>,
     full: Box<dyn Fn() + Send>,
     groups: BTreeMap<GroupId, Arc<GroupLog>>,
     /// Something was purged, or is in the state on the disk, since segments were last removed.
@@ -51,13 +47,13 @@ impl Loop {
     /// Makes durable what the log holds: a killed process may have left more than it had synced, and what was read is
     /// taken for acknowledged from now on.
     pub(super) fn new(start: Start) -> io::Result<Self> {
-        let Start { dir, name, identity, written, metrics, failure, full } = start;
+        let Start { dir, name, identity, written, syncs, full } = start;
         let mark_file = MarkFile::open(&dir.join("mark"))?;
         let next = written.segment.number + 1;
-        let housekeeper = Housekeeper::spawn(dir.clone(), format!("{name}-files"), next)?;
-        let frames = Frames::new(written, identity, housekeeper);
+        let housekeeper = Housekeeper::spawn(dir.clone(), format!("{name}-files"), next, syncs.clone())?;
+        let frames = Frames::new(written, identity, housekeeper, syncs);
         let (groups, release) = (BTreeMap::new(), true);
-        let mut log = Self { dir, frames, mark_file, metrics, failure, full, groups, release };
+        let mut log = Self { dir, frames, mark_file, full, groups, release };
         log.sync()?;
         Ok(log)
     }
@@ -139,14 +135,9 @@ impl Loop {
         self.frames.put(group, &record)
     }
 
-    /// One sync for everything that was written before. After one that failed the pages that it did not write count as
-    /// clean for the system: no later sync can be believed.
-    #[expect(clippy::disallowed_methods, reason = "the length of a sync is measured where it happens")]
+    /// One sync for everything that was written before.
     fn sync(&mut self) -> io::Result<()> {
-        let start = Instant::now();
-        let synced = faults::at_sync(&self.dir).and_then(|()| self.frames.sync());
-        synced.inspect_err(|error| self.failure.sync_failed("the log", error))?;
-        self.metrics.synced(start.elapsed());
+        self.frames.sync(sync::RECORDS)?;
         let written = &self.frames.written;
         self.mark_file.raise(Mark { end: written.end, checksum: written.checksum })
     }
