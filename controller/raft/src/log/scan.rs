@@ -142,7 +142,8 @@ fn check_rest(dir: &Path, numbers: &[u64], after: u64, end: u64) -> Result<(), T
 
 /// Takes away what is behind the end, so that nothing of it is ever taken for a part of what is written there next.
 fn clear(dir: &Path, numbers: &[u64], end: &End, torn: Option<&Syncs>) -> Result<(), Trouble> {
-    for number in numbers.iter().filter(|number| **number > end.segment.number) {
+    // The newest first: whatever a crash leaves of them has no gap.
+    for number in numbers.iter().rev().take_while(|number| **number > end.segment.number) {
         Segment::remove(dir, *number)?;
     }
     if let Some(syncs) = torn {
