@@ -129,6 +129,29 @@ async fn entries_beyond_the_cache_are_read_from_their_frames() {
     open.close();
 }
 
+/// Between the look at the tail and the read the file went, as when entries are moved forward.
+#[tokio::test]
+async fn a_read_that_missed_its_entries_looks_again() {
+    use std::time::Duration;
+
+    let (_dir, path) = made();
+    let mut open = Open::new(&path);
+    let mut log = open.group(0, None);
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    for first in (0..30).step_by(6) {
+        log.blocking_append((first..first + 6).map(|index| entry(1, index, 1 << 20))).await.unwrap();
+    }
+    let (first, aside) = (Segment::path(&path, 1), path.join("aside"));
+    fs::rename(&first, &aside).unwrap();
+    let reading = log.limited_get_log_entries(0, 2);
+    tokio::pin!(reading);
+    let early = tokio::time::timeout(Duration::from_millis(20), &mut reading).await;
+    assert!(early.is_err(), "{early:?}");
+    fs::rename(&aside, &first).unwrap();
+    assert_eq!(reading.await.unwrap()[0].log_id, log_id(1, 0));
+    open.close();
+}
+
 #[tokio::test]
 async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
     let (_dir, path) = made();
