@@ -5,6 +5,7 @@
 //! not by the next process either. (P. Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.)
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
@@ -45,6 +46,14 @@ impl Failure {
     /// A write failed, a full disk say. What was acknowledged stands in the log: the next process tries again.
     pub(crate) fn write_failed(&self, what: &str, error: &io::Error) {
         self.remember(format!("writing {what} failed: {error}"), false);
+    }
+
+    /// Runs a thread that writes. Whoever relies on it learns of its panic as of a write that failed.
+    pub(crate) fn watching(&self, what: &str, run: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+            self.write_failed(what, &io::Error::other("its thread panicked"));
+            resume_unwind(panic);
+        }
     }
 
     fn remember(&self, reason: String, taints: bool) {

@@ -20,7 +20,7 @@ mod store;
 mod sync;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 pub(crate) use group::GroupLog;

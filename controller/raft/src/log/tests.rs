@@ -13,7 +13,7 @@ use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftLogStorageE
 use super::segment::{Segment, numbers};
 use super::*;
 use crate::codec::raft::log_id;
-use crate::failure::Failure;
+use crate::failure::{Failure, Found};
 use crate::options::{HostIdentity, Owner};
 use crate::types::{Command, Entry, LogId, Vote};
 
@@ -71,6 +71,14 @@ fn made() -> (tempfile::TempDir, PathBuf) {
     let log = dir.path().join("log");
     create(&log, &identity(), &syncs(&log)).unwrap();
     (dir, log)
+}
+
+/// A log that is new, for the tests of what needs one.
+pub(crate) fn open_for_test(dir: &Path) -> (Arc<GroupLog>, LogWriter, LogThread) {
+    let path = dir.join("log");
+    create(&path, &identity(), &syncs(&path)).unwrap();
+    let Open { writer, thread, .. } = Open::new(&path);
+    (Arc::new(GroupLog::new(GroupId::new(0), Tail::default())), writer, thread)
 }
 
 async fn read(log: &mut LogStore) -> Vec<Entry> {
@@ -335,6 +343,43 @@ async fn nothing_is_acknowledged_that_was_not_synced() {
     assert!(LogThread::spawn(start).is_err(), "what a killed process had not synced is synced at the start");
     assert!(failure.found().is_some_and(|found| found.taints));
     assert!(crate::failure::taint(&path).unwrap().unwrap().contains("a sync of the log failed"));
+}
+
+/// What a log with this file and this callback says after some megabytes.
+async fn failed(file: Option<fs::File>, full: Box<dyn Fn() + Send>) -> (Found, std::thread::Result<()>) {
+    let (_dir, path) = made();
+    let mut log = recover(&path, syncs(&path)).unwrap();
+    if let Some(file) = file {
+        log.written.segment.file = file;
+    }
+    let (failure, name) = (Arc::clone(&log.syncs.failure), "log".to_owned());
+    let (dir, identity, written) = (path.clone(), log.identity, log.written);
+    let (writer, thread) =
+        LogThread::spawn(Start { dir, name, identity, written, syncs: log.syncs, full }).unwrap();
+    let group = Arc::new(GroupLog::new(GroupId::new(0), Tail::default()));
+    let mut store = LogStore::new(path, group, writer);
+    let mut failed = failure.watch();
+    for index in 0..20 {
+        if store.blocking_append([entry(1, index, 1 << 20)]).await.is_err() {
+            break;
+        }
+    }
+    let found = failed.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    drop(store);
+    (found, thread.stop())
+}
+
+#[tokio::test]
+async fn a_write_that_failed_or_a_panic_ends_the_members() {
+    // It can be synced, and not written.
+    let only_read = fs::File::open("/proc/self/exe").unwrap();
+    only_read.sync_data().unwrap();
+    let (found, ended) = failed(Some(only_read), Box::new(|| ())).await;
+    assert!(found.reason.contains("writing the log failed") && !found.taints, "{found:?}");
+    ended.unwrap();
+    let (found, ended) = failed(None, Box::new(|| panic!("a test: whoever is told panics"))).await;
+    assert!(found.reason.contains("panicked") && !found.taints, "{found:?}");
+    assert!(ended.is_err(), "the panic is not hidden");
 }
 
 /// For information, started by hand with `--ignored --nocapture`: what docs/adr/0004 compares.

@@ -114,8 +114,11 @@ impl LogThread {
     pub(crate) fn spawn(start: Start) -> io::Result<(LogWriter, Self)> {
         let (sender, jobs) = sync_channel(QUEUE_MAX);
         let name = start.name.clone();
+        let failure = Arc::clone(&start.syncs.failure);
         let writing = thread::Loop::new(start)?;
-        let thread = std::thread::Builder::new().name(name).spawn(move || writing.run(&jobs))?;
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            failure.watching("the log", || writing.run(&jobs));
+        })?;
         let writer = LogWriter(sender);
         Ok((writer.clone(), Self { thread, writer }))
     }

@@ -14,6 +14,7 @@ use super::frames::Frames;
 use super::job::{Job, What};
 use super::{QUEUE_MAX, Start};
 use crate::codec::log::Record;
+use crate::failure::Failure;
 use crate::faults;
 use crate::log::housekeeper::Housekeeper;
 use crate::log::mark::{Mark, MarkFile};
@@ -35,6 +36,7 @@ const MOVED_BYTES_MAX: u64 = SEGMENT_BYTES / 4;
 /// The state of the thread.
 pub(super) struct Loop {
     dir: PathBuf,
+    failure: Arc<Failure>,
     frames: Frames,
     mark_file: MarkFile,
     full: Box<dyn Fn() + Send>,
@@ -51,9 +53,10 @@ impl Loop {
         let mark_file = MarkFile::open(&dir.join("mark"))?;
         let next = written.segment.number + 1;
         let housekeeper = Housekeeper::spawn(dir.clone(), format!("{name}-files"), next, syncs.clone())?;
+        let failure = Arc::clone(&syncs.failure);
         let frames = Frames::new(written, identity, housekeeper, syncs);
         let (groups, release) = (BTreeMap::new(), true);
-        let mut log = Self { dir, frames, mark_file, full, groups, release };
+        let mut log = Self { dir, failure, frames, mark_file, full, groups, release };
         log.sync()?;
         Ok(log)
     }
@@ -63,7 +66,7 @@ impl Loop {
         while let Ok(first) = jobs.recv() {
             let batch = drain(first, jobs);
             if failed.is_none() {
-                failed = self.commit(&batch).err().map(|error| error.to_string());
+                failed = self.commit(&batch).err().map(|error| self.failed(&error));
             }
             let stop = batch.iter().any(|job| matches!(job.what, What::Stop));
             for job in batch {
@@ -75,6 +78,12 @@ impl Loop {
             }
         }
         self.frames.housekeeper().stop();
+    }
+
+    /// The members end, whether they wait for this log or not.
+    fn failed(&self, error: &io::Error) -> String {
+        self.failure.write_failed("the log", error);
+        error.to_string()
     }
 
     /// Writes every job of the batch and, where somebody acts on it, makes it durable.
