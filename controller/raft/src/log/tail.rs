@@ -75,6 +75,12 @@ impl Tail {
         self.evict();
     }
 
+    /// The same, of an entry that stays on the disk; none of those before it is in memory.
+    pub(crate) fn push_cold(&mut self, id: LogId, place: Place) {
+        self.slots.push_back(Slot { id, place, entry: None });
+        self.cold = self.slots.len();
+    }
+
     /// Removes what comes after `last`.
     pub(crate) fn truncate_after(&mut self, last: Option<LogId>) {
         while self.slots.back().is_some_and(|slot| Some(slot.id.index) > last.map(|last| last.index)) {

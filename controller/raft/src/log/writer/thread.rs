@@ -13,7 +13,7 @@ use coracle_proto::id::GroupId;
 use super::frames::Frames;
 use super::job::{Job, What};
 use super::{QUEUE_MAX, Start};
-use crate::codec::log::Record;
+use crate::codec::log::{GroupState, Record};
 use crate::failure::Failure;
 use crate::faults;
 use crate::log::housekeeper::Housekeeper;
@@ -151,14 +151,9 @@ impl Loop {
         self.mark_file.raise(Mark { end: written.end, checksum: written.checksum })
     }
 
-    /// The first index of a group that the log has to keep: it is not purged, or the state on the disk lacks it.
+    /// The first index of a group that the log has to keep.
     fn floor(&self, group: GroupId) -> u64 {
-        let next = |id: Option<LogId>| id.map_or(0, |id| id.index + 1);
-        self.frames
-            .written
-            .groups
-            .get(&group)
-            .map_or(0, |state| next(state.purged).min(next(state.checkpoint)))
+        self.frames.written.groups.get(&group).map_or(0, GroupState::floor)
     }
 
     /// Lets the oldest segments go that nobody needs. Called after a sync: what says so is durable.
