@@ -37,10 +37,11 @@ impl Failure {
     /// A sync failed: remembered on the disk too, if that still takes a file. The first one stays.
     pub(crate) fn sync_failed(&self, what: &str, error: &io::Error) {
         let reason = format!("a sync of {what} failed: {error}");
+        // First in memory: the disk may take its time.
+        self.remember(reason.clone(), true);
         if let Err(error) = disk::write_whole(&self.dir.join(NAME), reason.as_bytes()) {
             tracing::error!(%error, dir = %self.dir.display(), "the taint was not written");
         }
-        self.remember(reason, true);
     }
 
     /// A write failed, a full disk say. What was acknowledged stands in the log: the next process tries again.

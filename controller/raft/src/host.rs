@@ -231,7 +231,7 @@ impl Host {
 fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> {
     let failure = Arc::new(Failure::new(&options.dir));
     let folder = Folder(&options, &failure);
-    let Contents { identity, meta, data, state } = folder.open()?;
+    let Contents { identity, meta, data, state, taint } = folder.open()?;
     let engines: Arc<dyn EngineStore> = Arc::new(state);
     // What a killed process had not synced is taken for acknowledged from now on.
     let synced = engines.sync().inspect_err(|error| failure.sync_failed("the state", error));
@@ -245,14 +245,18 @@ fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> 
         logs.insert(name, log);
         log_threads.push(thread);
     }
-    let checkpoint_thread = CheckpointThread::spawn(Arc::clone(&checkpoint), "raft-state".to_owned());
-    let checkpoint_thread = checkpoint_thread.map_err(folder.io("starting threads"))?;
+    if let Some(reason) = taint {
+        folder.forget_taint(&reason)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("raft")
         .enable_all()
         .build()
         .map_err(folder.io("starting threads"))?;
+    // The last thing that can fail: the thread would keep the store open.
+    let checkpoint_thread = CheckpointThread::spawn(Arc::clone(&checkpoint), "raft-state".to_owned());
+    let checkpoint_thread = checkpoint_thread.map_err(folder.io("starting threads"))?;
     let tasks = runtime.handle().clone();
     let channels = Arc::new(Channels::new(identity, peers));
     let parts = Mutex::new(Some(Parts { logs, log_threads, checkpoint_thread, runtime }));

@@ -16,7 +16,7 @@ mod node;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use coracle_raft::{OpenError, ProposeError, Role, TIMING, faults};
+use coracle_raft::{OpenError, Options, ProposeError, Role, TIMING, faults};
 use node::{Cluster, Stalls, get, open, open_single, options, set, until};
 
 fn ill(cluster: &Cluster, node: u64) -> PathBuf {
@@ -82,6 +82,11 @@ async fn a_member_whose_sync_failed_ends_and_does_not_come_back() {
     std::fs::remove_file(ill(&cluster, sick)).unwrap();
     let error = open(options(cluster.dir.path(), sick)).await.err().unwrap();
     assert!(matches!(&error, OpenError::Tainted { reason, .. } if reason.contains("sync")), "{error:?}");
+    // Two others have counted on it: the risk is not this node's to take.
+    let accepted = Options { accept_taint: true, ..options(cluster.dir.path(), sick) };
+    let error = open(accepted).await.err().unwrap().to_string();
+    assert!(error.contains("votes too") && error.contains("rejoin as a new node"), "{error}");
+    assert!(options(cluster.dir.path(), sick).dir.join("tainted").exists());
     cluster.propose(set("after", 1)).await;
     let other = *cluster.nodes.keys().next().unwrap();
     assert_eq!(get(&cluster.caught_up(other).await.raft, "before").as_deref(), Some("1"));

@@ -14,7 +14,7 @@ use crate::error::OpenError;
 use crate::failure::{Failure, forget_taint, taint};
 use crate::log::{self, Syncs};
 use crate::options::{HostIdentity, HostOptions, Owner};
-use crate::state::{SledStore, Trouble};
+use crate::state::{EngineStore as _, SledStore, Trouble};
 
 /// The log of the group that all else depends on, and that of all other groups.
 pub(super) const META_LOG: &str = "log-meta";
@@ -27,6 +27,8 @@ pub(super) struct Contents {
     /// Only where there ever was a group but the first.
     pub(super) data: Option<log::Log>,
     pub(super) state: SledStore,
+    /// Why an earlier process ended, where that is accepted: forgotten when all of it is synced.
+    pub(super) taint: Option<String>,
 }
 
 /// The folder, as it is opened.
@@ -71,8 +73,6 @@ impl Folder<'_> {
     pub(super) fn open(&self) -> Result<Contents, OpenError> {
         fs::create_dir_all(&self.0.dir).map_err(self.io("making the folder"))?;
         let owner = self.owner()?;
-        self.check_taint()?;
-        self.sweep().map_err(self.io("cleaning up"))?;
         let there = |path: PathBuf| path.try_exists().map_err(self.io("looking for the store"));
         let whole = there(self.path("state/db"))? && there(self.path(META_LOG))?;
         if !whole && (owner.is_some() || self.0.must_exist) {
@@ -83,10 +83,16 @@ impl Folder<'_> {
             Trouble::Refused(source) => self.io("opening the database")(source),
             Trouble::Damaged(reason) => self.damaged(reason),
         })?;
+        // It is locked: nobody else is at work here.
+        let taint = self.taint()?;
+        self.sweep().map_err(self.io("cleaning up"))?;
         let identity = self.claim(&state, owner)?;
         let meta = self.log(META_LOG, &identity)?;
         let data = if there(self.path(DATA_LOG))? { Some(self.log(DATA_LOG, &identity)?) } else { None };
-        Ok(Contents { identity, meta, data, state })
+        if let Some(reason) = &taint {
+            self.check_alone(reason, &state, [&meta].into_iter().chain(&data))?;
+        }
+        Ok(Contents { identity, meta, data, state, taint })
     }
 
     /// Who had a store here before, which must be who is asking.
@@ -100,18 +106,40 @@ impl Folder<'_> {
     }
 
     /// What an earlier process could not sync.
-    fn check_taint(&self) -> Result<(), OpenError> {
+    fn taint(&self) -> Result<Option<String>, OpenError> {
         match taint(&self.0.dir).map_err(self.io("looking for a taint"))? {
-            Some(reason) if self.0.accept_taint => {
-                tracing::warn!(
-                    reason,
-                    "going on from a store one of whose syncs failed: it may have lost something"
-                );
-                forget_taint(&self.0.dir).map_err(self.io("forgetting the taint"))
+            Some(reason) if !self.0.accept_taint => {
+                Err(OpenError::Tainted { dir: self.0.dir.clone(), reason })
             }
-            Some(reason) => Err(OpenError::Tainted { dir: self.0.dir.clone(), reason }),
-            None => Ok(()),
+            taint => Ok(taint),
         }
+    }
+
+    /// A store that may have lost what it acknowledged may only be used where no other voter has relied on that.
+    fn check_alone<'b>(
+        &self,
+        reason: &str,
+        state: &SledStore,
+        logs: impl Iterator<Item = &'b log::Log>,
+    ) -> Result<(), OpenError> {
+        let own = self.0.owner.node.get();
+        for (group, recovered) in logs.flat_map(|log| &log.groups) {
+            let applied = state.open(*group).and_then(|engine| engine.applied());
+            let applied = applied.map_err(self.io("reading the state"))?.unwrap_or_default();
+            if let Some(voter) = recovered.membership(&applied).voter_ids().find(|voter| *voter != own) {
+                let reason = format!(
+                    "{reason}, and --accept-failed-sync is refused, for node {voter} votes too in group {group}"
+                );
+                return Err(OpenError::Tainted { dir: self.0.dir.clone(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever runs the node took the risk, and all that is there is on the disk.
+    pub(super) fn forget_taint(&self, reason: &str) -> Result<(), OpenError> {
+        tracing::warn!(reason, "going on from a store one of whose syncs failed: it may have lost something");
+        forget_taint(&self.0.dir).map_err(self.io("forgetting the taint"))
     }
 
     /// Removes what a crash left behind.
