@@ -22,7 +22,6 @@ use crate::log::segment::Segment;
 use crate::log::sync;
 use crate::log::tail::entry_bytes;
 use crate::log::{GroupLog, SEGMENT_BYTES, cold};
-use crate::types::LogId;
 
 /// A batch is not made longer once it has so many bytes of entries: who came first is answered first.
 const BATCH_BYTES_MAX: usize = 4 << 20;
