@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
+use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::watch;
 
 use crate::codec::raft::position;
@@ -66,6 +67,8 @@ pub(crate) async fn start<S: StateMachine>(
         stopping: watch::Sender::new(false),
         changing: tokio::sync::Mutex::default(),
     });
+    // Whoever comes under an old id with a new store is known from the first message on.
+    host.channels.record_all(member.raft.server_metrics().borrow_watched().membership_config.membership());
     host.channels.group_added();
     host.registry.add(options.group, Arc::clone(&member) as _);
     host.tasks.spawn(witness::run(Arc::clone(&member)));
