@@ -25,7 +25,7 @@ mod writer;
 
 pub(crate) use group::GroupLog;
 use mark::{Mark, MarkFile};
-pub(crate) use recover::{Log, Recovered, Refused, create, recover};
+pub(crate) use recover::{Log, Recovered, Refused, Restored, create, recover};
 pub(crate) use store::{APPEND_BYTES_MAX, LogStore};
 pub(crate) use sync::Syncs;
 pub(crate) use tail::Tail;

@@ -25,8 +25,23 @@ const ENTRIES_MAX: u64 = 512;
 /// Between two attempts to reach a member that does not answer: soon at first, a second at most.
 const BACKOFF: &str = "100ms 200ms 400ms ...1s";
 
-/// Runs on the host's own threads.
+/// Starts the one member of a group. Runs on the host's own threads.
 pub(crate) async fn start<S: StateMachine>(
+    host: Arc<Shared>,
+    options: GroupOptions,
+    observer: Arc<dyn Observer<S>>,
+) -> Result<Arc<Member<S>>, OpenError> {
+    let group = options.group;
+    host.take_group(group)?;
+    let begun = begin(Arc::clone(&host), options, observer).await;
+    if begun.is_err() {
+        // A panic in there has ended the store, which says so itself.
+        drop(tokio::task::spawn_blocking(move || host.release_group(group)).await);
+    }
+    begun
+}
+
+async fn begin<S: StateMachine>(
     host: Arc<Shared>,
     options: GroupOptions,
     observer: Arc<dyn Observer<S>>,

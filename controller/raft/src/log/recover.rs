@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use coracle_proto::id::GroupId;
@@ -15,7 +16,7 @@ use super::segment::{Segment, numbers};
 use super::sync;
 use super::tail::{CACHE_BYTES_MAX, Place, Tail, entry_bytes};
 use super::writer::Written;
-use super::{Mark, MarkFile, Syncs};
+use super::{GroupLog, Mark, MarkFile, Syncs};
 use crate::codec::log::{GroupState, Record, SegmentHead};
 use crate::codec::raft::position;
 use crate::codec::record::AppliedState;
@@ -51,6 +52,26 @@ pub(crate) struct Log {
     pub(crate) groups: BTreeMap<GroupId, Recovered>,
     pub(crate) written: Written,
     pub(crate) syncs: Syncs,
+}
+
+/// A group's log, or why it is damaged.
+pub(crate) type Restored = Result<Arc<GroupLog>, String>;
+
+impl Log {
+    /// Takes out the log of each group, for a state on the disk that is as far as `applied` says.
+    pub(crate) fn restore(
+        &mut self,
+        applied: impl Fn(GroupId) -> io::Result<Option<LogId>>,
+    ) -> io::Result<BTreeMap<GroupId, Restored>> {
+        let mut restored = BTreeMap::new();
+        for (group, recovered) in std::mem::take(&mut self.groups) {
+            let applied = applied(group)?;
+            let state = self.written.groups.entry(group).or_default();
+            state.checkpoint = state.checkpoint.max(applied);
+            restored.insert(group, recovered.tail(applied).map(|tail| Arc::new(GroupLog::new(group, tail))));
+        }
+        Ok(restored)
+    }
 }
 
 /// Why a log is not used.

@@ -1,5 +1,6 @@
 //! A log on a real disk: what was acknowledged is there, what was torn is not, what is damaged is said so.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -37,28 +38,37 @@ struct Open {
     dir: PathBuf,
     writer: LogWriter,
     thread: LogThread,
-    found: std::collections::BTreeMap<GroupId, Recovered>,
+    found: BTreeMap<GroupId, Restored>,
 }
 
 impl Open {
+    /// Of states on the disk that have nothing.
     fn new(dir: &Path) -> Self {
-        let log = recover(dir, syncs(dir)).unwrap();
+        Self::at(dir, |_| None)
+    }
+
+    /// Of states on the disk that are so far.
+    fn at(dir: &Path, applied: impl Fn(u32) -> Option<LogId>) -> Self {
+        let mut log = recover(dir, syncs(dir)).unwrap();
+        let found = log.restore(|group| Ok(applied(group.get()))).unwrap();
         let start = Start {
             dir: dir.to_owned(),
             name: "log".to_owned(),
             identity: log.identity,
             written: log.written,
+            groups: found.iter().map(|(id, group)| (*id, Arc::clone(group.as_ref().unwrap()))).collect(),
             syncs: log.syncs,
             full: Box::new(|| ()),
         };
         let (writer, thread) = LogThread::spawn(start).unwrap();
-        Self { dir: dir.to_owned(), writer, thread, found: log.groups }
+        Self { dir: dir.to_owned(), writer, thread, found }
     }
 
-    fn group(&mut self, group: u32, applied: Option<LogId>) -> LogStore {
-        let group = GroupId::new(group);
-        let tail = self.found.remove(&group).unwrap_or_default().tail(applied).unwrap();
-        LogStore::new(self.dir.clone(), Arc::new(GroupLog::new(group, tail)), self.writer.clone())
+    fn group(&mut self, group: u32) -> LogStore {
+        let id = GroupId::new(group);
+        let new = || Arc::new(GroupLog::new(id, Tail::default()));
+        let group = self.found.remove(&id).map_or_else(new, Result::unwrap);
+        LogStore::new(self.dir.clone(), group, self.writer.clone())
     }
 
     fn close(self) {
@@ -97,7 +107,7 @@ fn damage(dir: &Path) -> String {
 async fn groups_share_a_log_and_do_not_see_each_other() {
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut logs: Vec<_> = (0..5).map(|group| open.group(group, None)).collect();
+    let mut logs: Vec<_> = (0..5).map(|group| open.group(group)).collect();
     for (term, log) in (1..).zip(&mut logs) {
         log.save_vote(&Vote::new(term, 1)).await.unwrap();
         log.blocking_append((0..term).map(|index| entry(term, index, 10))).await.unwrap();
@@ -105,7 +115,7 @@ async fn groups_share_a_log_and_do_not_see_each_other() {
     open.close();
     let mut open = Open::new(&path);
     for (group, term) in (0..5).zip(1_u64..) {
-        let mut log = open.group(group, None);
+        let mut log = open.group(group);
         assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(term, 1)));
         let expected: Vec<_> = (0..term).map(|index| entry(term, index, 10)).collect();
         assert_eq!(read(&mut log).await, expected);
@@ -120,7 +130,7 @@ async fn entries_beyond_the_cache_are_read_from_their_frames() {
     const ENTRIES: u64 = 60;
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     let bytes = |index: u64| [10, 700_000, 1 << 20][(index % 3) as usize];
     for first in (0..ENTRIES).step_by(6) {
@@ -133,7 +143,7 @@ async fn entries_beyond_the_cache_are_read_from_their_frames() {
     assert!(limited == expected[1..2], "one entry at least, and no more than a message takes");
     open.close();
     let mut open = Open::new(&path);
-    assert!(read(&mut open.group(0, None)).await == expected);
+    assert!(read(&mut open.group(0)).await == expected);
     open.close();
 }
 
@@ -144,7 +154,7 @@ async fn a_read_that_missed_its_entries_looks_again() {
 
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for first in (0..30).step_by(6) {
         log.blocking_append((first..first + 6).map(|index| entry(1, index, 1 << 20))).await.unwrap();
@@ -164,7 +174,7 @@ async fn a_read_that_missed_its_entries_looks_again() {
 async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     let mut next = 0;
     let mut append = async |log: &mut LogStore, count: u64| {
@@ -182,8 +192,8 @@ async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
     open.close();
     let left = numbers(&path).unwrap();
     assert!(left[0] > 1, "{left:?}");
-    let mut open = Open::new(&path);
-    let mut log = open.group(0, Some(log_id(1, 30)));
+    let mut open = Open::at(&path, |_| Some(log_id(1, 30)));
+    let mut log = open.group(0);
     let read = read(&mut log).await;
     assert_eq!((read[0].log_id, read.len()), (log_id(1, 31), 32));
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(1, 1)), "its record's segment is gone");
@@ -197,29 +207,76 @@ async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
     assert!(error.unwrap_err().contains("are missing"));
 }
 
-/// One group rests with a few entries in the first segment, others write.
+/// Lets a group write, and forget, so many megabytes.
+async fn write(open: &Open, log: &mut LogStore, megabytes: u64) {
+    let first = log.get_log_state().await.unwrap().last_log_id.map_or(0, |last| last.index + 1);
+    for index in (first..first + megabytes).step_by(4) {
+        log.blocking_append((index..index + 4).map(|index| entry(1, index, 1 << 20))).await.unwrap();
+        log.purge(log_id(1, index + 3)).await.unwrap();
+        open.writer.checkpointed(&log.group, log_id(1, index + 3)).unwrap();
+    }
+}
+
+/// One group rests with entries in the first segment, others write.
 #[tokio::test]
 async fn a_group_that_rests_does_not_hold_segments() {
-    let (_dir, path) = made();
-    let mut open = Open::new(&path);
-    let (mut rests, mut writes) = (open.group(1, None), open.group(2, None));
-    for log in [&mut rests, &mut writes] {
-        log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    // A few, and more than what is moved while there are few segments.
+    for (bytes, megabytes, segments) in [(100, 160, 12), (1 << 19, 320, 36)] {
+        let (_dir, path) = made();
+        let mut open = Open::new(&path);
+        let (mut rests, mut writes) = (open.group(1), open.group(2));
+        for log in [&mut rests, &mut writes] {
+            log.save_vote(&Vote::new(1, 1)).await.unwrap();
+        }
+        let expected: Vec<_> = (0..7).map(|index| entry(1, index, bytes)).collect();
+        rests.blocking_append(expected.clone()).await.unwrap();
+        write(&open, &mut writes, megabytes).await;
+        assert_eq!(read(&mut rests).await, expected);
+        open.close();
+        let left = numbers(&path).unwrap();
+        assert!(left[0] > 1 && left.len() <= segments, "{left:?}");
+        // Started again it rests still, and nobody makes it a member.
+        let end = megabytes - 1;
+        let mut open = Open::at(&path, |group| (group == 2).then(|| log_id(1, end)));
+        let mut writes = open.group(2);
+        write(&open, &mut writes, 100).await;
+        open.close();
+        let now = numbers(&path).unwrap();
+        assert!(bytes > 100 || now[0] > left[0] + 8, "{left:?} {now:?}");
+        let mut open = Open::at(&path, |group| (group == 2).then(|| log_id(1, end + 100)));
+        assert_eq!(read(&mut open.group(1)).await, expected);
+        open.close();
     }
-    rests.blocking_append((0..5).map(|index| entry(1, index, 100))).await.unwrap();
-    for round in 0..40_u64 {
-        writes.blocking_append((0..4).map(|at| entry(1, round * 4 + at, 1 << 20))).await.unwrap();
-        writes.purge(log_id(1, round * 4 + 3)).await.unwrap();
-        open.writer.checkpointed(&writes.group, log_id(1, round * 4 + 3)).unwrap();
+}
+
+/// The tail is ahead of what is written: a purge, or a truncation, waits while old entries are moved.
+#[tokio::test]
+async fn what_is_moved_says_what_the_tail_lacks() {
+    for purges in [true, false] {
+        let (_dir, path) = made();
+        let mut open = Open::new(&path);
+        let (mut rests, mut writes) = (open.group(1), open.group(2));
+        for log in [&mut rests, &mut writes] {
+            log.save_vote(&Vote::new(1, 1)).await.unwrap();
+        }
+        rests.blocking_append((0..7).map(|index| entry(1, index, 100))).await.unwrap();
+        write(&open, &mut writes, 16).await;
+        rests.blocking_append([entry(1, 7, 100)]).await.unwrap();
+        open.writer.checkpointed(&rests.group, log_id(1, 4)).unwrap();
+        // As a core has done it whose order waits for the log's thread.
+        match purges {
+            true => rests.group.tail().purge(log_id(1, 3)),
+            false => rests.group.tail().truncate_after(Some(log_id(1, 5))),
+        }
+        write(&open, &mut writes, 160).await;
+        let expected = read(&mut rests).await;
+        open.close();
+        assert!(numbers(&path).unwrap()[0] > 3, "nothing was moved");
+        let mut log = recover(&path, syncs(&path)).unwrap();
+        let restored = log.groups.remove(&GroupId::new(1)).unwrap().tail(Some(log_id(1, 4))).unwrap();
+        let ids: Vec<_> = expected.iter().map(|entry| entry.log_id).collect();
+        assert_eq!(restored.ids().collect::<Vec<_>>(), ids);
     }
-    assert_eq!(read(&mut rests).await.len(), 5);
-    open.close();
-    let left = numbers(&path).unwrap();
-    assert!(left[0] > 1 && left.len() <= 12, "{left:?}");
-    let mut open = Open::new(&path);
-    let expected: Vec<_> = (0..5).map(|index| entry(1, index, 100)).collect();
-    assert_eq!(read(&mut open.group(1, None)).await, expected);
-    open.close();
 }
 
 /// Where the frames of a segment begin.
@@ -231,7 +288,7 @@ fn frames(bytes: &[u8], number: u64) -> Vec<usize> {
 
 async fn written(path: &Path, entries: u64) {
     let mut open = Open::new(path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..entries {
         log.blocking_append([entry(1, index, 100)]).await.unwrap();
@@ -265,7 +322,7 @@ async fn a_torn_tail_is_taken_away_and_a_flipped_bit_is_damage() {
         torn[end..end + length].fill(0x5a);
         fs::write(&first, &torn).unwrap();
         let mut open = Open::new(&path);
-        assert_eq!(read(&mut open.group(0, None)).await.len(), 10);
+        assert_eq!(read(&mut open.group(0)).await.len(), 10);
         open.close();
         assert_eq!(fs::read(&first).unwrap(), whole, "it is zeros again");
     }
@@ -298,7 +355,7 @@ async fn an_old_mark_does_not_hide_what_was_lost_before_the_last_record() {
 async fn segments_that_are_missing_cut_off_or_of_another_log_are_damage() {
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     log.blocking_append((0..60).map(|index| entry(1, index, 1 << 19))).await.unwrap();
     open.close();
@@ -337,6 +394,7 @@ async fn nothing_is_acknowledged_that_was_not_synced() {
         name: "log".to_owned(),
         identity: log.identity,
         written: log.written,
+        groups: BTreeMap::new(),
         syncs: log.syncs,
         full: Box::new(|| ()),
     };
@@ -353,9 +411,9 @@ async fn failed(file: Option<fs::File>, full: Box<dyn Fn() + Send>) -> (Found, s
         log.written.segment.file = file;
     }
     let (failure, name) = (Arc::clone(&log.syncs.failure), "log".to_owned());
-    let (dir, identity, written) = (path.clone(), log.identity, log.written);
-    let (writer, thread) =
-        LogThread::spawn(Start { dir, name, identity, written, syncs: log.syncs, full }).unwrap();
+    let (dir, identity, written, groups) = (path.clone(), log.identity, log.written, BTreeMap::new());
+    let start = Start { dir, name, identity, written, groups, syncs: log.syncs, full };
+    let (writer, thread) = LogThread::spawn(start).unwrap();
     let group = Arc::new(GroupLog::new(GroupId::new(0), Tail::default()));
     let mut store = LogStore::new(path, group, writer);
     let mut failed = failure.watch();
@@ -391,7 +449,7 @@ async fn entries_a_second() {
 
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     let mut next = 0;
     for batch in [1, 16, 256] {

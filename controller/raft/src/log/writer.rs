@@ -46,6 +46,8 @@ pub(crate) struct Start {
     pub(crate) name: String,
     pub(crate) identity: HostIdentity,
     pub(crate) written: Written,
+    /// Those that are there.
+    pub(crate) groups: BTreeMap<GroupId, Arc<GroupLog>>,
     pub(crate) syncs: Syncs,
     /// Told when a full segment waits for the state on disk to be newer.
     pub(crate) full: Box<dyn Fn() + Send>,
@@ -95,6 +97,13 @@ impl LogWriter {
     /// Written, not waited for: nothing is removed before it is durable.
     pub(crate) fn purged(&self, group: &Arc<GroupLog>, upto: LogId) -> io::Result<()> {
         self.send(group, What::Purged(upto), Answer::Nobody)
+    }
+
+    /// Returns when everything is durable that was handed over before. Blocks.
+    pub(crate) fn flush(&self, group: &Arc<GroupLog>) -> io::Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(group, What::Flush, Answer::Signal(sender))?;
+        receiver.blocking_recv().unwrap_or_else(|_| Err(io::Error::other("the log has ended")))
     }
 
     /// The state on the disk is now at least as new.

@@ -63,8 +63,14 @@ impl Registry {
         self.members().insert(group, member);
     }
 
-    pub(crate) fn remove(&self, group: GroupId) {
-        self.members().remove(&group);
+    /// Removes a member, true unless that was done before: there may be another one of its group now.
+    pub(crate) fn remove(&self, group: GroupId, member: &Arc<dyn Hosted>) -> bool {
+        let mut members = self.members();
+        let there = members.get(&group).is_some_and(|there| Arc::ptr_eq(there, member));
+        if there {
+            members.remove(&group);
+        }
+        there
     }
 
     pub(crate) fn get(&self, group: GroupId) -> Option<Arc<dyn Hosted>> {

@@ -136,12 +136,19 @@ impl Checkpoint {
         group
     }
 
-    /// Forgets a group, after what it has is written.
+    /// Forgets a group, after all that it has is on the disk: another member of it may go on from there. Blocks.
     pub(crate) fn remove(&self, group: GroupId) {
-        let group = lock(&self.state).groups.remove(&group);
-        if let Some(error) = group.and_then(|group| group.write().err()) {
-            self.failure.write_failed("the state", &error);
+        let Some(group) = lock(&self.state).groups.remove(&group) else { return };
+        match group.write() {
+            Ok(at) => {
+                if self.sync().is_ok() {
+                    at.iter().for_each(|at| group.synced(at));
+                }
+            }
+            Err(error) => self.failure.write_failed("the state", &error),
         }
+        // An error means that the log has ended: nobody goes on from it then.
+        let _ = group.log.1.flush(&group.log.0);
     }
 
     /// Something was gathered.
