@@ -34,6 +34,7 @@ pub(crate) trait Hosted: Send + Sync {
     async fn transfer_leader(&self, message: pb::TransferRequest) -> Result<pb::TransferReply, Status>;
     async fn install_snapshot(
         &self,
+        header: Option<pb::Header>,
         start: pb::SnapshotStart,
         chunks: Streaming<pb::SnapshotChunk>,
     ) -> Result<pb::SnapshotReply, Status>;
