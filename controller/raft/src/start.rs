@@ -80,7 +80,7 @@ async fn begin<S: StateMachine>(
         incoming: Member::<S>::incoming(),
         gone: watch::Sender::new(None),
         stopping: watch::Sender::new(false),
-        changing: tokio::sync::Mutex::default(),
+        changing: Arc::default(),
     });
     // Whoever comes under an old id with a new store is known from the first message on.
     host.channels.record_all(member.raft.server_metrics().borrow_watched().membership_config.membership());

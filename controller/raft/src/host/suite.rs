@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
@@ -19,6 +20,7 @@ use crate::network::RecordedPeers;
 use crate::options::{GroupOptions, HostOptions, Identity, Owner};
 use crate::state::Machine;
 use crate::state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
+use crate::status::Role;
 use crate::types::{Entry, Membership, Types, Vote};
 
 /// Keeps nothing.
@@ -130,5 +132,25 @@ async fn stores_are_known_when_a_member_has_started() {
     let started = host.start::<Void>(GroupOptions::new(GroupId::META), Arc::new(NoObserver)).await;
     assert_eq!(host.0.channels.store_of(NodeId::new(2)), StoreId::new(0xbeef));
     drop(started.unwrap());
+    host.shutdown().await;
+}
+
+/// A change that waited for another one for too long is not made later, when nobody waits for it.
+#[tokio::test]
+async fn a_change_of_the_members_waits_for_another_one_only_so_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, _, _) = reopen(dir.path()).await;
+    let mut options = GroupOptions::new(GroupId::new(1));
+    options.limits.propose = Duration::from_millis(200);
+    let raft = host.start::<Void>(options, Arc::new(NoObserver)).await.unwrap();
+    raft.initialize(BTreeMap::from([(NodeId::new(1), "127.0.0.1:1")])).await.unwrap();
+    raft.watch().until(|status| status.role == Role::Leader).await.unwrap();
+    let another = raft.member.changing.lock().await;
+    let refused = raft.add_learner(NodeId::new(2), "127.0.0.1:2").await.unwrap_err();
+    assert!(refused.nothing_happened() && refused.to_string().contains("under way"), "{refused}");
+    drop(another);
+    drop(raft.member.changing.lock().await);
+    while raft.add_learner(NodeId::new(3), "127.0.0.1:3").await.is_err() {}
+    assert!(raft.status().learners.keys().eq(&[NodeId::new(3)]), "{:#?}", raft.status());
     host.shutdown().await;
 }
