@@ -16,26 +16,35 @@ mod node;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use coracle_raft::{OpenError, Options, ProposeError, Role, TIMING, faults};
-use node::{Cluster, Stalls, get, open, open_single, options, set, until};
+use coracle_raft::{OpenError, Options, ProposeError, Role, Timing, faults};
+use node::{Cluster, get, open, open_single, options, set, until};
 
 fn ill(cluster: &Cluster, node: u64) -> PathBuf {
     options(cluster.dir.path(), node).dir.join("log-meta").join(faults::ILL)
 }
 
-/// Several times what an election takes.
-const ILL_FOR: Duration = Duration::from_secs(8);
+/// A silent leader is replaced after 3 to 4 s: longer than a busy machine makes one wait for a processor.
+const PATIENT: Timing = Timing {
+    heartbeat: Duration::from_millis(250),
+    election_min: Duration::from_millis(1_000),
+    election_max: Duration::from_millis(2_000),
+};
 
-/// Each sync of the leader takes a second: the other two decide without it, and nobody takes it for dead.
+/// A leader that waited for one sync would be replaced.
+const SYNC: Duration = Duration::from_secs(6);
+
+/// Some of these syncs.
+const ILL_FOR: Duration = Duration::from_secs(15);
+
+/// Each sync of the leader takes seconds: the other two decide without it, and nobody takes it for dead.
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::disallowed_methods, reason = "the time of a write is measured")]
 async fn a_leader_whose_disk_is_slow_goes_on_leading() {
-    let cluster = Cluster::new(3, |_| ()).await;
+    let cluster = Cluster::new(3, |options| options.timing = PATIENT).await;
     cluster.propose(set("before", 1)).await;
     let leader = cluster.leader().await;
     let term = leader.raft.status().term;
-    std::fs::write(ill(&cluster, leader.id), "1000").unwrap();
-    let stalls = Stalls::watch(TIMING.election_min);
+    std::fs::write(ill(&cluster, leader.id), SYNC.as_millis().to_string()).unwrap();
     let (mut writes, mut longest) = (0_u32, Duration::ZERO);
     let writing = tokio::time::timeout(ILL_FOR, async {
         loop {
@@ -48,13 +57,11 @@ async fn a_leader_whose_disk_is_slow_goes_on_leading() {
         }
     });
     assert!(writing.await.is_err());
-    let (syncs, stalls) = (leader.raft.store_status().syncs, stalls.seen());
-    println!("{writes} writes, the longest took {longest:?}, syncs {syncs:?}, {stalls} stalls");
-    assert!(syncs.buckets[9..].iter().sum::<u64>() >= 3, "the disk was not slow: {syncs:?}");
-    if stalls == 0 {
-        assert_eq!(leader.raft.status().term, term, "there was an election");
-        assert!(longest < Duration::from_secs(5), "{longest:?}: writes wait for the slow disk");
-    }
+    let syncs = leader.raft.store_status().syncs;
+    println!("{writes} writes, the longest took {longest:?}, syncs {syncs:?}");
+    assert!(syncs.buckets[10] >= 2, "the disk was not slow: {syncs:?}");
+    assert_eq!(leader.raft.status().term, term, "there was an election");
+    assert!(longest < SYNC / 2, "{longest:?}: writes wait for the slow disk");
     assert!(writes > 50, "{writes} writes");
     std::fs::remove_file(ill(&cluster, leader.id)).unwrap();
     cluster.propose(set("after", 1)).await;
