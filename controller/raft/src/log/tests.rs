@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
@@ -150,8 +151,6 @@ async fn entries_beyond_the_cache_are_read_from_their_frames() {
 /// Between the look at the tail and the read the file went, as when entries are moved forward.
 #[tokio::test]
 async fn a_read_that_missed_its_entries_looks_again() {
-    use std::time::Duration;
-
     let (_dir, path) = made();
     let mut open = Open::new(&path);
     let mut log = open.group(0);
@@ -422,7 +421,8 @@ async fn failed(file: Option<fs::File>, full: Box<dyn Fn() + Send>) -> (Found, s
             break;
         }
     }
-    let found = failed.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    let found = tokio::time::timeout(Duration::from_secs(30), failed.wait_for(Option::is_some)).await;
+    let found = found.unwrap().unwrap().clone().unwrap();
     drop(store);
     (found, thread.stop())
 }
@@ -445,7 +445,7 @@ async fn a_write_that_failed_or_a_panic_ends_the_members() {
 #[ignore = "a measurement"]
 #[expect(clippy::disallowed_methods, reason = "a measurement")]
 async fn entries_a_second() {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     let (_dir, path) = made();
     let mut open = Open::new(&path);

@@ -305,7 +305,8 @@ mod tests {
         checkpoint.changed();
         tokio::time::timeout(Duration::from_secs(30), group.room(&failure)).await.unwrap();
         let mut failed = failure.watch();
-        let found = failed.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        let found = tokio::time::timeout(Duration::from_secs(30), failed.wait_for(Option::is_some)).await;
+        let found = found.unwrap().unwrap().clone().unwrap();
         assert!(found.reason.contains("the state") && !found.taints, "{found:?}");
         assert!(thread.stop().is_err(), "the panic is not hidden");
         drop(group);
