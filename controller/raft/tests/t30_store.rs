@@ -334,22 +334,6 @@ async fn a_tainted_store_is_refused() {
     assert_whole(dir.path(), 3).await;
 }
 
-/// Whoever opens a store that is in use takes nothing away from it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_in_use_is_left_as_it_is() {
-    let dir = written(3).await;
-    let living = open(options(dir.path(), 1)).await.unwrap();
-    let theirs = ["tainted", "snapshot-0-7.tmp"].map(|name| store(dir.path()).join(name));
-    for file in &theirs {
-        fs::write(file, "of the living process").unwrap();
-    }
-    let accepted = Options { accept_taint: true, ..options(dir.path(), 1) };
-    let error = open(accepted).await.err().unwrap();
-    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
-    assert!(theirs.iter().all(|file| file.exists()));
-    living.shutdown().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crash_leaves_behind_is_swept() {
     let dir = written(ENTRIES).await;

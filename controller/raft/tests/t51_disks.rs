@@ -124,3 +124,19 @@ async fn a_sync_that_failed_between_two_segments_is_remembered() {
         assert!(matches!(&error, OpenError::Tainted { reason, .. } if reason.contains(what)), "{error:?}");
     }
 }
+
+/// Whoever opens a store that is in use takes nothing away from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_use_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let living = open_single(dir.path()).await;
+    let theirs = ["tainted", "snapshot-0-7.tmp"].map(|name| options(dir.path(), 1).dir.join(name));
+    for file in &theirs {
+        std::fs::write(file, "of the living process").unwrap();
+    }
+    let accepted = Options { accept_taint: true, ..options(dir.path(), 1) };
+    let error = open(accepted).await.err().unwrap();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    assert!(theirs.iter().all(|file| file.exists()));
+    living.shutdown().await;
+}

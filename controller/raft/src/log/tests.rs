@@ -15,9 +15,12 @@ use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftLogStorageE
 use super::segment::{Segment, numbers};
 use super::*;
 use crate::codec::raft::log_id;
-use crate::failure::{Failure, Found};
+use crate::failure::Failure;
 use crate::options::{HostIdentity, Owner};
 use crate::types::{Command, Entry, LogId, Vote};
+
+mod failing;
+mod resting;
 
 fn identity() -> HostIdentity {
     let owner = Owner { cluster: ClusterId::new(1), node: NodeId::new(1) };
@@ -206,78 +209,6 @@ async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
     assert!(error.unwrap_err().contains("are missing"));
 }
 
-/// Lets a group write, and forget, so many megabytes.
-async fn write(open: &Open, log: &mut LogStore, megabytes: u64) {
-    let first = log.get_log_state().await.unwrap().last_log_id.map_or(0, |last| last.index + 1);
-    for index in (first..first + megabytes).step_by(4) {
-        log.blocking_append((index..index + 4).map(|index| entry(1, index, 1 << 20))).await.unwrap();
-        log.purge(log_id(1, index + 3)).await.unwrap();
-        open.writer.checkpointed(&log.group, log_id(1, index + 3)).unwrap();
-    }
-}
-
-/// One group rests with entries in the first segment, others write.
-#[tokio::test]
-async fn a_group_that_rests_does_not_hold_segments() {
-    // A few, and more than what is moved while there are few segments.
-    for (bytes, megabytes, segments) in [(100, 160, 12), (1 << 19, 320, 36)] {
-        let (_dir, path) = made();
-        let mut open = Open::new(&path);
-        let (mut rests, mut writes) = (open.group(1), open.group(2));
-        for log in [&mut rests, &mut writes] {
-            log.save_vote(&Vote::new(1, 1)).await.unwrap();
-        }
-        let expected: Vec<_> = (0..7).map(|index| entry(1, index, bytes)).collect();
-        rests.blocking_append(expected.clone()).await.unwrap();
-        write(&open, &mut writes, megabytes).await;
-        assert_eq!(read(&mut rests).await, expected);
-        open.close();
-        let left = numbers(&path).unwrap();
-        assert!(left[0] > 1 && left.len() <= segments, "{left:?}");
-        // Started again it rests still, and nobody makes it a member.
-        let end = megabytes - 1;
-        let mut open = Open::at(&path, |group| (group == 2).then(|| log_id(1, end)));
-        let mut writes = open.group(2);
-        write(&open, &mut writes, 100).await;
-        open.close();
-        let now = numbers(&path).unwrap();
-        assert!(bytes > 100 || now[0] > left[0] + 8, "{left:?} {now:?}");
-        let mut open = Open::at(&path, |group| (group == 2).then(|| log_id(1, end + 100)));
-        assert_eq!(read(&mut open.group(1)).await, expected);
-        open.close();
-    }
-}
-
-/// The tail is ahead of what is written: a purge, or a truncation, waits while old entries are moved.
-#[tokio::test]
-async fn what_is_moved_says_what_the_tail_lacks() {
-    for purges in [true, false] {
-        let (_dir, path) = made();
-        let mut open = Open::new(&path);
-        let (mut rests, mut writes) = (open.group(1), open.group(2));
-        for log in [&mut rests, &mut writes] {
-            log.save_vote(&Vote::new(1, 1)).await.unwrap();
-        }
-        rests.blocking_append((0..7).map(|index| entry(1, index, 100))).await.unwrap();
-        write(&open, &mut writes, 16).await;
-        rests.blocking_append([entry(1, 7, 100)]).await.unwrap();
-        open.writer.checkpointed(&rests.group, log_id(1, 4)).unwrap();
-        // As a core has done it whose order waits for the log's thread.
-        match purges {
-            true => rests.group.tail().purge(log_id(1, 3)),
-            false => rests.group.tail().truncate_after(Some(log_id(1, 5))),
-        }
-        write(&open, &mut writes, 160).await;
-        let expected = read(&mut rests).await;
-        open.close();
-        assert!(numbers(&path).unwrap()[0] > 3, "nothing was moved");
-        let mut log = recover(&path, syncs(&path)).unwrap();
-        let restored = log.groups.remove(&GroupId::new(1)).unwrap().tail(Some(log_id(1, 4))).unwrap();
-        let ids: Vec<_> = expected.iter().map(|entry| entry.log_id).collect();
-        assert_eq!(restored.ids().collect::<Vec<_>>(), ids);
-    }
-}
-
 /// Where the frames of a segment begin.
 fn frames(bytes: &[u8], number: u64) -> Vec<usize> {
     let base = Segment::base(number);
@@ -378,66 +309,6 @@ async fn segments_that_are_missing_cut_off_or_of_another_log_are_damage() {
     written(&other, 3).await;
     fs::copy(Segment::path(&other, 1), Segment::path(&path, 1)).unwrap();
     assert!(recover(&path, syncs(&path)).is_err());
-}
-
-/// A file that the system refuses to sync: what is acknowledged with it was not synced.
-#[tokio::test]
-async fn nothing_is_acknowledged_that_was_not_synced() {
-    let (_dir, path) = made();
-    let mut log = recover(&path, syncs(&path)).unwrap();
-    log.written.segment.file = fs::File::options().read(true).write(true).open("/dev/full").unwrap();
-    assert!(log.written.segment.file.sync_data().is_err(), "it can be synced: the test would prove nothing");
-    let failure = Arc::clone(&log.syncs.failure);
-    let start = Start {
-        dir: path.clone(),
-        name: "log".to_owned(),
-        identity: log.identity,
-        written: log.written,
-        groups: BTreeMap::new(),
-        syncs: log.syncs,
-        full: Box::new(|| ()),
-    };
-    assert!(LogThread::spawn(start).is_err(), "what a killed process had not synced is synced at the start");
-    assert!(failure.found().is_some_and(|found| found.taints));
-    assert!(crate::failure::taint(&path).unwrap().unwrap().contains("a sync of the log failed"));
-}
-
-/// What a log with this file and this callback says after some megabytes.
-async fn failed(file: Option<fs::File>, full: Box<dyn Fn() + Send>) -> (Found, std::thread::Result<()>) {
-    let (_dir, path) = made();
-    let mut log = recover(&path, syncs(&path)).unwrap();
-    if let Some(file) = file {
-        log.written.segment.file = file;
-    }
-    let (failure, name) = (Arc::clone(&log.syncs.failure), "log".to_owned());
-    let (dir, identity, written, groups) = (path.clone(), log.identity, log.written, BTreeMap::new());
-    let start = Start { dir, name, identity, written, groups, syncs: log.syncs, full };
-    let (writer, thread) = LogThread::spawn(start).unwrap();
-    let group = Arc::new(GroupLog::new(GroupId::new(0), Tail::default()));
-    let mut store = LogStore::new(path, group, writer);
-    let mut failed = failure.watch();
-    for index in 0..20 {
-        if store.blocking_append([entry(1, index, 1 << 20)]).await.is_err() {
-            break;
-        }
-    }
-    let found = tokio::time::timeout(Duration::from_secs(30), failed.wait_for(Option::is_some)).await;
-    let found = found.unwrap().unwrap().clone().unwrap();
-    drop(store);
-    (found, thread.stop())
-}
-
-#[tokio::test]
-async fn a_write_that_failed_or_a_panic_ends_the_members() {
-    // It can be synced, and not written.
-    let only_read = fs::File::open("/proc/self/exe").unwrap();
-    only_read.sync_data().unwrap();
-    let (found, ended) = failed(Some(only_read), Box::new(|| ())).await;
-    assert!(found.reason.contains("writing the log failed") && !found.taints, "{found:?}");
-    ended.unwrap();
-    let (found, ended) = failed(None, Box::new(|| panic!("a test: whoever is told panics"))).await;
-    assert!(found.reason.contains("panicked") && !found.taints, "{found:?}");
-    assert!(ended.is_err(), "the panic is not hidden");
 }
 
 /// For information, started by hand with `--ignored --nocapture`: what docs/adr/0004 compares.
