@@ -5,6 +5,7 @@
 //! not by the next process either. (P. Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020.)
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
@@ -36,15 +37,24 @@ impl Failure {
     /// A sync failed: remembered on the disk too, if that still takes a file. The first one stays.
     pub(crate) fn sync_failed(&self, what: &str, error: &io::Error) {
         let reason = format!("a sync of {what} failed: {error}");
+        // First in memory: the disk may take its time.
+        self.remember(reason.clone(), true);
         if let Err(error) = disk::write_whole(&self.dir.join(NAME), reason.as_bytes()) {
             tracing::error!(%error, dir = %self.dir.display(), "the taint was not written");
         }
-        self.remember(reason, true);
     }
 
     /// A write failed, a full disk say. What was acknowledged stands in the log: the next process tries again.
     pub(crate) fn write_failed(&self, what: &str, error: &io::Error) {
         self.remember(format!("writing {what} failed: {error}"), false);
+    }
+
+    /// Runs a thread that writes. Whoever relies on it learns of its panic as of a write that failed.
+    pub(crate) fn watching(&self, what: &str, run: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+            self.write_failed(what, &io::Error::other("its thread panicked"));
+            resume_unwind(panic);
+        }
     }
 
     fn remember(&self, reason: String, taints: bool) {

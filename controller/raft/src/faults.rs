@@ -15,7 +15,7 @@ pub const FLUSHED_BEFORE_CALLBACK: &str = "raft-flushed-before-callback";
 pub const SNAPSHOT_BEFORE_STATE: &str = "raft-snapshot-before-state";
 
 /// A disk that is ill. While a file of this name is in a log's folder each of its syncs takes so many milliseconds
-/// longer as it says; or fails, where it says `fail`.
+/// longer as it says; or fails, where it says `fail`; or fails when it is one of WHAT, where it says `fail WHAT`.
 pub const ILL: &str = "ill";
 
 #[cfg(feature = "faults")]
@@ -25,12 +25,13 @@ pub(crate) use armed::hit;
 
 /// What an ill disk does at a sync. Blocks.
 #[cfg(feature = "faults")]
-pub(crate) fn at_sync(dir: &std::path::Path) -> std::io::Result<()> {
+pub(crate) fn at_sync(dir: &std::path::Path, what: &str) -> std::io::Result<()> {
     let Ok(wanted) = std::fs::read_to_string(dir.join(ILL)) else { return Ok(()) };
-    match wanted.trim().parse() {
-        Ok(ms) => std::thread::sleep(std::time::Duration::from_millis(ms)),
+    match (wanted.parse(), wanted.strip_prefix("fail")) {
+        (Ok(ms), _) => std::thread::sleep(std::time::Duration::from_millis(ms)),
+        (Err(_), Some(only)) if !only.is_empty() && only.trim() != what => {}
         // The system's number for a disk that cannot be written.
-        Err(_) => return Err(std::io::Error::from_raw_os_error(5)),
+        (Err(_), _) => return Err(std::io::Error::from_raw_os_error(5)),
     }
     Ok(())
 }
@@ -38,7 +39,7 @@ pub(crate) fn at_sync(dir: &std::path::Path) -> std::io::Result<()> {
 /// Nothing: the feature `faults` is off.
 #[cfg(not(feature = "faults"))]
 #[inline]
-pub(crate) fn at_sync(_dir: &std::path::Path) -> std::io::Result<()> {
+pub(crate) fn at_sync(_dir: &std::path::Path, _what: &str) -> std::io::Result<()> {
     Ok(())
 }
 

@@ -7,7 +7,7 @@ mod identity;
 #[cfg(test)]
 mod suite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,9 +18,9 @@ use tokio::runtime::{Handle, Runtime};
 use self::folder::{Contents, DATA_LOG, Folder, META_LOG};
 use crate::error::OpenError;
 use crate::failure::Failure;
-use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Start, Tail};
+use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Restored, Start};
 use crate::metrics::StoreMetrics;
-use crate::network::{Channels, Peers, RaftServer, RaftService, Registry, end_on_failure};
+use crate::network::{Channels, Hosted, Peers, RaftServer, RaftService, Registry, end_on_failure};
 use crate::options::{GroupOptions, HostIdentity, HostOptions};
 use crate::raft::Raft;
 use crate::start;
@@ -39,8 +39,8 @@ struct OpenLog {
     dir: PathBuf,
     writer: LogWriter,
     metrics: Arc<StoreMetrics>,
-    /// What it holds of groups that nobody has opened yet.
-    found: BTreeMap<GroupId, Recovered>,
+    /// What it holds, for as long as the host lives: a group may be started again.
+    groups: BTreeMap<GroupId, Restored>,
 }
 
 /// The parts that end together.
@@ -49,6 +49,8 @@ struct Parts {
     log_threads: Vec<LogThread>,
     checkpoint_thread: CheckpointThread,
     runtime: Runtime,
+    /// Groups that have a member here, or are getting one.
+    taken: BTreeSet<GroupId>,
 }
 
 /// What is shared by the host's groups.
@@ -99,16 +101,30 @@ impl Shared {
         self.parts().take()
     }
 
+    /// Takes a group for a member: two of one group would vote twice.
+    pub(crate) fn take_group(&self, group: GroupId) -> Result<(), OpenError> {
+        if self.parts().as_mut().ok_or_else(ended)?.taken.insert(group) {
+            return Ok(());
+        }
+        Err(OpenError::Raft { reason: format!("group {group} has a member here already") })
+    }
+
+    /// Lets a group go whose member has ended, or was not made, after what it has is on the disk. Blocks.
+    pub(crate) fn release_group(&self, group: GroupId) {
+        self.checkpoint.remove(group);
+        if let Some(parts) = &mut *self.parts() {
+            parts.taken.remove(&group);
+        }
+    }
+
     /// Opens a group's part of the stores. Blocks.
     pub(crate) fn place(&self, group: GroupId) -> Result<Place, OpenError> {
-        let folder = Folder(&self.options);
+        let folder = Folder(&self.options, &self.failure);
         let engine = self.checkpoint.engine(group).map_err(folder.io("opening the state"))?;
         let applied = engine.applied().map_err(folder.io("reading the state"))?.unwrap_or_default().log_id;
         let name = if group == GroupId::META { META_LOG } else { DATA_LOG };
         let mut parts = self.parts();
-        let Some(parts) = &mut *parts else {
-            return Err(OpenError::Raft { reason: "the host has ended".to_owned() });
-        };
+        let parts = parts.as_mut().ok_or_else(ended)?;
         if !parts.logs.contains_key(name) {
             let log = folder.create_data_log(&self.identity)?;
             let (log, thread) = self.open_log(name, log).map_err(folder.io("starting the log"))?;
@@ -118,27 +134,28 @@ impl Shared {
         let Some(log) = parts.logs.get_mut(name) else {
             return Err(OpenError::Raft { reason: format!("{name} is not open") });
         };
-        let found = log.found.remove(&group).unwrap_or_default();
-        let tail: Tail = found.tail(applied).map_err(|reason| folder.damaged(reason))?;
-        let part = Arc::new(GroupLog::new(group, tail));
+        let new = || Recovered::default().tail(applied).map(|tail| Arc::new(GroupLog::new(group, tail)));
+        let part = log.groups.entry(group).or_insert_with(new).clone();
+        let part = part.map_err(|reason| folder.damaged(reason))?;
         let store = LogStore::new(log.dir.clone(), part, log.writer.clone());
         Ok(Place { log: store, writer: log.writer.clone(), metrics: Arc::clone(&log.metrics), engine })
     }
 
     fn open_log(&self, name: &'static str, log: Log) -> std::io::Result<(OpenLog, LogThread)> {
-        open_log(&self.options.dir, name, log, &self.failure, &self.checkpoint)
+        open_log(&self.options.dir, name, log, &self.checkpoint)
     }
 
-    /// Forgets a member that has ended, after what it has is written.
-    pub(crate) fn remove(&self, group: GroupId) {
-        self.registry.remove(group);
-        self.channels.group_removed();
-        self.checkpoint.remove(group);
+    /// Forgets a member that has ended, once. Blocks.
+    pub(crate) fn remove(&self, group: GroupId, member: &Arc<dyn Hosted>) {
+        if self.registry.remove(group, member) {
+            self.channels.group_removed();
+            self.release_group(group);
+        }
     }
 
     /// A state that cannot be read.
     pub(crate) fn read_error(&self, error: std::io::Error) -> OpenError {
-        Folder(&self.options).io("reading the state")(error)
+        Folder(&self.options, &self.failure).io("reading the state")(error)
     }
 
     /// The folder.
@@ -147,25 +164,32 @@ impl Shared {
     }
 }
 
+fn ended() -> OpenError {
+    OpenError::Raft { reason: "the host has ended".to_owned() }
+}
+
+/// Every group in it is opened, whether it gets a member or not: one that rests for good must not hold the log.
 fn open_log(
     dir: &Path,
     name: &'static str,
-    log: Log,
-    failure: &Arc<Failure>,
+    mut log: Log,
     checkpoint: &Arc<Checkpoint>,
 ) -> std::io::Result<(OpenLog, LogThread)> {
-    let (dir, metrics) = (dir.join(name), Arc::new(StoreMetrics::default()));
+    let applied = |group| Ok(checkpoint.engine(group)?.applied()?.unwrap_or_default().log_id);
+    let groups = log.restore(applied)?;
+    let whole = groups.iter().filter_map(|(id, group)| Some((*id, Arc::clone(group.as_ref().ok()?))));
+    let (dir, metrics) = (dir.join(name), Arc::clone(&log.syncs.metrics));
     let waiting = Arc::clone(checkpoint);
     let (writer, thread) = LogThread::spawn(Start {
         dir: dir.clone(),
         name: name.to_owned(),
         identity: log.identity,
         written: log.written,
-        metrics: Arc::clone(&metrics),
-        failure: Arc::clone(failure),
+        groups: whole.collect(),
+        syncs: log.syncs,
         full: Box::new(move || waiting.ask()),
     })?;
-    Ok((OpenLog { dir, writer, metrics, found: log.groups }, thread))
+    Ok((OpenLog { dir, writer, metrics, groups }, thread))
 }
 
 impl Host {
@@ -215,7 +239,7 @@ impl Host {
         let Some(parts) = self.0.take() else { return };
         let channels = Arc::clone(&self.0.channels);
         let ended = tokio::task::spawn_blocking(move || {
-            let Parts { logs, log_threads, checkpoint_thread, runtime } = parts;
+            let Parts { logs, log_threads, checkpoint_thread, runtime, .. } = parts;
             runtime.shutdown_timeout(SHUTDOWN_MAX);
             channels.close();
             // The last checkpoint tells the logs what they may forget.
@@ -231,9 +255,9 @@ impl Host {
 
 /// Blocks.
 fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> {
-    let folder = Folder(&options);
-    let Contents { identity, meta, data, state } = folder.open()?;
     let failure = Arc::new(Failure::new(&options.dir));
+    let folder = Folder(&options, &failure);
+    let Contents { identity, meta, data, state, taint } = folder.open()?;
     let engines: Arc<dyn EngineStore> = Arc::new(state);
     // What a killed process had not synced is taken for acknowledged from now on.
     let synced = engines.sync().inspect_err(|error| failure.sync_failed("the state", error));
@@ -242,22 +266,27 @@ fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> 
     let (mut logs, mut log_threads) = (BTreeMap::new(), Vec::new());
     for (name, log) in [(META_LOG, Some(meta)), (DATA_LOG, data)] {
         let Some(log) = log else { continue };
-        let opened = open_log(&options.dir, name, log, &failure, &checkpoint);
+        let opened = open_log(&options.dir, name, log, &checkpoint);
         let (log, thread) = opened.map_err(folder.io("starting the log"))?;
         logs.insert(name, log);
         log_threads.push(thread);
     }
-    let checkpoint_thread = CheckpointThread::spawn(Arc::clone(&checkpoint), "raft-state".to_owned());
-    let checkpoint_thread = checkpoint_thread.map_err(folder.io("starting threads"))?;
+    if let Some(reason) = taint {
+        folder.forget_taint(&reason)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("raft")
         .enable_all()
         .build()
         .map_err(folder.io("starting threads"))?;
+    // The last thing that can fail: the thread would keep the store open.
+    let checkpoint_thread = CheckpointThread::spawn(Arc::clone(&checkpoint), "raft-state".to_owned());
+    let checkpoint_thread = checkpoint_thread.map_err(folder.io("starting threads"))?;
     let tasks = runtime.handle().clone();
     let channels = Arc::new(Channels::new(identity, peers));
-    let parts = Mutex::new(Some(Parts { logs, log_threads, checkpoint_thread, runtime }));
+    let parts =
+        Mutex::new(Some(Parts { logs, log_threads, checkpoint_thread, runtime, taken: BTreeSet::new() }));
     let shared = Arc::new(Shared {
         options,
         identity,

@@ -17,15 +17,17 @@ mod recover;
 mod scan;
 mod segment;
 mod store;
+mod sync;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 pub(crate) use group::GroupLog;
 use mark::{Mark, MarkFile};
-pub(crate) use recover::{Log, Recovered, Refused, create, recover};
+pub(crate) use recover::{Log, Recovered, Refused, Restored, create, recover};
 pub(crate) use store::{APPEND_BYTES_MAX, LogStore};
+pub(crate) use sync::Syncs;
 pub(crate) use tail::Tail;
 pub(crate) use writer::{LogThread, LogWriter, Start};
 

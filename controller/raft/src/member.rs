@@ -35,7 +35,7 @@ pub(crate) struct Member<S: StateMachine> {
     /// Bounds the snapshots that are received at a time.
     pub(crate) incoming: Semaphore,
     /// Held by a change of the members until both of its entries are committed.
-    pub(crate) changing: Mutex<()>,
+    pub(crate) changing: Arc<Mutex<()>>,
     /// The vote of the leader that this member saw vanish.
     pub(crate) gone: watch::Sender<Option<Vote>>,
     /// True when the member leaves: what other members hold open here ends.

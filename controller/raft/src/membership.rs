@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coracle_proto::id::{NodeId, StoreId};
 use openraft::ChangeMembers;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::RaftError;
 use tokio::time::timeout;
 
@@ -12,6 +13,7 @@ use crate::error::ProposeError;
 use crate::raft::Raft;
 use crate::state_machine::StateMachine;
 use crate::status::Role;
+use crate::types::LogId;
 
 /// A member as the group's members are recorded: where it is, and which store it has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -136,14 +138,51 @@ impl<S: StateMachine> Raft<S> {
     async fn change(&self, change: ChangeMembers<u64, Seat>, retain: bool) -> Result<(), ProposeError> {
         let (raft, member) = (self.clone(), Arc::clone(&self.member));
         let after = member.limits.propose;
+        // Nobody waits any more for a change that waited for longer, and it was meant for other members.
+        let changing = timeout(after, Arc::clone(&member.changing).lock_owned()).await;
+        let changing = changing.map_err(|_| {
+            let reason = format!("another change is under way, for {after:?} at least");
+            ProposeError::Membership { reason }
+        })?;
         let changed = self.host.0.tasks.spawn(async move {
-            let _changing = member.changing.lock().await;
-            raft.write(|| member.raft.change_membership(change.clone(), retain)).await.map(drop)
+            let _changing = changing;
+            let newest = || *member.raft.server_metrics().borrow_watched().membership_config.log_id();
+            let before = newest();
+            let written = raft.write(|| member.raft.change_membership(change.clone(), retain)).await;
+            written.map(drop).map_err(|error| unless_begun(error, before, newest()))
         });
         match timeout(after, changed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(self.member.stopped(&"raft has ended")),
             Err(_) => Err(ProposeError::TimedOut { after }),
         }
+    }
+}
+
+/// A change of the voters is two entries: once the first was proposed nobody can say that nothing happened.
+fn unless_begun(error: ProposeError, before: Option<LogId>, newest: Option<LogId>) -> ProposeError {
+    if error.nothing_happened() && newest != before {
+        return ProposeError::OutcomeUnknown { reason: format!("the change had begun: {error}") };
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::raft::log_id;
+
+    #[test]
+    fn of_a_change_that_had_begun_nobody_says_that_nothing_happened() {
+        let (before, joint) = (Some(log_id(1, 7)), Some(log_id(1, 8)));
+        let lost = || ProposeError::NotLeader { leader: None };
+        assert_eq!(unless_begun(lost(), before, before), lost());
+        let begun = unless_begun(lost(), before, joint);
+        assert!(!begun.nothing_happened() && begun.to_string().contains("not the leader"), "{begun}");
+        let after = std::time::Duration::from_secs(1);
+        assert_eq!(
+            unless_begun(ProposeError::TimedOut { after }, before, joint),
+            ProposeError::TimedOut { after }
+        );
     }
 }

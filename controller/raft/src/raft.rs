@@ -15,7 +15,7 @@ use tokio::time::{interval, sleep, timeout};
 use crate::error::{Leader, OpenError, ProposeError};
 use crate::host::Host;
 use crate::member::Member;
-use crate::network::{Hosted as _, Peers, RaftServer};
+use crate::network::{Hosted, Peers, RaftServer};
 use crate::options::{COMMAND_BYTES_MAX, Options};
 use crate::state_machine::{Observer, Position, StateMachine};
 use crate::status::{Status, StatusWatch, StoreStatus};
@@ -204,7 +204,10 @@ impl<S: StateMachine> Raft<S> {
             return self.host.shutdown().await;
         }
         self.member.end().await;
-        self.host.0.remove(self.member.identity.group);
+        let (host, group) = (Arc::clone(&self.host.0), self.member.identity.group);
+        let member: Arc<dyn Hosted> = Arc::clone(&self.member) as _;
+        // A panic in there has ended the store, which says so itself.
+        drop(tokio::task::spawn_blocking(move || host.remove(group, &member)).await);
     }
 
     /// Waits for a write, for as long as a write may take.

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
+use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::watch;
 
 use crate::codec::raft::position;
@@ -24,8 +25,23 @@ const ENTRIES_MAX: u64 = 512;
 /// Between two attempts to reach a member that does not answer: soon at first, a second at most.
 const BACKOFF: &str = "100ms 200ms 400ms ...1s";
 
-/// Runs on the host's own threads.
+/// Starts the one member of a group. Runs on the host's own threads.
 pub(crate) async fn start<S: StateMachine>(
+    host: Arc<Shared>,
+    options: GroupOptions,
+    observer: Arc<dyn Observer<S>>,
+) -> Result<Arc<Member<S>>, OpenError> {
+    let group = options.group;
+    host.take_group(group)?;
+    let begun = begin(Arc::clone(&host), options, observer).await;
+    if begun.is_err() {
+        // A panic in there has ended the store, which says so itself.
+        drop(tokio::task::spawn_blocking(move || host.release_group(group)).await);
+    }
+    begun
+}
+
+async fn begin<S: StateMachine>(
     host: Arc<Shared>,
     options: GroupOptions,
     observer: Arc<dyn Observer<S>>,
@@ -64,8 +80,10 @@ pub(crate) async fn start<S: StateMachine>(
         incoming: Member::<S>::incoming(),
         gone: watch::Sender::new(None),
         stopping: watch::Sender::new(false),
-        changing: tokio::sync::Mutex::default(),
+        changing: Arc::default(),
     });
+    // Whoever comes under an old id with a new store is known from the first message on.
+    host.channels.record_all(member.raft.server_metrics().borrow_watched().membership_config.membership());
     host.channels.group_added();
     host.registry.add(options.group, Arc::clone(&member) as _);
     host.tasks.spawn(witness::run(Arc::clone(&member)));

@@ -11,6 +11,10 @@ use tonic::Status;
 /// again would be needed to come near the end of terms.
 pub(crate) const TERM_STEP_MAX: u64 = 1 << 32;
 
+/// What a member takes that has neither a vote nor a log: the group may have come a long way before it was added. Half of
+/// all terms are left above it.
+pub(crate) const FIRST_TERM_MAX: u64 = 1 << 63;
+
 /// A term that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbsurdTerm {
@@ -35,7 +39,11 @@ impl Terms {
     /// Takes note of a term, unless it is absurd.
     pub(crate) fn check(&self, from: NodeId, term: u64) -> Result<(), Status> {
         let heard = self.heard.load(Ordering::Relaxed);
-        if term <= heard.saturating_add(TERM_STEP_MAX) {
+        let highest = match heard {
+            0 => FIRST_TERM_MAX - 1,
+            heard => heard.saturating_add(TERM_STEP_MAX),
+        };
+        if term <= highest {
             self.heard.fetch_max(term, Ordering::Relaxed);
             return Ok(());
         }
@@ -43,7 +51,9 @@ impl Terms {
         if self.absurd.send_replace(Some(absurd)) != Some(absurd) {
             tracing::warn!(%from, term, heard, "refused a term that no election can have led to");
         }
-        Err(Status::out_of_range(format!("term {term} is more than {TERM_STEP_MAX} above {heard}")))
+        Err(Status::out_of_range(format!(
+            "term {term} is above {highest}, and the highest heard of is {heard}"
+        )))
     }
 
     /// The last one that was refused.
@@ -66,5 +76,14 @@ mod tests {
         assert!(terms.check(from, 7 + TERM_STEP_MAX).is_ok());
         assert!(terms.check(from, 8 + TERM_STEP_MAX).is_ok(), "it was heard of a higher one");
         assert!(Terms::new(u64::MAX - 1).check(from, u64::MAX).is_ok());
+    }
+
+    /// One step was taken long ago: members that are new have to follow all the same.
+    #[test]
+    fn a_new_member_follows_wherever_the_group_is() {
+        let (terms, from, far) = (Terms::new(0), NodeId::new(3), 5 * TERM_STEP_MAX);
+        assert!(terms.check(from, FIRST_TERM_MAX).is_err());
+        assert!(terms.check(from, far).is_ok());
+        assert!(terms.check(from, far + TERM_STEP_MAX + 1).is_err(), "it has heard of one");
     }
 }

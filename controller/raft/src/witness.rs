@@ -117,9 +117,7 @@ fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
     let (vote, own) = (metrics.vote, member.identity.node);
     let leader = NodeId::new(vote.leader_id.voted_for);
     let membership = metrics.membership_config.membership();
-    for (node, at) in membership.nodes() {
-        member.lines.channels.record(NodeId::new(*node), at);
-    }
+    member.lines.channels.record_all(membership);
     let voters: BTreeSet<_> = membership.voter_ids().map(NodeId::new).collect();
     let votes = voters.contains(&own);
     let follows = vote.committed && leader != own && membership.get_node(&own.get()).is_some();

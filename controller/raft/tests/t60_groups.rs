@@ -14,19 +14,25 @@ mod kv;
 mod node;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::GroupId;
-use coracle_raft::{GroupOptions, Host, HostOptions, Owner, Raft, RecordedPeers, Role};
+use coracle_raft::{GroupOptions, Host, HostOptions, OpenError, Owner, Raft, RecordedPeers, Role};
 use kv::{Kv, Mirror};
-use node::{CLUSTER, eventually, get, id, listen, set};
+use node::{CLUSTER, eventually, get, id, listen, set, until};
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
 
 const GROUPS: u32 = 64;
+
+/// Groups of a host that is alone; the first has a log of its own.
+const ALONE: u32 = 5;
+
 const HOSTS: u64 = 3;
 
 /// The goal while nothing is asked: 3 % of a core a host, in a release build. It is missed (8 % on two cores: each core of
@@ -167,5 +173,130 @@ async fn sixty_four_groups_on_three_hosts() {
     }
     for node in nodes.into_values() {
         node.kill().await;
+    }
+}
+
+/// One host without others, whose groups lead themselves.
+async fn alone(dir: &Path) -> (Host, BTreeMap<u32, Raft<Kv>>) {
+    let owner = Owner { cluster: CLUSTER, node: id(1) };
+    let options = HostOptions { dir: dir.join("alone"), owner, must_exist: false, accept_taint: false };
+    let host = Host::open(options, Arc::new(RecordedPeers)).await.unwrap();
+    let mut groups = BTreeMap::new();
+    for group in 0..ALONE {
+        groups.insert(group, start(&host, group).await.unwrap());
+    }
+    for raft in groups.values() {
+        if raft.status().voters.is_empty() {
+            raft.initialize(BTreeMap::from([(id(1), "127.0.0.1:1")])).await.unwrap();
+        }
+        until(raft, "it leads", |status| status.role == Role::Leader).await;
+    }
+    (host, groups)
+}
+
+async fn start(host: &Host, group: u32) -> Result<Raft<Kv>, OpenError> {
+    host.start(GroupOptions::new(GroupId::new(group)), Arc::new(Mirror::default())).await
+}
+
+/// A group has one member here at a time, and one that begins again has all that the one before it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_ends_and_begins_again_in_one_process_has_its_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, groups) = alone(dir.path()).await;
+    for round in 1..4 {
+        for (group, raft) in &groups {
+            let current = if round == 1 { raft.clone() } else { start(&host, *group).await.unwrap() };
+            if round > 1 {
+                // It has ended before: whoever ends it again ends nobody else.
+                raft.shutdown().await;
+            }
+            let status = until(&current, "it leads", |status| status.role == Role::Leader).await;
+            assert!(status.term >= round, "a term was used twice: {status:#?}");
+            current.propose(set(round, round)).await.unwrap();
+            let refused = start(&host, *group).await.unwrap_err().to_string();
+            assert!(refused.contains("has a member here already"), "{refused}");
+            for before in 1..=round {
+                assert_eq!(get(&current, before), Some(before.to_string()), "group {group}");
+            }
+            current.shutdown().await;
+            current.shutdown().await;
+        }
+    }
+    host.shutdown().await;
+    let (host, groups) = alone(dir.path()).await;
+    for raft in groups.values() {
+        raft.read_barrier().await.unwrap();
+        assert_eq!(get(raft, 3).as_deref(), Some("3"));
+    }
+    host.shutdown().await;
+}
+
+/// Each round kills a process that writes to all groups after so many acknowledgements.
+const ROUNDS: [usize; 3] = [100, 600, 1_200];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_lost_no_acknowledged_command_of_any_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged: BTreeMap<(u32, String), u64> = BTreeMap::new();
+    for (round, kill_after) in ROUNDS.into_iter().enumerate() {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "process_that_writes_to_many_groups_until_it_is_killed", "--ignored"])
+            .arg("--nocapture")
+            .current_dir(dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut seen = 0;
+        for line in lines {
+            let words: Vec<_> = line.split(' ').collect();
+            let ["ack", group, key, value, "."] = words[..] else { continue };
+            let newest = acknowledged.entry((group.parse().unwrap(), key.to_owned())).or_default();
+            *newest = value.parse::<u64>().unwrap().max(*newest);
+            seen += 1;
+            if seen == kill_after {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        assert!(seen >= kill_after, "round {round}: the process ended by itself after {seen}");
+        let (host, groups) = alone(dir.path()).await;
+        for raft in groups.values() {
+            raft.read_barrier().await.unwrap();
+        }
+        for ((group, key), value) in &acknowledged {
+            let kept: u64 = get(&groups[group], key).and_then(|kept| kept.parse().ok()).unwrap_or(0);
+            assert!(kept >= *value, "round {round}: {key} of group {group} was {value}, is {kept}");
+        }
+        host.shutdown().await;
+    }
+    assert_eq!(acknowledged.len(), ALONE as usize * ROUNDS.len(), "each group was written to in each round");
+}
+
+/// Not a test by itself: the process that the test above starts, in its folder.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started and killed by another test"]
+async fn process_that_writes_to_many_groups_until_it_is_killed() {
+    let here = std::env::current_dir().unwrap();
+    if here.join("Cargo.toml").exists() {
+        return;
+    }
+    let (_host, groups) = alone(&here).await;
+    let process = std::process::id();
+    let writers: Vec<_> = groups
+        .into_iter()
+        .map(|(group, raft)| {
+            tokio::spawn(async move {
+                for value in 1_u64.. {
+                    raft.propose(set(process, value)).await.unwrap();
+                    // The point says that the line is whole.
+                    writeln!(std::io::stdout(), "ack {group} {process} {value} .").unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
     }
 }

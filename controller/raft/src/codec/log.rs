@@ -26,6 +26,14 @@ pub(crate) struct GroupState {
     pub(crate) checkpoint: Option<LogId>,
 }
 
+impl GroupState {
+    /// The first index that the log has to keep: it is not purged, or the state on the disk lacks it.
+    pub(crate) fn floor(&self) -> u64 {
+        let next = |id: Option<LogId>| id.map_or(0, |id| id.index + 1);
+        next(self.purged).min(next(self.checkpoint))
+    }
+}
+
 /// The first record of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentHead {

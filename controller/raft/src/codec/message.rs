@@ -8,9 +8,10 @@ use openraft::raft::{
 };
 
 use super::raft::{
-    entry_from_wire, entry_to_wire, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
+    entry_from_wire, entry_to_wire, log_id_from_wire, log_id_to_wire, snapshot_meta, vote_from_wire,
+    vote_to_wire,
 };
-use crate::types::Types;
+use crate::types::{LogId, SnapshotMeta, Types, Vote};
 
 pub(crate) fn append_to_wire(header: pb::Header, request: &AppendEntriesRequest<Types>) -> pb::AppendRequest {
     pb::AppendRequest {
@@ -23,12 +24,33 @@ pub(crate) fn append_to_wire(header: pb::Header, request: &AppendEntriesRequest<
 }
 
 pub(crate) fn append_from_wire(wire: pb::AppendRequest) -> Result<AppendEntriesRequest<Types>, DecodeError> {
+    let vote = vote_from_wire(&wire.vote.in_field("vote")?);
+    let within = |field, id: Option<LogId>| within(&vote, field, id);
+    let entries: Vec<_> = wire.entries.into_iter().map(entry_from_wire).collect::<Result<_, _>>()?;
+    entries.iter().try_for_each(|entry| within("entries", Some(entry.log_id)).map(drop))?;
     Ok(AppendEntriesRequest {
-        vote: vote_from_wire(&wire.vote.in_field("vote")?),
-        prev_log_id: wire.previous.as_ref().map(log_id_from_wire),
-        entries: wire.entries.into_iter().map(entry_from_wire).collect::<Result<_, _>>()?,
-        leader_commit: wire.leader_commit.as_ref().map(log_id_from_wire),
+        vote,
+        prev_log_id: within("previous", wire.previous.as_ref().map(log_id_from_wire))?,
+        entries,
+        leader_commit: within("leader_commit", wire.leader_commit.as_ref().map(log_id_from_wire))?,
     })
+}
+
+/// What begins a snapshot: whose it is, and what it stands for.
+pub(crate) fn snapshot_from_wire(wire: pb::SnapshotStart) -> Result<(Vote, SnapshotMeta), DecodeError> {
+    let vote = vote_from_wire(&wire.vote.in_field("vote")?);
+    let meta = snapshot_meta(wire.last_log_id.as_ref(), wire.membership)?;
+    within(&vote, "last_log_id", meta.last_log_id)?;
+    within(&vote, "membership", *meta.last_membership.log_id())?;
+    Ok((vote, meta))
+}
+
+/// No leader has what a later one made: a log that did would not be read again.
+fn within(vote: &Vote, field: &'static str, id: Option<LogId>) -> Result<Option<LogId>, DecodeError> {
+    match id.filter(|id| id.leader_id.term > vote.leader_id.term) {
+        Some(id) => Err(DecodeError::new(field, format!("{id} is of a later term than {vote}"))),
+        None => Ok(id),
+    }
 }
 
 pub(crate) fn append_reply_to_wire(result: &StreamAppendResult<Types>) -> pb::AppendReply {
@@ -126,5 +148,48 @@ pub(crate) fn transfer_reply_from_wire(
             expected: request.last_log_id().copied(),
             actual: at.actual.as_ref().map(log_id_from_wire),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(term: u64) -> Option<pb::LogId> {
+        Some(pb::LogId { term, index: 7 })
+    }
+
+    const VOTE: Option<pb::Vote> = Some(pb::Vote { term: 5, node: 1, committed: true });
+
+    #[test]
+    fn nothing_is_of_a_later_term_than_its_leader() {
+        let append = |entry, previous, commit| pb::AppendRequest {
+            vote: VOTE,
+            entries: vec![pb::Entry {
+                log_id: id(entry),
+                payload: Some(pb::entry::Payload::Blank(pb::Blank {})),
+            }],
+            previous: id(previous),
+            leader_commit: id(commit),
+            ..Default::default()
+        };
+        append_from_wire(append(5, 5, 5)).unwrap();
+        for (wrong, field) in
+            [(append(6, 5, 5), "entries"), (append(5, 6, 5), "previous"), (append(5, 5, 6), "leader_commit")]
+        {
+            let error = append_from_wire(wrong).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+        let snapshot = |last, members| pb::SnapshotStart {
+            vote: VOTE,
+            last_log_id: id(last),
+            membership: Some(pb::StoredMembership {
+                log_id: id(members),
+                membership: Some(pb::Membership::default()),
+            }),
+        };
+        snapshot_from_wire(snapshot(5, 5)).unwrap();
+        assert!(snapshot_from_wire(snapshot(6, 5)).unwrap_err().to_string().contains("last_log_id"));
+        assert!(snapshot_from_wire(snapshot(5, 6)).unwrap_err().to_string().contains("membership"));
     }
 }

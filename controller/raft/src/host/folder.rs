@@ -4,16 +4,17 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use coracle_proto::id::StoreId;
 
 use super::identity;
 use crate::disk;
 use crate::error::OpenError;
-use crate::failure::{forget_taint, taint};
-use crate::log;
+use crate::failure::{Failure, forget_taint, taint};
+use crate::log::{self, Syncs};
 use crate::options::{HostIdentity, HostOptions, Owner};
-use crate::state::{SledStore, Trouble};
+use crate::state::{EngineStore as _, SledStore, Trouble};
 
 /// The log of the group that all else depends on, and that of all other groups.
 pub(super) const META_LOG: &str = "log-meta";
@@ -26,10 +27,12 @@ pub(super) struct Contents {
     /// Only where there ever was a group but the first.
     pub(super) data: Option<log::Log>,
     pub(super) state: SledStore,
+    /// Why an earlier process ended, where that is accepted: forgotten when all of it is synced.
+    pub(super) taint: Option<String>,
 }
 
 /// The folder, as it is opened.
-pub(super) struct Folder<'a>(pub(super) &'a HostOptions);
+pub(super) struct Folder<'a>(pub(super) &'a HostOptions, pub(super) &'a Arc<Failure>);
 
 impl Folder<'_> {
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -70,8 +73,6 @@ impl Folder<'_> {
     pub(super) fn open(&self) -> Result<Contents, OpenError> {
         fs::create_dir_all(&self.0.dir).map_err(self.io("making the folder"))?;
         let owner = self.owner()?;
-        self.check_taint()?;
-        self.sweep().map_err(self.io("cleaning up"))?;
         let there = |path: PathBuf| path.try_exists().map_err(self.io("looking for the store"));
         let whole = there(self.path("state/db"))? && there(self.path(META_LOG))?;
         if !whole && (owner.is_some() || self.0.must_exist) {
@@ -82,10 +83,16 @@ impl Folder<'_> {
             Trouble::Refused(source) => self.io("opening the database")(source),
             Trouble::Damaged(reason) => self.damaged(reason),
         })?;
+        // It is locked: nobody else is at work here.
+        let taint = self.taint()?;
+        self.sweep().map_err(self.io("cleaning up"))?;
         let identity = self.claim(&state, owner)?;
         let meta = self.log(META_LOG, &identity)?;
         let data = if there(self.path(DATA_LOG))? { Some(self.log(DATA_LOG, &identity)?) } else { None };
-        Ok(Contents { identity, meta, data, state })
+        if let Some(reason) = &taint {
+            self.check_alone(reason, &state, [&meta].into_iter().chain(&data))?;
+        }
+        Ok(Contents { identity, meta, data, state, taint })
     }
 
     /// Who had a store here before, which must be who is asking.
@@ -99,18 +106,40 @@ impl Folder<'_> {
     }
 
     /// What an earlier process could not sync.
-    fn check_taint(&self) -> Result<(), OpenError> {
+    fn taint(&self) -> Result<Option<String>, OpenError> {
         match taint(&self.0.dir).map_err(self.io("looking for a taint"))? {
-            Some(reason) if self.0.accept_taint => {
-                tracing::warn!(
-                    reason,
-                    "going on from a store one of whose syncs failed: it may have lost something"
-                );
-                forget_taint(&self.0.dir).map_err(self.io("forgetting the taint"))
+            Some(reason) if !self.0.accept_taint => {
+                Err(OpenError::Tainted { dir: self.0.dir.clone(), reason })
             }
-            Some(reason) => Err(OpenError::Tainted { dir: self.0.dir.clone(), reason }),
-            None => Ok(()),
+            taint => Ok(taint),
         }
+    }
+
+    /// A store that may have lost what it acknowledged may only be used where no other voter has relied on that.
+    fn check_alone<'b>(
+        &self,
+        reason: &str,
+        state: &SledStore,
+        logs: impl Iterator<Item = &'b log::Log>,
+    ) -> Result<(), OpenError> {
+        let own = self.0.owner.node.get();
+        for (group, recovered) in logs.flat_map(|log| &log.groups) {
+            let applied = state.open(*group).and_then(|engine| engine.applied());
+            let applied = applied.map_err(self.io("reading the state"))?.unwrap_or_default();
+            if let Some(voter) = recovered.membership(&applied).voter_ids().find(|voter| *voter != own) {
+                let reason = format!(
+                    "{reason}, and --accept-failed-sync is refused, for node {voter} votes too in group {group}"
+                );
+                return Err(OpenError::Tainted { dir: self.0.dir.clone(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever runs the node took the risk, and all that is there is on the disk.
+    pub(super) fn forget_taint(&self, reason: &str) -> Result<(), OpenError> {
+        tracing::warn!(reason, "going on from a store one of whose syncs failed: it may have lost something");
+        forget_taint(&self.0.dir).map_err(self.io("forgetting the taint"))
     }
 
     /// Removes what a crash left behind.
@@ -147,7 +176,7 @@ impl Folder<'_> {
 
     /// Whether the log has nothing in it but, at most, its beginning.
     fn log_is_empty(&self) -> Result<bool, OpenError> {
-        match log::recover(&self.path(META_LOG)) {
+        match self.recover(META_LOG) {
             Ok(log) => Ok(log.groups.is_empty()),
             Err(log::Refused::Io(error)) => Err(self.io("reading the log")(error)),
             // Cut off before it was whole.
@@ -161,7 +190,7 @@ impl Folder<'_> {
             HostIdentity { owner: self.0.owner, store: StoreId::new(rand::random_range(1..=u64::MAX)) };
         state.claim(&identity)?;
         disk::sync_dir(&self.path("state"))?;
-        log::create(&self.path(META_LOG), &identity)?;
+        log::create(&self.path(META_LOG), &identity, &self.syncs(META_LOG))?;
         disk::sync_dir(&self.0.dir)?;
         identity::write(&self.path("identity"), &identity)?;
         self.0.dir.parent().map_or(Ok(()), disk::sync_dir)?;
@@ -171,13 +200,22 @@ impl Folder<'_> {
     /// Makes the log of the groups but the first: whole or not at all.
     pub(super) fn create_data_log(&self, identity: &HostIdentity) -> Result<log::Log, OpenError> {
         let aside = self.path("log-data.tmp");
-        let made = log::create(&aside, identity).and_then(|()| disk::replace(&aside, &self.path(DATA_LOG)));
+        let made = log::create(&aside, identity, &self.syncs(DATA_LOG))
+            .and_then(|()| disk::replace(&aside, &self.path(DATA_LOG)));
         made.map_err(self.io("making the log"))?;
         self.log(DATA_LOG, identity)
     }
 
+    fn syncs(&self, name: &str) -> Syncs {
+        Syncs::new(&self.path(name), self.1)
+    }
+
+    fn recover(&self, name: &str) -> Result<log::Log, log::Refused> {
+        log::recover(&self.path(name), self.syncs(name))
+    }
+
     fn log(&self, name: &str, identity: &HostIdentity) -> Result<log::Log, OpenError> {
-        let log = log::recover(&self.path(name)).map_err(|refused| self.refused(refused))?;
+        let log = self.recover(name).map_err(|refused| self.refused(refused))?;
         if log.identity == *identity {
             return Ok(log);
         }

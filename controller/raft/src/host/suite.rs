@@ -1,11 +1,13 @@
 //! openraft's own tests of a log store and a state machine, on ours; and what they leave out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_proto::id::{ClusterId, GroupId, NodeId};
+use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftLogStorageExt as _};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{EntryPayload, StorageError};
@@ -13,11 +15,13 @@ use openraft::{EntryPayload, StorageError};
 use super::Host;
 use crate::codec::raft::log_id;
 use crate::log::LogStore;
+use crate::membership::Seat;
 use crate::network::RecordedPeers;
-use crate::options::{HostOptions, Identity, Owner};
+use crate::options::{GroupOptions, HostOptions, Identity, Owner};
 use crate::state::Machine;
 use crate::state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
-use crate::types::{Entry, Types, Vote};
+use crate::status::Role;
+use crate::types::{Entry, Membership, Types, Vote};
 
 /// Keeps nothing.
 #[derive(Clone)]
@@ -107,4 +111,46 @@ async fn a_log_is_the_same_after_each_start() {
 #[tokio::test]
 async fn openraft_suite_passes() {
     Suite::test_all(Builder).await.unwrap();
+}
+
+/// A member knows the stores of the others before it takes a message.
+#[tokio::test]
+async fn stores_are_known_when_a_member_has_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, mut log, _) = reopen(dir.path()).await;
+    let seat = |store| Seat { address: "127.0.0.1:1".to_owned(), store: StoreId::new(store) };
+    let nodes = BTreeMap::from([(1, seat(host.store().get())), (2, seat(0xbeef))]);
+    let membership = Membership::new(vec![BTreeSet::from([1, 2])], nodes).unwrap();
+    log.save_vote(&Vote::new(1, 2)).await.unwrap();
+    log.blocking_append([Entry { log_id: log_id(1, 0), payload: EntryPayload::Membership(membership) }])
+        .await
+        .unwrap();
+    host.shutdown().await;
+    let owner = Owner { cluster: ClusterId::new(1), node: NodeId::new(1) };
+    let options = HostOptions { dir: dir.path().to_owned(), owner, must_exist: true, accept_taint: false };
+    let host = Host::open(options, Arc::new(RecordedPeers)).await.unwrap();
+    let started = host.start::<Void>(GroupOptions::new(GroupId::META), Arc::new(NoObserver)).await;
+    assert_eq!(host.0.channels.store_of(NodeId::new(2)), StoreId::new(0xbeef));
+    drop(started.unwrap());
+    host.shutdown().await;
+}
+
+/// A change that waited for another one for too long is not made later, when nobody waits for it.
+#[tokio::test]
+async fn a_change_of_the_members_waits_for_another_one_only_so_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, _, _) = reopen(dir.path()).await;
+    let mut options = GroupOptions::new(GroupId::new(1));
+    options.limits.propose = Duration::from_millis(200);
+    let raft = host.start::<Void>(options, Arc::new(NoObserver)).await.unwrap();
+    raft.initialize(BTreeMap::from([(NodeId::new(1), "127.0.0.1:1")])).await.unwrap();
+    raft.watch().until(|status| status.role == Role::Leader).await.unwrap();
+    let another = raft.member.changing.lock().await;
+    let refused = raft.add_learner(NodeId::new(2), "127.0.0.1:2").await.unwrap_err();
+    assert!(refused.nothing_happened() && refused.to_string().contains("under way"), "{refused}");
+    drop(another);
+    drop(raft.member.changing.lock().await);
+    while raft.add_learner(NodeId::new(3), "127.0.0.1:3").await.is_err() {}
+    assert!(raft.status().learners.keys().eq(&[NodeId::new(3)]), "{:#?}", raft.status());
+    host.shutdown().await;
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use super::Syncs;
 use super::frame;
 use super::mark::Mark;
 use super::segment::{Segment, numbers};
@@ -42,6 +43,7 @@ pub(super) struct End {
 pub(super) fn scan(
     dir: &Path,
     mark: Mark,
+    syncs: &Syncs,
     mut take: impl FnMut(Place, Record) -> Result<(), String>,
 ) -> Result<Option<End>, Trouble> {
     let numbers = numbers(dir)?;
@@ -73,7 +75,7 @@ pub(super) fn scan(
         return Err(Trouble::Damaged(sentence));
     }
     if let Some(end) = &end {
-        clear(dir, &numbers, end, torn)?;
+        clear(dir, &numbers, end, torn.then_some(syncs))?;
     }
     Ok(end)
 }
@@ -139,16 +141,17 @@ fn check_rest(dir: &Path, numbers: &[u64], after: u64, end: u64) -> Result<(), T
 }
 
 /// Takes away what is behind the end, so that nothing of it is ever taken for a part of what is written there next.
-fn clear(dir: &Path, numbers: &[u64], end: &End, torn: bool) -> Result<(), Trouble> {
-    for number in numbers.iter().filter(|number| **number > end.segment.number) {
+fn clear(dir: &Path, numbers: &[u64], end: &End, torn: Option<&Syncs>) -> Result<(), Trouble> {
+    // The newest first: whatever a crash leaves of them has no gap.
+    for number in numbers.iter().rev().take_while(|number| **number > end.segment.number) {
         Segment::remove(dir, *number)?;
     }
-    if torn {
+    if let Some(syncs) = torn {
         tracing::info!(
             at = end.end,
             "the log's last record was being written when its process ended: taken away"
         );
-        end.segment.clear_from(end.end)?;
+        end.segment.clear_from(end.end, syncs)?;
     }
     Ok(())
 }

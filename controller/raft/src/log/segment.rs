@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::SEGMENT_BYTES;
+use super::sync::{self, Syncs};
 use crate::disk;
 
 const EXTENSION: &str = "wal";
@@ -37,12 +38,13 @@ impl Segment {
     }
 
     /// Makes a segment of zeros, durably.
-    pub(crate) fn create(dir: &Path, number: u64) -> io::Result<Self> {
+    pub(crate) fn create(dir: &Path, number: u64, syncs: &Syncs) -> io::Result<Self> {
         let (path, aside) = (Self::path(dir, number), dir.join(format!("{number:010}.tmp")));
         let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&aside)?;
         zero(&mut file, SEGMENT_BYTES)?;
-        file.sync_all()?;
-        disk::replace(&aside, &path)?;
+        syncs.run(sync::NEW_SEGMENT, || file.sync_all())?;
+        fs::rename(&aside, &path)?;
+        syncs.run(sync::NEW_SEGMENT, || disk::sync_dir(dir))?;
         Ok(Self { number, file })
     }
 
@@ -64,7 +66,7 @@ impl Segment {
     }
 
     /// Makes everything behind a position zeros again, durably.
-    pub(crate) fn clear_from(&self, position: u64) -> io::Result<()> {
+    pub(crate) fn clear_from(&self, position: u64, syncs: &Syncs) -> io::Result<()> {
         let mut at = position - Self::base(self.number);
         let zeros = vec![0; PIECE];
         while at < SEGMENT_BYTES {
@@ -72,7 +74,7 @@ impl Segment {
             self.file.write_all_at(zeros.get(..length as usize).unwrap_or_default(), at)?;
             at += length;
         }
-        self.file.sync_data()
+        syncs.run(sync::TORN_TAIL, || self.file.sync_data())
     }
 
     pub(crate) fn remove(dir: &Path, number: u64) -> io::Result<()> {

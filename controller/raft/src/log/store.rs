@@ -5,9 +5,11 @@ use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
+use tokio::time::sleep;
 
 use super::tail::Found;
 use super::{GroupLog, LogWriter, cold};
@@ -15,6 +17,11 @@ use crate::types::{Entry, LogId, Types, Vote};
 
 /// Entries that one message to a follower carries at most, in bytes; a single larger one goes alone.
 pub(crate) const APPEND_BYTES_MAX: usize = 1 << 20;
+
+/// Between a look up of where entries stand and the reading of them their segment may go: they were moved forward. The
+/// next look finds them. A process without a free descriptor may have one soon. What fails for longer is damage.
+const READS_MAX: usize = 10;
+const READ_AGAIN: Duration = Duration::from_millis(100);
 
 /// A group's log. Clones share it; only Raft's core writes.
 #[derive(Debug, Clone)]
@@ -33,15 +40,7 @@ impl LogStore {
         let mut entries: Vec<Entry> = Vec::new();
         let mut next = range.start;
         while next < range.end {
-            let found = self.group.tail().read(next..range.end, bytes_max);
-            let read = match found {
-                Found::Here(read) => read,
-                Found::Cold(places) => {
-                    let (dir, group) = (self.dir.clone(), self.group.id);
-                    let read = move || cold::read(&dir, group, &places, bytes_max);
-                    tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??
-                }
-            };
+            let read = self.read(next..range.end, bytes_max).await?;
             let Some(last) = read.last() else { break };
             next = last.log_id.index + 1;
             entries.extend(read);
@@ -50,6 +49,27 @@ impl LogStore {
             }
         }
         Ok(entries)
+    }
+
+    /// The first entries of a range, all of them from memory or all from the disk.
+    async fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let mut again = 1..READS_MAX;
+        loop {
+            let found = self.group.tail().read(range.clone(), bytes_max);
+            let places = match found {
+                Found::Here(read) => return Ok(read),
+                Found::Cold(places) => places,
+            };
+            let (dir, group) = (self.dir.clone(), self.group.id);
+            let read = move || cold::read(&dir, group, &places, bytes_max);
+            match tokio::task::spawn_blocking(read).await.map_err(io::Error::other)? {
+                Err(error) if again.next().is_some() => {
+                    tracing::info!(%error, "reading entries of the log again");
+                    sleep(READ_AGAIN).await;
+                }
+                read => return read,
+            }
+        }
     }
 }
 

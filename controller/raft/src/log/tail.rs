@@ -45,6 +45,15 @@ pub(crate) enum Found {
     Cold(Vec<(LogId, Place)>),
 }
 
+/// What a segment that goes leaves to be written again.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Needed {
+    pub(crate) purged: Option<LogId>,
+    /// The newest entry that is written, and was not cut off.
+    pub(crate) last: Option<LogId>,
+    pub(crate) places: Vec<(LogId, Place)>,
+}
+
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     ENTRY_BYTES
         + match &entry.payload {
@@ -68,11 +77,22 @@ impl Tail {
         self.slots.front().map(|slot| slot.id.index)
     }
 
+    #[cfg(test)]
+    pub(crate) fn ids(&self) -> impl Iterator<Item = LogId> + '_ {
+        self.slots.iter().map(|slot| slot.id)
+    }
+
     /// Adds an entry behind the last one.
     pub(crate) fn push(&mut self, entry: Entry, place: Place) {
         self.bytes += entry_bytes(&entry);
         self.slots.push_back(Slot { id: entry.log_id, place, entry: Some(entry) });
         self.evict();
+    }
+
+    /// The same, of an entry that stays on the disk; none of those before it is in memory.
+    pub(crate) fn push_cold(&mut self, id: LogId, place: Place) {
+        self.slots.push_back(Slot { id, place, entry: None });
+        self.cold = self.slots.len();
     }
 
     /// Removes what comes after `last`.
@@ -132,17 +152,11 @@ impl Tail {
         Found::Here(within.cloned().collect())
     }
 
-    /// The entries that stand in a segment, by their places.
-    pub(crate) fn within(&self, places: &Range<u64>) -> Vec<(LogId, Place)> {
+    /// What is needed of a segment, by its places.
+    pub(crate) fn needed(&self, places: &Range<u64>) -> Needed {
         let inside = self.slots.iter().filter(|slot| places.contains(&slot.place));
-        inside.map(|slot| (slot.id, slot.place)).collect()
-    }
-
-    /// Whether an entry is still there as it was.
-    pub(crate) fn has(&self, id: &LogId) -> bool {
-        let offset = self.first_index().and_then(|first| id.index.checked_sub(first));
-        let offset = offset.and_then(|offset| usize::try_from(offset).ok());
-        offset.and_then(|offset| self.slots.get(offset)).is_some_and(|slot| slot.id == *id)
+        let last = self.slots.iter().rfind(|slot| slot.place > 0).map(|slot| slot.id).or(self.purged);
+        Needed { purged: self.purged, last, places: inside.map(|slot| (slot.id, slot.place)).collect() }
     }
 }
 
@@ -184,10 +198,14 @@ mod tests {
         assert_eq!(indexes(&tail.read(0..20, usize::MAX)), [4, 5, 6]);
         tail.push(entry(2, 7, 10), 0);
         tail.written(&log_id(1, 7), 99);
-        assert!(tail.within(&(99..100)).is_empty(), "the other entry of index 7 is gone");
+        let needed = |last, places| Needed { purged: Some(log_id(1, 3)), last: Some(last), places };
+        assert_eq!(
+            tail.needed(&(99..100)),
+            needed(log_id(1, 6), Vec::new()),
+            "the other entry of index 7 is gone"
+        );
         tail.written(&log_id(2, 7), 99);
-        assert_eq!(tail.within(&(99..100)), [(log_id(2, 7), 99)]);
-        assert!(tail.has(&log_id(2, 7)) && !tail.has(&log_id(1, 7)));
+        assert_eq!(tail.needed(&(99..100)), needed(log_id(2, 7), vec![(log_id(2, 7), 99)]));
         tail.purge(log_id(2, 7));
         assert_eq!(tail.last(), Some(log_id(2, 7)));
         tail.truncate_after(None);

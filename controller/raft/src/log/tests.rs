@@ -1,9 +1,11 @@
 //! A log on a real disk: what was acknowledged is there, what was torn is not, what is damaged is said so.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
@@ -17,6 +19,9 @@ use crate::failure::Failure;
 use crate::options::{HostIdentity, Owner};
 use crate::types::{Command, Entry, LogId, Vote};
 
+mod failing;
+mod resting;
+
 fn identity() -> HostIdentity {
     let owner = Owner { cluster: ClusterId::new(1), node: NodeId::new(1) };
     HostIdentity { owner, store: StoreId::new(7) }
@@ -27,34 +32,47 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     Entry { log_id: log_id(term, index), payload }
 }
 
+/// Of a log whose folder is that of its store too.
+fn syncs(dir: &Path) -> Syncs {
+    Syncs::new(dir, &Arc::new(Failure::new(dir)))
+}
+
 /// A log that is open.
 struct Open {
     dir: PathBuf,
     writer: LogWriter,
     thread: LogThread,
-    found: std::collections::BTreeMap<GroupId, Recovered>,
+    found: BTreeMap<GroupId, Restored>,
 }
 
 impl Open {
+    /// Of states on the disk that have nothing.
     fn new(dir: &Path) -> Self {
-        let log = recover(dir).unwrap();
+        Self::at(dir, |_| None)
+    }
+
+    /// Of states on the disk that are so far.
+    fn at(dir: &Path, applied: impl Fn(u32) -> Option<LogId>) -> Self {
+        let mut log = recover(dir, syncs(dir)).unwrap();
+        let found = log.restore(|group| Ok(applied(group.get()))).unwrap();
         let start = Start {
             dir: dir.to_owned(),
             name: "log".to_owned(),
             identity: log.identity,
             written: log.written,
-            metrics: Arc::default(),
-            failure: Arc::new(Failure::new(dir)),
+            groups: found.iter().map(|(id, group)| (*id, Arc::clone(group.as_ref().unwrap()))).collect(),
+            syncs: log.syncs,
             full: Box::new(|| ()),
         };
         let (writer, thread) = LogThread::spawn(start).unwrap();
-        Self { dir: dir.to_owned(), writer, thread, found: log.groups }
+        Self { dir: dir.to_owned(), writer, thread, found }
     }
 
-    fn group(&mut self, group: u32, applied: Option<LogId>) -> LogStore {
-        let group = GroupId::new(group);
-        let tail = self.found.remove(&group).unwrap_or_default().tail(applied).unwrap();
-        LogStore::new(self.dir.clone(), Arc::new(GroupLog::new(group, tail)), self.writer.clone())
+    fn group(&mut self, group: u32) -> LogStore {
+        let id = GroupId::new(group);
+        let new = || Arc::new(GroupLog::new(id, Tail::default()));
+        let group = self.found.remove(&id).map_or_else(new, Result::unwrap);
+        LogStore::new(self.dir.clone(), group, self.writer.clone())
     }
 
     fn close(self) {
@@ -65,8 +83,16 @@ impl Open {
 fn made() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    create(&log, &identity()).unwrap();
+    create(&log, &identity(), &syncs(&log)).unwrap();
     (dir, log)
+}
+
+/// A log that is new, for the tests of what needs one.
+pub(crate) fn open_for_test(dir: &Path) -> (Arc<GroupLog>, LogWriter, LogThread) {
+    let path = dir.join("log");
+    create(&path, &identity(), &syncs(&path)).unwrap();
+    let Open { writer, thread, .. } = Open::new(&path);
+    (Arc::new(GroupLog::new(GroupId::new(0), Tail::default())), writer, thread)
 }
 
 async fn read(log: &mut LogStore) -> Vec<Entry> {
@@ -74,7 +100,7 @@ async fn read(log: &mut LogStore) -> Vec<Entry> {
 }
 
 fn damage(dir: &Path) -> String {
-    match recover(dir) {
+    match recover(dir, syncs(dir)) {
         Err(Refused::Damaged(reason)) => reason,
         Err(other) => panic!("{other:?}"),
         Ok(log) => panic!("it was taken, with {} groups", log.groups.len()),
@@ -85,7 +111,7 @@ fn damage(dir: &Path) -> String {
 async fn groups_share_a_log_and_do_not_see_each_other() {
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut logs: Vec<_> = (0..5).map(|group| open.group(group, None)).collect();
+    let mut logs: Vec<_> = (0..5).map(|group| open.group(group)).collect();
     for (term, log) in (1..).zip(&mut logs) {
         log.save_vote(&Vote::new(term, 1)).await.unwrap();
         log.blocking_append((0..term).map(|index| entry(term, index, 10))).await.unwrap();
@@ -93,7 +119,7 @@ async fn groups_share_a_log_and_do_not_see_each_other() {
     open.close();
     let mut open = Open::new(&path);
     for (group, term) in (0..5).zip(1_u64..) {
-        let mut log = open.group(group, None);
+        let mut log = open.group(group);
         assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(term, 1)));
         let expected: Vec<_> = (0..term).map(|index| entry(term, index, 10)).collect();
         assert_eq!(read(&mut log).await, expected);
@@ -108,7 +134,7 @@ async fn entries_beyond_the_cache_are_read_from_their_frames() {
     const ENTRIES: u64 = 60;
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     let bytes = |index: u64| [10, 700_000, 1 << 20][(index % 3) as usize];
     for first in (0..ENTRIES).step_by(6) {
@@ -121,7 +147,28 @@ async fn entries_beyond_the_cache_are_read_from_their_frames() {
     assert!(limited == expected[1..2], "one entry at least, and no more than a message takes");
     open.close();
     let mut open = Open::new(&path);
-    assert!(read(&mut open.group(0, None)).await == expected);
+    assert!(read(&mut open.group(0)).await == expected);
+    open.close();
+}
+
+/// Between the look at the tail and the read the file went, as when entries are moved forward.
+#[tokio::test]
+async fn a_read_that_missed_its_entries_looks_again() {
+    let (_dir, path) = made();
+    let mut open = Open::new(&path);
+    let mut log = open.group(0);
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    for first in (0..30).step_by(6) {
+        log.blocking_append((first..first + 6).map(|index| entry(1, index, 1 << 20))).await.unwrap();
+    }
+    let (first, aside) = (Segment::path(&path, 1), path.join("aside"));
+    fs::rename(&first, &aside).unwrap();
+    let reading = log.limited_get_log_entries(0, 2);
+    tokio::pin!(reading);
+    let early = tokio::time::timeout(Duration::from_millis(20), &mut reading).await;
+    assert!(early.is_err(), "{early:?}");
+    fs::rename(&aside, &first).unwrap();
+    assert_eq!(reading.await.unwrap()[0].log_id, log_id(1, 0));
     open.close();
 }
 
@@ -129,7 +176,7 @@ async fn entries_beyond_the_cache_are_read_from_their_frames() {
 async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     let mut next = 0;
     let mut append = async |log: &mut LogStore, count: u64| {
@@ -147,39 +194,19 @@ async fn segments_go_when_they_are_purged_and_in_the_state_on_the_disk() {
     open.close();
     let left = numbers(&path).unwrap();
     assert!(left[0] > 1, "{left:?}");
-    let mut open = Open::new(&path);
-    let mut log = open.group(0, Some(log_id(1, 30)));
+    let mut open = Open::at(&path, |_| Some(log_id(1, 30)));
+    let mut log = open.group(0);
     let read = read(&mut log).await;
     assert_eq!((read[0].log_id, read.len()), (log_id(1, 31), 32));
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(1, 1)), "its record's segment is gone");
     open.close();
-    let error = recover(&path).unwrap().groups.remove(&GroupId::new(0)).unwrap().tail(Some(log_id(1, 2)));
+    let error = recover(&path, syncs(&path))
+        .unwrap()
+        .groups
+        .remove(&GroupId::new(0))
+        .unwrap()
+        .tail(Some(log_id(1, 2)));
     assert!(error.unwrap_err().contains("are missing"));
-}
-
-/// One group rests with a few entries in the first segment, others write.
-#[tokio::test]
-async fn a_group_that_rests_does_not_hold_segments() {
-    let (_dir, path) = made();
-    let mut open = Open::new(&path);
-    let (mut rests, mut writes) = (open.group(1, None), open.group(2, None));
-    for log in [&mut rests, &mut writes] {
-        log.save_vote(&Vote::new(1, 1)).await.unwrap();
-    }
-    rests.blocking_append((0..5).map(|index| entry(1, index, 100))).await.unwrap();
-    for round in 0..40_u64 {
-        writes.blocking_append((0..4).map(|at| entry(1, round * 4 + at, 1 << 20))).await.unwrap();
-        writes.purge(log_id(1, round * 4 + 3)).await.unwrap();
-        open.writer.checkpointed(&writes.group, log_id(1, round * 4 + 3)).unwrap();
-    }
-    assert_eq!(read(&mut rests).await.len(), 5);
-    open.close();
-    let left = numbers(&path).unwrap();
-    assert!(left[0] > 1 && left.len() <= 12, "{left:?}");
-    let mut open = Open::new(&path);
-    let expected: Vec<_> = (0..5).map(|index| entry(1, index, 100)).collect();
-    assert_eq!(read(&mut open.group(1, None)).await, expected);
-    open.close();
 }
 
 /// Where the frames of a segment begin.
@@ -191,7 +218,7 @@ fn frames(bytes: &[u8], number: u64) -> Vec<usize> {
 
 async fn written(path: &Path, entries: u64) {
     let mut open = Open::new(path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..entries {
         log.blocking_append([entry(1, index, 100)]).await.unwrap();
@@ -225,7 +252,7 @@ async fn a_torn_tail_is_taken_away_and_a_flipped_bit_is_damage() {
         torn[end..end + length].fill(0x5a);
         fs::write(&first, &torn).unwrap();
         let mut open = Open::new(&path);
-        assert_eq!(read(&mut open.group(0, None)).await.len(), 10);
+        assert_eq!(read(&mut open.group(0)).await.len(), 10);
         open.close();
         assert_eq!(fs::read(&first).unwrap(), whole, "it is zeros again");
     }
@@ -258,7 +285,7 @@ async fn an_old_mark_does_not_hide_what_was_lost_before_the_last_record() {
 async fn segments_that_are_missing_cut_off_or_of_another_log_are_damage() {
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     log.blocking_append((0..60).map(|index| entry(1, index, 1 << 19))).await.unwrap();
     open.close();
@@ -281,29 +308,7 @@ async fn segments_that_are_missing_cut_off_or_of_another_log_are_damage() {
     let (_other, other) = made();
     written(&other, 3).await;
     fs::copy(Segment::path(&other, 1), Segment::path(&path, 1)).unwrap();
-    assert!(recover(&path).is_err());
-}
-
-/// A file that the system refuses to sync: what is acknowledged with it was not synced.
-#[tokio::test]
-async fn nothing_is_acknowledged_that_was_not_synced() {
-    let (_dir, path) = made();
-    let mut log = recover(&path).unwrap();
-    log.written.segment.file = fs::File::options().read(true).write(true).open("/dev/full").unwrap();
-    assert!(log.written.segment.file.sync_data().is_err(), "it can be synced: the test would prove nothing");
-    let failure = Arc::new(Failure::new(&path));
-    let start = Start {
-        dir: path.clone(),
-        name: "log".to_owned(),
-        identity: log.identity,
-        written: log.written,
-        metrics: Arc::default(),
-        failure: Arc::clone(&failure),
-        full: Box::new(|| ()),
-    };
-    assert!(LogThread::spawn(start).is_err(), "what a killed process had not synced is synced at the start");
-    assert!(failure.found().is_some_and(|found| found.taints));
-    assert!(crate::failure::taint(&path).unwrap().unwrap().contains("a sync of the log failed"));
+    assert!(recover(&path, syncs(&path)).is_err());
 }
 
 /// For information, started by hand with `--ignored --nocapture`: what docs/adr/0004 compares.
@@ -311,11 +316,11 @@ async fn nothing_is_acknowledged_that_was_not_synced() {
 #[ignore = "a measurement"]
 #[expect(clippy::disallowed_methods, reason = "a measurement")]
 async fn entries_a_second() {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     let (_dir, path) = made();
     let mut open = Open::new(&path);
-    let mut log = open.group(0, None);
+    let mut log = open.group(0);
     log.save_vote(&Vote::new(1, 1)).await.unwrap();
     let mut next = 0;
     for batch in [1, 16, 256] {

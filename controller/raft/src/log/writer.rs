@@ -17,11 +17,9 @@ use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
 
 use self::job::{Answer, Job, What};
-use super::GroupLog;
 use super::segment::Segment;
+use super::{GroupLog, Syncs};
 use crate::codec::log::GroupState;
-use crate::failure::Failure;
-use crate::metrics::StoreMetrics;
 use crate::options::HostIdentity;
 use crate::types::{Entry, LogId, Types, Vote};
 
@@ -48,8 +46,9 @@ pub(crate) struct Start {
     pub(crate) name: String,
     pub(crate) identity: HostIdentity,
     pub(crate) written: Written,
-    pub(crate) metrics: Arc<StoreMetrics>,
-    pub(crate) failure: Arc<Failure>,
+    /// Those that are there.
+    pub(crate) groups: BTreeMap<GroupId, Arc<GroupLog>>,
+    pub(crate) syncs: Syncs,
     /// Told when a full segment waits for the state on disk to be newer.
     pub(crate) full: Box<dyn Fn() + Send>,
 }
@@ -100,6 +99,13 @@ impl LogWriter {
         self.send(group, What::Purged(upto), Answer::Nobody)
     }
 
+    /// Returns when everything is durable that was handed over before. Blocks.
+    pub(crate) fn flush(&self, group: &Arc<GroupLog>) -> io::Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(group, What::Flush, Answer::Signal(sender))?;
+        receiver.blocking_recv().unwrap_or_else(|_| Err(io::Error::other("the log has ended")))
+    }
+
     /// The state on the disk is now at least as new.
     pub(crate) fn checkpointed(&self, group: &Arc<GroupLog>, at: LogId) -> io::Result<()> {
         self.send(group, What::Checkpoint(at), Answer::Nobody)
@@ -117,8 +123,11 @@ impl LogThread {
     pub(crate) fn spawn(start: Start) -> io::Result<(LogWriter, Self)> {
         let (sender, jobs) = sync_channel(QUEUE_MAX);
         let name = start.name.clone();
+        let failure = Arc::clone(&start.syncs.failure);
         let writing = thread::Loop::new(start)?;
-        let thread = std::thread::Builder::new().name(name).spawn(move || writing.run(&jobs))?;
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            failure.watching("the log", || writing.run(&jobs));
+        })?;
         let writer = LogWriter(sender);
         Ok((writer.clone(), Self { thread, writer }))
     }

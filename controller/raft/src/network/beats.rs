@@ -21,8 +21,12 @@ const GATHER: Duration = Duration::from_millis(20);
 /// Beats that wait for one peer: each group has one under way.
 const WAITING_MAX: usize = 4_096;
 
-/// A beat and who waits for its answer.
-type Beat = (pb::AppendRequest, oneshot::Sender<Result<pb::AppendReply, Status>>);
+/// A beat, and who waits so long for its answer.
+struct Beat {
+    message: pb::AppendRequest,
+    within: Duration,
+    answer: oneshot::Sender<Result<pb::AppendReply, Status>>,
+}
 
 /// What is gathered for each peer.
 #[derive(Default)]
@@ -60,8 +64,8 @@ impl Channels {
         within: Duration,
     ) -> Result<pb::AppendReply, Status> {
         let (answer, answered) = oneshot::channel();
-        let sender = self.beats.to().entry(to).or_insert_with(|| self.gather(to, within)).clone();
-        sender.try_send((message, answer)).map_err(|_| {
+        let sender = self.beats.to().entry(to).or_insert_with(|| self.gather(to)).clone();
+        sender.try_send(Beat { message, within, answer }).map_err(|_| {
             Status::resource_exhausted(format!("{WAITING_MAX} heartbeats wait for node {to}"))
         })?;
         match timeout(within, answered).await {
@@ -72,7 +76,7 @@ impl Channels {
     }
 
     /// Starts the task that sends to one peer.
-    fn gather(self: &Arc<Self>, to: NodeId, within: Duration) -> mpsc::Sender<Beat> {
+    fn gather(self: &Arc<Self>, to: NodeId) -> mpsc::Sender<Beat> {
         let (sender, mut waiting) = mpsc::channel(WAITING_MAX);
         let channels = Arc::downgrade(self);
         tokio::spawn(async move {
@@ -86,14 +90,17 @@ impl Channels {
                     beats.push(next);
                 }
                 // One message does not wait for the answers to another.
-                tokio::spawn(async move { channels.send(to, beats, within).await });
+                tokio::spawn(async move { channels.send(to, beats).await });
             }
         });
         sender
     }
 
-    async fn send(&self, to: NodeId, beats: Vec<Beat>, within: Duration) {
-        let (beats, waiting): (Vec<_>, Vec<_>) = beats.into_iter().unzip();
+    async fn send(&self, to: NodeId, beats: Vec<Beat>) {
+        // Who waits for less gives up by itself.
+        let within = beats.iter().map(|beat| beat.within).max().unwrap_or_default();
+        let (beats, waiting): (Vec<_>, Vec<_>) =
+            beats.into_iter().map(|beat| (beat.message, beat.answer)).unzip();
         let mut request = Request::new(pb::Beats { beats });
         request.set_timeout(within);
         let replies = match self.client(to, Lane::Control) {

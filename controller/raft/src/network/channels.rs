@@ -15,6 +15,7 @@ use super::beats::Beats;
 use super::{MESSAGE_BYTES_MAX, Peers};
 use crate::membership::Seat;
 use crate::options::HostIdentity;
+use crate::types::Membership;
 
 /// To connect inside one machine room takes a millisecond; longer than this the peer is down.
 const CONNECT_MAX: Duration = Duration::from_millis(1_000);
@@ -63,6 +64,11 @@ impl Channels {
         let known = recorded.get(&node).map_or(StoreId::UNKNOWN, |known| known.store);
         let store = if seat.store == StoreId::UNKNOWN { known } else { seat.store };
         recorded.insert(node, Seat { address: seat.address.clone(), store });
+    }
+
+    /// The same, of every member.
+    pub(crate) fn record_all(&self, membership: &Membership) {
+        membership.nodes().for_each(|(node, seat)| self.record(NodeId::new(*node), seat));
     }
 
     fn recorded(&self, node: NodeId) -> Seat {

@@ -16,10 +16,10 @@ use tonic::{Status, Streaming};
 
 use super::registry::{Appended, Attended, Hosted};
 use crate::codec::message::{
-    append_from_wire, append_reply_to_wire, transfer_from_wire, transfer_reply_to_wire, vote_reply_to_wire,
-    vote_request_from_wire,
+    append_from_wire, append_reply_to_wire, snapshot_from_wire, transfer_from_wire, transfer_reply_to_wire,
+    vote_reply_to_wire, vote_request_from_wire,
 };
-use crate::codec::raft::{log_id_to_wire, snapshot_meta, vote_from_wire, vote_to_wire};
+use crate::codec::raft::{log_id_to_wire, vote_from_wire, vote_to_wire};
 use crate::error::ProposeError;
 use crate::member::Member;
 use crate::state::{ReceivedFile, SnapshotData};
@@ -151,15 +151,15 @@ impl<S: StateMachine> Hosted for Member<S> {
 
     async fn install_snapshot(
         &self,
+        header: Option<pb::Header>,
         start: pb::SnapshotStart,
         mut chunks: Streaming<pb::SnapshotChunk>,
     ) -> Result<pb::SnapshotReply, Status> {
-        self.check_vote(None, start.vote.as_ref())?;
+        self.check_vote(header.as_ref(), start.vote.as_ref())?;
         let _permit = self.incoming.try_acquire().map_err(|_| {
             Status::resource_exhausted(format!("{INCOMING_MAX} snapshots are being received"))
         })?;
-        let vote = vote_from_wire(start.vote.as_ref().ok_or_else(|| DecodeError::missing("vote"))?);
-        let meta = snapshot_meta(start.last_log_id.as_ref(), start.membership)?;
+        let (vote, meta) = snapshot_from_wire(start)?;
         let received = self.receive(&mut chunks).await?;
         // A file that arrived damaged is refused here: openraft would stop for it.
         let received = self.checked(received, &meta).await?;

@@ -34,6 +34,7 @@ pub(crate) trait Hosted: Send + Sync {
     async fn transfer_leader(&self, message: pb::TransferRequest) -> Result<pb::TransferReply, Status>;
     async fn install_snapshot(
         &self,
+        header: Option<pb::Header>,
         start: pb::SnapshotStart,
         chunks: Streaming<pb::SnapshotChunk>,
     ) -> Result<pb::SnapshotReply, Status>;
@@ -63,8 +64,14 @@ impl Registry {
         self.members().insert(group, member);
     }
 
-    pub(crate) fn remove(&self, group: GroupId) {
-        self.members().remove(&group);
+    /// Removes a member, true unless that was done before: there may be another one of its group now.
+    pub(crate) fn remove(&self, group: GroupId, member: &Arc<dyn Hosted>) -> bool {
+        let mut members = self.members();
+        let there = members.get(&group).is_some_and(|there| Arc::ptr_eq(there, member));
+        if there {
+            members.remove(&group);
+        }
+        there
     }
 
     pub(crate) fn get(&self, group: GroupId) -> Option<Arc<dyn Hosted>> {

@@ -128,7 +128,7 @@ impl RaftTransport for RaftService {
         let Some(pb::snapshot_chunk::Part::Start(start)) = first.part else {
             return Err(DecodeError::missing("start").into());
         };
-        Ok(Response::new(member.install_snapshot(start, chunks).await?))
+        Ok(Response::new(member.install_snapshot(first.header, start, chunks).await?))
     }
 
     async fn read_index(

@@ -57,10 +57,14 @@ impl Group {
     pub(crate) async fn room(&self, failure: &Failure) {
         loop {
             let taken = self.taken.notified();
-            if lock(&self.gathered).bytes <= GATHERED_BYTES_MAX || failure.found().is_some() {
+            if lock(&self.gathered).bytes <= GATHERED_BYTES_MAX {
                 return;
             }
-            taken.await;
+            let mut failed = failure.watch();
+            tokio::select! {
+                () = taken => {}
+                _ = failed.wait_for(Option::is_some) => return,
+            }
         }
     }
 
@@ -132,12 +136,19 @@ impl Checkpoint {
         group
     }
 
-    /// Forgets a group, after what it has is written.
+    /// Forgets a group, after all that it has is on the disk: another member of it may go on from there. Blocks.
     pub(crate) fn remove(&self, group: GroupId) {
-        let group = lock(&self.state).groups.remove(&group);
-        if let Some(error) = group.and_then(|group| group.write().err()) {
-            self.failure.write_failed("the state", &error);
+        let Some(group) = lock(&self.state).groups.remove(&group) else { return };
+        match group.write() {
+            Ok(at) => {
+                if self.sync().is_ok() {
+                    at.iter().for_each(|at| group.synced(at));
+                }
+            }
+            Err(error) => self.failure.write_failed("the state", &error),
         }
+        // An error means that the log has ended: nobody goes on from it then.
+        let _ = group.log.1.flush(&group.log.0);
     }
 
     /// Something was gathered.
@@ -170,12 +181,11 @@ impl Checkpoint {
             let wait = if dirty.is_empty() { Duration::MAX } else { SYNC_EVERY };
             let (stop, sync) = self.wait(wait);
             if let Err(error) = self.write(&mut dirty) {
-                self.failure.write_failed("the state", &error);
-                return self.let_go();
+                return self.failure.write_failed("the state", &error);
             }
             if stop || sync || synced.elapsed() >= SYNC_EVERY {
                 if !dirty.is_empty() && self.sync().is_err() {
-                    return self.let_go();
+                    return;
                 }
                 for (group, at) in std::mem::take(&mut dirty).into_values() {
                     let group: Arc<Group> = group;
@@ -187,11 +197,6 @@ impl Checkpoint {
                 return;
             }
         }
-    }
-
-    /// Whoever waits for room learns that there will be none.
-    fn let_go(&self) {
-        lock(&self.state).groups.values().for_each(|group| group.taken.notify_waiters());
     }
 
     /// Waits until something was gathered for a while, or somebody asks, or the time is up.
@@ -230,7 +235,9 @@ pub(crate) struct CheckpointThread {
 impl CheckpointThread {
     pub(crate) fn spawn(checkpoint: Arc<Checkpoint>, name: String) -> io::Result<Self> {
         let running = Arc::clone(&checkpoint);
-        let thread = std::thread::Builder::new().name(name).spawn(move || running.run())?;
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            running.failure.watching("the state", || running.run());
+        })?;
         Ok(Self { thread, checkpoint })
     }
 
@@ -247,4 +254,62 @@ impl CheckpointThread {
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Changes;
+
+    /// As sled does now and then.
+    struct Panics;
+
+    impl EngineStore for Panics {
+        fn open(&self, _group: GroupId) -> io::Result<Box<dyn Engine>> {
+            panic!("a test: the store panics")
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            panic!("a test: the store panics")
+        }
+    }
+
+    impl Engine for Panics {
+        fn applied(&self) -> io::Result<Option<AppliedState>> {
+            Ok(None)
+        }
+
+        fn records(&self) -> RecordsIter<'_> {
+            Box::new(std::iter::empty())
+        }
+
+        fn write(&mut self, _changes: Changes, _at: &AppliedState) -> io::Result<()> {
+            panic!("a test: the engine panics")
+        }
+
+        fn replace(&mut self, _records: RecordsIter<'_>, _at: &AppliedState) -> io::Result<()> {
+            panic!("a test: the engine panics")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_engine_ends_whoever_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let failure = Arc::new(Failure::new(dir.path()));
+        let checkpoint = Arc::new(Checkpoint::new(Arc::new(Panics), Arc::clone(&failure)));
+        let (log, writer, log_thread) = crate::log::tests::open_for_test(dir.path());
+        let group = checkpoint.add(Box::new(Panics), log, writer);
+        let thread = CheckpointThread::spawn(Arc::clone(&checkpoint), "state".to_owned()).unwrap();
+        let (key, value) = (Bytes::from_static(b"k"), Some(Bytes::from(vec![0; GATHERED_BYTES_MAX + 1])));
+        group.gather(std::iter::once(Change { key, value }), &AppliedState::default());
+        checkpoint.changed();
+        tokio::time::timeout(Duration::from_secs(30), group.room(&failure)).await.unwrap();
+        let mut failed = failure.watch();
+        let found = tokio::time::timeout(Duration::from_secs(30), failed.wait_for(Option::is_some)).await;
+        let found = found.unwrap().unwrap().clone().unwrap();
+        assert!(found.reason.contains("the state") && !found.taints, "{found:?}");
+        assert!(thread.stop().is_err(), "the panic is not hidden");
+        drop(group);
+        log_thread.stop().unwrap();
+    }
 }

@@ -118,19 +118,42 @@ impl<S: StateMachine> Machine<S> {
         SnapshotMeta { last_log_id: self.at.log_id, last_membership: self.at.membership.clone() }
     }
 
-    /// The records of a snapshot, and whether it is the one announced.
-    fn read(&self, meta: &SnapshotMeta, snapshot: &SnapshotData) -> io::Result<Vec<(Bytes, Bytes)>> {
-        match snapshot {
-            SnapshotData::View(view) => Ok(view.records().collect()),
-            SnapshotData::Received(file) => {
-                let mut records = Vec::new();
-                let found = self.staging.read(file, |key, value| records.push((key, value)))?;
-                if found.last_log_id != meta.last_log_id {
-                    let reason = "the snapshot is not the one announced";
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-                }
-                Ok(records)
+    /// Reads a snapshot, and puts it in the place of the state on the disk, synced. Gives the state. Blocks.
+    fn installation(
+        &self,
+        at: AppliedState,
+        snapshot: SnapshotData,
+    ) -> impl FnOnce() -> io::Result<(S, AppliedState)> + Send + use<S> {
+        let (staging, group) = (self.staging.clone(), Arc::clone(&self.group));
+        let checkpoint = Arc::clone(&self.checkpoint);
+        move || {
+            let records = read(&staging, at.log_id, &snapshot)?;
+            let state = S::restore(&mut records.iter().cloned()).map_err(io::Error::other)?;
+            faults::hit(faults::SNAPSHOT_BEFORE_STATE, std::iter::empty());
+            group.replace(Box::new(records.into_iter().map(Ok)), &at)?;
+            checkpoint.sync()?;
+            group.synced(&at);
+            Ok((state, at))
+        }
+    }
+}
+
+/// The records of a snapshot, if it is the one announced. Blocks.
+fn read(
+    staging: &Staging,
+    announced: Option<LogId>,
+    snapshot: &SnapshotData,
+) -> io::Result<Vec<(Bytes, Bytes)>> {
+    match snapshot {
+        SnapshotData::View(view) => Ok(view.records().collect()),
+        SnapshotData::Received(file) => {
+            let mut records = Vec::new();
+            let found = staging.read(file, |key, value| records.push((key, value)))?;
+            if found.last_log_id != announced {
+                let reason = "the snapshot is not the one announced";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
+            Ok(records)
         }
     }
 }
@@ -167,14 +190,9 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
 
     /// The state is on the disk, and synced, before this returns: the log forgets what it stands for.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let records = self.read(meta, &snapshot)?;
-        let state = S::restore(&mut records.iter().cloned()).map_err(io::Error::other)?;
         let at = AppliedState { log_id: meta.last_log_id, membership: meta.last_membership.clone() };
-        faults::hit(faults::SNAPSHOT_BEFORE_STATE, std::iter::empty());
-        self.group.replace(Box::new(records.into_iter().map(Ok)), &at)?;
-        self.checkpoint.sync()?;
-        self.group.synced(&at);
-        (self.state, self.at) = (state, at);
+        let installed = tokio::task::spawn_blocking(self.installation(at, snapshot)).await;
+        (self.state, self.at) = installed.map_err(io::Error::other)??;
         self.publish();
         let end = self.at.log_id.as_ref().map(position).unwrap_or_default();
         self.observer.replaced(end, &self.state);

@@ -9,6 +9,7 @@ use crate::codec::log::{Record, SegmentHead};
 use crate::log::frame::{self, HEAD};
 use crate::log::housekeeper::Housekeeper;
 use crate::log::segment::Segment;
+use crate::log::sync::{self, Syncs};
 use crate::log::{FRAME_BYTES_MAX, GroupLog, SEGMENT_BYTES};
 use crate::options::HostIdentity;
 use crate::types::LogId;
@@ -23,6 +24,7 @@ pub(super) struct Frames {
     pub(super) durable: u64,
     identity: HostIdentity,
     housekeeper: Housekeeper,
+    syncs: Syncs,
     /// The frame that is being filled: room for its head, then its records.
     open: Vec<u8>,
     /// Entries in it.
@@ -35,10 +37,15 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(written: Written, identity: HostIdentity, housekeeper: Housekeeper) -> Self {
+    pub(super) fn new(
+        written: Written,
+        identity: HostIdentity,
+        housekeeper: Housekeeper,
+        syncs: Syncs,
+    ) -> Self {
         let (open, whole, scratch) = (vec![0; HEAD], Vec::new(), Vec::new());
         let (inside, placed) = (Vec::new(), Vec::new());
-        Self { written, durable: 0, identity, housekeeper, open, inside, whole, placed, scratch }
+        Self { written, durable: 0, identity, housekeeper, syncs, open, inside, whole, placed, scratch }
     }
 
     /// Adds a record.
@@ -61,8 +68,9 @@ impl Frames {
         self.flush()
     }
 
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.written.segment.file.sync_data()?;
+    /// Makes everything durable that was written.
+    pub(super) fn sync(&mut self, what: &str) -> io::Result<()> {
+        self.syncs.run(what, || self.written.segment.file.sync_data())?;
         self.durable = self.written.end;
         Ok(())
     }
@@ -118,7 +126,7 @@ impl Frames {
     /// Goes on in the next segment, which begins with what the ones before it said last.
     fn roll(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.sync()?;
+        self.sync(sync::FULL_SEGMENT)?;
         let next = self.housekeeper.next()?;
         let number = next.number;
         self.written.segment = next;

@@ -20,6 +20,8 @@ pub(super) enum What {
     Purged(LogId),
     /// Nothing to write: the state on the disk is at least as new.
     Checkpoint(LogId),
+    /// Nothing to write: what was handed over before is made durable.
+    Flush,
     /// Nothing to write: the thread ends.
     Stop,
 }
@@ -34,6 +36,7 @@ impl What {
             | Self::Committed(_)
             | Self::Purged(_)
             | Self::Checkpoint(_)
+            | Self::Flush
             | Self::Stop => 0,
         }
     }
@@ -41,7 +44,7 @@ impl What {
     /// Whether somebody acts on its being on the disk.
     pub(super) fn must_be_durable(&self) -> bool {
         match self {
-            Self::Entries(_) | Self::Vote(_) | Self::Truncated(_) => true,
+            Self::Entries(_) | Self::Vote(_) | Self::Truncated(_) | Self::Flush => true,
             Self::Committed(_) | Self::Purged(_) | Self::Checkpoint(_) | Self::Stop => false,
         }
     }

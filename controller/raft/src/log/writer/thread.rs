@@ -4,26 +4,26 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
 
 use coracle_proto::id::GroupId;
 
 use super::frames::Frames;
 use super::job::{Job, What};
 use super::{QUEUE_MAX, Start};
-use crate::codec::log::Record;
+use crate::codec::log::{GroupState, Record};
 use crate::failure::Failure;
 use crate::faults;
 use crate::log::housekeeper::Housekeeper;
 use crate::log::mark::{Mark, MarkFile};
 use crate::log::segment::Segment;
-use crate::log::tail::entry_bytes;
+use crate::log::sync;
+use crate::log::tail::{Needed, entry_bytes};
 use crate::log::{GroupLog, SEGMENT_BYTES, cold};
-use crate::metrics::StoreMetrics;
-use crate::types::LogId;
+use crate::types::{Entry, LogId};
 
 /// A batch is not made longer once it has so many bytes of entries: who came first is answered first.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -31,33 +31,40 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 /// With more segments than this the oldest one is looked at: what little of it is needed is moved forward.
 const SEGMENTS_KEPT: usize = 8;
 
-/// So much of a segment may be moved; where more is needed, the segment stays.
+/// So much of a segment may be moved; where more is needed, the segment stays, until there are many.
 const MOVED_BYTES_MAX: u64 = SEGMENT_BYTES / 4;
+const SEGMENTS_MANY: usize = 4 * SEGMENTS_KEPT;
+
+/// For each segment that is filled so many old ones are moved at most. With one the log could grow for ever: what is moved
+/// takes room too.
+const MOVES_MAX: usize = 2;
 
 /// The state of the thread.
 pub(super) struct Loop {
     dir: PathBuf,
+    failure: Arc<Failure>,
     frames: Frames,
     mark_file: MarkFile,
-    metrics: Arc<StoreMetrics>,
-    failure: Arc<Failure>,
     full: Box<dyn Fn() + Send>,
     groups: BTreeMap<GroupId, Arc<GroupLog>>,
     /// Something was purged, or is in the state on the disk, since segments were last removed.
     release: bool,
+    /// A segment was filled since old ones were last looked at.
+    rolled: bool,
 }
 
 impl Loop {
     /// Makes durable what the log holds: a killed process may have left more than it had synced, and what was read is
     /// taken for acknowledged from now on.
     pub(super) fn new(start: Start) -> io::Result<Self> {
-        let Start { dir, name, identity, written, metrics, failure, full } = start;
+        let Start { dir, name, identity, written, groups, syncs, full } = start;
         let mark_file = MarkFile::open(&dir.join("mark"))?;
         let next = written.segment.number + 1;
-        let housekeeper = Housekeeper::spawn(dir.clone(), format!("{name}-files"), next)?;
-        let frames = Frames::new(written, identity, housekeeper);
-        let (groups, release) = (BTreeMap::new(), true);
-        let mut log = Self { dir, frames, mark_file, metrics, failure, full, groups, release };
+        let housekeeper = Housekeeper::spawn(dir.clone(), format!("{name}-files"), next, syncs.clone())?;
+        let failure = Arc::clone(&syncs.failure);
+        let frames = Frames::new(written, identity, housekeeper, syncs);
+        let (release, rolled) = (true, false);
+        let mut log = Self { dir, failure, frames, mark_file, full, groups, release, rolled };
         log.sync()?;
         Ok(log)
     }
@@ -67,7 +74,7 @@ impl Loop {
         while let Ok(first) = jobs.recv() {
             let batch = drain(first, jobs);
             if failed.is_none() {
-                failed = self.commit(&batch).err().map(|error| error.to_string());
+                failed = self.commit(&batch).err().map(|error| self.failed(&error));
             }
             let stop = batch.iter().any(|job| matches!(job.what, What::Stop));
             for job in batch {
@@ -77,8 +84,17 @@ impl Loop {
             if stop {
                 break;
             }
+            if failed.is_none() {
+                failed = self.tidy().err().map(|error| self.failed(&error));
+            }
         }
         self.frames.housekeeper().stop();
+    }
+
+    /// The members end, whether they wait for this log or not.
+    fn failed(&self, error: &io::Error) -> String {
+        self.failure.write_failed("the log", error);
+        error.to_string()
     }
 
     /// Writes every job of the batch and, where somebody acts on it, makes it durable.
@@ -92,16 +108,13 @@ impl Loop {
         }
         self.frames.write()?;
         let rolled = self.frames.written.segment.number > segment;
+        self.rolled |= rolled;
         if rolled || batch.iter().any(|job| job.what.must_be_durable()) {
             self.sync()?;
             faults::hit(faults::FLUSHED_BEFORE_CALLBACK, std::iter::empty());
             if std::mem::take(&mut self.release) {
                 self.release();
             }
-        }
-        if rolled {
-            (self.full)();
-            self.move_forward()?;
         }
         Ok(())
     }
@@ -134,31 +147,25 @@ impl Loop {
                 self.release = true;
                 return Ok(());
             }
-            What::Stop => return Ok(()),
+            What::Flush | What::Stop => return Ok(()),
         };
         self.frames.put(group, &record)
     }
 
-    /// One sync for everything that was written before. After one that failed the pages that it did not write count as
-    /// clean for the system: no later sync can be believed.
-    #[expect(clippy::disallowed_methods, reason = "the length of a sync is measured where it happens")]
+    /// One sync for everything that was written before.
     fn sync(&mut self) -> io::Result<()> {
-        let start = Instant::now();
-        let synced = faults::at_sync(&self.dir).and_then(|()| self.frames.sync());
-        synced.inspect_err(|error| self.failure.sync_failed("the log", error))?;
-        self.metrics.synced(start.elapsed());
+        self.frames.sync(sync::RECORDS)?;
         let written = &self.frames.written;
-        self.mark_file.raise(Mark { end: written.end, checksum: written.checksum })
+        // A lower mark is right too.
+        if let Err(error) = self.mark_file.raise(Mark { end: written.end, checksum: written.checksum }) {
+            tracing::warn!(%error, "the log's mark was not raised");
+        }
+        Ok(())
     }
 
-    /// The first index of a group that the log has to keep: it is not purged, or the state on the disk lacks it.
+    /// The first index of a group that the log has to keep.
     fn floor(&self, group: GroupId) -> u64 {
-        let next = |id: Option<LogId>| id.map_or(0, |id| id.index + 1);
-        self.frames
-            .written
-            .groups
-            .get(&group)
-            .map_or(0, |state| next(state.purged).min(next(state.checkpoint)))
+        self.frames.written.groups.get(&group).map_or(0, GroupState::floor)
     }
 
     /// Lets the oldest segments go that nobody needs. Called after a sync: what says so is durable.
@@ -174,50 +181,81 @@ impl Loop {
         }
     }
 
-    /// A group all of whose needed entries are in its tail.
-    fn movable(&self, group: GroupId) -> Option<Arc<GroupLog>> {
-        let checkpoint = self.frames.written.groups.get(&group).and_then(|state| state.checkpoint);
-        let group = self.groups.get(&group)?;
-        (group.tail().purged <= checkpoint).then(|| Arc::clone(group))
-    }
-
-    /// A group that rests would hold the oldest segment for ever: the few entries of it that are needed are written
-    /// once more, and the segment can go.
-    fn move_forward(&mut self) -> io::Result<()> {
-        if self.frames.written.segments.len() <= SEGMENTS_KEPT {
+    /// After a segment is full: asks for a newer state on the disk, and lets no group that rests hold old segments. What
+    /// was acknowledged is safe whatever becomes of this; an error means that the log cannot be written any more.
+    fn tidy(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.rolled) {
             return Ok(());
         }
-        let Some((number, newest)) = self.frames.written.segments.first_key_value() else { return Ok(()) };
-        let number = *number;
-        let needed = newest.iter().filter(|(group, index)| self.floor(**group) <= **index);
-        let needed: Option<Vec<_>> = needed.map(|(group, _)| self.movable(*group)).collect();
-        // The state on the disk lacks what is purged in words only, or nobody has opened the group.
-        let Some(groups) = needed else { return Ok(()) };
-        let places = Segment::base(number)..Segment::base(number + 1);
-        let entries: Vec<_> = groups
-            .iter()
-            .map(|group| {
-                let wanted = group.tail().within(&places);
-                Ok((group, cold::read(&self.dir, group.id, &wanted, usize::MAX)?))
-            })
-            .collect::<io::Result<_>>()?;
-        let bytes: usize = entries.iter().flat_map(|(_, entries)| entries).map(entry_bytes).sum();
-        if bytes as u64 > MOVED_BYTES_MAX {
-            return Ok(());
-        }
-        for (group, entries) in entries {
-            for entry in entries {
-                if group.tail().has(&entry.log_id) {
-                    self.frames.put(group, &Record::Entry(group.id, entry))?;
+        (self.full)();
+        for _ in 0..MOVES_MAX {
+            match self.oldest() {
+                Ok(Some((number, needed))) => self.move_forward(number, needed)?,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "the oldest segment of the log was not read: tried again with the next one");
+                    break;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The oldest segment with what of it is needed, if there are many segments and it is little.
+    fn oldest(&self) -> io::Result<Option<(u64, Vec<Moved>)>> {
+        let segments = &self.frames.written.segments;
+        let Some((number, newest)) = segments.first_key_value() else { return Ok(None) };
+        if segments.len() <= SEGMENTS_KEPT {
+            return Ok(None);
+        }
+        let places = Segment::base(*number)..Segment::base(number + 1);
+        let needed = newest.iter().filter(|(group, index)| self.floor(**group) <= **index);
+        let needed: Option<Vec<_>> = needed.map(|(group, _)| self.needed(*group, &places)).collect();
+        // The state on the disk lacks what is purged in words only.
+        let Some(needed) = needed else { return Ok(None) };
+        let mut moved = Vec::new();
+        for (group, Needed { purged, last, places }) in needed {
+            let entries = cold::read(&self.dir, group.id, &places, usize::MAX)?;
+            moved.push(Moved { group, purged, last, entries });
+        }
+        let bytes: usize = moved.iter().flat_map(|moved| &moved.entries).map(entry_bytes).sum();
+        let bytes_max = if segments.len() > SEGMENTS_MANY { SEGMENT_BYTES } else { MOVED_BYTES_MAX };
+        Ok((bytes as u64 <= bytes_max).then_some((*number, moved)))
+    }
+
+    /// What has to be said of a group when a segment goes; none when not all of that is in its tail.
+    fn needed(&self, group: GroupId, places: &Range<u64>) -> Option<(Arc<GroupLog>, Needed)> {
+        let checkpoint = self.frames.written.groups.get(&group).and_then(|state| state.checkpoint);
+        let group = self.groups.get(&group)?;
+        let needed = group.tail().needed(places);
+        (needed.purged <= checkpoint).then(|| (Arc::clone(group), needed))
+    }
+
+    /// Writes once more what of a segment is needed, and lets it go. The tail may be ahead of what is written, by a purge
+    /// or a truncation that waits: what it lacks is said to be gone before the segment goes.
+    fn move_forward(&mut self, number: u64, moved: Vec<Moved>) -> io::Result<()> {
+        for Moved { group, purged, last, entries } in moved {
+            if let Some(purged) = purged {
+                self.put(&group, &What::Purged(purged))?;
+            }
+            self.put(&group, &What::Truncated(last))?;
+            self.put(&group, &What::Entries(entries))?;
         }
         self.frames.write()?;
         self.sync()?;
         self.frames.written.segments.remove(&number);
         self.frames.housekeeper().remove(number);
+        self.release = true;
         Ok(())
     }
+}
+
+/// What of a group is written once more.
+struct Moved {
+    group: Arc<GroupLog>,
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    entries: Vec<Entry>,
 }
 
 /// Everything that waits, up to a bound.
