@@ -16,7 +16,6 @@ pub(super) enum What {
     Entries(Vec<Entry>),
     Vote(Vote),
     Truncated(Option<LogId>),
-    Committed(LogId),
     Purged(LogId),
     /// Nothing to write: the state on the disk is at least as new.
     Checkpoint(LogId),
@@ -29,12 +28,7 @@ impl What {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Entries(entries) => entries.iter().map(entry_bytes).sum(),
-            Self::Vote(_)
-            | Self::Truncated(_)
-            | Self::Committed(_)
-            | Self::Purged(_)
-            | Self::Checkpoint(_)
-            | Self::Stop => 0,
+            Self::Vote(_) | Self::Truncated(_) | Self::Purged(_) | Self::Checkpoint(_) | Self::Stop => 0,
         }
     }
 
@@ -42,7 +36,7 @@ impl What {
     pub(super) fn must_be_durable(&self) -> bool {
         match self {
             Self::Entries(_) | Self::Vote(_) | Self::Truncated(_) => true,
-            Self::Committed(_) | Self::Purged(_) | Self::Checkpoint(_) | Self::Stop => false,
+            Self::Purged(_) | Self::Checkpoint(_) | Self::Stop => false,
         }
     }
 }
