@@ -43,6 +43,8 @@ pub trait Content: Clone + Default + Send + Sync + 'static {
     fn apply(&mut self, change: Change);
     /// Everything it holds.
     fn records(&self) -> Vec<Record>;
+    /// Whether nothing was put or removed in between: the very same collections, so it costs nothing to ask.
+    fn is_same(&self, other: &Self) -> bool;
 }
 
 /// A scope's content with the state it is of.

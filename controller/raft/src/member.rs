@@ -43,18 +43,29 @@ pub(crate) struct Member<S: StateMachine> {
 }
 
 impl<S: StateMachine> Member<S> {
+    /// A leader whose process this member sees refuse leads nobody here: Raft itself goes on naming it until another one
+    /// is elected, which in a minority is never.
     pub(crate) fn status(&self) -> Status {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        self.status_of(&metrics)
-    }
-
-    /// The same, of metrics at hand. A leader whose process this member sees refuse leads nobody here: Raft itself goes
-    /// on naming it until another one is elected, which in a minority is never.
-    pub(crate) fn status_of(&self, metrics: &RaftMetrics<Types>) -> Status {
-        let status = Status::new(metrics, self.halted.get(), self.failure.found().as_ref());
+        let metrics = self.metrics();
+        let status = Status::new(&metrics, self.halted.get(), self.failure.found().as_ref());
         let gone = *self.gone.borrow() == Some(metrics.vote);
         let absurd_term = self.lines.terms.absurd();
         Status { leader: status.leader.filter(|_| !gone), absurd_term, ..status }
+    }
+
+    /// What Raft tells. It tells who leads and who is a member a moment before it tells everything.
+    fn metrics(&self) -> RaftMetrics<Types> {
+        let mut metrics = self.raft.metrics().borrow_watched().clone();
+        if metrics.running_state.is_ok() {
+            let server = self.raft.server_metrics().borrow_watched().clone();
+            metrics.current_term = metrics.current_term.max(server.vote.leader_id.term);
+            metrics.vote = server.vote;
+            metrics.state = server.state;
+            metrics.current_leader = server.current_leader;
+            metrics.membership_config = server.membership_config;
+            metrics.committed_membership_config = server.committed_membership_config;
+        }
+        metrics
     }
 
     /// The current term, and who leads: what a proposal needs of the status, without building all of it.

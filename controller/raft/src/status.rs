@@ -7,6 +7,7 @@ use std::time::Duration;
 use coracle_proto::id::NodeId;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver as _;
+use openraft::metrics::RaftServerMetrics;
 use openraft::{Instant as _, RaftMetrics, ServerState};
 
 use crate::codec::raft::position;
@@ -173,9 +174,10 @@ fn followers(metrics: &RaftMetrics<Types>) -> BTreeMap<NodeId, Follower> {
         .collect()
 }
 
-/// Follows a member's status.
+/// Follows who leads, who the members are, and whether this one has ended. Not how far it is: that changes several times
+/// with each command.
 pub struct StatusWatch<S: StateMachine> {
-    metrics: WatchReceiverOf<Types, RaftMetrics<Types>>,
+    servers: WatchReceiverOf<Types, RaftServerMetrics<Types>>,
     member: Arc<Member<S>>,
 }
 
@@ -187,7 +189,7 @@ impl<S: StateMachine> std::fmt::Debug for StatusWatch<S> {
 
 impl<S: StateMachine> StatusWatch<S> {
     pub(crate) fn new(member: Arc<Member<S>>) -> Self {
-        Self { metrics: member.raft.metrics(), member }
+        Self { servers: member.raft.server_metrics(), member }
     }
 
     /// The status now.
@@ -196,20 +198,21 @@ impl<S: StateMachine> StatusWatch<S> {
         self.member.status()
     }
 
-    /// Waits for the next change; none when the member has ended.
-    pub async fn changed(&mut self) -> Option<Status> {
-        self.metrics.changed().await.ok()?;
-        // Copied out at once: a guard that is kept stops Raft's core.
-        let metrics = self.metrics.borrow_and_update().clone();
-        Some(self.member.status_of(&metrics))
-    }
-
     /// Waits until the status is as wanted; none when the member has ended before.
     pub async fn until(&mut self, wanted: impl Fn(&Status) -> bool + Send) -> Option<Status> {
-        let mut status = self.current();
-        while !wanted(&status) {
-            status = self.changed().await?;
+        let mut ended = false;
+        loop {
+            // What changes after this wakes the wait below.
+            drop(self.servers.borrow_and_update());
+            let status = self.current();
+            if wanted(&status) {
+                return Some(status);
+            }
+            if ended {
+                return None;
+            }
+            // That it has ended is the last thing that it tells.
+            ended = self.servers.changed().await.is_err();
         }
-        Some(status)
     }
 }

@@ -21,9 +21,9 @@ pub(super) async fn announce(context: Arc<Context>, identity: Identity, voters_w
     if identity.founder {
         found(&context, &identity, voters_wanted).await;
     }
-    let mut revisions = context.hub.subscribe();
+    let mut nodes = context.hub.subscribe_nodes();
     loop {
-        revisions.mark_unchanged();
+        nodes.mark_unchanged();
         let state = context.hub.state();
         if let Some(known) = state.node(context.node)
             && let Some(node) = changed(known, &context.own)
@@ -36,7 +36,7 @@ pub(super) async fn announce(context: Arc<Context>, identity: Identity, voters_w
                 continue;
             }
         }
-        if revisions.changed().await.is_err() {
+        if nodes.changed().await.is_err() {
             return;
         }
     }

@@ -17,6 +17,8 @@ use crate::propose::{Ask, propose};
 
 /// Progress of learners is looked at this often; changes of the state wake the driver at once.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Changes that come within this time are looked at together: most change no member.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// Entries that a learner may be behind and still become a voter: they are sent within one heartbeat.
 const LAG_MAX: u64 = 100;
 /// A member that was silent for longer is not given a vote: several heartbeats.
@@ -61,6 +63,7 @@ pub(crate) async fn drive(context: &Context, term: u64) {
         }
         // Whether it was the pause or a change that ended the wait makes no difference.
         let _ = tokio::time::timeout(PAUSE, revisions.changed()).await;
+        tokio::time::sleep(TOGETHER).await;
     }
 }
 

@@ -72,6 +72,11 @@ impl ClusterState {
         self.nodes.get(&id).map(|kept| &kept.record)
     }
 
+    /// Whether no node's record was written in between: the very same table, so it costs nothing to ask.
+    pub(crate) fn has_nodes_of(&self, other: &Self) -> bool {
+        self.nodes.ptr_eq(&other.nodes)
+    }
+
     /// Every namespace, by name.
     pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceRecord> {
         self.namespaces.values().map(|kept| &kept.record)

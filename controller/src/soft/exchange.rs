@@ -23,11 +23,11 @@ const SLOWEST: Duration = Duration::from_millis(8);
 
 /// Runs until it is dropped: one task for each other controller, so that a slow one delays nobody.
 pub(crate) async fn exchange(context: Arc<Context>) {
-    let mut revisions = context.hub.subscribe();
+    let mut nodes = context.hub.subscribe_nodes();
     let mut tasks = JoinSet::new();
     let mut running: BTreeMap<NodeId, (String, AbortHandle)> = BTreeMap::new();
     loop {
-        revisions.mark_unchanged();
+        nodes.mark_unchanged();
         let wanted = others(&context);
         running.retain(|node, (address, task)| {
             let keep = wanted.get(node) == Some(address) && !task.is_finished();
@@ -44,7 +44,7 @@ pub(crate) async fn exchange(context: Arc<Context>) {
             });
         }
         while tasks.try_join_next().is_some() {}
-        if revisions.changed().await.is_err() {
+        if nodes.changed().await.is_err() {
             return;
         }
     }

@@ -1,5 +1,6 @@
 //! Raft's apply on its way into the hub.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use coracle_raft::{Change, Observer, Position};
@@ -14,7 +15,7 @@ pub(crate) struct Feed(pub(crate) Arc<Hub>);
 
 impl Observer<MetaMachine> for Feed {
     fn applied(&self, machine: &MetaMachine, batch: &[(Position, Vec<Change>)]) {
-        let changes = batch.iter().flat_map(|(_, changes)| changes).map(told).collect();
+        let changes = newest(batch).into_iter().map(told).collect();
         match changes {
             Ok(changes) => self.0.applied(machine.state().clone(), changes),
             // What was just written cannot be read back: whoever follows is given the whole state instead.
@@ -31,6 +32,16 @@ impl Observer<MetaMachine> for Feed {
     }
 }
 
+/// The last change of each key, in the order in which these were made: nobody needs to be told what a record was between
+/// two commands of one batch, the cluster's own record least of all, which every command changes.
+fn newest(batch: &[(Position, Vec<Change>)]) -> Vec<&Change> {
+    let mut seen = HashSet::new();
+    let changes = batch.iter().flat_map(|(_, changes)| changes).rev();
+    let mut newest: Vec<_> = changes.filter(|change| seen.insert(&change.key)).collect();
+    newest.reverse();
+    newest
+}
+
 #[cfg(test)]
 mod tests {
     use coracle_raft::StateMachine as _;
@@ -40,6 +51,22 @@ mod tests {
     use crate::model::codec::{encode, encodings};
     use crate::model::samples::{Asked, deploy, node};
     use crate::model::{ClusterState, Command};
+
+    #[test]
+    fn of_a_batch_the_last_change_of_each_record_is_told() {
+        let change = |key: &'static str, value: Option<&'static str>| Change {
+            key: key.into(),
+            value: value.map(Into::into),
+        };
+        let batch = [
+            vec![change("a", Some("1")), change("b", Some("1")), change("cluster", Some("1"))],
+            vec![change("b", None), change("cluster", Some("2"))],
+            vec![change("a", Some("3")), change("cluster", Some("3"))],
+        ];
+        let batch = batch.map(|changes| (Position::default(), changes));
+        let told: Vec<_> = newest(&batch).into_iter().cloned().collect();
+        assert_eq!(told, [change("b", None), change("a", Some("3")), change("cluster", Some("3"))]);
+    }
 
     #[test]
     fn followers_are_told_the_bytes_that_were_stored() {

@@ -1,9 +1,9 @@
 //! One follower: pulls from the hub and the soft table at its own pace until it leaves.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use coracle_proto::id::Revision;
+use coracle_proto::id::{ClusterId, Revision};
 use coracle_proto::pb::{self, Freshness, watch_frame::Body};
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::{mpsc, watch};
@@ -11,12 +11,18 @@ use tonic::Status;
 
 use super::Scope;
 use super::hub::{Hub, News};
+use super::ring::Entry;
 use super::snapshot::{Snapshot, of_node};
-use super::stamp::{Stamp, changes};
+use super::stamp::{Stamp, changes, together};
+use crate::clock;
+use crate::model::ClusterState;
 use crate::soft::{Phases, SoftTable};
 
 /// Soft changes that come within this time travel together.
 const SOFT_PAUSE: Duration = Duration::from_millis(20);
+/// So do revisions; the first one after a quiet time goes at once. A frame wakes half a dozen tasks in two processes,
+/// which under load would cost more than the commits that it tells of.
+const REVISION_PAUSE: Duration = Duration::from_millis(20);
 /// A follower that takes no frame for so long is cut off; it comes back with its revision.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
@@ -55,13 +61,18 @@ pub(crate) async fn follow(
     let mut softs = soft.subscribe_phases();
     let mut soft_seen = 0;
     let mut confirmed = None;
+    let mut quiet_until = clock::now();
     loop {
         revisions.mark_unchanged();
         softs.mark_unchanged();
         // Asked first: whoever is named there is in the state that is told before it.
         let news = follower.scope.has_soft().then(|| soft.phases_since(soft_seen));
+        let before = follower.seen;
         if follower.catch_up(&hub).await.is_err() {
             return;
+        }
+        if follower.seen > before {
+            quiet_until = clock::now() + REVISION_PAUSE;
         }
         if let Some(news) = news {
             match follower.send_soft(&hub, news, soft_seen).await {
@@ -73,7 +84,7 @@ pub(crate) async fn follow(
             return;
         }
         tokio::select! {
-            waited = follower.wait(&mut revisions, &mut softs) => if waited.is_err() { return },
+            waited = follower.wait(&mut revisions, quiet_until, &mut softs) => if waited.is_err() { return },
             Some(now) = confirming.recv() => confirmed = Some(now),
         }
     }
@@ -83,8 +94,17 @@ impl Follower {
     async fn wait(
         &self,
         revisions: &mut watch::Receiver<Revision>,
+        quiet_until: Instant,
         softs: &mut watch::Receiver<u64>,
     ) -> Result<(), Gone> {
+        let revision = async {
+            let quiet = quiet_until.saturating_duration_since(clock::now());
+            // Even no time at all would be a tick of the timer.
+            if !quiet.is_zero() {
+                tokio::time::sleep(quiet).await;
+            }
+            revisions.changed().await
+        };
         let soft = async {
             if !self.scope.has_soft() {
                 std::future::pending::<()>().await;
@@ -95,7 +115,7 @@ impl Follower {
             tokio::time::sleep(SOFT_PAUSE).await;
         };
         tokio::select! {
-            changed = revisions.changed() => changed.map_err(|_| Gone),
+            changed = revision => changed.map_err(|_| Gone),
             () = soft => Ok(()),
             () = self.out.closed() => Err(Gone),
         }
@@ -128,17 +148,30 @@ impl Follower {
             News::Snapshot => self.send_snapshot(hub).await.map(|()| self.seen > Revision::ZERO),
             News::Changes(state, entries) => {
                 let Some(cluster) = state.cluster() else { return Ok(false) };
-                for entry in entries {
-                    let before =
-                        Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
-                    for frame in changes(&state, &entry, self.scope, before) {
-                        self.send(frame).await?;
-                    }
-                    self.seen = entry.to;
-                }
+                self.send_changes(hub, cluster.id, &state, &entries).await?;
                 Ok(true)
             }
         }
+    }
+
+    async fn send_changes(
+        &mut self,
+        hub: &Hub,
+        cluster: ClusterId,
+        state: &ClusterState,
+        entries: &[Arc<Entry>],
+    ) -> Result<(), Gone> {
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(together(rest));
+            let before = Stamp { cluster, revision: self.seen, hash: hub.hash_at(self.seen) };
+            for frame in changes(state, batch, self.scope, before) {
+                self.send(frame).await?;
+            }
+            self.seen = batch.last().map_or(self.seen, |last| last.to);
+            rest = later;
+        }
+        Ok(())
     }
 
     /// Sends the whole content, of the present state or of one that another follower is being sent: what came since

@@ -18,6 +18,8 @@ pub(crate) struct Hub {
     /// The last one of each content, for as long as somebody is sent it.
     snapshots: Mutex<Vec<(Content, Weak<Snapshot>)>>,
     revision: watch::Sender<Revision>,
+    /// The last revision at which the nodes' records were others than before.
+    nodes: watch::Sender<Revision>,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,7 @@ impl Hub {
             inner: RwLock::new(inner),
             snapshots: Mutex::default(),
             revision: watch::Sender::new(revision),
+            nodes: watch::Sender::new(revision),
         }
     }
 
@@ -56,6 +59,18 @@ impl Hub {
     /// Tells each new revision; some may be skipped.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
         self.revision.subscribe()
+    }
+
+    /// Tells each revision at which a node's record changed; some may be skipped. Most revisions change none.
+    pub(crate) fn subscribe_nodes(&self) -> watch::Receiver<Revision> {
+        self.nodes.subscribe()
+    }
+
+    fn tell(&self, revision: Revision, nodes_changed: bool) {
+        self.revision.send_replace(revision);
+        if nodes_changed {
+            self.nodes.send_replace(revision);
+        }
     }
 
     /// The hash that the state has, or had at a recent revision.
@@ -74,9 +89,10 @@ impl Hub {
             return;
         }
         inner.ring.push(Entry::new(before, revision, state.hash(), changes));
+        let nodes_changed = !state.has_nodes_of(&inner.state);
         inner.state = Arc::new(state);
         drop(inner);
-        self.revision.send_replace(revision);
+        self.tell(revision, nodes_changed);
     }
 
     /// Takes over a state that came as a whole. One that is older than the present one never does.
@@ -88,7 +104,7 @@ impl Hub {
         }
         *inner = Inner { state: Arc::new(state), ring: Ring::new(revision) };
         drop(inner);
-        self.revision.send_replace(revision);
+        self.tell(revision, true);
     }
 
     pub(super) fn since(&self, seen: Revision) -> News {

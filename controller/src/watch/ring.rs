@@ -29,12 +29,12 @@ pub(crate) struct Entry {
     pub(super) changes: Vec<pb::Change>,
     /// The same as gateways see them, encoded once for all of them.
     gateway: OnceLock<Vec<Bytes>>,
-    bytes: usize,
+    /// With what it is for gateways.
+    pub(super) bytes: usize,
 }
 
 impl Entry {
     pub(super) fn new(from: Revision, to: Revision, hash: StateHash, changes: Vec<pb::Change>) -> Self {
-        // With what it will be for gateways.
         let bytes = changes.iter().map(pb::Change::encoded_len).sum::<usize>().saturating_mul(2);
         Self { from, to, hash, changes, gateway: OnceLock::new(), bytes }
     }

@@ -1,5 +1,7 @@
 //! Frames of batches, and of which state they tell.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, NodeId, Revision, StateHash, VersionId};
 use coracle_proto::key::Key;
@@ -7,7 +9,7 @@ use coracle_proto::pb::{self, Freshness, watch_frame::Body};
 use coracle_proto::record::{Change, Record};
 
 use super::Scope;
-use super::parts::encoded;
+use super::parts::{PART_BYTES_MAX, encoded};
 use super::ring::Entry;
 use crate::model::ClusterState;
 
@@ -46,31 +48,51 @@ impl Stamp {
     }
 }
 
-/// A batch in frames. All but the last repeat the stamp from before the batch: who is cut off between
-/// them resumes there and is given the whole batch again.
+/// How many of these batches travel together: several small ones, or one.
+pub(super) fn together(entries: &[Arc<Entry>]) -> usize {
+    let mut bytes = 0;
+    let small = entries.iter().take_while(|entry| {
+        bytes += entry.bytes;
+        bytes <= PART_BYTES_MAX
+    });
+    small.count().max(1)
+}
+
+/// Batches in frames; one frame where they are small. All but the last repeat the stamp from before: who is cut off
+/// between them resumes there and is given everything again.
 pub(super) fn changes(
     state: &ClusterState,
-    entry: &Entry,
+    entries: &[Arc<Entry>],
     scope: Scope,
     before: Stamp,
 ) -> Vec<pb::WatchFrame> {
-    let own;
-    let parts = match scope {
-        Scope::Gateway => entry.for_gateways(),
-        Scope::All => {
-            own = encoded(entry.changes.iter().cloned());
-            &own
-        }
-        Scope::Node(node) => {
-            let seen = |change| needed_version(state, node, change).into_iter().chain(scope.filter(change));
-            own = encoded(entry.changes.iter().flat_map(seen));
-            &own
-        }
-    };
-    let after = Stamp { revision: entry.to, hash: Some(entry.hash), ..before };
+    let parts = joined(entries.iter().flat_map(|entry| parts(state, entry, scope)).collect());
+    let after =
+        entries.last().map_or(before, |last| Stamp { revision: last.to, hash: Some(last.hash), ..before });
     let Some((last, parts)) = parts.split_last() else { return Vec::new() };
     let parts = parts.iter().map(|part| before.changes(part.clone()));
     parts.chain([after.changes(last.clone())]).collect()
+}
+
+/// A batch as a scope sees it.
+fn parts(state: &ClusterState, entry: &Entry, scope: Scope) -> Vec<Bytes> {
+    match scope {
+        Scope::Gateway => entry.for_gateways().to_vec(),
+        Scope::All => encoded(entry.changes.iter().cloned()),
+        Scope::Node(node) => {
+            let seen = |change| needed_version(state, node, change).into_iter().chain(scope.filter(change));
+            encoded(entry.changes.iter().flat_map(seen))
+        }
+    }
+}
+
+/// Small parts as one. A single one is not copied: other followers are sent it too.
+fn joined(parts: Vec<Bytes>) -> Vec<Bytes> {
+    let bytes = parts.iter().map(Bytes::len).sum::<usize>();
+    if parts.len() == 1 || bytes > PART_BYTES_MAX {
+        return parts;
+    }
+    vec![parts.concat().into()]
 }
 
 /// The version that a node's new replica names: it may be older than what the node has seen.

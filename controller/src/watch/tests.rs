@@ -135,3 +135,32 @@ async fn who_comes_later_is_sent_the_same_and_then_what_changed() {
     let of = |kind: &str| keys.iter().filter(|key| key.starts_with(kind)).count();
     assert_eq!((of("node/"), of("replica/"), of("version/")), (4, 500, 500));
 }
+
+#[tokio::test]
+async fn revisions_that_come_soon_after_each_other_travel_together() {
+    const BATCHES: u64 = 40;
+    for scope in [Scope::Gateway, Scope::Node(NodeId::new(1))] {
+        let mut asked = Asked::cluster(3);
+        let seen = asked.state.revision().get();
+        let hub = Arc::new(Hub::new(asked.state.clone()));
+        let mut frames = start(&hub, scope, seen);
+        for _ in 0..BATCHES {
+            let applied = asked.run(Command::KeepTime);
+            let changes = applied.changes.into_iter().map(|change| coracle_proto::pb::Change {
+                key: String::from_utf8(change.key.to_vec()).unwrap(),
+                record: change.record,
+            });
+            hub.applied(asked.state.clone(), changes.collect());
+            tokio::task::yield_now().await;
+        }
+        let mut told = Vec::new();
+        while told.last() != Some(&(seen + BATCHES)) {
+            let frame = frames.recv().await.unwrap().unwrap();
+            assert!(matches!(frame.body, Some(Body::Changes(_))), "{frame:?}");
+            assert!(!frame.state_hash.is_empty(), "a revision at which a batch ended");
+            told.push(frame.revision);
+        }
+        assert!(told[0] < seen + BATCHES / 2, "the first one goes at once: {told:?}");
+        assert!(told.len() as u64 <= BATCHES / 4, "{told:?}");
+    }
+}

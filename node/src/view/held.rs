@@ -78,6 +78,10 @@ impl Content for Held {
         }));
         records
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.nodes.ptr_eq(&other.nodes) && self.assigns_the_same(other)
+    }
 }
 
 impl Held {

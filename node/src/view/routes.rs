@@ -56,6 +56,11 @@ impl Routes {
         self.hosts.is_empty()
     }
 
+    /// Whether nothing was put or removed in between.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.hosts.ptr_eq(&other.hosts)
+    }
+
     fn set(&mut self, spec: &RouteSpec, route: Option<Arc<Route>>) {
         let mut tree = self.hosts.get(spec.host()).map(|tree| Segment::clone(tree)).unwrap_or_default();
         match spec.path().strip_prefix('/') {

@@ -123,4 +123,13 @@ impl Content for Routing {
         records.extend(replicas.map(Record::Replica));
         records
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.cluster.as_ref().map(Arc::as_ptr) == other.cluster.as_ref().map(Arc::as_ptr)
+            && self.nodes.ptr_eq(&other.nodes)
+            && self.functions.ptr_eq(&other.functions)
+            && self.versions.ptr_eq(&other.versions)
+            && self.replicas.ptr_eq(&other.replicas)
+            && self.routes.is_same(&other.routes)
+    }
 }

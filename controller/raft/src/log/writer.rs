@@ -89,11 +89,6 @@ impl LogWriter {
         self.wait(group, What::Truncated(last)).await
     }
 
-    /// Written, not waited for and not synced: a lower one only means that more is applied again after a restart.
-    pub(crate) fn committed(&self, group: &Arc<GroupLog>, at: LogId) -> io::Result<()> {
-        self.send(group, What::Committed(at), Answer::Nobody)
-    }
-
     /// Written, not waited for: nothing is removed before it is durable.
     pub(crate) fn purged(&self, group: &Arc<GroupLog>, upto: LogId) -> io::Result<()> {
         self.send(group, What::Purged(upto), Answer::Nobody)

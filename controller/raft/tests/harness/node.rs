@@ -56,10 +56,18 @@ pub(crate) async fn open_single(dir: &Path) -> Raft<Kv> {
 
 /// Waits for a status; panics with the last one.
 pub(crate) async fn until(raft: &Raft<Kv>, what: &str, wanted: impl Fn(&Status) -> bool + Send) -> Status {
-    match tokio::time::timeout(PATIENCE, raft.watch().until(wanted)).await {
-        Ok(Some(status)) => status,
-        other => panic!("waited for '{what}' ({other:?}), have {:#?}", raft.status()),
-    }
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let looked = async {
+        loop {
+            tick.tick().await;
+            let status = raft.status();
+            if wanted(&status) {
+                return status;
+            }
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, looked).await;
+    found.unwrap_or_else(|_| panic!("waited for '{what}', have {:#?}", raft.status()))
 }
 
 /// Waits until a look says so.

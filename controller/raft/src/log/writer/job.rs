@@ -16,7 +16,6 @@ pub(super) enum What {
     Entries(Vec<Entry>),
     Vote(Vote),
     Truncated(Option<LogId>),
-    Committed(LogId),
     Purged(LogId),
     /// Nothing to write: the state on the disk is at least as new.
     Checkpoint(LogId),
@@ -33,7 +32,6 @@ impl What {
             Self::Entries(entries) => entries.iter().map(entry_bytes).sum(),
             Self::Vote(_)
             | Self::Truncated(_)
-            | Self::Committed(_)
             | Self::Purged(_)
             | Self::Checkpoint(_)
             | Self::Flush
@@ -45,7 +43,7 @@ impl What {
     pub(super) fn must_be_durable(&self) -> bool {
         match self {
             Self::Entries(_) | Self::Vote(_) | Self::Truncated(_) | Self::Flush => true,
-            Self::Committed(_) | Self::Purged(_) | Self::Checkpoint(_) | Self::Stop => false,
+            Self::Purged(_) | Self::Checkpoint(_) | Self::Stop => false,
         }
     }
 }

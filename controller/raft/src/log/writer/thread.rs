@@ -123,6 +123,11 @@ impl Loop {
         let (id, state) = (group.id, self.frames.written.groups.entry(group.id).or_default());
         let record = match what {
             What::Entries(entries) => {
+                let committed = group.tail().committed;
+                if let Some(at) = committed.filter(|_| state.committed != committed) {
+                    state.committed = committed;
+                    self.frames.put(group, &Record::Committed(id, at))?;
+                }
                 for entry in entries {
                     self.frames.put(group, &Record::Entry(id, entry.clone()))?;
                 }
@@ -133,10 +138,6 @@ impl Loop {
                 Record::Vote(id, *vote)
             }
             What::Truncated(after) => Record::Truncated(id, *after),
-            What::Committed(at) => {
-                state.committed = Some(*at);
-                Record::Committed(id, *at)
-            }
             What::Purged(upto) => {
                 state.purged = state.purged.max(Some(*upto));
                 self.release = true;
