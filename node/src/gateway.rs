@@ -4,6 +4,7 @@ mod activity;
 mod answer;
 mod attempt;
 mod connection;
+mod content;
 mod dispatch;
 mod driver;
 mod forget;

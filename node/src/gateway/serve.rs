@@ -17,7 +17,7 @@ use super::line::Line;
 use super::paced::{Paced, Patience};
 use super::replay::Replay;
 use super::target::{Target, target};
-use super::{Gateway, Inner, answer, page, problem, span};
+use super::{Gateway, Inner, answer, content, page, problem, span};
 use crate::call::{Body, CallError};
 use crate::view::View;
 
@@ -34,6 +34,7 @@ impl Gateway {
     pub(super) async fn serve(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
         let gateway: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
+        let method = parts.method.clone();
         let body = Replay::new(body, &caller.activity);
         let served = match gateway.prepare(parts, body, caller.remote).await {
             Ok(Prepared::Call(mut dispatch)) => gateway.call(&mut dispatch).await,
@@ -43,7 +44,7 @@ impl Gateway {
         let rest = gateway.options.write_timeout;
         let patience = Patience { piece: served.idle_max.unwrap_or(rest), rest };
         let (response, open) = served.open(caller.request);
-        response.map(|body| Paced::body(body, open, patience, caller.line))
+        content::settle(&method, response).map(|body| Paced::body(body, open, patience, caller.line))
     }
 }
 
