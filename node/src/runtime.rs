@@ -4,6 +4,7 @@
 //! it is called ([`Runtime::invoke`]). Each call has an instance of its own; one future owns it, and dropping the
 //! future, or the response's body, ends it. This is the only place that knows wasmtime.
 
+mod begin;
 mod body;
 mod cache;
 mod cgi;

@@ -81,8 +81,7 @@ impl WasiHttpHooks for WayOut {
 fn named(error: OutboundError) -> Error {
     match error {
         OutboundError::Denied(_) => Error::HttpRequestDenied,
-        OutboundError::PrivateAddress(_) => Error::DestinationIpProhibited,
-        OutboundError::BadUri => Error::HttpRequestUriInvalid,
+        OutboundError::PrivateAddress(_) => Error::DestinationIpProhibited,OutboundError::BadUri => Error::HttpRequestUriInvalid,
         OutboundError::TooMany { .. } => Error::ConnectionLimitReached,
         OutboundError::Resolve(why) => Error::DnsError { rcode: Some(why), info_code: None },
         OutboundError::Connect(_) => Error::ConnectionRefused,
@@ -121,10 +120,20 @@ pub(super) mod tests {
             trace: String::new(),
         };
         let trace = HeaderMap::from_iter([("traceparent".parse().unwrap(), "00-ab-cd-01".parse().unwrap())]);
+        let (log, lines) = log();
+        (
+            WayOut::new(Arc::new(Outbound::new().unwrap()), Arc::new(version), log, trace),
+            lines,
+        )
+    }
+
+    /// The log of a function.
+    pub(in super::super) fn log() -> (LineLog, Arc<Lines>) {
+        let version =
+            VersionId { function: FunctionId::parse("", "f").unwrap(), number: VersionNumber::new(1) };
+        let author = Author { version, invocation: InvocationId::new(1), trace: None };
         let lines = Arc::<Lines>::default();
-        let author = Author { version: version.id.clone(), invocation: InvocationId::new(1), trace: None };
-        let log = LineLog::new(Arc::<Lines>::clone(&lines), Arc::new(author), Stream::Stderr);
-        (WayOut::new(Arc::new(Outbound::new().unwrap()), Arc::new(version), log, trace), lines)
+        (LineLog::new(Arc::<Lines>::clone(&lines), Arc::new(author), Stream::Stderr), lines)
     }
 
     async fn send(way_out: &mut WayOut, uri: String) -> Result<u16, Error> {
