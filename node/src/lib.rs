@@ -19,6 +19,7 @@ pub mod os;
 pub mod outbound;
 pub mod report;
 pub mod runtime;
+mod text;
 pub mod view;
 pub mod worker;
 

@@ -51,6 +51,7 @@ use crate::artifact::Prepare;
 use crate::call::{Answer, Call, CallError};
 use crate::os;
 use crate::outbound::Outbound;
+use crate::text::on_one_line;
 
 /// Mappings that a mapped program needs.
 const MAPPINGS_EACH: u64 = 3;
@@ -191,7 +192,7 @@ impl Runtime {
     /// # Errors
     /// What is wrong with it, by name or number.
     pub async fn check(&self, artifact: &Path) -> Result<Inspection, Refusal> {
-        self.0.programs.check(artifact).await
+        self.0.programs.check(artifact).await.map_err(shown)
     }
 
     /// Compiles an artifact unless there is code for it: once on a machine, and never again after it failed.
@@ -200,7 +201,7 @@ impl Runtime {
     /// # Errors
     /// Why it cannot be compiled or linked.
     pub async fn prepare(&self, digest: &Digest, artifact: &Path) -> Result<Prepared, Refusal> {
-        self.0.programs.prepare(digest, artifact).await
+        self.0.programs.prepare(digest, artifact).await.map_err(shown)
     }
 
     /// Whether there is code for an artifact.
@@ -254,6 +255,11 @@ impl Prepare for Runtime {
     fn forget(&self, digest: &Digest) {
         self.forget(digest);
     }
+}
+
+/// A refusal whose message is one line, whatever names the artifact has in it.
+fn shown(refusal: Refusal) -> Refusal {
+    Refusal { message: on_one_line(refusal.message), ..refusal }
 }
 
 /// How many programs may be mapped here: each has a file and some mappings, of which the system gives so many.
