@@ -24,4 +24,5 @@ pub mod view;
 pub mod worker;
 
 pub use app::{AppError, Options, host_id, run};
+pub use outbound::Reach;
 pub use runtime::{MemoryMode, compile_child};

@@ -50,7 +50,7 @@ pub use self::programs::Prepared;
 use crate::artifact::Prepare;
 use crate::call::{Answer, Call, CallError};
 use crate::os;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Reach};
 use crate::text::on_one_line;
 
 /// Mappings that a mapped program needs.
@@ -77,6 +77,8 @@ pub struct RuntimeOptions {
     pub compile_args: Vec<OsString>,
     /// Programs mapped at once; what the system allows if that is less.
     pub resident_max: Option<u64>,
+    /// How far guests' own requests may go, whatever they were granted.
+    pub reach: Reach,
     /// Where guests' lines go.
     pub logs: Arc<dyn LogSink>,
 }
@@ -154,6 +156,7 @@ impl Runtime {
             compile_program,
             compile_args,
             resident_max,
+            reach,
             logs,
         } = options;
         let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
@@ -166,7 +169,7 @@ impl Runtime {
             programs::Programs::new(engine.clone(), cache, compiler, resident_max).map_err(failed)?;
         let programs = Arc::new(programs);
         let ticker = ticker::Ticker::start(&engine).map_err(RuntimeError::Thread)?;
-        let outbound = Outbound::new().map_err(|error| RuntimeError::Outbound(error.to_string()))?;
+        let outbound = Outbound::new(reach).map_err(|error| RuntimeError::Outbound(error.to_string()))?;
         tracing::info!(%memory, running_max, resident_max, "wasm runtime is ready");
 
         let checked = Arc::clone(&programs);

@@ -81,7 +81,8 @@ impl WasiHttpHooks for WayOut {
 fn named(error: OutboundError) -> Error {
     match error {
         OutboundError::Denied(_) => Error::HttpRequestDenied,
-        OutboundError::PrivateAddress(_) => Error::DestinationIpProhibited,OutboundError::BadUri => Error::HttpRequestUriInvalid,
+        OutboundError::PrivateAddress(_) | OutboundError::OutOfReach { .. } => Error::DestinationIpProhibited,
+        OutboundError::BadUri => Error::HttpRequestUriInvalid,
         OutboundError::TooMany { .. } => Error::ConnectionLimitReached,
         OutboundError::Resolve(why) => Error::DnsError { rcode: Some(why), info_code: None },
         OutboundError::Connect(_) => Error::ConnectionRefused,
@@ -106,6 +107,7 @@ pub(super) mod tests {
     use super::super::tests::Lines;
     use super::*;
     use crate::logs::Stream;
+    use crate::outbound::Reach;
 
     /// One whose trace is `00-ab-cd-01`, and its log.
     pub(in super::super) fn way_out(hosts: Vec<String>) -> (WayOut, Arc<Lines>) {
@@ -122,7 +124,7 @@ pub(super) mod tests {
         let trace = HeaderMap::from_iter([("traceparent".parse().unwrap(), "00-ab-cd-01".parse().unwrap())]);
         let (log, lines) = log();
         (
-            WayOut::new(Arc::new(Outbound::new().unwrap()), Arc::new(version), log, trace),
+            WayOut::new(Arc::new(Outbound::new(Reach::default()).unwrap()), Arc::new(version), log, trace),
             lines,
         )
     }
