@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use coracle_controller::model::VOTERS_WANTED_MAX;
-use coracle_node::MemoryMode;
+use coracle_node::{MemoryMode, Reach};
 use coracle_proto::record::Role;
 
 pub(crate) use addresses::{Addresses, FILE as ADDRESSES_FILE, Port, local};
@@ -110,6 +110,10 @@ pub(crate) struct Args {
     /// How memory for guests is reserved: auto, pool-scan, pool, on-demand.
     #[arg(long, value_name = "MODE", default_value_t = MemoryMode::Auto, env = "CORACLE_RUNTIME_MEMORY")]
     pub(crate) runtime_memory: MemoryMode,
+
+    /// How far functions' own requests may lead, whatever they were granted: public, private, anywhere.
+    #[arg(long, value_name = "REACH", default_value_t = Reach::Private, env = "CORACLE_GUESTS_REACH")]
+    pub(crate) guests_reach: Reach,
 
     /// Ends when this process does; for `dev`.
     #[arg(long, hide = true, value_name = "PID")]

@@ -11,6 +11,8 @@ use coracle_proto::status::{Again, Code, Refusal};
 use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
 
+use crate::text::on_one_line;
+
 /// A body that streams. Dropping it stops whoever produces it.
 pub type Body = UnsyncBoxBody<Bytes, CallError>;
 
@@ -60,10 +62,10 @@ pub struct CallError {
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 impl CallError {
-    /// An error of a warm call, or of one that did not start. What is over 4 KiB of the message is cut.
+    /// An error of a warm call, or of one that did not start. Its message is one line; what is over 4 KiB of it is cut.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        let mut message = message.into();
+        let mut message = on_one_line(message.into());
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
         Self { refusal: Refusal::new(code, message), cold: false }
     }

@@ -4,12 +4,15 @@ mod activity;
 mod answer;
 mod attempt;
 mod connection;
+mod content;
 mod dispatch;
 mod driver;
 mod forget;
 mod headers;
+mod line;
 mod linger;
 mod listen;
+mod open;
 mod paced;
 mod page;
 mod patient;
@@ -31,6 +34,7 @@ use coracle_proto::id::{ClusterId, NodeId};
 use tokio::sync::Semaphore;
 
 use self::driver::Driver;
+use self::open::OpenCalls;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::view::ViewHandle;
@@ -105,8 +109,8 @@ struct Inner {
     driver: Arc<Driver>,
     metrics: Arc<Metrics>,
     waiting: Semaphore,
-    /// Places of open calls, until their answers were read.
-    open: Arc<Semaphore>,
+    /// Places of open calls, until their answers have left.
+    open: Arc<OpenCalls>,
     /// Until when a controller's first word is waited for.
     news_by: Instant,
 }
@@ -140,7 +144,7 @@ impl Gateway {
             driver,
             metrics,
             waiting: Semaphore::new(WAITING_MAX),
-            open: Arc::new(Semaphore::new(OPEN_MAX)),
+            open: OpenCalls::new(OPEN_MAX),
             news_by: clock::now() + options.news_timeout,
         };
         Self { inner: Arc::new(inner) }

@@ -20,8 +20,10 @@ pub mod os;
 pub mod outbound;
 pub mod report;
 pub mod runtime;
+mod text;
 pub mod view;
 pub mod worker;
 
 pub use app::{AppError, Options, host_id, run};
+pub use outbound::Reach;
 pub use runtime::{MemoryMode, compile_child};

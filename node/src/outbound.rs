@@ -2,12 +2,14 @@
 //!
 //! A host's addresses are looked at after it was resolved, and the connection goes to the very address that was
 //! looked at. Loopback, link-local and private addresses are refused unless the grant names the address, or `localhost`,
-//! with the port: otherwise whoever controls a granted name could point it at this network.
+//! with the port: otherwise whoever controls a granted name could point it at this network. And how far a grant may lead at
+//! all is the operator's to say: [`Reach`].
 
 mod address;
 mod connect;
 mod grant;
 mod quota;
+mod reach;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use thiserror::Error;
 use self::connect::Connector;
 use self::quota::Quota;
 pub use self::quota::{Caller, Whose};
+pub use self::reach::Reach;
 
 /// What a guest may ask for at most, and what it gets when it does not ask.
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
@@ -46,6 +49,18 @@ pub enum OutboundError {
     /// It leads into this network, and the grant does not name its address and port.
     #[error("'{0}' leads to a private address: the function's 'hosts' must name that address with its port")]
     PrivateAddress(String),
+    /// It leads where no function of this node may go.
+    #[error(
+        "'{host}' leads to a {place}, and this node's '--guests-reach {reach}' lets no function go there"
+    )]
+    OutOfReach {
+        /// As in the URI.
+        host: String,
+        /// What is there.
+        place: &'static str,
+        /// What the node's operator allows.
+        reach: Reach,
+    },
     /// No scheme, or no host.
     #[error("not an http or https URI with a host")]
     BadUri,
@@ -85,7 +100,11 @@ impl OutboundError {
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         match self {
-            Self::Denied(_) | Self::PrivateAddress(_) | Self::BadUri | Self::TooMany { .. } => true,
+            Self::Denied(_)
+            | Self::PrivateAddress(_)
+            | Self::OutOfReach { .. }
+            | Self::BadUri
+            | Self::TooMany { .. } => true,
             Self::Resolve(_)
             | Self::Connect(_)
             | Self::ConnectTimeout
@@ -112,5 +131,6 @@ pub struct Timeouts {
 #[derive(Debug)]
 pub struct Outbound {
     connector: Connector,
+    reach: Reach,
     quota: Arc<Quota>,
 }

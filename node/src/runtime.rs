@@ -4,6 +4,7 @@
 //! it is called ([`Runtime::invoke`]). Each call has an instance of its own; one future owns it, and dropping the
 //! future, or the response's body, ends it. This is the only place that knows wasmtime.
 
+mod begin;
 mod body;
 mod cache;
 mod cgi;
@@ -49,7 +50,8 @@ pub use self::programs::Prepared;
 use crate::artifact::Prepare;
 use crate::call::{Answer, Call, CallError};
 use crate::os;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Reach};
+use crate::text::on_one_line;
 
 /// Mappings that a mapped program needs.
 const MAPPINGS_EACH: u64 = 3;
@@ -75,6 +77,8 @@ pub struct RuntimeOptions {
     pub compile_args: Vec<OsString>,
     /// Programs mapped at once; what the system allows if that is less.
     pub resident_max: Option<u64>,
+    /// How far guests' own requests may go, whatever they were granted.
+    pub reach: Reach,
     /// Where guests' lines go.
     pub logs: Arc<dyn LogSink>,
 }
@@ -152,6 +156,7 @@ impl Runtime {
             compile_program,
             compile_args,
             resident_max,
+            reach,
             logs,
         } = options;
         let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
@@ -164,7 +169,7 @@ impl Runtime {
             programs::Programs::new(engine.clone(), cache, compiler, resident_max).map_err(failed)?;
         let programs = Arc::new(programs);
         let ticker = ticker::Ticker::start(&engine).map_err(RuntimeError::Thread)?;
-        let outbound = Outbound::new().map_err(|error| RuntimeError::Outbound(error.to_string()))?;
+        let outbound = Outbound::new(reach).map_err(|error| RuntimeError::Outbound(error.to_string()))?;
         tracing::info!(%memory, running_max, resident_max, "wasm runtime is ready");
 
         let checked = Arc::clone(&programs);
@@ -190,7 +195,7 @@ impl Runtime {
     /// # Errors
     /// What is wrong with it, by name or number.
     pub async fn check(&self, artifact: &Path) -> Result<Inspection, Refusal> {
-        self.0.programs.check(artifact).await
+        self.0.programs.check(artifact).await.map_err(shown)
     }
 
     /// Compiles an artifact unless there is code for it: once on a machine, and never again after it failed.
@@ -199,7 +204,7 @@ impl Runtime {
     /// # Errors
     /// Why it cannot be compiled or linked.
     pub async fn prepare(&self, digest: &Digest, artifact: &Path) -> Result<Prepared, Refusal> {
-        self.0.programs.prepare(digest, artifact).await
+        self.0.programs.prepare(digest, artifact).await.map_err(shown)
     }
 
     /// Whether there is code for an artifact.
@@ -253,6 +258,11 @@ impl Prepare for Runtime {
     fn forget(&self, digest: &Digest) {
         self.forget(digest);
     }
+}
+
+/// A refusal whose message is one line, whatever names the artifact has in it.
+fn shown(refusal: Refusal) -> Refusal {
+    Refusal { message: on_one_line(refusal.message), ..refusal }
 }
 
 /// How many programs may be mapped here: each has a file and some mappings, of which the system gives so many.

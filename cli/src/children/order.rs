@@ -73,6 +73,8 @@ pub(crate) struct Order {
     pub(crate) controllers: Vec<String>,
     /// `auto`, `pool-scan`, `pool` or `on-demand`.
     pub(crate) runtime_memory: String,
+    /// `public`, `private` or `anywhere`.
+    pub(crate) guests_reach: String,
     /// The log.
     pub(crate) log: Log,
     /// Spans, if they are wanted.
@@ -215,6 +217,7 @@ pub(crate) fn example() -> Order {
         memory_bytes: 1 << 30,
         controllers: Vec::new(),
         runtime_memory: "auto".to_owned(),
+        guests_reach: "private".to_owned(),
         log: Log::default(),
         otlp: None,
     }

@@ -82,6 +82,7 @@ async fn data_plane(handed: Handed, shutdown: impl Future<Output = ()>) -> Resul
         compile_program: "/proc/self/exe".into(),
         compile_args: vec![super::COMPILE.into()],
         memory: order.runtime_memory.parse().map_err(|error| wrong(&error))?,
+        reach: order.guests_reach.parse().map_err(|error| wrong(&error))?,
         drain_timeout: DEFAULTS.drain_timeout,
     };
     let ended = coracle_node::run(options, shutdown).await;

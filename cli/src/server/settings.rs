@@ -53,6 +53,7 @@ pub(crate) struct Settings {
     accept_failed_sync: bool,
     advertise: Option<String>,
     runtime_memory: &'static str,
+    guests_reach: &'static str,
 }
 
 impl Settings {
@@ -112,6 +113,7 @@ impl Settings {
             accept_failed_sync: args.accept_failed_sync,
             advertise: args.advertise,
             runtime_memory: args.runtime_memory.name(),
+            guests_reach: args.guests_reach.name(),
         })
     }
 
@@ -170,6 +172,7 @@ impl Settings {
             memory_bytes: machine::guest_memory_bytes(),
             controllers: Vec::new(),
             runtime_memory: self.runtime_memory.to_owned(),
+            guests_reach: self.guests_reach.to_owned(),
             log: self.log.clone(),
             otlp: self.otlp.clone(),
         }

@@ -27,6 +27,7 @@ impl Ground {
         let data_dir = options.data_dir.clone();
         let (node, readers) = (options.node, readers.clone());
         let (cache_dir, memory) = (options.cache_dir.clone(), options.memory);
+        let reach = options.reach;
         let (compile_program, compile_args) = (options.compile_program.clone(), options.compile_args.clone());
         let view = view::Options {
             cluster: options.cluster,
@@ -46,6 +47,7 @@ impl Ground {
                 compile_program,
                 compile_args,
                 resident_max: None,
+                reach,
                 logs: Arc::new(logs.clone()),
             })?;
             let follower = Follower::open(&view);

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::artifact::ArtifactError;
 use crate::gateway::ListenError;
 use crate::logs::RingError;
+use crate::outbound::Reach;
 use crate::runtime::{MemoryMode, RuntimeError};
 
 /// Everything that the supervisor knows.
@@ -45,6 +46,8 @@ pub struct Options {
     pub compile_args: Vec<OsString>,
     /// How memory for guests is reserved.
     pub memory: MemoryMode,
+    /// How far guests' own requests may go, whatever they were granted.
+    pub reach: Reach,
     /// How long calls may take to end once it is stopped; gateway and worker each.
     pub drain_timeout: Duration,
 }

@@ -1,37 +1,69 @@
 //! From a worker's answer to the response that the caller gets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_proto::attr;
 use coracle_proto::id::InvocationId;
 use coracle_proto::status::Code;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
-use tokio::sync::OwnedSemaphorePermit;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tracing::Span;
 
+use super::activity;
 use super::dispatch::Answered;
 use super::driver::Sent;
 use super::headers::{remove_hop_by_hop, remove_own};
-use super::paced::Paced;
+use super::open::OpenCall;
 use super::problem::problem;
 use crate::call::{Body, CallError};
 use crate::metrics::{CLASSES, Metrics, Running};
 use crate::worker::Held;
 
-/// What ends with the response's body.
+/// A response, with what is told of it and what it holds until its end.
 #[derive(Debug)]
-struct Open {
+pub(super) struct Served {
+    pub(super) response: Response<Body>,
+    /// None where no function was called.
+    call: Option<Called>,
+    /// How long its caller may take for a piece of it, if its function says so.
+    pub(super) idle_max: Option<Duration>,
+}
+
+/// The call that a response is of.
+#[derive(Debug)]
+struct Called {
     _sent: Sent,
     _running: Running,
-    _place: OwnedSemaphorePermit,
+    _place: OpenCall,
     metrics: Arc<Metrics>,
     invocation: InvocationId,
 }
 
+/// What ends when the last byte of a response has left.
+#[derive(Debug)]
+pub(super) struct Open {
+    call: Option<Called>,
+    _request: activity::Request,
+}
+
 impl Held for Open {
     fn failed(&mut self, error: &CallError) {
-        timed_out(&self.metrics, error.code());
-        tracing::debug!(invocation = %self.invocation, %error, code = %error.code(), "a response broke off");
+        if let Some(Called { metrics, invocation, .. }) = &self.call {
+            timed_out(metrics, error.code());
+            tracing::debug!(%invocation, %error, code = %error.code(), "a response broke off");
+        }
+    }
+}
+
+impl Served {
+    /// A response of the platform's own.
+    pub(super) const fn page(response: Response<Body>) -> Self {
+        Self { response, call: None, idle_max: None }
+    }
+
+    /// The response, and what it holds.
+    pub(super) fn open(self, request: activity::Request) -> (Response<Body>, Open) {
+        (self.response, Open { call: self.call, _request: request })
     }
 }
 
@@ -40,10 +72,9 @@ pub(super) fn success(
     metrics: &Arc<Metrics>,
     answered: Answered,
     invocation: InvocationId,
-    (mut running, opened): (Running, OwnedSemaphorePermit),
+    (mut running, opened): (Running, OpenCall),
     span: &Span,
-    protocol: Version,
-) -> Response<Body> {
+) -> Served {
     let Answered { answer, place, sent } = answered;
     metrics.answered(&mut running, class(answer.response.status()), answer.cold, span);
     let mut response = answer.response;
@@ -58,10 +89,10 @@ pub(super) fn success(
     let start = if answer.cold { "cold" } else { "warm" };
     headers.insert(HeaderName::from_static(attr::HEADER_START), HeaderValue::from_static(start));
     set_invocation(headers, invocation);
-    let idle_max = place.version.spec.limits().idle_timeout;
-    let open =
-        Open { _sent: sent, _running: running, _place: opened, metrics: Arc::clone(metrics), invocation };
-    response.map(|body| Paced::body(body, open, idle_max, protocol))
+    let idle_max = Some(place.version.spec.limits().idle_timeout);
+    let metrics = Arc::clone(metrics);
+    let call = Called { _sent: sent, _running: running, _place: opened, metrics, invocation };
+    Served { response, call: Some(call), idle_max }
 }
 
 /// The response of a call that has none.
@@ -69,18 +100,16 @@ pub(super) fn failure(
     metrics: &Metrics,
     error: &CallError,
     invocation: InvocationId,
-    running: Option<Running>,
+    mut running: Running,
     span: &Span,
-) -> Response<Body> {
+) -> Served {
     timed_out(metrics, error.code());
-    if let Some(mut running) = running {
-        metrics.answered(&mut running, error.code().name(), error.cold, span);
-    }
+    metrics.answered(&mut running, error.code().name(), error.cold, span);
     super::span::failed(span, error);
     span.record(attr::HTTP_STATUS, error.code().http_status());
     let mut response = problem(error);
     set_invocation(response.headers_mut(), invocation);
-    response
+    Served::page(response)
 }
 
 fn timed_out(metrics: &Metrics, code: Code) {

@@ -6,8 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -15,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::activity::Activity;
+use super::line::{Line, Streams};
 use super::patient::Patient;
+use super::serve::Caller;
 
 /// An HTTP/2 caller that answers no ping is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -29,26 +33,29 @@ const HEAD_BYTES_MAX: u32 = 64 << 10;
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
 
-/// How often a connection is looked at.
+/// What a connection is looked at for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Watch {
     /// It has not sent its first request yet.
     First,
     /// It had sent so many.
     Idle(u64),
+    /// It takes no more, and those that are open have a while.
+    Ending,
 }
 
 /// Serves a connection until it ends, or until `stop` and its open calls.
 pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAddr, stop: CancellationToken) {
     let options = gateway.inner.options;
     let activity = Arc::new(Activity::default());
-    let counted = Arc::clone(&activity);
-    let service = service_fn(move |request| {
-        let (gateway, activity, open) = (gateway.clone(), Arc::clone(&counted), counted.begin());
+    let close = CancellationToken::new();
+    let (counted, closes) = (Arc::clone(&activity), close.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (gateway, activity, close) = (gateway.clone(), Arc::clone(&counted), closes.clone());
+        let (open, protocol) = (counted.begin(), request.version());
         async move {
-            let response = gateway.serve(request, remote, &activity).await;
-            drop(open);
-            Ok::<_, Infallible>(response)
+            let caller = Caller { remote, activity, request: open, line: Line::new(protocol, close) };
+            Ok::<_, Infallible>(gateway.serve(request, caller).await)
         }
     });
     let builder = builder(options.header_timeout);
@@ -58,9 +65,9 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
     let mut left = pin!(left(&stream, &activity));
     let mut watch = Watch::First;
     let mut look = pin!(tokio::time::sleep(options.header_timeout));
-    let mut stopping = false;
     loop {
-        tokio::select! {
+        let ending = watch == Watch::Ending;
+        let why = tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(%remote, %error, "a connection broke off");
@@ -71,25 +78,31 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
                 tracing::debug!(%remote, "a caller left before its request's body was read");
                 return;
             }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = look.as_mut(), if !stopping => {
+            () = stop.cancelled(), if !ending => "the gateway stops",
+            () = close.cancelled(), if !ending => "it holds an answer that its caller does not take",
+            () = look.as_mut() => {
                 let begun = activity.begun();
-                // hyper's own timer for heads starts when it knows the protocol: before that a silent caller
-                // is nobody's.
-                if begun == 0 {
-                    return;
+                match watch {
+                    // hyper's own timer for heads starts when it knows the protocol: before that a silent caller
+                    // is nobody's.
+                    Watch::First if begun == 0 => return,
+                    Watch::Idle(before) if before == begun && activity.idle() => "it is idle",
+                    Watch::First | Watch::Idle(_) => {
+                        watch = Watch::Idle(begun);
+                        look.set(tokio::time::sleep(options.idle_timeout));
+                        continue;
+                    }
+                    Watch::Ending => {
+                        tracing::debug!(%remote, "a connection was cut: it did not end in time");
+                        return;
+                    }
                 }
-                if watch == Watch::Idle(begun) && activity.idle() {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                watch = Watch::Idle(begun);
-                look.set(tokio::time::sleep(options.idle_timeout));
             }
-        }
+        };
+        tracing::debug!(%remote, why, "a connection is ended");
+        connection.as_mut().graceful_shutdown();
+        watch = Watch::Ending;
+        look.set(tokio::time::sleep(options.drain_timeout));
     }
 }
 
@@ -104,8 +117,8 @@ async fn left(stream: &TcpStream, activity: &Activity) {
     activity.any_unread().await;
 }
 
-fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(header_timeout: Duration) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -10,12 +10,22 @@ use crate::view::View;
 /// Each time everything known is looked at: not more often, however much changes.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Connections to a node that was not called for so long are closed,
+const IDLE_MAX: Duration = Duration::from_secs(600);
+/// and so often that is looked at.
+const IDLE_LOOK: Duration = Duration::from_secs(60);
+
 impl Inner {
     /// Looks after changes of the view, for ever.
     pub(super) async fn forget_for_ever(&self) {
         let mut changes = self.view.subscribe();
         let mut seen = Revision::ZERO;
-        while changes.changed().await.is_ok() {
+        let mut looks = tokio::time::interval(IDLE_LOOK);
+        loop {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                _ = looks.tick() => self.remote.close_idle(IDLE_MAX),
+            }
             let view = self.view.load();
             // What nodes say about themselves changes all the time, and neither adds nor removes any.
             if view.routing.stamp.revision != seen {

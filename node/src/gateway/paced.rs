@@ -1,16 +1,19 @@
 //! An answer's body that its caller must go on reading: one that stops gives up the guest and its slot.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coracle_proto::status::Code;
+use futures::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::line::Line;
 use crate::call::{Body, CallError};
 use crate::clock;
 use crate::worker::{Held, Holding};
@@ -23,74 +26,139 @@ const PIECE_BYTES_MAX: usize = 64 << 10;
 /// can notice.
 #[derive(Debug)]
 pub(super) struct Paced<T> {
-    shared: Arc<Mutex<State<T>>>,
+    shared: Arc<Shared<T>>,
     hint: SizeHint,
-    _watch: AbortOnDropHandle<()>,
+}
+
+/// An answer that is open: as long as anybody has its body, or a piece of it that has not left yet.
+#[derive(Debug)]
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// Pieces that were handed on and have not left, and who waits for them.
+    leaving: AtomicUsize,
+    left: AtomicWaker,
+    watch: OnceLock<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug)]
 struct State<T> {
-    /// With what is held until it ends.
-    body: Option<(Body, T)>,
+    body: Option<Body>,
     /// What was read of the body and is not handed on yet.
     rest: Bytes,
     /// Since when it is the caller's turn to ask for more; none while the guest is waited for.
     turn: Option<Instant>,
-    given_up: Option<CallError>,
+    /// What the body came to, if not to its end: told when all that was handed on has left.
+    failed: Option<CallError>,
+    held: T,
+}
+
+/// What is handed on at once. The connection may keep it for as long as its caller makes no room.
+struct Piece<T> {
+    bytes: Bytes,
+    open: Arc<Shared<T>>,
+}
+
+impl<T> Drop for Piece<T> {
+    fn drop(&mut self) {
+        if self.open.leaving.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.open.left.wake();
+        }
+    }
+}
+
+impl<T> AsRef<[u8]> for Piece<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// How long a caller may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// To ask for the next piece. It is the function's, and costs its caller one stream.
+    pub(super) piece: Duration,
+    /// Then, to take what its connection has of the answer. It is the gateway's, and costs the connection.
+    pub(super) rest: Duration,
 }
 
 impl<T: Held> Paced<T> {
-    /// Gives the body up, with all that it holds, when nobody asks for the next piece for `idle_max` after one was
-    /// there; at the latest after twice that. A body of known length is watched like any other: it holds memory,
+    /// Gives the body up when nobody asks for the next piece in time after one was there; at the latest after twice
+    /// that. Its stream is reset then; what even so does not leave, for it waits in the buffers of an answer that the
+    /// protocol takes for ended, costs the connection. A body of known length is watched like any other: it holds memory,
     /// and an HTTP/2 caller may have opened a window for none of it. Over HTTP/1 a small one is not: it is one piece
     /// that the connection takes at once, and then the connection's own time for writing is its bound. So most calls
     /// need no task beside their own.
-    pub(super) fn body(body: Body, held: T, idle_max: Duration, protocol: http::Version) -> Body {
+    pub(super) fn body(body: Body, held: T, patience: Patience, line: Line) -> Body {
         let one_piece = body.size_hint().exact().is_some_and(|bytes| bytes <= PIECE_BYTES_MAX as u64);
-        if body.is_end_stream() || (one_piece && protocol < http::Version::HTTP_2) {
+        if body.is_end_stream() || (one_piece && line.protocol < http::Version::HTTP_2) {
             return Holding::body(body, held);
         }
         let hint = body.size_hint();
         let (rest, turn) = (Bytes::new(), Some(clock::now()));
-        let shared = Arc::new(Mutex::new(State { body: Some((body, held)), rest, turn, given_up: None }));
-        let watch = tokio::spawn(watch(Arc::downgrade(&shared), idle_max));
-        Body::new(Self { shared, hint, _watch: AbortOnDropHandle::new(watch) })
+        let state = Mutex::new(State { body: Some(body), rest, turn, failed: None, held });
+        let (leaving, left) = (AtomicUsize::new(0), AtomicWaker::new());
+        let shared = Arc::new(Shared { state, leaving, left, watch: OnceLock::new() });
+        let watching = tokio::spawn(watch(Arc::downgrade(&shared), patience, line));
+        let _ = shared.watch.set(AbortOnDropHandle::new(watching));
+        Body::new(Self { shared, hint })
     }
 }
 
 /// Looks at the body whenever its time may be over.
-async fn watch<T: Held>(shared: Weak<Mutex<State<T>>>, idle_max: Duration) {
-    let mut pause = idle_max;
-    loop {
-        sleep(pause).await;
+async fn watch<T: Held>(shared: Weak<Shared<T>>, patience: Patience, line: Line) {
+    let mut pause = Some(patience.piece);
+    while let Some(left) = pause {
+        sleep(left).await;
         let Some(shared) = shared.upgrade() else { return };
+        pause = shared.look(patience.piece);
+    }
+    line.reset();
+    sleep(patience.rest).await;
+    if shared.strong_count() > 0 {
+        tracing::debug!("a connection's buffers hold a response that was given up");
+        line.close();
+    }
+}
+
+impl<T: Held> Shared<T> {
+    /// The body's end, or its error: that makes the connection drop what it has not sent, the head with it, and so waits
+    /// until nothing of this answer is left there.
+    fn end(
+        &self,
+        failed: &mut Option<CallError>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        self.left.register(context.waker());
+        if failed.is_some() && self.leaving.load(Ordering::Acquire) > 0 {
+            return Poll::Pending;
+        }
+        Poll::Ready(failed.take().map(Err))
+    }
+
+    /// How long until the next look; none when the body was given up.
+    fn look(&self, idle_max: Duration) -> Option<Duration> {
         // Whoever holds the lock is asking for more right now.
-        let mut state = match shared.try_lock() {
+        let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                pause = idle_max;
-                continue;
-            }
+            Err(TryLockError::WouldBlock) => return Some(idle_max),
         };
         let waited = state.turn.map_or(Duration::ZERO, |turn| clock::now().saturating_duration_since(turn));
         if waited < idle_max {
-            pause = idle_max.saturating_sub(waited);
-            continue;
+            return Some(idle_max.saturating_sub(waited));
         }
-        let message =
-            format!("the caller read nothing for {} ms, the function's 'idle-timeout'", idle_max.as_millis());
+        let message = format!("the caller read nothing for {} ms", idle_max.as_millis());
         let error = CallError::new(Code::IdleTimeout, message);
         tracing::debug!(%error, "a response was given up");
-        let (mut body, rest) = (state.body.take(), std::mem::take(&mut state.rest));
-        if let Some((_, held)) = &mut body {
-            held.failed(&error);
+        let (body, rest) = (state.body.take(), std::mem::take(&mut state.rest));
+        if body.is_some() {
+            state.held.failed(&error);
+            state.failed = Some(error);
         }
-        state.given_up = Some(error);
         drop(state);
         // Ends the guest, which takes longer than the lock should be held.
         drop((body, rest));
-        return;
+        None
     }
 }
 
@@ -102,23 +170,19 @@ impl<T: Held> http_body::Body for Paced<T> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
-        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         if state.rest.is_empty() {
-            let Some((body, held)) = &mut state.body else {
-                return Poll::Ready(state.given_up.take().map(Err));
-            };
+            let Some(body) = &mut state.body else { return self.shared.end(&mut state.failed, context) };
             match Pin::new(body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => state.rest = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
                 Poll::Ready(end) => {
-                    if let Some(Err(error)) = &end {
-                        held.failed(error);
-                    }
+                    state.failed = end.and_then(Result::err).inspect(|error| state.held.failed(error));
                     state.body = None;
-                    return Poll::Ready(end);
+                    return self.shared.end(&mut state.failed, context);
                 }
                 Poll::Pending => {
                     state.turn = None;
@@ -127,14 +191,16 @@ impl<T: Held> http_body::Body for Paced<T> {
             }
         }
         state.turn = Some(clock::now());
-        let piece = state.rest.split_to(state.rest.len().min(PIECE_BYTES_MAX));
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        let bytes = state.rest.split_to(state.rest.len().min(PIECE_BYTES_MAX));
+        self.shared.leaving.fetch_add(1, Ordering::AcqRel);
+        let piece = Piece { bytes, open: Arc::clone(&self.shared) };
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        let state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = state.body.as_ref().is_none_or(|(body, _)| body.is_end_stream());
-        ended && state.rest.is_empty() && state.given_up.is_none()
+        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = state.body.as_ref().is_none_or(http_body::Body::is_end_stream);
+        ended && state.rest.is_empty() && state.failed.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -149,15 +215,23 @@ mod tests {
     use futures::{StreamExt as _, stream};
     use http_body_util::{BodyExt as _, Full, StreamBody};
     use tokio_stream::wrappers::IntervalStream;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::worker::tests::until;
 
     const IDLE_MAX: Duration = Duration::from_millis(100);
+    const LONG: Duration = Duration::from_secs(60);
+    const PATIENCE: Patience = Patience { piece: IDLE_MAX, rest: IDLE_MAX };
+
+    fn line() -> Line {
+        Line::new(http::Version::HTTP_11, CancellationToken::new())
+    }
 
     struct Nothing;
 
     impl Held for Nothing {}
+    impl Held for Alive {}
 
     /// Counts as long as the body lives.
     struct Alive(Arc<AtomicU32>);
@@ -176,7 +250,7 @@ mod tests {
             Ok(Frame::data(Bytes::from_static(b"x")))
         });
         let body = Body::new(StreamBody::new(frames));
-        (Paced::body(body, Nothing, IDLE_MAX, http::Version::HTTP_11), count)
+        (Paced::body(body, Nothing, PATIENCE, line()), count)
     }
 
     #[tokio::test]
@@ -202,12 +276,43 @@ mod tests {
     async fn a_large_piece_is_handed_on_in_small_ones() {
         let large = Bytes::from(vec![b'x'; 3 * PIECE_BYTES_MAX + 1]);
         let large = Body::new(Full::from(large).map_err(|never| match never {}));
-        let mut body = Paced::body(large, Nothing, IDLE_MAX, http::Version::HTTP_11);
+        let mut body = Paced::body(large, Nothing, PATIENCE, line());
         assert_eq!(body.size_hint().exact(), Some(3 * PIECE_BYTES_MAX as u64 + 1));
         for bytes in [PIECE_BYTES_MAX, PIECE_BYTES_MAX, PIECE_BYTES_MAX, 1] {
             assert!(!body.is_end_stream());
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), bytes);
         }
         assert!(body.is_end_stream() && body.frame().await.is_none());
+    }
+
+    /// A connection that meets an error sends nothing any more, not even what it has.
+    #[tokio::test]
+    async fn what_was_made_leaves_before_the_error_is_told() {
+        let frames =
+            [Ok(Frame::data(Bytes::from_static(b"x"))), Err(CallError::new(Code::FunctionTrapped, "it"))];
+        let failing = Body::new(StreamBody::new(stream::iter(frames)));
+        let mut body = Paced::body(failing, Nothing, Patience { piece: LONG, rest: LONG }, line());
+        let piece = body.frame().await.unwrap().unwrap();
+        let mut next = Box::pin(body.frame());
+        assert!(futures::poll!(&mut next).is_pending());
+        drop(piece);
+        assert_eq!(next.await.unwrap().unwrap_err().code(), Code::FunctionTrapped);
+    }
+
+    /// The protocol takes an answer for ended that still waits in its buffers: then only the connection's end frees them.
+    #[tokio::test]
+    async fn an_answer_is_open_until_its_last_piece_has_left() {
+        let count = Arc::new(AtomicU32::new(1));
+        let close = CancellationToken::new();
+        let line = Line::new(http::Version::HTTP_2, close.clone());
+        let small = Body::new(Full::from("x").map_err(|never| match never {}));
+        let mut body = Paced::body(small, Alive(Arc::clone(&count)), PATIENCE, line);
+        let piece = body.frame().await.unwrap().unwrap();
+        assert!(body.is_end_stream());
+        drop(body);
+        assert_eq!(count.load(Ordering::SeqCst), 1, "it counts as gone");
+        until("its connection is closed", || close.is_cancelled()).await;
+        drop(piece);
+        assert_eq!(count.load(Ordering::SeqCst), 0);
     }
 }

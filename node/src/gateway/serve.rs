@@ -9,33 +9,42 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
-use super::activity::Activity;
+use super::activity::{self, Activity};
+use super::answer::Served;
 use super::dispatch::Dispatch;
 use super::headers::{authority, for_guest, host_name};
+use super::line::Line;
+use super::paced::{Paced, Patience};
 use super::replay::Replay;
 use super::target::{Target, target};
-use super::{Gateway, Inner, OPEN_MAX, answer, page, problem, span};
+use super::{Gateway, Inner, answer, content, page, problem, span};
 use crate::call::{Body, CallError};
 use crate::view::View;
 
+/// Where a request came from, and where its response goes.
+pub(super) struct Caller {
+    pub(super) remote: SocketAddr,
+    pub(super) activity: Arc<Activity>,
+    pub(super) request: activity::Request,
+    pub(super) line: Line,
+}
+
 impl Gateway {
     /// Answers a request. It always has an answer; dropping the future, or the answer's body, stops the guest.
-    pub(super) async fn serve(
-        &self,
-        request: Request<Incoming>,
-        remote: SocketAddr,
-        activity: &Arc<Activity>,
-    ) -> Response<Body> {
+    pub(super) async fn serve(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
         let gateway: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
-        match gateway.prepare(parts, Replay::new(body, activity), remote).await {
+        let method = parts.method.clone();
+        let body = Replay::new(body, &caller.activity);
+        let served = match gateway.prepare(parts, body, caller.remote).await {
             Ok(Prepared::Call(mut dispatch)) => gateway.call(&mut dispatch).await,
-            Ok(Prepared::Page(response)) => response,
-            Err(error) => {
-                gateway.metrics.refused(error.code());
-                problem::problem(&error)
-            }
-        }
+            Ok(Prepared::Page(response)) => Served::page(response),
+            Err(error) => gateway.refuse(&error),
+        };
+        let rest = gateway.options.write_timeout;
+        let patience = Patience { piece: served.idle_max.unwrap_or(rest), rest };
+        let (response, open) = served.open(caller.request);
+        content::settle(&method, response).map(|body| Paced::body(body, open, patience, caller.line))
     }
 }
 
@@ -96,13 +105,16 @@ impl Inner {
         let _ = tokio::time::timeout_at(self.news_by.into(), heard).await;
     }
 
-    pub(super) async fn call(&self, dispatch: &mut Dispatch<'_>) -> Response<Body> {
+    fn refuse(&self, error: &CallError) -> Served {
+        self.metrics.refused(error.code());
+        Served::page(problem::problem(error))
+    }
+
+    pub(super) async fn call(&self, dispatch: &mut Dispatch<'_>) -> Served {
         let invocation = dispatch.invocation;
-        let Ok(place) = Arc::clone(&self.open).try_acquire_owned() else {
-            let error =
-                CallError::new(Code::Overloaded, format!("{OPEN_MAX} calls are open at this gateway"));
-            self.metrics.refused(error.code());
-            return problem::problem(&error);
+        let place = match self.open.enter(dispatch.remote.ip()) {
+            Ok(place) => place,
+            Err(error) => return self.refuse(&error),
         };
         let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
         self.driver.call();
@@ -112,10 +124,9 @@ impl Inner {
         match dispatch.run().instrument(span.clone()).await {
             Ok(answered) => {
                 super::attempt::record(&span, &answered.place, &answered.answer);
-                let protocol = dispatch.parts.version;
-                answer::success(&self.metrics, answered, invocation, (running, place), &span, protocol)
+                answer::success(&self.metrics, answered, invocation, (running, place), &span)
             }
-            Err(error) => answer::failure(&self.metrics, &error, invocation, Some(running), &span),
+            Err(error) => answer::failure(&self.metrics, &error, invocation, running, &span),
         }
     }
 }

@@ -8,4 +8,5 @@ mod leaving;
 mod moving;
 pub(crate) mod recorder;
 mod spans;
+mod unread;
 mod world;

@@ -1,22 +1,31 @@
-//! How much a function may log: a token bucket, pure.
+//! How much a function may log: token buckets, pure.
 
 use std::time::{Duration, Instant};
 
-/// Bytes a second of one function that are kept.
-pub(super) const RATE_BYTES: u64 = 1 << 20;
-/// Bytes that may come at once: one second's worth.
-const BURST_BYTES: u64 = RATE_BYTES;
+/// So many bytes in so long, and all of them at once if they are there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    pub(super) bytes: u64,
+    pub(super) within: Duration,
+}
+
+/// What the writer and the disk are for.
+pub(super) const RATE: Rule = Rule { bytes: 1 << 20, within: Duration::from_secs(1) };
+/// Where others log too: a quarter of a node's ring, so that one function at its rate does not push out within a minute what
+/// the others have there.
+pub(super) const SHARE: Rule = Rule { bytes: 16 << 20, within: Duration::from_secs(3600) };
 
 /// Fills with time, empties with lines.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
+    rule: Rule,
     bytes: u64,
     filled: Instant,
 }
 
 impl Bucket {
-    pub(super) const fn full(now: Instant) -> Self {
-        Self { bytes: BURST_BYTES, filled: now }
+    pub(super) const fn full(rule: Rule, now: Instant) -> Self {
+        Self { rule, bytes: rule.bytes, filled: now }
     }
 
     /// Takes the bytes if they are there.
@@ -32,15 +41,17 @@ impl Bucket {
     /// Whether nothing would be lost by forgetting it.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);
-        self.bytes == BURST_BYTES
+        self.bytes == self.rule.bytes
     }
 
     fn fill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.filled).min(Duration::from_secs(1));
-        let new = u64::try_from(elapsed.as_micros()).unwrap_or(0) * RATE_BYTES / 1_000_000;
+        let Rule { bytes, within } = self.rule;
+        let elapsed = now.saturating_duration_since(self.filled).min(within);
+        let new = elapsed.as_micros() * u128::from(bytes) / within.as_micros();
+        let new = u64::try_from(new).unwrap_or(bytes);
         // Time that did not make a whole byte yet is kept.
         if new > 0 {
-            self.bytes = BURST_BYTES.min(self.bytes + new);
+            self.bytes = bytes.min(self.bytes + new);
             self.filled = now;
         }
     }
@@ -54,7 +65,7 @@ mod tests {
     #[test]
     fn a_megabyte_a_second_and_no_more() {
         let start = clock::now();
-        let mut bucket = Bucket::full(start);
+        let mut bucket = Bucket::full(RATE, start);
         let mut kept = 0;
         for millisecond in 0..10_000 {
             for _ in 0..4 {
@@ -64,16 +75,26 @@ mod tests {
             }
         }
         // Ten seconds and the first burst; four times as much was offered.
-        assert!((10 * RATE_BYTES..=11 * RATE_BYTES).contains(&kept), "{kept}");
+        assert!((10 * RATE.bytes..=11 * RATE.bytes).contains(&kept), "{kept}");
     }
 
     #[test]
     fn a_bucket_fills_again() {
         let start = clock::now();
-        let mut bucket = Bucket::full(start);
-        assert!(bucket.take(BURST_BYTES, start));
+        let mut bucket = Bucket::full(RATE, start);
+        assert!(bucket.take(RATE.bytes, start));
         assert!(!bucket.take(1, start));
         assert!(!bucket.is_full(start + Duration::from_millis(500)));
         assert!(bucket.is_full(start + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_share_fills_within_its_hour() {
+        let start = clock::now();
+        let mut bucket = Bucket::full(SHARE, start);
+        assert!(bucket.take(SHARE.bytes, start) && !bucket.take(1, start));
+        let half = start + SHARE.within / 2;
+        assert!(bucket.take(SHARE.bytes / 2, half) && !bucket.take(1 << 10, half));
+        assert!(bucket.is_full(half + SHARE.within));
     }
 }

@@ -12,7 +12,7 @@ use coracle_proto::pb::{LogDropped, LogFrame, LogRecord, LogStream, log_frame};
 use tokio::sync::oneshot;
 
 use super::LogMetrics;
-use super::limit::{Bucket, RATE_BYTES};
+use super::limit::{Bucket, RATE, SHARE};
 use super::metrics::Reason;
 use super::segment::LINE_BYTES_MAX;
 use crate::clock;
@@ -82,11 +82,13 @@ pub(super) struct Shared {
     pub(super) metrics: LogMetrics,
 }
 
-/// A function's rate, and what it lost since the last gap was told.
+/// What a function may log, and what it lost since the last gap was told.
 #[derive(Debug)]
 struct Allowance {
-    bucket: Bucket,
+    rate: Bucket,
+    share: Bucket,
     over_rate: u64,
+    over_share: u64,
     queue_full: u64,
 }
 
@@ -173,14 +175,15 @@ impl Shared {
         let mut gaps = Vec::new();
         self.functions().retain(|function, allowance| {
             let over_rate = (std::mem::take(&mut allowance.over_rate), rate_reason());
+            let over_share = (std::mem::take(&mut allowance.over_share), share_reason());
             let queue_full =
                 (std::mem::take(&mut allowance.queue_full), "the node could not write as fast".to_owned());
-            for (dropped, reason) in [over_rate, queue_full] {
+            for (dropped, reason) in [over_rate, over_share, queue_full] {
                 if dropped > 0 {
                     gaps.push(gap(function, dropped, reason, now_ms));
                 }
             }
-            !allowance.bucket.is_full(now)
+            !(allowance.rate.is_full(now) && allowance.share.is_full(now))
         });
         gaps
     }
@@ -188,17 +191,33 @@ impl Shared {
     fn allow(&self, function: &FunctionId, bytes: u64, now: Instant) -> bool {
         let mut functions = self.functions();
         let allowance = Self::of(&mut functions, function, now);
-        let allowed = allowance.bucket.take(bytes, now);
-        drop(functions);
-        if !allowed {
+        if !allowance.rate.take(bytes, now) {
+            drop(functions);
             self.lose(function, 1, now);
+            return false;
         }
-        allowed
+        if allowance.share.take(bytes, now) {
+            return true;
+        }
+        // Whoever is here has logged within about an hour: one that is alone takes the room from itself.
+        let alone = functions.len() == 1;
+        if !alone {
+            Self::of(&mut functions, function, now).over_share += 1;
+            self.metrics.dropped.get_or_create(&Reason { reason: "share" }).inc();
+        }
+        alone
     }
 
     fn lose(&self, function: &FunctionId, lines: u64, now: Instant) {
-        Self::of(&mut self.functions(), function, now).over_rate += lines;
-        self.metrics.dropped.get_or_create(&Reason { reason: "rate" }).inc_by(lines);
+        let mut functions = self.functions();
+        let allowance = Self::of(&mut functions, function, now);
+        // What is not even offered is lost for the reason that the line before it was.
+        let (lost, reason) = match allowance.over_share {
+            0 => (&mut allowance.over_rate, "rate"),
+            _ => (&mut allowance.over_share, "share"),
+        };
+        *lost += lines;
+        self.metrics.dropped.get_or_create(&Reason { reason }).inc_by(lines);
     }
 
     fn full(&self, function: &FunctionId, bytes: usize, now: Instant) {
@@ -212,7 +231,13 @@ impl Shared {
         function: &FunctionId,
         now: Instant,
     ) -> &'a mut Allowance {
-        let fresh = || Allowance { bucket: Bucket::full(now), over_rate: 0, queue_full: 0 };
+        let fresh = || Allowance {
+            rate: Bucket::full(RATE, now),
+            share: Bucket::full(SHARE, now),
+            over_rate: 0,
+            over_share: 0,
+            queue_full: 0,
+        };
         functions.entry(function.clone()).or_insert_with(fresh)
     }
 
@@ -222,7 +247,12 @@ impl Shared {
 }
 
 fn rate_reason() -> String {
-    format!("over {} KiB a second", RATE_BYTES >> 10)
+    format!("over {} KiB a second", RATE.bytes >> 10)
+}
+
+fn share_reason() -> String {
+    let (mebibytes, minutes) = (SHARE.bytes >> 20, SHARE.within.as_secs() / 60);
+    format!("over {mebibytes} MiB in {minutes} minutes, where other functions log too")
 }
 
 fn gap(function: &FunctionId, dropped: u64, reason: String, time_ms: u64) -> LogFrame {

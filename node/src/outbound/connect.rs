@@ -11,8 +11,9 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::OutboundError;
-use super::address::is_private;
+use super::address::{Place, place};
 use super::grant::Granted;
+use super::reach::Reach;
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -55,8 +56,12 @@ impl Connector {
         Ok(Self { tls: TlsConnector::from(Arc::new(config)) })
     }
 
-    pub(super) async fn connect(&self, target: &Target) -> Result<Box<dyn Stream>, OutboundError> {
-        let stream = open(&addresses(target).await?).await?;
+    pub(super) async fn connect(
+        &self,
+        target: &Target,
+        reach: Reach,
+    ) -> Result<Box<dyn Stream>, OutboundError> {
+        let stream = open(&addresses(target, reach).await?).await?;
         if !target.tls {
             return Ok(Box::new(stream));
         }
@@ -82,11 +87,27 @@ async fn open(addresses: &[SocketAddr]) -> Result<TcpStream, OutboundError> {
 }
 
 /// The addresses that may be connected to.
-async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, OutboundError> {
+async fn addresses(target: &Target, reach: Reach) -> Result<Vec<SocketAddr>, OutboundError> {
     let found = tokio::net::lookup_host((bare(&target.host), target.port)).await;
-    let mut found: Vec<_> = found.map_err(|error| OutboundError::Resolve(error.to_string()))?.collect();
+    let found = found.map_err(|error| OutboundError::Resolve(error.to_string()))?;
+    allowed(target, reach, found.collect())
+}
+
+/// Those of a name's addresses that its grant leads to, and its node lets it.
+fn allowed(
+    target: &Target,
+    reach: Reach,
+    mut found: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, OutboundError> {
+    if let Some(beyond) = found.iter().map(|it| place(it.ip())).find(|place| !reach.includes(*place)) {
+        found.retain(|address| reach.includes(place(address.ip())));
+        if found.is_empty() {
+            let host = target.host.clone();
+            return Err(OutboundError::OutOfReach { host, place: beyond.name(), reach });
+        }
+    }
     if target.granted == Granted::Public {
-        found.retain(|address| !is_private(address.ip()));
+        found.retain(|address| place(address.ip()) == Place::Public);
         if found.is_empty() {
             return Err(OutboundError::PrivateAddress(target.host.clone()));
         }
@@ -97,4 +118,38 @@ async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, OutboundError> {
 /// Without the brackets that an IPv6 address has in a URI.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reached(granted: Granted, reach: Reach, addresses: &[&str]) -> Result<usize, OutboundError> {
+        let target = Target { host: "it".to_owned(), port: 80, tls: false, granted };
+        let found = addresses.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 80)).collect();
+        allowed(&target, reach, found).map(|left| left.len())
+    }
+
+    #[test]
+    fn no_grant_leads_farther_than_the_operator_lets_it() {
+        let (metadata, private, public) = (["169.254.169.254"], ["10.0.0.1"], ["1.1.1.1"]);
+        for reach in [Reach::Public, Reach::Private] {
+            let error = reached(Granted::Anywhere, reach, &metadata).unwrap_err();
+            assert!(matches!(error, OutboundError::OutOfReach { .. }), "{error:?}");
+            assert!(error.to_string().contains(&format!("--guests-reach {reach}")), "{error}");
+        }
+        assert_eq!(reached(Granted::Anywhere, Reach::Anywhere, &metadata).unwrap(), 1);
+        let error = reached(Granted::Anywhere, Reach::Public, &private).unwrap_err();
+        assert!(matches!(error, OutboundError::OutOfReach { .. }), "{error:?}");
+        assert_eq!(reached(Granted::Anywhere, Reach::Private, &private).unwrap(), 1);
+        for reach in [Reach::Public, Reach::Private, Reach::Anywhere] {
+            assert_eq!(reached(Granted::Public, reach, &public).unwrap(), 1);
+            assert!(reached(Granted::Public, reach, &private).is_err(), "a name that leads here, {reach}");
+            assert!(reached(Granted::Public, reach, &metadata).is_err(), "a name that leads there, {reach}");
+            // A public address that is none.
+            assert!(reached(Granted::Public, reach, &["168.63.129.16"]).is_err(), "{reach}");
+        }
+        let mixed = ["169.254.169.254", "10.0.0.1"];
+        assert_eq!(reached(Granted::Anywhere, Reach::Private, &mixed).unwrap(), 1, "what is left of them");
+    }
 }

@@ -11,6 +11,9 @@ pub(super) enum Granted {
     Anywhere,
 }
 
+/// Those that a host without a port grants: of http and of https.
+const USUAL_PORTS: [u16; 2] = [80, 443];
+
 /// Looks a host (as in a URI, an IPv6 address in brackets) up in `hosts`.
 pub(super) fn granted(hosts: &[String], host: &str, port: u16) -> Option<Granted> {
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -18,7 +21,8 @@ pub(super) fn granted(hosts: &[String], host: &str, port: u16) -> Option<Granted
     if hosts.iter().any(|granted| granted.eq_ignore_ascii_case(&with_port)) {
         return Some(if is_fixed(host) { Granted::Anywhere } else { Granted::Public });
     }
-    hosts.iter().any(|granted| granted.eq_ignore_ascii_case(host)).then_some(Granted::Public)
+    let usual = USUAL_PORTS.contains(&port);
+    (usual && hosts.iter().any(|granted| granted.eq_ignore_ascii_case(host))).then_some(Granted::Public)
 }
 
 /// Whether the grant itself says where it leads. Where any other name leads, whoever runs its zone decides.
@@ -48,9 +52,14 @@ mod tests {
             Some(Granted::Public),
             "its zone may say 169.254.169.254"
         );
-        for (host, port) in
-            [("localhost", 80), ("example.org", 443), ("xapi.example.org", 443), ("127.0.0.1", 8080)]
-        {
+        for (host, port) in [
+            ("api.example.org", 22),
+            ("api.example.org", 8080),
+            ("localhost", 80),
+            ("example.org", 443),
+            ("xapi.example.org", 443),
+            ("127.0.0.1", 8080),
+        ] {
             assert_eq!(granted(host, port), None, "{host}:{port}");
         }
     }

@@ -23,7 +23,7 @@ use super::grant::granted;
 use super::quota::{Quota, Request as Open, RequestsMax};
 use super::{
     BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, Caller, FIRST_BYTE_TIMEOUT, HEAD_BYTES_MAX, Outbound,
-    OutboundError, ResponseBody, TIMEOUT_MAX, Timeouts,
+    OutboundError, Reach, ResponseBody, TIMEOUT_MAX, Timeouts,
 };
 
 impl Outbound {
@@ -31,12 +31,12 @@ impl Outbound {
     ///
     /// # Errors
     /// When TLS does not work here.
-    pub fn new() -> Result<Self, OutboundError> {
-        Self::with(RequestsMax::DEFAULTS)
+    pub fn new(reach: Reach) -> Result<Self, OutboundError> {
+        Self::with(reach, RequestsMax::DEFAULTS)
     }
 
-    pub(super) fn with(max: RequestsMax) -> Result<Self, OutboundError> {
-        Ok(Self { connector: Connector::new()?, quota: Quota::new(max) })
+    pub(super) fn with(reach: Reach, max: RequestsMax) -> Result<Self, OutboundError> {
+        Ok(Self { connector: Connector::new()?, reach, quota: Quota::new(max) })
     }
 
     /// A call of a function, whose requests are counted together.
@@ -57,10 +57,10 @@ impl Outbound {
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let admitted = admit(hosts, request.uri()).and_then(|target| Ok((target, self.quota.begin(caller)?)));
-        let connector = self.connector.clone();
+        let (connector, reach) = (self.connector.clone(), self.reach);
         async move {
             let (target, open) = admitted?;
-            exchange(&connector, &target, request, timeouts, open).await
+            exchange((&connector, reach), &target, request, timeouts, open).await
         }
     }
 }
@@ -81,7 +81,7 @@ fn admit(hosts: &[String], uri: &Uri) -> Result<Target, OutboundError> {
 }
 
 async fn exchange<B>(
-    connector: &Connector,
+    (connector, reach): (&Connector, Reach),
     target: &Target,
     mut request: Request<B>,
     timeouts: Timeouts,
@@ -94,7 +94,7 @@ where
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(path);
     let connecting = async {
-        let stream = TokioIo::new(connector.connect(target).await?);
+        let stream = TokioIo::new(connector.connect(target, reach).await?);
         http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(stream).await.map_err(http)
     };
     let (mut sender, connection) = timeout(bounded(timeouts.connect, CONNECT_TIMEOUT), connecting)

@@ -35,7 +35,7 @@ fn function(name: &str) -> FunctionId {
 async fn get(hosts: &[String], uri: String, timeouts: Timeouts) -> Result<String, OutboundError> {
     use http_body_util::BodyExt as _;
     let request = http::Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
-    let outbound = Outbound::new().unwrap();
+    let outbound = Outbound::new(Reach::default()).unwrap();
     let response = outbound.send(&outbound.caller(function("f")), hosts, request, timeouts).await?;
     let body = response.into_body().collect().await?;
     Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
@@ -47,11 +47,15 @@ async fn a_named_port_on_this_machine_is_reached_and_nothing_else_is() {
     let uri = format!("http://{address}/a?b");
     let denied = get(&["example.org".to_owned()], uri.clone(), Timeouts::default()).await;
     assert!(matches!(denied, Err(OutboundError::Denied(_))), "{denied:?}");
-    let private = get(&["127.0.0.1".to_owned()], uri.clone(), Timeouts::default()).await;
-    assert!(matches!(private, Err(OutboundError::PrivateAddress(_))), "{private:?}");
-    let by_name = format!("http://localhost:{}/", address.port());
-    let private = get(&["localhost".to_owned()], by_name, Timeouts::default()).await;
-    assert!(matches!(private, Err(OutboundError::PrivateAddress(_))), "{private:?}");
+    for host in ["127.0.0.1", "localhost"] {
+        let (port, hosts) = (address.port(), [host.to_owned()]);
+        let other = get(&hosts, format!("http://{host}:{port}/"), Timeouts::default()).await;
+        assert!(matches!(other, Err(OutboundError::Denied(_))), "{other:?}");
+        for usual in ["http", "https"] {
+            let private = get(&hosts, format!("{usual}://{host}/"), Timeouts::default()).await;
+            assert!(matches!(private, Err(OutboundError::PrivateAddress(_))), "{private:?}");
+        }
+    }
     assert_eq!(get(&[address.to_string()], uri, Timeouts::default()).await.unwrap(), "hi");
     assert!(seen.await.unwrap().starts_with("GET /a?b HTTP/1.1\r\n"));
 }
@@ -85,7 +89,7 @@ async fn uris_that_hide_their_host_are_refused() {
 async fn a_function_that_has_all_its_requests_open_takes_none_from_others() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_address = silent.local_addr().unwrap().to_string();
-    let outbound = Outbound::with(RequestsMax { node: 4, function: 2, call: 2 }).unwrap();
+    let outbound = Outbound::with(Reach::default(), RequestsMax { node: 4, function: 2, call: 2 }).unwrap();
     let send = |caller: &Caller, address: &str| {
         let request = http::Request::get(format!("http://{address}/")).body(Empty::<Bytes>::new()).unwrap();
         outbound.send(caller, &[address.to_owned()], request, Timeouts::default())

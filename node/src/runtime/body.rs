@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use tokio::time::{Sleep, sleep};
 
+use super::log::LineLog;
 use super::run::{Run, Watch};
 use crate::call::{Body, CallError};
 
@@ -64,12 +66,19 @@ impl HttpBody for RequestBody {
         let error = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.alarm.moved();
+                this.alarm.watch.set_awaits_caller(false);
                 return Poll::Ready(Some(Ok(frame)));
             }
-            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(None) => {
+                this.alarm.watch.set_awaits_caller(false);
+                return Poll::Ready(None);
+            }
             Poll::Ready(Some(Err(error))) => error,
             Poll::Pending => match this.alarm.poll(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    this.alarm.watch.set_awaits_caller(true);
+                    return Poll::Pending;
+                }
                 Poll::Ready(error) => error,
             },
         };
@@ -84,6 +93,12 @@ impl HttpBody for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.alarm.watch.set_awaits_caller(false);
     }
 }
 
@@ -106,6 +121,16 @@ impl<S: Source> ResponseBody<S> {
         let alarm = IdleAlarm { watch: Arc::clone(run.watch()), sleep: None };
         alarm.watch.moved();
         Self { run, source, alarm, over: false }
+    }
+
+    /// Whether the guest waits for more of the request's body.
+    pub(super) fn awaits_caller(&self) -> bool {
+        self.run.watch().awaits_caller()
+    }
+
+    /// Whether the guest only had its turn, and waits for nothing.
+    pub(super) fn is_computing(&self) -> bool {
+        self.run.is_computing()
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
@@ -141,5 +166,42 @@ impl<S: Source> HttpBody for ResponseBody<S> {
         let next = this.next(cx);
         this.over = matches!(next, Poll::Ready(None | Some(Err(_))));
         next
+    }
+}
+
+/// A response's body that tells its function's log why it broke off.
+pub(super) struct Told {
+    body: Body,
+    log: LineLog,
+}
+
+impl Told {
+    /// What is here as a whole cannot break off.
+    pub(super) fn body(body: Body, log: LineLog) -> Body {
+        if body.size_hint().exact().is_some() { body } else { Self { body, log }.boxed_unsync() }
+    }
+}
+
+impl HttpBody for Told {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let next = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &next {
+            self.log.say(&format!("the answer broke off: {error} ({})", error.code()));
+        }
+        next
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -16,6 +16,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
+use super::begin::HOLD;
 use super::body::{ResponseBody, Source};
 use super::cgi::{self, Parsed};
 use super::guest::{COMPONENT_CALL_BYTES_MAX, Guest, MODULE_CALL_BYTES_MAX};
@@ -23,10 +24,6 @@ use super::invoke::{Deadline, Stage};
 use super::pipe::Pipe;
 use super::run::Run;
 use crate::call::{Body, CallError};
-
-/// The response begins when the command ends, or so long after its first output: what is over its limit or fails
-/// within that time is told by its status, and what flows begins to flow.
-const HOLD: Duration = Duration::from_millis(50);
 
 /// A command of either kind.
 #[derive(Clone)]
@@ -124,42 +121,39 @@ struct Beginning {
     deadline: Deadline,
 }
 
-/// A response's head, and what the run had come to by then.
+/// A response's head, and whether the command had ended by then.
 struct Begun {
     head: cgi::Head,
-    ended: Option<Result<(), CallError>>,
+    ended: bool,
 }
 
 impl Beginning {
+    /// The response begins when the command ends, or [`HOLD`] after its first output: what is over its limit or fails
+    /// within that time is told by its status, and what flows begins to flow.
     async fn respond(mut self) -> Result<http::Response<Body>, CallError> {
         let Begun { head, ended } = poll_fn(|cx| self.poll_head(cx)).await?;
         let rest = self.output.split_off(head.body_at.min(self.output.len())).freeze();
-        let body = match ended {
-            Some(Ok(())) => Full::new(rest).map_err(|never| match never {}).boxed_unsync(),
-            Some(Err(_)) | None => {
-                ResponseBody::new(self.run, Output { first: Some(rest), pipe: self.pipe }).boxed_unsync()
-            }
+        let body = if ended {
+            Full::new(rest).map_err(|never| match never {}).boxed_unsync()
+        } else {
+            ResponseBody::new(self.run, Output { first: Some(rest), pipe: self.pipe }).boxed_unsync()
         };
         Ok(head.response.map(|()| body))
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Begun, CallError>> {
         let ended = match self.run.poll(cx) {
-            Poll::Ready(ended) => Some(ended),
-            Poll::Pending => None,
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => false,
         };
         if let Some(output) = self.pipe.take() {
             self.output.extend_from_slice(&output);
         }
-        match ended {
-            Some(Err(error)) if self.output.is_empty() || !is_failure(&error) => {
-                return Poll::Ready(Err(error));
-            }
-            Some(_) => {}
-            None if self.is_held(cx) => return self.deadline.poll(cx).map(|error| Err(self.run.stop(error))),
-            None => {}
+        if !ended && self.is_held(cx) {
+            return self.deadline.poll(cx).map(|error| Err(self.run.stop(error)));
         }
-        match cgi::parse(&self.output, ended.is_some()) {
+        match cgi::parse(&self.output, ended) {
             Parsed::Head(head) => Poll::Ready(Ok(Begun { head: *head, ended })),
             Parsed::Invalid(why) => {
                 Poll::Ready(Err(self.run.stop(CallError::new(Code::InvalidResponse, why))))
@@ -174,11 +168,6 @@ impl Beginning {
         }
         self.hold.get_or_insert_with(|| Box::pin(sleep(HOLD))).as_mut().poll(cx).is_pending()
     }
-}
-
-/// Whether it is the command's own failure, which after output aborts the body, and no bound that was reached.
-fn is_failure(error: &CallError) -> bool {
-    matches!(error.code(), Code::FunctionFailed | Code::FunctionTrapped)
 }
 
 /// The rest of a command's output.

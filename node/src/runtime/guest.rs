@@ -1,7 +1,7 @@
 //! What a store holds beside the guest: its grants, its bounds, and its way out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -58,12 +58,24 @@ pub(super) struct Guest {
 pub(super) struct Signals {
     /// The bound that was reached, bytes; zero while none was.
     memory_refused: AtomicU64,
+    /// The guest gave way to others, and waits for nothing else.
+    turn_over: AtomicBool,
 }
 
 impl Signals {
     /// The bytes that the guest was granted, if it asked for more.
     pub(super) fn memory_refused(&self) -> Option<u64> {
         Some(self.memory_refused.load(Ordering::Relaxed)).filter(|bound| *bound > 0)
+    }
+
+    /// The guest is about to be polled.
+    pub(super) fn turn_begins(&self) {
+        self.turn_over.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it has used up its turn since.
+    pub(super) fn turn_is_over(&self) -> bool {
+        self.turn_over.load(Ordering::Relaxed)
     }
 }
 
@@ -163,7 +175,10 @@ pub(super) fn new_store(engine: &Engine, guest: Guest, call_bytes_max: usize) ->
     store.set_max_component_handles(HANDLES_MAX);
     store.set_epoch_deadline(1);
     // tokio's own yield lets sockets and timers have their turn, which waking oneself does not.
-    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store.epoch_deadline_callback(|store| {
+        store.data().memory.signals.turn_over.store(true, Ordering::Relaxed);
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
     store
 }
 

@@ -17,6 +17,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
+use super::begin::begin;
 use super::body::{RequestBody, ResponseBody, Source};
 use super::guest::{COMPONENT_CALL_BYTES_MAX, Guest};
 use super::invoke::{Deadline, Stage};
@@ -30,7 +31,7 @@ pub(super) async fn call(
     pre: &ProxyPre<Guest>,
     stage: Stage<'_>,
     request: http::Request<Body>,
-    deadline: Deadline,
+    mut deadline: Deadline,
 ) -> Result<http::Response<Body>, CallError> {
     let mut wasi = stage.wasi();
     wasi.envs(&stage.environment());
@@ -48,8 +49,8 @@ pub(super) async fn call(
         let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
         proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
     });
-    match head(&mut run, &mut answered, deadline).await? {
-        Ok(response) => respond(run, &method, response),
+    match head(&mut run, &mut answered, &mut deadline).await? {
+        Ok(response) => respond(run, &method, response, deadline).await,
         Err(code) => {
             Err(run.stop(CallError::new(Code::FunctionFailed, format!("the function answered: {code}"))))
         }
@@ -59,7 +60,7 @@ pub(super) async fn call(
 async fn head(
     run: &mut Run,
     answered: &mut oneshot::Receiver<Head>,
-    mut deadline: Deadline,
+    deadline: &mut Deadline,
 ) -> Result<Head, CallError> {
     let nothing = || CallError::new(Code::FunctionFailed, "the function ended without an answer");
     poll_fn(|cx| {
@@ -76,10 +77,11 @@ async fn head(
     .await
 }
 
-fn respond(
+async fn respond(
     run: Run,
     method: &Method,
     response: http::Response<HyperOutgoingBody>,
+    deadline: Deadline,
 ) -> Result<http::Response<Body>, CallError> {
     let (parts, body) = response.into_parts();
     if parts.status.is_informational() {
@@ -87,19 +89,24 @@ fn respond(
         return Err(CallError::new(Code::InvalidResponse, message));
     }
     let body = Outgoing { body, length: Length::declared(method, &parts)? };
-    if !run.has_ended() {
-        let body = ResponseBody::new(run, body);
-        return Ok(http::Response::from_parts(parts, body.boxed_unsync()));
-    }
-    // The guest has ended, so all of the body is here, and its length is known. Unconstrained, because tokio lets a
-    // channel of a task that was busy for long pretend to be empty.
-    let body = unconstrained(body.collect()).now_or_never();
-    let body = body.unwrap_or_else(|| Err(given_up()))?;
-    let body = match body.trailers() {
-        Some(_) => body.map_err(|never| match never {}).boxed_unsync(),
-        None => Full::new(body.to_bytes()).map_err(|never| match never {}).boxed_unsync(),
+    let body = if run.has_ended() {
+        whole(body)?
+    } else {
+        let opening = begin(ResponseBody::new(run, body), deadline).await?;
+        if opening.whole { whole(opening)? } else { opening.boxed_unsync() }
     };
     Ok(http::Response::from_parts(parts, body))
+}
+
+/// A body whose guest has ended: all of it is here, and its length is known.
+fn whole(body: impl HttpBody<Data = Bytes, Error = CallError>) -> Result<Body, CallError> {
+    // Unconstrained, because tokio lets a channel of a task that was busy for long pretend to be empty.
+    let body = unconstrained(body.collect()).now_or_never();
+    let body = body.unwrap_or_else(|| Err(given_up()))?;
+    Ok(match body.trailers() {
+        Some(_) => body.map_err(|never| match never {}).boxed_unsync(),
+        None => Full::new(body.to_bytes()).map_err(|never| match never {}).boxed_unsync(),
+    })
 }
 
 /// Compares a body with the length that its head declares. The implementation of `wasi:http` passes on what is too
@@ -111,16 +118,17 @@ struct Length {
 
 impl Length {
     fn declared(method: &Method, head: &response::Parts) -> Result<Self, CallError> {
+        let wrong = |why: &str| CallError::new(Code::InvalidResponse, format!("content-length: {why}"));
+        let mut values = head.headers.get_all(header::CONTENT_LENGTH).iter();
+        let declared =
+            values.next().map(|value| length(value).ok_or_else(|| wrong(&format!("{value:?} is no length"))));
+        let declared = declared.transpose()?;
+        if values.next().is_some() {
+            return Err(wrong("it stands more than once"));
+        }
         // These have no body, and declare the length of the one that a GET would have.
         let has_body = *method != Method::HEAD && head.status != StatusCode::NOT_MODIFIED;
-        let value = head.headers.get(header::CONTENT_LENGTH).filter(|_| has_body);
-        let parse = |value: &HeaderValue| {
-            let length = value.to_str().ok().and_then(|text| text.parse().ok());
-            length.ok_or_else(|| {
-                CallError::new(Code::InvalidResponse, format!("content-length: {value:?} is no length"))
-            })
-        };
-        Ok(Self { declared: value.map(parse).transpose()?, counted: 0 })
+        Ok(Self { declared: declared.filter(|_| has_body), counted: 0 })
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), CallError> {
@@ -142,6 +150,12 @@ impl Length {
         let message = format!("content-length is {declared} and the body had {} bytes", self.counted);
         CallError::new(Code::InvalidResponse, message)
     }
+}
+
+/// Digits and nothing else (RFC 9110, 8.6): a sign would do for Rust, and is something else to whoever reads on.
+fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
 }
 
 fn given_up() -> CallError {
@@ -174,5 +188,43 @@ impl HttpBody for Outgoing {
             None => self.length.end()?,
         }
         Poll::Ready(next.map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(method: &Method, values: &[&str]) -> Result<Option<u64>, CallError> {
+        let mut response = http::Response::new(());
+        for value in values {
+            response.headers_mut().append(header::CONTENT_LENGTH, value.parse().unwrap());
+        }
+        Length::declared(method, &response.into_parts().0).map(|length| length.declared)
+    }
+
+    /// What the implementation of `wasi:http` lets through is not for it to say.
+    #[test]
+    fn a_length_is_digits_and_stands_once() {
+        assert_eq!(declared(&Method::GET, &["5"]).unwrap(), Some(5));
+        assert_eq!(declared(&Method::GET, &[]).unwrap(), None);
+        assert_eq!(declared(&Method::HEAD, &["5"]).unwrap(), None, "it is not that of what follows");
+        for method in [Method::GET, Method::HEAD] {
+            for values in [
+                &["+5"][..],
+                &["-0"],
+                &["5, 5"],
+                &["0x5"],
+                &["5 5"],
+                &["5."],
+                &[""],
+                &["18446744073709551616"],
+                &["5", "5"],
+                &["5", "6"],
+            ] {
+                let error = declared(&method, values).unwrap_err();
+                assert_eq!(error.code(), Code::InvalidResponse, "{method} {values:?}: {error}");
+            }
+        }
     }
 }

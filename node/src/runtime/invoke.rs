@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use coracle_proto::record::Version;
-use coracle_proto::status::Code;
+use coracle_proto::status::{Again, Code};
 use coracle_proto::{attr, trace};
 use http::HeaderMap;
 use tokio::time::{Sleep, sleep};
@@ -15,6 +15,7 @@ use tracing::{Instrument as _, Span, info_span};
 use wasmtime::Store;
 use wasmtime_wasi::WasiCtxBuilder;
 
+use super::body::Told;
 use super::cgi::Caller;
 use super::guest::{Guest, Signals, new_store};
 use super::log::{Author, LineLog};
@@ -40,13 +41,23 @@ pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallEr
     let author = Author { version: version.id.clone(), invocation, trace };
     let caller = Caller { route: &route, remote };
     let stage = Stage::new(shared, &version, author, trace_headers(request.headers()), span, caller);
+    let log = stage.stderr.clone();
     let response = match &program.program {
         Program::Http(pre) => component::call(pre, stage, request, deadline).await,
         Program::Command(command) => command::call(command, stage, request, deadline).await,
     };
     match response {
-        Ok(response) => Ok(Answer { response, cold, queue_wait: Duration::ZERO }),
-        Err(error) => Err(CallError { cold, ..error }),
+        Ok(response) => {
+            let response = response.map(|body| Told::body(body, log));
+            Ok(Answer { response, cold, queue_wait: Duration::ZERO })
+        }
+        Err(error) => {
+            // What did not begin, or could not, is no affair of the function's.
+            if error.code().retry() == Again::Unknown {
+                log.say(&format!("the call failed: {error} ({})", error.code()));
+            }
+            Err(CallError { cold, ..error })
+        }
     }
 }
 
@@ -74,7 +85,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    fn new(left: Duration, timeout: Duration) -> Self {
+    pub(super) fn new(left: Duration, timeout: Duration) -> Self {
         Self { at: clock::now() + left, timeout, sleep: None }
     }
 

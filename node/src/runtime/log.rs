@@ -12,6 +12,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
 use super::guest::WRITE_BYTES_MAX;
 use crate::logs::{Line, Logs, Stream};
+use crate::text::on_one_line;
 
 /// A longer line comes in pieces.
 const LINE_BYTES_MAX: usize = 8 << 10;
@@ -86,7 +87,7 @@ impl LineLog {
 
     /// A line of the platform's: a line that the guest has begun goes on after it.
     pub(super) fn say(&self, text: &str) {
-        self.0.emit(&mut text.as_bytes().to_vec());
+        self.0.emit(&mut on_one_line(text.to_owned()).into_bytes());
     }
 }
 

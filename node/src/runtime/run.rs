@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -56,6 +56,7 @@ impl Run {
         let Some(guest) = &mut self.guest else {
             return Poll::Ready(Ok(()));
         };
+        self.signals.turn_begins();
         let before = os::thread_cpu_time();
         let polled = guest.as_mut().poll(cx);
         self.cpu_used += os::thread_cpu_time().saturating_sub(before);
@@ -83,6 +84,11 @@ impl Run {
     /// Whether the guest has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.is_some()
+    }
+
+    /// Whether the guest, when it was polled last, waited for nothing but its next turn.
+    pub(super) fn is_computing(&self) -> bool {
+        self.guest.is_some() && self.signals.turn_is_over()
     }
 
     /// When something last moved in either direction.
@@ -121,6 +127,7 @@ pub(super) struct Watch {
     began: Instant,
     moved_ms: AtomicU64,
     idle_max: Duration,
+    awaits_caller: AtomicBool,
     verdict: Mutex<Option<CallError>>,
 }
 
@@ -130,6 +137,7 @@ impl Watch {
             began: clock::now(),
             moved_ms: AtomicU64::new(0),
             idle_max,
+            awaits_caller: AtomicBool::new(false),
             verdict: Mutex::new(None),
         })
     }
@@ -137,6 +145,15 @@ impl Watch {
     /// Bytes moved just now.
     pub(super) fn moved(&self) {
         self.moved_ms.store(clock::millis(self.began.elapsed()), Ordering::Relaxed);
+    }
+
+    /// Whether the guest waits for more of the request's body.
+    pub(super) fn awaits_caller(&self) -> bool {
+        self.awaits_caller.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_awaits_caller(&self, awaits: bool) {
+        self.awaits_caller.store(awaits, Ordering::Relaxed);
     }
 
     /// How long may still pass without a byte; `None` when it is over.

@@ -81,7 +81,7 @@ impl WasiHttpHooks for WayOut {
 fn named(error: OutboundError) -> Error {
     match error {
         OutboundError::Denied(_) => Error::HttpRequestDenied,
-        OutboundError::PrivateAddress(_) => Error::DestinationIpProhibited,
+        OutboundError::PrivateAddress(_) | OutboundError::OutOfReach { .. } => Error::DestinationIpProhibited,
         OutboundError::BadUri => Error::HttpRequestUriInvalid,
         OutboundError::TooMany { .. } => Error::ConnectionLimitReached,
         OutboundError::Resolve(why) => Error::DnsError { rcode: Some(why), info_code: None },
@@ -107,6 +107,7 @@ pub(super) mod tests {
     use super::super::tests::Lines;
     use super::*;
     use crate::logs::Stream;
+    use crate::outbound::Reach;
 
     /// One whose trace is `00-ab-cd-01`, and its log.
     pub(in super::super) fn way_out(hosts: Vec<String>) -> (WayOut, Arc<Lines>) {
@@ -121,10 +122,20 @@ pub(super) mod tests {
             trace: String::new(),
         };
         let trace = HeaderMap::from_iter([("traceparent".parse().unwrap(), "00-ab-cd-01".parse().unwrap())]);
+        let (log, lines) = log();
+        (
+            WayOut::new(Arc::new(Outbound::new(Reach::default()).unwrap()), Arc::new(version), log, trace),
+            lines,
+        )
+    }
+
+    /// The log of a function.
+    pub(in super::super) fn log() -> (LineLog, Arc<Lines>) {
+        let version =
+            VersionId { function: FunctionId::parse("", "f").unwrap(), number: VersionNumber::new(1) };
+        let author = Author { version, invocation: InvocationId::new(1), trace: None };
         let lines = Arc::<Lines>::default();
-        let author = Author { version: version.id.clone(), invocation: InvocationId::new(1), trace: None };
-        let log = LineLog::new(Arc::<Lines>::clone(&lines), Arc::new(author), Stream::Stderr);
-        (WayOut::new(Arc::new(Outbound::new().unwrap()), Arc::new(version), log, trace), lines)
+        (LineLog::new(Arc::<Lines>::clone(&lines), Arc::new(author), Stream::Stderr), lines)
     }
 
     async fn send(way_out: &mut WayOut, uri: String) -> Result<u16, Error> {

@@ -9,6 +9,7 @@ mod peer;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use coracle_proto::codec::DecodeError;
 use coracle_proto::id::{ClusterId, NodeId};
@@ -160,7 +161,7 @@ impl RemoteClient {
         match first.and_then(|frame| frame.kind) {
             Some(answer_frame::Kind::Head(mut head)) => {
                 let chunk = std::mem::take(&mut head.first_chunk);
-                let (cold, wait) = (head.cold, std::time::Duration::from_micros(head.queue_wait_us));
+                let (cold, wait) = (head.cold, Duration::from_micros(head.queue_wait_us));
                 let mut response = response(&head)
                     .map_err(|why| Failed::Ended(CallError::new(Code::Internal, why.to_string())))?;
                 let told = Arc::clone(&self.inner.told);
@@ -187,6 +188,12 @@ impl RemoteClient {
     pub fn retain(&self, node: impl Fn(NodeId) -> bool) {
         let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.retain(|id, peer| peer.busy() || node(*id));
+    }
+
+    /// Closes the connections to nodes that were not called for so long: the next call makes new ones.
+    pub fn close_idle(&self, idle_max: Duration) {
+        let mut peers = self.inner.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|_, peer| peer.busy() || peer.idle() < idle_max);
     }
 
     /// How many nodes it has connections to.

@@ -65,6 +65,7 @@ impl Plane {
             compile_program: std::env::current_exe().unwrap(),
             compile_args: test.map(Into::into).to_vec(),
             memory: MemoryMode::OnDemand,
+            reach: crate::Reach::default(),
             drain_timeout: Duration::from_secs(5),
         };
         let ended = tokio::spawn(run(options, async { drop(stopped.await) }));

@@ -168,12 +168,13 @@ async fn a_stopped_gateway_ends_open_calls_and_takes_no_new_ones() {
 #[tokio::test]
 async fn calls_that_are_open_are_bounded() {
     let world = Plan::local(Guest::new(async |_| Ok(text("here")))).start().await;
-    let open = std::sync::Arc::clone(&world.gateway.inner.open);
-    let all = open.try_acquire_many(u32::try_from(super::super::OPEN_MAX).unwrap()).unwrap();
+    let open = &world.gateway.inner.open;
+    let all: Vec<_> = std::iter::from_fn(|| open.enter([127, 0, 0, 1].into()).ok()).collect();
     let refused = world.get("/f").await;
     assert_eq!((refused.status, refused.header("coracle-error")), (503, "overloaded"));
+    assert!(refused.text.contains("2048 of the 4096"), "{}", refused.text);
     drop(all);
     // A place is given back when the answer was read.
     assert_eq!(world.get("/f").await.text, "here");
-    until("every place is free", || open.available_permits() == super::super::OPEN_MAX).await;
+    until("every place is free", || open.count() == 0).await;
 }

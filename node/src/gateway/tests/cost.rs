@@ -36,7 +36,7 @@ async fn in_process(world: &World) -> Duration {
             movable: false,
             attempts: 0,
         };
-        assert_eq!(world.gateway.inner.call(&mut dispatch).await.status(), 200);
+        assert_eq!(world.gateway.inner.call(&mut dispatch).await.response.status(), 200);
     }
     begun.elapsed() / CALLS
 }

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::spec::Draft;
-use futures::StreamExt as _;
-use http_body::Frame;
+use coracle_proto::status::Code;
+use futures::{StreamExt as _, stream};
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::world::{Plan, SendBody, World, empty, full};
-use crate::call::{Body, Call};
+use crate::call::{Body, Call, CallError};
 use crate::worker::tests::{Guest, answer, text, until, version};
 
 /// Sends back what comes, piece by piece.
@@ -204,4 +205,87 @@ async fn http_2_with_prior_knowledge_is_served() {
     let response = client.request(request).await.unwrap();
     assert_eq!((response.version(), response.status().as_u16()), (http::Version::HTTP_2, 200));
     assert_eq!(response.collect().await.unwrap().to_bytes(), "over h2");
+}
+
+/// RFC 9110: no content with these, whatever the function makes, and over HTTP/2 as over HTTP/1.
+#[tokio::test]
+async fn an_answer_has_a_body_only_where_there_is_one() {
+    let guest = Guest::new(async |call: Call| {
+        let (path, method) = (call.request.uri().path(), call.request.method());
+        let mut response = text(format!("{method} {path}")).response;
+        *response.status_mut() = path.rsplit('/').next().unwrap().parse().unwrap();
+        if path.contains("/declared/") {
+            let length = response.body().size_hint().exact().unwrap();
+            response.headers_mut().insert("content-length", length.into());
+        }
+        if path.contains("/streamed/") {
+            response = response.map(|body| {
+                Body::new(StreamBody::new(body.into_data_stream().map(|it| it.map(Frame::data))))
+            });
+        }
+        let mut made = answer(Body::default());
+        made.response = response;
+        Ok(made)
+    });
+    let world = Plan::local(guest).start().await;
+    let second = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<SendBody>();
+    for (client, which) in [(&world.client, 1), (&second, 2)] {
+        let ask = async |method: &str, path: &str| {
+            let request = world.request(method, path).body(empty()).unwrap();
+            let (head, body) = client.request(request).await.unwrap().into_parts();
+            let length = head.headers.get("content-length").map(|it| it.to_str().unwrap().to_owned());
+            (head.status.as_u16(), length, body.is_end_stream(), body.collect().await.unwrap().to_bytes())
+        };
+        for kind in ["", "/declared", "/streamed"] {
+            for (method, status) in
+                [("HEAD", 200), ("HEAD", 404), ("GET", 204), ("GET", 205), ("GET", 304), ("POST", 204)]
+            {
+                let (told, length, ended, body) = ask(method, &format!("/f{kind}/{status}")).await;
+                assert_eq!((told, body.len(), ended), (status, 0, true), "{which} {method} {kind} {status}");
+                if matches!(status, 204 | 205) {
+                    assert!(length.is_none_or(|it| it == "0"), "{which} {method} {kind} {status}");
+                } else if method == "HEAD" && kind != "/streamed" {
+                    assert_eq!(length.unwrap(), format!("HEAD /f{kind}/{status}").len().to_string());
+                }
+            }
+            assert!(!ask("GET", &format!("/f{kind}/200")).await.3.is_empty());
+        }
+        for page in ["/nowhere", "/", "/.coracle/health", "/.coracle/what"] {
+            let (status, length, ended, body) = ask("HEAD", page).await;
+            assert!(ended && body.is_empty(), "{which} {page}");
+            let whole = ask("GET", page).await;
+            assert_eq!((status, length), (whole.0, Some(whole.3.len().to_string())), "{which} {page}");
+        }
+    }
+}
+
+/// Over HTTP/1 an error ends the connection, over HTTP/2 it resets the stream: what was made before it comes first, and so
+/// does the head.
+#[tokio::test]
+async fn what_was_made_before_a_failure_reaches_its_caller() {
+    let guest = Guest::new(async |_| {
+        let piece = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+        let frames = [piece("made"), piece(" before"), Err(CallError::new(Code::FunctionTrapped, "it"))];
+        Ok(answer(Body::new(StreamBody::new(stream::iter(frames)))))
+    });
+    for plan in [Plan::local(guest.clone()), Plan::remote(vec![guest.clone()])] {
+        let world = plan.start().await;
+        for http2 in [false, true] {
+            let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+                .http2_only(http2)
+                .build_http::<SendBody>();
+            for _ in 0..20 {
+                let response =
+                    client.request(world.request("GET", "/f").body(empty()).unwrap()).await.unwrap();
+                let (mut body, mut made) = (response.into_body(), Vec::new());
+                while let Some(Ok(frame)) = body.frame().await {
+                    made.extend(frame.into_data().unwrap());
+                }
+                assert_eq!(made, b"made before", "HTTP/2: {http2}");
+            }
+        }
+        until("nothing is open", || world.gateway.inner.open.count() == 0).await;
+    }
 }

@@ -178,6 +178,35 @@ async fn what_is_over_the_rate_is_counted_and_others_are_not_touched() {
     assert_eq!(lines(&mut node.client, asked("hello")).await, ["here"]);
 }
 
+/// At its rate one function would push out of the ring what all the others have there, within a minute.
+#[tokio::test]
+async fn a_function_that_logs_much_has_its_share_where_others_log_too() {
+    let (flood, hello) = (version("flood"), version("hello"));
+    let text = "x".repeat(8000);
+    for alone in [true, false] {
+        let (logs, queue) = Logs::new(NodeId::new(3), LogMetrics::default());
+        let now = clock::now();
+        let mut kept = 0;
+        for second in 0..64 {
+            let at = now + Duration::from_secs(second);
+            for _ in 0..100 {
+                kept += usize::from(logs.line_at(line(&flood, &text), at, 0));
+            }
+            if !alone {
+                assert!(logs.line_at(line(&hello, "here"), at, 0), "its own line at {second} s");
+            }
+            let taken = queue.try_iter().map(|message| match message {
+                super::super::sink::Message::Record(_, cost) => cost,
+                super::super::sink::Message::Flush(_) => 0,
+            });
+            logs.shared.taken(taken.sum());
+        }
+        let kept = kept * (text.len() + 128);
+        assert_eq!(kept > 40 << 20, alone, "{kept} bytes");
+        assert!(alone || kept > 15 << 20, "{kept} bytes");
+    }
+}
+
 #[tokio::test]
 async fn a_full_queue_never_waits_and_is_counted() {
     // No writer takes anything out of the queue.

@@ -40,25 +40,36 @@ async fn a_header_block_is_honoured() {
 }
 
 #[tokio::test]
-async fn a_failing_exit_before_output_is_an_error_and_after_it_an_aborted_body() {
+async fn a_failing_exit_is_an_error_until_output_flows_and_then_an_aborted_body() {
     let fixture = Fixture::new();
-    let function = deploy(&fixture, "", "(call $exit (i32.const 3))").await;
-    let error = fixture.get(&function, "/").await.unwrap_err();
-    assert_eq!(error.code(), Code::FunctionFailed);
-    assert!(error.to_string().contains("status 3"), "{error}");
+    let print = "(call $print (i32.const 1024) (i32.const 4))";
+    for (status, told) in
+        [("3", "3"), ("125", "125"), ("126", "126"), ("200", "200"), ("255", "255"), ("-1", "-1")]
+    {
+        for before in ["", print] {
+            let exit = format!("{before} (call $exit (i32.const {status}))");
+            let function = deploy(&fixture, "half", &exit).await;
+            let error = fixture.call(&function, get("/")).await.unwrap_err();
+            assert_eq!(error.code(), Code::FunctionFailed, "{status}: {error}");
+            assert_eq!(error.to_string(), format!("the function exited with status {told}"));
+            let said = format!("the call failed: the function exited with status {told} (function-failed)");
+            assert!(fixture.lines.all().last().unwrap().ends_with(&said), "{:?}", fixture.lines.all());
+        }
+    }
 
-    let function =
-        deploy(&fixture, "half", "(call $print (i32.const 1024) (i32.const 4)) (call $exit (i32.const 3))")
-            .await;
+    let flowing = format!("{print} (call $sleep (i64.const 200000000)) (call $exit (i32.const 3))");
+    let function = deploy(&fixture, "half", &flowing).await;
     let mut body = fixture.call(&function, get("/")).await.unwrap().response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
     assert_eq!(body.frame().await.unwrap().unwrap_err().code(), Code::FunctionFailed);
     assert!(body.frame().await.is_none());
+    let said = "the answer broke off: the function exited with status 3 (function-failed)";
+    assert!(fixture.lines.all().last().unwrap().ends_with(said), "{:?}", fixture.lines.all());
 
-    let function =
-        deploy(&fixture, "fine", "(call $print (i32.const 1024) (i32.const 4)) (call $exit (i32.const 0))")
-            .await;
+    let function = deploy(&fixture, "fine", &format!("{print} (call $exit (i32.const 0))")).await;
+    let lines = fixture.lines.all().len();
     assert_eq!(fixture.get(&function, "/").await.unwrap(), (200, "fine".to_owned()));
+    assert_eq!(fixture.lines.all().len(), lines, "what is whole is not worth a line");
 }
 
 #[tokio::test]

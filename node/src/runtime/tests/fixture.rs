@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::call::{Answer, Body, Call, CallError};
 use crate::logs::Line;
+use crate::outbound::Reach;
 use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions};
 
 /// Lines kept: what a guest prints beyond them it may not.
@@ -145,6 +146,7 @@ fn runtime(
         compile_program: std::env::current_exe().unwrap(),
         compile_args: super::child::ARGS.map(Into::into).to_vec(),
         resident_max,
+        reach: Reach::default(),
         logs: Arc::clone(lines) as Arc<dyn LogSink>,
     })
     .unwrap()

@@ -2,6 +2,7 @@
 
 use coracle_proto::spec::Draft;
 use coracle_proto::status::Code;
+use http_body_util::BodyExt as _;
 
 use super::fixture::{Fixture, collect, env, get, post};
 use super::guests::http;
@@ -82,6 +83,40 @@ async fn a_body_is_as_long_as_its_head_declares() {
         let error = five_declared(3, after).await.unwrap_err();
         assert!(matches!(error.code(), Code::FunctionFailed | Code::InvalidResponse), "3 {after}: {error}");
     }
+}
+
+/// Until the first piece has gone out, what fails has no answer but its error.
+#[tokio::test]
+async fn a_guest_that_fails_after_its_head_is_an_error_until_its_body_flows() {
+    let fixture = Fixture::new();
+    let head = "(local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b)))";
+    let print = "(call $print (local.get $s) (i32.const 1024) (i32.const 2))";
+    let work = "(loop (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 200000))))";
+    for (body, code) in [
+        ("(unreachable)".to_owned(), Code::FunctionTrapped),
+        (format!("{YIELD} (unreachable)"), Code::FunctionTrapped),
+        (YIELD.to_owned(), Code::FunctionFailed),
+        (format!("{print} (unreachable)"), Code::FunctionTrapped),
+        (format!("{print} {work} (unreachable)"), Code::FunctionTrapped),
+        (format!("{print} {work}"), Code::FunctionFailed),
+    ] {
+        let function =
+            fixture.deploy("late", &http(&format!("{head} {body}")), Draft::default()).await.unwrap();
+        for _ in 0..15 {
+            let error = fixture.call(&function, get("/")).await.unwrap_err();
+            assert_eq!(error.code(), code, "{body}: {error}");
+        }
+        let said = format!("the call failed: {}", fixture.call(&function, get("/")).await.unwrap_err());
+        assert!(fixture.lines.all().last().unwrap().contains(&said), "{:?}", fixture.lines.all().last());
+    }
+    let flowing = format!("{head} {print} {print} {work} (unreachable)");
+    let function = fixture.deploy("later", &http(&flowing), Draft::default()).await.unwrap();
+    let mut body = fixture.call(&function, get("/")).await.unwrap().response.into_body();
+    for _ in 0..2 {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "01");
+    }
+    assert_eq!(body.frame().await.unwrap().unwrap_err().code(), Code::FunctionTrapped);
+    assert!(fixture.lines.all().last().unwrap().contains("the answer broke off: the function trapped"));
 }
 
 #[tokio::test]

@@ -58,6 +58,20 @@ async fn imports_that_nobody_provides_are_named() {
     assert!(refusal.message.contains("'shop:cart/basket@1.0.0'"), "{}", refusal.message);
 }
 
+/// A name is whatever its author likes: it is not to look like a line of somebody's log, nor to move a terminal's cursor.
+#[tokio::test]
+async fn names_are_shown_on_one_line() {
+    for text in [
+        r#"(module (import "env" "a\0aERROR b\1b[2J" (func)) (func (export "_start")))"#,
+        r#"(module (import "e\0dn\0av" "magic" (func)) (func (export "_start")))"#,
+        r#"(module (func (export "a\0ab\e2\80\ae")))"#,
+    ] {
+        let refusal = refused_wat(text).await;
+        assert!(refusal.message.contains("\\n"), "{}", refusal.message);
+        assert!(!refusal.message.contains(['\n', '\r', '\u{1b}', '\u{202e}']), "{:?}", refusal.message);
+    }
+}
+
 #[tokio::test]
 async fn imports_of_the_right_name_and_the_wrong_type() {
     let fixture = Fixture::new();

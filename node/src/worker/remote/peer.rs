@@ -1,9 +1,9 @@
 //! The connections to one node, and whether it still answers on them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use coracle_proto::id::{ClusterId, NodeId};
 use coracle_proto::pb::{self, worker_client::WorkerClient};
@@ -55,6 +55,7 @@ pub(super) struct Peer {
     channels: [Channel; CHANNELS],
     next: AtomicUsize,
     open: AtomicUsize,
+    used: Mutex<Instant>,
     pinging: AtomicBool,
     liveness: watch::Sender<Liveness>,
     told: Told,
@@ -88,6 +89,7 @@ impl Peer {
             channels: std::array::from_fn(|_| endpoint.connect_lazy()),
             next: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            used: Mutex::new(clock::now()),
             pinging: AtomicBool::new(false),
             liveness: watch::Sender::new(Liveness::Answering),
             told,
@@ -107,6 +109,12 @@ impl Peer {
     /// Whether calls are open.
     pub(super) fn busy(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 0
+    }
+
+    /// How long ago the last one ended.
+    pub(super) fn idle(&self) -> Duration {
+        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        clock::now().saturating_duration_since(used)
     }
 
     /// Opens a call; pings go as long as any is.
@@ -224,6 +232,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
