@@ -11,6 +11,7 @@ mod order;
 mod orders;
 mod phases;
 mod processes;
+mod relays;
 mod report;
 mod table;
 mod tend;

@@ -43,9 +43,10 @@ pub(crate) async fn exchange(context: Arc<Context>) {
                 (address, tasks.spawn(task))
             });
         }
-        while tasks.try_join_next().is_some() {}
-        if nodes.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = nodes.changed() => if changed.is_err() { return },
+            // One that failed is begun anew.
+            Some(_) = tasks.join_next() => {}
         }
     }
 }

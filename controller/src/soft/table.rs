@@ -1,16 +1,17 @@
 //! The last status of each node, with the time at which it came and what it holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coracle_proto::id::{NodeId, StoreId};
+use coracle_proto::id::NodeId;
 use coracle_proto::pb;
 use coracle_proto::soft::{Parts, without_lists};
 use tokio::sync::watch;
 
 use super::changes::Changes;
+use super::relays::Relays;
 use super::told::{Told, fill};
 
 /// A status that was not renewed for so long tells nothing any more.
@@ -140,13 +141,6 @@ pub(super) struct Processes {
     pub(super) sequence: u64,
 }
 
-/// Another controller, as it exchanged its statuses last.
-#[derive(Debug, Clone, Copy)]
-struct Relay {
-    at: Instant,
-    format: u32,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     pub(super) nodes: BTreeMap<NodeId, Entry>,
@@ -155,9 +149,7 @@ pub(super) struct Inner {
     parts: BTreeMap<(NodeId, Option<NodeId>), (Parts, Instant)>,
     pub(super) processes: BTreeMap<NodeId, Processes>,
     alarms: BTreeMap<&'static str, Vec<String>>,
-    relays: BTreeMap<NodeId, Relay>,
-    /// The store that each other controller said to have.
-    stores: BTreeMap<NodeId, StoreId>,
+    pub(super) relays: Relays,
     pub(super) sequence: u64,
 }
 
@@ -328,36 +320,6 @@ impl SoftTable {
         self.lock().alarms()
     }
 
-    /// Another controller, which reads commands up to that format, exchanges its statuses with this one.
-    pub(crate) fn relayed_by(&self, controller: NodeId, format: u32, now: Instant) {
-        self.lock().relays.insert(controller, Relay { at: now, format });
-    }
-
-    /// The highest format that each other controller reads, as it told within that time.
-    pub(crate) fn formats(&self, now: Instant, within: Duration) -> BTreeMap<NodeId, u32> {
-        let inner = self.lock();
-        let lately = inner.relays.iter().filter(|(_, it)| now.saturating_duration_since(it.at) <= within);
-        lately.map(|(node, relay)| (*node, relay.format)).collect()
-    }
-
-    /// Another controller says which store it has; older programs do not.
-    pub(crate) fn answered_with(&self, controller: NodeId, store: StoreId) {
-        if store != StoreId::UNKNOWN {
-            self.lock().stores.insert(controller, store);
-        }
-    }
-
-    /// The store that each other controller said to have.
-    pub(crate) fn stores(&self) -> BTreeMap<NodeId, StoreId> {
-        self.lock().stores.clone()
-    }
-
-    /// Controllers that did so and were not heard for longer than `after`.
-    pub(crate) fn silent_relays(&self, now: Instant, after: Duration) -> BTreeSet<NodeId> {
-        let silent = |relay: &Relay| now.saturating_duration_since(relay.at) > after;
-        self.lock().relays.iter().filter(|(_, relay)| silent(relay)).map(|(node, _)| *node).collect()
-    }
-
     /// Drops what was not renewed, and nodes that the state no longer has.
     pub(crate) fn expire(&self, now: Instant, known: impl Fn(NodeId) -> bool) {
         let mut inner = self.lock();
@@ -367,8 +329,7 @@ impl SoftTable {
         inner
             .processes
             .retain(|node, told| known(*node) && now.saturating_duration_since(told.at) < EXPIRES_AFTER);
-        inner.relays.retain(|node, _| known(*node));
-        inner.stores.retain(|node, _| known(*node));
+        inner.relays.retain(&known);
         inner.changes.retain(&known);
         let lately = |at: Instant| now.saturating_duration_since(at) < EXPIRES_AFTER;
         inner.parts.retain(|(node, _), (_, at)| known(*node) && lately(*at));

@@ -1,6 +1,6 @@
 //! Raft's apply on its way into the hub.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use coracle_raft::{Change, Observer, Position};
@@ -32,14 +32,24 @@ impl Observer<MetaMachine> for Feed {
     }
 }
 
-/// The last change of each key, in the order in which these were made: nobody needs to be told what a record was between
-/// two commands of one batch, the cluster's own record least of all, which every command changes.
+/// The last change of each key: nobody needs to be told what a record was between two commands of one batch, the cluster's
+/// own record least of all, which every command changes. What is put again keeps its first place, before those that name it.
 fn newest(batch: &[(Position, Vec<Change>)]) -> Vec<&Change> {
-    let mut seen = HashSet::new();
-    let changes = batch.iter().flat_map(|(_, changes)| changes).rev();
-    let mut newest: Vec<_> = changes.filter(|change| seen.insert(&change.key)).collect();
-    newest.reverse();
-    newest
+    let mut places = HashMap::new();
+    let mut newest = Vec::new();
+    for change in batch.iter().flat_map(|(_, changes)| changes) {
+        let place = *places.entry(&change.key).or_insert(newest.len());
+        match newest.get_mut(place) {
+            Some(before) if change.value.is_some() => *before = Some(change),
+            Some(before) => {
+                *before = None;
+                places.insert(&change.key, newest.len());
+                newest.push(Some(change));
+            }
+            None => newest.push(Some(change)),
+        }
+    }
+    newest.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -65,7 +75,7 @@ mod tests {
         ];
         let batch = batch.map(|changes| (Position::default(), changes));
         let told: Vec<_> = newest(&batch).into_iter().cloned().collect();
-        assert_eq!(told, [change("b", None), change("a", Some("3")), change("cluster", Some("3"))]);
+        assert_eq!(told, [change("a", Some("3")), change("cluster", Some("3")), change("b", None)]);
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
     let patient = Patient::new(Arc::clone(&stream), options.write_timeout);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(patient), service));
     let mut left = pin!(left(&stream, &activity));
-    let mut watch = Watch::First;
+    let (mut watch, mut idle) = (Watch::First, false);
     let mut look = pin!(tokio::time::sleep(options.header_timeout));
     loop {
         let ending = watch == Watch::Ending;
@@ -86,10 +86,18 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
                     // hyper's own timer for heads starts when it knows the protocol: before that a silent caller
                     // is nobody's.
                     Watch::First if begun == 0 => return,
-                    Watch::Idle(before) if before == begun && activity.idle() => "it is idle",
+                    Watch::Idle(before) if before == begun && activity.idle() => {
+                        idle = true;
+                        "it is idle"
+                    }
                     Watch::First | Watch::Idle(_) => {
                         watch = Watch::Idle(begun);
                         look.set(tokio::time::sleep(options.idle_timeout));
+                        continue;
+                    }
+                    // A request that was on its way when it was told to end is answered like any other.
+                    Watch::Ending if idle && !activity.idle() => {
+                        look.set(tokio::time::sleep(options.drain_timeout));
                         continue;
                     }
                     Watch::Ending => {

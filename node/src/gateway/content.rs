@@ -17,7 +17,8 @@ pub(super) fn settle(method: &Method, mut response: Response<Body>) -> Response<
         }
         StatusCode::NOT_MODIFIED => {}
         _ if method == Method::HEAD => {
-            if let Some(length) = length {
+            // An empty body says nothing of the one that a GET would have: most functions make none for HEAD.
+            if let Some(length) = length.filter(|length| *length > 0) {
                 headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
             }
         }

@@ -1,7 +1,7 @@
 //! An answer's body that its caller must go on reading: one that stops gives up the guest and its slot.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ use crate::worker::{Held, Holding};
 /// What is handed on at once: whoever reads slowly is seen to read at each of these. Guests may make pieces of a
 /// mebibyte, and a buffered answer is one of six.
 const PIECE_BYTES_MAX: usize = 64 << 10;
+/// The same over HTTP/2, where streams share a line: one of many on a slow line is seen to move at each frame.
+const FRAME_BYTES_MAX: usize = 16 << 10;
 
 /// A body with a watch over it. Whoever reads it slowly or not at all does not poll it, so only a task of its own
 /// can notice.
@@ -37,6 +39,13 @@ struct Shared<T> {
     /// Pieces that were handed on and have not left, and who waits for them.
     leaving: AtomicUsize,
     left: AtomicWaker,
+    /// When a piece left last, in milliseconds after `begun`.
+    moved: AtomicU64,
+    begun: Instant,
+    piece_max: usize,
+    /// The end is told when everything has left, so that the stream is open, and can be reset, for as long as the
+    /// connection has something of it. A small answer goes out whole: its end does not cost a frame.
+    ends_last: bool,
     watch: OnceLock<AbortOnDropHandle<()>>,
 }
 
@@ -49,6 +58,8 @@ struct State<T> {
     turn: Option<Instant>,
     /// What the body came to, if not to its end: told when all that was handed on has left.
     failed: Option<CallError>,
+    /// Whether the connection had a moment to send the head.
+    begun: bool,
     held: T,
 }
 
@@ -60,6 +71,8 @@ struct Piece<T> {
 
 impl<T> Drop for Piece<T> {
     fn drop(&mut self) {
+        let moved = clock::millis(clock::now().saturating_duration_since(self.open.begun));
+        self.open.moved.fetch_max(moved, Ordering::Relaxed);
         if self.open.leaving.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.open.left.wake();
         }
@@ -95,9 +108,18 @@ impl<T: Held> Paced<T> {
         }
         let hint = body.size_hint();
         let (rest, turn) = (Bytes::new(), Some(clock::now()));
-        let state = Mutex::new(State { body: Some(body), rest, turn, failed: None, held });
-        let (leaving, left) = (AtomicUsize::new(0), AtomicWaker::new());
-        let shared = Arc::new(Shared { state, leaving, left, watch: OnceLock::new() });
+        let state = Mutex::new(State { body: Some(body), rest, turn, failed: None, begun: false, held });
+        let shared_line = line.protocol == http::Version::HTTP_2;
+        let shared = Arc::new(Shared {
+            state,
+            leaving: AtomicUsize::new(0),
+            left: AtomicWaker::new(),
+            moved: AtomicU64::new(0),
+            begun: clock::now(),
+            piece_max: if shared_line { FRAME_BYTES_MAX } else { PIECE_BYTES_MAX },
+            ends_last: shared_line && !one_piece,
+            watch: OnceLock::new(),
+        });
         let watching = tokio::spawn(watch(Arc::downgrade(&shared), patience, line));
         let _ = shared.watch.set(AbortOnDropHandle::new(watching));
         Body::new(Self { shared, hint })
@@ -121,18 +143,23 @@ async fn watch<T: Held>(shared: Weak<Shared<T>>, patience: Patience, line: Line)
 }
 
 impl<T: Held> Shared<T> {
-    /// The body's end, or its error: that makes the connection drop what it has not sent, the head with it, and so waits
+    /// The body's end, or its error: that makes the connection drop what it has not sent, the head with it, and so it waits
     /// until nothing of this answer is left there.
     fn end(
         &self,
-        failed: &mut Option<CallError>,
+        state: &mut State<T>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         self.left.register(context.waker());
-        if failed.is_some() && self.leaving.load(Ordering::Acquire) > 0 {
+        if state.failed.is_some() && !std::mem::replace(&mut state.begun, true) {
+            // It sends what it has whenever it waits for a body.
+            context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(failed.take().map(Err))
+        if (state.failed.is_some() || self.ends_last) && self.leaving.load(Ordering::Acquire) > 0 {
+            return Poll::Pending;
+        }
+        Poll::Ready(state.failed.take().map(Err))
     }
 
     /// How long until the next look; none when the body was given up.
@@ -143,7 +170,9 @@ impl<T: Held> Shared<T> {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Some(idle_max),
         };
-        let waited = state.turn.map_or(Duration::ZERO, |turn| clock::now().saturating_duration_since(turn));
+        let moved = self.begun + Duration::from_millis(self.moved.load(Ordering::Relaxed));
+        let since = |turn: Instant| clock::now().saturating_duration_since(turn.max(moved));
+        let waited = state.turn.map_or(Duration::ZERO, since);
         if waited < idle_max {
             return Some(idle_max.saturating_sub(waited));
         }
@@ -173,7 +202,7 @@ impl<T: Held> http_body::Body for Paced<T> {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         if state.rest.is_empty() {
-            let Some(body) = &mut state.body else { return self.shared.end(&mut state.failed, context) };
+            let Some(body) = &mut state.body else { return self.shared.end(state, context) };
             match Pin::new(body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => state.rest = data,
@@ -182,16 +211,16 @@ impl<T: Held> http_body::Body for Paced<T> {
                 Poll::Ready(end) => {
                     state.failed = end.and_then(Result::err).inspect(|error| state.held.failed(error));
                     state.body = None;
-                    return self.shared.end(&mut state.failed, context);
+                    return self.shared.end(state, context);
                 }
                 Poll::Pending => {
-                    state.turn = None;
+                    (state.turn, state.begun) = (None, true);
                     return Poll::Pending;
                 }
             }
         }
-        state.turn = Some(clock::now());
-        let bytes = state.rest.split_to(state.rest.len().min(PIECE_BYTES_MAX));
+        (state.turn, state.begun) = (Some(clock::now()), true);
+        let bytes = state.rest.split_to(state.rest.len().min(self.shared.piece_max));
         self.shared.leaving.fetch_add(1, Ordering::AcqRel);
         let piece = Piece { bytes, open: Arc::clone(&self.shared) };
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(piece)))))
@@ -200,7 +229,8 @@ impl<T: Held> http_body::Body for Paced<T> {
     fn is_end_stream(&self) -> bool {
         let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = state.body.as_ref().is_none_or(http_body::Body::is_end_stream);
-        ended && state.rest.is_empty() && state.failed.is_none()
+        let left = !self.shared.ends_last || self.shared.leaving.load(Ordering::Acquire) == 0;
+        ended && state.rest.is_empty() && state.failed.is_none() && left
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -214,9 +244,11 @@ mod tests {
 
     use futures::{StreamExt as _, stream};
     use http_body_util::{BodyExt as _, Full, StreamBody};
+    use hyper::rt::Executor as _;
     use tokio_stream::wrappers::IntervalStream;
     use tokio_util::sync::CancellationToken;
 
+    use super::super::line::Streams;
     use super::*;
     use crate::worker::tests::until;
 
@@ -297,6 +329,44 @@ mod tests {
         assert!(futures::poll!(&mut next).is_pending());
         drop(piece);
         assert_eq!(next.await.unwrap().unwrap_err().code(), Code::FunctionTrapped);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_fails_at_once_lets_its_head_go_out_first() {
+        let failing = stream::iter([Err(CallError::new(Code::FunctionTrapped, "it"))]);
+        let failing = Body::new(StreamBody::new(failing));
+        let mut body = Paced::body(failing, Nothing, Patience { piece: LONG, rest: LONG }, line());
+        let mut first = Box::pin(body.frame());
+        assert!(futures::poll!(&mut first).is_pending());
+        assert_eq!(first.await.unwrap().unwrap_err().code(), Code::FunctionTrapped);
+    }
+
+    /// Of twenty answers on a slow line each moves now and then, long after its last piece was handed on.
+    #[tokio::test]
+    async fn an_answer_that_leaves_slowly_is_not_given_up() {
+        let patience = Patience { piece: Duration::from_secs(2), rest: LONG };
+        let (done, ended) = tokio::sync::oneshot::channel();
+        Streams.execute(async move {
+            let line = Line::new(http::Version::HTTP_2, CancellationToken::new());
+            let large = Bytes::from(vec![b'x'; 6 * FRAME_BYTES_MAX]);
+            let large = Body::new(Full::from(large).map_err(|never| match never {}));
+            let mut body = Paced::body(large, Nothing, patience, line);
+            let mut pieces = Vec::new();
+            for _ in 0..6 {
+                pieces.push(body.frame().await.unwrap().unwrap());
+            }
+            assert!(!body.is_end_stream(), "its stream is open");
+            let mut end = Box::pin(body.frame());
+            let mut slow_line = tokio::time::interval(patience.piece / 4);
+            for piece in pieces {
+                assert!(futures::poll!(&mut end).is_pending());
+                slow_line.tick().await;
+                drop(piece);
+            }
+            done.send(end.await.is_none()).unwrap();
+        });
+        // A stream that is given up ends without a word.
+        assert!(ended.await.expect("it was given up"));
     }
 
     /// The protocol takes an answer for ended that still waits in its buffers: then only the connection's end frees them.

@@ -47,13 +47,12 @@ impl Bucket {
     fn fill(&mut self, now: Instant) {
         let Rule { bytes, within } = self.rule;
         let elapsed = now.saturating_duration_since(self.filled).min(within);
-        let new = elapsed.as_micros() * u128::from(bytes) / within.as_micros();
-        let new = u64::try_from(new).unwrap_or(bytes);
+        let (span, whole) = (within.as_micros(), u128::from(bytes));
+        let new = elapsed.as_micros() * whole / span;
         // Time that did not make a whole byte yet is kept.
-        if new > 0 {
-            self.bytes = bytes.min(self.bytes + new);
-            self.filled = now;
-        }
+        let used = Duration::from_micros(u64::try_from((new * span).div_ceil(whole)).unwrap_or(u64::MAX));
+        self.bytes = bytes.min(self.bytes.saturating_add(u64::try_from(new).unwrap_or(bytes)));
+        self.filled = if elapsed == within { now } else { self.filled + used };
     }
 }
 
@@ -96,5 +95,21 @@ mod tests {
         let half = start + SHARE.within / 2;
         assert!(bucket.take(SHARE.bytes / 2, half) && !bucket.take(1 << 10, half));
         assert!(bucket.is_full(half + SHARE.within));
+    }
+
+    #[test]
+    fn looks_that_come_often_lose_no_time() {
+        let start = clock::now();
+        let mut bucket = Bucket::full(SHARE, start);
+        assert!(bucket.take(SHARE.bytes, start));
+        for look in 0..36_000 {
+            bucket.is_full(start + Duration::from_micros(333) * look);
+        }
+        let filled = 36_000 * 333 * SHARE.bytes / 3_600_000_000;
+        assert!(
+            bucket.bytes * 100 > filled * 95 && bucket.bytes <= filled,
+            "{} of {filled} bytes",
+            bucket.bytes
+        );
     }
 }

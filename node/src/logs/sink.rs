@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coracle_proto::id::{FunctionId, InvocationId, NodeId, VersionId};
@@ -78,19 +78,34 @@ pub struct Logs {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     queued_bytes: AtomicUsize,
-    functions: Mutex<HashMap<FunctionId, Allowance>>,
+    functions: Mutex<Allowances>,
     pub(super) metrics: LogMetrics,
+}
+
+/// Those of the functions that logged within the hour.
+#[derive(Debug, Default)]
+struct Allowances {
+    of: HashMap<FunctionId, Allowance>,
+    /// Whether a line was lost since the last round.
+    losing: bool,
+    /// When all of them were looked at last.
+    swept: Option<Instant>,
 }
 
 /// What a function may log, and what it lost since the last gap was told.
 #[derive(Debug)]
 struct Allowance {
+    /// When it logged last.
+    last: Instant,
     rate: Bucket,
     share: Bucket,
     over_rate: u64,
     over_share: u64,
     queue_full: u64,
 }
+
+/// How often allowances that are not needed any more end.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Logs {
     pub(super) fn new(node: NodeId, metrics: LogMetrics) -> (Self, Receiver<Message>) {
@@ -172,8 +187,15 @@ impl Shared {
 
     /// Gaps to be told, and the end of allowances that are not needed any more.
     pub(super) fn gaps(&self, now: Instant, now_ms: u64) -> Vec<LogFrame> {
+        let mut functions = self.functions();
+        // This is asked at each round, and functions are many.
+        let due = functions.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
+        if !std::mem::take(&mut functions.losing) && !due {
+            return Vec::new();
+        }
+        functions.swept = Some(now);
         let mut gaps = Vec::new();
-        self.functions().retain(|function, allowance| {
+        functions.of.retain(|function, allowance| {
             let over_rate = (std::mem::take(&mut allowance.over_rate), rate_reason());
             let over_share = (std::mem::take(&mut allowance.over_share), share_reason());
             let queue_full =
@@ -183,7 +205,8 @@ impl Shared {
                     gaps.push(gap(function, dropped, reason, now_ms));
                 }
             }
-            !(allowance.rate.is_full(now) && allowance.share.is_full(now))
+            let lately = now.saturating_duration_since(allowance.last) < SHARE.within;
+            lately || !(allowance.rate.is_full(now) && allowance.share.is_full(now))
         });
         gaps
     }
@@ -199,9 +222,10 @@ impl Shared {
         if allowance.share.take(bytes, now) {
             return true;
         }
-        // Whoever is here has logged within about an hour: one that is alone takes the room from itself.
-        let alone = functions.len() == 1;
+        // Whoever is here has logged within the hour: one that is alone takes the room from itself.
+        let alone = functions.of.len() == 1;
         if !alone {
+            functions.losing = true;
             Self::of(&mut functions, function, now).over_share += 1;
             self.metrics.dropped.get_or_create(&Reason { reason: "share" }).inc();
         }
@@ -210,6 +234,7 @@ impl Shared {
 
     fn lose(&self, function: &FunctionId, lines: u64, now: Instant) {
         let mut functions = self.functions();
+        functions.losing = true;
         let allowance = Self::of(&mut functions, function, now);
         // What is not even offered is lost for the reason that the line before it was.
         let (lost, reason) = match allowance.over_share {
@@ -222,26 +247,28 @@ impl Shared {
 
     fn full(&self, function: &FunctionId, bytes: usize, now: Instant) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        Self::of(&mut self.functions(), function, now).queue_full += 1;
+        let mut functions = self.functions();
+        functions.losing = true;
+        Self::of(&mut functions, function, now).queue_full += 1;
+        drop(functions);
         self.metrics.dropped.get_or_create(&Reason { reason: "queue" }).inc();
     }
 
-    fn of<'a>(
-        functions: &'a mut HashMap<FunctionId, Allowance>,
-        function: &FunctionId,
-        now: Instant,
-    ) -> &'a mut Allowance {
+    fn of<'a>(functions: &'a mut Allowances, function: &FunctionId, now: Instant) -> &'a mut Allowance {
         let fresh = || Allowance {
+            last: now,
             rate: Bucket::full(RATE, now),
             share: Bucket::full(SHARE, now),
             over_rate: 0,
             over_share: 0,
             queue_full: 0,
         };
-        functions.entry(function.clone()).or_insert_with(fresh)
+        let allowance = functions.of.entry(function.clone()).or_insert_with(fresh);
+        allowance.last = now;
+        allowance
     }
 
-    fn functions(&self) -> MutexGuard<'_, HashMap<FunctionId, Allowance>> {
+    fn functions(&self) -> MutexGuard<'_, Allowances> {
         self.functions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,6 +14,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// While changes come all the time the pause doubles up to this: each write is synced, and the syncs of Raft's log would
 /// wait for it.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A view that stays as it is, is written when its revision is so old: a controller knows what changed since one of its last
+/// ten thousand, and would else send everything.
+const BEHIND_MAX: u64 = 1000;
 /// A large view is written more rarely: so many bytes a second at most. Not by the time that a write takes: on a busy
 /// disk that is the wait for others, and a small view would be seconds old when the process dies.
 const BYTES_PER_SECOND: u32 = 16 << 20;
@@ -78,7 +81,8 @@ impl<T: Content> Keeper<T> {
 
     fn differs(&mut self, written: &Scoped<T>) -> bool {
         let now = self.scoped();
-        now.stamp != written.stamp && !now.content.is_same(&written.content)
+        let behind = now.stamp.revision.get().saturating_sub(written.stamp.revision.get());
+        now.stamp != written.stamp && (behind > BEHIND_MAX || !now.content.is_same(&written.content))
     }
 
     fn scoped(&mut self) -> Scoped<T> {

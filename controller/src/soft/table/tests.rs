@@ -1,5 +1,7 @@
 //! Tests of the table.
 
+use std::collections::BTreeSet;
+
 use coracle_proto::pb::{HeldArtifact, ReplicaPhase, ReplicaStatus, SoftBatch};
 use proptest::collection::vec;
 use proptest::option;

@@ -85,7 +85,11 @@ impl Answering {
                     }
                     continue;
                 }
-                Some(Err(error)) => error_frame(&error, executor.load()),
+                Some(Err(error)) => {
+                    // Nothing has gone out yet: then the error is the answer.
+                    self.head = None;
+                    error_frame(&error, executor.load())
+                }
                 None => Kind::Tail(pb::AnswerTail {
                     trailers: self.trailers.take().map(|it| pb::Headers { headers: to_wire(&it) }),
                     load: Some(executor.load().into()),
