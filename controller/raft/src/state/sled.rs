@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -21,6 +22,8 @@ const IDENTITY: &[u8] = b"identity";
 
 /// Key of the applied position, and the prefix of the records, in a group's tree.
 const APPLIED: &[u8] = b"applied";
+/// Key of the digest of all records.
+const DIGEST: &[u8] = b"digest";
 const RECORD: u8 = b'r';
 
 /// The database.
@@ -54,14 +57,18 @@ impl SledStore {
     /// Whether no group has anything in it.
     pub(crate) fn is_empty(&self) -> bool {
         let trees = self.db.tree_names().into_iter().filter(|name| name.starts_with(b"group-"));
-        trees.filter_map(|name| self.db.open_tree(name).ok()).all(|tree| tree.is_empty())
+        // What cannot be read is there.
+        let is_empty = |name| guarded(|| Ok(self.db.open_tree(name)?.is_empty())).unwrap_or(false);
+        trees.into_iter().all(is_empty)
     }
 }
 
 impl EngineStore for SledStore {
     fn open(&self, group: GroupId) -> io::Result<Box<dyn Engine>> {
-        let tree = self.db.open_tree(format!("group-{group}")).map_err(error)?;
-        Ok(Box::new(SledEngine(tree)))
+        let tree = guarded(|| self.db.open_tree(format!("group-{group}")))?;
+        let digest = guarded(|| tree.get(DIGEST))?;
+        let digest = digest.and_then(|digest| digest.as_ref().try_into().ok()).map_or(0, u128::from_le_bytes);
+        Ok(Box::new(SledEngine { tree, digest }))
     }
 
     /// First what is pointed to, then what points: once the flush has returned, every blob that a record before it
@@ -74,48 +81,89 @@ impl EngineStore for SledStore {
 }
 
 /// One group's tree. One tree, because a batch of sled is atomic inside one.
-struct SledEngine(sled::Tree);
+struct SledEngine {
+    tree: sled::Tree,
+    /// Of all records together: sled takes what it finds damaged in its file for the end of it, and goes on without what came
+    /// after. Each record that it still has is whole then, and some are missing, or older than the others.
+    digest: u128,
+}
 
 impl Engine for SledEngine {
     fn applied(&self) -> io::Result<Option<AppliedState>> {
-        read(&self.0, APPLIED)
+        read(&self.tree, APPLIED)
     }
 
     fn records(&self) -> RecordsIter<'_> {
-        Box::new(self.0.scan_prefix([RECORD]).map(|item| {
-            let (key, record) = item.map_err(error)?;
+        let (mut items, mut missing) = (self.tree.scan_prefix([RECORD]), self.digest);
+        let items = std::iter::from_fn(move || match guarded(|| items.next().transpose()).transpose() {
+            // Once: the next call finds nothing missing.
+            None if std::mem::take(&mut missing) != 0 => Some(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "records are missing, or older than others",
+            ))),
+            Some(Ok((key, record))) => {
+                missing ^= digest(&key, &record);
+                Some(Ok((key, record)))
+            }
+            other => other,
+        });
+        Box::new(items.map(|item| {
+            let (key, record) = item?;
             let value = unseal(&key, &record).map_err(|error| damaged(&key, &error))?;
             Ok((Bytes::copy_from_slice(key.get(1..).unwrap_or_default()), Bytes::copy_from_slice(value)))
         }))
     }
 
     fn write(&mut self, changes: Changes, at: &AppliedState) -> io::Result<()> {
-        let mut batch = Batch::default();
+        let (mut batch, mut all) = (Batch::default(), self.digest);
         for (key, value) in changes {
             let key = record_key(&key);
-            match value {
-                Some(value) => batch.insert(&key[..], seal(&key, &value)),
+            if let Some(before) = self.tree.get(&key).map_err(error)? {
+                all ^= digest(&key, &before);
+            }
+            match value.map(|value| seal(&key, &value)) {
+                Some(record) => {
+                    all ^= digest(&key, &record);
+                    batch.insert(&key[..], record);
+                }
                 None => batch.remove(key),
             }
         }
-        batch.insert(APPLIED, at.seal(APPLIED));
-        self.0.apply_batch(batch).map_err(error)
+        self.apply(batch, all, at)
     }
 
     fn replace(&mut self, records: RecordsIter<'_>, at: &AppliedState) -> io::Result<()> {
-        let mut batch = Batch::default();
-        for key in self.0.scan_prefix([RECORD]).keys() {
+        let (mut batch, mut all) = (Batch::default(), 0);
+        for key in self.tree.scan_prefix([RECORD]).keys() {
             batch.remove(key.map_err(error)?);
         }
         // A later operation on a key wins over an earlier one of the same batch.
         for record in records {
             let (key, value) = record?;
             let key = record_key(&key);
-            batch.insert(&key[..], seal(&key, &value));
+            let record = seal(&key, &value);
+            all ^= digest(&key, &record);
+            batch.insert(&key[..], record);
         }
-        batch.insert(APPLIED, at.seal(APPLIED));
-        self.0.apply_batch(batch).map_err(error)
+        self.apply(batch, all, at)
     }
+}
+
+impl SledEngine {
+    fn apply(&mut self, mut batch: Batch, digest: u128, at: &AppliedState) -> io::Result<()> {
+        batch.insert(APPLIED, at.seal(APPLIED));
+        batch.insert(DIGEST, &digest.to_le_bytes()[..]);
+        self.tree.apply_batch(batch).map_err(error)?;
+        self.digest = digest;
+        Ok(())
+    }
+}
+
+/// Of one record; those of all, by exclusive or, are the group's, whatever the order.
+fn digest(key: &[u8], record: &[u8]) -> u128 {
+    let hash = blake3::Hasher::new().update(key).update(record).finalize();
+    let (half, _) = hash.as_bytes().split_at(size_of::<u128>());
+    half.try_into().map_or(0, u128::from_le_bytes)
 }
 
 fn record_key(key: &[u8]) -> Vec<u8> {
@@ -123,8 +171,16 @@ fn record_key(key: &[u8]) -> Vec<u8> {
 }
 
 fn read<R: Stored>(tree: &sled::Tree, key: &[u8]) -> io::Result<Option<R>> {
-    let Some(record) = tree.get(key).map_err(error)? else { return Ok(None) };
+    let Some(record) = guarded(|| tree.get(key))? else { return Ok(None) };
     R::unseal(key, &record).map(Some).map_err(|error| damaged(key, &error))
+}
+
+/// Reads. sled panics where it meets damage that it did not see when it opened.
+fn guarded<T>(read: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(error),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "sled panicked")),
+    }
 }
 
 fn error(error: sled::Error) -> io::Error {
@@ -137,4 +193,16 @@ fn error(error: sled::Error) -> io::Error {
 /// A record that is not what was written, with its key.
 fn damaged(key: &[u8], error: &FrameError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("record {}: {error}", key.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_sled_is_damage() {
+        let error = guarded::<()>(|| panic!("cannot find pid 5")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(guarded(|| Ok(1)).unwrap(), 1);
+    }
 }
