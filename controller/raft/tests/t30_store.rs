@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, and prints what it measured"
 )]
 
+#[path = "harness/files.rs"]
+mod files;
 #[path = "harness/kv.rs"]
 mod kv;
 #[path = "harness/node.rs"]
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use coracle_proto::id::ClusterId;
 use coracle_raft::{Identity, OpenError, Options, Owner, Raft};
 
+use files::{copy_dir, flip};
 use kv::Kv;
 use node::{get, id, identity, open, open_single, options, set, until};
 
@@ -47,17 +50,6 @@ async fn write(dir: &Path, entries: std::ops::Range<usize>) {
 
 fn store(dir: &Path) -> PathBuf {
     options(dir, 1).dir
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy_dir(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 async fn refused(dir: &Path) -> OpenError {
@@ -242,20 +234,6 @@ async fn a_mark_that_is_missing_or_changed_is_refused() {
     fs::write(&mark, bytes).unwrap();
     fs::remove_file(store(dir.path()).join("identity")).unwrap();
     assert_damaged(dir.path(), "the identity file is missing").await;
-}
-
-/// Flips a bit in every place of a file that holds a value.
-fn flip(path: &Path, needle: &str) {
-    let mut bytes = fs::read(path).unwrap();
-    let at: Vec<usize> = bytes
-        .windows(needle.len())
-        .enumerate()
-        .filter(|(_, bytes)| *bytes == needle.as_bytes())
-        .map(|(at, _)| at)
-        .collect();
-    assert!(!at.is_empty(), "the value is not in {}", path.display());
-    at.iter().for_each(|at| bytes[at + 2] ^= 4);
-    fs::write(path, bytes).unwrap();
 }
 
 /// Whether it was refused as damaged; one that is opened has everything.
