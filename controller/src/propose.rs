@@ -4,6 +4,7 @@
 mod barrier;
 mod codec;
 mod forward;
+mod queue;
 
 use std::time::{Duration, Instant};
 

@@ -1,14 +1,15 @@
 //! Linearizable reads: the leader confirms that it leads (ReadIndex), then this node waits until it has applied as much.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::Revision;
 use coracle_proto::status::{Code, Refusal};
 use coracle_raft::Position;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::LEADER_WAIT;
+use super::queue::{Ended, Queue};
 use crate::clock;
 use crate::context::Context;
 use crate::watch::Hub;
@@ -69,29 +70,26 @@ type Asker = oneshot::Sender<Result<Position, Refusal>>;
 /// What all reads of this controller ask the leader, together: those that come while one question is under way are the next
 /// one. Each costs the leader a round of heartbeats.
 #[derive(Debug)]
-pub(crate) struct Reads {
-    queue: mpsc::Sender<Asker>,
-    waiting: Mutex<Option<mpsc::Receiver<Asker>>>,
-}
+pub(crate) struct Reads(Queue<Asker>);
 
 impl Reads {
     pub(crate) fn new() -> Self {
-        let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        Self { queue, waiting: Mutex::new(Some(waiting)) }
+        Self(Queue::new(WAITING_MAX))
     }
 
     async fn index(&self) -> Result<Position, Refusal> {
         let (asker, answer) = oneshot::channel();
-        let ends = |()| unconfirmed("this controller ends");
-        self.queue.send(asker).await.map_err(|_| ends(()))?;
-        answer.await.map_err(|_| ends(()))?
+        let answered = async {
+            self.0.put(asker).await?;
+            answer.await.map_err(|_| Ended)
+        };
+        answered.await.unwrap_or_else(|Ended| Err(unconfirmed("this controller ends")))
     }
 }
 
 /// Asks the leader for all that wait. Runs until it is dropped, and once.
 pub(crate) async fn read(context: Arc<Context>) {
-    let waiting = context.reads.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(mut waiting) = waiting else { return };
+    let Some(mut waiting) = context.reads.0.take() else { return };
     let mut askers = Vec::new();
     while waiting.recv_many(&mut askers, WAITING_MAX).await > 0 {
         // Raft looks for a leader again and again by itself, and gives up for good only when it has stopped.

@@ -1,7 +1,7 @@
 //! One stream to the leader for all proposals of this controller: what waits goes together, answers come by number.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 use tracing::{Instrument as _, debug};
 
+use super::super::queue::{Ended, Queue};
 use super::{Failed, Ticket, lost, refused_to_connect, single};
 use crate::clock::{self, millis};
 use crate::context::Context;
@@ -59,31 +60,23 @@ impl Waiting {
 
 /// The way into the queue of [`drive`].
 #[derive(Debug)]
-pub(crate) struct Link {
-    queue: mpsc::Sender<Waiting>,
-    waiting: Mutex<Option<mpsc::Receiver<Waiting>>>,
-}
+pub(crate) struct Link(Queue<Waiting>);
 
 impl Link {
     pub(crate) fn new() -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        Self { queue, waiting: Mutex::new(Some(waiting)) }
+        Self(Queue::new(QUEUE_MAX))
     }
 
     /// Waits for a place.
     pub(super) async fn pass(&self, waiting: Waiting) -> Result<(), Failed> {
-        let passed = self.queue.send(waiting).await;
-        passed.map_err(|_| Failed::NotStarted(Refusal::new(Code::NoQuorum, "this controller ends")))
-    }
-
-    fn take(&self) -> Option<mpsc::Receiver<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let passed = self.0.put(waiting).await;
+        passed.map_err(|Ended| Failed::NotStarted(Refusal::new(Code::NoQuorum, "this controller ends")))
     }
 }
 
 /// Keeps the stream, to whoever leads. Runs until it is dropped, and once.
 pub(crate) async fn drive(context: Arc<Context>) {
-    let Some(mut queue) = context.link.take() else { return };
+    let Some(mut queue) = context.link.0.take() else { return };
     while let Some(first) = queue.recv().await {
         match context.raft.leader() {
             (term, Some(leader)) if leader.node != context.node => {
