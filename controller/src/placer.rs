@@ -17,6 +17,7 @@ use thiserror::Error;
 
 pub use moves::{Move, relocate, surplus};
 use score::Score;
+pub(crate) use score::fill;
 
 /// What may be tuned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,13 @@ pub struct Policy {
 
 /// As it is used.
 pub const POLICY: Policy = Policy { busy_permille: 800, margin_percent: 20 };
+
+impl Policy {
+    /// Whether a node of one [`fill`] is fuller than one of the other by the margin.
+    pub(crate) fn is_fuller(&self, one: u64, other: u64) -> bool {
+        one * 100 > other * u64::from(self.margin_percent.saturating_add(100))
+    }
+}
 
 /// What is to be placed.
 #[derive(Debug, Clone, Copy)]

@@ -37,8 +37,8 @@ pub fn relocate(
         Score::of(&equipped, request.version, &others, policy)
     })?;
     let (there, here) = (in_zone(to, &others), in_zone(from, &others));
-    let fuller = fill(from.held.saturating_sub(1), from) * 100
-        > fill(to.held.saturating_add(1), to) * u64::from(policy.margin_percent.saturating_add(100));
+    let (from_then, to_then) = (from.held.saturating_sub(1), to.held.saturating_add(1));
+    let fuller = policy.is_fuller(fill(from_then, from.slots), fill(to_then, to.slots));
     let better = there < here || (there == here && fuller);
     better.then_some(Move { from: from.node, to: to.node })
 }
@@ -72,5 +72,5 @@ fn is_ready(holder: &Candidate<'_>) -> bool {
 /// The holder with the greatest weight goes: from the most crowded zone, then from the fullest node, then
 /// the newest one.
 fn weight(holder: &Candidate<'_>, holders: &[Candidate<'_>]) -> (usize, u64, NodeId) {
-    (in_zone(holder, holders), fill(holder.held, holder), holder.node)
+    (in_zone(holder, holders), fill(holder.held, holder.slots), holder.node)
 }

@@ -36,9 +36,9 @@ impl Score {
             suspect: candidate.suspect,
             in_zone: in_zone(candidate, holders),
             busy: permille(candidate.in_flight, candidate.slots) > u64::from(policy.busy_permille),
-            crowd: fill(candidate.held, candidate) / 1000,
+            crowd: fill(candidate.held, candidate.slots) / 1000,
             lacks_artifact: !candidate.has_artifact,
-            fill: fill(candidate.held, candidate),
+            fill: fill(candidate.held, candidate.slots),
             turn: turn(version, candidate.node),
             node: candidate.node,
         }
@@ -51,9 +51,9 @@ pub(super) fn in_zone(candidate: &Candidate<'_>, holders: &[Candidate<'_>]) -> u
     holders.iter().filter(beside).count()
 }
 
-/// Thousandths of a replica for each slot of the node, if it held so many.
-pub(super) fn fill(held: u32, candidate: &Candidate<'_>) -> u64 {
-    permille(held, candidate.slots)
+/// Thousandths of a replica for each slot of a node that holds so many.
+pub(crate) fn fill(held: u32, slots: u32) -> u64 {
+    permille(held, slots)
 }
 
 fn permille(part: u32, whole: u32) -> u64 {

@@ -203,11 +203,12 @@ impl Round<'_> {
         }
     }
 
-    /// Versions that may stand better: two in one zone where there are others, and what the fullest node holds.
+    /// Versions that may stand better: two in one zone where there are others, and what the fullest nodes hold.
     fn movable<'s>(&self, state: &'s ClusterState) -> BTreeSet<&'s VersionId> {
-        let fullest = self.survey.fullest();
-        let mut movable: BTreeSet<_> = fullest
+        let crowded = self.survey.crowded(self.policy);
+        let mut movable: BTreeSet<_> = crowded
             .into_iter()
+            .take(MOVES_MAX)
             .flat_map(|node| state.replicas_on(node))
             .map(|replica| &replica.version)
             .collect();

@@ -7,7 +7,7 @@ use coracle_proto::record::{Node, NodeState, Replica, Role};
 
 use super::{ATTEMPTS_MAX, Phase, Soft};
 use crate::model::ClusterState;
-use crate::placer::{Candidate, Standing};
+use crate::placer::{Candidate, Policy, Standing, fill};
 
 #[derive(Debug)]
 pub(super) struct Survey<'a> {
@@ -80,11 +80,16 @@ impl<'a> Survey<'a> {
         self.nodes.iter().map(candidate).collect()
     }
 
-    /// The node that has the most to hold for its size.
-    pub(super) fn fullest(&self) -> Option<NodeId> {
-        let live = self.nodes.iter().filter(|(_, (node, _))| takes(node));
-        let fill = |(node, held): &(&Node, u32)| u64::from(*held) * 1000 / u64::from(node.slots.max(1));
-        live.max_by_key(|(_, entry)| fill(entry)).map(|(id, _)| *id)
+    /// Nodes that have more to hold for their size than the emptiest by the margin, the fullest of them first.
+    pub(super) fn crowded(&self, policy: &Policy) -> Vec<NodeId> {
+        let live = || self.nodes.iter().filter(|(_, (node, _))| takes(node));
+        let emptiest = live().map(|(_, (node, held))| fill(held.saturating_add(1), node.slots)).min();
+        let mut crowded: Vec<_> = live()
+            .map(|(id, (node, held))| (fill(held.saturating_sub(1), node.slots), *id))
+            .filter(|(without_one, _)| emptiest.is_some_and(|it| policy.is_fuller(*without_one, it)))
+            .collect();
+        crowded.sort_unstable_by(|one, other| other.cmp(one));
+        crowded.into_iter().map(|(_, id)| id).collect()
     }
 
     /// The round gave the node a replica.

@@ -188,6 +188,25 @@ fn a_dead_nodes_replicas_move_and_it_fills_again_when_it_is_back() {
 }
 
 #[test]
+fn many_nodes_that_come_back_fill_together() {
+    let mut world = World::of(40);
+    for node in 21..=40 {
+        world.mark(node, NodeState::Dead);
+    }
+    for number in 0..60 {
+        world.asked.deploy(&format!("f{number}"), 1);
+    }
+    world.settle();
+    for node in 21..=40 {
+        world.mark(node, NodeState::Alive);
+    }
+    let rounds = world.settle();
+    println!("after {rounds} rounds");
+    assert!((21..=40).all(|node| world.held(node) >= 2), "120 replicas on 40 nodes");
+    assert!(rounds <= 15, "{rounds} rounds: it took 31 when one node gave up replicas at a time");
+}
+
+#[test]
 fn a_leaving_node_gives_up_nothing_before_others_have_it() {
     let mut world = World::of(3);
     let a = world.asked.deploy("a", 1);
