@@ -41,7 +41,7 @@ pub(crate) const DEFAULTS: Defaults = Defaults {
     http_port: 8080,
     dev_port_step: 10,
     // openraft tells each heartbeat that a dead node misses; what it decides, our own crates tell.
-    server_log: "info,openraft=error",
+    server_log: "info,openraft=error,hickory=off",
     client_log: "warn",
     sampler_ratio: 1.0,
     // Longer than most calls.

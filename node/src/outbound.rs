@@ -8,13 +8,14 @@
 mod address;
 mod connect;
 mod grant;
+mod names;
 mod quota;
 mod reach;
 mod send;
+mod shares;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,13 +23,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
 
 use self::connect::Connector;
+pub use self::quota::Caller;
 use self::quota::Quota;
-pub use self::quota::{Caller, Whose};
 pub use self::reach::Reach;
+pub use self::shares::Whose;
 
 /// What a guest may ask for at most, and what it gets when it does not ask.
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
-/// Until there is a connection.
+/// Until there is a connection; the name is looked up within it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until the response's head.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -72,9 +74,20 @@ pub enum OutboundError {
         /// How many there may be.
         max: u32,
     },
-    /// The name has no address.
+    /// Too many names are looked up at once.
+    #[error("{whose} has {max} look-ups of names under way on this node, and may have no more")]
+    TooManyLookups {
+        /// Whose.
+        whose: Whose,
+        /// How many there may be.
+        max: u32,
+    },
+    /// The name has no address, or nobody could be asked for it.
     #[error("name not resolved: {0}")]
     Resolve(String),
+    /// No name server answered in time.
+    #[error("name not resolved in time: {0}")]
+    ResolveTimeout(String),
     /// No address answers.
     #[error("not connected: {0}")]
     Connect(String),
@@ -104,8 +117,10 @@ impl OutboundError {
             | Self::PrivateAddress(_)
             | Self::OutOfReach { .. }
             | Self::BadUri
-            | Self::TooMany { .. } => true,
+            | Self::TooMany { .. }
+            | Self::TooManyLookups { .. } => true,
             Self::Resolve(_)
+            | Self::ResolveTimeout(_)
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::FirstByteTimeout
@@ -132,5 +147,5 @@ pub struct Timeouts {
 pub struct Outbound {
     connector: Connector,
     reach: Reach,
-    quota: Arc<Quota>,
+    quota: Quota,
 }

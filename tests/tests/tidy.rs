@@ -74,13 +74,14 @@ const IMPURE: [&str; 13] = [
 ];
 
 /// A dependency and the places that may name it.
-const DOORS: [(&str, &[&str]); 7] = [
+const DOORS: [(&str, &[&str]); 8] = [
     ("openraft", &["controller/raft/"]),
     ("sled", &["controller/raft/"]),
     ("wasmtime", &["node/src/runtime", "node/src/outbound"]),
     ("wasmparser", &["node/src/runtime"]),
     ("hyper", &["node/src/gateway", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
     ("hyper_util", &["node/src/gateway", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
+    ("hickory_resolver", &["node/src/outbound/names"]),
     ("rustix", &["os.rs", "os/", "tests/"]),
 ];
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use coracle_proto::id::FunctionId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -13,6 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use super::OutboundError;
 use super::address::{Place, place};
 use super::grant::Granted;
+use super::names::{LookupsMax, Names};
 use super::reach::Reach;
 
 /// Addresses of one name that are tried.
@@ -36,6 +38,7 @@ pub(super) struct Target {
 #[derive(Clone)]
 pub(super) struct Connector {
     tls: TlsConnector,
+    names: Arc<Names>,
 }
 
 impl fmt::Debug for Connector {
@@ -45,7 +48,7 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Trusts the roots that Mozilla trusts.
+    /// Trusts the roots that Mozilla trusts, and looks names up as the system is told to.
     pub(super) fn new() -> Result<Self, OutboundError> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -53,15 +56,20 @@ impl Connector {
             .map_err(|error| OutboundError::Tls(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)) })
+        let names = Arc::new(Names::of_system(LookupsMax::DEFAULTS));
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), names })
     }
 
+    /// Connects for a function, among whose look-ups that of the name is counted.
     pub(super) async fn connect(
         &self,
         target: &Target,
         reach: Reach,
+        function: &FunctionId,
     ) -> Result<Box<dyn Stream>, OutboundError> {
-        let stream = open(&addresses(target, reach).await?).await?;
+        let found = self.names.addresses(bare(&target.host), function).await?;
+        let found = found.iter().map(|address| SocketAddr::new(*address, target.port)).collect();
+        let stream = open(&allowed(target, reach, found)?).await?;
         if !target.tls {
             return Ok(Box::new(stream));
         }
@@ -84,13 +92,6 @@ async fn open(addresses: &[SocketAddr]) -> Result<TcpStream, OutboundError> {
         }
     }
     Err(failed)
-}
-
-/// The addresses that may be connected to.
-async fn addresses(target: &Target, reach: Reach) -> Result<Vec<SocketAddr>, OutboundError> {
-    let found = tokio::net::lookup_host((bare(&target.host), target.port)).await;
-    let found = found.map_err(|error| OutboundError::Resolve(error.to_string()))?;
-    allowed(target, reach, found.collect())
 }
 
 /// Those of a name's addresses that its grant leads to, and its node lets it.

@@ -1,13 +1,12 @@
 //! How many requests may be open: of one call, of one function, and of all.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use coracle_proto::id::FunctionId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::OutboundError;
+use super::shares::{Full, Share, Shares, Whose};
 
 /// How many requests may be open at once.
 #[derive(Debug, Clone, Copy)]
@@ -30,27 +29,6 @@ const _: () = {
     assert!(function <= node / 2 && call <= function / 8);
 };
 
-/// Whose bound was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    /// Of all guests.
-    Node,
-    /// Of all calls of one function.
-    Function,
-    /// Of one call.
-    Call,
-}
-
-impl fmt::Display for Whose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Node => "all of its functions together",
-            Self::Function => "the function",
-            Self::Call => "the call",
-        })
-    }
-}
-
 /// One call of a function, which makes requests.
 #[derive(Debug)]
 pub struct Caller {
@@ -61,71 +39,42 @@ pub struct Caller {
 /// Counts what is open.
 #[derive(Debug)]
 pub(super) struct Quota {
-    max: RequestsMax,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    all: u32,
-    /// Of each function that has any.
-    functions: HashMap<FunctionId, u32>,
+    call: u32,
+    shares: Arc<Shares>,
 }
 
 /// An open request; dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Request {
-    quota: Arc<Quota>,
-    function: FunctionId,
+    share: Share,
     _of_call: OwnedSemaphorePermit,
 }
 
 impl Quota {
-    pub(super) fn new(max: RequestsMax) -> Arc<Self> {
-        Arc::new(Self { max, open: Mutex::default() })
+    pub(super) fn new(max: RequestsMax) -> Self {
+        Self { call: max.call, shares: Shares::new(max.node, max.function) }
     }
 
     /// A call that has no request yet.
     pub(super) fn caller(&self, function: FunctionId) -> Caller {
-        Caller { function, requests: Arc::new(Semaphore::new(self.max.call as usize)) }
+        Caller { function, requests: Arc::new(Semaphore::new(self.call as usize)) }
     }
 
     /// Counts a request, or names the bound that is reached.
-    pub(super) fn begin(self: &Arc<Self>, caller: &Caller) -> Result<Request, OutboundError> {
-        let RequestsMax { node, function: of_function, call } = self.max;
+    pub(super) fn begin(&self, caller: &Caller) -> Result<Request, OutboundError> {
         let too_many = |whose, max| OutboundError::TooMany { whose, max };
         let of_call = Arc::clone(&caller.requests).try_acquire_owned();
-        let of_call = of_call.map_err(|_| too_many(Whose::Call, call))?;
-        let function = caller.function.clone();
-        let mut open = self.open();
-        let already = open.functions.get(&function).copied().unwrap_or(0);
-        if already >= of_function {
-            return Err(too_many(Whose::Function, of_function));
-        }
-        if open.all >= node {
-            return Err(too_many(Whose::Node, node));
-        }
-        open.all += 1;
-        open.functions.insert(function.clone(), already + 1);
-        drop(open);
-        Ok(Request { quota: Arc::clone(self), function, _of_call: of_call })
-    }
-
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        let of_call = of_call.map_err(|_| too_many(Whose::Call, self.call))?;
+        let share = self.shares.take(&caller.function);
+        let share = share.map_err(|Full { whose, max }| too_many(whose, max))?;
+        Ok(Request { share, _of_call: of_call })
     }
 }
 
-impl Drop for Request {
-    fn drop(&mut self) {
-        let mut open = self.quota.open();
-        open.all = open.all.saturating_sub(1);
-        if let Some(requests) = open.functions.get_mut(&self.function) {
-            *requests = requests.saturating_sub(1);
-            if *requests == 0 {
-                open.functions.remove(&self.function);
-            }
-        }
+impl Request {
+    /// Whose it is.
+    pub(super) fn function(&self) -> &FunctionId {
+        self.share.function()
     }
 }
 
@@ -154,7 +103,7 @@ mod tests {
         assert_eq!(whose(quota.begin(&other)), Some((Whose::Node, 6)));
         // What was refused holds nothing, and what ended neither.
         open.clear();
-        assert!(quota.open().functions.is_empty() && quota.open().all == 0);
+        assert_eq!(quota.shares.under_way(), (0, 0));
         assert!((0..3).all(|_| whose(quota.begin(&second)).is_none()));
     }
 }

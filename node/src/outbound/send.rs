@@ -94,7 +94,7 @@ where
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(path);
     let connecting = async {
-        let stream = TokioIo::new(connector.connect(target, reach).await?);
+        let stream = TokioIo::new(connector.connect(target, reach, open.function()).await?);
         http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(stream).await.map_err(http)
     };
     let (mut sender, connection) = timeout(bounded(timeouts.connect, CONNECT_TIMEOUT), connecting)
