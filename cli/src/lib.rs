@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use crate::args::{Cli, Verb};
 use crate::config::Environment;
 use crate::exit::{Exit, Failure};
+use crate::output::door;
 pub(crate) use crate::output::say;
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -47,8 +48,7 @@ pub fn main_entry() -> ExitCode {
 
 /// Help and version are what was asked for; everything else is a usage error, which is 1 here and not clap's 2.
 fn explain(error: &clap::Error) -> ExitCode {
-    // A closed stdout or stderr leaves nobody to tell.
-    let _ = error.print();
+    door::usage(error);
     if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
 }
 

@@ -1,11 +1,12 @@
 //! What is printed, and nothing else prints: results to stdout in the form that was asked for, talk to stderr.
 
+pub(crate) mod door;
 pub(crate) mod table;
 mod talk;
 mod time;
 pub(crate) mod view;
 
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -47,7 +48,7 @@ pub(crate) trait Row: Serialize {
 pub(crate) trait Detail: Serialize {
     /// What other commands call it.
     fn name(&self) -> String;
-    /// For people, with a line feed at the end.
+    /// For people, with a line feed at the end. Where a value may have line feeds of its own it is put on one line.
     fn describe(&self, wide: bool) -> String;
 }
 
@@ -64,22 +65,22 @@ impl Output {
 
     /// Writes a list.
     pub(crate) fn list<R: Row>(&self, rows: &[R]) -> Result<(), Failure> {
-        print(render_list(self.format, rows)?.as_bytes())
+        print(&render_list(self.format, rows)?)
     }
 
     /// Writes a single thing.
     pub(crate) fn one<D: Detail>(&self, detail: &D) -> Result<(), Failure> {
-        print(render_one(self.format, detail)?.as_bytes())
+        print(&render_one(self.format, detail)?)
     }
 
     /// Writes one of a stream of things: a line of JSON, a document of YAML, or a line for people.
     pub(crate) fn next<D: Detail>(&self, detail: &D) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Json => serde_json::to_string(detail).map(|line| line + "\n").map_err(unwritable)?,
-            Format::Yaml => format!("---\n{}", serde_yaml_ng::to_string(detail).map_err(unwritable)?),
+            Format::Json => door::json(detail, false).map_err(unwritable)?,
+            Format::Yaml => format!("---\n{}", door::yaml(detail).map_err(unwritable)?),
             Format::Table | Format::Wide | Format::Name => render_one(self.format, detail)?,
         };
-        print(text.as_bytes())
+        print(&text)
     }
 }
 
@@ -89,9 +90,9 @@ fn render_list<R: Row>(format: Format, rows: &[R]) -> Result<String, Failure> {
             table::render(R::COLUMNS.get(..R::WIDE_FROM).unwrap_or(R::COLUMNS), rows.iter().map(R::cells))
         }
         Format::Wide => table::render(R::COLUMNS, rows.iter().map(R::cells)),
-        Format::Json => serde_json::to_string_pretty(rows).map_err(unwritable)? + "\n",
-        Format::Yaml => serde_yaml_ng::to_string(rows).map_err(unwritable)?,
-        Format::Name => rows.iter().map(|row| row.name() + "\n").collect(),
+        Format::Json => door::json(rows, true).map_err(unwritable)?,
+        Format::Yaml => door::yaml(rows).map_err(unwritable)?,
+        Format::Name => rows.iter().map(|row| door::one_line_with_tabs(&row.name()) + "\n").collect(),
     })
 }
 
@@ -99,23 +100,27 @@ fn render_one<D: Detail>(format: Format, detail: &D) -> Result<String, Failure> 
     Ok(match format {
         Format::Table => detail.describe(false),
         Format::Wide => detail.describe(true),
-        Format::Json => serde_json::to_string_pretty(detail).map_err(unwritable)? + "\n",
-        Format::Yaml => serde_yaml_ng::to_string(detail).map_err(unwritable)?,
-        Format::Name => detail.name() + "\n",
+        Format::Json => door::json(detail, true).map_err(unwritable)?,
+        Format::Yaml => door::yaml(detail).map_err(unwritable)?,
+        Format::Name => door::one_line_with_tabs(&detail.name()) + "\n",
     })
 }
 
-fn unwritable(error: impl std::error::Error) -> Failure {
+fn unwritable(error: impl std::fmt::Display) -> Failure {
     Failure::local("the result cannot be written in this form", error)
 }
 
-/// Writes to stdout. A reader that left, as `head` does, ends the command without a word.
-pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+/// Writes text to stdout.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    door::print(text).map_err(|error| unwritten(&error))
+}
+
+/// What it means that stdout took something not. A reader that left, as `head` does, ends the command without a word.
+pub(crate) fn unwritten(error: &io::Error) -> Failure {
+    match error.kind() {
         ErrorKind::BrokenPipe => Failure::reader_left(),
         _ => Failure::local("stdout", error),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 mod routing;
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use coracle_proto::attr;
@@ -29,6 +28,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::config::LogFormat;
+use crate::output::door;
 use crate::telemetry::routing::Routing;
 
 /// Spans that wait for the collector: about two seconds of a busy node. More are dropped.
@@ -173,8 +173,9 @@ where
     let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
     let filter = filter.and(events);
     // With colours unless `NO_COLOR` is set, which the layer looks at itself; without them where nobody sees them.
-    let layer = fmt::layer().with_writer(std::io::stderr);
-    let layer = if std::io::stderr().is_terminal() { layer } else { layer.with_ansi(false) };
+    let (terminal, json) = (door::talks_to_terminal(), settings.log.format == LogFormat::Json);
+    let layer = fmt::layer().with_writer(door::Log { json, colour: terminal });
+    let layer = if terminal { layer } else { layer.with_ansi(false) };
     Ok(match settings.log.format {
         LogFormat::Text => layer.with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),

@@ -20,7 +20,7 @@ pub mod os;
 pub mod outbound;
 pub mod report;
 pub mod runtime;
-mod text;
+pub mod text;
 pub mod view;
 pub mod worker;
 

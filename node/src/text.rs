@@ -2,7 +2,8 @@
 
 /// Writes out what would not be seen, or would move what is seen: control characters, ends of lines, and what turns the
 /// direction of text. So a name cannot look like another line of a log.
-pub(crate) fn on_one_line(text: String) -> String {
+#[must_use]
+pub fn on_one_line(text: String) -> String {
     if !text.contains(moves) {
         return text;
     }
@@ -17,8 +18,10 @@ pub(crate) fn on_one_line(text: String) -> String {
     shown
 }
 
-/// C0, C1 and DEL; the separators of lines and paragraphs; the marks, embeddings and isolates of UAX 9.
-fn moves(char: char) -> bool {
+/// Whether a terminal acts on it, or it moves the text around it: C0, C1 and DEL; the separators of lines and paragraphs;
+/// the marks, embeddings and isolates of UAX 9.
+#[must_use]
+pub fn moves(char: char) -> bool {
     char.is_control()
         || matches!(
             char,

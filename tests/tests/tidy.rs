@@ -241,6 +241,23 @@ fn each_dependency_has_one_door() {
 }
 
 /// Whether `code` has a path that begins with the crate's name.
+/// What somebody else wrote must not act on the operator's terminal: `door` escapes it.
+#[test]
+fn the_terminal_has_one_door() {
+    const WAYS: [&str; 4] = ["io::stdout()", "io::stderr", "print!(", "println!("];
+    let mut wrong = Vec::new();
+    for source in
+        sources().iter().filter(|it| it.name.starts_with("cli/src/") && !it.name.ends_with("/door.rs"))
+    {
+        for (number, line) in source.product() {
+            if WAYS.iter().any(|way| line.contains(way)) && !source.name.contains("/tests") {
+                wrong.push(format!("{}:{number}: {}", source.name, line.trim()));
+            }
+        }
+    }
+    report("the command line writes to stdout and stderr in output/door.rs only", &wrong);
+}
+
 fn names_crate(code: &str, name: &str) -> bool {
     code.match_indices(&format!("{name}::")).any(|(at, _)| {
         let before = code[..at].chars().next_back();

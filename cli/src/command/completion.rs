@@ -16,7 +16,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut visible(&crate::args::command()), "coracle", &mut script);
-    print(&script)
+    print(&String::from_utf8_lossy(&script))
 }
 
 /// Without the verbs of children, which are nobody's to type: the generators would offer them.

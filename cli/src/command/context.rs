@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
             context::choose(folder.ok_or_else(missing)?, name)?;
             session
                 .talk
-                .say(&session.talk.done(&format!("commands go to the cluster of '{name}' from now on")));
+                .say(session.talk.done(&format!("commands go to the cluster of '{name}' from now on")));
             Ok(())
         }
     }

@@ -178,13 +178,13 @@ async fn deploy(function: &FunctionEntry, client: &mut Client, plan: Plan) -> Re
     let reply = client.change(&format!("deploy {id}"), send).await?;
     let talk = plan.talk;
     if reply.unchanged {
-        talk.say(&talk.done(&format!("{id} is unchanged: version {} has the same content", reply.version)));
+        talk.say(talk.done(&format!("{id} is unchanged: version {} has the same content", reply.version)));
     } else {
-        talk.say(&talk.done(&format!("{id} version {} is committed", reply.version)));
+        talk.say(talk.done(&format!("{id} version {} is committed", reply.version)));
     }
     if plan.wait {
         let ready = rollout::wait(client, id, reply.version, talk).await?;
-        talk.say(&talk.done(&format!("{id} version {} is ready on {ready}", reply.version)));
+        talk.say(talk.done(&format!("{id} version {} is ready on {ready}", reply.version)));
     }
     Ok(Deployed::new(function, &artifact, &stored, &reply, &client.info()?.gateways))
 }

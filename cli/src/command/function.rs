@@ -94,7 +94,7 @@ async fn run_delete(id: &FunctionId, session: &Session<'_>) -> Result<(), Failur
         admin.delete_function(pb::DeleteFunctionRequest { context: Some(context), namespace, name }).await
     };
     client.change(&format!("function delete {id}"), delete).await?;
-    session.talk.say(&session.talk.done(&format!("{id} is deleted")));
+    session.talk.say(session.talk.done(&format!("{id} is deleted")));
     session.output.one(&Changed::new(id, "deleted"))
 }
 
@@ -115,7 +115,7 @@ async fn run_rollback(args: &Rollback, session: &Session<'_>) -> Result<(), Fail
     if !session.shared.no_wait {
         rollout::wait(&mut client, id, reply.version, session.talk).await?;
     }
-    session.talk.say(&session.talk.done(&format!("calls of {id} go to version {}", reply.version)));
+    session.talk.say(session.talk.done(&format!("calls of {id} go to version {}", reply.version)));
     session.output.one(&Changed::new(id, "rolled-back").at(reply.version))
 }
 

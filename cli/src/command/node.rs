@@ -117,7 +117,7 @@ async fn run_remove(args: &Remove, session: &Session<'_>) -> Result<(), Failure>
         session.talk.say(&format!("node {id} is being removed; 'coracle node list' shows when it is gone"));
         return session.output.one(&Changed::new(id, "leaving"));
     }
-    progress.line(&session.talk.done(&format!("node {id} is removed; its data folder can be deleted")));
+    progress.line(session.talk.done(&format!("node {id} is removed; its data folder can be deleted")));
     session.output.one(&Changed::new(id, "removed"))
 }
 

@@ -1,12 +1,11 @@
 //! What `coracle dev` prints when the cluster is there: nodes, addresses, next steps.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::Args;
 use super::nodes::{Node, Nodes};
 use crate::exit::Failure;
-use crate::output::table;
+use crate::output::{door, table};
 
 /// The table of nodes and what to do next, on stdout.
 pub(super) fn show(nodes: &Nodes, args: &Args) -> Result<(), Failure> {
@@ -40,7 +39,7 @@ fn row(node: &Node) -> Vec<String> {
 
 /// Prints a result. A reader that left is no reason to end the cluster.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+    match door::print(&format!("{}\n", text.trim_end())) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::local("stdout", error)),
         _ => Ok(()),
     }

@@ -29,7 +29,7 @@ pub(super) async fn watch(path: &Path, cluster: &[Address], talk: Talk) -> Resul
         let mut changes = Changes::of(&files(&path)?)?;
         match deploy_manifest(&path, Targets::given(cluster.to_vec()), talk).await {
             Ok(deployed) => deployed.iter().try_for_each(show)?,
-            Err(failure) => say(&talk.failed(&failure.to_string())),
+            Err(failure) => say(talk.failed(&failure.to_string())),
         }
         say("watching for changes");
         let changed = changes.next().await;

@@ -3,6 +3,8 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
+use super::door;
+
 /// What stands in an empty cell, so that columns can be counted.
 const EMPTY: &str = "-";
 
@@ -14,7 +16,9 @@ pub(crate) fn render(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) 
     for row in rows {
         let cells = row.into_iter().take(columns.len());
         table.add_row(
-            cells.map(|cell| if cell.is_empty() { EMPTY.to_owned() } else { cell }).collect::<Vec<_>>(),
+            cells
+                .map(|cell| if cell.is_empty() { EMPTY.to_owned() } else { door::one_line(cell) })
+                .collect::<Vec<_>>(),
         );
     }
     for column in table.column_iter_mut() {
@@ -27,5 +31,5 @@ pub(crate) fn render(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) 
 pub(super) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let pairs: Vec<_> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    pairs.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    pairs.into_iter().map(|(name, value)| format!("{name:width$}  {}\n", door::one_line(value))).collect()
 }

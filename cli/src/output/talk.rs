@@ -1,13 +1,44 @@
 //! Talk: what a person is told on stderr while a command works.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::door;
 use crate::exit::Failure;
 
 /// Redraws of a progress bar's spinner.
 const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// A sentence, which may have words of anybody's, behind a mark of our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    mark: String,
+    text: String,
+}
+
+impl Said {
+    /// Painted or not; empty where there is none.
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<&str> for Said {
+    fn from(text: &str) -> Self {
+        Self { mark: String::new(), text: text.to_owned() }
+    }
+}
+
+impl From<&String> for Said {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
 
 /// How a command talks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,34 +51,35 @@ pub(crate) struct Talk {
 impl Talk {
     /// To a terminal with progress and colour, else in plain lines.
     pub(crate) fn new(quiet: bool, no_color: bool) -> Self {
-        let terminal = io::stderr().is_terminal();
+        let terminal = door::talks_to_terminal();
         Self { quiet, terminal, colour: terminal && !no_color }
     }
 
     /// Says something that helps and is not needed.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn say(&self, said: impl Into<Said>) {
         if !self.quiet {
-            say(text);
+            say(said);
         }
     }
 
     /// Says something that must not be missed.
     pub(crate) fn warn(&self, text: &str) {
-        say(&format!("{} {text}", self.paint("33", "warning:")));
+        say(self.marked("33", "warning:", text));
     }
 
     /// A step that was done.
-    pub(crate) fn done(&self, text: &str) -> String {
-        format!("{} {text}", self.paint("32", "✓"))
+    pub(crate) fn done(&self, text: &str) -> Said {
+        self.marked("32", "✓", text)
     }
 
     /// A step that went wrong, for now or for good.
-    pub(crate) fn failed(&self, text: &str) -> String {
-        format!("{} {text}", self.paint("31", "✗"))
+    pub(crate) fn failed(&self, text: &str) -> Said {
+        self.marked("31", "✗", text)
     }
 
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    fn marked(&self, code: &str, mark: &str, text: &str) -> Said {
+        let mark = if self.colour { format!("\x1b[{code}m{mark}\x1b[0m") } else { mark.to_owned() };
+        Said { mark, text: text.to_owned() }
     }
 
     /// A bar for so many bytes, or a spinner for what has no measure; on a terminal only.
@@ -74,20 +106,13 @@ impl Talk {
         if !(io::stdin().is_terminal() && self.terminal) {
             return Err(Failure::usage(format!("{question} There is nobody to ask: give -y to do it")));
         }
-        self.ask(question);
+        door::ask(question);
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::local("stdin", error))?;
         match answer.trim() {
             "y" | "Y" | "yes" => Ok(()),
             _ => Err(Failure::usage("nothing was done")),
         }
-    }
-
-    #[expect(clippy::unused_self, reason = "talk goes through one type")]
-    fn ask(&self, question: &str) {
-        let mut stderr = io::stderr().lock();
-        // A closed stderr leaves nobody to tell.
-        let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
     }
 }
 
@@ -101,7 +126,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// What is being done or waited for.
     pub(crate) fn status(&self, text: impl Into<String>) {
-        self.bar.set_message(text.into());
+        self.bar.set_message(door::one_line(text));
     }
 
     /// Begins to count again: what it returns is told of bytes that are done.
@@ -112,8 +137,8 @@ impl Progress {
     }
 
     /// A line that stays.
-    pub(crate) fn line(&self, text: &str) {
-        self.bar.suspend(|| self.talk.say(text));
+    pub(crate) fn line(&self, said: impl Into<Said>) {
+        self.bar.suspend(|| self.talk.say(said));
     }
 }
 
@@ -123,8 +148,7 @@ impl Drop for Progress {
     }
 }
 
-/// One line to stderr.
-pub(crate) fn say(text: &str) {
-    // A closed stderr leaves nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+/// One sentence to stderr.
+pub(crate) fn say(said: impl Into<Said>) {
+    door::say(&said.into());
 }

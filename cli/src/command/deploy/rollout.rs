@@ -96,7 +96,7 @@ impl Board {
                 Err(status) => return final_failure(status).map_or(Ok(None), Err),
             };
             for (good, line) in self.take(event) {
-                progress.line(&if good { talk.done(&line) } else { talk.failed(&line) });
+                progress.line(if good { talk.done(&line) } else { talk.failed(&line) });
             }
             match self.verdict() {
                 Verdict::Ready => return Ok(Some(self.ready_nodes())),

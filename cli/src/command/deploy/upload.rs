@@ -90,7 +90,7 @@ pub(super) async fn upload(
     let known = if stored.existed { ", known already" } else { "" };
     let size = show_bytes(artifact.size());
     let nodes = if holders.len() == 1 { "node" } else { "nodes" };
-    progress.line(&talk.done(&format!("{id}: {size} held by {nodes} {}{known}", holders.join(", "))));
+    progress.line(talk.done(&format!("{id}: {size} held by {nodes} {}{known}", holders.join(", "))));
     Ok(stored)
 }
 
@@ -106,7 +106,7 @@ async fn send(
         match event.kind {
             Some(upload_event::Kind::Step(step)) => {
                 progress.status(sentence(&step));
-                progress.line(&talk.done(&sentence(&step)));
+                progress.line(talk.done(&sentence(&step)));
             }
             Some(upload_event::Kind::Stored(stored)) => return Ok(Response::new(stored)),
             // Something that a newer node tells.

@@ -8,7 +8,7 @@ use super::upload::Artifact;
 use crate::client::Address;
 use crate::manifest::FunctionEntry;
 use crate::output::view::{default_path, kind};
-use crate::output::{Detail, Row};
+use crate::output::{Detail, Row, door};
 
 /// A function that was deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -100,7 +100,7 @@ impl Detail for Deployed {
 
     fn describe(&self, wide: bool) -> String {
         let digest = if wide { format!("  {}", self.digest) } else { String::new() };
-        let urls: String = self.urls.iter().map(|url| format!("  {url}\n")).collect();
+        let urls: String = self.urls.iter().map(|url| format!("  {}\n", door::one_line(url))).collect();
         format!("{} version {}{digest}\n{urls}", self.function, self.version)
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::exit::{Exit, Failure};
 use crate::http::{Incoming, chain, read};
 use crate::manifest::units::show_duration;
-use crate::output::print;
+use crate::output::{door, unwritten};
 
 /// What the platform tells of a call in headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,7 @@ pub(super) async fn deliver(response: Response<Incoming>, id: &FunctionId) -> Re
         return Err(refused(&code, &body, status));
     }
     let mut body = response.into_body();
+    let mut stdout = door::Body::to_stdout();
     let mut written = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -89,9 +90,10 @@ pub(super) async fn deliver(response: Response<Incoming>, id: &FunctionId) -> Re
         })?;
         if let Some(data) = frame.data_ref() {
             written += data.len();
-            print(data)?;
+            stdout.write(data).map_err(|error| unwritten(&error))?;
         }
     }
+    stdout.finish().map_err(|error| unwritten(&error))?;
     if status.is_client_error() || status.is_server_error() {
         return Err(Failure::new(Exit::Function, format!("'{id}' answered with status {status}")));
     }

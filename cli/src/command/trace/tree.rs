@@ -8,6 +8,7 @@ use coracle_proto::attr;
 
 use super::jaeger::{Span, Trace};
 use crate::manifest::units::show_duration;
+use crate::output::door::one_line;
 
 /// Characters of the time line.
 const LINE_WIDTH: u64 = 24;
@@ -49,12 +50,12 @@ impl<'t> Tree<'t> {
             self.collect(root, "", "", 0, &mut lines);
         }
         let name_width = width(lines.iter().map(|(left, _)| left.as_str()));
-        let service_width = width(lines.iter().map(|(_, span)| span.service.as_str()));
+        let services: Vec<_> = lines.iter().map(|(_, span)| one_line(&span.service)).collect();
+        let service_width = width(services.iter().map(String::as_str));
         let mut text = self.headline();
-        for (left, span) in &lines {
+        for ((left, span), service) in lines.iter().zip(&services) {
             let line = format!(
-                "{left:name_width$}  {:service_width$}  {:>9}  {}  {}",
-                span.service,
+                "{left:name_width$}  {service:service_width$}  {:>9}  {}  {}",
                 show_duration(Duration::from_micros(span.duration_us)),
                 self.time_line(span),
                 remarks(span, wide),
@@ -72,7 +73,11 @@ impl<'t> Tree<'t> {
         let total = show_duration(Duration::from_micros(self.total_us));
         let count = self.trace.spans.len();
         let services = services.into_iter().collect::<Vec<_>>().join(", ");
-        format!("trace {}: {total}, {count} spans{errors}, {services}\n", self.trace.id)
+        format!(
+            "trace {}: {total}, {count} spans{errors}, {}\n",
+            one_line(&self.trace.id),
+            one_line(services)
+        )
     }
 
     fn below(&self, parent: Option<&'t str>) -> &[&'t Span] {
@@ -88,7 +93,7 @@ impl<'t> Tree<'t> {
         depth: usize,
         lines: &mut Vec<(String, &'t Span)>,
     ) {
-        lines.push((format!("{head}{}", span.name), span));
+        lines.push((format!("{head}{}", one_line(&span.name)), span));
         if depth >= DEPTH_MAX {
             return;
         }
@@ -118,7 +123,7 @@ fn remarks(span: &Span, wide: bool) -> String {
     let error = span.error.as_ref().map(|words| format!("✗ {words}").trim_end().to_owned());
     let shown = span.attributes.iter().filter(|(key, _)| wide || SHOWN.contains(&key.as_str()));
     let attributes = shown.map(|(key, value)| format!("{}={value}", if wide { key } else { short(key) }));
-    error.into_iter().chain(attributes).collect::<Vec<_>>().join(" ")
+    one_line(error.into_iter().chain(attributes).collect::<Vec<_>>().join(" "))
 }
 
 /// The last word of a key.

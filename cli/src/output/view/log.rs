@@ -5,7 +5,7 @@ use coracle_proto::pb;
 use serde::Serialize;
 
 use super::function_name;
-use crate::output::{Detail, rfc3339};
+use crate::output::{Detail, door, rfc3339};
 
 /// One line that a function wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,13 +50,8 @@ impl Detail for LogView {
         let Self { time, node, version, stream, line, invocation, .. } = self;
         let trace = self.trace.as_deref().unwrap_or("-");
         let ids = if wide { format!(" invocation={invocation} trace={trace}") } else { String::new() };
-        format!("{time} node={node} version={version} {stream}{ids} {}\n", printable(line))
+        format!("{time} node={node} version={version} {stream}{ids} {}\n", door::one_line_with_tabs(line))
     }
-}
-
-/// A guest's line must not move the cursor of the person who reads it.
-fn printable(line: &str) -> String {
-    line.chars().map(|char| if char.is_control() && char != '\t' { '\u{fffd}' } else { char }).collect()
 }
 
 /// What is missing, and where.
@@ -85,7 +80,7 @@ mod tests {
             stream: pb::LogStream::Stderr.into(),
             line: "a\x1b[2Jb".into(),
         });
-        assert_eq!(view.describe(false), "2026-11-21T08:00:00.000Z node=2 version=3 stderr a\u{fffd}[2Jb\n");
+        assert_eq!(view.describe(false), "2026-11-21T08:00:00.000Z node=2 version=3 stderr a\\u{1b}[2Jb\n");
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!(json["invocation"], "aa".repeat(16));
         assert_eq!(json["line"], "a\x1b[2Jb");

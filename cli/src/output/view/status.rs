@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::function::{pending, version_cell};
 use super::{NodeView, digest_text, function_name, route_texts};
-use crate::output::{Detail, Row, table};
+use crate::output::{Detail, Row, door, table};
 
 /// The cluster at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -84,7 +84,9 @@ impl StatusView {
         let quorum = if self.quorum { "yes" } else { "NO: changes are refused, calls are served" };
         format!(
             "cluster {} ({short_id})  leader {leader}  quorum {quorum}  term {}  revision {}\n",
-            self.cluster_name, self.term, self.revision
+            door::one_line(&self.cluster_name),
+            self.term,
+            self.revision
         )
     }
 }
@@ -98,13 +100,13 @@ impl Detail for StatusView {
         let mut text = self.headline();
         for alarm in &self.alarms {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "ALARM: {alarm}");
+            let _ = writeln!(text, "ALARM: {}", door::one_line(alarm));
         }
         if wide {
             let _ = writeln!(text, "  format of commands {}", self.format);
         }
         for short in self.short.iter().filter(|_| wide) {
-            let _ = writeln!(text, "  {short}");
+            let _ = writeln!(text, "  {}", door::one_line(short));
         }
         let columns = if wide {
             NodeView::COLUMNS
