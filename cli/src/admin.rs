@@ -3,9 +3,10 @@
 mod health;
 mod inspect;
 mod metrics;
+mod places;
 
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,17 +16,18 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 use crate::server::{Addresses, Board};
 use inspect::Inspector;
+use places::{Place, Places};
 
-/// Connections at once: scrapers and probes, a few each. More wait in the kernel.
-const CONNECTIONS_MAX: usize = 64;
-/// For a request's head.
+/// For a request's head, also while a connection waits for its next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a connection with whatever is asked on it: one whose caller takes no answer would stay for ever.
+const LIFE_MAX: Duration = Duration::from_secs(5 * 60);
 /// After an accept failed, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,29 +49,52 @@ pub(crate) async fn serve(listener: TcpListener, addresses: Addresses, board: Bo
         Err(error) => return error!(%error, "the admin port cannot be served"),
     };
     let admin = Arc::new(Admin { board, inspector: Inspector::new(addresses) });
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::default();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 warn!(%error, "cannot accept an admin connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let admin = Arc::clone(&admin);
-        connections.spawn(async move {
-            let service = service_fn(|request| answer(Arc::clone(&admin), request));
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                debug!(%error, "admin connection");
-            }
-            drop(slot);
-        });
+        admit(&places, &admin, (stream, peer), &mut connections);
+    }
+}
+
+/// Serves a connection beside the others, or closes it where all places are of callers who are being answered.
+fn admit(
+    places: &Places,
+    admin: &Arc<Admin>,
+    (stream, peer): (TcpStream, IpAddr),
+    connections: &mut JoinSet<()>,
+) {
+    let Some((place, ended)) = places.take(peer) else {
+        return debug!(%peer, "an admin connection too many");
+    };
+    let admin = Arc::clone(admin);
+    connections.spawn(async move {
+        tokio::select! {
+            () = talk(stream, &place, &admin) => {}
+            // Its sender never sends.
+            _ = ended => debug!(%peer, "an admin connection made room"),
+            () = tokio::time::sleep(LIFE_MAX) => debug!(%peer, "an admin connection was old"),
+        }
+    });
+}
+
+async fn talk(stream: TcpStream, place: &Place, admin: &Arc<Admin>) {
+    let service = service_fn(move |request| async move {
+        let _asking = place.asking();
+        answer(Arc::clone(admin), request).await
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        debug!(%error, "admin connection");
     }
 }
 
@@ -122,12 +147,20 @@ fn response(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> An
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Instant;
 
     use super::*;
     use crate::server::Kind;
 
-    fn get(address: std::net::SocketAddr, path: &str) -> String {
+    fn listening() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
@@ -138,9 +171,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_node_whose_children_are_gone_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listening();
         // Nothing listens at a port that was just closed.
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let addresses = Addresses { data: Some(closed), ..Addresses::default() };
@@ -160,5 +191,38 @@ mod tests {
         assert!(health.starts_with("HTTP/1.1 200") && health.contains("out of memory"), "{health}");
         assert!(nothing.starts_with("HTTP/1.1 404"), "{nothing}");
         server.abort();
+    }
+
+    /// Callers that never end their heads take no place from one that does, not even from the same address.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn half_requests_do_not_delay_whole_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let (listener, address) = listening();
+        let board = Board::new(folder.path(), &[Kind::Data]);
+        let server = tokio::spawn(serve(listener, Addresses::default(), board));
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut half = Vec::new();
+            let mut slowest = Duration::ZERO;
+            for count in [0, 64, 128, 400] {
+                while half.len() < count {
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: ").unwrap();
+                    half.push(stream);
+                }
+                let begun = now();
+                assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"), "beside {count} half ones");
+                slowest = slowest.max(begun.elapsed());
+            }
+            slowest
+        });
+        let slowest = asked.await.unwrap();
+        println!("/healthz beside up to 400 half requests: {slowest:?} at most");
+        assert!(slowest < Duration::from_millis(100), "{slowest:?}");
+        server.abort();
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test measures")]
+    fn now() -> Instant {
+        Instant::now()
     }
 }
