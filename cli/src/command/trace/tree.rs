@@ -169,6 +169,20 @@ invoke hello               coracle-gateway     2.4 ms  ████████�
     }
 
     #[test]
+    fn words_of_callers_stay_in_their_place() {
+        let hostile = "\u{9b}2J\u{202e}\u{7f}";
+        let answer = ANSWER.replace("execute hello", &format!("GET /{hostile}\\n\\u001b[2J"));
+        let answer = answer.replace("coracle-worker", hostile).replace("function-trapped", hostile);
+        let trace = parse(answer.as_bytes()).unwrap().unwrap();
+        for wide in [false, true] {
+            let text = super::Tree::of(&trace).draw(wide);
+            assert_eq!(text.lines().count(), 6, "{text}");
+            assert!(!text.contains(|char: char| char != '\n' && coracle_node::text::moves(char)), "{text:?}");
+            assert!(text.contains(r"GET /\u{9b}2J\u{202e}\u{7f}\n\u{1b}[2J"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_trace_in_a_circle_ends() {
         let circle = ANSWER.replace(r#""spanID":"ff""#, r#""spanID":"05""#);
         let trace = parse(circle.as_bytes()).unwrap().unwrap();
