@@ -84,13 +84,14 @@ impl System {
 
     /// What is known. Once it is old the files are read again, for those who come later: nobody waits for a disk.
     pub(super) fn known(self: &Arc<Self>, now: Instant) -> Arc<Known> {
+        let known = self.known.load_full();
         let since = Duration::from_millis(self.read_ms.load(Ordering::Relaxed));
         let age = now.saturating_duration_since(self.begun).saturating_sub(since);
         if age >= AGE_MAX && !self.reading.swap(true, Ordering::Relaxed) {
             let system = Arc::clone(self);
             tokio::task::spawn_blocking(move || system.read_again());
         }
-        self.known.load_full()
+        known
     }
 
     fn read_again(&self) {
