@@ -222,8 +222,11 @@ mod tests {
             system.known(begun + AGE_MAX / 2).hosts.is_empty() && !system.reading.load(Ordering::Relaxed)
         );
         assert!(system.known(begun + AGE_MAX).hosts.is_empty(), "the first one gets what there is");
-        while !system.known(begun).hosts.contains_key("db") {
-            tokio::task::yield_now().await;
-        }
+        let read = async {
+            while !system.known(begun).hosts.contains_key("db") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(AGE_MAX, read).await.expect("the files are read again");
     }
 }

@@ -30,6 +30,16 @@ async fn found(names: &Names, name: &str, function: &FunctionId) -> Result<Vec<S
     Ok(found.iter().map(ToString::to_string).collect())
 }
 
+/// Waits, and says for what in vain.
+async fn until(reason: &str, done: impl Fn() -> bool) {
+    let waited = async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(SOON * 5, waited).await.is_ok(), "not in time: {reason}");
+}
+
 /// 10.0.0.1 for an hour, and for IPv6 that there is none.
 fn right(asked: &Asked) -> Vec<Vec<u8>> {
     vec![if asked.kind == A {
@@ -95,11 +105,9 @@ async fn silence() {
     let LookupsMax { function: most, .. } = LookupsMax::DEFAULTS;
     // All have begun, and the fault bites: the server has heard of each that may be under way.
     let heard = || server.asked().iter().filter(|(name, ..)| name.starts_with("silent")).count();
-    while waiting.iter().filter(|it| it.is_finished()).count() < 200 - most as usize
-        || heard() < 2 * most as usize
-    {
-        tokio::task::yield_now().await;
-    }
+    let refused = || waiting.iter().filter(|it| it.is_finished()).count();
+    until("the others are refused", || refused() >= 200 - most as usize && heard() >= 2 * most as usize)
+        .await;
     assert_eq!(names.shares.under_way(), (most, 1));
 
     let asked = clock::now();
@@ -147,9 +155,7 @@ async fn each_bound_is_named() {
             async move { found(&names, &format!("{name}.example"), &function(name)).await },
         ));
     }
-    while names.shares.under_way() != (2, 2) {
-        tokio::task::yield_now().await;
-    }
+    until("both are under way", || names.shares.under_way() == (2, 2)).await;
     let refused = async |name: &str| found(&names, "a.example", &function(name)).await.unwrap_err();
     let error = refused("f").await;
     assert_eq!(
@@ -164,6 +170,23 @@ async fn each_bound_is_named() {
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
     }
+    assert_eq!(names.shares.under_way(), (0, 0));
+}
+
+/// As many as a node may have, at a server that answers all of them.
+#[tokio::test]
+async fn all_that_may_be_under_way_are_answered() {
+    let server = NameServer::start(right).await;
+    let (names, max) = (names(&server, LookupsMax::DEFAULTS), LookupsMax::DEFAULTS);
+    let begun = clock::now();
+    let all = (0..max.node).map(|number| {
+        let (names, function) = (Arc::clone(&names), function(&format!("f{}", number / max.function)));
+        async move { found(&names, &format!("n{number}.example"), &function).await }
+    });
+    for result in join_all(all).await {
+        assert_eq!(result.unwrap(), ["10.0.0.1"]);
+    }
+    println!("{} names at once took {:?}", max.node, begun.elapsed());
     assert_eq!(names.shares.under_way(), (0, 0));
 }
 
@@ -220,9 +243,8 @@ async fn equal_look_ups_are_one_and_go_on_without_the_first() {
             tokio::spawn(async move { found(&names, "db.example", &function).await })
         })
         .collect();
-    while server.times("db.example", A) == 0 || server.times("db.example", AAAA) == 0 {
-        tokio::task::yield_now().await;
-    }
+    let asked = |kind| server.times("db.example", kind) > 0;
+    until("the server is asked", || asked(A) && asked(AAAA)).await;
     assert_eq!(names.shares.under_way(), (1, 1));
     waiting[0].abort();
     gate.add_permits(Semaphore::MAX_PERMITS >> 1);
