@@ -91,7 +91,10 @@ impl From<Code> for Exit {
             | Code::FunctionTrapped
             | Code::FunctionFailed
             | Code::InvalidResponse => Self::Function,
-            Code::ConcurrencyLimit | Code::Overloaded | Code::TooManyConnections => Self::Throttled,
+            Code::ConcurrencyLimit
+            | Code::Overloaded
+            | Code::NodeOutOfMemory
+            | Code::TooManyConnections => Self::Throttled,
         }
     }
 }

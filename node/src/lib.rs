@@ -21,6 +21,7 @@ pub mod outbound;
 pub mod report;
 pub mod runtime;
 mod text;
+mod threads;
 pub mod view;
 pub mod worker;
 

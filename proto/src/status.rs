@@ -94,6 +94,8 @@ codes! {
     CpuTimeExceeded = "cpu-time-exceeded", 504, DeadlineExceeded, Unknown;
     /// The guest asked for more memory than it was granted.
     MemoryExceeded = "memory-exceeded", 507, ResourceExhausted, Unknown;
+    /// The node has no more memory for guests.
+    NodeOutOfMemory = "node-out-of-memory", 503, ResourceExhausted, Unknown;
     /// The buffered response is over its limit.
     ResponseTooLarge = "response-too-large", 502, ResourceExhausted, Unknown;
     // Calls: the function failed.
