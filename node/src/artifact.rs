@@ -25,6 +25,6 @@ pub use patrol::{Pace, Patrol};
 pub use prepare::Prepare;
 pub use service::ArtifactService;
 pub(crate) use store::blocking;
-pub use store::{Held, Removed, Store};
+pub use store::{Held, Index, Removed, Store};
 pub use transfer::{CHUNK_BYTES, FetchError, Fetcher, Peer, PeerList};
 pub use upload::Uploads;
