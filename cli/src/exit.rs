@@ -58,6 +58,7 @@ impl From<Code> for Exit {
             | Code::CompileLimit
             | Code::ArtifactTooLarge
             | Code::DigestMismatch
+            | Code::LoopDetected
             | Code::InvalidArgument
             | Code::NodeRequired
             | Code::NodeRemoved

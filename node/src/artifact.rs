@@ -22,7 +22,7 @@ pub use error::ArtifactError;
 pub use incoming::{Incoming, Sealed};
 pub use metrics::ArtifactMetrics;
 pub use patrol::{Pace, Patrol};
-pub use prepare::Prepare;
+pub use prepare::{Checked, Prepare};
 pub use service::ArtifactService;
 pub(crate) use store::blocking;
 pub use store::{Held, Index, Removed, Store};

@@ -13,6 +13,7 @@ pub mod balance;
 pub mod call;
 pub mod clock;
 pub mod gateway;
+mod hops;
 pub mod load;
 pub mod logs;
 pub mod metrics;

@@ -36,7 +36,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coracle_proto::id::Digest;
-use coracle_proto::record::Kind;
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 use thiserror::Error;
@@ -49,7 +48,7 @@ pub use self::engine::MemoryMode;
 pub use self::inspect::Inspection;
 pub use self::log::LogSink;
 pub use self::programs::Prepared;
-use crate::artifact::Prepare;
+use crate::artifact::{Checked, Prepare};
 use crate::call::{Answer, Call, CallError};
 use crate::os;
 use crate::outbound::{Outbound, Reach};
@@ -257,8 +256,11 @@ impl Runtime {
 }
 
 impl Prepare for Runtime {
-    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Kind, Refusal>> {
-        Box::pin(async { Ok(self.check(artifact).await?.kind) })
+    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Checked, Refusal>> {
+        Box::pin(async {
+            let Inspection { kind, memory_min, .. } = self.check(artifact).await?;
+            Ok(Checked { kind, memory_min })
+        })
     }
 
     fn prepare<'a>(&'a self, digest: &'a Digest, artifact: &'a Path) -> BoxFuture<'a, Result<(), Refusal>> {

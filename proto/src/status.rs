@@ -66,6 +66,8 @@ codes! {
     ReservedPath = "reserved-path", 404, NotFound, Never;
     /// The request cannot be understood.
     BadRequest = "bad-request", 400, InvalidArgument, Never;
+    /// Functions have called functions too often in a row.
+    LoopDetected = "loop-detected", 508, FailedPrecondition, Never;
     /// The body of a buffered kind is over its limit.
     RequestTooLarge = "request-too-large", 413, InvalidArgument, Never;
     // Calls: nothing was run.

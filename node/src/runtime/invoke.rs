@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use coracle_proto::record::Version;
 use coracle_proto::status::{Again, Code};
 use coracle_proto::{attr, trace};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tokio::time::{Sleep, sleep};
 use tracing::{Instrument as _, Span, info_span};
 use wasmtime::Store;
@@ -26,8 +26,8 @@ use super::run::{Left, Run, Terms, Turns, Watch};
 use super::way_out::WayOut;
 use super::{Shared, command, http as component};
 use crate::call::{Answer, Call, CallError, Lease};
-use crate::clock;
 use crate::logs::Stream;
+use crate::{clock, hops};
 
 /// Runs a call up to its response's head.
 pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallError> {
@@ -52,6 +52,7 @@ pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallEr
         stdout: line_log(Stream::Stdout),
         stderr: log.clone(),
         trace: trace_headers(request.headers()),
+        hops: hops::onward(request.headers()),
         watch: Watch::new(version.spec.limits().idle_timeout),
         signals: Arc::default(),
         span,
@@ -137,6 +138,7 @@ pub(super) struct Stage<'a> {
     stdout: LineLog,
     stderr: LineLog,
     trace: HeaderMap,
+    hops: HeaderValue,
     watch: Arc<Watch>,
     signals: Arc<Signals>,
     span: Span,
@@ -166,7 +168,8 @@ impl<'a> Stage<'a> {
         call_bytes_max: usize,
     ) -> Result<Store<Guest>, CallError> {
         let (outbound, version) = (Arc::clone(&self.shared.outbound), Arc::clone(self.version));
-        let way_out = WayOut::new(outbound, version, self.stderr.clone(), self.trace.clone());
+        let way_out =
+            WayOut::new(outbound, version, self.stderr.clone(), (self.trace.clone(), self.hops.clone()));
         let memory_max = self.version.spec.limits().memory_bytes;
         let share = self.shared.budget.begin(self.typical, memory_max)?;
         let memory = (usize::try_from(memory_max).unwrap_or(usize::MAX), share);
