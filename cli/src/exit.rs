@@ -58,6 +58,7 @@ impl From<Code> for Exit {
             | Code::CompileLimit
             | Code::ArtifactTooLarge
             | Code::DigestMismatch
+            | Code::LoopDetected
             | Code::InvalidArgument
             | Code::NodeRequired
             | Code::NodeRemoved
@@ -91,7 +92,10 @@ impl From<Code> for Exit {
             | Code::FunctionTrapped
             | Code::FunctionFailed
             | Code::InvalidResponse => Self::Function,
-            Code::ConcurrencyLimit | Code::Overloaded | Code::TooManyConnections => Self::Throttled,
+            Code::ConcurrencyLimit
+            | Code::Overloaded
+            | Code::NodeOutOfMemory
+            | Code::TooManyConnections => Self::Throttled,
         }
     }
 }

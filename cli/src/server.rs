@@ -7,7 +7,7 @@ mod board;
 mod doors;
 mod incarnation;
 mod keeper;
-mod machine;
+pub(crate) mod machine;
 mod report;
 mod restart;
 mod settings;
@@ -29,10 +29,14 @@ pub(crate) use supervisor::LOCK;
 
 use crate::config::Environment;
 use crate::exit::Failure;
+use crate::manifest::units;
 use crate::os::{self, ParentDeath};
 use crate::say;
 use crate::telemetry::Log;
 use settings::Settings;
+
+/// Where [`Args::guests_memory`] may stand instead.
+pub(crate) const GUESTS_MEMORY: &str = "CORACLE_GUESTS_MEMORY";
 
 /// Options of `coracle server`.
 #[derive(Debug, Clone, clap::Args)]
@@ -114,6 +118,10 @@ pub(crate) struct Args {
     /// How far functions' own requests may lead, whatever they were granted: public, private, anywhere.
     #[arg(long, value_name = "REACH", default_value_t = Reach::Private, env = "CORACLE_GUESTS_REACH")]
     pub(crate) guests_reach: Reach,
+
+    /// Memory that functions may have together, such as 8GiB [default: half of the machine's].
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes, env = GUESTS_MEMORY)]
+    pub(crate) guests_memory: Option<u64>,
 
     /// Ends when this process does; for `dev`.
     #[arg(long, hide = true, value_name = "PID")]

@@ -13,6 +13,7 @@ mod tests;
 use std::future::Future;
 use std::net::TcpListener;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken as Stop;
 
@@ -21,6 +22,8 @@ pub use sample::host_id;
 
 use self::composed::Composed;
 use self::ending::{Parts, Stops};
+use crate::runtime::RuntimeError;
+use crate::threads::{self, Threads};
 
 /// A part that ended: its name, and whether it failed.
 type Part = (&'static str, Result<(), AppError>);
@@ -31,9 +34,10 @@ type Part = (&'static str, Result<(), AppError>);
 /// When it cannot begin, or one of its parts ends by itself: it should then be started anew.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
     let stops = Stops::default();
-    let composed = Composed::new(&options, &stops).await?;
+    let threads = Threads::start(threads::CALLS, 0).map_err(RuntimeError::Thread)?;
+    let composed = Composed::new(&options, threads.handle(), &stops).await?;
     let (executor, logs) = (composed.executor.clone(), composed.logs.clone());
-    let mut parts = start(composed, options.http, options.data, &stops)?;
+    let mut parts = start(composed, options.http, options.data, threads.handle(), &stops)?;
     tracing::info!(node = %options.node, "data plane is ready");
     tokio::select! {
         () = shutdown => {}
@@ -48,6 +52,7 @@ fn start(
     composed: Composed,
     http: Option<TcpListener>,
     data: TcpListener,
+    calls: &Handle,
     stops: &Stops,
 ) -> Result<Parts, AppError> {
     let mut parts = Parts::default();
@@ -60,7 +65,7 @@ fn start(
         });
     }
     if let Some(listener) = http {
-        let serving = composed.gateway.run(listener, stops.gateway.clone());
+        let serving = composed.gateway.run(listener, calls.clone(), stops.gateway.clone());
         parts.gateway.spawn(async move { ("gateway", serving.await.map_err(AppError::from)) });
     }
     Ok(parts)

@@ -1,5 +1,6 @@
 //! One call on its way through the data plane: the contract between gateway, worker and runtime.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,27 @@ pub struct Call {
     pub head_timeout: Duration,
     /// Request with the whole path; `traceparent` in its headers is the caller's span.
     pub request: http::Request<Body>,
+    /// Of the worker that admitted it.
+    pub lease: Lease,
+}
+
+/// What a call takes up on its node. It is given back with the last clone: a guest that was stopped in the middle of its
+/// work ends a little later than the call, and still has its memory until then.
+#[derive(Clone, Default)]
+pub struct Lease(#[expect(dead_code, reason = "held until it is dropped")] Option<Arc<dyn Send + Sync>>);
+
+impl Lease {
+    /// Holds `what` until the last clone is dropped.
+    #[must_use]
+    pub fn of(what: Arc<dyn Send + Sync>) -> Self {
+        Self(Some(what))
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lease")
+    }
 }
 
 /// What a call came to, at the response's head.

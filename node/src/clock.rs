@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use coracle_proto::pace::Pace;
+
 /// Unix time in milliseconds. It can jump: ages computed from it saturate at zero.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the edge")]
@@ -14,6 +16,14 @@ pub fn unix_ms() -> u64 {
 #[expect(clippy::disallowed_methods, reason = "this is the edge")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Waits for the next turn, which may be now: even no time at all would be a tick of the timer.
+pub(crate) async fn turn(pace: &mut Pace) {
+    let wait = pace.take(now());
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
 }
 
 /// Whole milliseconds.

@@ -13,6 +13,7 @@ pub mod balance;
 pub mod call;
 pub mod clock;
 pub mod gateway;
+mod hops;
 pub mod load;
 pub mod logs;
 pub mod metrics;
@@ -21,6 +22,7 @@ pub mod outbound;
 pub mod report;
 pub mod runtime;
 pub mod text;
+mod threads;
 pub mod view;
 pub mod worker;
 

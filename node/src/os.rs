@@ -20,6 +20,15 @@ pub fn thread_cpu_time() -> Duration {
     Duration::new(seconds, nanos)
 }
 
+/// Adds to the niceness of the calling thread alone: Linux has one for each (setpriority(2)). Where it is refused the
+/// thread runs as before.
+pub fn be_nicer(by: i32) {
+    let now = rustix::process::getpriority_process(None).unwrap_or(0);
+    if let Err(error) = rustix::process::setpriority_process(None, now.saturating_add(by)) {
+        tracing::debug!(%error, "a thread keeps its priority");
+    }
+}
+
 /// Raises the number of files that this process may open to what it is allowed to, and returns it.
 pub fn raise_open_files() -> u64 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
@@ -55,6 +64,22 @@ pub fn tells_loss(error: &io::Error) -> bool {
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::NotADirectory
     ) || Errno::from_io_error(error).is_some_and(|errno| DAMAGE.contains(&errno))
+}
+
+/// Whether an error says that this process, or its machine, is short of something: memory, mappings, files.
+#[must_use]
+pub fn tells_shortage(error: &io::Error) -> bool {
+    const SHORTAGE: [Errno; 4] = [Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|errno| SHORTAGE.contains(&errno))
+}
+
+/// Whether one of these errors, each the cause of the one before, says so.
+#[must_use]
+pub fn shortage_behind<'a>(mut causes: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>) -> bool {
+    causes.any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(tells_shortage)
+            || cause.downcast_ref::<Errno>().is_some_and(|errno| tells_shortage(&(*errno).into()))
+    })
 }
 
 /// Makes a folder's entries durable.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use coracle_proto::id::{ClusterId, NodeId, StateHash};
+use coracle_proto::pace::Pace;
 use coracle_proto::pb::NodeStatus;
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::record::{NodeState, Role};
@@ -25,10 +26,10 @@ use crate::view::{Stamp, ViewHandle};
 use crate::worker::Executor;
 use lists::Lists;
 
-/// Changes within this are told together: a deploy changes several things at once.
-const COALESCE: Duration = Duration::from_millis(20);
+/// Where much changes it is told together: a deploy changes several things at once.
+const PACE: Pace = Pace::new(Duration::from_millis(20), 4);
 /// What the gateway routes by changes with every change of the cluster: a deploy waits for it, no call does.
-const COALESCE_ROUTING: Duration = Duration::from_millis(100);
+const PACE_ROUTING: Pace = Pace::new(Duration::from_millis(100), 6);
 /// A controller that does not accept for so long is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A controller that is stopped is noticed within this twice.
@@ -152,6 +153,7 @@ impl Reporter {
         let view = self.options.view.clone();
         let routing = move || view.load().routing.stamp.revision;
         let mut told = routing();
+        let (mut pace, mut routing_pace) = (PACE, PACE_ROUTING);
         self.lists.begin();
         // It may have more parts than wait here: they leave while the stream is being opened.
         let opening = client.report(ReceiverStream::new(stream));
@@ -173,10 +175,10 @@ impl Reporter {
                     }
                     self.lists.begin();
                 }
-                Ok(()) = board.changed() => sleep(COALESCE).await,
-                Ok(()) = held.changed() => sleep(COALESCE).await,
+                Ok(()) = board.changed() => clock::turn(&mut pace).await,
+                Ok(()) = held.changed() => clock::turn(&mut pace).await,
                 true = async { views.wait_for(|_| routing() > told).await.is_ok() } => {
-                    sleep(COALESCE_ROUTING).await;
+                    clock::turn(&mut routing_pace).await;
                 }
                 () = sleep_until(due) => {}
             }

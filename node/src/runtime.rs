@@ -6,6 +6,7 @@
 
 mod begin;
 mod body;
+mod budget;
 mod cache;
 mod cgi;
 mod child;
@@ -17,6 +18,7 @@ mod guest;
 mod http;
 mod inspect;
 mod invoke;
+mod lane;
 mod linkers;
 mod log;
 mod map;
@@ -34,7 +36,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coracle_proto::id::Digest;
-use coracle_proto::record::Kind;
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 use thiserror::Error;
@@ -47,11 +48,12 @@ pub use self::engine::MemoryMode;
 pub use self::inspect::Inspection;
 pub use self::log::LogSink;
 pub use self::programs::Prepared;
-use crate::artifact::Prepare;
+use crate::artifact::{Checked, Prepare};
 use crate::call::{Answer, Call, CallError};
 use crate::os;
 use crate::outbound::{Outbound, Reach};
 use crate::text::on_one_line;
+use crate::threads::Threads;
 
 /// Mappings that a mapped program needs.
 const MAPPINGS_EACH: u64 = 3;
@@ -69,6 +71,8 @@ pub struct RuntimeOptions {
     pub cache_dir: PathBuf,
     /// How linear memories are given out.
     pub memory: MemoryMode,
+    /// Bytes that guests may have together.
+    pub guests_bytes: u64,
     /// Calls that are to run at once: the pools are made for them. The system may allow fewer, see [`RuntimeStats`].
     pub running_max: u32,
     /// The program whose run comes to [`compile_child`]: this one.
@@ -116,6 +120,8 @@ pub struct RuntimeStats {
     pub resident_max: usize,
     /// Calls that hold an instance.
     pub running: usize,
+    /// Bytes of memory that they have.
+    pub guests_bytes: u64,
     /// The most there may be: whoever admits calls must not admit more, for the pools hold no more.
     pub running_max: u32,
     /// How linear memories are given out.
@@ -132,6 +138,8 @@ struct Shared {
     running_max: u32,
     programs: Arc<programs::Programs>,
     ticker: ticker::Ticker,
+    slow: Threads,
+    budget: Arc<budget::Budget>,
     outbound: Arc<Outbound>,
     logs: Arc<dyn LogSink>,
     resident_max: usize,
@@ -152,6 +160,7 @@ impl Runtime {
         let RuntimeOptions {
             cache_dir,
             memory,
+            guests_bytes,
             running_max,
             compile_program,
             compile_args,
@@ -169,6 +178,7 @@ impl Runtime {
             programs::Programs::new(engine.clone(), cache, compiler, resident_max).map_err(failed)?;
         let programs = Arc::new(programs);
         let ticker = ticker::Ticker::start(&engine).map_err(RuntimeError::Thread)?;
+        let slow = lane::start().map_err(RuntimeError::Thread)?;
         let outbound = Outbound::new(reach).map_err(|error| RuntimeError::Outbound(error.to_string()))?;
         tracing::info!(%memory, running_max, resident_max, "wasm runtime is ready");
 
@@ -184,6 +194,8 @@ impl Runtime {
             running_max,
             programs,
             ticker,
+            slow,
+            budget: budget::Budget::new(guests_bytes),
             outbound,
             logs,
             resident_max,
@@ -236,6 +248,7 @@ impl Runtime {
             resident_bytes,
             resident_max: self.0.resident_max,
             running: self.0.ticker.running(),
+            guests_bytes: self.0.budget.given(),
             running_max: self.0.running_max,
             memory: self.0.memory,
         }
@@ -243,8 +256,11 @@ impl Runtime {
 }
 
 impl Prepare for Runtime {
-    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Kind, Refusal>> {
-        Box::pin(async { Ok(self.check(artifact).await?.kind) })
+    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Checked, Refusal>> {
+        Box::pin(async {
+            let Inspection { kind, memory_min, .. } = self.check(artifact).await?;
+            Ok(Checked { kind, memory_min })
+        })
     }
 
     fn prepare<'a>(&'a self, digest: &'a Digest, artifact: &'a Path) -> BoxFuture<'a, Result<(), Refusal>> {

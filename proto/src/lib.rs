@@ -9,6 +9,7 @@ pub mod codec;
 pub mod frame;
 pub mod id;
 pub mod key;
+pub mod pace;
 pub mod pb;
 pub mod record;
 pub mod route;

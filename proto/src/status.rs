@@ -66,6 +66,8 @@ codes! {
     ReservedPath = "reserved-path", 404, NotFound, Never;
     /// The request cannot be understood.
     BadRequest = "bad-request", 400, InvalidArgument, Never;
+    /// Functions have called functions too often in a row.
+    LoopDetected = "loop-detected", 508, FailedPrecondition, Never;
     /// The body of a buffered kind is over its limit.
     RequestTooLarge = "request-too-large", 413, InvalidArgument, Never;
     // Calls: nothing was run.
@@ -94,6 +96,8 @@ codes! {
     CpuTimeExceeded = "cpu-time-exceeded", 504, DeadlineExceeded, Unknown;
     /// The guest asked for more memory than it was granted.
     MemoryExceeded = "memory-exceeded", 507, ResourceExhausted, Unknown;
+    /// The node has no more memory for guests.
+    NodeOutOfMemory = "node-out-of-memory", 503, ResourceExhausted, Unknown;
     /// The buffered response is over its limit.
     ResponseTooLarge = "response-too-large", 502, ResourceExhausted, Unknown;
     // Calls: the function failed.

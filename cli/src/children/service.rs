@@ -81,6 +81,7 @@ async fn data_plane(handed: Handed, shutdown: impl Future<Output = ()>) -> Resul
         // The link leads to this very program even when its file was replaced meanwhile.
         compile_program: "/proc/self/exe".into(),
         compile_args: vec![super::COMPILE.into()],
+        guests_bytes: order.memory_bytes,
         memory: order.runtime_memory.parse().map_err(|error| wrong(&error))?,
         reach: order.guests_reach.parse().map_err(|error| wrong(&error))?,
         drain_timeout: DEFAULTS.drain_timeout,

@@ -20,7 +20,7 @@ use crate::client::Address;
 use crate::exit::{Exit, Failure};
 use crate::os;
 use crate::say;
-use crate::server::{ADDRESSES_FILE, Addresses, LOCK, PIDS, Signals};
+use crate::server::{ADDRESSES_FILE, Addresses, GUESTS_MEMORY, LOCK, PIDS, Signals, machine};
 use crate::telemetry::Log;
 
 /// From the first process to a cluster that takes changes: seconds, unless the machine is very busy.
@@ -89,6 +89,11 @@ impl Nodes {
         let mut options = vec!["--parent".to_owned(), std::process::id().to_string()];
         options.extend(["--cache-dir".to_owned(), base.join("cache").display().to_string()]);
         options.extend(["--cluster-name".to_owned(), "dev".to_owned()]);
+        // They share one machine.
+        if std::env::var_os(GUESTS_MEMORY).is_none() {
+            let each = machine::guest_memory_bytes() / u64::from(args.nodes.max(1));
+            options.extend(["--guests-memory".to_owned(), each.to_string()]);
+        }
         options.extend(args.otlp.iter().flat_map(|url| ["--otlp".to_owned(), url.clone()]));
         options.extend(log.filter.iter().flat_map(|filter| ["--log".to_owned(), filter.clone()]));
         let format = log.format.to_possible_value().map(|value| value.get_name().to_owned());

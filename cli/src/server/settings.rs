@@ -54,6 +54,7 @@ pub(crate) struct Settings {
     advertise: Option<String>,
     runtime_memory: &'static str,
     guests_reach: &'static str,
+    guests_memory: u64,
 }
 
 impl Settings {
@@ -114,6 +115,7 @@ impl Settings {
             advertise: args.advertise,
             runtime_memory: args.runtime_memory.name(),
             guests_reach: args.guests_reach.name(),
+            guests_memory: args.guests_memory.unwrap_or_else(machine::guest_memory_bytes),
         })
     }
 
@@ -169,7 +171,7 @@ impl Settings {
             },
             grpc: bound.grpc,
             slots: machine::slots(),
-            memory_bytes: machine::guest_memory_bytes(),
+            memory_bytes: self.guests_memory,
             controllers: Vec::new(),
             runtime_memory: self.runtime_memory.to_owned(),
             guests_reach: self.guests_reach.to_owned(),

@@ -33,6 +33,8 @@ const ASKED_MAX: usize = 32;
 pub(super) struct Stored {
     pub(super) size: u64,
     pub(super) kind: Kind,
+    /// Bytes of memory that an instance has from its start.
+    pub(super) memory_min: u64,
 }
 
 /// Finds enough holders and begins the artifact's grace anew on each.
@@ -106,8 +108,10 @@ fn stored(digest: Digest, answered: &[StatReply], live: usize) -> Result<Stored,
         );
         return Err(Refusal::new(Code::ArtifactMissing, sentence));
     }
-    let known =
-        |reply: &&StatReply| Some(Stored { size: reply.size, kind: Kind::try_from(reply.kind()).ok()? });
+    let known = |reply: &&StatReply| {
+        let (size, memory_min) = (reply.size, reply.memory_min);
+        Some(Stored { size, kind: Kind::try_from(reply.kind()).ok()?, memory_min })
+    };
     holders.iter().find_map(known).ok_or_else(|| {
         let sentence = format!("no worker has checked {digest} since it was started: upload it again");
         Refusal::new(Code::ArtifactMissing, sentence)
@@ -152,7 +156,7 @@ mod tests {
     }
 
     fn reply(held: bool, kind: pb::Kind) -> StatReply {
-        StatReply { held, size: 7, kind: kind.into() }
+        StatReply { held, size: 7, kind: kind.into(), memory_min: 0 }
     }
 
     #[test]

@@ -37,6 +37,14 @@ pub(super) async fn deploy(
             return reply(answered(context, asked.context.as_ref()).ok_or(refusal)?);
         }
     };
+    let granted = spec.limits().memory_bytes;
+    if stored.memory_min > granted {
+        let sentence = format!(
+            "memory: {granted} bytes are granted, and the function's memories have {} from their start: it could never begin",
+            stored.memory_min
+        );
+        return Err(Refusal::new(Code::InvalidArgument, sentence));
+    }
     let command = Command::Deploy { function, spec, routes, digest, size: stored.size, kind: stored.kind };
     let ask = ask(context, asked.context, command)?;
     reply(propose(context, ask, deadline).await?)

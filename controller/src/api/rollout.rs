@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coracle_proto::id::{FunctionId, Revision, VersionId, VersionNumber};
+use coracle_proto::pace::Pace;
 use coracle_proto::pb::RolloutEvent;
 use coracle_proto::record::{NodeState, Role};
 use coracle_proto::status::{Code, Refusal};
@@ -14,8 +15,8 @@ use crate::clock;
 use crate::context::Context;
 use crate::liveness::detector::POLICY;
 
-/// Changes that come within this time are told together.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Where much changes: what changes meanwhile is told together.
+const PACE: Pace = Pace::new(Duration::from_millis(50), 8);
 
 /// How long the gateways may take to hear of it. One that does not (its node is stopped, say) must not keep a deploy
 /// that is done from ending.
@@ -32,7 +33,7 @@ pub(super) async fn rollout(
     let mut revisions = context.hub.subscribe();
     let mut softs = context.soft.subscribe();
     let mut told = None;
-    let mut ready_since = None;
+    let (mut ready_since, mut pace) = (None, PACE);
     loop {
         revisions.mark_unchanged();
         softs.mark_unchanged();
@@ -65,7 +66,7 @@ pub(super) async fn rollout(
             changed = softs.changed() => if changed.is_err() { return },
             () = out.closed() => return,
         }
-        tokio::time::sleep(PAUSE).await;
+        clock::turn(&mut pace).await;
     }
 }
 

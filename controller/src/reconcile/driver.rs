@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use coracle_proto::pace::Pace;
 use coracle_proto::status::Refusal;
 use coracle_proto::{attr, trace};
 use tracing::{Instrument as _, Span, info, info_span, warn};
@@ -18,8 +19,8 @@ use crate::soft::{Heard, INTERVAL};
 
 /// A new leader knows what all nodes say only after they said it to whom they report, and that one told it.
 const FIRST_AFTER: Duration = INTERVAL.saturating_mul(2);
-/// Changes that come within this time are planned for together.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Rounds where much changes: what changes meanwhile is planned for together.
+const PACE: Pace = Pace::new(Duration::from_millis(20), 4);
 /// Without any change: a node that falls silent tells nobody.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
 /// A round that is not taken over by then is planned anew.
@@ -32,7 +33,7 @@ const SOURCE: &str = "placement";
 pub(crate) async fn drive(context: &Context, term: u64) {
     let mut revisions = context.hub.subscribe();
     let mut urgent = context.soft.subscribe_urgent();
-    let mut heard = Heard::default();
+    let (mut heard, mut pace) = (Heard::default(), PACE);
     tokio::time::sleep(FIRST_AFTER).await;
     loop {
         revisions.mark_unchanged();
@@ -56,7 +57,7 @@ pub(crate) async fn drive(context: &Context, term: u64) {
             };
             // Whether it was the time or a change that ended the wait makes no difference.
             let _ = tokio::time::timeout(AT_LEAST_EVERY, changed).await;
-            tokio::time::sleep(PAUSE).await;
+            clock::turn(&mut pace).await;
         }
     }
 }

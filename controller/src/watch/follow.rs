@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::{ClusterId, Revision};
+use coracle_proto::pace::Pace;
 use coracle_proto::pb::{self, Freshness, watch_frame::Body};
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::{mpsc, watch};
@@ -18,11 +19,9 @@ use crate::clock;
 use crate::model::ClusterState;
 use crate::soft::{Phases, SoftTable};
 
-/// Soft changes that come within this time travel together.
-const SOFT_PAUSE: Duration = Duration::from_millis(20);
-/// So do revisions; the first one after a quiet time goes at once. A frame wakes half a dozen tasks in two processes,
+/// Where many change, soft changes travel together, and so do revisions: a frame wakes half a dozen tasks in two processes,
 /// which under load would cost more than the commits that it tells of.
-const REVISION_PAUSE: Duration = Duration::from_millis(20);
+const PACE: Pace = Pace::new(Duration::from_millis(20), 3);
 /// A follower that takes no frame for so long is cut off; it comes back with its revision.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
@@ -61,6 +60,7 @@ pub(crate) async fn follow(
     let mut softs = soft.subscribe_phases();
     let mut soft_seen = 0;
     let mut confirmed = None;
+    let (mut revision_pace, mut soft_pace) = (PACE, PACE);
     let mut quiet_until = clock::now();
     loop {
         revisions.mark_unchanged();
@@ -72,7 +72,8 @@ pub(crate) async fn follow(
             return;
         }
         if follower.seen > before {
-            quiet_until = clock::now() + REVISION_PAUSE;
+            let now = clock::now();
+            quiet_until = now + revision_pace.take(now);
         }
         if let Some(news) = news {
             match follower.send_soft(&hub, news, soft_seen).await {
@@ -84,7 +85,7 @@ pub(crate) async fn follow(
             return;
         }
         tokio::select! {
-            waited = follower.wait(&mut revisions, quiet_until, &mut softs) => if waited.is_err() { return },
+            waited = follower.wait(&mut revisions, quiet_until, &mut softs, &mut soft_pace) => if waited.is_err() { return },
             Some(now) = confirming.recv() => confirmed = Some(now),
         }
     }
@@ -96,6 +97,7 @@ impl Follower {
         revisions: &mut watch::Receiver<Revision>,
         quiet_until: Instant,
         softs: &mut watch::Receiver<u64>,
+        soft_pace: &mut Pace,
     ) -> Result<(), Gone> {
         let revision = async {
             let quiet = quiet_until.saturating_duration_since(clock::now());
@@ -112,7 +114,7 @@ impl Follower {
             if softs.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            tokio::time::sleep(SOFT_PAUSE).await;
+            clock::turn(soft_pace).await;
         };
         tokio::select! {
             changed = revision => changed.map_err(|_| Gone),

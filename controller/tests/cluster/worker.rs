@@ -91,7 +91,7 @@ impl Artifacts for Store {
             return Err(Status::unavailable("connection refused"));
         }
         let held = says.artifacts.iter().any(|held| held.digest == asked.digest);
-        Ok(Response::new(StatReply { held, size: 5, kind: Kind::HttpComponent.into() }))
+        Ok(Response::new(StatReply { held, size: 5, kind: Kind::HttpComponent.into(), memory_min: 0 }))
     }
 }
 

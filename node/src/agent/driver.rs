@@ -13,13 +13,15 @@ use tracing::{Instrument as _, Span, info_span};
 
 use super::plan::{Action, Facts, Failure, Plan, Step, plan};
 use super::{Board, Orders, removal, sources};
-use crate::artifact::{ArtifactMetrics, Fetcher, Prepare, Store, blocking};
+use crate::artifact::{ArtifactMetrics, Fetcher, Index, Prepare, Store, blocking};
 use crate::clock;
 use crate::view::{Held, ViewHandle};
 
 /// Compiled code can vanish without a word: another node on the machine, or the runtime after it was damaged. So
-/// it is looked for again this often.
+/// it is looked for again this often,
 const RESYNC: Duration = Duration::from_secs(5);
+/// and less often where there is so much that looking takes longer than a thousandth of the time.
+const LOOKS_A_SECOND: u64 = 200;
 
 /// What the agent works with.
 #[derive(Debug, Clone)]
@@ -47,21 +49,29 @@ pub struct Agent {
     board: Arc<Board>,
     /// What the plan's times count from.
     origin: Instant,
+    /// What is known. Kept from round to round, for most rounds change little of it.
+    facts: Facts,
     /// Since which decision each artifact is wanted: a new one forgets the failures of the old.
     epochs: BTreeMap<Digest, Epoch>,
-    failures: BTreeMap<Digest, Failure>,
-    /// What of the wanted is compiled, as the disk said when it was looked at.
-    prepared: BTreeSet<Digest>,
     /// When all of it is looked for again.
     resync_at: Duration,
-    /// The assignments that were looked at: the view changes all the time, they do not.
+    /// The assignments and artifacts that the facts are of: the view changes all the time, they do not.
     seen: Held,
-    running: BTreeMap<Digest, (Step, AbortHandle)>,
+    held: Arc<Index>,
+    running: BTreeMap<Digest, AbortHandle>,
     jobs: JoinSet<Result<(), String>>,
 }
 
 /// What came of a job, or why nothing did.
 type Done = Result<(Id, Result<(), String>), JoinError>;
+
+/// Where news comes from.
+struct Sources {
+    view: watch::Receiver<u64>,
+    held: watch::Receiver<u64>,
+    orders: watch::Receiver<Arc<Orders>>,
+    stop: CancellationToken,
+}
 
 enum Event {
     Changed,
@@ -78,16 +88,18 @@ impl Agent {
             options,
             board: Arc::default(),
             origin: clock::now(),
+            facts: Facts::default(),
             epochs: BTreeMap::new(),
-            failures: BTreeMap::new(),
-            prepared: BTreeSet::new(),
             resync_at: RESYNC,
             seen: Held::default(),
+            held: Arc::default(),
             running: BTreeMap::new(),
             jobs: JoinSet::new(),
         };
-        let wanted = agent.facts().wanted();
-        agent.prepared = wanted.into_iter().filter(|it| agent.options.prepare.is_prepared(it)).collect();
+        agent.learn();
+        let wanted = agent.facts.wanted();
+        agent.facts.prepared =
+            wanted.into_iter().filter(|it| agent.options.prepare.is_prepared(it)).collect();
         agent.publish();
         agent
     }
@@ -100,34 +112,23 @@ impl Agent {
 
     /// Works until it is stopped; what runs then is given up.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut view = self.options.view.subscribe();
-        let mut held = self.options.store.changes();
-        let mut orders = self.options.orders.clone();
+        let mut sources = Sources {
+            view: self.options.view.subscribe(),
+            held: self.options.store.changes(),
+            orders: self.options.orders.clone(),
+            stop,
+        };
         loop {
+            self.learn();
             self.look().await;
-            let facts = self.facts();
-            // What is told below may be of a newer view, which was not planned for.
-            let planned = self.seen.clone();
-            let Plan { actions, wake } = plan(&facts, self.now());
+            let Plan { actions, wake } = plan(&self.facts, self.now());
             for action in actions {
                 self.start(action);
             }
             // What was started shows at once.
             self.publish();
             let wake = wake.map_or(self.resync_at, |at| at.min(self.resync_at));
-            let pause = wake.saturating_sub(self.now());
-            let handle = self.options.view.clone();
-            // What nodes say about themselves comes several times a second: it is nothing to look at the disk for.
-            let assigned = view.wait_for(|_| !handle.load().held.content.assigns_the_same(&planned));
-            let event = tokio::select! {
-                () = stop.cancelled() => Event::Stop,
-                Some(done) = self.jobs.join_next_with_id() => Event::Done(done),
-                changed = orders.changed() => if changed.is_ok() { Event::Ordered } else { Event::Stop },
-                Ok(_) = assigned => Event::Changed,
-                Ok(()) = held.changed() => Event::Changed,
-                () = tokio::time::sleep(pause) => Event::Changed,
-            };
-            match event {
+            match self.wait(&mut sources, wake).await {
                 Event::Changed => {}
                 Event::Ordered => self.remove().await,
                 Event::Done(done) => self.finished(done),
@@ -136,17 +137,43 @@ impl Agent {
         }
     }
 
+    /// Waits for something to do, until `wake` at the longest. What nodes say about themselves, and orders that say the
+    /// same again, come several times a second: they are nothing to look at everything for.
+    async fn wait(&mut self, sources: &mut Sources, wake: Duration) -> Event {
+        let Sources { view, held, orders, stop } = sources;
+        let handle = self.options.view.clone();
+        let pause = wake.saturating_sub(self.now());
+        let mut over = std::pin::pin!(tokio::time::sleep(pause));
+        loop {
+            let (handle, seen) = (&handle, &self.seen);
+            let assigned = view.wait_for(|_| !handle.load().held.content.assigns_the_same(seen));
+            return tokio::select! {
+                () = stop.cancelled() => Event::Stop,
+                Some(done) = self.jobs.join_next_with_id() => Event::Done(done),
+                changed = orders.changed() => match changed {
+                    Err(_) => Event::Stop,
+                    Ok(()) if !orders.borrow_and_update().is_news(&self.facts.hold) => continue,
+                    Ok(()) => Event::Ordered,
+                },
+                Ok(_) = assigned => Event::Changed,
+                Ok(()) = held.changed() => Event::Changed,
+                () = &mut over => Event::Changed,
+            };
+        }
+    }
+
     /// Looks at the disk, where it holds up no call: for what is wanted and was not compiled each time, for the rest
     /// once in [`RESYNC`].
     async fn look(&mut self) {
-        let wanted = self.facts().wanted();
         let all = self.now() >= self.resync_at;
+        let wanted = self.facts.wanted();
         if all {
-            self.resync_at = self.now() + RESYNC;
+            self.resync_at = self.now() + resync(wanted.len());
         }
-        self.prepared.retain(|digest| wanted.contains(digest));
+        let facts = &mut self.facts;
+        facts.prepared.retain(|digest| wanted.contains(digest));
         let asked: Vec<Digest> =
-            wanted.into_iter().filter(|digest| all || !self.prepared.contains(digest)).collect();
+            wanted.into_iter().filter(|digest| all || !facts.prepared.contains(digest)).collect();
         if asked.is_empty() {
             return;
         }
@@ -156,41 +183,44 @@ impl Agent {
         });
         // An error means that the process is ending.
         if let Ok((there, gone)) = looking.await {
-            self.prepared.extend(there);
-            self.prepared.retain(|digest| !gone.contains(digest));
+            self.facts.prepared.extend(there);
+            self.facts.prepared.retain(|digest| !gone.contains(digest));
         }
     }
 
     /// Tells how far each assignment is.
-    fn publish(&mut self) {
-        let facts = self.facts();
-        self.board.publish(&self.seen, &facts);
+    fn publish(&self) {
+        self.board.publish(&self.seen, &self.facts);
     }
 
-    /// Takes everything together, and forgets what is not wanted any more.
-    fn facts(&mut self) -> Facts {
+    /// Takes over what changed outside, and forgets what is not wanted any more.
+    fn learn(&mut self) {
         let view = self.options.view.load();
-        let mut epochs: BTreeMap<Digest, Epoch> = BTreeMap::new();
-        for assignment in view.held.content.assignments() {
-            let newest = epochs.entry(assignment.version.digest).or_default();
-            *newest = assignment.epoch.max(*newest);
+        let content = &view.held.content;
+        let assigned_anew = !content.assigns_the_same(&self.seen) || self.epochs.is_empty();
+        if assigned_anew {
+            let mut epochs: BTreeMap<Digest, Epoch> = BTreeMap::new();
+            for assignment in content.assignments() {
+                let newest = epochs.entry(assignment.version.digest).or_default();
+                *newest = assignment.epoch.max(*newest);
+            }
+            let known = std::mem::replace(&mut self.epochs, epochs);
+            let (epochs, failures) = (&self.epochs, &mut self.facts.failures);
+            failures.retain(|digest, _| known.get(digest) >= epochs.get(digest));
+            self.facts.assigned = epochs.keys().copied().collect();
         }
-        let hold = self.options.orders.borrow().hold.clone();
-        let wanted = |digest: &Digest| epochs.contains_key(digest) || hold.contains(digest);
-        let known = &self.epochs;
-        self.failures.retain(|digest, _| wanted(digest) && known.get(digest) >= epochs.get(digest));
-        let held: BTreeSet<Digest> = self.options.store.held().into_keys().collect();
-        let facts = Facts {
-            prepared: self.prepared.clone(),
-            assigned: epochs.keys().copied().collect(),
-            hold,
-            held,
-            running: self.running.iter().map(|(digest, (step, _))| (*digest, *step)).collect(),
-            failures: self.failures.clone(),
-        };
-        self.epochs = epochs;
-        self.seen = view.held.content.clone();
-        facts
+        self.seen = content.clone();
+        let orders = Arc::clone(&self.options.orders.borrow());
+        if orders.hold != self.facts.hold {
+            self.facts.hold.clone_from(&orders.hold);
+        }
+        let held = self.options.store.held();
+        if !Arc::ptr_eq(&held, &self.held) {
+            self.facts.held = held.keys().copied().collect();
+            self.held = held;
+        }
+        let Facts { assigned, hold, failures, .. } = &mut self.facts;
+        failures.retain(|digest, _| assigned.contains(digest) || hold.contains(digest));
     }
 
     fn now(&self) -> Duration {
@@ -201,7 +231,8 @@ impl Agent {
         let options = self.options.clone();
         let (digest, step, handle) = match action {
             Action::Cancel(digest) => {
-                if let Some((_, job)) = self.running.remove(&digest) {
+                self.facts.running.remove(&digest);
+                if let Some(job) = self.running.remove(&digest) {
                     job.abort();
                 }
                 return;
@@ -215,7 +246,8 @@ impl Agent {
                 (digest, Step::Compile, self.jobs.spawn(job))
             }
         };
-        self.running.insert(digest, (step, handle));
+        self.facts.running.insert(digest, step);
+        self.running.insert(digest, handle);
     }
 
     /// What is done for a version while it is deployed is a part of that trace.
@@ -240,29 +272,29 @@ impl Agent {
             Err(error) => (error.id(), Err(format!("the job was lost: {error}"))),
         };
         // One that was cancelled is not looked for any more.
-        let Some(digest) =
-            self.running.iter().find(|(_, (_, job))| job.id() == id).map(|(digest, _)| *digest)
+        let Some(digest) = self.running.iter().find(|(_, job)| job.id() == id).map(|(digest, _)| *digest)
         else {
             return;
         };
-        let step = self.running.remove(&digest).map(|(step, _)| step);
+        self.running.remove(&digest);
+        let step = self.facts.running.remove(&digest);
         match result {
-            Ok(()) => drop(self.failures.remove(&digest)),
+            Ok(()) => drop(self.facts.failures.remove(&digest)),
             Err(reason) => {
                 tracing::warn!(%digest, ?step, "artifact not ready: {reason}");
-                let failure = Failure::after(self.failures.get(&digest), reason, self.now());
-                self.failures.insert(digest, failure);
+                let failure = Failure::after(self.facts.failures.get(&digest), reason, self.now());
+                self.facts.failures.insert(digest, failure);
             }
         }
     }
 
     /// Carries out the orders to remove. They are repeated until they are done, so that failures need no memory here.
     async fn remove(&mut self) {
-        let orders = self.options.orders.borrow_and_update().clone();
-        let facts = self.facts();
+        let orders = Arc::clone(&self.options.orders.borrow_and_update());
+        self.learn();
         let view = self.options.view.load();
         for order in &orders.remove {
-            if let Err(kept) = removal::permitted(order, &facts, &view) {
+            if let Err(kept) = removal::permitted(order, &self.facts, &view) {
                 tracing::debug!(digest = %order.digest, ?kept, "artifact kept");
                 continue;
             }
@@ -273,6 +305,12 @@ impl Agent {
             }
         }
     }
+}
+
+/// How long after a look at the compiled code of so many artifacts the next one is due.
+fn resync(artifacts: usize) -> Duration {
+    let artifacts = u64::try_from(artifacts).unwrap_or(u64::MAX);
+    RESYNC.max(Duration::from_secs(artifacts / LOOKS_A_SECOND))
 }
 
 async fn fetch(options: &Options, digest: Digest) -> Result<(), String> {

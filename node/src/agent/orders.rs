@@ -37,6 +37,13 @@ pub struct Removal {
     pub older_than: Duration,
 }
 
+impl Orders {
+    /// Whether they ask for anything beside holding what was to be held before.
+    pub(super) fn is_news(&self, hold: &BTreeSet<Digest>) -> bool {
+        !self.remove.is_empty() || self.hold != *hold
+    }
+}
+
 impl Default for Orders {
     fn default() -> Self {
         Self { hold: BTreeSet::new(), remove: Vec::new(), sources: Vec::new(), interval: INTERVAL }

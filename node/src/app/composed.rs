@@ -5,6 +5,7 @@ use std::sync::Arc;
 use coracle_proto::record::Role;
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::ending::Stops;
@@ -58,8 +59,8 @@ impl Invoke for Runtime {
 }
 
 impl Composed {
-    /// Opens everything. `stops` tells its parts when they are to end.
-    pub(super) async fn new(options: &Options, stops: &Stops) -> Result<Self, AppError> {
+    /// Opens everything. Calls run on the threads of `calls`; `stops` tells the parts when they are to end.
+    pub(super) async fn new(options: &Options, calls: &Handle, stops: &Stops) -> Result<Self, AppError> {
         let slots = worker::Options::new(options.node, options.slots);
         let ground = Ground::open(options, slots.running_max, &stops.readers).await?;
         let slots = slots.within(ground.runtime.stats().running_max);
@@ -102,8 +103,8 @@ impl Composed {
                 cache: options.cache_dir.clone(),
             },
         );
-        let calls = WorkerService::new(options.cluster, executor.clone());
-        let worker = is_worker.then_some((calls, uploads, ground.log_service));
+        let service = WorkerService::new(options.cluster, executor.clone(), calls.clone());
+        let worker = is_worker.then_some((service, uploads, ground.log_service));
         let streams_max = slots.running_max.saturating_add(slots.queue_max).saturating_mul(2);
         Ok(Self {
             executor,

@@ -44,6 +44,8 @@ pub struct Options {
     pub compile_program: PathBuf,
     /// What stands before the arguments of the compilation.
     pub compile_args: Vec<OsString>,
+    /// Bytes of memory that guests may have together.
+    pub guests_bytes: u64,
     /// How memory for guests is reserved.
     pub memory: MemoryMode,
     /// How far guests' own requests may go, whatever they were granted.

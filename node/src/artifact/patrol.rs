@@ -72,7 +72,7 @@ impl Patrol {
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             round.tick().await;
-            for (digest, Held { size, .. }) in self.store.held() {
+            for (digest, Held { size, .. }) in Arc::unwrap_or_clone(self.store.held()) {
                 self.verify(digest).await;
                 sleep(self.pace.pause(size)).await;
             }

@@ -8,10 +8,19 @@ use coracle_proto::record::Kind;
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 
+/// What the check of an artifact found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// How it is called.
+    pub kind: Kind,
+    /// Bytes of memory that an instance has from its start, at least: with less granted there never is one.
+    pub memory_min: u64,
+}
+
 /// Checks and compiles artifacts. The runtime does it; tests have their own.
 pub trait Prepare: Debug + Send + Sync + 'static {
     /// Tells what an artifact is, or names what is wrong with it.
-    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Kind, Refusal>>;
+    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Checked, Refusal>>;
 
     /// Compiles it into the cache unless it is there, so that calls find it ready. Dropping the future ends the
     /// compilation.

@@ -108,7 +108,9 @@ impl Artifacts for ArtifactService {
         let held = if renew { self.uploads.renew(digest).await? } else { self.store.get(&digest) };
         let Some(held) = held else { return Ok(Response::new(StatReply::default())) };
         // Unspecified for what was not checked in this process: that would mean to read all of it.
-        let kind = self.uploads.known_kind(&digest).map_or(pb::Kind::Unspecified, pb::Kind::from);
-        Ok(Response::new(StatReply { held: true, size: held.size, kind: kind.into() }))
+        let checked = self.uploads.known(&digest);
+        let kind = checked.map_or(pb::Kind::Unspecified, |checked| checked.kind.into());
+        let memory_min = checked.map_or(0, |checked| checked.memory_min);
+        Ok(Response::new(StatReply { held: true, size: held.size, kind: kind.into(), memory_min }))
     }
 }

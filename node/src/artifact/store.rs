@@ -50,6 +50,9 @@ pub enum Removed {
     },
 }
 
+/// What is here.
+pub type Index = BTreeMap<Digest, Held>;
+
 /// The artifacts of one node. All methods may block on the disk: call them from [`super::store::blocking`].
 #[derive(Debug)]
 pub struct Store {
@@ -59,7 +62,7 @@ pub struct Store {
     /// waited for on a thread of calls: whoever has it may be waiting for the disk.
     changing: Mutex<()>,
     /// The truth is the disk; this saves reading it. Held for moments only, never over an access to the disk.
-    index: Mutex<BTreeMap<Digest, Held>>,
+    index: Mutex<Arc<Index>>,
     /// Makes names of temporary files unique.
     counter: AtomicU64,
     /// What the times of files are told by.
@@ -82,7 +85,7 @@ impl Store {
             tracing::info!(file = %entry.display(), "removing an unfinished artifact");
             fs::remove_file(&entry).map_err(ArtifactError::io(&entry))?;
         }
-        let index = Mutex::new(scan(&files)?);
+        let index = Mutex::new(Arc::new(scan(&files)?));
         let (changing, changes) = (Mutex::new(()), watch::Sender::new(0));
         let age = Mutex::new(AgeClock::new(Moment::opened(None, clock::unix_ms()), clock::now()));
         Ok(Arc::new(Self { files, tmp, changing, index, counter: AtomicU64::new(0), age, changes }))
@@ -102,10 +105,10 @@ impl Store {
         self.index().get(digest).copied()
     }
 
-    /// All artifacts.
+    /// All artifacts. As long as none changes it is the same one, so that who has seen it need not look again.
     #[must_use]
-    pub fn held(&self) -> BTreeMap<Digest, Held> {
-        self.index().clone()
+    pub fn held(&self) -> Arc<Index> {
+        Arc::clone(&self.index())
     }
 
     /// The time by which artifacts age, Unix milliseconds: no jump of the wall clock makes them older.
@@ -138,7 +141,7 @@ impl Store {
             Err(error) => return Err(ArtifactError::io(&path)(error)),
         }
         let held = Held { renewed_ms: now_ms, ..held };
-        self.index().insert(*digest, held);
+        Arc::make_mut(&mut self.index()).insert(*digest, held);
         drop(changing);
         self.changed();
         Ok(Some(held))
@@ -161,7 +164,7 @@ impl Store {
             return Ok(Removed::TooYoung { age_ms });
         }
         self.unlink(digest)?;
-        self.index().remove(digest);
+        Arc::make_mut(&mut self.index()).remove(digest);
         drop(changing);
         self.changed();
         Ok(Removed::Yes)
@@ -192,7 +195,7 @@ impl Store {
         let changing = self.changing();
         fs::rename(tmp, &path).map_err(ArtifactError::io(&path))?;
         sync(folder)?;
-        self.index().insert(*digest, held);
+        Arc::make_mut(&mut self.index()).insert(*digest, held);
         drop(changing);
         self.changed();
         Ok(())
@@ -210,7 +213,7 @@ impl Store {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index(&self) -> MutexGuard<'_, BTreeMap<Digest, Held>> {
+    fn index(&self) -> MutexGuard<'_, Arc<Index>> {
         // Each change of the map is one call: a panic cannot leave it half-done.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::{Digest, NodeId};
 use coracle_proto::pb::{self, Step, Stored, UploadChunk, UploadEvent, upload_event};
-use coracle_proto::record::Kind;
 use coracle_proto::spec::ARTIFACT_SIZE_MAX;
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -19,7 +18,7 @@ use super::locks::Locks;
 use super::metrics::Outcome;
 use super::store::blocking;
 use super::transfer::{Second, ensure_second};
-use super::{ArtifactError, ArtifactMetrics, Fetcher, Held, PeerList, Prepare, Sealed, Store};
+use super::{ArtifactError, ArtifactMetrics, Checked, Fetcher, Held, PeerList, Prepare, Sealed, Store};
 use crate::clock;
 
 /// Uploads of users that are taken at once: each may write 256 MiB, and they are compiled one after the other anyway.
@@ -38,8 +37,8 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(1800);
 /// A sender that was told that its artifact is stored has stopped by then, or sent all of the largest one at 4 MiB a
 /// second.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(64);
-/// Kinds remembered, so that a repeated deploy does not read the artifact again.
-const KINDS_MAX: usize = 10_000;
+/// What was found, remembered, so that a repeated deploy does not read the artifact again.
+const FOUND_MAX: usize = 10_000;
 
 /// Takes artifacts from users and peers.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ pub struct Uploads {
     copies: Semaphore,
     checks: Semaphore,
     compilations: Semaphore,
-    kinds: Mutex<HashMap<Digest, Kind>>,
+    found: Mutex<HashMap<Digest, Checked>>,
     metrics: ArtifactMetrics,
 }
 
@@ -109,7 +108,7 @@ impl Uploads {
             copies: Semaphore::new(COPIES_MAX),
             checks: Semaphore::new(CHECKS_MAX),
             compilations: Semaphore::new(COMPILATIONS_MAX),
-            kinds: Mutex::default(),
+            found: Mutex::default(),
             metrics,
         }
     }
@@ -147,21 +146,21 @@ impl Uploads {
         let place = self.place(&self.uploads, UPLOADS_MAX, "uploads")?;
         let _turn = self.locks.turn(digest).await;
         let renewed = self.stored(digest).await?;
-        let (held, kind) = match renewed {
+        let (held, checked) = match renewed {
             Some(held) => (held, self.again(digest, progress).await?),
             None => {
                 let received = self.receive(digest, size, first, chunks).await;
                 let sealed = received.map_err(|refusal| self.at("receive", refusal))?;
                 progress.step("received", self.node, format!("{size} bytes")).await;
-                let kind = self.accept(&digest, sealed.path(), progress).await?;
-                (sealed.commit(self.store.now_ms()).await?, kind)
+                let checked = self.accept(&digest, sealed.path(), progress).await?;
+                (sealed.commit(self.store.now_ms()).await?, checked)
             }
         };
         let holders = self.second(digest, progress).await.map_err(|refusal| self.at("copy", refusal))?;
         let stored = Stored {
             digest: digest.to_wire(),
             size: held.size,
-            kind: pb::Kind::from(kind).into(),
+            kind: pb::Kind::from(checked.kind).into(),
             holders: holders.into_iter().map(NodeId::get).collect(),
             existed: renewed.is_some(),
         };
@@ -208,12 +207,12 @@ impl Uploads {
 
     /// Whether it was checked in this process and its code is here.
     fn is_known(&self, digest: &Digest) -> bool {
-        self.known_kind(digest).is_some() && self.prepare.is_prepared(digest)
+        self.known(digest).is_some() && self.prepare.is_prepared(digest)
     }
 
     /// What a stored artifact is, if that was asked before.
-    pub(super) fn known_kind(&self, digest: &Digest) -> Option<Kind> {
-        self.kinds().get(digest).copied()
+    pub(super) fn known(&self, digest: &Digest) -> Option<Checked> {
+        self.found().get(digest).copied()
     }
 
     /// Says first where and at which step.
@@ -255,13 +254,13 @@ impl Uploads {
     }
 
     /// Checks and compiles; after that the artifact may be stored.
-    async fn accept(&self, digest: &Digest, path: &Path, progress: &Progress) -> Result<Kind, Refusal> {
-        let kind = {
+    async fn accept(&self, digest: &Digest, path: &Path, progress: &Progress) -> Result<Checked, Refusal> {
+        let checked = {
             // Never closed; without a permit it would only be one more.
             let _one = self.checks.acquire().await;
             self.prepare.check(path).await.map_err(|refusal| self.at("check", refusal))?
         };
-        progress.step("checked", self.node, kind.to_string()).await;
+        progress.step("checked", self.node, checked.kind.to_string()).await;
         let started = clock::now();
         {
             // Code that is here is only looked up, and waits for nobody's compilation.
@@ -271,15 +270,15 @@ impl Uploads {
         }
         self.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());
         progress.step("compiled", self.node, String::new()).await;
-        self.remember(*digest, kind);
-        Ok(kind)
+        self.remember(*digest, checked);
+        Ok(checked)
     }
 
     /// The same for one that is stored: nothing to do, unless it came as a copy and was never used here.
-    async fn again(&self, digest: Digest, progress: &Progress) -> Result<Kind, Refusal> {
+    async fn again(&self, digest: Digest, progress: &Progress) -> Result<Checked, Refusal> {
         let path = self.store.path(&digest);
-        match self.known_kind(&digest) {
-            Some(kind) if self.prepare.is_prepared(&digest) => Ok(kind),
+        match self.known(&digest) {
+            Some(checked) if self.prepare.is_prepared(&digest) => Ok(checked),
             Some(_) | None => self.accept(&digest, &path, progress).await,
         }
     }
@@ -299,16 +298,16 @@ impl Uploads {
         Ok(vec![self.node, node])
     }
 
-    fn remember(&self, digest: Digest, kind: Kind) {
-        let mut kinds = self.kinds();
-        if kinds.len() >= KINDS_MAX {
-            kinds.clear();
+    fn remember(&self, digest: Digest, checked: Checked) {
+        let mut found = self.found();
+        if found.len() >= FOUND_MAX {
+            found.clear();
         }
-        kinds.insert(digest, kind);
+        found.insert(digest, checked);
     }
 
-    fn kinds(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Kind>> {
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    fn found(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Checked>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a gateway has seen of each node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coracle_proto::id::{NodeId, VersionId};
@@ -14,12 +14,55 @@ const REPORT_MAX: Duration = Duration::from_secs(5);
 const VERSIONS_MAX: usize = 10_000;
 /// Lately.
 const REPLICA_MAX: Duration = Duration::from_secs(60);
+/// Between two looks for those: each goes through all of them.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// In-flight counts, health and latencies of the nodes and replicas that this gateway calls.
 #[derive(Debug, Clone, Default)]
 pub struct Loads {
     nodes: BTreeMap<NodeId, Seen>,
-    replicas: BTreeMap<VersionId, BTreeMap<NodeId, Replica>>,
+    /// Nodes that are not [`Health::Up`]: where there are none, a pick need not ask for each.
+    aside: BTreeSet<NodeId>,
+    versions: BTreeMap<VersionId, Replicas>,
+    /// When there were too many versions, and room was looked for.
+    swept: Option<Duration>,
+}
+
+/// The replicas of one version, and those that are not [`Health::Up`].
+#[derive(Debug, Clone, Default)]
+struct Replicas {
+    known: BTreeMap<NodeId, Replica>,
+    aside: BTreeSet<NodeId>,
+}
+
+impl Replicas {
+    fn set_health(&mut self, node: NodeId, health: impl FnOnce(Health) -> Health) {
+        if let Some(replica) = self.known.get_mut(&node) {
+            replica.health = health(replica.health);
+            put(&mut self.aside, node, replica.health);
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(NodeId, &Replica) -> bool) {
+        self.known.retain(|node, replica| keep(*node, replica));
+        self.aside.retain(|node| self.known.contains_key(node));
+    }
+}
+
+fn put(aside: &mut BTreeSet<NodeId>, node: NodeId, health: Health) {
+    if health.is_up() {
+        aside.remove(&node);
+    } else {
+        aside.insert(node);
+    }
+}
+
+/// What was seen of one version, and of the nodes: what a pick asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OfVersion<'a> {
+    loads: &'a Loads,
+    replicas: Option<&'a Replicas>,
+    now: Duration,
 }
 
 /// One version on one node. Its health is its own: unreadable code of one function says nothing about others there.
@@ -59,14 +102,19 @@ impl Seen {
 impl Loads {
     /// A call is sent to a node; `probe` when it is to try whether the node, or the version there, is back.
     pub fn started(&mut self, version: &VersionId, node: NodeId, probe: bool, now: Duration) {
-        let seen = self.nodes.entry(node).or_default();
-        seen.count(1);
+        self.nodes.entry(node).or_default().count(1);
         if probe {
-            seen.health = seen.health.probing(now);
-            if let Some(replica) = self.known(version, node) {
-                replica.health = replica.health.probing(now);
+            self.set_health(node, |health| health.probing(now));
+            if let Some(replicas) = self.versions.get_mut(version) {
+                replicas.set_health(node, |health| health.probing(now));
             }
         }
+    }
+
+    fn set_health(&mut self, node: NodeId, health: impl FnOnce(Health) -> Health) {
+        let seen = self.nodes.entry(node).or_default();
+        seen.health = health(seen.health);
+        put(&mut self.aside, node, seen.health);
     }
 
     /// A call ended, however it did. Each [`Self::started`] has one.
@@ -78,14 +126,14 @@ impl Loads {
 
     /// A node answered: with a head after `latency`, or with a refusal.
     pub fn answered(&mut self, version: &VersionId, node: NodeId, latency: Option<Duration>, now: Duration) {
-        self.nodes.entry(node).or_default().health = Health::Up;
-        if latency.is_none() && self.known(version, node).is_none() {
+        self.set_health(node, |_| Health::Up);
+        let known = self.versions.get(version).is_some_and(|replicas| replicas.known.contains_key(&node));
+        if latency.is_none() && !known {
             return;
         }
-        let Some(replica) = self.replica(version, node, now) else { return };
-        replica.health = Health::Up;
-        replica.at = now;
-        if let Some(latency) = latency {
+        let Some(replicas) = self.replica(version, node, now) else { return };
+        replicas.set_health(node, |_| Health::Up);
+        if let (Some(replica), Some(latency)) = (replicas.known.get_mut(&node), latency) {
             match &mut replica.latency {
                 Some(known) => known.add(latency, now),
                 None => replica.latency = Some(Decayed::new(latency, now)),
@@ -95,39 +143,37 @@ impl Loads {
 
     /// A node answered, but the platform there cannot run this version.
     pub fn faulted(&mut self, version: &VersionId, node: NodeId, now: Duration) {
-        self.nodes.entry(node).or_default().health = Health::Up;
-        if let Some(replica) = self.replica(version, node, now) {
-            replica.health = replica.health.failed(now);
-            replica.at = now;
+        self.set_health(node, |_| Health::Up);
+        if let Some(replicas) = self.replica(version, node, now) {
+            replicas.set_health(node, |health| health.failed(now));
         }
     }
 
     /// A node was not reached, or was lost.
     pub fn failed(&mut self, node: NodeId, now: Duration) {
-        let seen = self.nodes.entry(node).or_default();
-        seen.health = seen.health.failed(now);
+        self.set_health(node, |health| health.failed(now));
     }
 
-    fn known(&mut self, version: &VersionId, node: NodeId) -> Option<&mut Replica> {
-        self.replicas.get_mut(version)?.get_mut(&node)
-    }
-
-    /// A replica, known from now on; none where too many were called lately.
-    fn replica(&mut self, version: &VersionId, node: NodeId, now: Duration) -> Option<&mut Replica> {
-        if !self.replicas.contains_key(version) {
-            if self.replicas.len() >= VERSIONS_MAX {
-                self.replicas.retain(|_, nodes| {
-                    nodes.retain(|_, replica| replica.at.saturating_add(REPLICA_MAX) > now);
-                    !nodes.is_empty()
+    /// The replicas of a version, this one seen now among them; none where too many versions were called lately.
+    fn replica(&mut self, version: &VersionId, node: NodeId, now: Duration) -> Option<&mut Replicas> {
+        if !self.versions.contains_key(version) {
+            let due = self.swept.is_none_or(|swept| swept.saturating_add(SWEEP_EVERY) <= now);
+            if self.versions.len() >= VERSIONS_MAX && due {
+                self.swept = Some(now);
+                self.versions.retain(|_, replicas| {
+                    replicas.retain(|_, replica| replica.at.saturating_add(REPLICA_MAX) > now);
+                    !replicas.known.is_empty()
                 });
             }
-            if self.replicas.len() >= VERSIONS_MAX {
+            if self.versions.len() >= VERSIONS_MAX {
                 return None;
             }
-            self.replicas.insert(version.clone(), BTreeMap::new());
+            self.versions.insert(version.clone(), Replicas::default());
         }
+        let replicas = self.versions.get_mut(version)?;
         let new = Replica { latency: None, health: Health::Up, at: now };
-        Some(self.replicas.get_mut(version)?.entry(node).or_insert(new))
+        replicas.known.entry(node).or_insert(new).at = now;
+        Some(replicas)
     }
 
     /// What a node told about itself with an answer.
@@ -138,18 +184,22 @@ impl Loads {
     /// Forgets nodes and replicas that the view no longer has; nodes not while calls to them are open.
     pub fn retain(&mut self, node: impl Fn(NodeId) -> bool, version: impl Fn(&VersionId) -> bool) {
         self.nodes.retain(|id, seen| seen.own > 0 || node(*id));
-        self.replicas.retain(|id, nodes| {
-            nodes.retain(|id, _| node(*id));
-            !nodes.is_empty() && version(id)
+        self.aside.retain(|id| self.nodes.contains_key(id));
+        self.versions.retain(|id, replicas| {
+            replicas.retain(|id, _| node(id));
+            !replicas.known.is_empty() && version(id)
         });
+    }
+
+    /// What was seen of a version.
+    pub(super) fn of<'a>(&'a self, version: &VersionId, now: Duration) -> OfVersion<'a> {
+        OfVersion { loads: self, replicas: self.versions.get(version), now }
     }
 
     /// Whether the node answers, and runs this version.
     #[must_use]
     pub fn health(&self, version: &VersionId, node: NodeId) -> Health {
-        let of_node = self.nodes.get(&node).map(|seen| seen.health).unwrap_or_default();
-        let replica = self.replicas.get(version).and_then(|nodes| nodes.get(&node));
-        of_node.and(replica.map(|replica| replica.health).unwrap_or_default())
+        self.of(version, Duration::ZERO).health(node)
     }
 
     /// Calls of this gateway that the node runs.
@@ -170,10 +220,31 @@ impl Loads {
         // A node with a free slot is not slower for having others busy.
         ((f64::from(in_flight) + 1.0) / f64::from(slots)).max(1.0)
     }
+}
 
-    /// How long a version took on a node lately, microseconds; none where it was not called.
-    #[must_use]
-    pub fn latency(&self, version: &VersionId, node: NodeId, now: Duration) -> Option<f64> {
-        Some(self.replicas.get(version)?.get(&node)?.latency?.micros(now))
+impl OfVersion<'_> {
+    /// Whether all nodes answer, and run this version, as far as is known.
+    pub(super) fn is_steady(&self) -> bool {
+        self.loads.aside.is_empty() && self.replicas.is_none_or(|replicas| replicas.aside.is_empty())
+    }
+
+    /// Whether the node answers, and runs this version.
+    pub(super) fn health(&self, node: NodeId) -> Health {
+        let of_node = self.loads.nodes.get(&node).map(|seen| seen.health).unwrap_or_default();
+        of_node.and(self.replica(node).map(|replica| replica.health).unwrap_or_default())
+    }
+
+    /// How busy a node would be with one more call: calls for each of its slots.
+    pub(super) fn busy(&self, node: NodeId) -> f64 {
+        self.loads.busy(node, self.now)
+    }
+
+    /// How long the version took on a node lately, microseconds; none where it was not called.
+    pub(super) fn latency(&self, node: NodeId) -> Option<f64> {
+        Some(self.replica(node)?.latency?.micros(self.now))
+    }
+
+    fn replica(&self, node: NodeId) -> Option<&Replica> {
+        self.replicas?.known.get(&node)
     }
 }

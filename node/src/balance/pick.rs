@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coracle_proto::id::{NodeId, VersionId};
 
+use super::loads::OfVersion;
 use crate::balance::Loads;
 
 /// How likely a replica can take a call, as far as the view says. The first is tried first.
@@ -65,22 +66,27 @@ pub fn pick(
     random: u64,
 ) -> Option<Pick> {
     let choice = |(index, candidate): (usize, &Candidate), why| Pick { index, node: candidate.node, why };
-    let health = |candidate: &Candidate| loads.health(version, candidate.node);
+    let seen = loads.of(version, now);
+    // Mostly nobody is aside, and then nobody is asked for: what is done for each candidate is done under a lock.
+    let steady = seen.is_steady();
+    let is_up = |one: &Candidate| steady || seen.health(one.node).is_up();
     let all = || candidates.iter().enumerate();
-    let likely = |candidate: &Candidate| candidate.rank <= Rank::Unknown;
-    let due = |one: &Candidate| (may_probe && health(one).may_probe(now)) || health(one).is_overdue(now);
-    let probe = all().find(|(_, one)| likely(one) && due(one));
-    if let Some(probe) = probe {
+    let probe = (!steady).then(|| {
+        all().find(|(_, one)| {
+            let health = seen.health(one.node);
+            one.rank <= Rank::Unknown && ((may_probe && health.may_probe(now)) || health.is_overdue(now))
+        })
+    });
+    if let Some(probe) = probe.flatten() {
         return Some(choice(probe, Why::Probe));
     }
-    let Some(rank) = candidates.iter().filter(|one| health(one).is_up()).map(|one| one.rank).min() else {
-        let soonest = all().min_by_key(|(_, one)| (one.rank, health(one).until(), one.node))?;
+    let Some(rank) = candidates.iter().filter(|one| is_up(one)).map(|one| one.rank).min() else {
+        let soonest = all().min_by_key(|(_, one)| (one.rank, seen.health(one.node).until(), one.node))?;
         return Some(choice(soonest, Why::Floor));
     };
-    let pool = || all().filter(|(_, one)| one.rank == rank && health(one).is_up());
-    let better = |one: &(usize, &Candidate), other: &(usize, &Candidate)| {
-        compare(version, loads, one.1.node, other.1.node, now)
-    };
+    let pool = || all().filter(|(_, one)| one.rank == rank && is_up(one));
+    let better =
+        |one: &(usize, &Candidate), other: &(usize, &Candidate)| compare(&seen, one.1.node, other.1.node);
     let (first, second) = two(pool().count(), random);
     let mut best = pool().nth(first)?;
     if let Some(other) = pool().nth(second)
@@ -106,10 +112,9 @@ fn two(count: usize, random: u64) -> (usize, usize) {
 }
 
 /// Less is better: calls for each slot, times what a call took lately where that is known of both.
-fn compare(version: &VersionId, loads: &Loads, one: NodeId, other: NodeId, now: Duration) -> Ordering {
-    let (mut ours, mut theirs) = (loads.busy(one, now), loads.busy(other, now));
-    let known = loads.latency(version, one, now).zip(loads.latency(version, other, now));
-    if let Some((our_latency, their_latency)) = known {
+fn compare(seen: &OfVersion<'_>, one: NodeId, other: NodeId) -> Ordering {
+    let (mut ours, mut theirs) = (seen.busy(one), seen.busy(other));
+    if let Some((our_latency, their_latency)) = seen.latency(one).zip(seen.latency(other)) {
         ours *= our_latency.max(1.0);
         theirs *= their_latency.max(1.0);
     }

@@ -74,6 +74,8 @@ proptest! {
         let all = [Rank::Ready, Rank::Unknown, Rank::NotReady, Rank::Leaving];
         let mut list = candidates(5, Some(2));
         list.iter_mut().zip(&ranks).for_each(|(one, rank)| one.rank = all[*rank]);
+        let up = |node| loads.health(&version(), NodeId::new(node)).is_up();
+        prop_assert_eq!(loads.of(&version(), now).is_steady(), (1..6).all(up), "it is known who is aside");
         for random in randoms {
             let picked = pick(&list, &version(), &loads, may_probe, now, random).unwrap();
             let health = loads.health(&version(), picked.node);
@@ -156,6 +158,25 @@ fn what_the_view_no_longer_has_is_forgotten() {
     assert!(loads.health(&named("g"), one).is_up(), "no such version");
     assert!(loads.health(&version(), two).is_up(), "no such node");
     assert_eq!(loads.own(three), 1, "a call is open");
+}
+
+/// A gateway of very many functions would go through all of them at each call of a further one.
+#[test]
+fn more_versions_than_are_remembered_are_looked_through_once_a_second() {
+    let (mut loads, node) = (Loads::default(), NodeId::new(1));
+    let latency = Some(Duration::from_millis(1));
+    for at in 0..10_000 {
+        loads.answered(&named(&format!("f{at}")), node, latency, Duration::ZERO);
+    }
+    let known = |loads: &mut Loads, function: &str, millis| {
+        let now = Duration::from_millis(millis);
+        loads.answered(&named(function), node, latency, now);
+        loads.of(&named(function), now).latency(node).is_some()
+    };
+    assert!(!known(&mut loads, "g0", 59_500), "all were called within the last minute");
+    assert!(!known(&mut loads, "g1", 60_400), "they were not, but that was looked at just now");
+    assert!(known(&mut loads, "g2", 60_500));
+    assert!(known(&mut loads, "g3", 60_500), "there is room");
 }
 
 #[test]

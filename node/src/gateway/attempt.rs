@@ -15,7 +15,7 @@ use tracing::{Instrument as _, Span};
 use super::dispatch::Dispatch;
 use super::driver::Sent;
 use super::{Inner, span};
-use crate::call::{Answer, Body, Call, CallError};
+use crate::call::{Answer, Body, Call, CallError, Lease};
 use crate::view::View;
 use crate::worker::Failed;
 
@@ -85,6 +85,7 @@ async fn send(
         remote: Some(dispatch.remote),
         head_timeout: place.head_timeout,
         request: Request::from_parts(parts, body),
+        lease: Lease::default(),
     };
     if let Some(local) = &gateway.local
         && local.node() == place.node

@@ -12,6 +12,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 
 use crate::call::CallError;
+use crate::hops;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -92,6 +93,7 @@ pub(super) fn for_guest(
     remote: SocketAddr,
 ) -> Result<(), CallError> {
     let headers = &mut parts.headers;
+    hops::check(headers)?;
     remove_hop_by_hop(headers);
     remove_own(headers);
     // The gateway itself answers it when the guest begins to read.

@@ -9,6 +9,7 @@ use coracle_proto::status::Code;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -28,13 +29,15 @@ const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct ListenError(#[from] io::Error);
 
 impl Gateway {
-    /// Serves a listener until `stop`; then ends open calls in the time that the options give them.
+    /// Serves a listener until `stop`; then ends open calls in the time that the options give them. Connections are
+    /// accepted here, and served on the threads of `calls`.
     ///
     /// # Errors
     /// When the listener cannot be used at all.
     pub async fn run(
         self,
         listener: std::net::TcpListener,
+        calls: Handle,
         stop: CancellationToken,
     ) -> Result<(), ListenError> {
         listener.set_nonblocking(true)?;
@@ -59,14 +62,19 @@ impl Gateway {
             // Answers are whole messages: waiting for more to send would only delay them.
             let _ = stream.set_nodelay(true);
             if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
-                let serving = connection::serve(self.clone(), stream, remote, stop.clone());
+                let (gateway, stop, stream) = (self.clone(), stop.clone(), stream.into_std());
                 let connections = self.inner.metrics.connections.clone();
                 connections.inc();
-                tasks.spawn(async move {
-                    serving.await;
+                let serving = async move {
+                    // Bound to these threads, which wait for it from now on.
+                    match stream.and_then(TcpStream::from_std) {
+                        Ok(stream) => connection::serve(gateway, stream, remote, stop).await,
+                        Err(error) => tracing::warn!(%error, "a connection cannot be served"),
+                    }
                     connections.dec();
                     drop(permit);
-                });
+                };
+                tasks.spawn_on(serving, &calls);
             } else if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
                 self.inner.metrics.refused(Code::TooManyConnections);
                 tasks.spawn(async move {

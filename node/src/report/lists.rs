@@ -9,7 +9,7 @@ use coracle_proto::soft::short_reason;
 
 use crate::agent::Entry;
 use crate::agent::plan::Phase;
-use crate::artifact::Held;
+use crate::artifact::{Held, Index};
 
 type Entries = BTreeMap<VersionId, Entry>;
 
@@ -19,7 +19,7 @@ pub(super) struct Lists {
     /// How often they changed. The first number is 1: 0 stands for nothing.
     changes: u64,
     entries: Arc<Entries>,
-    held: BTreeMap<Digest, Held>,
+    held: Arc<Index>,
     /// Whether the controller of now was told all of it.
     told: bool,
 }
@@ -35,7 +35,7 @@ impl Lists {
         &mut self,
         status: &mut NodeStatus,
         entries: Arc<Entries>,
-        held: BTreeMap<Digest, Held>,
+        held: Arc<Index>,
         now_ms: u64,
     ) {
         let before = self.changes;
@@ -44,10 +44,14 @@ impl Lists {
         } else {
             changed_replicas(&self.entries, &entries)
         };
-        let renewed = held.iter().filter(|(digest, held)| self.held.get(*digest) != Some(*held));
-        let artifacts: Vec<_> = renewed.map(|(digest, held)| artifact(digest, held, now_ms)).collect();
-        let gone = self.held.keys().filter(|digest| !held.contains_key(*digest));
-        let dropped: Vec<_> = gone.map(|digest| digest.to_wire()).collect();
+        let (artifacts, dropped) = if Arc::ptr_eq(&self.held, &held) {
+            (Vec::new(), Vec::new())
+        } else {
+            let renewed = held.iter().filter(|(digest, held)| self.held.get(*digest) != Some(*held));
+            let gone = self.held.keys().filter(|digest| !held.contains_key(*digest));
+            let renewed = renewed.map(|(digest, held)| artifact(digest, held, now_ms));
+            (renewed.collect(), gone.map(|digest| digest.to_wire()).collect::<Vec<_>>())
+        };
         let any = !(replicas.is_empty() && artifacts.is_empty() && dropped.is_empty());
         if any || before == 0 {
             self.changes = before.saturating_add(1);
@@ -117,9 +121,9 @@ mod tests {
     }
 
     fn told(lists: &mut Lists, entries: &Arc<Entries>, held: &[u8]) -> NodeStatus {
-        let held = held.iter().map(|it| (Digest::new([*it; 32]), Held { size: 1, renewed_ms: 5 })).collect();
+        let held = held.iter().map(|it| (Digest::new([*it; 32]), Held { size: 1, renewed_ms: 5 }));
         let mut status = NodeStatus::default();
-        lists.fill(&mut status, Arc::clone(entries), held, 7);
+        lists.fill(&mut status, Arc::clone(entries), Arc::new(held.collect()), 7);
         status
     }
 

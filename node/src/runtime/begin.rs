@@ -102,9 +102,12 @@ mod tests {
 
     use coracle_proto::spec::{Draft, FunctionSpec};
 
-    use super::super::run::{Run, Watch};
+    use tokio::runtime::Handle;
+
+    use super::super::run::{Run, Terms, Turns, Watch};
     use super::super::way_out::tests::log;
     use super::*;
+    use crate::call::Lease;
     use crate::clock;
 
     /// A guest that has told its head, and makes nothing of its body.
@@ -118,7 +121,10 @@ mod tests {
 
     async fn opens_after(watch: Arc<Watch>, timeout: Duration) -> Duration {
         let limits = FunctionSpec::new(Draft::default()).unwrap().limits();
-        let run = Run::new(std::future::pending(), limits, watch, Arc::default(), log().0);
+        let (signals, stderr) = (Arc::default(), log().0);
+        let (habit, lease) = (Arc::default(), Lease::default());
+        let terms = Terms { limits, watch, signals, stderr, habit, lease };
+        let run = Run::new(Turns::new(std::future::pending(), terms), Handle::current());
         let begun = clock::now();
         let opening = begin(ResponseBody::new(run, Silent), Deadline::new(timeout, timeout)).await.unwrap();
         assert!(opening.first.is_empty() && !opening.whole);

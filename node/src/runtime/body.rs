@@ -134,8 +134,12 @@ impl<S: Source> ResponseBody<S> {
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
-        let run = self.run.poll(cx);
+        let mut run = self.run.poll(cx);
         let next = self.source.poll(run.is_ready(), cx);
+        // The end of a guest that ran somewhere else ends its body: why it ended is known before.
+        if run.is_pending() && matches!(next, Poll::Ready(None | Some(Err(_)))) {
+            run = self.run.poll(cx);
+        }
         if let Poll::Ready(Err(error)) = run {
             // What was made before the failure is still sent.
             let made = matches!(next, Poll::Ready(Some(Ok(_))));

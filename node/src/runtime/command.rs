@@ -40,16 +40,16 @@ impl Command {
         }
     }
 
-    async fn run(self, mut store: Store<Guest>, stage: super::invoke::Spans) -> wasmtime::Result<()> {
+    async fn run(self, store: &mut Store<Guest>, stage: super::invoke::Spans) -> wasmtime::Result<()> {
         match self {
             Self::Module(pre) => {
-                let instance = stage.instantiate(pre.instantiate_async(&mut store)).await?;
-                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-                start.call_async(&mut store, ()).await
+                let instance = stage.instantiate(pre.instantiate_async(&mut *store)).await?;
+                let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+                start.call_async(store, ()).await
             }
             Self::Component(pre) => {
-                let command = stage.instantiate(pre.instantiate_async(&mut store)).await?;
-                let ended = command.wasi_cli_run().call_run(&mut store).await?;
+                let command = stage.instantiate(pre.instantiate_async(&mut *store)).await?;
+                let ended = command.wasi_cli_run().call_run(store).await?;
                 ended.map_err(|()| I32Exit(1).into())
             }
         }
@@ -70,10 +70,10 @@ pub(super) async fn call(
     let pipe = Pipe::new(stage.watch());
     let mut wasi = stage.wasi();
     wasi.envs(&environment).stdin(MemoryInputPipe::new(input)).stdout(pipe.clone());
-    let store = stage.store(&mut wasi, command.call_bytes_max());
+    let mut store = stage.store(&mut wasi, command.call_bytes_max())?;
     let command = command.clone();
     let spans = stage.spans();
-    let run = stage.run(async move { command.run(store, spans).await });
+    let run = stage.run(async move { (command.run(&mut store, spans).await, store) });
     Beginning { run, pipe, output: BytesMut::new(), hold: None, deadline }.respond().await
 }
 
@@ -147,7 +147,7 @@ impl Beginning {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => false,
         };
-        if let Some(output) = self.pipe.take() {
+        if let Some(output) = self.pipe.take(cx) {
             self.output.extend_from_slice(&output);
         }
         if !ended && self.is_held(cx) {
@@ -177,12 +177,11 @@ struct Output {
 }
 
 impl Source for Output {
-    fn poll(&mut self, ended: bool, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+    fn poll(&mut self, ended: bool, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         let first = self.first.take().filter(|first| !first.is_empty());
-        match first.or_else(|| self.pipe.take()) {
+        match first.or_else(|| self.pipe.take(cx)) {
             Some(output) => Poll::Ready(Some(Ok(Frame::data(output)))),
             None if ended => Poll::Ready(None),
-            // The pipe is filled by the run alone, which is polled before this.
             None => Poll::Pending,
         }
     }

@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::budget::{Full, Share};
 use super::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use super::ticker::Ticking;
 use super::way_out::WayOut;
@@ -58,6 +59,9 @@ pub(super) struct Guest {
 pub(super) struct Signals {
     /// The bound that was reached, bytes; zero while none was.
     memory_refused: AtomicU64,
+    /// The node's own bound, where that one was reached, and what guests had of it.
+    node_max: AtomicU64,
+    node_given: AtomicU64,
     /// The guest gave way to others, and waits for nothing else.
     turn_over: AtomicBool,
 }
@@ -66,6 +70,12 @@ impl Signals {
     /// The bytes that the guest was granted, if it asked for more.
     pub(super) fn memory_refused(&self) -> Option<u64> {
         Some(self.memory_refused.load(Ordering::Relaxed)).filter(|bound| *bound > 0)
+    }
+
+    /// What the node had given, if it had no more when the guest asked.
+    pub(super) fn node_full(&self) -> Option<Full> {
+        let [given, max] = [&self.node_given, &self.node_max].map(|it| it.load(Ordering::Relaxed));
+        Some(Full { given, max }).filter(|full| full.max > 0)
     }
 
     /// The guest is about to be polled.
@@ -83,6 +93,7 @@ impl Signals {
 struct Memory {
     used: usize,
     max: usize,
+    share: Share,
     signals: Arc<Signals>,
 }
 
@@ -91,6 +102,11 @@ impl Memory {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.max {
             self.signals.memory_refused.store(u64::try_from(self.max).unwrap_or(u64::MAX), Ordering::Relaxed);
+            return false;
+        }
+        if let Err(full) = self.share.grow(used as u64) {
+            self.signals.node_given.store(full.given, Ordering::Relaxed);
+            self.signals.node_max.store(full.max, Ordering::Relaxed);
             return false;
         }
         self.used = used;
@@ -134,18 +150,24 @@ impl WasiHttpView for Guest {
 }
 
 impl Guest {
-    /// A guest with its grants and bounds; it ticks as long as it lives.
+    /// A guest with its grants and bounds, and its share of the node's memory; it ticks as long as it lives.
     pub(super) fn new(
         mut wasi: WasiP1Ctx,
         way_out: WayOut,
-        memory_max: usize,
+        (memory_max, share): (usize, Share),
         signals: Arc<Signals>,
         ticking: Ticking,
     ) -> Self {
         wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES_MAX);
-        Self { wasi, http, way_out, memory: Memory { used: 0, max: memory_max, signals }, _ticking: ticking }
+        Self {
+            wasi,
+            http,
+            way_out,
+            memory: Memory { used: 0, max: memory_max, share, signals },
+            _ticking: ticking,
+        }
     }
 
     /// The state of core modules' WASI.
@@ -187,6 +209,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use wasmtime_wasi::WasiCtxBuilder;
 
+    use super::super::budget::Budget;
     use super::super::engine;
     use super::super::ticker::Ticker;
     use super::super::way_out::tests::way_out;
@@ -196,8 +219,9 @@ mod tests {
     async fn bodies_that_a_guest_left_unfinished_are_broken_off_however_it_ended() {
         let ticker = Ticker::start(&engine::compiling().unwrap()).unwrap();
         let (way_out, _) = way_out(Vec::new());
-        let mut guest =
-            Guest::new(WasiCtxBuilder::new().build_p1(), way_out, 0, Arc::default(), ticker.tick());
+        let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
+        let wasi = WasiCtxBuilder::new().build_p1();
+        let mut guest = Guest::new(wasi, way_out, (0, share), Arc::default(), ticker.tick());
         let (body, sent) = HostOutgoingBody::new(StreamContext::Request, None, 1, BODY_CHUNK_BYTES);
         guest.wasi.ctx().table.push(body).unwrap();
         drop(guest);

@@ -35,7 +35,7 @@ pub(super) async fn call(
 ) -> Result<http::Response<Body>, CallError> {
     let mut wasi = stage.wasi();
     wasi.envs(&stage.environment());
-    let mut store = stage.store(&mut wasi, COMPONENT_CALL_BYTES_MAX);
+    let mut store = stage.store(&mut wasi, COMPONENT_CALL_BYTES_MAX)?;
     let method = request.method().clone();
     let request = request.map(|body| RequestBody::new(body, stage.watch()));
     let bad = |error: wasmtime::Error| CallError::new(Code::BadRequest, error.to_string());
@@ -46,8 +46,11 @@ pub(super) async fn call(
     let pre = pre.clone();
     let spans = stage.spans();
     let mut run = stage.run(async move {
-        let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
-        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
+        let handled = async {
+            let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
+            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
+        };
+        (handled.await, store)
     });
     match head(&mut run, &mut answered, &mut deadline).await? {
         Ok(response) => respond(run, &method, response, deadline).await,
@@ -69,8 +72,16 @@ async fn head(
             Poll::Ready(Ok(())) => return Poll::Ready(answered.try_recv().map_err(|_| nothing())),
             Poll::Pending => {}
         }
-        if let Poll::Ready(head) = pin!(&mut *answered).poll(cx) {
-            return Poll::Ready(head.map_err(|_| run.stop(nothing())));
+        match pin!(&mut *answered).poll(cx) {
+            Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
+            // Given up: by a guest that goes on, or because it ended just now, somewhere else.
+            Poll::Ready(Err(_)) => {
+                return Poll::Ready(Err(match run.poll(cx) {
+                    Poll::Ready(Err(error)) => error,
+                    Poll::Ready(Ok(())) | Poll::Pending => run.stop(nothing()),
+                }));
+            }
+            Poll::Pending => {}
         }
         deadline.poll(cx).map(|error| Err(run.stop(error)))
     })

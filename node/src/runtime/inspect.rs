@@ -8,6 +8,7 @@ use coracle_proto::status::{Code, Refusal};
 use tokio::task::spawn_blocking;
 use wasmparser::{
     ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures,
+    types::{Types, TypesRef},
 };
 use wasmtime::Engine;
 
@@ -17,6 +18,10 @@ use super::scan::Scan;
 
 /// Names of exports that a refusal lists.
 const NAMED_MAX: usize = 8;
+/// What a command is called by, and where WASI finds its memory.
+const START: &str = "_start";
+const MEMORY: &str = "memory";
+const PAGE_BYTES: u64 = 64 << 10;
 
 /// What an artifact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct Inspection {
     pub kind: Kind,
     /// Bytes.
     pub size: u64,
+    /// Bytes of memory that an instance has from its start, at least.
+    pub memory_min: u64,
 }
 
 /// Checks an artifact on a thread of its own. The time is linear in its size, of which there is a limit.
@@ -36,7 +43,7 @@ pub(super) async fn check(artifact: &Path, linkers: &Linkers) -> Result<Inspecti
     // Preview 1's functions are known to the linker alone.
     match found.functions.iter().find(|name| !linkers.has_function(name)) {
         Some(name) => Err(unsatisfied(&format!("{PREVIEW1}.{name}"))),
-        None => Ok(found.inspection),
+        None => found.runnable.map(|()| found.inspection),
     }
 }
 
@@ -44,6 +51,8 @@ struct Found {
     inspection: Inspection,
     /// Functions of preview 1 that a core module imports.
     functions: Vec<String>,
+    /// Whether there can be an instance, if its imports are there.
+    runnable: Result<(), Refusal>,
 }
 
 fn check_file(path: &PathBuf) -> Result<Found, Refusal> {
@@ -65,13 +74,19 @@ fn check_bytes(bytes: &[u8]) -> Result<Found, Refusal> {
         return Err(not_wasm("neither a core module nor a component: it does not begin with '\\0asm'"));
     }
     let surface = Surface::read(bytes)?;
-    validate(bytes)?;
+    surface.check_release()?;
+    let types = validate(bytes)?;
     let kind = surface.kind()?;
     if let Some(import) = surface.imports.iter().find(|import| !import.is_known()) {
         return Err(unsatisfied(&import.to_string()));
     }
+    let runnable = match kind {
+        Kind::CommandModule => surface.check_module(types.as_ref()),
+        Kind::HttpComponent | Kind::CommandComponent => Ok(()),
+    };
+    let memory_min = surface.memory_min;
     let functions = surface.imports.into_iter().filter_map(Import::function).collect();
-    Ok(Found { inspection: Inspection { kind, size: bytes.len() as u64 }, functions })
+    Ok(Found { inspection: Inspection { kind, size: bytes.len() as u64, memory_min }, functions, runnable })
 }
 
 fn not_wasm(message: impl Into<String>) -> Refusal {
@@ -90,13 +105,12 @@ fn broken(error: wasmparser::BinaryReaderError) -> Refusal {
 }
 
 /// Validates; what would be valid with every proposal on is told apart from what never is.
-fn validate(bytes: &[u8]) -> Result<(), Refusal> {
+fn validate(bytes: &[u8]) -> Result<Types, Refusal> {
     let with = |features| Validator::new_with_features(features).validate_all(bytes);
-    let Err(error) = with(engine::features()) else { return Ok(()) };
-    match with(WasmFeatures::all()) {
-        Ok(_) => Err(Refusal::new(Code::FeatureNotAllowed, format!("a proposal that is off here: {error}"))),
-        Err(_) => Err(broken(error)),
-    }
+    with(engine::features()).map_err(|error| match with(WasmFeatures::all()) {
+        Ok(_) => Refusal::new(Code::FeatureNotAllowed, format!("a proposal that is off here: {error}")),
+        Err(_) => broken(error),
+    })
 }
 
 /// An import at the top level.
@@ -134,18 +148,46 @@ impl std::fmt::Display for Import {
 struct Surface {
     encoding: Encoding,
     imports: Vec<Import>,
-    exports: Vec<String>,
+    exports: Vec<Export>,
+    /// Of a module all its memories and tables; of a component those of its largest module, for not each of them needs to be
+    /// instantiated.
+    memory_min: u64,
+    /// Of the module at hand.
+    module_min: u64,
+}
+
+/// An export at the top level.
+struct Export {
+    name: String,
+    what: What,
+}
+
+/// What an export may be for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Its index among the functions of a module.
+    Function(u32),
+    Memory,
+    Instance,
+    Other,
 }
 
 impl Surface {
     /// Reads it, and all of the code for the scan, in one pass.
     fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut surface = Self { encoding: Encoding::Module, imports: Vec::new(), exports: Vec::new() };
+        let mut surface = Self {
+            encoding: Encoding::Module,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            memory_min: 0,
+            module_min: 0,
+        };
         let mut scan = Scan::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(broken)?;
             scan.payload(&payload)?;
+            surface.count(&payload).map_err(broken)?;
             match payload {
                 Payload::Version { encoding, .. } => {
                     depth += 1;
@@ -176,9 +218,12 @@ impl Surface {
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    if export.kind == ExternalKind::Func {
-                        self.exports.push(export.name.to_owned());
-                    }
+                    let what = match export.kind {
+                        ExternalKind::Func => What::Function(export.index),
+                        ExternalKind::Memory => What::Memory,
+                        _ => What::Other,
+                    };
+                    self.exports.push(Export { name: export.name.to_owned(), what });
                 }
             }
             Payload::ComponentImportSection(section) => {
@@ -189,9 +234,9 @@ impl Surface {
             Payload::ComponentExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    if export.kind == ComponentExternalKind::Instance {
-                        self.exports.push(export.name.name.to_owned());
-                    }
+                    let instance = export.kind == ComponentExternalKind::Instance;
+                    let what = if instance { What::Instance } else { What::Other };
+                    self.exports.push(Export { name: export.name.name.to_owned(), what });
                 }
             }
             _ => {}
@@ -199,10 +244,81 @@ impl Surface {
         Ok(())
     }
 
+    /// Adds up the memory that modules have from their start, the inner ones of a component too.
+    fn count(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::Version { .. } => self.module_min = 0,
+            Payload::MemorySection(section) => {
+                for memory in section.clone() {
+                    let bytes = memory?.initial.saturating_mul(PAGE_BYTES);
+                    self.module_min = self.module_min.saturating_add(bytes);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section.clone() {
+                    let bytes = table?.ty.initial.saturating_mul(size_of::<usize>() as u64);
+                    self.module_min = self.module_min.saturating_add(bytes);
+                }
+            }
+            _ => {}
+        }
+        self.memory_min = self.memory_min.max(self.module_min);
+        Ok(())
+    }
+
+    /// What is made for another release of WASI would be told of by whatever of it is unknown first.
+    fn check_release(&self) -> Result<(), Refusal> {
+        let imports = self.imports.iter().filter_map(|import| match import {
+            Import::Component(name) => Some(name),
+            Import::Core { .. } => None,
+        });
+        let mut names = imports.chain(self.exports.iter().map(|export| &export.name));
+        let other = names.find(|name| {
+            let version = name.strip_prefix("wasi:").and_then(|name| name.split_once('@'));
+            version.is_some_and(|(_, version)| !linkers::is_release(version))
+        });
+        let Some(other) = other else { return Ok(()) };
+        let release = other.split_once('@').map_or("", |(_, version)| version);
+        let sentence = format!(
+            "it is made for WASI {release} ('{other}'), and WASI 0.2 runs here: build it for 0.2 (target wasm32-wasip2)"
+        );
+        Err(Refusal::new(Code::UnsupportedModule, sentence))
+    }
+
+    /// Whether there can be an instance of the module, and its start can be called.
+    fn check_module(&self, types: TypesRef<'_>) -> Result<(), Refusal> {
+        let never = |why: String| Err(Refusal::new(Code::UnsupportedModule, why));
+        let start = self.exports.iter().find_map(|export| match export.what {
+            What::Function(index) if export.name == START => Some(index),
+            _ => None,
+        });
+        if let Some(index) = start {
+            let ty = &types[types.core_function_at(index)];
+            let ty = ty.unwrap_func();
+            let (params, results) = (ty.params().len(), ty.results().len());
+            if (params, results) != (0, 0) {
+                return never(format!(
+                    "'{START}' takes {params} parameters and returns {results} values: it must be called with nothing and return nothing"
+                ));
+            }
+        }
+        let has_memory =
+            self.exports.iter().any(|export| export.what == What::Memory && export.name == MEMORY);
+        if !has_memory && !self.imports.is_empty() {
+            return never(format!(
+                "it imports {PREVIEW1} and exports no memory as '{MEMORY}', in which WASI would read and write"
+            ));
+        }
+        Ok(())
+    }
+
     fn kind(&self) -> Result<Kind, Refusal> {
-        let exports = |start: &str| self.exports.iter().any(|name| name.starts_with(start));
+        let exports = |start: &str| {
+            self.exports.iter().any(|it| it.what == What::Instance && it.name.starts_with(start))
+        };
+        let starts = |it: &Export| it.name == START && matches!(it.what, What::Function(_));
         match self.encoding {
-            Encoding::Module if self.exports.iter().any(|name| name == "_start") => Ok(Kind::CommandModule),
+            Encoding::Module if self.exports.iter().any(starts) => Ok(Kind::CommandModule),
             Encoding::Component if exports("wasi:http/incoming-handler@0.2.") => Ok(Kind::HttpComponent),
             Encoding::Component if exports("wasi:cli/run@0.2.") => Ok(Kind::CommandComponent),
             Encoding::Module => Err(self.unsupported("a core module must export '_start' (WASI preview 1)")),
@@ -213,7 +329,8 @@ impl Surface {
     }
 
     fn unsupported(&self, wanted: &str) -> Refusal {
-        let some: Vec<_> = self.exports.iter().take(NAMED_MAX).map(|name| format!("'{name}'")).collect();
+        let some = self.exports.iter().take(NAMED_MAX);
+        let some: Vec<_> = some.map(|export| format!("'{}'", export.name)).collect();
         let more = if self.exports.len() > NAMED_MAX { ", …" } else { "" };
         let found = if some.is_empty() { "nothing".to_owned() } else { some.join(", ") };
         Refusal::new(Code::UnsupportedModule, format!("{wanted}; this one exports {found}{more}"))

@@ -9,39 +9,55 @@ use std::time::{Duration, Instant};
 use coracle_proto::record::Version;
 use coracle_proto::status::{Again, Code};
 use coracle_proto::{attr, trace};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tokio::time::{Sleep, sleep};
 use tracing::{Instrument as _, Span, info_span};
 use wasmtime::Store;
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::body::Told;
+use super::budget::Typical;
 use super::cgi::Caller;
 use super::guest::{Guest, Signals, new_store};
+use super::lane::Habit;
 use super::log::{Author, LineLog};
 use super::programs::Program;
-use super::run::{Run, Watch};
+use super::run::{Left, Run, Terms, Turns, Watch};
 use super::way_out::WayOut;
 use super::{Shared, command, http as component};
-use crate::call::{Answer, Call, CallError};
-use crate::clock;
+use crate::call::{Answer, Call, CallError, Lease};
 use crate::logs::Stream;
+use crate::{clock, hops};
 
 /// Runs a call up to its response's head.
 pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallError> {
     let mut deadline = Deadline::new(call.head_timeout, call.version.spec.limits().timeout);
     let loading = shared.programs.get(&call.version.digest, call.version.kind);
     let (program, cold) = deadline.guard(loading).await?;
-    let Call { version, invocation, route, remote, mut request, .. } = call;
+    let Call { version, invocation, route, remote, mut request, lease, .. } = call;
     let span = info_span!(attr::SPAN_RUN, { attr::SERVICE } = attr::SERVICE_WORKER);
     if !span.is_disabled() {
         trace::write_headers(&span, request.headers_mut());
     }
     let trace = trace_id(request.headers());
-    let author = Author { version: version.id.clone(), invocation, trace };
-    let caller = Caller { route: &route, remote };
-    let stage = Stage::new(shared, &version, author, trace_headers(request.headers()), span, caller);
-    let log = stage.stderr.clone();
+    let author = Arc::new(Author { version: version.id.clone(), invocation, trace });
+    let line_log = |stream| LineLog::new(Arc::clone(&shared.logs), Arc::clone(&author), stream);
+    let log = line_log(Stream::Stderr);
+    let stage = Stage {
+        shared,
+        version: &version,
+        habit: &program.habit,
+        typical: &program.typical,
+        caller: Caller { route: &route, remote },
+        stdout: line_log(Stream::Stdout),
+        stderr: log.clone(),
+        trace: trace_headers(request.headers()),
+        hops: hops::onward(request.headers()),
+        watch: Watch::new(version.spec.limits().idle_timeout),
+        signals: Arc::default(),
+        span,
+        lease,
+    };
     let response = match &program.program {
         Program::Http(pre) => component::call(pre, stage, request, deadline).await,
         Program::Command(command) => command::call(command, stage, request, deadline).await,
@@ -116,39 +132,20 @@ impl Deadline {
 pub(super) struct Stage<'a> {
     shared: &'a Shared,
     version: &'a Arc<Version>,
+    habit: &'a Arc<Habit>,
+    typical: &'a Arc<Typical>,
     caller: Caller<'a>,
     stdout: LineLog,
     stderr: LineLog,
     trace: HeaderMap,
+    hops: HeaderValue,
     watch: Arc<Watch>,
     signals: Arc<Signals>,
     span: Span,
+    lease: Lease,
 }
 
 impl<'a> Stage<'a> {
-    fn new(
-        shared: &'a Shared,
-        version: &'a Arc<Version>,
-        author: Author,
-        trace: HeaderMap,
-        span: Span,
-        caller: Caller<'a>,
-    ) -> Self {
-        let author = Arc::new(author);
-        let log = |stream| LineLog::new(Arc::clone(&shared.logs), Arc::clone(&author), stream);
-        Self {
-            stdout: log(Stream::Stdout),
-            stderr: log(Stream::Stderr),
-            watch: Watch::new(version.spec.limits().idle_timeout),
-            signals: Arc::default(),
-            shared,
-            version,
-            caller,
-            trace,
-            span,
-        }
-    }
-
     /// A context with arguments, with output going to the log, and with nothing else.
     pub(super) fn wasi(&self) -> WasiCtxBuilder {
         let mut wasi = WasiCtxBuilder::new();
@@ -163,14 +160,22 @@ impl<'a> Stage<'a> {
         wasi
     }
 
-    /// The store of this call, and what one call of a host function may copy out of it.
-    pub(super) fn store(&self, wasi: &mut WasiCtxBuilder, call_bytes_max: usize) -> Store<Guest> {
+    /// The store of this call, with its share of the node's memory, and what one call of a host function may copy out
+    /// of it.
+    pub(super) fn store(
+        &self,
+        wasi: &mut WasiCtxBuilder,
+        call_bytes_max: usize,
+    ) -> Result<Store<Guest>, CallError> {
         let (outbound, version) = (Arc::clone(&self.shared.outbound), Arc::clone(self.version));
-        let way_out = WayOut::new(outbound, version, self.stderr.clone(), self.trace.clone());
-        let memory_max = usize::try_from(self.version.spec.limits().memory_bytes).unwrap_or(usize::MAX);
+        let way_out =
+            WayOut::new(outbound, version, self.stderr.clone(), (self.trace.clone(), self.hops.clone()));
+        let memory_max = self.version.spec.limits().memory_bytes;
+        let share = self.shared.budget.begin(self.typical, memory_max)?;
+        let memory = (usize::try_from(memory_max).unwrap_or(usize::MAX), share);
         let signals = Arc::clone(&self.signals);
-        let guest = Guest::new(wasi.build_p1(), way_out, memory_max, signals, self.shared.ticker.tick());
-        new_store(&self.shared.engine, guest, call_bytes_max)
+        let guest = Guest::new(wasi.build_p1(), way_out, memory, signals, self.shared.ticker.tick());
+        Ok(new_store(&self.shared.engine, guest, call_bytes_max))
     }
 
     /// The function's own environment.
@@ -195,9 +200,16 @@ impl<'a> Stage<'a> {
     }
 
     /// Puts the guest under the call's limits.
-    pub(super) fn run(self, guest: impl Future<Output = wasmtime::Result<()>> + Send + 'static) -> Run {
-        let guest = guest.instrument(self.span);
-        Run::new(guest, self.version.spec.limits(), self.watch, self.signals, self.stderr)
+    pub(super) fn run(self, guest: impl Future<Output = Left> + Send + 'static) -> Run {
+        let terms = Terms {
+            limits: self.version.spec.limits(),
+            watch: self.watch,
+            signals: self.signals,
+            stderr: self.stderr,
+            habit: Arc::clone(self.habit),
+            lease: self.lease,
+        };
+        Run::new(Turns::new(guest.instrument(self.span), terms), self.shared.slow.handle().clone())
     }
 }
 

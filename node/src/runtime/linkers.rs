@@ -83,6 +83,11 @@ fn preview1_functions(engine: &Engine) -> wasmtime::Result<HashSet<String>> {
 /// Whether an import of a component is one of [`INTERFACES`] in a release of 0.2.
 pub(super) fn has_interface(import: &str) -> bool {
     let Some((name, version)) = import.split_once('@') else { return false };
+    INTERFACES.contains(&name) && is_release(version)
+}
+
+/// Whether a version is one of the releases that are linked: any patch of 0.2.
+pub(super) fn is_release(version: &str) -> bool {
     let patch = version.strip_prefix("0.2.");
-    INTERFACES.contains(&name) && patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
+    patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -1,10 +1,12 @@
 //! Standard output of a command: the body of its answer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 
 use bytes::{Bytes, BytesMut};
 use coracle_proto::spec::BUFFERED_BODY_MAX;
 use coracle_proto::status::Code;
+use futures::task::AtomicWaker;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
@@ -13,11 +15,12 @@ use super::guest::WRITE_BYTES_MAX;
 use super::run::Watch;
 use crate::call::CallError;
 
-/// Holds what was printed until it is taken. It is bounded by the whole of what a command may print, so it never
+/// Holds what was printed until it is taken, by the task of the guest or by another. It is bounded by the whole of what a command may print, so it never
 /// makes the guest wait.
 #[derive(Debug, Clone)]
 pub(super) struct Pipe {
     state: Arc<Mutex<State>>,
+    reader: Arc<AtomicWaker>,
     watch: Arc<Watch>,
 }
 
@@ -30,11 +33,12 @@ struct State {
 impl Pipe {
     /// A pipe that ends its call, by the watch, when it is over its bound.
     pub(super) fn new(watch: Arc<Watch>) -> Self {
-        Self { state: Arc::default(), watch }
+        Self { state: Arc::default(), reader: Arc::default(), watch }
     }
 
-    /// What was printed since the last time, if anything.
-    pub(super) fn take(&self) -> Option<Bytes> {
+    /// What was printed since the last time. If nothing was, the task is woken when something is.
+    pub(super) fn take(&self, cx: &Context<'_>) -> Option<Bytes> {
+        self.reader.register(cx.waker());
         let mut state = self.state();
         (!state.waiting.is_empty()).then(|| state.waiting.split().freeze())
     }
@@ -77,6 +81,8 @@ impl OutputStream for Pipe {
             return Err(StreamError::trap("the response is over its limit"));
         }
         state.waiting.extend_from_slice(&bytes);
+        drop(state);
+        self.reader.wake();
         Ok(())
     }
 

@@ -1,23 +1,23 @@
 //! What is compiled, checked and mapped: from a digest to something that can be instantiated.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+mod room;
 
-use arc_swap::ArcSwapOption;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
 use coracle_proto::attr;
 use coracle_proto::id::Digest;
 use coracle_proto::record::Kind;
 use coracle_proto::status::{Code, Refusal};
-use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::{Instrument as _, Span, info_span};
 use wasmtime::Engine;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+pub(super) use self::room::Resident;
+use self::room::{Room, Work};
 use super::cache::{Cache, Verified};
 use super::command::Command;
 use super::compile::{Compiler, NotCompiled};
@@ -26,18 +26,10 @@ use super::inspect::{self, Inspection};
 use super::linkers::Linkers;
 use super::map;
 use crate::call::CallError;
-use crate::clock;
+use crate::{clock, os};
 
 /// How often a lock is tried that another process holds while it compiles the same artifact.
 const LOCK_POLL: Duration = Duration::from_millis(50);
-/// Code that no call has used for so long is given back when other code is mapped.
-const IDLE_MAX: Duration = Duration::from_secs(600);
-
-/// How often that is looked at, where there is room.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// At the cap, one part in so many is given back.
-const ROOM_PART: usize = 16;
-
 /// Something that can be instantiated.
 pub(super) enum Program {
     Http(ProxyPre<Guest>),
@@ -71,58 +63,7 @@ pub(super) struct Programs {
     linkers: Linkers,
     cache: Arc<Cache>,
     compiler: Compiler,
-    slots: RwLock<HashMap<Digest, Arc<Slot>>>,
-    resident: Arc<Totals>,
-    resident_max: usize,
-    began: Instant,
-    swept_ms: AtomicU64,
-}
-
-/// A mapped program, counted as long as anybody has it.
-pub(super) struct Resident {
-    pub(super) program: Program,
-    bytes: usize,
-    totals: Arc<Totals>,
-}
-
-/// What is mapped, all in all.
-#[derive(Debug, Default)]
-struct Totals {
-    programs: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Resident {
-    fn new(program: Program, totals: &Arc<Totals>) -> Arc<Self> {
-        let bytes = program.bytes();
-        totals.programs.fetch_add(1, Ordering::Relaxed);
-        totals.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Arc::new(Self { program, bytes, totals: Arc::clone(totals) })
-    }
-}
-
-impl Drop for Resident {
-    fn drop(&mut self) {
-        self.totals.programs.fetch_sub(1, Ordering::Relaxed);
-        self.totals.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-#[derive(Default)]
-struct Slot {
-    program: ArcSwapOption<Resident>,
-    used_ms: AtomicU64,
-    /// Held while code is compiled, checked or mapped: the others wait and find it done.
-    work: Mutex<Work>,
-}
-
-#[derive(Default)]
-struct Work {
-    /// Where the artifact lies, for compiling it anew.
-    artifact: Option<PathBuf>,
-    verified: Option<Verified>,
-    /// Whether its use was noted on disk: once in a process, for it costs a quarter of the mapping.
-    noted: bool,
+    room: Arc<Room>,
 }
 
 impl Programs {
@@ -137,11 +78,7 @@ impl Programs {
             engine,
             cache: Arc::new(cache),
             compiler,
-            slots: RwLock::default(),
-            resident: Arc::default(),
-            resident_max,
-            began: clock::now(),
-            swept_ms: AtomicU64::new(0),
+            room: Room::new(resident_max),
         })
     }
 
@@ -152,8 +89,8 @@ impl Programs {
 
     /// The program, and whether it had to be mapped.
     pub(super) async fn get(&self, digest: &Digest, kind: Kind) -> Result<(Arc<Resident>, bool), CallError> {
-        let slot = self.slot(digest);
-        slot.used_ms.store(clock::millis(self.began.elapsed()), Ordering::Relaxed);
+        let slot = self.room.slot(digest);
+        self.room.used(&slot);
         if let Some(program) = slot.program.load_full() {
             return Ok((program, false));
         }
@@ -170,8 +107,15 @@ impl Programs {
         if !std::mem::replace(&mut work.noted, true) {
             self.cache.touch(digest, UNIX_EPOCH + Duration::from_millis(clock::unix_ms()));
         }
-        self.make_room();
-        let program = Resident::new(self.map(&verified, kind).map_err(cold)?, &self.resident);
+        self.room.make();
+        let program = match self.map(&verified, kind) {
+            // Others have what is missing, and have not used it for longest.
+            Err(refusal) if refusal.code == Code::Overloaded && self.room.make_now().await => {
+                self.map(&verified, kind)
+            }
+            mapped => mapped,
+        };
+        let program = self.room.resident(program.map_err(cold)?);
         slot.program.store(Some(Arc::clone(&program)));
         Ok((program, true))
     }
@@ -179,7 +123,7 @@ impl Programs {
     /// Makes sure that there is code, and that it can be linked.
     pub(super) async fn prepare(&self, digest: &Digest, artifact: &Path) -> Result<Prepared, Refusal> {
         let began = clock::now();
-        let slot = self.slot(digest);
+        let slot = self.room.slot(digest);
         let mut work = slot.work.lock().await;
         work.artifact = Some(artifact.to_owned());
         let compiled = !self.cache.holds(digest) && {
@@ -197,13 +141,13 @@ impl Programs {
 
     /// Removes the code. Calls that run keep it until they end.
     pub(super) fn forget(&self, digest: &Digest) {
-        self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(digest);
+        self.room.forget(digest);
         self.cache.remove(digest);
     }
 
     /// Programs that are mapped, and their bytes.
     pub(super) fn resident(&self) -> (usize, usize) {
-        (self.resident.programs.load(Ordering::Relaxed), self.resident.bytes.load(Ordering::Relaxed))
+        self.room.resident_now()
     }
 
     /// Checks all code there is, most recently used first. A call for code not yet checked waits for its own only.
@@ -213,7 +157,7 @@ impl Programs {
             Vec::new()
         });
         for digest in digests {
-            let slot = self.slot(&digest);
+            let slot = self.room.slot(&digest);
             let mut work = slot.work.blocking_lock();
             if work.verified.is_none() {
                 work.verified = self.cache.verify(&digest).unwrap_or_else(|error| {
@@ -224,13 +168,6 @@ impl Programs {
         }
     }
 
-    fn slot(&self, digest: &Digest) -> Arc<Slot> {
-        if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(digest) {
-            return Arc::clone(slot);
-        }
-        Arc::clone(self.slots.write().unwrap_or_else(PoisonError::into_inner).entry(*digest).or_default())
-    }
-
     /// Checked code: what is damaged is compiled anew if the artifact is known.
     async fn verified(&self, digest: &Digest, work: &mut Work) -> Result<Verified, Refusal> {
         if let Some(verified) = work.verified.as_ref().filter(|verified| verified.is_current()) {
@@ -238,7 +175,7 @@ impl Programs {
         }
         let (cache, whose) = (Arc::clone(&self.cache), *digest);
         let checking = spawn_blocking(move || cache.verify(&whose)).instrument(verify_span());
-        let verified = flatten(checking.await).map_err(|error| internal("compiled code", &error))?;
+        let verified = flatten(checking.await).map_err(|error| unread(&error))?;
         let verified = match (verified, &work.artifact) {
             (Some(verified), _) => Some(verified),
             (None, Some(artifact)) => self.compile(digest, artifact).await?.0,
@@ -285,7 +222,9 @@ impl Programs {
         let verified =
             flatten(storing.await).map_err(|error| NotCompiled::internal("compiled code", &error))?;
         if let Err(refusal) = self.map(&verified, inspection.kind) {
-            self.cache.remove(digest);
+            if refusal.code != Code::Overloaded {
+                self.cache.remove(digest);
+            }
             return Err(NotCompiled { lasting: refusal.code == Code::UnsatisfiedImport, refusal });
         }
         Ok(verified)
@@ -293,7 +232,7 @@ impl Programs {
 
     /// Maps code and links it, which finds the imports that have the right name and the wrong type.
     fn map(&self, code: &Verified, kind: Kind) -> Result<Program, Refusal> {
-        let mapped = |error: wasmtime::Error| internal("compiled code", &format!("{error:#}"));
+        let mapped = |error: wasmtime::Error| unmapped(&error);
         let linked = |error: wasmtime::Error| Refusal::new(Code::UnsatisfiedImport, format!("{error:#}"));
         match kind {
             Kind::HttpComponent => {
@@ -313,27 +252,6 @@ impl Programs {
             }
         }
     }
-
-    /// Gives back what was not used for long, and at the cap what was not used for longest.
-    fn make_room(&self) {
-        let now_ms = clock::millis(self.began.elapsed());
-        let full = self.resident().0 >= self.resident_max;
-        if !full && now_ms - self.swept_ms.load(Ordering::Relaxed).min(now_ms) < clock::millis(SWEEP_EVERY) {
-            return;
-        }
-        self.swept_ms.store(now_ms, Ordering::Relaxed);
-        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let used = |slot: &Arc<Slot>| slot.used_ms.load(Ordering::Relaxed);
-        let mut mapped: Vec<_> = slots.values().filter(|slot| slot.program.load().is_some()).collect();
-        mapped.sort_unstable_by_key(|slot| used(slot));
-        // More than one at once, so that a node at its cap does not sort for each cold start.
-        let over = if full { mapped.len() / ROOM_PART + 1 } else { 0 };
-        for (index, slot) in mapped.into_iter().enumerate() {
-            if index < over || now_ms.saturating_sub(used(slot)) > clock::millis(IDLE_MAX) {
-                slot.program.store(None);
-            }
-        }
-    }
 }
 
 /// Of a call that waits until its code was checked.
@@ -343,6 +261,24 @@ fn verify_span() -> Span {
 
 fn flatten<T>(joined: Result<std::io::Result<T>, tokio::task::JoinError>) -> std::io::Result<T> {
     joined.map_err(std::io::Error::other)?
+}
+
+/// Code that cannot be mapped. Where the process is short of something, another node may not be.
+fn unmapped(error: &wasmtime::Error) -> Refusal {
+    if os::shortage_behind(error.chain()) {
+        no_room(&format!("{error:#}"))
+    } else {
+        internal("compiled code", &format!("{error:#}"))
+    }
+}
+
+/// Code that cannot be read.
+fn unread(error: &std::io::Error) -> Refusal {
+    if os::tells_shortage(error) { no_room(&error.to_string()) } else { internal("compiled code", error) }
+}
+
+fn no_room(why: &str) -> Refusal {
+    Refusal::new(Code::Overloaded, format!("the node has no room to load the function's code: {why}"))
 }
 
 fn internal(what: &str, error: &dyn std::fmt::Display) -> Refusal {
@@ -356,5 +292,30 @@ impl Drop for TmpFile {
     fn drop(&mut self) {
         // It is there only after a failure; what stays is swept at the next start.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_short_of_something_did_not_begin_the_call() {
+        // ENOMEM, EMFILE, ENFILE; and ENOENT, EIO.
+        for (errno, code) in [
+            (12, Code::Overloaded),
+            (24, Code::Overloaded),
+            (23, Code::Overloaded),
+            (2, Code::Internal),
+            (5, Code::Internal),
+        ] {
+            let error = || io::Error::from_raw_os_error(errno);
+            let mapped = wasmtime::Error::from(error()).context("failed to map the file");
+            assert_eq!(unmapped(&mapped).code, code, "{errno}: {}", unmapped(&mapped));
+            assert_eq!(unread(&error()).code, code, "{errno}");
+        }
+        assert_eq!(unmapped(&wasmtime::Error::msg("bad magic")).code, Code::Internal);
     }
 }

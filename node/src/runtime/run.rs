@@ -1,102 +1,179 @@
-//! A guest's run: the one owner of its store, polled under limits, stopped by being dropped.
+//! A guest's run: the one owner of its store, polled under limits, stopped by being dropped. It begins where it is awaited,
+//! and goes on in the slow lane when it computes for long.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use coracle_proto::spec::Limits;
 use coracle_proto::status::Code;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::Store;
 
 use super::failure;
-use super::guest::Signals;
+use super::guest::{Guest, Signals};
+use super::lane::{Habit, LONG};
 use super::log::LineLog;
-use crate::call::CallError;
+use crate::call::{CallError, Lease};
 use crate::{clock, os};
 
-type Guest = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send>>;
+/// How a guest ended, and its store: what the guest still holds of its answer is seen to end when that is dropped.
+pub(super) type Left = (wasmtime::Result<()>, Store<Guest>);
+type Ended = Result<(), CallError>;
 
 /// A guest that runs. [`Run::poll`] goes on after its end and gives the same answer.
 pub(super) struct Run {
-    guest: Option<Guest>,
-    ended: Option<Result<(), CallError>>,
-    cpu_used: Duration,
-    cpu_max: Duration,
+    state: State,
+    /// Where the guest goes on when it computes for long.
+    slow: Handle,
     watch: Arc<Watch>,
     signals: Arc<Signals>,
-    stderr: LineLog,
+}
+
+enum State {
+    /// On the thread of whoever awaits it.
+    Here(Box<Turns>),
+    /// In the slow lane. The verdict comes before the guest's store is dropped.
+    Away {
+        verdict: oneshot::Receiver<Ended>,
+        _task: AbortOnDropHandle<()>,
+    },
+    Over(Ended),
 }
 
 impl Run {
-    pub(super) fn new(
-        guest: impl Future<Output = wasmtime::Result<()>> + Send + 'static,
-        limits: Limits,
-        watch: Arc<Watch>,
-        signals: Arc<Signals>,
-        stderr: LineLog,
-    ) -> Self {
-        Self {
-            guest: Some(Box::pin(guest)),
-            ended: None,
-            cpu_used: Duration::ZERO,
-            cpu_max: limits.cpu_time,
-            watch,
-            signals,
-            stderr,
+    pub(super) fn new(turns: Turns, slow: Handle) -> Self {
+        let (watch, signals) = (Arc::clone(&turns.watch), Arc::clone(&turns.signals));
+        Self { state: State::Here(Box::new(turns)), slow, watch, signals }
+    }
+
+    /// Lets the guest run until it waits, its turn is over, or it has ended; or sees whether it has, elsewhere.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if let State::Here(turns) = &mut self.state
+            && !turns.is_long()
+        {
+            match turns.poll_turn(cx) {
+                Poll::Ready(ended) => self.state = State::Over(ended),
+                Poll::Pending if turns.is_long() => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.state = match std::mem::replace(&mut self.state, State::Over(Ok(()))) {
+            State::Here(turns) => self.away(turns),
+            state @ (State::Away { .. } | State::Over(_)) => state,
+        };
+        if let State::Away { verdict, .. } = &mut self.state {
+            let lost = |_| Err(CallError::new(Code::Internal, "the guest's task was lost"));
+            let ended = ready!(Pin::new(verdict).poll(cx)).unwrap_or_else(lost);
+            self.state = State::Over(ended);
+        }
+        match &self.state {
+            State::Over(ended) => Poll::Ready(ended.clone()),
+            State::Here(_) | State::Away { .. } => Poll::Pending,
         }
     }
 
-    /// Lets the guest run until it waits, its turn is over, or it has ended.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        if let Some(ended) = &self.ended {
-            return Poll::Ready(ended.clone());
-        }
-        let Some(guest) = &mut self.guest else {
-            return Poll::Ready(Ok(()));
+    fn away(&self, mut turns: Box<Turns>) -> State {
+        let (sender, verdict) = oneshot::channel();
+        let task = async move {
+            let ended = poll_fn(|cx| turns.poll_turn(cx)).await;
+            // Nobody waits for the end of a call that was given up.
+            let _ = sender.send(ended);
+            drop(turns);
         };
-        self.signals.turn_begins();
-        let before = os::thread_cpu_time();
-        let polled = guest.as_mut().poll(cx);
-        self.cpu_used += os::thread_cpu_time().saturating_sub(before);
-        let ended = match polled {
-            Poll::Ready(Ok(())) => Ok(()),
-            Poll::Ready(Err(error)) => self.judge(&error),
-            Poll::Pending => match self.verdict() {
-                Some(error) => Err(error),
-                None => return Poll::Pending,
-            },
-        };
-        // Frees the instance now, not when the rest of the body was read.
-        self.guest = None;
-        self.ended = Some(ended.clone());
-        Poll::Ready(ended)
+        State::Away { verdict, _task: AbortOnDropHandle::new(self.slow.spawn(task)) }
     }
 
     /// Ends the guest for a reason of the platform's.
     pub(super) fn stop(&mut self, error: CallError) -> CallError {
-        self.guest = None;
-        self.ended = Some(Err(error.clone()));
+        self.state = State::Over(Err(error.clone()));
         error
     }
 
     /// Whether the guest has ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.ended.is_some()
+        matches!(self.state, State::Over(_))
     }
 
     /// Whether the guest, when it was polled last, waited for nothing but its next turn.
     pub(super) fn is_computing(&self) -> bool {
-        self.guest.is_some() && self.signals.turn_is_over()
+        !self.has_ended() && self.signals.turn_is_over()
     }
 
     /// When something last moved in either direction.
     pub(super) fn watch(&self) -> &Arc<Watch> {
         &self.watch
     }
+}
 
-    fn judge(&self, error: &wasmtime::Error) -> Result<(), CallError> {
+/// What a guest's turns are taken under.
+pub(super) struct Terms {
+    pub(super) limits: Limits,
+    pub(super) watch: Arc<Watch>,
+    pub(super) signals: Arc<Signals>,
+    pub(super) stderr: LineLog,
+    /// Of the guest's program.
+    pub(super) habit: Arc<Habit>,
+    /// Given back when the guest is gone.
+    pub(super) lease: Lease,
+}
+
+/// A guest with what it has used so far.
+pub(super) struct Turns {
+    guest: Pin<Box<dyn Future<Output = Left> + Send>>,
+    left: Option<Store<Guest>>,
+    cpu_used: Duration,
+    cpu_max: Duration,
+    watch: Arc<Watch>,
+    signals: Arc<Signals>,
+    stderr: LineLog,
+    habit: Arc<Habit>,
+    /// Behind the guest: fields are dropped in their order.
+    _lease: Lease,
+}
+
+impl Turns {
+    pub(super) fn new(guest: impl Future<Output = Left> + Send + 'static, terms: Terms) -> Self {
+        let Terms { limits, watch, signals, stderr, habit, lease } = terms;
+        Self {
+            guest: Box::pin(guest),
+            left: None,
+            cpu_used: Duration::ZERO,
+            cpu_max: limits.cpu_time,
+            watch,
+            signals,
+            stderr,
+            habit,
+            _lease: lease,
+        }
+    }
+
+    /// Whether it is for the slow lane: it has computed for long, or others of its program just did.
+    fn is_long(&self) -> bool {
+        self.cpu_used >= LONG || self.habit.is_long()
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.signals.turn_begins();
+        let before = os::thread_cpu_time();
+        let polled = self.guest.as_mut().poll(cx);
+        self.cpu_used += os::thread_cpu_time().saturating_sub(before);
+        if self.cpu_used >= LONG {
+            self.habit.was_long();
+        }
+        let Poll::Ready((result, left)) = polled else {
+            return self.verdict().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+        };
+        self.left = Some(left);
+        Poll::Ready(result.or_else(|error| self.judge(&error)))
+    }
+
+    fn judge(&self, error: &wasmtime::Error) -> Ended {
         if let Some(error) = self.watch.verdict() {
             return Err(error);
         }
@@ -118,6 +195,14 @@ impl Run {
             return Some(CallError::new(Code::CpuTimeExceeded, message));
         }
         self.watch.verdict()
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        if self.cpu_used < LONG {
+            self.habit.was_short();
+        }
     }
 }
 

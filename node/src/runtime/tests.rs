@@ -6,6 +6,7 @@ mod commands;
 mod fixture;
 mod guests;
 mod http;
+mod lanes;
 mod limits;
 mod neighbours;
 mod pools;

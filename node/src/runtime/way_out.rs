@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use coracle_proto::record::Version;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::guest::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
 use super::log::LineLog;
+use crate::hops::CDN_LOOP;
 use crate::outbound::{Caller, Outbound, OutboundError, Timeouts};
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
@@ -22,6 +23,8 @@ pub(super) struct WayOut {
     log: LineLog,
     /// `traceparent` and `tracestate` for requests that have none.
     trace: HeaderMap,
+    /// What requests say of the chain of calls that they go on with.
+    hops: HeaderValue,
 }
 
 impl WayOut {
@@ -29,10 +32,10 @@ impl WayOut {
         outbound: Arc<Outbound>,
         version: Arc<Version>,
         log: LineLog,
-        trace: HeaderMap,
+        (trace, hops): (HeaderMap, HeaderValue),
     ) -> Self {
         let caller = outbound.caller(version.id.function.clone());
-        Self { outbound, caller, version, log, trace }
+        Self { outbound, caller, version, log, trace, hops }
     }
 }
 
@@ -48,6 +51,7 @@ impl WasiHttpHooks for WayOut {
                 request.headers_mut().insert(name, value.clone());
             }
         }
+        request.headers_mut().insert(CDN_LOOP, self.hops.clone());
         let options = options.unwrap_or_default();
         let timeouts = Timeouts {
             connect: options.connect_timeout,
@@ -125,7 +129,12 @@ pub(super) mod tests {
         let trace = HeaderMap::from_iter([("traceparent".parse().unwrap(), "00-ab-cd-01".parse().unwrap())]);
         let (log, lines) = log();
         (
-            WayOut::new(Arc::new(Outbound::new(Reach::default()).unwrap()), Arc::new(version), log, trace),
+            WayOut::new(
+                Arc::new(Outbound::new(Reach::default()).unwrap()),
+                Arc::new(version),
+                log,
+                (trace, HeaderValue::from_static("a, coracle")),
+            ),
             lines,
         )
     }
@@ -167,5 +176,6 @@ pub(super) mod tests {
         assert!(lines.all().is_empty());
         let head = server.await.unwrap();
         assert!(head.contains("traceparent: 00-ab-cd-01\r\n"), "{head}");
+        assert!(head.contains("cdn-loop: a, coracle\r\n"), "{head}");
     }
 }

@@ -77,7 +77,7 @@ pub(super) struct Kept(#[expect(dead_code, reason = "held until it is dropped")]
 impl Slot {
     /// Gives the slot back while a whole answer of so many bytes waits to be read, if there is room for it; a small one
     /// needs none.
-    pub(super) fn keep(self, bytes: u64) -> Result<Option<Kept>, Self> {
+    pub(super) fn keep(self: Arc<Self>, bytes: u64) -> Result<Option<Kept>, Arc<Self>> {
         if bytes <= UNCOUNTED_BYTES_MAX {
             return Ok(None);
         }
@@ -203,7 +203,7 @@ pub(crate) trait Held: Send + Unpin + 'static {
     fn failed(&mut self, _error: &CallError) {}
 }
 
-impl Held for Slot {}
+impl Held for Arc<Slot> {}
 impl Held for Kept {}
 
 /// A body that holds something until it ends or is dropped.

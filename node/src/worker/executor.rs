@@ -17,7 +17,7 @@ use tracing::{Instrument as _, Span, info_span};
 
 use super::admission::{Admission, Holding, Slot};
 use super::{Assigned, Assignments, Invoke};
-use crate::call::{Answer, Call, CallError};
+use crate::call::{Answer, Call, CallError, Lease};
 use crate::clock;
 use crate::load::Load;
 use crate::metrics::Metrics;
@@ -138,7 +138,7 @@ impl Executor {
     }
 
     /// Runs a call up to its response's head. It is counted until its guest ended; dropping this future or the
-    /// body gives its slot back at once.
+    /// body gives its slot back, when the guest is in the middle of a turn as soon as that is over.
     ///
     /// # Errors
     /// A refusal ([`CallError::not_started`]): nothing was run and another node may be tried. Or what the call
@@ -180,6 +180,8 @@ impl Executor {
         let timeout = call.version.spec.limits().timeout;
         call.head_timeout = call.head_timeout.min(timeout).saturating_sub(queue_wait);
         self.inner.metrics.queued(queue_wait);
+        let slot = Arc::new(slot);
+        call.lease = Lease::of(Arc::<Slot>::clone(&slot));
         let version = Arc::clone(&call.version);
         let result = self.inner.invoke.invoke(call).await;
         if result.as_ref().map_or_else(|error| error.cold, |answer| answer.cold) {

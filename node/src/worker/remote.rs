@@ -18,6 +18,7 @@ use coracle_proto::record::Node;
 use coracle_proto::status::Code;
 use coracle_proto::trace;
 use http::Response;
+use tokio::runtime::Handle;
 use tonic::Streaming;
 
 use self::answer::Incoming;
@@ -92,6 +93,8 @@ pub struct RemoteClient {
 struct Inner {
     cluster: ClusterId,
     told: Told,
+    /// Of the threads that hold the connections, and ping: not those of calls, on which guests run.
+    threads: Handle,
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
 }
 
@@ -102,10 +105,11 @@ impl fmt::Debug for RemoteClient {
 }
 
 impl RemoteClient {
-    /// A client without connections.
+    /// A client without connections. They will be on the threads of the task that calls this.
     #[must_use]
     pub fn new(cluster: ClusterId, told: Told) -> Self {
-        Self { inner: Arc::new(Inner { cluster, told, peers: Mutex::default() }) }
+        let threads = Handle::current();
+        Self { inner: Arc::new(Inner { cluster, told, threads, peers: Mutex::default() }) }
     }
 
     /// Runs a call on another node, up to the response's head. `moves` is asked when the worker falls silent after the
@@ -119,7 +123,7 @@ impl RemoteClient {
         mut call: Call,
         moves: impl FnOnce() -> bool,
     ) -> Result<Answer, Failed> {
-        let open = self.peer(node)?.open();
+        let open = self.peer(node)?.open(&self.inner.threads);
         if open.liveness() == Liveness::Silent {
             return Err(unreached(node.id, "does not answer"));
         }
@@ -220,6 +224,7 @@ impl RemoteClient {
         if peers.len() >= PEERS_MAX {
             peers.retain(|_, peer| peer.busy());
         }
+        let _threads = self.inner.threads.enter();
         let peer = Peer::connect(self.inner.cluster, node, Arc::clone(&self.inner.told))
             .map_err(|why| unreached(node.id, &why.to_string()))?;
         peers.insert(node.id, Arc::clone(&peer));

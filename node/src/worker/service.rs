@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod carried;
 mod open;
 
 use std::time::Duration;
@@ -12,14 +13,18 @@ use coracle_proto::pb::{self, call_frame, worker_server};
 use coracle_proto::status::{Code, Refusal};
 use http::Request;
 use http_body::Body as _;
+use tokio::runtime::Handle;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Response, Status, Streaming};
 
 use self::answer::Answering;
 use self::body::Inbound;
+use self::carried::Carried;
 use self::open::OpenAnswers;
 use super::wire::{FRAME_BYTES_MAX, Head};
 use super::{Executor, wire};
-use crate::call::{Body, Call, CallError};
+use crate::call::{Body, Call, CallError, Lease};
 
 /// A stream whose first frame does not come for so long is no call.
 const HEAD_WAIT: Duration = Duration::from_secs(5);
@@ -29,14 +34,16 @@ const HEAD_WAIT: Duration = Duration::from_secs(5);
 pub struct WorkerService {
     cluster: ClusterId,
     executor: Executor,
+    /// Of the threads on which guests run.
+    calls: Handle,
     open: OpenAnswers,
 }
 
 impl WorkerService {
-    /// A service over an executor.
+    /// A service over an executor, whose guests run on the threads of `calls`.
     #[must_use]
-    pub fn new(cluster: ClusterId, executor: Executor) -> Self {
-        Self { cluster, executor, open: OpenAnswers::default() }
+    pub fn new(cluster: ClusterId, executor: Executor, calls: Handle) -> Self {
+        Self { cluster, executor, calls, open: OpenAnswers::default() }
     }
 
     /// The service with its limits, for a tonic server. The server's own limit of streams on one connection is
@@ -64,7 +71,7 @@ impl WorkerService {
     }
 
     async fn run(
-        &self,
+        self,
         mut wire: pb::CallHead,
         inbound: Streaming<pb::CallFrame>,
     ) -> Result<Answering, CallError> {
@@ -86,6 +93,7 @@ impl WorkerService {
             remote: head.remote,
             head_timeout: head.head_timeout,
             request: Request::from_parts(head.request, body),
+            lease: Lease::default(),
         };
         let attempt = (call.invocation, call.attempt);
         let answer = self.executor.execute(call).await?;
@@ -97,24 +105,26 @@ impl WorkerService {
 
 #[tonic::async_trait]
 impl worker_server::Worker for WorkerService {
-    type CallStream = Answering;
+    type CallStream = Carried;
 
     /// When the caller leaves, tonic drops this future, or the stream that it made: either stops the guest.
     async fn call(
         &self,
         request: tonic::Request<Streaming<pb::CallFrame>>,
-    ) -> Result<Response<Answering>, Status> {
+    ) -> Result<Response<Carried>, Status> {
         let mut inbound = request.into_inner();
         let first = tokio::time::timeout(HEAD_WAIT, inbound.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no head came"))??;
         let Some(pb::CallFrame { kind: Some(call_frame::Kind::Head(head)) }) = first else {
             return Err(Refusal::new(Code::InvalidArgument, "a call begins with its head").into());
         };
-        let answering = match Box::pin(self.run(head, inbound)).await {
+        let running = AbortOnDropHandle::new(self.calls.spawn(self.clone().run(head, inbound)));
+        let lost = |why: JoinError| Status::internal(format!("the call's task: {why}"));
+        let answering = match running.await.map_err(lost)? {
             Ok(answering) => answering,
             Err(error) => Answering::error(wire::error_frame(&error, self.executor.load())),
         };
-        Ok(Response::new(answering))
+        Ok(Response::new(Carried::on(&self.calls, answering)))
     }
 
     async fn ping(

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
 use super::{Assigned, Assignments, Executor, Invoke, Options};
-use crate::call::{Answer, Body, Call, CallError};
+use crate::call::{Answer, Body, Call, CallError, Lease};
 use crate::metrics::Metrics;
 
 type Run = dyn Fn(Call) -> BoxFuture<'static, Result<Answer, CallError>> + Send + Sync;
@@ -157,6 +157,7 @@ impl Bench {
             remote: None,
             head_timeout: Duration::from_secs(5),
             request: Request::new(Body::default()),
+            lease: Lease::default(),
         }
     }
 

@@ -52,6 +52,7 @@ impl Plane {
         let (stop, stopped) = oneshot::channel();
         let test = ["--exact", "runtime::tests::child::compile_child", "--nocapture", "--quiet"];
         let options = Options {
+            guests_bytes: 8 << 30,
             data_dir: folder.join("data"),
             cache_dir: folder.join("cache"),
             cluster: CLUSTER,

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 
 use coracle_proto::id::Digest;
 use sha2::{Digest as _, Sha256};
@@ -85,7 +86,7 @@ impl Store {
     /// Forgets an artifact. The caller has `changing`.
     pub(super) fn give_up(&self, digest: &Digest, why: &dyn Display) {
         tracing::error!(%digest, "a stored artifact is lost: {why}");
-        self.index().remove(digest);
+        Arc::make_mut(&mut self.index()).remove(digest);
         self.changed();
     }
 }

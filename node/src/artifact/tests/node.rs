@@ -21,7 +21,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
 
 use super::super::{
-    ArtifactMetrics, ArtifactService, CHUNK_BYTES, Peer, PeerList, Prepare, Store, Uploads, transfer::connect,
+    ArtifactMetrics, ArtifactService, CHUNK_BYTES, Checked, Peer, PeerList, Prepare, Store, Uploads,
+    transfer::connect,
 };
 
 /// Refuses what begins with `!`, compiles everything else when it is let.
@@ -37,7 +38,7 @@ pub(super) struct Compiler {
 }
 
 impl Prepare for Compiler {
-    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Kind, Refusal>> {
+    fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Checked, Refusal>> {
         let first = std::fs::read(artifact).unwrap().first().copied();
         let refused = Refusal::new(Code::UnsatisfiedImport, "import 'a:b/c' is not provided");
         async move {
@@ -48,7 +49,11 @@ impl Prepare for Compiler {
                 tokio::task::yield_now().await;
             }
             self.checks.fetch_sub(1, Ordering::SeqCst);
-            if first == Some(b'!') { Err(refused) } else { Ok(Kind::HttpComponent) }
+            if first == Some(b'!') {
+                Err(refused)
+            } else {
+                Ok(Checked { kind: Kind::HttpComponent, memory_min: 0 })
+            }
         }
         .boxed()
     }

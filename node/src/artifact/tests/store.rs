@@ -30,7 +30,7 @@ async fn a_committed_artifact_survives_and_left_overs_do_not() {
     fs::write(path.with_file_name("odd.wasm"), b"x").unwrap();
     let again = Store::open(folder.path()).unwrap();
     assert_eq!(
-        again.held().into_iter().collect::<Vec<_>>(),
+        Arc::unwrap_or_clone(again.held()).into_iter().collect::<Vec<_>>(),
         [(digest, held)],
         "with the time of its renewal"
     );
@@ -106,7 +106,7 @@ async fn what_is_gone_cut_or_unreadable_is_given_up_and_told() {
     store.look();
     assert!(changes.has_changed().unwrap());
     changes.mark_unchanged();
-    assert_eq!(store.held().into_keys().collect::<Vec<_>>(), [whole]);
+    assert_eq!(store.held().keys().copied().collect::<Vec<_>>(), [whole]);
     assert!(!store.path(&cut).exists(), "it is not what its name says");
     store.look();
     assert!(!changes.has_changed().unwrap(), "told once");

@@ -153,7 +153,8 @@ async fn a_stopped_gateway_ends_open_calls_and_takes_no_new_ones() {
     let stop = tokio_util::sync::CancellationToken::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let running = tokio::spawn(world.gateway.clone().run(listener, stop.clone()));
+    let running =
+        tokio::spawn(world.gateway.clone().run(listener, tokio::runtime::Handle::current(), stop.clone()));
     let request = http::Request::get(format!("http://{address}/f")).body(empty()).unwrap();
     let calling = tokio::spawn(world.client.request(request));
     started.notified().await;

@@ -48,6 +48,24 @@ async fn bodies_stream_both_ways_between_nodes() {
     streams_both_ways(Plan::remote(vec![echo()]).start().await).await;
 }
 
+/// Whether it came by way of functions alone, or of proxies between them.
+#[tokio::test]
+async fn a_circle_of_functions_ends() {
+    let world = Plan::local(Guest::new(async |_| Ok(text("ran")))).start().await;
+    let status = async |loops: &[&str]| {
+        let request =
+            loops.iter().fold(world.request("GET", "/f"), |it, value| it.header("cdn-loop", *value));
+        let response = world.send(request.body(empty()).unwrap()).await;
+        (response.status().as_u16(), response.headers().get("coracle-error").cloned())
+    };
+    let sixteen = ["coracle"; 16];
+    assert_eq!(status(&sixteen).await, (200, None));
+    assert_eq!(status(&["cdn.example; a=1, other"; 20]).await, (200, None), "chains of others");
+    let detected = (508, Some("loop-detected".parse().unwrap()));
+    assert_eq!(status(&["coracle"; 17]).await, detected);
+    assert_eq!(status(&[&format!("{}, other, coracle", sixteen.join(","))]).await, detected);
+}
+
 #[tokio::test]
 async fn a_large_body_passes_whole_between_nodes() {
     let world = Plan::remote(vec![echo()]).start().await;

@@ -18,6 +18,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -91,7 +92,7 @@ impl Plan {
         let gateway = Gateway::new(self.options, NodeId::new(1), view.clone(), local, metrics());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(gateway.clone().run(listener, stop.clone()));
+        tokio::spawn(gateway.clone().run(listener, Handle::current(), stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         World { address, gateway, view, version, workers, client, _stop: stop.drop_guard() }
     }
@@ -111,7 +112,7 @@ async fn worker(
     let executor = Executor::new(options, invoke, assignments, metrics());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let behind = listener.local_addr().unwrap();
-    let service = WorkerService::new(CLUSTER, executor.clone()).into_server();
+    let service = WorkerService::new(CLUSTER, executor.clone(), Handle::current()).into_server();
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(worker::STREAM_WINDOW_BYTES)

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use sha2::Digest as _;
 use tempfile::TempDir;
 
-use crate::call::{Answer, Body, Call, CallError};
+use crate::call::{Answer, Body, Call, CallError, Lease};
 use crate::logs::Line;
 use crate::outbound::Reach;
 use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions};
@@ -23,6 +23,9 @@ use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions};
 const LINES_MAX: usize = 10_000;
 /// Calls at once where a test does not say: those of two cores.
 const RUNNING_MAX: u32 = 128;
+
+/// Memory of all guests: enough.
+const GUESTS_BYTES: u64 = 64 << 30;
 
 /// Lines of all guests.
 #[derive(Debug, Default)]
@@ -77,16 +80,25 @@ impl Fixture {
         Self::made(MemoryMode::Auto, RUNNING_MAX, Some(max))
     }
 
+    pub(super) fn with_guests_bytes(max: u64) -> Self {
+        Self::bounded(MemoryMode::Auto, RUNNING_MAX, None, max)
+    }
+
     fn made(memory: MemoryMode, running_max: u32, resident_max: Option<u64>) -> Self {
+        Self::bounded(memory, running_max, resident_max, GUESTS_BYTES)
+    }
+
+    fn bounded(memory: MemoryMode, running_max: u32, resident_max: Option<u64>, guests_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lines = Arc::<Lines>::default();
-        let runtime = runtime(folder.path(), memory, (running_max, resident_max), &lines);
+        let bounds = (running_max, resident_max, guests_bytes);
+        let runtime = runtime(folder.path(), memory, bounds, &lines);
         Self { runtime, lines, folder }
     }
 
     /// The same folder, as another process would see it.
     pub(super) fn restarted(&self) -> Runtime {
-        runtime(self.folder.path(), MemoryMode::Auto, (RUNNING_MAX, None), &self.lines)
+        runtime(self.folder.path(), MemoryMode::Auto, (RUNNING_MAX, None, GUESTS_BYTES), &self.lines)
     }
 
     pub(super) fn write(&self, wasm: &[u8]) -> (Digest, PathBuf) {
@@ -136,12 +148,13 @@ impl Fixture {
 fn runtime(
     folder: &Path,
     memory: MemoryMode,
-    (running_max, resident_max): (u32, Option<u64>),
+    (running_max, resident_max, guests_bytes): (u32, Option<u64>, u64),
     lines: &Arc<Lines>,
 ) -> Runtime {
     Runtime::new(RuntimeOptions {
         cache_dir: folder.join("cache"),
         memory,
+        guests_bytes,
         running_max,
         compile_program: std::env::current_exe().unwrap(),
         compile_args: super::child::ARGS.map(Into::into).to_vec(),
@@ -167,6 +180,7 @@ pub(super) fn call(function: &Function, request: http::Request<Body>) -> Call {
         remote: Some("192.0.2.1:999".parse().unwrap()),
         head_timeout: function.version.spec.limits().timeout,
         request,
+        lease: Lease::default(),
     }
 }
 

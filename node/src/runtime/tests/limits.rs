@@ -198,7 +198,7 @@ async fn a_streamed_answer_flows_and_a_flood_is_held_back() {
     }
     assert_eq!(fixture.runtime.stats().running, 1);
     drop(stream);
-    assert_eq!(fixture.runtime.stats().running, 0, "dropping the body frees the instance at once");
+    eventually("its instance is freed", || fixture.runtime.stats().running == 0).await;
 }
 
 #[tokio::test]

@@ -33,6 +33,74 @@ async fn what_is_no_function() {
 }
 
 #[tokio::test]
+async fn what_could_never_begin() {
+    const EXIT: &str = r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))"#;
+    for (text, named) in [
+        (
+            r#"(module (memory (export "memory") 1) (func (export "_start") (param i32)))"#.to_owned(),
+            "1 parameters",
+        ),
+        (r#"(module (func (export "_start") (result i32) (i32.const 0)))"#.to_owned(), "returns 1 values"),
+        (format!(r#"(module {EXIT} (func (export "_start") (call $exit (i32.const 0))))"#), "no memory"),
+        (format!(r#"(module {EXIT} (memory 1) (func (export "_start")))"#), "no memory"),
+        (format!(r#"(module {EXIT} (memory (export "mem") 1) (func (export "_start")))"#), "'memory'"),
+        (r#"(module (memory (export "_start") 1))"#.to_owned(), "this one exports '_start'"),
+    ] {
+        let refusal = refused_wat(&text).await;
+        assert_eq!(refusal.code, Code::UnsupportedModule, "{text}");
+        assert!(refusal.message.contains(named), "{text}: {}", refusal.message);
+    }
+    let fixture = Fixture::new();
+    let (_, path) = fixture.write(&wat::parse_str(r#"(module (func (export "_start")))"#).unwrap());
+    assert_eq!(fixture.runtime.check(&path).await.unwrap().memory_min, 0, "it needs no memory");
+}
+
+#[tokio::test]
+async fn memory_that_is_there_from_the_start_is_told() {
+    let fixture = Fixture::new();
+    for (text, mib) in [
+        (r#"(module (memory (export "memory") 4096) (func (export "_start")))"#, 256),
+        (r#"(module (memory 16) (memory (export "memory") 32) (func (export "_start")))"#, 3),
+        (r#"(module (table 131072 funcref) (func (export "_start")))"#, 1),
+        // Which of its modules are instantiated nobody knows at a glance: the largest counts.
+        (
+            r#"(component (core module $one (memory 32)) (core module $two (memory 48) (func (export "run") (result i32) (i32.const 0)))
+            (core instance (instantiate $one)) (core instance $two (instantiate $two))
+            (func $run (result (result)) (canon lift (core func $two "run")))
+            (instance $run (export "run" (func $run))) (export "wasi:cli/run@0.2.0" (instance $run)))"#,
+            3,
+        ),
+    ] {
+        let (_, path) = fixture.write(&wat::parse_str(text).unwrap());
+        assert_eq!(fixture.runtime.check(&path).await.unwrap().memory_min, mib << 20, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_for_another_release_is_told_so() {
+    for (text, named) in [
+        (r#"(component (instance $it) (export "wasi:http/handler@0.3.0" (instance $it)))"#, "WASI 0.3.0"),
+        (r#"(component (import "wasi:cli/stdin@0.3.1" (instance)))"#, "'wasi:cli/stdin@0.3.1'"),
+        (
+            r#"(component (import "wasi:io/streams@0.2.0-rc-2023-11-10" (instance)))"#,
+            "WASI 0.2.0-rc-2023-11-10",
+        ),
+    ] {
+        let refusal = refused_wat(text).await;
+        assert_eq!(refusal.code, Code::UnsupportedModule, "{text}");
+        assert!(
+            refusal.message.contains(named) && refusal.message.contains("0.2 runs here"),
+            "{}",
+            refusal.message
+        );
+    }
+    let text = r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+        (func $greet (canon lift (core func $i "f"))) (export "greet" (func $greet)))"#;
+    let refusal = refused_wat(text).await;
+    assert!(refusal.message.contains("this one exports 'greet'"), "{}", refusal.message);
+}
+
+#[tokio::test]
 async fn code_that_was_compiled_elsewhere() {
     let code = engine::compiling().unwrap().precompile_component(&guest("hello-min.component.wasm")).unwrap();
     let refusal = refused(&code).await;
@@ -75,7 +143,8 @@ async fn names_are_shown_on_one_line() {
 #[tokio::test]
 async fn imports_of_the_right_name_and_the_wrong_type() {
     let fixture = Fixture::new();
-    let text = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param f64))) (func (export "_start")))"#;
+    let text = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param f64)))
+        (memory (export "memory") 1) (func (export "_start")))"#;
     let refusal = fixture.deploy("odd", &wat::parse_str(text).unwrap(), Draft::default()).await.unwrap_err();
     assert_eq!(refusal.code, Code::UnsatisfiedImport);
     assert!(refusal.message.contains("proc_exit"), "{}", refusal.message);

@@ -9,6 +9,7 @@ use coracle_proto::id::{ClusterId, NodeId};
 use coracle_proto::pb::{self, worker_client::WorkerClient};
 use coracle_proto::record::Node;
 use futures::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic::transport::{Channel, Endpoint, Error};
@@ -117,11 +118,11 @@ impl Peer {
         clock::now().saturating_duration_since(used)
     }
 
-    /// Opens a call; pings go as long as any is.
-    pub(super) fn open(self: Arc<Self>) -> Open {
+    /// Opens a call; pings go, on those threads, as long as any is.
+    pub(super) fn open(self: Arc<Self>, threads: &Handle) -> Open {
         self.open.fetch_add(1, Ordering::Relaxed);
         if !self.pinging.swap(true, Ordering::AcqRel) {
-            tokio::spawn(Arc::clone(&self).watch());
+            threads.spawn(Arc::clone(&self).watch());
         }
         Open(self)
     }

@@ -49,6 +49,11 @@ impl Answering {
         Self { executor: None, head: None, body, rest, trailers: None, last: Some(frame), open: None }
     }
 
+    /// Whether its guest may still run.
+    pub(super) const fn runs_on(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The next piece of the body, with the head if that was not sent yet.
     fn piece(&mut self) -> Kind {
         let chunk = self.rest.split_to(self.rest.len().min(CHUNK_BYTES_MAX));

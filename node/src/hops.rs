@@ -1,0 +1,79 @@
+//! How far a chain of calls has come: functions that call one another in a circle would do so for ever.
+//!
+//! Each request that a function makes names the functions' platform once more in `CDN-Loop` (RFC 8586), whatever the
+//! function itself has put there; proxies between pass it on. Gateways count.
+
+use coracle_proto::status::Code;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::call::CallError;
+
+/// The header.
+pub(crate) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// What stands in it for this platform.
+const ID: &str = "coracle";
+/// Calls in one chain after the first: real ones have a handful.
+pub(crate) const HOPS_MAX: usize = 16;
+
+/// Refuses a call whose chain is too long.
+pub(crate) fn check(headers: &HeaderMap) -> Result<(), CallError> {
+    if !headers.contains_key(CDN_LOOP) || hops(headers) <= HOPS_MAX {
+        return Ok(());
+    }
+    let said = format!(
+        "functions called functions {HOPS_MAX} times in a row before this call, and no chain is longer: do they call each \
+         other in a circle?"
+    );
+    Err(CallError::new(Code::LoopDetected, said))
+}
+
+/// What a function's own request says, where its call said `headers`.
+pub(crate) fn onward(headers: &HeaderMap) -> HeaderValue {
+    if !headers.contains_key(CDN_LOOP) {
+        return HeaderValue::from_static(ID);
+    }
+    let mut list: Vec<&str> = elements(headers).collect();
+    list.push(ID);
+    // What came in a header fits into one.
+    HeaderValue::try_from(list.join(", ")).unwrap_or(HeaderValue::from_static(ID))
+}
+
+fn hops(headers: &HeaderMap) -> usize {
+    let id = |element: &&str| element.split(';').next().is_some_and(|id| id.trim().eq_ignore_ascii_case(ID));
+    elements(headers).filter(id).count()
+}
+
+fn elements(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(CDN_LOOP).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|element| !element.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(CDN_LOOP, line.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn every_call_adds_one_and_the_seventeenth_is_refused() {
+        let mut now = headers(&["foo123.foocdn.example, barcdn.example; trace=\"abcdef\"", "Coracle;a=b"]);
+        for _ in 1..HOPS_MAX {
+            check(&now).unwrap();
+            let next = onward(&now);
+            now = HeaderMap::from_iter([(CDN_LOOP, next)]);
+        }
+        assert_eq!(hops(&now), HOPS_MAX, "others do not count");
+        check(&now).unwrap();
+        let error = check(&HeaderMap::from_iter([(CDN_LOOP, onward(&now))])).unwrap_err();
+        assert_eq!(error.code(), Code::LoopDetected);
+        assert!(error.to_string().contains("16 times"), "{error}");
+        assert_eq!(onward(&headers(&[])), "coracle");
+        assert_eq!(onward(&headers(&[" , ,", "a"])), "a, coracle");
+    }
+}
