@@ -8,6 +8,8 @@ use coracle_tests::{Cluster, Load, Report, guest, within};
 use tokio::sync::oneshot;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
+/// The goal from the command to the last gateway.
+const QUICK: Duration = Duration::from_millis(40);
 /// Longer than the test takes on any machine; it ends the load.
 const CALLS_MAX: usize = 40_000;
 const RATE: u32 = 200;
@@ -38,6 +40,31 @@ fn versions(report: &Report, from: Instant, to: Option<Instant>) -> Vec<String> 
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// Where nothing else changes, each step of a deploy follows the one before at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_of_what_is_compiled_is_quick() {
+    let cluster = Cluster::start(PROGRAM, 3).await;
+    let file = guest("hello-min.component.wasm");
+    cluster.deploy("quick", &file, &["--env", "ROUND=first"]).await;
+    let begun = Instant::now();
+    let _ = cluster.run(&["version"]).await.ok();
+    let program = begun.elapsed();
+    let mut times = Vec::new();
+    for round in 0..10 {
+        let begun = Instant::now();
+        cluster.deploy("quick", &file, &["--env", &format!("ROUND={round}")]).await;
+        times.push(begun.elapsed());
+        // So that each finds the cluster at rest.
+        tokio::time::sleep(Duration::from_millis(700)).await; // a bounded poll
+    }
+    times.sort();
+    println!(
+        "a deploy of known code: median {:?}, slowest {:?}; starting the program {program:?}",
+        times[5], times[9]
+    );
+    assert!(times[5] < program + QUICK * 5, "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
