@@ -15,8 +15,8 @@ pub(crate) const CALLS: &str = "calls";
 /// One that is held up is not all there are.
 const THREADS_MIN: usize = 2;
 
-/// Threads that run tasks, as many as there are cores; dropping it ends them without waiting for their tasks, which a task
-/// of another kind must not do.
+/// Threads that run tasks, as many as there are cores. Dropping it ends them without waiting for their tasks: it is dropped by
+/// a task of other threads, and a task must not wait.
 #[derive(Debug)]
 pub(crate) struct Threads {
     handle: Handle,

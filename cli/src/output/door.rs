@@ -154,11 +154,12 @@ impl Body {
 fn visible(begun: &mut Vec<u8>, data: &[u8]) -> String {
     begun.extend(data);
     let bytes = std::mem::take(begun);
-    let mut text = String::new();
+    let (mut text, mut at) = (String::new(), 0);
     for chunk in bytes.utf8_chunks() {
         text.push_str(&shown(chunk.valid()));
+        at += chunk.valid().len() + chunk.invalid().len();
         let unfinished = std::str::from_utf8(chunk.invalid()).is_err_and(|error| error.error_len().is_none());
-        if unfinished && bytes.ends_with(chunk.invalid()) {
+        if unfinished && at == bytes.len() {
             begun.extend(chunk.invalid());
         } else {
             text.push_str(&hex(chunk.invalid()));

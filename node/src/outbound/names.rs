@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::FunctionId;
+use tokio::runtime::Handle;
 
 use self::system::{Files, System};
 use self::upstream::Unresolved;
@@ -57,17 +58,20 @@ const _: () = assert!(LookupsMax::DEFAULTS.function <= LookupsMax::DEFAULTS.node
 pub(super) struct Names {
     system: Arc<System>,
     shares: Arc<Shares>,
+    /// On which names are looked up.
+    threads: Handle,
 }
 
 impl Names {
     /// As `/etc/hosts` and `/etc/resolv.conf` say, from now on and whenever they change. Where they say nothing that
-    /// can be used each look-up is told why.
+    /// can be used each look-up is told why. Names are looked up on the threads of the caller of this.
     pub(super) fn of_system(max: LookupsMax) -> Self {
         Self::new(System::read(Files::default(), clock::now()), max)
     }
 
     fn new(system: System, max: LookupsMax) -> Self {
-        Self { system: Arc::new(system), shares: Shares::new(max.node, max.function) }
+        let threads = Handle::current();
+        Self { system: Arc::new(system), shares: Shares::new(max.node, max.function), threads }
     }
 
     /// The addresses of a host, for a request of a function. An IPv6 address has no brackets here.
@@ -92,7 +96,8 @@ impl Names {
             return Ok(Arc::clone(addresses));
         }
         let upstream = known.upstream.as_ref().map_err(|why| OutboundError::Resolve(why.clone()))?;
-        let flight = upstream.begin(&host, || self.shares.take(function)).map_err(too_many)?;
+        let share = || self.shares.take(function);
+        let flight = upstream.begin(&host, &self.threads, share).map_err(too_many)?;
         flight.await.map_err(OutboundError::from)
     }
 }

@@ -104,6 +104,7 @@ mod tests {
 
     use tokio::runtime::Handle;
 
+    use super::super::budget::Budget;
     use super::super::run::{Run, Terms, Turns, Watch};
     use super::super::way_out::tests::log;
     use super::*;
@@ -123,7 +124,8 @@ mod tests {
         let limits = FunctionSpec::new(Draft::default()).unwrap().limits();
         let (signals, stderr) = (Arc::default(), log().0);
         let (habit, lease) = (Arc::default(), Lease::default());
-        let terms = Terms { limits, watch, signals, stderr, habit, lease };
+        let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
+        let terms = Terms { limits, watch, signals, stderr, habit, share, lease };
         let run = Run::new(Turns::new(std::future::pending(), terms), Handle::current());
         let begun = clock::now();
         let opening = begin(ResponseBody::new(run, Silent), Deadline::new(timeout, timeout)).await.unwrap();

@@ -17,18 +17,28 @@ pub(super) struct Budget {
     given: AtomicU64,
 }
 
-/// What one call has of it, given back when this is dropped.
+/// What one call has of it, given back when the last clone is dropped: a store tells of its guest's end before it gives up
+/// the guest's memory.
+#[derive(Debug, Clone)]
+pub(super) struct Share(Arc<Counted>);
+
 #[derive(Debug)]
-pub(super) struct Share {
+struct Counted {
     budget: Arc<Budget>,
-    bytes: u64,
-    used: u64,
     typical: Arc<Typical>,
+    /// Taken from the budget, and the most that was used of it.
+    bytes: AtomicU64,
+    used: AtomicU64,
 }
 
 /// What calls of a program come to.
 #[derive(Debug, Default)]
-pub(super) struct Typical(AtomicU64);
+pub(super) struct Typical {
+    /// What each of them has from its start.
+    least: u64,
+    /// What they came to lately.
+    recent: AtomicU64,
+}
 
 /// A guest's growth that the node has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +63,8 @@ impl Budget {
     pub(super) fn begin(self: &Arc<Self>, typical: &Arc<Typical>, most: u64) -> Result<Share, CallError> {
         let bytes = typical.bytes().min(most);
         if let Err(full) = self.take(bytes) {
+            // Else what one call needed once would keep all others out for as long as the memory is taken.
+            typical.note(0);
             let said = format!(
                 "guests have {} of the {} MiB that this node has for them ('--guests-memory'), and this call would need \
                  about {} MiB",
@@ -62,7 +74,9 @@ impl Budget {
             );
             return Err(CallError::new(Code::Overloaded, said));
         }
-        Ok(Share { budget: Arc::clone(self), bytes, used: 0, typical: Arc::clone(typical) })
+        let (budget, typical) = (Arc::clone(self), Arc::clone(typical));
+        let counted = Counted { budget, typical, bytes: AtomicU64::new(bytes), used: AtomicU64::new(0) };
+        Ok(Share(Arc::new(counted)))
     }
 
     fn take(&self, bytes: u64) -> Result<(), Full> {
@@ -73,33 +87,40 @@ impl Budget {
 }
 
 impl Share {
-    /// The guest is to have so many bytes.
-    pub(super) fn grow(&mut self, bytes: u64) -> Result<(), Full> {
-        if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
-            self.budget.take(more)?;
-            self.bytes = bytes;
+    /// The guest is to have so many bytes. One guest has one share, and asks for one thing after the other.
+    pub(super) fn grow(&self, bytes: u64) -> Result<(), Full> {
+        let counted = &self.0;
+        if let Some(more) = bytes.checked_sub(counted.bytes.load(Ordering::Relaxed)).filter(|more| *more > 0)
+        {
+            counted.budget.take(more)?;
+            counted.bytes.store(bytes, Ordering::Relaxed);
         }
-        self.used = self.used.max(bytes);
+        counted.used.fetch_max(bytes, Ordering::Relaxed);
         Ok(())
     }
 }
 
-impl Drop for Share {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.budget.given.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.typical.note(self.used);
+        self.budget.given.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        self.typical.note(*self.used.get_mut());
     }
 }
 
 impl Typical {
+    /// Of a program whose calls have so many bytes from their start.
+    pub(super) fn at_least(least: u64) -> Self {
+        Self { least, recent: AtomicU64::new(0) }
+    }
+
     fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.least.max(self.recent.load(Ordering::Relaxed))
     }
 
     /// The most of the last calls, an eighth less with each that took less. Of two that end at once one may not count.
     fn note(&self, used: u64) {
-        let before = self.bytes();
-        self.0.store(used.max(before - before / 8), Ordering::Relaxed);
+        let before = self.recent.load(Ordering::Relaxed);
+        self.recent.store(used.max(before - before / 8), Ordering::Relaxed);
     }
 }
 
@@ -112,10 +133,10 @@ mod tests {
     #[test]
     fn what_is_given_is_counted_and_comes_back() {
         let (budget, typical) = (Budget::new(10 * MIB), Arc::default());
-        let mut one = budget.begin(&typical, u64::MAX).unwrap();
+        let one = budget.begin(&typical, u64::MAX).unwrap();
         one.grow(6 * MIB).unwrap();
         one.grow(5 * MIB).unwrap();
-        let mut two = budget.begin(&typical, u64::MAX).unwrap();
+        let two = budget.begin(&typical, u64::MAX).unwrap();
         assert_eq!(two.grow(5 * MIB), Err(Full { given: 6 * MIB, max: 10 * MIB }));
         two.grow(4 * MIB).unwrap();
         assert_eq!(budget.given(), 10 * MIB);
@@ -140,6 +161,16 @@ mod tests {
         assert!(typical.bytes() < MIB, "what a call needed once is forgotten: {}", typical.bytes());
     }
 
+    #[test]
+    fn what_one_call_needed_keeps_others_out_for_a_while_only() {
+        let (budget, typical) = (Budget::new(10 * MIB), Arc::default());
+        budget.begin(&typical, u64::MAX).unwrap().grow(8 * MIB).unwrap();
+        let others = budget.begin(&Arc::default(), u64::MAX).unwrap();
+        others.grow(8 * MIB).unwrap();
+        let tries = (1..).find(|_| budget.begin(&typical, u64::MAX).is_ok());
+        assert!((2..20).contains(&tries.unwrap()), "{tries:?}");
+    }
+
     /// A counter that goes below zero would let everything in, one that stays up nothing.
     #[test]
     fn many_at_once_never_have_more_than_there_is() {
@@ -149,7 +180,7 @@ mod tests {
                 let (budget, typical) = (&budget, &typical);
                 scope.spawn(move || {
                     for round in 0..1000 {
-                        if let Ok(mut share) = budget.begin(typical, 10) {
+                        if let Ok(share) = budget.begin(typical, 10) {
                             let _ = share.grow(thread * round % 60);
                             assert!(budget.given() <= 100);
                         }

@@ -13,14 +13,6 @@ pub(super) fn of_run(error: &wasmtime::Error, signals: &Signals) -> CallError {
         return CallError::new(Code::Overloaded, "the node has no room for another instance");
     }
     let refused = signals.memory_refused();
-    if let Some(full) = signals.node_full().filter(|_| may_lack_memory(error)) {
-        let message = format!(
-            "this node has no more memory for guests: they have {} of {} MiB ('--guests-memory')",
-            full.given >> 20,
-            full.max >> 20
-        );
-        return CallError::new(Code::NodeOutOfMemory, message);
-    }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
         // It may have lived on well without what it was refused: why it exits, it alone knows.
         let hint = refused.map_or_else(String::new, |bound| {
@@ -28,6 +20,14 @@ pub(super) fn of_run(error: &wasmtime::Error, signals: &Signals) -> CallError {
         });
         let message = format!("the function exited with status {status}{hint}");
         return CallError::new(Code::FunctionFailed, message);
+    }
+    if let Some(full) = signals.node_full().filter(|_| may_lack_memory(error)) {
+        let message = format!(
+            "this node has no more memory for guests: they have {} of {} MiB ('--guests-memory')",
+            full.given >> 20,
+            full.max >> 20
+        );
+        return CallError::new(Code::NodeOutOfMemory, message);
     }
     let why = brief(error);
     match refused.filter(|_| may_lack_memory(error)) {

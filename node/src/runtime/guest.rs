@@ -62,6 +62,8 @@ pub(super) struct Signals {
     /// The node's own bound, where that one was reached, and what guests had of it.
     node_max: AtomicU64,
     node_given: AtomicU64,
+    /// The guest has its turn.
+    turn: AtomicBool,
     /// The guest gave way to others, and waits for nothing else.
     turn_over: AtomicBool,
 }
@@ -81,17 +83,25 @@ impl Signals {
     /// The guest is about to be polled.
     pub(super) fn turn_begins(&self) {
         self.turn_over.store(false, Ordering::Relaxed);
+        self.turn.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has used up its turn since.
-    pub(super) fn turn_is_over(&self) -> bool {
-        self.turn_over.load(Ordering::Relaxed)
+    /// It was polled.
+    pub(super) fn turn_ends(&self) {
+        self.turn.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it waits for nothing: it has its turn, somewhere else, or has used it up.
+    pub(super) fn is_computing(&self) -> bool {
+        self.turn.load(Ordering::Relaxed) || self.turn_over.load(Ordering::Relaxed)
     }
 }
 
 /// Counts linear memories and tables of all instances together.
 struct Memory {
     used: usize,
+    /// What it was before the last growth.
+    before: usize,
     max: usize,
     share: Share,
     signals: Arc<Signals>,
@@ -109,19 +119,50 @@ impl Memory {
             self.signals.node_max.store(full.max, Ordering::Relaxed);
             return false;
         }
+        self.before = self.used;
         self.used = used;
         true
     }
+
+    /// What was let in last did not come about.
+    fn undo(&mut self) {
+        self.used = self.before;
+    }
+}
+
+/// The engine asks before it looks at the guest's own bound: what is over that is never given, and counts for nothing.
+fn within(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_none_or(|maximum| desired <= maximum)
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.grow(current, desired))
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(within(desired, maximum) && self.grow(current, desired))
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.undo();
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let bytes = |entries: usize| entries.saturating_mul(size_of::<usize>());
-        Ok(self.grow(bytes(current), bytes(desired)))
+        Ok(within(desired, maximum) && self.grow(bytes(current), bytes(desired)))
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.undo();
+        Ok(())
     }
 
     fn instances(&self) -> usize {
@@ -165,9 +206,14 @@ impl Guest {
             wasi,
             http,
             way_out,
-            memory: Memory { used: 0, max: memory_max, share, signals },
+            memory: Memory { used: 0, before: 0, max: memory_max, share, signals },
             _ticking: ticking,
         }
+    }
+
+    /// Its share of the node's memory.
+    pub(super) fn share(&self) -> Share {
+        self.memory.share.clone()
     }
 
     /// The state of core modules' WASI.

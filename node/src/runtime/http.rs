@@ -45,7 +45,8 @@ pub(super) async fn call(
 
     let pre = pre.clone();
     let spans = stage.spans();
-    let mut run = stage.run(async move {
+    let share = store.data().share();
+    let mut run = stage.run(share, async move {
         let handled = async {
             let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await

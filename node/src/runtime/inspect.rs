@@ -35,7 +35,7 @@ pub struct Inspection {
 }
 
 /// Checks an artifact on a thread of its own. The time is linear in its size, of which there is a limit.
-pub(super) async fn check(artifact: &Path, linkers: &Linkers) -> Result<Inspection, Refusal> {
+pub(super) async fn check(artifact: &Path, linkers: &Linkers) -> Result<Found, Refusal> {
     let path = artifact.to_owned();
     let found = spawn_blocking(move || check_file(&path)).await;
     let found =
@@ -43,16 +43,17 @@ pub(super) async fn check(artifact: &Path, linkers: &Linkers) -> Result<Inspecti
     // Preview 1's functions are known to the linker alone.
     match found.functions.iter().find(|name| !linkers.has_function(name)) {
         Some(name) => Err(unsatisfied(&format!("{PREVIEW1}.{name}"))),
-        None => found.runnable.map(|()| found.inspection),
+        None => Ok(found),
     }
 }
 
-struct Found {
-    inspection: Inspection,
+/// What a check found.
+pub(super) struct Found {
+    pub(super) inspection: Inspection,
     /// Functions of preview 1 that a core module imports.
     functions: Vec<String>,
-    /// Whether there can be an instance, if its imports are there.
-    runnable: Result<(), Refusal>,
+    /// Whether calls of it could come to anything. What was deployed before that was asked is compiled all the same.
+    pub(super) runnable: Result<(), Refusal>,
 }
 
 fn check_file(path: &PathBuf) -> Result<Found, Refusal> {
@@ -292,8 +293,8 @@ impl Surface {
             What::Function(index) if export.name == START => Some(index),
             _ => None,
         });
-        if let Some(index) = start {
-            let ty = &types[types.core_function_at(index)];
+        // A validated module has the type of what it exports.
+        if let Some(ty) = start.and_then(|index| types.get(types.core_function_at(index))) {
             let ty = ty.unwrap_func();
             let (params, results) = (ty.params().len(), ty.results().len());
             if (params, results) != (0, 0) {

@@ -16,7 +16,7 @@ use wasmtime::Store;
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::body::Told;
-use super::budget::Typical;
+use super::budget::{Share, Typical};
 use super::cgi::Caller;
 use super::guest::{Guest, Signals, new_store};
 use super::lane::Habit;
@@ -200,13 +200,14 @@ impl<'a> Stage<'a> {
     }
 
     /// Puts the guest under the call's limits.
-    pub(super) fn run(self, guest: impl Future<Output = Left> + Send + 'static) -> Run {
+    pub(super) fn run(self, share: Share, guest: impl Future<Output = Left> + Send + 'static) -> Run {
         let terms = Terms {
             limits: self.version.spec.limits(),
             watch: self.watch,
             signals: self.signals,
             stderr: self.stderr,
             habit: Arc::clone(self.habit),
+            share,
             lease: self.lease,
         };
         Run::new(Turns::new(guest.instrument(self.span), terms), self.shared.slow.handle().clone())

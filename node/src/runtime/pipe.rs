@@ -15,7 +15,7 @@ use super::guest::WRITE_BYTES_MAX;
 use super::run::Watch;
 use crate::call::CallError;
 
-/// Holds what was printed until it is taken, by the task of the guest or by another. It is bounded by the whole of what a command may print, so it never
+/// Holds what was printed until it is taken, by the guest's task or by another. It is bounded by the whole of what a command may print, so it never
 /// makes the guest wait.
 #[derive(Debug, Clone)]
 pub(super) struct Pipe {

@@ -30,6 +30,9 @@ use crate::{clock, os};
 
 /// How often a lock is tried that another process holds while it compiles the same artifact.
 const LOCK_POLL: Duration = Duration::from_millis(50);
+/// In which memories are counted.
+const PAGE_BYTES: u64 = 64 << 10;
+
 /// Something that can be instantiated.
 pub(super) enum Program {
     Http(ProxyPre<Guest>),
@@ -45,6 +48,17 @@ impl Program {
             Self::Command(Command::Module(pre)) => pre.module().image_range(),
         };
         image.end.addr() - image.start.addr()
+    }
+
+    /// Bytes that its largest memory has from the start.
+    fn memory_min(&self) -> u64 {
+        let required = match self {
+            Self::Http(pre) => pre.instance_pre().component().resources_required(),
+            Self::Command(Command::Component(pre)) => pre.instance_pre().component().resources_required(),
+            Self::Command(Command::Module(pre)) => Some(pre.module().resources_required()),
+        };
+        let pages = required.and_then(|required| required.max_initial_memory_size);
+        pages.unwrap_or(0).saturating_mul(PAGE_BYTES)
     }
 }
 
@@ -84,7 +98,8 @@ impl Programs {
 
     /// Checks an artifact before anything is made of it.
     pub(super) async fn check(&self, artifact: &Path) -> Result<Inspection, Refusal> {
-        inspect::check(artifact, &self.linkers).await
+        let found = inspect::check(artifact, &self.linkers).await?;
+        found.runnable.map(|()| found.inspection)
     }
 
     /// The program, and whether it had to be mapped.
@@ -110,8 +125,8 @@ impl Programs {
         self.room.make();
         let program = match self.map(&verified, kind) {
             // Others have what is missing, and have not used it for longest.
-            Err(refusal) if refusal.code == Code::Overloaded && self.room.make_now().await => {
-                self.map(&verified, kind)
+            Err(refusal) if refusal.code == Code::Overloaded => {
+                self.room.make_for(refusal, || self.map(&verified, kind)).await
             }
             mapped => mapped,
         };
@@ -214,7 +229,7 @@ impl Programs {
 
     async fn compile_here(&self, digest: &Digest, artifact: &Path) -> Result<Verified, NotCompiled> {
         // Nothing is compiled that was not looked at: the artifact may have come from another node.
-        let inspection = inspect::check(artifact, &self.linkers).await?;
+        let inspection = inspect::check(artifact, &self.linkers).await?.inspection;
         let code = TmpFile(self.cache.tmp());
         self.compiler.compile(artifact, &code.0).await?;
         let (cache, whose) = (Arc::clone(&self.cache), *digest);

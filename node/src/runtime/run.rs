@@ -2,7 +2,7 @@
 //! and goes on in the slow lane when it computes for long.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -12,9 +12,11 @@ use coracle_proto::spec::Limits;
 use coracle_proto::status::Code;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::Store;
 
+use super::budget::Share;
 use super::failure;
 use super::guest::{Guest, Signals};
 use super::lane::{Habit, LONG};
@@ -69,7 +71,8 @@ impl Run {
         };
         if let State::Away { verdict, .. } = &mut self.state {
             let lost = |_| Err(CallError::new(Code::Internal, "the guest's task was lost"));
-            let ended = ready!(Pin::new(verdict).poll(cx)).unwrap_or_else(lost);
+            // Unconstrained, because tokio lets a channel of a task that was busy for long pretend to be empty.
+            let ended = ready!(pin!(unconstrained(verdict)).poll(cx)).unwrap_or_else(lost);
             self.state = State::Over(ended);
         }
         match &self.state {
@@ -100,9 +103,9 @@ impl Run {
         matches!(self.state, State::Over(_))
     }
 
-    /// Whether the guest, when it was polled last, waited for nothing but its next turn.
+    /// Whether the guest has its turn, or waits for nothing but its next one.
     pub(super) fn is_computing(&self) -> bool {
-        !self.has_ended() && self.signals.turn_is_over()
+        !self.has_ended() && self.signals.is_computing()
     }
 
     /// When something last moved in either direction.
@@ -119,7 +122,8 @@ pub(super) struct Terms {
     pub(super) stderr: LineLog,
     /// Of the guest's program.
     pub(super) habit: Arc<Habit>,
-    /// Given back when the guest is gone.
+    /// Both are given back when the guest is gone.
+    pub(super) share: Share,
     pub(super) lease: Lease,
 }
 
@@ -134,12 +138,13 @@ pub(super) struct Turns {
     stderr: LineLog,
     habit: Arc<Habit>,
     /// Behind the guest: fields are dropped in their order.
+    _share: Share,
     _lease: Lease,
 }
 
 impl Turns {
     pub(super) fn new(guest: impl Future<Output = Left> + Send + 'static, terms: Terms) -> Self {
-        let Terms { limits, watch, signals, stderr, habit, lease } = terms;
+        let Terms { limits, watch, signals, stderr, habit, share, lease } = terms;
         Self {
             guest: Box::pin(guest),
             left: None,
@@ -149,6 +154,7 @@ impl Turns {
             signals,
             stderr,
             habit,
+            _share: share,
             _lease: lease,
         }
     }
@@ -162,6 +168,7 @@ impl Turns {
         self.signals.turn_begins();
         let before = os::thread_cpu_time();
         let polled = self.guest.as_mut().poll(cx);
+        self.signals.turn_ends();
         self.cpu_used += os::thread_cpu_time().saturating_sub(before);
         if self.cpu_used >= LONG {
             self.habit.was_long();
@@ -200,7 +207,8 @@ impl Turns {
 
 impl Drop for Turns {
     fn drop(&mut self) {
-        if self.cpu_used < LONG {
+        // One that was given up before its turn came says nothing.
+        if self.left.is_some() && self.cpu_used < LONG {
             self.habit.was_short();
         }
     }

@@ -118,13 +118,18 @@ impl worker_server::Worker for WorkerService {
         let Some(pb::CallFrame { kind: Some(call_frame::Kind::Head(head)) }) = first else {
             return Err(Refusal::new(Code::InvalidArgument, "a call begins with its head").into());
         };
-        let running = AbortOnDropHandle::new(self.calls.spawn(self.clone().run(head, inbound)));
+        let service = self.clone();
+        let running = AbortOnDropHandle::new(self.calls.spawn(async move {
+            let (calls, executor) = (service.calls.clone(), service.executor.clone());
+            let answering = match service.run(head, inbound).await {
+                Ok(answering) => answering,
+                Err(error) => Answering::error(wire::error_frame(&error, executor.load())),
+            };
+            // Made here, so that a guest whose caller leaves now is dropped here too.
+            Carried::on(&calls, answering)
+        }));
         let lost = |why: JoinError| Status::internal(format!("the call's task: {why}"));
-        let answering = match running.await.map_err(lost)? {
-            Ok(answering) => answering,
-            Err(error) => Answering::error(wire::error_frame(&error, self.executor.load())),
-        };
-        Ok(Response::new(Carried::on(&self.calls, answering)))
+        Ok(Response::new(running.await.map_err(lost)?))
     }
 
     async fn ping(

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::shares::{Full, Share};
 use super::ask::{Asker, Heard};
@@ -50,10 +52,12 @@ impl Upstream {
         Arc::new(Self { asker, memory: Mutex::default() })
     }
 
-    /// The answer that is known, or the look-up that is under way, or else a new one, for which there must be a share.
+    /// The answer that is known, or the look-up that is under way, or else a new one on `threads`, for which there must be a
+    /// share.
     pub(super) fn begin(
         self: &Arc<Self>,
         name: &str,
+        threads: &Handle,
         share: impl FnOnce() -> Result<Share, Full>,
     ) -> Result<Flight, Full> {
         let mut memory = self.memory();
@@ -67,7 +71,11 @@ impl Upstream {
         memory.last += 1;
         let (name, number) = (Arc::<str>::from(name), memory.last);
         let landing = Landing { upstream: Arc::clone(self), name: Arc::clone(&name), number };
-        let flight = fly(landing, share).boxed().shared();
+        // There, and not by whoever waits for it first: that one's threads may be a slow guest's, and what the library
+        // begins on them serves all others too.
+        let flying = AbortOnDropHandle::new(threads.spawn(fly(landing, share)));
+        let lost = |why| Err(Unresolved::Failed(format!("the look-up was lost: {why}")));
+        let flight = async move { flying.await.unwrap_or_else(lost) }.boxed().shared();
         // It has not ended: it did not begin.
         if let Some(weak) = flight.downgrade() {
             memory.flights.insert(name, (number, weak));

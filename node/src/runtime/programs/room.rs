@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use coracle_proto::id::Digest;
+use coracle_proto::status::{Code, Refusal};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
@@ -43,16 +44,10 @@ struct Totals {
 
 impl Resident {
     fn new(program: Program, totals: &Arc<Totals>) -> Arc<Self> {
-        let bytes = program.bytes();
+        let (bytes, typical) = (program.bytes(), Arc::new(Typical::at_least(program.memory_min())));
         totals.programs.fetch_add(1, Ordering::Relaxed);
         totals.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Arc::new(Self {
-            program,
-            habit: Arc::default(),
-            typical: Arc::default(),
-            bytes,
-            totals: Arc::clone(totals),
-        })
+        Arc::new(Self { program, habit: Arc::default(), typical, bytes, totals: Arc::clone(totals) })
     }
 }
 
@@ -90,6 +85,8 @@ pub(super) struct Room {
     began: Instant,
     swept_ms: AtomicU64,
     sweeping: AtomicBool,
+    /// Held while somebody waits for room: who waits behind tries again first.
+    waiting: Mutex<()>,
 }
 
 impl Room {
@@ -101,6 +98,7 @@ impl Room {
             began: clock::now(),
             swept_ms: AtomicU64::new(0),
             sweeping: AtomicBool::new(false),
+            waiting: Mutex::default(),
         })
     }
 
@@ -139,14 +137,33 @@ impl Room {
         if (full || due) && !self.sweeping.swap(true, Ordering::AcqRel) {
             let room = Arc::clone(self);
             // Nobody waits for it.
-            drop(spawn_blocking(move || room.sweep(full)));
+            drop(spawn_blocking(move || {
+                room.sweep(full);
+                room.sweeping.store(false, Ordering::Release);
+            }));
         }
     }
 
-    /// Gives back what was not used for longest, whatever the cap. Whether there was anything.
-    pub(super) async fn make_now(self: &Arc<Self>) -> bool {
-        let room = Arc::clone(self);
-        spawn_blocking(move || room.sweep(true)).await.is_ok_and(|given_back| given_back > 0)
+    /// Does what failed for want of room until it works, or nothing is left to give back, or it fails otherwise; one caller after
+    /// the other, for each gives back a part of all.
+    pub(super) async fn make_for<T>(
+        self: &Arc<Self>,
+        failed: Refusal,
+        again: impl Fn() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let _turn = self.waiting.lock().await;
+        let mut failed = failed;
+        for _ in 0..ROOM_PART {
+            match again() {
+                Err(refusal) if refusal.code == Code::Overloaded => failed = refusal,
+                done => return done,
+            }
+            let room = Arc::clone(self);
+            if !spawn_blocking(move || room.sweep(true)).await.is_ok_and(|given_back| given_back > 0) {
+                break;
+            }
+        }
+        Err(failed)
     }
 
     fn now_ms(&self) -> u64 {
@@ -174,7 +191,6 @@ impl Room {
                 given_back += 1;
             }
         }
-        self.sweeping.store(false, Ordering::Release);
         given_back
     }
 }

@@ -92,6 +92,7 @@ async fn a_guest_that_fails_after_its_head_is_an_error_until_its_body_flows() {
     let head = "(local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b)))";
     let print = "(call $print (local.get $s) (i32.const 1024) (i32.const 2))";
     let work = "(loop (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 200000))))";
+    let long = work.replace("200000", "30000000") + "(local.set $n (i32.const 0))";
     for (body, code) in [
         ("(unreachable)".to_owned(), Code::FunctionTrapped),
         (format!("{YIELD} (unreachable)"), Code::FunctionTrapped),
@@ -99,6 +100,8 @@ async fn a_guest_that_fails_after_its_head_is_an_error_until_its_body_flows() {
         (format!("{print} (unreachable)"), Code::FunctionTrapped),
         (format!("{print} {work} (unreachable)"), Code::FunctionTrapped),
         (format!("{print} {work}"), Code::FunctionFailed),
+        // In the slow lane, where the caller looks on while the guest has its turn.
+        (format!("{long} {print} {work} (unreachable)"), Code::FunctionTrapped),
     ] {
         let function =
             fixture.deploy("late", &http(&format!("{head} {body}")), Draft::default()).await.unwrap();

@@ -133,3 +133,29 @@ async fn guests_have_no_more_memory_than_the_node_has_for_them() {
     held.abort();
     quiet(&fixture).await;
 }
+
+/// A memory of two pages that is asked for a hundred MiB, thrice.
+const BOUNDED: &str = r#"(module (memory (export "memory") 1 2) (func (export "_start")
+    (drop (memory.grow (i32.const 1600))) (drop (memory.grow (i32.const 1600))) (drop (memory.grow (i32.const 1600)))
+    (unreachable)))"#;
+
+#[tokio::test]
+async fn what_was_not_given_counts_for_nothing() {
+    let fixture = Fixture::with_guests_bytes(256 << 20);
+    let bounded = wat::parse_str(BOUNDED).unwrap();
+    let bounded = fixture.deploy("bounded", &bounded, Draft::default()).await.unwrap();
+    let error = fixture.get(&bounded, "/").await.unwrap_err();
+    assert_eq!(error.code(), Code::FunctionTrapped, "its own bound refused it, not its grant: {error}");
+    // What it exits for after a refusal it alone knows.
+    let fixture = Fixture::with_guests_bytes(16 << 20);
+    let copes = command("", "(drop (memory.grow (i32.const 800))) (call $exit (i32.const 1))");
+    let copes = fixture.deploy("copes", &copes, Draft::default()).await.unwrap();
+    let error = fixture.get(&copes, "/").await.unwrap_err();
+    assert_eq!(error.code(), Code::FunctionFailed, "{error}");
+    // It would have more from its start than there is: nothing begins.
+    let large = r#"(module (memory (export "memory") 400) (func (export "_start")))"#;
+    let large = fixture.deploy("large", &wat::parse_str(large).unwrap(), Draft::default()).await.unwrap();
+    let error = fixture.get(&large, "/").await.unwrap_err();
+    assert_eq!(error.code(), Code::Overloaded, "{error}");
+    quiet(&fixture).await;
+}
