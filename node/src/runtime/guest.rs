@@ -62,8 +62,6 @@ pub(super) struct Signals {
     /// The node's own bound, where that one was reached, and what guests had of it.
     node_max: AtomicU64,
     node_given: AtomicU64,
-    /// The guest has its turn.
-    turn: AtomicBool,
     /// The guest gave way to others, and waits for nothing else.
     turn_over: AtomicBool,
 }
@@ -83,17 +81,11 @@ impl Signals {
     /// The guest is about to be polled.
     pub(super) fn turn_begins(&self) {
         self.turn_over.store(false, Ordering::Relaxed);
-        self.turn.store(true, Ordering::Relaxed);
     }
 
-    /// It was polled.
-    pub(super) fn turn_ends(&self) {
-        self.turn.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether it waits for nothing: it has its turn, somewhere else, or has used it up.
-    pub(super) fn is_computing(&self) -> bool {
-        self.turn.load(Ordering::Relaxed) || self.turn_over.load(Ordering::Relaxed)
+    /// Whether it has used up its turn since.
+    pub(super) fn turn_is_over(&self) -> bool {
+        self.turn_over.load(Ordering::Relaxed)
     }
 }
 

@@ -103,9 +103,14 @@ impl Run {
         matches!(self.state, State::Over(_))
     }
 
-    /// Whether the guest has its turn, or waits for nothing but its next one.
+    /// Whether the guest may fail without waiting for anything: it waits for its next turn alone, or what it waits for cannot
+    /// be told from here.
     pub(super) fn is_computing(&self) -> bool {
-        !self.has_ended() && self.signals.is_computing()
+        match self.state {
+            State::Here(_) => self.signals.turn_is_over(),
+            State::Away { .. } => true,
+            State::Over(_) => false,
+        }
     }
 
     /// When something last moved in either direction.
@@ -168,7 +173,6 @@ impl Turns {
         self.signals.turn_begins();
         let before = os::thread_cpu_time();
         let polled = self.guest.as_mut().poll(cx);
-        self.signals.turn_ends();
         self.cpu_used += os::thread_cpu_time().saturating_sub(before);
         if self.cpu_used >= LONG {
             self.habit.was_long();
