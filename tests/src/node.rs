@@ -64,13 +64,15 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Whether a process has ended. One that nobody has waited for yet has.
+/// Whether a process has ended. One that nobody has waited for yet has, when its last thread has: its first one may go before
+/// the others, and until then its ports are open.
 #[must_use]
 pub fn is_gone(pid: i32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
     // The name stands in brackets and may hold anything.
     let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
-    matches!(state, None | Some('Z' | 'X'))
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    matches!(state, None | Some('Z' | 'X')) && threads <= 1
 }
 
 /// Waits, as a test does that is not async, until something is so.
