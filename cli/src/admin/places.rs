@@ -39,7 +39,7 @@ pub(super) struct Place {
     number: u64,
 }
 
-/// A request that is being answered: nobody takes its connection away.
+/// A request whose answer is being made: nobody takes its connection away. While the answer is written somebody may.
 #[derive(Debug)]
 pub(super) struct Asking<'p>(&'p Place);
 

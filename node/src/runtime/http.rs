@@ -181,7 +181,7 @@ struct Outgoing {
 
 impl Source for Outgoing {
     fn poll(&mut self, _ended: bool, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
-        // After the guest's end its side of the channel is closed: this never waits then.
+        // With the guest's store its side of the channel is closed: in the slow lane a moment after its end.
         Pin::new(self).poll_frame(cx)
     }
 }

@@ -58,7 +58,7 @@ impl Asker {
     /// As a `resolv.conf` says. Lines that nobody understands are passed over.
     ///
     /// # Errors
-    /// When it names no name server.
+    /// When it names no name server, or has a domain that is no name.
     pub(super) fn parse(resolv_conf: &[u8]) -> Result<Self, String> {
         let (config, options) = parse_resolv_conf(resolv_conf).map_err(|error| error.to_string())?;
         Self::new(config, options)
