@@ -91,6 +91,19 @@ async fn memory_is_bounded() {
     }
 }
 
+/// Each call of it would fail: the deploy does.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_that_could_never_be_had_is_refused_by_the_deploy() {
+    let town = Neighbourhood::new().await;
+    let text = r#"(module (memory (export "memory") 4096) (func (export "_start")))"#;
+    let file = wat::write(town.folder(), "large", text);
+    let deploy = ["deploy", "large", file.to_str().unwrap()];
+    let refused = town.cluster.run(&deploy).await.failed_with(4);
+    assert!(refused.stderr.contains("268435456") && refused.stderr.contains("memory"), "{}", refused.stderr);
+    let _ = town.cluster.run(&[&deploy[..], &["--memory", "256MiB"]].concat()).await.ok();
+    town.cluster.answers(0, "/large").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrency_is_bounded() {
     let town = Neighbourhood::new().await;
