@@ -26,6 +26,10 @@ use crate::exit::{Exit, Failure};
 use crate::output::door;
 pub(crate) use crate::output::say;
 
+/// Every call and every change allocates some tens of times: docs/performance.md says what another allocator saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("coracle runs on Linux on x86-64 and aarch64 only");
 

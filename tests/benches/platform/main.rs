@@ -1,7 +1,7 @@
-//! What the platform costs: calls against `wasmtime serve` on the same components in one run, memory of an
+//! What the platform costs: calls beside `wasmtime serve` and the least host on the same components in one run, memory of an
 //! idle function, deploy to ready, durable writes of the control plane.
 //!
-//!     CORACLE_WASMTIME=path/to/wasmtime CORACLE_ETCD=folder cargo bench -p coracle-tests
+//!     CORACLE_WASMTIME=path/to/wasmtime CORACLE_ETCD=folder cargo bench --workspace --bench platform
 //!
 //! Prints ratios: absolute numbers are the machine's, ratios are ours. See docs/performance.md.
 
@@ -19,15 +19,27 @@
 mod calls;
 mod deploys;
 mod etcd;
+mod floor;
 mod memory;
-mod peer;
+mod open_loop;
+mod process;
 mod writes;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 
+/// Roles that this program takes in processes of its own, so that what is measured does not share its threads with what measures.
+const FLOOR: &str = "role-floor";
+const OPEN_LOOP: &str = "role-open-loop";
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.split_first() {
+        Some((role, of)) if role == FLOOR => return floor::serve(of[0].as_ref(), &of[1]),
+        Some((role, of)) if role == OPEN_LOOP => return open_loop::run(open_loop::Plan::parse(of)),
+        _ => {}
+    }
     // Cargo passes `--bench`; a word given after `--` chooses one part.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let wanted: Vec<String> = arguments.into_iter().filter(|word| !word.starts_with("--")).collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
