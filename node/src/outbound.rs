@@ -8,6 +8,7 @@
 mod address;
 mod connect;
 mod grant;
+mod meter;
 mod names;
 mod quota;
 mod reach;
@@ -23,6 +24,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
 
 use self::connect::Connector;
+pub use self::meter::Meter;
 pub use self::quota::Caller;
 use self::quota::Quota;
 pub use self::reach::Reach;

@@ -77,7 +77,7 @@ const IMPURE: [&str; 13] = [
 const DOORS: [(&str, &[&str]); 8] = [
     ("openraft", &["controller/raft/"]),
     ("sled", &["controller/raft/"]),
-    ("wasmtime", &["node/src/runtime", "node/src/outbound"]),
+    ("wasmtime", &["node/src/runtime", "node/src/outbound", "tests/benches/platform/floor"]),
     ("wasmparser", &["node/src/runtime"]),
     ("hyper", &["node/src/gateway", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
     ("hyper_util", &["node/src/gateway", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),

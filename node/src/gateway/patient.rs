@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
@@ -63,11 +63,22 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let stream = &self.stream;
         loop {
-            ready!(self.stream.poll_read_ready(context))?;
-            match self.stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
+            ready!(stream.poll_read_ready(context))?;
+            let room = buffer.remaining();
+            let mut short = false;
+            // Less than there was room for is all there is: to say so here spares the read that would find nothing, as
+            // tokio's own streams do (tokio-rs/tokio#5866). What comes meanwhile is a newer event, and stands.
+            let read = stream.try_io(Interest::READABLE, || {
+                let read = stream.try_read_buf(buffer)?;
+                short = 0 < read && read < room;
+                if short { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !short => {}
+                Err(error) if !short => return Poll::Ready(Err(error)),
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
             }
         }
     }

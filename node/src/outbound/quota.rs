@@ -6,6 +6,7 @@ use coracle_proto::id::FunctionId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::OutboundError;
+use super::meter::Meter;
 use super::shares::{Full, Share, Shares, Whose};
 
 /// How many requests may be open at once.
@@ -34,6 +35,15 @@ const _: () = {
 pub struct Caller {
     function: FunctionId,
     requests: Arc<Semaphore>,
+    meter: Meter,
+}
+
+impl Caller {
+    /// What its requests take of the processor.
+    #[must_use]
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
+    }
 }
 
 /// Counts what is open.
@@ -57,7 +67,8 @@ impl Quota {
 
     /// A call that has no request yet.
     pub(super) fn caller(&self, function: FunctionId) -> Caller {
-        Caller { function, requests: Arc::new(Semaphore::new(self.call as usize)) }
+        let requests = Arc::new(Semaphore::new(self.call as usize));
+        Caller { function, requests, meter: Meter::default() }
     }
 
     /// Counts a request, or names the bound that is reached.

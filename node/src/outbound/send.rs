@@ -20,6 +20,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::connect::{Connector, Target};
 use super::grant::granted;
+use super::meter::Meter;
 use super::quota::{Quota, Request as Open, RequestsMax};
 use super::{
     BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, Caller, FIRST_BYTE_TIMEOUT, HEAD_BYTES_MAX, Outbound,
@@ -57,10 +58,11 @@ impl Outbound {
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let admitted = admit(hosts, request.uri()).and_then(|target| Ok((target, self.quota.begin(caller)?)));
-        let (connector, reach) = (self.connector.clone(), self.reach);
+        let (connector, reach, meter) = (self.connector.clone(), self.reach, caller.meter().clone());
         async move {
             let (target, open) = admitted?;
-            exchange((&connector, reach), &target, request, timeouts, open).await
+            let driven = meter.clone();
+            meter.of(exchange((&connector, reach), &target, request, timeouts, (open, driven))).await
         }
     }
 }
@@ -85,7 +87,7 @@ async fn exchange<B>(
     target: &Target,
     mut request: Request<B>,
     timeouts: Timeouts,
-    open: Open,
+    (open, meter): (Open, Meter),
 ) -> Result<Response<ResponseBody>, OutboundError>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -101,7 +103,7 @@ where
         .await
         .map_err(|_| OutboundError::ConnectTimeout)??;
     // Its error is told to the request or to the body, whichever waits.
-    let driver = Driver(tokio::spawn(async move { drop(connection.await) }));
+    let driver = Driver(tokio::spawn(meter.of(async move { drop(connection.await) })));
     let response = timeout(bounded(timeouts.first_byte, FIRST_BYTE_TIMEOUT), sender.send_request(request))
         .await
         .map_err(|_| OutboundError::FirstByteTimeout)?

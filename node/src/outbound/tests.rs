@@ -61,6 +61,17 @@ async fn a_named_port_on_this_machine_is_reached_and_nothing_else_is() {
 }
 
 #[tokio::test]
+async fn what_a_request_takes_of_the_processor_is_counted_for_its_call() {
+    let (address, _seen) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    let outbound = Outbound::new(Reach::default()).unwrap();
+    let (caller, other) = (outbound.caller(function("f")), outbound.caller(function("f")));
+    let request = http::Request::get(format!("http://{address}/")).body(Empty::<Bytes>::new()).unwrap();
+    let _ = outbound.send(&caller, &[address.to_string()], request, Timeouts::default()).await.unwrap();
+    assert!(!caller.meter().used().is_zero());
+    assert!(other.meter().used().is_zero());
+}
+
+#[tokio::test]
 async fn a_server_that_falls_silent_is_given_up() {
     let timeouts = Timeouts { between_bytes: Some(Duration::from_millis(20)), ..Timeouts::default() };
     let (address, seen) = server("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;

@@ -101,6 +101,7 @@ mod tests {
     use std::sync::Arc;
 
     use coracle_proto::spec::{Draft, FunctionSpec};
+    use coracle_proto::status::Code;
 
     use tokio::runtime::Handle;
 
@@ -110,6 +111,7 @@ mod tests {
     use super::*;
     use crate::call::Lease;
     use crate::clock;
+    use crate::outbound::Meter;
 
     /// A guest that has told its head, and makes nothing of its body.
     struct Silent;
@@ -120,13 +122,18 @@ mod tests {
         }
     }
 
-    async fn opens_after(watch: Arc<Watch>, timeout: Duration) -> Duration {
+    /// One that waits for ever, and whose requests have taken so much of the processor.
+    fn waiting(watch: Arc<Watch>, meter: Meter) -> Run {
         let limits = FunctionSpec::new(Draft::default()).unwrap().limits();
         let (signals, stderr) = (Arc::default(), log().0);
         let (habit, lease) = (Arc::default(), Lease::default());
         let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
-        let terms = Terms { limits, watch, signals, stderr, habit, share, lease };
-        let run = Run::new(Turns::new(std::future::pending(), terms), Handle::current());
+        let terms = Terms { limits, watch, signals, stderr, habit, meter, share, lease };
+        Run::new(Turns::new(std::future::pending(), terms), Handle::current())
+    }
+
+    async fn opens_after(watch: Arc<Watch>, timeout: Duration) -> Duration {
+        let run = waiting(watch, Meter::default());
         let begun = clock::now();
         let opening = begin(ResponseBody::new(run, Silent), Deadline::new(timeout, timeout)).await.unwrap();
         assert!(opening.first.is_empty() && !opening.whole);
@@ -147,5 +154,19 @@ mod tests {
         watch.set_awaits_caller(true);
         let took = opens_after(watch, Duration::from_secs(60)).await;
         assert!(took >= HOLD && took < Duration::from_secs(30), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_done_for_its_requests_is_the_calls_own_processor_time() {
+        let limit = FunctionSpec::new(Draft::default()).unwrap().limits().cpu_time;
+        for (used, over) in [(limit, false), (limit + Duration::from_millis(1), true)] {
+            let mut run = waiting(Watch::new(Duration::from_secs(60)), Meter::having(used));
+            let polled = poll_fn(|cx| Poll::Ready(run.poll(cx))).await;
+            let code = match polled {
+                Poll::Ready(Err(error)) => Some(error.code()),
+                Poll::Ready(Ok(())) | Poll::Pending => None,
+            };
+            assert_eq!(code, over.then_some(Code::CpuTimeExceeded), "{used:?}");
+        }
     }
 }

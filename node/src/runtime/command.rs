@@ -73,8 +73,8 @@ pub(super) async fn call(
     let mut store = stage.store(&mut wasi, command.call_bytes_max())?;
     let command = command.clone();
     let spans = stage.spans();
-    let share = store.data().share();
-    let run = stage.run(share, async move { (command.run(&mut store, spans).await, store) });
+    let counted = store.data().counted();
+    let run = stage.run(counted, async move { (command.run(&mut store, spans).await, store) });
     Beginning { run, pipe, output: BytesMut::new(), hold: None, deadline }.respond().await
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -11,8 +12,10 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::{Full, Share};
 use super::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
-use super::ticker::Ticking;
+use super::ticker::{TICK, Ticking};
 use super::way_out::WayOut;
+use crate::os;
+use crate::outbound::Meter;
 
 /// Host resources of one call: streams, requests, timers. Scripting languages use some dozens.
 const RESOURCES_MAX: usize = 512;
@@ -64,6 +67,8 @@ pub(super) struct Signals {
     node_given: AtomicU64,
     /// The guest gave way to others, and waits for nothing else.
     turn_over: AtomicBool,
+    /// What its thread had computed when its turn began, nanoseconds.
+    turn_began: AtomicU64,
 }
 
 impl Signals {
@@ -78,15 +83,28 @@ impl Signals {
         Some(Full { given, max }).filter(|full| full.max > 0)
     }
 
-    /// The guest is about to be polled.
-    pub(super) fn turn_begins(&self) {
+    /// The guest is about to be polled by a thread that has computed for so long.
+    pub(super) fn turn_begins(&self, cpu: Duration) {
         self.turn_over.store(false, Ordering::Relaxed);
+        self.turn_began.store(nanos(cpu), Ordering::Relaxed);
+    }
+
+    /// Whether its turn is over now, by the processor time of its thread: one that was held up by others has used nothing.
+    fn ends_turn(&self) -> bool {
+        let used = nanos(os::thread_cpu_time()).saturating_sub(self.turn_began.load(Ordering::Relaxed));
+        let over = used >= nanos(TICK);
+        self.turn_over.store(over, Ordering::Relaxed);
+        over
     }
 
     /// Whether it has used up its turn since.
     pub(super) fn turn_is_over(&self) -> bool {
         self.turn_over.load(Ordering::Relaxed)
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Counts linear memories and tables of all instances together.
@@ -203,9 +221,9 @@ impl Guest {
         }
     }
 
-    /// Its share of the node's memory.
-    pub(super) fn share(&self) -> Share {
-        self.memory.share.clone()
+    /// What is counted for it outside of it: its share of the node's memory, and what its requests take of the processor.
+    pub(super) fn counted(&self) -> (Share, Meter) {
+        (self.memory.share.clone(), self.way_out.meter())
     }
 
     /// The state of core modules' WASI.
@@ -234,9 +252,12 @@ pub(super) fn new_store(engine: &Engine, guest: Guest, call_bytes_max: usize) ->
     store.set_hostcall_fuel(call_bytes_max);
     store.set_max_component_handles(HANDLES_MAX);
     store.set_epoch_deadline(1);
-    // tokio's own yield lets sockets and timers have their turn, which waking oneself does not.
     store.epoch_deadline_callback(|store| {
-        store.data().memory.signals.turn_over.store(true, Ordering::Relaxed);
+        // Whoever gives way waits behind all others: a short call that a tick happens to meet must not.
+        if !store.data().memory.signals.ends_turn() {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        // tokio's own yield lets sockets and timers have their turn, which waking oneself does not.
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store
@@ -252,6 +273,19 @@ mod tests {
     use super::super::ticker::Ticker;
     use super::super::way_out::tests::way_out;
     use super::*;
+
+    #[test]
+    fn a_turn_is_over_when_its_thread_has_computed_for_a_tick_and_not_when_time_has_passed() {
+        let signals = Signals::default();
+        signals.turn_begins(os::thread_cpu_time());
+        std::thread::sleep(TICK * 5); // what passes while others have the processor
+        assert!(!signals.ends_turn() && !signals.turn_is_over());
+        let before = os::thread_cpu_time();
+        while os::thread_cpu_time() - before < TICK {}
+        assert!(signals.ends_turn() && signals.turn_is_over());
+        signals.turn_begins(os::thread_cpu_time());
+        assert!(!signals.turn_is_over());
+    }
 
     #[tokio::test]
     async fn bodies_that_a_guest_left_unfinished_are_broken_off_however_it_ended() {

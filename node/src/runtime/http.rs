@@ -45,8 +45,8 @@ pub(super) async fn call(
 
     let pre = pre.clone();
     let spans = stage.spans();
-    let share = store.data().share();
-    let mut run = stage.run(share, async move {
+    let counted = store.data().counted();
+    let mut run = stage.run(counted, async move {
         let handled = async {
             let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await

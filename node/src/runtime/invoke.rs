@@ -27,6 +27,7 @@ use super::way_out::WayOut;
 use super::{Shared, command, http as component};
 use crate::call::{Answer, Call, CallError, Lease};
 use crate::logs::Stream;
+use crate::outbound::Meter;
 use crate::{clock, hops};
 
 /// Runs a call up to its response's head.
@@ -200,13 +201,18 @@ impl<'a> Stage<'a> {
     }
 
     /// Puts the guest under the call's limits.
-    pub(super) fn run(self, share: Share, guest: impl Future<Output = Left> + Send + 'static) -> Run {
+    pub(super) fn run(
+        self,
+        (share, meter): (Share, Meter),
+        guest: impl Future<Output = Left> + Send + 'static,
+    ) -> Run {
         let terms = Terms {
             limits: self.version.spec.limits(),
             watch: self.watch,
             signals: self.signals,
             stderr: self.stderr,
             habit: Arc::clone(self.habit),
+            meter,
             share,
             lease: self.lease,
         };

@@ -22,6 +22,7 @@ use super::guest::{Guest, Signals};
 use super::lane::{Habit, LONG};
 use super::log::LineLog;
 use crate::call::{CallError, Lease};
+use crate::outbound::Meter;
 use crate::{clock, os};
 
 /// How a guest ended, and its store: what the guest still holds of its answer is seen to end when that is dropped.
@@ -127,6 +128,8 @@ pub(super) struct Terms {
     pub(super) stderr: LineLog,
     /// Of the guest's program.
     pub(super) habit: Arc<Habit>,
+    /// Of what is done for its requests.
+    pub(super) meter: Meter,
     /// Both are given back when the guest is gone.
     pub(super) share: Share,
     pub(super) lease: Lease,
@@ -138,6 +141,8 @@ pub(super) struct Turns {
     left: Option<Store<Guest>>,
     cpu_used: Duration,
     cpu_max: Duration,
+    /// What others did for it, which counts as its own.
+    meter: Meter,
     watch: Arc<Watch>,
     signals: Arc<Signals>,
     stderr: LineLog,
@@ -149,12 +154,13 @@ pub(super) struct Turns {
 
 impl Turns {
     pub(super) fn new(guest: impl Future<Output = Left> + Send + 'static, terms: Terms) -> Self {
-        let Terms { limits, watch, signals, stderr, habit, share, lease } = terms;
+        let Terms { limits, watch, signals, stderr, habit, meter, share, lease } = terms;
         Self {
             guest: Box::pin(guest),
             left: None,
             cpu_used: Duration::ZERO,
             cpu_max: limits.cpu_time,
+            meter,
             watch,
             signals,
             stderr,
@@ -170,8 +176,8 @@ impl Turns {
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        self.signals.turn_begins();
         let before = os::thread_cpu_time();
+        self.signals.turn_begins(before);
         let polled = self.guest.as_mut().poll(cx);
         self.cpu_used += os::thread_cpu_time().saturating_sub(before);
         if self.cpu_used >= LONG {
@@ -200,7 +206,7 @@ impl Turns {
     }
 
     fn verdict(&self) -> Option<CallError> {
-        if self.cpu_used > self.cpu_max {
+        if self.cpu_used.saturating_add(self.meter.used()) > self.cpu_max {
             let message =
                 format!("the function used more than 'cpu-time' grants, {} ms", self.cpu_max.as_millis());
             return Some(CallError::new(Code::CpuTimeExceeded, message));

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-/// A guest runs for one tick at most before others have their turn and its limits are looked at. One millisecond is
-/// the least CPU time that can be asked for, and costs about 0.4 % of one core while calls run.
-const TICK: Duration = Duration::from_millis(1);
+/// A guest computes for one tick, and until the next one, before others have their turn and its limits are looked at. One
+/// millisecond is the least CPU time that can be asked for, and costs about 0.4 % of one core while calls run.
+pub(super) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a call until the thread sleeps. Waking it costs the next call some microseconds.
 const IDLE_TICKS: u32 = 1000;
 

@@ -10,7 +10,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use super::guest::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
 use super::log::LineLog;
 use crate::hops::CDN_LOOP;
-use crate::outbound::{Caller, Outbound, OutboundError, Timeouts};
+use crate::outbound::{Caller, Meter, Outbound, OutboundError, Timeouts};
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
@@ -36,6 +36,13 @@ impl WayOut {
     ) -> Self {
         let caller = outbound.caller(version.id.function.clone());
         Self { outbound, caller, version, log, trace, hops }
+    }
+}
+
+impl WayOut {
+    /// What the call's requests take of the processor.
+    pub(super) fn meter(&self) -> Meter {
+        self.caller.meter().clone()
     }
 }
 

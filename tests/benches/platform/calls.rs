@@ -55,7 +55,9 @@ impl Measured {
 
 /// Compares on two components, at three numbers of connections and in an open loop.
 pub(crate) async fn run() {
-    println!("\n== calls: one node, a fresh instance for each request on all sides; medians of {ROUNDS} (least to most)");
+    println!(
+        "\n== calls: one node, a fresh instance for each request on all sides; medians of {ROUNDS} (least to most)"
+    );
     println!("{}", wasmtime_version());
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
     for (name, file) in COMPONENTS {
@@ -104,9 +106,12 @@ async fn contenders(cluster: &Cluster, name: &str, component: &Path) -> Vec<Cont
     };
     // What our engine and the floor's are told as well.
     let tuned = &[
-        "-O", "pooling-memory-keep-resident=1048576",
-        "-O", "pooling-table-keep-resident=1048576",
-        "-O", "pooling-pagemap-scan=y",
+        "-O",
+        "pooling-memory-keep-resident=1048576",
+        "-O",
+        "pooling-table-keep-resident=1048576",
+        "-O",
+        "pooling-pagemap-scan=y",
     ];
     let floor = Server::start("the floor", |address| {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
@@ -154,8 +159,10 @@ fn median(measured: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
 
 /// A line for each, beside the peer at its defaults and beside the floor.
 fn print(what: &str, contenders: &[Contender], all: &[Vec<Measured>]) {
-    let medians: Vec<[f64; 4]> =
-        all.iter().map(|one| [0, 1, 2, 3].map(|field| median(one, |measured| measured.fields()[field]))).collect();
+    let medians: Vec<[f64; 4]> = all
+        .iter()
+        .map(|one| [0, 1, 2, 3].map(|field| median(one, |measured| measured.fields()[field])))
+        .collect();
     println!("{what}");
     println!(
         "  {:<13}{:>8} {:>15} {:>8} {:>8} {:>8}  {:<24} of the floor",
@@ -202,7 +209,8 @@ fn closed(contender: &Contender, connections: usize, duration: Duration) -> Meas
 /// wrk's times: `259.00us`, `1.50ms`, `1.02s`.
 fn micros(text: &str) -> f64 {
     let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
-    let found = units.iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor));
+    let found =
+        units.iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor));
     found.unwrap_or_else(|| panic!("not a time: {text}"))
 }
 
@@ -211,7 +219,8 @@ fn open(contender: &Contender, rate: f64) -> Measured {
     let plan = Plan { address, path, connections: OPEN_CONNECTIONS, rate, duration: DURATION };
     let program = std::env::current_exe().expect("this program");
     let before = processor_time(&contender.pids);
-    let output = Command::new(program).arg(crate::OPEN_LOOP).args(plan.arguments()).output().expect("the open loop");
+    let output =
+        Command::new(program).arg(crate::OPEN_LOOP).args(plan.arguments()).output().expect("the open loop");
     let cpu = processor_time(&contender.pids) - before;
     let text = String::from_utf8_lossy(&output.stdout);
     let (p50, p99) = text.trim().split_once(' ').expect("two times");

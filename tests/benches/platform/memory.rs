@@ -1,9 +1,10 @@
-//! Memory of a function that is deployed and idle.
+//! Memory of a function that is deployed and idle, and its first call after the data plane was started anew.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use coracle_tests::{Cluster, Process, eventually, guest};
+use coracle_tests::{Cluster, Process, eventually, guest, is_gone};
+use rustix::process::Signal;
 
 /// Functions deployed between the looks.
 const FUNCTIONS: usize = 100;
@@ -48,6 +49,32 @@ pub(crate) async fn run() {
         call(number).await;
     }
     print("called once, idle", before, resident(&cluster).await);
+    cold_starts(&cluster).await;
+}
+
+/// First calls after the data plane was started anew, one after the other: their code is ready, in the page cache, and not
+/// mapped. Beside them second calls by the same client.
+async fn cold_starts(cluster: &Cluster) {
+    let node = &cluster.nodes[0];
+    let old = node.pid(Process::DataPlane).unwrap();
+    node.signal(Process::DataPlane, Signal::KILL);
+    eventually("another data plane runs", async || {
+        let pid = node.pid(Process::DataPlane)?;
+        if pid == old || !is_gone(old) { Err(format!("{pid}")) } else { Ok(()) }
+    })
+    .await;
+    cluster.answers(0, "/f0").await;
+    for start in ["cold", "warm"] {
+        let mut took = Vec::new();
+        for number in FIRST..FIRST + FUNCTIONS {
+            let answer = cluster.client.get(&cluster.url(0, &format!("/f{number}"))).await.unwrap();
+            assert_eq!((answer.status.as_u16(), answer.header("coracle-start")), (200, start), "f{number}");
+            took.push(answer.elapsed);
+        }
+        took.sort_unstable();
+        let (p50, p99) = (took[FUNCTIONS / 2], took[FUNCTIONS - 1 - FUNCTIONS / 100]);
+        println!("{start} calls of {FUNCTIONS} functions: p50 {p50:.2?}, p99 {p99:.2?}");
+    }
 }
 
 fn print(what: &str, before: [u64; 2], after: [u64; 2]) {

@@ -25,7 +25,9 @@ pub(crate) struct Plan {
 impl Plan {
     /// From a command line, as [`Self::arguments`] made it.
     pub(crate) fn parse(arguments: &[String]) -> Self {
-        let [address, path, connections, rate, seconds] = arguments else { panic!("not a plan: {arguments:?}") };
+        let [address, path, connections, rate, seconds] = arguments else {
+            panic!("not a plan: {arguments:?}")
+        };
         Self {
             address: address.clone(),
             path: path.clone(),
@@ -37,7 +39,13 @@ impl Plan {
 
     pub(crate) fn arguments(&self) -> [String; 5] {
         let seconds = self.duration.as_secs_f64().to_string();
-        [self.address.clone(), self.path.clone(), self.connections.to_string(), self.rate.to_string(), seconds]
+        [
+            self.address.clone(),
+            self.path.clone(),
+            self.connections.to_string(),
+            self.rate.to_string(),
+            seconds,
+        ]
     }
 }
 
