@@ -270,7 +270,8 @@ mod tests {
         assert!(is_ended(&mut first[2].1));
         assert_eq!((places.count(), places.taken().leaving), (BOUNDS.all, 2));
         drop((asking, first, others, one_more, last));
-        assert_eq!((places.count(), places.taken().leaving, places.taken().callers.len()), (0, 0, 0));
+        let taken = places.taken();
+        assert_eq!((taken.count, taken.leaving, taken.callers.len()), (0, 0, 0));
     }
 
     #[test]

@@ -102,13 +102,21 @@ async fn full_of_open_calls(cluster: &Cluster) {
     let client = Client::default();
     let readyz = format!("http://{}/readyz", node.admin);
     let half = b"POST /hello HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf";
+    // The crowd before is gone.
+    within(Duration::from_secs(2), "few connections are open", async || {
+        let metrics = client.get(&format!("http://{}/metrics", node.admin)).await?.text();
+        let open = metrics.lines().find_map(|line| line.strip_prefix("coracle_connections "));
+        let few = open.and_then(|open| open.parse().ok()).is_some_and(|open: u32| open < 10);
+        if few { Ok(()) } else { Err(format!("{open:?} are open")) }
+    })
+    .await;
     let mut held = crowd_of(2, &node.http, 256, half).await;
     held.extend(crowd_of(3, &node.http, 256, half).await);
     within(Duration::from_secs(1), "/readyz says that the gateway is full", async || {
         let answer = client.get(&readyz).await?;
         let full =
             answer.status == 503 && answer.text().contains("512 open connections, all with open calls");
-        if full { Ok(()) } else { Err(answer.text()) }
+        if full { Ok(()) } else { Err(format!("{} with {} open", answer.text(), open(&held))) }
     })
     .await;
     drop(held);

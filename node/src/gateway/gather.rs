@@ -9,6 +9,7 @@ use std::time::Duration;
 use coracle_proto::record::Kind;
 use coracle_proto::spec::BUFFERED_BODY_MAX;
 use coracle_proto::status::Code;
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::dispatch::Dispatch;
 use super::replay::{KEPT_BYTES_MAX, Read, Replay};
@@ -34,10 +35,27 @@ pub(super) async fn gather(dispatch: &mut Dispatch<'_>) -> Result<(), CallError>
         piece_timeout: gateway.options.body_timeout,
     };
     if gathering.is_wanted(version.kind) {
+        let _awaited = Awaited::new(&gateway.metrics.bodies);
         gathering.read().await?;
         dispatch.view = gateway.view.load();
     }
     Ok(())
+}
+
+/// Counts while it lives: whoever waits may be dropped.
+struct Awaited<'a>(&'a Gauge);
+
+impl<'a> Awaited<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 struct Gathering<'a> {

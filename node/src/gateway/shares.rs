@@ -104,7 +104,8 @@ mod tests {
             assert!(!held.last().unwrap().is_empty(), "nothing for {host}");
         }
         held.clear();
-        assert_eq!((shares.count(), shares.state().callers.len()), (0, 0));
+        let callers = shares.state().callers.len();
+        assert_eq!((shares.count(), callers), (0, 0));
     }
 
     #[test]
