@@ -3,7 +3,6 @@
 mod health;
 mod inspect;
 mod metrics;
-mod places;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, TcpListener};
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coracle_ports::{ACCEPT_PAUSE, Bounds, Place, Places};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -22,14 +22,13 @@ use tracing::{debug, error, warn};
 
 use crate::server::{Addresses, Board};
 use inspect::Inspector;
-use places::{Place, Places};
 
 /// For a request's head, also while a connection waits for its next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a connection with whatever is asked on it: one whose caller takes no answer would stay for ever.
 const LIFE_MAX: Duration = Duration::from_secs(5 * 60);
-/// After an accept failed, most often for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Scrapers and probes have a few connections each, and each costs the supervisor a file and some kilobytes.
+const CONNECTIONS_MAX: usize = 128;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -49,7 +48,7 @@ pub(crate) async fn serve(listener: TcpListener, addresses: Addresses, board: Bo
         Err(error) => return error!(%error, "the admin port cannot be served"),
     };
     let admin = Arc::new(Admin { board, inspector: Inspector::new(addresses) });
-    let places = Places::default();
+    let places = Places::new(Bounds::halves(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -62,6 +61,8 @@ pub(crate) async fn serve(listener: TcpListener, addresses: Addresses, board: Bo
             }
         };
         admit(&places, &admin, (stream, peer), &mut connections);
+        // Those that make room are to see it: on one thread nobody else would have a turn.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -72,8 +73,9 @@ fn admit(
     (stream, peer): (TcpStream, IpAddr),
     connections: &mut JoinSet<()>,
 ) {
-    let Some((place, ended)) = places.take(peer) else {
-        return debug!(%peer, "an admin connection too many");
+    let (place, ended) = match places.take(peer) {
+        Ok(taken) => taken,
+        Err(full) => return debug!(%peer, ?full, "an admin connection too many"),
     };
     let admin = Arc::clone(admin);
     connections.spawn(async move {
@@ -88,7 +90,7 @@ fn admit(
 
 async fn talk(stream: TcpStream, place: &Place, admin: &Arc<Admin>) {
     let service = service_fn(move |request| async move {
-        let _asking = place.asking();
+        let _asking = place.usage().begin();
         answer(Arc::clone(admin), request).await
     });
     let mut http = hyper::server::conn::http1::Builder::new();

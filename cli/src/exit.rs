@@ -85,7 +85,11 @@ impl From<Code> for Exit {
             | Code::ArtifactMissing
             | Code::VersionNotFound
             | Code::NodeNotFound => Self::NotFound,
-            Code::ResponseTimeout | Code::IdleTimeout | Code::CpuTimeExceeded | Code::TimedOut => Self::TimedOut,
+            Code::RequestTimeout
+            | Code::ResponseTimeout
+            | Code::IdleTimeout
+            | Code::CpuTimeExceeded
+            | Code::TimedOut => Self::TimedOut,
             Code::Conflict | Code::RouteConflict => Self::Conflict,
             Code::MemoryExceeded
             | Code::ResponseTooLarge

@@ -8,17 +8,18 @@ mod content;
 mod dispatch;
 mod driver;
 mod forget;
+mod gather;
 mod headers;
 mod line;
 mod linger;
 mod listen;
-mod open;
 mod paced;
 mod page;
 mod patient;
 mod problem;
 mod replay;
 mod serve;
+mod shares;
 mod span;
 mod target;
 #[cfg(test)]
@@ -27,14 +28,16 @@ pub(crate) mod tests;
 pub use listen::ListenError;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use coracle_ports::{Bounds, Files, Places};
 use coracle_proto::id::{ClusterId, NodeId};
 use tokio::sync::Semaphore;
 
 use self::driver::Driver;
-use self::open::OpenCalls;
+use self::replay::KEPT_BYTES_MAX;
+use self::shares::Shares;
 use crate::clock;
 use crate::metrics::Metrics;
 use crate::view::ViewHandle;
@@ -46,11 +49,13 @@ pub(crate) const NEWS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bounds of a gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Open connections: each has a socket and about 20 KiB.
+    /// Open connections: each has a socket and about 20 KiB. One address has half of them at most.
     pub connections_max: usize,
     /// From the first byte of a connection, or from the last answer, to the end of the next head. So an HTTP/1
     /// connection that is kept open without calls is closed after it too.
     pub header_timeout: Duration,
+    /// What may pass without a byte of a request's body that is read before its call is sent.
+    pub body_timeout: Duration,
     /// An HTTP/2 connection without calls is closed after it, and before twice that.
     pub idle_timeout: Duration,
     /// A connection whose other side takes nothing of what is sent for so long is closed.
@@ -67,6 +72,7 @@ impl Options {
     pub const DEFAULTS: Self = Self {
         connections_max: 10_000,
         header_timeout: Duration::from_secs(15),
+        body_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         write_timeout: Duration::from_secs(60),
         drain_timeout: Duration::from_secs(30),
@@ -76,14 +82,9 @@ impl Options {
     /// With no more connections than a process that may open so many files can have.
     #[must_use]
     pub fn within(self, open_files: u64) -> Self {
-        let most = usize::try_from(open_files / FILES_PART).unwrap_or(usize::MAX).max(1);
-        Self { connections_max: self.connections_max.min(most), ..self }
+        Self { connections_max: self.connections_max.min(Files::Gateway.of(open_files)), ..self }
     }
 }
-
-/// Part of the files that may be open which connections may have; the rest is for mapped programs (a quarter), other
-/// nodes, and what guests call.
-const FILES_PART: u64 = 2;
 
 /// Calls that wait until a replica is ready, or for news, at once. More are answered at once that there is none.
 const WAITING_MAX: usize = 1000;
@@ -92,6 +93,11 @@ const WAITING_MAX: usize = 1000;
 /// caller does not read, a gigabyte together.
 const OPEN_MAX: usize = 4096;
 const _: () = assert!(OPEN_MAX as u64 * STREAM_WINDOW_BYTES as u64 <= 1 << 30);
+/// Each may have the beginning of its request's body here too, a quarter of a gigabyte together.
+const _: () = assert!(OPEN_MAX as u64 * KEPT_BYTES_MAX as u64 <= 256 << 20);
+
+/// For all bodies that are read whole before their calls are sent, what they have beyond that, in bytes.
+const BODIES_BYTES_MAX: usize = 256 << 20;
 
 /// The HTTP gateway. Cheap to clone.
 #[derive(Clone)]
@@ -108,9 +114,15 @@ struct Inner {
     remote: RemoteClient,
     driver: Arc<Driver>,
     metrics: Arc<Metrics>,
+    /// Of connections.
+    places: Places,
+    /// Why none can be accepted, while that is so.
+    shut: Mutex<Option<String>>,
     waiting: Semaphore,
     /// Places of open calls, until their answers have left.
-    open: Arc<OpenCalls>,
+    open: Arc<Shares>,
+    /// Bytes for requests' bodies that are read whole first.
+    bodies: Arc<Shares>,
     /// Until when a controller's first word is waited for.
     news_by: Instant,
 }
@@ -143,11 +155,26 @@ impl Gateway {
             remote,
             driver,
             metrics,
+            places: Places::new(Bounds::halves(options.connections_max)),
+            shut: Mutex::new(None),
             waiting: Semaphore::new(WAITING_MAX),
-            open: OpenCalls::new(OPEN_MAX),
+            open: Shares::new(OPEN_MAX),
+            bodies: Shares::new(BODIES_BYTES_MAX),
             news_by: clock::now() + options.news_timeout,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Why nobody who comes now would be let in, if that is so.
+    pub(crate) fn shut(&self) -> Option<String> {
+        if let Some(why) = &*self.inner.shut.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Some(format!("the gateway can accept no connection: {why}"));
+        }
+        let all = self.inner.places.bounds().all;
+        let full = self.inner.places.is_full();
+        full.then(|| {
+            format!("the gateway has {all} open connections, all with open calls, and takes no more")
+        })
     }
 
     /// How many calls wait, for a replica or for news.

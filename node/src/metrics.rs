@@ -94,6 +94,8 @@ pub struct Metrics {
     retries: Family<Cause, Counter>,
     /// Open connections of the gateway.
     pub connections: Gauge,
+    /// Calls whose request's body is being read before they take a place.
+    pub bodies: Gauge,
 }
 
 impl Metrics {
@@ -114,6 +116,7 @@ impl Metrics {
             cold_starts: Family::default(),
             retries: Family::default(),
             connections: Gauge::default(),
+            bodies: Gauge::default(),
         };
         registry.register("coracle_calls", "Calls that the gateway answered", metrics.calls.clone());
         let durations = metrics.durations.clone();
@@ -131,6 +134,8 @@ impl Metrics {
         registry.register("coracle_cold_starts", "Calls that had to map code", metrics.cold_starts.clone());
         registry.register("coracle_retries", "Attempts after the first", metrics.retries.clone());
         registry.register("coracle_connections", "Open HTTP connections", metrics.connections.clone());
+        let help = "Calls that wait for their request's body before they take a place";
+        registry.register("coracle_bodies_awaited", help, metrics.bodies.clone());
         metrics
     }
 

@@ -35,6 +35,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coracle_ports::Files;
 use coracle_proto::id::Digest;
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
@@ -61,8 +62,6 @@ const MAPPINGS_EACH: u64 = 3;
 const MAPPINGS_PART: u64 = 2;
 /// Programs mapped at once, whatever the system allows: each costs some tens of KiB.
 const RESIDENT_MAX: u64 = 20_000;
-/// Part of the files that may be open which programs may have; the rest is for connections.
-const FILES_PART: u64 = 4;
 
 /// What a runtime is made of.
 #[derive(Debug)]
@@ -283,7 +282,7 @@ fn shown(refusal: Refusal) -> Refusal {
 
 /// How many programs may be mapped here: each has a file and some mappings, of which the system gives so many.
 fn resident_max_here(wanted: Option<u64>) -> usize {
-    let files = os::raise_open_files() / FILES_PART;
+    let files = Files::Programs.of(os::raise_open_files()) as u64;
     let mappings = os::mappings_max() / MAPPINGS_PART / MAPPINGS_EACH;
     let max = wanted.unwrap_or(RESIDENT_MAX).min(files).min(mappings).max(1);
     usize::try_from(max).unwrap_or(usize::MAX)

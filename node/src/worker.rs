@@ -4,6 +4,7 @@
 //! [`WorkerService`] over gRPC for the gateways of other nodes, and [`RemoteClient`] is their side of it.
 
 mod admission;
+mod awaited;
 mod executor;
 mod remote;
 mod service;

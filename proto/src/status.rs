@@ -90,6 +90,8 @@ codes! {
     // Calls: a bound was reached.
     /// No response head in time.
     ResponseTimeout = "response-timeout", 504, DeadlineExceeded, Unknown;
+    /// The caller did not send its request's body in time.
+    RequestTimeout = "request-timeout", 408, DeadlineExceeded, Unknown;
     /// No body bytes in time.
     IdleTimeout = "idle-timeout", 504, DeadlineExceeded, Unknown;
     /// The call used its CPU time.

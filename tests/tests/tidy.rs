@@ -104,7 +104,7 @@ fn root() -> PathBuf {
 
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for package in ["proto", "controller", "node", "cli", "tests", "examples"] {
+    for package in ["proto", "ports", "controller", "node", "cli", "tests", "examples"] {
         collect(&root().join(package), &mut found);
     }
     assert!(

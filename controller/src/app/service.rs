@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_ports::{Bounds, Count, Files, Places, incoming};
 use coracle_proto::pb::admin_server::AdminServer;
 use coracle_proto::pb::control_server::ControlServer;
 use coracle_proto::pb::process_server::ProcessServer;
 use coracle_proto::pb::{self};
 use tokio::net::{TcpListener, TcpSocket};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
 use super::RunError;
@@ -19,6 +19,8 @@ use crate::context::Context;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// Connections at once: each node has some, and each command line one while it runs.
+const CONNECTIONS_MAX: usize = 4096;
 /// Requests and answers that are no streams are small; streams have frames of 1 MiB at most.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Finds callers that are stopped but still connected.
@@ -84,8 +86,9 @@ pub(super) async fn serve(
     let admin = AdminServer::new(AdminService { context: Arc::clone(&context) });
     let control = ControlServer::new(ControlService { context: Arc::clone(&context) });
     let process = ProcessServer::new(ProcessService { context: Arc::clone(&context) });
-    let incoming = TcpIncoming::from(listener.listener).with_nodelay(Some(true));
+    let places = Places::new(Bounds::halves(CONNECTIONS_MAX.min(Files::Control.here())));
     Server::builder()
+        .layer(Count)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS_MAX)
@@ -99,6 +102,6 @@ pub(super) async fn serve(
         // The descriptors are compiled in: they were checked when this was built.
         .add_optional_service(reflection().build_v1().ok())
         .add_optional_service(reflection().build_v1alpha().ok())
-        .serve_with_incoming_shutdown(incoming, until)
+        .serve_with_incoming_shutdown(incoming(listener.listener, places, "grpc"), until)
         .await
 }

@@ -100,6 +100,7 @@ impl Composed {
                 store: Arc::clone(&ground.store),
                 artifacts: artifact_metrics,
                 runtime: ground.runtime,
+                gateway: gateway.clone(),
                 cache: options.cache_dir.clone(),
             },
         );

@@ -4,14 +4,16 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use coracle_ports::{Bounds, Count, Files, Places, incoming};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use super::composed::Services;
 use super::{AppError, Stop};
 use crate::artifact::ArtifactService;
 use crate::worker::CONNECTION_WINDOW_BYTES;
 
+/// Connections at once: each other node has two to four.
+const CONNECTIONS_MAX: usize = 4096;
 /// A peer that does not answer a ping for so long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +29,8 @@ pub(super) fn server(
 ) -> Result<impl Future<Output = Result<(), AppError>>, AppError> {
     listener.set_nonblocking(true).map_err(AppError::Listener)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(AppError::Listener)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let places = Places::new(Bounds::halves(CONNECTIONS_MAX.min(Files::Data.here())));
+    let incoming = incoming(listener, places, "data");
     let (worker, artifacts, logs) = match services.worker {
         Some((worker, uploads, logs)) => {
             (Some(worker.into_server()), Some(ArtifactService::server(uploads)), Some(logs.server()))
@@ -35,6 +38,7 @@ pub(super) fn server(
         None => (None, None, None),
     };
     let router = Server::builder()
+        .layer(Count)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use super::Stop;
 use crate::artifact::{ArtifactMetrics, Store};
 use crate::clock;
-use crate::gateway::NEWS_TIMEOUT;
+use crate::gateway::{Gateway, NEWS_TIMEOUT};
 use crate::metrics::text;
 use crate::runtime::Runtime;
 use crate::view::ViewHandle;
@@ -32,6 +32,7 @@ struct Inner {
     store: Arc<Store>,
     artifacts: ArtifactMetrics,
     runtime: Runtime,
+    gateway: Gateway,
     cache: PathBuf,
     cache_bytes: Gauge,
     resident: Gauge,
@@ -48,13 +49,15 @@ pub(super) struct Watched {
     pub(super) store: Arc<Store>,
     pub(super) artifacts: ArtifactMetrics,
     pub(super) runtime: Runtime,
+    /// Of a node that is one: others accept nobody, and are not asked to.
+    pub(super) gateway: Gateway,
     /// The folder of compiled code.
     pub(super) cache: PathBuf,
 }
 
 impl ProcessService {
     pub(super) fn new(mut registry: Registry, watched: Watched) -> Self {
-        let Watched { view, stopping, store, artifacts, runtime, cache } = watched;
+        let Watched { view, stopping, store, artifacts, runtime, gateway, cache } = watched;
         let (cache_bytes, resident) = (Gauge::default(), Gauge::default());
         let help = "Bytes of compiled code in the folder, of all nodes that share it";
         registry.register_with_unit("coracle_compiled_cache", help, Unit::Bytes, cache_bytes.clone());
@@ -66,6 +69,7 @@ impl ProcessService {
             store,
             artifacts,
             runtime,
+            gateway,
             cache,
             cache_bytes,
             resident,
@@ -92,7 +96,8 @@ impl Inner {
         let old = (loaded && hoped && !view.routing.told)
             .then_some("its view may be older than the cluster's state: no leader has confirmed it yet");
         let stopping = self.stopping.is_cancelled().then_some("the node is going away");
-        no_view.into_iter().chain(old).chain(stopping).map(str::to_owned).collect()
+        let said = no_view.into_iter().chain(old).chain(stopping).map(str::to_owned);
+        said.chain(self.gateway.shut()).collect()
     }
 
     /// Blocks on the disk.

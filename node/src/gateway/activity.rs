@@ -1,40 +1,43 @@
 //! What a connection is used for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use coracle_ports::{Asking, Usage};
 use tokio::sync::watch;
 
 /// Requests of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
-    begun: AtomicU64,
-    ended: AtomicU64,
+    usage: Arc<Usage>,
     unread: watch::Sender<u32>,
 }
 
 /// A request that is open; dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Request(Arc<Activity>);
+pub(super) struct Request(#[expect(dead_code, reason = "held until it is dropped")] Asking);
 
 /// The body of a request that was not read to its end yet.
 #[derive(Debug)]
 pub(super) struct Unread(Arc<Activity>);
 
 impl Activity {
-    pub(super) fn begin(self: &Arc<Self>) -> Request {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Request(Arc::clone(self))
+    /// Of a connection that counts its requests there.
+    pub(super) fn new(usage: &Arc<Usage>) -> Self {
+        Self { usage: Arc::clone(usage), unread: watch::Sender::default() }
+    }
+
+    pub(super) fn begin(&self) -> Request {
+        Request(self.usage.begin())
     }
 
     /// Requests so far.
     pub(super) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
+        self.usage.begun()
     }
 
     /// Whether none is open.
     pub(super) fn idle(&self) -> bool {
-        self.ended.load(Ordering::Relaxed) == self.begun()
+        self.usage.is_idle()
     }
 
     /// A request's body is to be read.
@@ -47,12 +50,6 @@ impl Activity {
     pub(super) async fn any_unread(&self) {
         // The sender is this.
         let _ = self.unread.subscribe().wait_for(|bodies| *bodies > 0).await;
-    }
-}
-
-impl Drop for Request {
-    fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 

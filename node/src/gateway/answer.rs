@@ -13,8 +13,8 @@ use super::activity;
 use super::dispatch::Answered;
 use super::driver::Sent;
 use super::headers::{remove_hop_by_hop, remove_own};
-use super::open::OpenCall;
 use super::problem::problem;
+use super::shares::Share;
 use crate::call::{Body, CallError};
 use crate::metrics::{CLASSES, Metrics, Running};
 use crate::worker::Held;
@@ -34,7 +34,7 @@ pub(super) struct Served {
 struct Called {
     _sent: Sent,
     _running: Running,
-    _place: OpenCall,
+    _place: Share,
     metrics: Arc<Metrics>,
     invocation: InvocationId,
 }
@@ -72,7 +72,7 @@ pub(super) fn success(
     metrics: &Arc<Metrics>,
     answered: Answered,
     invocation: InvocationId,
-    (mut running, opened): (Running, OpenCall),
+    (mut running, opened): (Running, Share),
     span: &Span,
 ) -> Served {
     let Answered { answer, place, sent } = answered;

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_ports::Place;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -13,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
@@ -45,9 +47,15 @@ enum Watch {
 }
 
 /// Serves a connection until it ends, or until `stop` and its open calls.
-pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAddr, stop: CancellationToken) {
+pub(super) async fn serve(
+    gateway: Gateway,
+    stream: TcpStream,
+    remote: SocketAddr,
+    (place, mut ended): (Place, oneshot::Receiver<()>),
+    stop: CancellationToken,
+) {
     let options = gateway.inner.options;
-    let activity = Arc::new(Activity::default());
+    let activity = Arc::new(Activity::new(place.usage()));
     let close = CancellationToken::new();
     let (counted, closes) = (Arc::clone(&activity), close.clone());
     let service = service_fn(move |request: Request<Incoming>| {
@@ -72,6 +80,11 @@ pub(super) async fn serve(gateway: Gateway, stream: TcpStream, remote: SocketAdd
                 if let Err(error) = ended {
                     tracing::debug!(%remote, %error, "a connection broke off");
                 }
+                return;
+            }
+            // Its sender never sends. Nothing is open on it.
+            _ = &mut ended => {
+                tracing::debug!(%remote, "a connection that asked nothing made room");
                 return;
             }
             () = left.as_mut() => {

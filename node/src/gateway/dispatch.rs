@@ -110,7 +110,7 @@ impl Dispatch<'_> {
     }
 
     /// The version that takes the call.
-    fn version(&mut self, view: &View) -> Result<Arc<Version>, CallError> {
+    pub(super) fn version(&mut self, view: &View) -> Result<Arc<Version>, CallError> {
         let routing = &view.routing.content;
         let function = routing.functions().get(&self.function).ok_or_else(|| {
             CallError::new(Code::FunctionNotFound, format!("'{}': there is no such function", self.function))

@@ -2,22 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use coracle_ports::{ACCEPT_PAUSE, Full, Place, network};
 use coracle_proto::status::Code;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{Gateway, connection, linger};
 
-/// After an error of accept, such as no free file descriptors: trying at once would only spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections over the cap that are told so at once; more are just closed.
 const TURNED_AWAY_MAX: usize = 64;
 /// How long one of them may take to read that.
@@ -45,45 +44,40 @@ impl Gateway {
         let options = self.inner.options;
         let connections_max = options.connections_max;
         tracing::info!(connections_max, "gateway is open");
-        let free = Arc::new(Semaphore::new(connections_max));
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         let tasks = TaskTracker::new();
         let inner = Arc::clone(&self.inner);
         let _forgetting = AbortOnDropHandle::new(tokio::spawn(async move { inner.forget_for_ever().await }));
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             let (stream, remote) = match accepted {
-                Ok(accepted) => accepted,
+                Ok(accepted) => {
+                    self.says_shut(None);
+                    accepted
+                }
                 Err(error) => {
                     tracing::warn!(%error, "no connection can be accepted");
+                    self.says_shut(Some(&error));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             // Answers are whole messages: waiting for more to send would only delay them.
             let _ = stream.set_nodelay(true);
-            if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
-                let (gateway, stop, stream) = (self.clone(), stop.clone(), stream.into_std());
-                let connections = self.inner.metrics.connections.clone();
-                connections.inc();
-                let serving = async move {
-                    // Bound to these threads, which wait for it from now on.
-                    match stream.and_then(TcpStream::from_std) {
-                        Ok(stream) => connection::serve(gateway, stream, remote, stop).await,
-                        Err(error) => tracing::warn!(%error, "a connection cannot be served"),
+            match self.inner.places.take(remote.ip()) {
+                Ok(taken) => self.open((&tasks, &calls), (stream, remote), taken, stop.clone()),
+                Err(full) => {
+                    self.inner.metrics.refused(Code::TooManyConnections);
+                    if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
+                        tasks.spawn(async move {
+                            let turning = turn_away(stream, remote, full);
+                            let _ = tokio::time::timeout(TURNED_AWAY_TIMEOUT, turning).await;
+                            drop(permit);
+                        });
                     }
-                    connections.dec();
-                    drop(permit);
-                };
-                tasks.spawn_on(serving, &calls);
-            } else if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
-                self.inner.metrics.refused(Code::TooManyConnections);
-                tasks.spawn(async move {
-                    let _ =
-                        tokio::time::timeout(TURNED_AWAY_TIMEOUT, turn_away(stream, remote, connections_max))
-                            .await;
-                    drop(permit);
-                });
+                }
             }
+            // Those that make room are to see it: on one thread nobody else would have a turn.
+            tokio::task::yield_now().await;
         }
         drop(listener);
         tasks.close();
@@ -92,12 +86,48 @@ impl Gateway {
         }
         Ok(())
     }
+
+    /// Serves a connection that has its place, on the threads of `calls`.
+    fn open(
+        &self,
+        (tasks, calls): (&TaskTracker, &Handle),
+        (stream, remote): (TcpStream, SocketAddr),
+        taken: (Place, oneshot::Receiver<()>),
+        stop: CancellationToken,
+    ) {
+        let (gateway, stream) = (self.clone(), stream.into_std());
+        let connections = self.inner.metrics.connections.clone();
+        connections.inc();
+        let serving = async move {
+            // Bound to these threads, which wait for it from now on.
+            match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => connection::serve(gateway, stream, remote, taken, stop).await,
+                Err(error) => tracing::warn!(%error, "a connection cannot be served"),
+            }
+            connections.dec();
+        };
+        tasks.spawn_on(serving, calls);
+    }
+
+    fn says_shut(&self, error: Option<&io::Error>) {
+        let mut shut = self.inner.shut.lock().unwrap_or_else(PoisonError::into_inner);
+        if shut.is_some() || error.is_some() {
+            *shut = error.map(ToString::to_string);
+        }
+    }
 }
 
 /// Tells a caller that there are too many, without reading what it wants.
-async fn turn_away(mut stream: TcpStream, remote: SocketAddr, max: usize) -> io::Result<()> {
+async fn turn_away(mut stream: TcpStream, remote: SocketAddr, full: Full) -> io::Result<()> {
     let code = Code::TooManyConnections;
-    let body = format!("{code}: the gateway has {max} open connections and takes no more\n");
+    let said = match full {
+        Full::All(max) => format!("the gateway has {max} open connections and takes no more"),
+        Full::Peer(max) => format!(
+            "'{}' has {max} open connections to this gateway, each with an open call, and one address may have no more",
+            network(remote.ip())
+        ),
+    };
+    let body = format!("{code}: {said}\n");
     let text = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncoracle-error: {code}\r\ncontent-type: text/plain\r\n\
          retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",

@@ -1,15 +1,17 @@
-//! A request body that can be read again by another attempt, as long as little of it was read.
+//! A request body that can be read before its call is sent, and again by another attempt, as long as little of it was read.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use coracle_proto::status::Code;
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::activity::{Activity, Unread};
+use super::shares::Share;
 use crate::call::{Body, CallError};
 
 /// What is kept of a body for another attempt. A body of which more was read stays with the attempt that read it.
@@ -24,17 +26,35 @@ pub(super) enum Replay {
     Shared(Arc<Mutex<Shared>>),
 }
 
+/// What reading on came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    Piece,
+    End,
+}
+
 #[derive(Debug)]
 pub(super) struct Shared {
     incoming: Incoming,
     /// None once all of it was read.
     unread: Option<Unread>,
-    kept: Vec<Bytes>,
+    kept: Vec<Kept>,
     kept_bytes: usize,
+    /// What may be kept, and the room for what is over [`KEPT_BYTES_MAX`] of it.
+    kept_max: usize,
+    room: Vec<Share>,
     /// More was read than is kept: no other attempt can have it.
     spent: bool,
     /// Which attempt may read: an older one may still be polled by its connection.
     turn: u32,
+}
+
+/// A piece that was read.
+#[derive(Debug, Clone)]
+enum Kept {
+    Data(Bytes),
+    /// Bounded as heads are.
+    Trailers(HeaderMap),
 }
 
 /// The body as one attempt reads it.
@@ -53,17 +73,27 @@ impl Replay {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        let (unread, kept) = (Some(activity.unread()), Vec::new());
-        let shared = Shared { incoming, unread, kept, kept_bytes: 0, spent: false, turn: 0 };
+        let (unread, kept, room) = (Some(activity.unread()), Vec::new(), Vec::new());
+        let kept_max = KEPT_BYTES_MAX;
+        let shared = Shared { incoming, unread, kept, kept_bytes: 0, kept_max, room, spent: false, turn: 0 };
         Self::Shared(Arc::new(Mutex::new(shared)))
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// What there is to read, unless there is nothing.
+    pub(super) fn shared(&self) -> Option<MutexGuard<'_, Shared>> {
+        match self {
+            Self::Empty => None,
+            Self::Shared(shared) => Some(shared.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 
     /// Whether another attempt could have it.
     pub(super) fn is_whole(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Shared(shared) => !shared.lock().unwrap_or_else(PoisonError::into_inner).spent,
-        }
+        self.shared().is_none_or(|shared| !shared.spent)
     }
 
     /// The body from its beginning, for the next attempt; none when too much of it is gone.
@@ -82,7 +112,7 @@ impl Replay {
 
 impl Shared {
     /// Of the whole body, for the length that is told to the guest.
-    fn hint(&self) -> SizeHint {
+    pub(super) fn hint(&self) -> SizeHint {
         let (left, kept) = (self.incoming.size_hint(), self.kept_bytes as u64);
         let mut hint = SizeHint::new();
         hint.set_lower(left.lower().saturating_add(kept));
@@ -92,14 +122,35 @@ impl Shared {
         hint
     }
 
-    fn keep(&mut self, data: &Bytes) {
-        self.kept_bytes = self.kept_bytes.saturating_add(data.len());
-        if self.spent || self.kept_bytes > KEPT_BYTES_MAX {
+    /// How much of it was read, and how much of that may be kept.
+    pub(super) const fn kept(&self) -> (usize, usize) {
+        (self.kept_bytes, self.kept_max)
+    }
+
+    /// Lets more of it be kept, in that room.
+    pub(super) fn keep_more(&mut self, bytes: usize, room: Share) {
+        self.kept_max = self.kept_max.saturating_add(bytes);
+        self.room.push(room);
+    }
+
+    fn keep(&mut self, piece: Kept) {
+        if let Kept::Data(data) = &piece {
+            self.kept_bytes = self.kept_bytes.saturating_add(data.len());
+        }
+        if self.spent || self.kept_bytes > self.kept_max {
             self.spent = true;
             self.kept = Vec::new();
         } else {
-            self.kept.push(data.clone());
+            self.kept.push(piece);
         }
+    }
+
+    /// Reads a piece before any attempt does. Whoever calls this has seen that there is room for it.
+    pub(super) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, CallError>> {
+        Poll::Ready(match ready!(self.poll(context)) {
+            Some(piece) => piece.map(|_| Read::Piece),
+            None => Ok(Read::End),
+        })
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
@@ -118,12 +169,21 @@ impl Shared {
                 return Poll::Ready(None);
             }
         };
-        match frame.data_ref() {
-            Some(data) => self.keep(data),
-            // Trailers are rare: a body that has some is not read twice.
-            None => self.spent = true,
+        if let Some(data) = frame.data_ref() {
+            self.keep(Kept::Data(data.clone()));
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.keep(Kept::Trailers(trailers.clone()));
         }
         Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl From<Kept> for Frame<Bytes> {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Data(data) => Self::data(data),
+            Kept::Trailers(trailers) => Self::trailers(trailers),
+        }
     }
 }
 
@@ -141,9 +201,9 @@ impl http_body::Body for Reading {
             let said = "the call was moved to another worker";
             return Poll::Ready(Some(Err(CallError::new(Code::NodeLost, said))));
         }
-        if let Some(data) = shared.kept.get(this.at) {
+        if let Some(piece) = shared.kept.get(this.at) {
             this.at += 1;
-            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+            return Poll::Ready(Some(Ok(piece.clone().into())));
         }
         let polled = ready!(shared.poll(context));
         match &polled {

@@ -12,10 +12,12 @@ use tracing::Instrument as _;
 use super::activity::{self, Activity};
 use super::answer::Served;
 use super::dispatch::Dispatch;
+use super::gather::gather;
 use super::headers::{authority, for_guest, host_name};
 use super::line::Line;
 use super::paced::{Paced, Patience};
 use super::replay::Replay;
+use super::shares::Short;
 use super::target::{Target, target};
 use super::{Gateway, Inner, answer, content, page, problem, span};
 use crate::call::{Body, CallError};
@@ -112,10 +114,16 @@ impl Inner {
 
     pub(super) async fn call(&self, dispatch: &mut Dispatch<'_>) -> Served {
         let invocation = dispatch.invocation;
-        let place = match self.open.enter(dispatch.remote.ip()) {
+        let place = match self.open.take(dispatch.remote.ip(), 1) {
             Ok(place) => place,
-            Err(error) => return self.refuse(&error),
+            Err(short) => return self.refuse(&too_many(short, self.open.max())),
         };
+        // Whoever waits for its caller's bytes here takes no place at a worker.
+        if !dispatch.body.is_empty()
+            && let Err(error) = Box::pin(gather(dispatch)).await
+        {
+            return self.refuse(&error);
+        }
         let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
         self.driver.call();
         let version = shown_version(dispatch);
@@ -143,6 +151,17 @@ fn unless_unheard(view: &View, error: CallError) -> CallError {
         ),
         _ => error,
     }
+}
+
+fn too_many(short: Short, max: usize) -> CallError {
+    let said = match short {
+        Short::All => format!("{max} calls are open at this gateway"),
+        Short::Caller(caller, its) => format!(
+            "{its} of the {max} calls that may be open at this gateway are of '{caller}', and no caller has more than \
+             are free"
+        ),
+    };
+    CallError::new(Code::Overloaded, said)
 }
 
 /// The version that the call is counted under: the one that its first round chooses.

@@ -7,6 +7,7 @@ mod http;
 mod leaving;
 mod moving;
 pub(crate) mod recorder;
+mod slow;
 mod spans;
 mod unread;
 mod world;

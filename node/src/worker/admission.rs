@@ -12,6 +12,7 @@ use coracle_proto::id::FunctionId;
 use coracle_proto::status::Code;
 use http_body::{Frame, SizeHint};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::call::{Body, CallError};
 
@@ -68,6 +69,8 @@ pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
     _share: OwnedSemaphorePermit,
     counted: Counted,
+    /// Behind all of them: fields are dropped in their order.
+    _gone: Option<DropGuard>,
 }
 
 /// The place of an answer whose guest has ended.
@@ -75,6 +78,11 @@ pub(super) struct Slot {
 pub(super) struct Kept(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
 impl Slot {
+    /// Cancels a token when the slot has been given back.
+    pub(super) fn when_gone(&mut self, token: CancellationToken) {
+        self._gone = Some(token.drop_guard());
+    }
+
     /// Gives the slot back while a whole answer of so many bytes waits to be read, if there is room for it; a small one
     /// needs none.
     pub(super) fn keep(self: Arc<Self>, bytes: u64) -> Result<Option<Kept>, Arc<Self>> {
@@ -113,11 +121,16 @@ impl Admission {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Whether nobody else may run or wait, of whatever function.
+    pub(super) fn is_full(&self) -> bool {
+        self.in_flight() >= self.running_max.saturating_add(self.queue_max)
+    }
+
     /// Counts a call, or refuses it.
     pub(super) fn enter(self: &Arc<Self>, function: &FunctionId, limit: u32) -> Result<Counted, CallError> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, so that calls that come together are counted one after the other.
-        if self.in_flight() >= self.running_max.saturating_add(self.queue_max) {
+        if self.is_full() {
             let said =
                 format!("the node runs {} calls and {} wait: no more", self.running_max, self.queue_max);
             return Err(CallError::new(Code::Overloaded, said));
@@ -151,6 +164,11 @@ impl Admission {
 }
 
 impl Counted {
+    /// Whether its function has all the slots that one may have: others' are no use to it.
+    pub(super) fn has_its_share(&self) -> bool {
+        self.share.available_permits() == 0
+    }
+
     /// A slot, if one is free and nobody waits.
     pub(super) fn try_slot(self) -> Result<Slot, Self> {
         let share = Arc::clone(&self.share).try_acquire_owned();
@@ -159,7 +177,7 @@ impl Counted {
             Ok((slot, share))
         });
         match permit {
-            Ok((permit, share)) => Ok(Slot { _permit: permit, _share: share, counted: self }),
+            Ok((permit, share)) => Ok(Slot { _permit: permit, _share: share, counted: self, _gone: None }),
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(self),
         }
     }
@@ -172,7 +190,7 @@ impl Counted {
             Ok::<_, AcquireError>((Arc::clone(&self.admission.slots).acquire_owned().await?, share))
         };
         if let Ok(Ok((permit, share))) = tokio::time::timeout(wait, acquiring).await {
-            return Ok(Slot { _permit: permit, _share: share, counted: self });
+            return Ok(Slot { _permit: permit, _share: share, counted: self, _gone: None });
         }
         let (share_max, running_max) = (self.admission.share_max, self.admission.running_max);
         let said = format!(

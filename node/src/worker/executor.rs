@@ -1,12 +1,14 @@
 //! Admits a call on this node, or refuses it, and runs it.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use coracle_ports::network;
 use coracle_proto::attr;
-use coracle_proto::id::{NodeId, VersionId};
+use coracle_proto::id::{FunctionId, NodeId, VersionId};
 use coracle_proto::record::Version;
 use coracle_proto::status::Code;
 use coracle_proto::trace::{join_from_headers, write_headers};
@@ -15,7 +17,8 @@ use http_body::Body as _;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
-use super::admission::{Admission, Holding, Slot};
+use super::admission::{Admission, Counted, Holding, QUEUE_WAIT_MAX, Slot};
+use super::awaited::{Awaited, Awaiting, Wait};
 use super::{Assigned, Assignments, Invoke};
 use crate::call::{Answer, Call, CallError, Lease};
 use crate::clock;
@@ -67,6 +70,8 @@ struct Inner {
     invoke: Arc<dyn Invoke>,
     assignments: Arc<dyn Assignments>,
     admission: Arc<Admission>,
+    /// Calls whose guests wait for their callers: where there is no place, they make room.
+    awaiting: Awaiting,
     draining: AtomicBool,
     usage: Usage,
     metrics: Arc<Metrics>,
@@ -96,8 +101,9 @@ impl Executor {
         metrics: Arc<Metrics>,
     ) -> Self {
         let admission = Admission::new(options.running_max, options.queue_max);
-        let (draining, usage) = (AtomicBool::new(false), Usage::default());
-        Self { inner: Arc::new(Inner { options, invoke, assignments, admission, draining, usage, metrics }) }
+        let (awaiting, draining, usage) = (Awaiting::default(), AtomicBool::new(false), Usage::default());
+        let inner = Inner { options, invoke, assignments, admission, awaiting, draining, usage, metrics };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Who this is.
@@ -166,11 +172,20 @@ impl Executor {
     async fn run(&self, mut call: Call) -> Result<Answer, CallError> {
         call.version = self.assigned(&call)?;
         let limit = call.version.spec.limits().concurrency;
-        let counted = self.inner.admission.enter(&call.version.id.function, limit)?;
-        let (slot, queue_wait) = match counted.try_slot() {
+        let counted = match self.inner.admission.enter(&call.version.id.function, limit) {
+            Ok(counted) => counted,
+            Err(refusal) => {
+                let (function, caller) = (call.version.id.function.clone(), caller(&call));
+                Box::pin(self.enter_when_gone(function, caller, limit, refusal)).await?
+            }
+        };
+        let (mut slot, queue_wait) = match counted.try_slot() {
             Ok(slot) => (slot, Duration::ZERO),
             Err(counted) => {
                 let begun = clock::now();
+                let function = counted.has_its_share().then_some(&call.version.id.function);
+                // Whoever goes gives its slot to whoever has waited longest for one.
+                let _gone = self.inner.awaiting.make_room(function, caller(&call));
                 let waiting = info_span!(attr::SPAN_QUEUE, { attr::SERVICE } = attr::SERVICE_WORKER);
                 let slot: Slot = counted.slot(call.head_timeout).instrument(waiting).await?;
                 (slot, clock::now().saturating_duration_since(begun))
@@ -180,6 +195,11 @@ impl Executor {
         let timeout = call.version.spec.limits().timeout;
         call.head_timeout = call.head_timeout.min(timeout).saturating_sub(queue_wait);
         self.inner.metrics.queued(queue_wait);
+        let wait = if call.request.body().is_end_stream() {
+            None
+        } else {
+            Some(self.await_caller(&mut call, &mut slot))
+        };
         let slot = Arc::new(slot);
         call.lease = Lease::of(Arc::<Slot>::clone(&slot));
         let version = Arc::clone(&call.version);
@@ -188,6 +208,9 @@ impl Executor {
             self.inner.metrics.cold_start(&version.id);
         }
         let mut answer = result?;
+        if let Some(wait) = wait {
+            wait.answered();
+        }
         answer.queue_wait = queue_wait;
         // A body of known length is all here: its guest has ended, and whoever reads it slowly keeps nobody waiting.
         let kept = match answer.response.body().size_hint().exact() {
@@ -200,6 +223,40 @@ impl Executor {
             Err(slot) => Holding::body(body, slot),
         });
         Ok(answer)
+    }
+
+    /// Counts a call that was refused, in the place of one whose caller keeps it waiting, if there is one.
+    async fn enter_when_gone(
+        &self,
+        function: FunctionId,
+        caller: IpAddr,
+        limit: u32,
+        mut refusal: CallError,
+    ) -> Result<Counted, CallError> {
+        let Inner { admission, awaiting, .. } = &*self.inner;
+        let begun = clock::now();
+        loop {
+            let left = QUEUE_WAIT_MAX.saturating_sub(clock::now().saturating_duration_since(begun));
+            let of = (!admission.is_full()).then_some(&function);
+            let Some(gone) = awaiting.make_room(of, caller) else { return Err(refusal) };
+            if tokio::time::timeout(left, gone.cancelled()).await.is_err() {
+                return Err(refusal);
+            }
+            // Somebody else may have been faster.
+            match admission.enter(&function, limit) {
+                Ok(counted) => return Ok(counted),
+                Err(again) => refusal = again,
+            }
+        }
+    }
+
+    /// Watches how the caller sends the body of its call.
+    fn await_caller(&self, call: &mut Call, slot: &mut Slot) -> Arc<Wait> {
+        let wait = Wait::new(call.version.id.function.clone(), caller(call));
+        slot.when_gone(wait.gone());
+        let body = std::mem::take(call.request.body_mut());
+        *call.request.body_mut() = Awaited::body(body, Arc::clone(&wait), self.inner.awaiting.clone());
+        wait
     }
 
     /// The assignment that the call is for, with the version's whole spec.
@@ -228,6 +285,11 @@ impl Executor {
             CallError::new(Code::StaleReplica, format!("'{id}' is not assigned to node {}", self.node()))
         })
     }
+}
+
+/// Who called, as far as it is known.
+fn caller(call: &Call) -> IpAddr {
+    call.remote.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |remote| network(remote.ip()))
 }
 
 fn span(call: &Call, node: NodeId) -> Span {

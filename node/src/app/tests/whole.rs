@@ -260,12 +260,12 @@ async fn a_node_that_is_going_away_is_not_ready_while_its_calls_end() {
     until("ready", async || ready(&controller)).await;
     answers(&plane).await;
     assert!(plane.inspect().await.ready);
-    // It reads all of its body, which does not end yet.
+    // It is sent when all of its body is here.
     let mut caller = tokio::net::TcpStream::connect(plane.http).await.unwrap();
     let head = b"POST /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\na ";
     caller.write_all(head).await.unwrap();
-    until("the call runs", async || {
-        plane.inspect().await.metrics.contains("coracle_calls_in_flight{function=\"hello\"} 1")
+    until("the call is here", async || {
+        plane.inspect().await.metrics.lines().any(|line| line == "coracle_bodies_awaited 1")
     })
     .await;
     let client = ProcessClient::connect(plane.url()).await.unwrap();

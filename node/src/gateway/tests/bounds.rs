@@ -1,5 +1,6 @@
 //! Goal: callers that send nothing, too slowly, or come too many, are turned away; a stopped gateway ends its calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::world::{Plan, World, empty};
 use crate::call::Body;
@@ -45,26 +46,60 @@ async fn a_head_must_come_in_time() {
 
 #[tokio::test]
 async fn connections_over_the_cap_are_told_so() {
-    let world = world(Options { connections_max: 2, ..Options::DEFAULTS }).await;
+    let guest = Guest::new(async |_| futures::future::pending().await);
+    let mut plan = Plan::local(Arc::clone(&guest));
+    plan.options = Options { connections_max: 2, ..Options::DEFAULTS };
+    let world = plan.start().await;
+    assert_eq!(world.gateway.shut(), None);
     let mut open = Vec::new();
-    for _ in 0..2 {
-        open.push(TcpStream::connect(world.address).await.unwrap());
+    for (caller, bound) in [(1, "'127.0.0.1' has 1 open connections"), (2, "has 2 open connections")] {
+        open.push(calling(&world, caller).await);
+        until("it is called", || guest.calls() == u32::from(caller)).await;
+        // Each is being answered, so none makes room.
+        let said = turned_away(&world, if caller == 1 { 1 } else { 3 }).await;
+        assert!(said.starts_with("HTTP/1.1 503"), "{said}");
+        assert!(said.contains("coracle-error: too-many-connections"), "{said}");
+        assert!(said.contains(bound), "the bound is not named: {said}");
     }
-    let connections = &world.gateway.inner.metrics.connections;
-    until("both are accepted", || connections.get() == 2).await;
-    let mut third = TcpStream::connect(world.address).await.unwrap();
-    third.write_all(b"GET /f HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let mut said = vec![0; 1024];
-    let count = third.read(&mut said).await.unwrap();
-    let said = String::from_utf8_lossy(&said[..count]).into_owned();
-    assert!(
-        said.starts_with("HTTP/1.1 503") && said.contains("coracle-error: too-many-connections"),
-        "{said}"
-    );
-    assert!(said.contains("has 2 open connections"), "the bound is not named: {said}");
+    let shut = world.gateway.shut().expect("nobody is let in, and nobody is told");
+    assert!(shut.contains("2 open connections, all with open calls"), "{shut}");
     open.clear();
-    until("there is room again", || connections.get() == 0).await;
+    until("there is room again", || world.gateway.inner.metrics.connections.get() == 0).await;
+    assert_eq!(world.gateway.shut(), None);
+    let _last = calling(&world, 1).await;
+    until("it is called", || guest.calls() == 3).await;
+}
+
+async fn calling(world: &World, caller: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, caller], 0).into()).unwrap();
+    let mut stream = socket.connect(world.address).await.unwrap();
+    stream.write_all(b"GET /f HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    stream
+}
+
+async fn turned_away(world: &World, caller: u8) -> String {
+    let mut stream = calling(world, caller).await;
+    let mut said = vec![0; 1024];
+    let reading = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut said));
+    let count = reading.await.expect("it is let in").unwrap();
+    String::from_utf8_lossy(&said[..count]).into_owned()
+}
+
+/// A crowd of connections that ask nothing is no reason to turn anybody away.
+#[tokio::test]
+async fn who_asks_nothing_makes_room_for_who_does() {
+    let world = world(Options { connections_max: 16, ..Options::DEFAULTS }).await;
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(b"GET /f HTTP/1.1\r\nhost:").await.unwrap();
+        crowd.push(stream);
+    }
     assert_eq!(world.get("/f").await.status, 200);
+    assert!(world.gateway.inner.places.count() <= 8, "{}", world.gateway.inner.places.count());
+    assert_eq!(world.gateway.shut(), None);
+    closed(&mut crowd[0]).await;
 }
 
 #[tokio::test]
@@ -170,7 +205,7 @@ async fn a_stopped_gateway_ends_open_calls_and_takes_no_new_ones() {
 async fn calls_that_are_open_are_bounded() {
     let world = Plan::local(Guest::new(async |_| Ok(text("here")))).start().await;
     let open = &world.gateway.inner.open;
-    let all: Vec<_> = std::iter::from_fn(|| open.enter([127, 0, 0, 1].into()).ok()).collect();
+    let all: Vec<_> = std::iter::from_fn(|| open.take([127, 0, 0, 1].into(), 1).ok()).collect();
     let refused = world.get("/f").await;
     assert_eq!((refused.status, refused.header("coracle-error")), (503, "overloaded"));
     assert!(refused.text.contains("2048 of the 4096"), "{}", refused.text);

@@ -1,0 +1,136 @@
+//! Reads a request's body before its call is sent: who sends slowly keeps nobody waiting, for no place is taken yet.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use coracle_proto::record::Kind;
+use coracle_proto::spec::BUFFERED_BODY_MAX;
+use coracle_proto::status::Code;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::dispatch::Dispatch;
+use super::replay::{KEPT_BYTES_MAX, Read, Replay};
+use super::shares::Shares;
+use crate::call::CallError;
+use crate::clock;
+
+/// What one frame of a body may have beyond what was asked for: hyper reads as much at once.
+const PIECE_BYTES: usize = KEPT_BYTES_MAX;
+
+/// Reads what is to be read first: a body of known length that is kept for another attempt in any case, and that of a command,
+/// which is buffered wherever it is read. Others stream, for a function may answer before it has all.
+pub(super) async fn gather(dispatch: &mut Dispatch<'_>) -> Result<(), CallError> {
+    // What cannot be found is told by who sends the call.
+    let view = Arc::clone(&dispatch.view);
+    let Ok(version) = dispatch.version(&view) else { return Ok(()) };
+    let gateway = dispatch.gateway;
+    let gathering = Gathering {
+        body: &dispatch.body,
+        bodies: &gateway.bodies,
+        remote: dispatch.remote,
+        timeout: version.spec.limits().timeout,
+        piece_timeout: gateway.options.body_timeout,
+    };
+    if gathering.is_wanted(version.kind) {
+        let _awaited = Awaited::new(&gateway.metrics.bodies);
+        gathering.read().await?;
+        dispatch.view = gateway.view.load();
+    }
+    Ok(())
+}
+
+/// Counts while it lives: whoever waits may be dropped.
+struct Awaited<'a>(&'a Gauge);
+
+impl<'a> Awaited<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+struct Gathering<'a> {
+    body: &'a Replay,
+    bodies: &'a Arc<Shares>,
+    remote: SocketAddr,
+    timeout: Duration,
+    piece_timeout: Duration,
+}
+
+impl Gathering<'_> {
+    fn is_wanted(&self, kind: Kind) -> bool {
+        let Some(hint) = self.body.shared().map(|shared| shared.hint()) else { return false };
+        match kind {
+            Kind::HttpComponent => hint.exact().is_some_and(|bytes| bytes <= KEPT_BYTES_MAX as u64),
+            // What is larger is refused by who runs it.
+            Kind::CommandModule | Kind::CommandComponent => hint.lower() <= BUFFERED_BODY_MAX as u64,
+        }
+    }
+
+    async fn read(&self) -> Result<(), CallError> {
+        let begun = clock::now();
+        while self.has_room() {
+            let left = self.timeout.saturating_sub(clock::now().saturating_duration_since(begun));
+            let patience = left.min(self.piece_timeout);
+            let piece = poll_fn(|context| match self.body.shared() {
+                Some(mut shared) => shared.poll_more(context),
+                None => Poll::Ready(Ok(Read::End)),
+            });
+            match tokio::time::timeout(patience, piece).await {
+                Ok(Ok(Read::Piece)) => {}
+                Ok(Ok(Read::End)) => break,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(self.late(patience < self.piece_timeout)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the next piece can be kept. Where all room is taken the rest streams: its call waits for it, as a long one does.
+    fn has_room(&self) -> bool {
+        let Some(mut shared) = self.body.shared() else { return false };
+        let (kept, max) = shared.kept();
+        let whole = shared.hint().upper().is_some_and(|bytes| bytes <= max as u64);
+        if whole || kept.saturating_add(PIECE_BYTES) <= max {
+            return true;
+        }
+        let left = (BUFFERED_BODY_MAX + PIECE_BYTES).saturating_sub(max);
+        // Twice as much each time, or what is known to come.
+        let known = shared.hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+        let more = known.map_or(max.max(PIECE_BYTES), |bytes| bytes.saturating_sub(max)).min(left);
+        match self.bodies.take(self.remote.ip(), more) {
+            Ok(room) if more > 0 => {
+                shared.keep_more(more, room);
+                true
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    fn late(&self, whole: bool) -> CallError {
+        let bytes = self.body.shared().map_or(0, |shared| shared.kept().0);
+        let caller = self.remote.ip();
+        let said = if whole {
+            format!(
+                "the request's body did not come within {} ms, the function's 'timeout': '{caller}' sent {bytes} bytes \
+                 of it; nothing was run",
+                self.timeout.as_millis()
+            )
+        } else {
+            format!(
+                "'{caller}' sent nothing of the request's body for {} ms, after {bytes} bytes; nothing was run",
+                self.piece_timeout.as_millis()
+            )
+        };
+        CallError::new(Code::RequestTimeout, said)
+    }
+}
