@@ -112,6 +112,7 @@ impl Rig {
             fetcher: node.uploads.fetcher(),
             prepare: Arc::clone(&node.compiler) as Arc<dyn Prepare>,
             orders: orders.subscribe(),
+            turns: node.uploads.turns(),
             metrics: ArtifactMetrics::default(),
         });
         let (board, stop) = (agent.board(), CancellationToken::new());
