@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use coracle_proto::id::FunctionId;
-use coracle_proto::route::RouteSpec;
+use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::FunctionSpec;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -43,6 +43,8 @@ pub(crate) struct FunctionEntry {
     pub(crate) component: PathBuf,
     /// Its own routes; none means its name.
     pub(crate) routes: Vec<RouteSpec>,
+    /// Whom it lets have routes that take calls from its own.
+    pub(crate) route_grants: Vec<RouteGrant>,
     /// What it is granted.
     pub(crate) spec: FunctionSpec,
 }

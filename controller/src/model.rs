@@ -17,6 +17,7 @@ mod kept;
 mod node;
 mod restore;
 mod state;
+mod subtree;
 mod write;
 
 #[cfg(test)]
@@ -26,7 +27,8 @@ mod tests;
 
 pub use apply::Applied;
 pub use cluster::{
-    COMMAND_FORMAT, FORMAT_DECISIONS, TIME_STEP_MAX_MS, VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX,
+    COMMAND_FORMAT, FORMAT_DECISIONS, FORMAT_GRANTS, TIME_STEP_MAX_MS, VOTERS_WANTED_DEFAULT,
+    VOTERS_WANTED_MAX,
 };
 pub use command::{Command, Envelope, Placement, Switch};
 pub use edit::Change;
@@ -36,3 +38,4 @@ pub(crate) use kept::Encoded;
 pub use node::NODES_MAX;
 pub use restore::RestoreError;
 pub use state::{ClusterState, REMEMBERED_MAX};
+pub use subtree::Taken;

@@ -4,6 +4,7 @@
 //! checked and compiled: until then it lies in the store's `tmp` folder. Nothing here deletes an artifact by
 //! its own judgement; [`Store::remove`] is called for orders of the leader only.
 
+mod accept;
 mod error;
 mod incoming;
 mod locks;

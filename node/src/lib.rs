@@ -23,6 +23,7 @@ pub mod report;
 pub mod runtime;
 pub mod text;
 mod threads;
+pub mod turns;
 pub mod view;
 pub mod worker;
 

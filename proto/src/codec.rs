@@ -6,7 +6,9 @@ mod spec;
 use thiserror::Error;
 
 pub use record::{function_id, node_from_wire, node_to_wire, outcome_from_wire, outcome_to_wire};
-pub use spec::{routes_from_wire, spec_from_wire, spec_to_wire};
+pub use spec::{
+    route_grants_from_wire, route_grants_to_wire, routes_from_wire, spec_from_wire, spec_to_wire,
+};
 
 use crate::status::{Code, Refusal};
 

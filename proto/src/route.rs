@@ -1,7 +1,11 @@
 //! Routes: which host and path belong to a function; the most specific one wins.
 
+mod grant;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use grant::RouteGrant;
 
 use crate::spec::{ROUTE_HOST_MAX, ROUTE_PATH_MAX, SpecError};
 
@@ -109,6 +113,37 @@ impl RouteSpec {
     pub fn specificity(&self) -> (bool, usize, bool) {
         (!self.host.is_empty(), self.path.len(), self.matching == Match::Exact)
     }
+
+    /// The same path of another host; of an empty one: of every host.
+    #[must_use]
+    pub fn at_host(&self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self.clone() }
+    }
+
+    /// The prefixes of the same host that have all of it, the most specific one first. A prefix is none of its own.
+    pub fn above(&self) -> impl Iterator<Item = Self> + '_ {
+        let own = (self.matching == Match::Exact).then_some(self.path.as_str());
+        let slashes = self.path.rmatch_indices('/').map(|(at, _)| at);
+        let above = slashes.filter_map(|at| self.path.get(..at));
+        let prefix =
+            |path: &str| Self { path: path.to_owned(), matching: Match::Prefix, host: self.host.clone() };
+        // A path that ends with '/' is below what stands before that.
+        let own = own.filter(|path| !path.ends_with('/'));
+        own.into_iter().chain(above).map(prefix)
+    }
+
+    /// Whether some request is meant by both, and this one is the more specific: it gets calls that the other one would
+    /// get without it.
+    #[must_use]
+    pub fn takes_from(&self, other: &Self) -> bool {
+        let hosts = self.host == other.host || self.host.is_empty() || other.host.is_empty();
+        hosts && self.specificity() > other.specificity() && (other.reaches(self) || self.reaches(other))
+    }
+
+    /// Whether the other one's path is the same or lies below this one's.
+    fn reaches(&self, other: &Self) -> bool {
+        self.at_host("").matches("", &other.path)
+    }
 }
 
 impl fmt::Display for RouteSpec {
@@ -181,6 +216,42 @@ mod tests {
         let order = ["h/a/b", "h/a/b/*", "h/a/*", "h/*", "/a/b/c", "/a/*", "/*"];
         for pair in order.windows(2) {
             assert!(route(pair[0]).specificity() > route(pair[1]).specificity(), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn what_lies_above_a_route_is_tried_from_the_nearest_on() {
+        let above = |text: &str| route(text).above().map(|it| it.to_string()).collect::<Vec<_>>();
+        assert_eq!(above("h/a/b/*"), ["h/a/*", "h/*"]);
+        assert_eq!(above("/a/b"), ["/a/b/*", "/a/*", "/*"]);
+        assert_eq!(above("/a/"), ["/a/*", "/*"]);
+        assert_eq!(above("/"), ["/*"]);
+        assert_eq!(above("/*"), [] as [&str; 0]);
+        for text in ["h/a/b/*", "/a/b", "/a/", "/"] {
+            assert!(route(text).above().all(|it| it.matches("h", route(text).path())), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_more_specific_takes_calls_where_both_are_meant() {
+        let takes = |one: &str, other: &str| route(one).takes_from(&route(other));
+        for (one, other) in [
+            ("/a/b/*", "/a/*"),
+            ("/a", "/a/*"),
+            ("/a/b", "/*"),
+            ("h/a/*", "/a/*"),
+            ("h/a", "/a"),
+            ("h/*", "/a/*"),
+            ("h/*", "/a"),
+            ("h/a/*", "/*"),
+        ] {
+            assert!(takes(one, other), "{one} {other}");
+            assert!(!takes(other, one), "{other} {one}");
+        }
+        for (one, other) in
+            [("/ab/*", "/a/*"), ("h/a/*", "i/*"), ("h/a", "/a/b"), ("/a/*", "/a/*"), ("h/a/*", "/b/*")]
+        {
+            assert!(!takes(one, other), "{one} {other}");
         }
     }
 

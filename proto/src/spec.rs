@@ -44,6 +44,8 @@ pub const ARGS_MAX: usize = 100;
 pub const HOSTS_MAX: usize = 100;
 /// Routes of one function.
 pub const ROUTES_MAX: usize = 50;
+/// Namespaces that one function lets have routes below its own.
+pub const ROUTE_GRANTS_MAX: usize = 100;
 /// Bytes of a route's host (RFC 1035) and of its path.
 pub const ROUTE_HOST_MAX: usize = 253;
 /// Bytes of a route's path.

@@ -257,3 +257,42 @@ async fn an_artifact_that_a_node_lost_is_noticed_and_copied_again() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_anothers_subtree_is_had_by_a_grant_only() {
+    let cluster = Cluster::start(PROGRAM, 1).await;
+    let hello = guest("hello-min.component.wasm");
+    let file = hello.display().to_string();
+    cluster.deploy("hello", &hello, &["--route", "/hello/*"]).await;
+    let theft = ["deploy", "login", &file, "--namespace", "mallory", "--route", "/hello/login/*"];
+    let refused = cluster.run(&theft).await.failed_with(8);
+    println!("{}", refused.stderr);
+    for part in ["'/hello/*' of 'hello'", "namespace 'default'", "--grant-routes mallory", "route-conflict"] {
+        assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
+    }
+    let by_name = cluster.run(&["deploy", "hello/world", &file]).await.failed_with(8);
+    assert!(by_name.stderr.contains("route '/hello/world/*' of 'hello/world'"), "{}", by_name.stderr);
+
+    cluster.deploy("hello", &hello, &["--route", "/hello/*", "--grant-routes", "mallory"]).await;
+    let got = cluster.run(&["function", "get", "hello", "-o", "json"]).await.ok().json();
+    assert_eq!(got["grant_routes"], serde_json::json!(["mallory"]));
+    let _ = cluster.run(&theft).await.ok();
+    let answered = async |path: &str| {
+        let answer = cluster.client.get(&cluster.url(0, path)).await.unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.header("coracle-version").to_owned()
+    };
+    // Of 'mallory/login' there is one version, of 'hello' the second one.
+    assert_eq!(
+        (answered("/hello/login/x").await.as_str(), answered("/hello/other").await.as_str()),
+        ("1", "2")
+    );
+
+    // Who takes the grant back is told what stays.
+    let told = cluster.deploy("hello", &hello, &["--route", "/hello/*"]).await;
+    assert!(told.stderr.contains("note: calls to '/hello/login/*' go to 'mallory/login'"), "{}", told.stderr);
+    assert_eq!(
+        (answered("/hello/login/x").await.as_str(), answered("/hello/other").await.as_str()),
+        ("1", "3")
+    );
+}

@@ -164,7 +164,7 @@ impl Admin for Fake {
 
     async fn deploy(&self, request: Request<pb::DeployRequest>) -> Answer<pb::DeployReply> {
         let trace = trace_of(&request);
-        let reply = pb::DeployReply { revision: 42, version: 1, unchanged: false };
+        let reply = pb::DeployReply { revision: 42, version: 1, ..pb::DeployReply::default() };
         self.change(request.into_inner().context, trace, reply)
     }
 

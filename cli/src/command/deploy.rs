@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coracle_proto::attr;
-use coracle_proto::codec::spec_to_wire;
+use coracle_proto::codec::{route_grants_to_wire, spec_to_wire};
 use coracle_proto::pb;
 use tracing::{Instrument as _, Span, field, info_span};
 
@@ -119,7 +119,7 @@ struct Plan {
     talk: Talk,
 }
 
-/// Deploys one after the other; answers with those that were, and why it ended before the last.
+/// Deploys one after the other, those that grant routes first, for the others may need it; answers with those that were, and why it ended before the last.
 async fn deploy_all(
     functions: &[FunctionEntry],
     targets: Targets,
@@ -141,7 +141,9 @@ async fn deploy_all(
             Artifact::find(&function.component)?;
         }
         let mut client = Client::connect(targets, plan.deadline, plan.talk).await?;
-        for function in functions {
+        let (granting, others): (Vec<_>, Vec<_>) =
+            functions.iter().partition(|function| !function.route_grants.is_empty());
+        for function in granting.into_iter().chain(others) {
             deployed.push(deploy(function, &mut client, plan).await?);
         }
         plan.talk.say(&format!("trace {}", client.trace()));
@@ -168,6 +170,7 @@ async fn deploy(function: &FunctionEntry, client: &mut Client, plan: Plan) -> Re
         name: id.name.to_string(),
         spec: Some(spec_to_wire(&function.spec)),
         routes: function.routes.iter().map(pb::RouteSpec::from).collect(),
+        route_grants: route_grants_to_wire(&function.route_grants),
         digest: artifact.digest.to_wire(),
         size: artifact.size(),
         kind: stored.kind,
@@ -181,6 +184,9 @@ async fn deploy(function: &FunctionEntry, client: &mut Client, plan: Plan) -> Re
         talk.say(talk.done(&format!("{id} is unchanged: version {} has the same content", reply.version)));
     } else {
         talk.say(talk.done(&format!("{id} version {} is committed", reply.version)));
+    }
+    for note in &reply.notes {
+        talk.say(&format!("note: {note}"));
     }
     if plan.wait {
         let ready = rollout::wait(client, id, reply.version, talk).await?;

@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use coracle_proto::id::{FunctionId, FunctionName, Namespace};
-use coracle_proto::route::RouteSpec;
+use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::{
-    Bound, CONCURRENCY, CPU_TIME, Draft, FunctionSpec, IDLE_TIMEOUT, MEMORY, REPLICAS, ROUTES_MAX, Retry,
-    TIMEOUT,
+    Bound, CONCURRENCY, CPU_TIME, Draft, FunctionSpec, IDLE_TIMEOUT, MEMORY, REPLICAS, ROUTE_GRANTS_MAX,
+    ROUTES_MAX, Retry, TIMEOUT,
 };
 use toml::Spanned;
 use toml::de::DeValue;
@@ -20,9 +20,10 @@ use super::{FunctionEntry, Problems, in_order, units};
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// What may stand in a function's table.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "component",
     "routes",
+    "grant-routes",
     "env",
     "args",
     "hosts",
@@ -55,6 +56,7 @@ pub(super) fn read(
         draft: Draft::default(),
         component: None,
         routes: Vec::new(),
+        route_grants: Vec::new(),
         namespace: None,
     };
     for (key, value) in in_order(table) {
@@ -63,7 +65,7 @@ pub(super) fn read(
             reader.problems.unknown_key(&key.span(), &table_name, key.get_ref(), &KEYS);
         }
     }
-    let Reader { component, draft, routes, namespace, .. } = reader;
+    let Reader { component, draft, routes, route_grants, namespace, .. } = reader;
     if !table.contains_key("component") {
         problems.add(&name.span(), &table_name, "the key 'component' is missing: the path of the .wasm file");
     }
@@ -75,7 +77,7 @@ pub(super) fn read(
         Err(_) => None,
     };
     let id = FunctionId { namespace: namespace.unwrap_or_default(), name: function? };
-    Some(FunctionEntry { id, component: component?, routes, spec: spec? })
+    Some(FunctionEntry { id, component: component?, routes, route_grants, spec: spec? })
 }
 
 struct Reader<'a, 't> {
@@ -84,6 +86,7 @@ struct Reader<'a, 't> {
     draft: Draft,
     component: Option<PathBuf>,
     routes: Vec<RouteSpec>,
+    route_grants: Vec<RouteGrant>,
     namespace: Option<Namespace>,
 }
 
@@ -93,7 +96,14 @@ impl Reader<'_, '_> {
         match key {
             "component" => self.component = self.text(value, place).map(|text| self.folder.join(text)),
             "namespace" => self.namespace = self.namespace(value, place),
-            "routes" => self.routes = self.routes(value, place),
+            "routes" => {
+                let read = |text: &str| text.parse::<RouteSpec>().map_err(|error| error.reason);
+                self.routes = self.each_once(value, place, ("routes", ROUTES_MAX), read);
+            }
+            "grant-routes" => {
+                let read = |text: &str| text.parse::<RouteGrant>().map_err(|error| error.to_string());
+                self.route_grants = self.each_once(value, place, ("namespaces", ROUTE_GRANTS_MAX), read);
+            }
             "env" => self.env(value, place),
             "args" => {
                 let args = self.list(value, place);
@@ -134,20 +144,26 @@ impl Reader<'_, '_> {
         self.problems.check(&value.span(), place, parsed)
     }
 
-    fn routes(&mut self, value: &Value<'_>, place: &str) -> Vec<RouteSpec> {
-        let mut routes = Vec::new();
+    /// A list of texts that are something, each once, at most so many.
+    fn each_once<T: PartialEq + Display>(
+        &mut self,
+        value: &Value<'_>,
+        place: &str,
+        (what, max): (&str, usize),
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
         for (span, text) in texts(value, place, self.problems) {
-            let parsed = text.parse::<RouteSpec>().map_err(|error| error.reason);
-            let Some(route) = self.problems.check(&span, place, parsed) else { continue };
-            if routes.contains(&route) {
-                self.problems.add(&span, place, format!("'{route}' stands twice"));
+            let Some(one) = self.problems.check(&span, place, read(text)) else { continue };
+            if all.contains(&one) {
+                self.problems.add(&span, place, format!("'{one}' stands twice"));
             }
-            routes.push(route);
+            all.push(one);
         }
-        if routes.len() > ROUTES_MAX {
-            self.problems.add(&value.span(), place, format!("{} routes, at most {ROUTES_MAX}", routes.len()));
+        if all.len() > max {
+            self.problems.add(&value.span(), place, format!("{} {what}, at most {max}", all.len()));
         }
-        routes
+        all
     }
 
     fn env(&mut self, value: &Value<'_>, place: &str) {

@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn reply(held: bool, kind: pb::Kind) -> StatReply {
-        StatReply { held, size: 7, kind: kind.into(), memory_min: 0 }
+        StatReply { held, size: 7, kind: kind.into(), ..StatReply::default() }
     }
 
     #[test]

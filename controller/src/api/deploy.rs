@@ -2,22 +2,26 @@
 
 use std::time::Instant;
 
-use coracle_proto::codec::{Door, InField as _, routes_from_wire, spec_from_wire};
+use coracle_proto::codec::{Door, InField as _, route_grants_from_wire, routes_from_wire, spec_from_wire};
 use coracle_proto::id::{Digest, FunctionId, VersionNumber};
 use coracle_proto::pb::{ChangeContext, DeployReply, DeployRequest, RollbackReply};
-use coracle_proto::record::{Function, Outcome, Weight};
+use coracle_proto::record::{Function, Outcome, Route, Weight};
 use coracle_proto::status::{Code, Refusal};
 
 use super::artifacts;
 use super::ask::{answered, ask};
 use crate::context::Context;
-use crate::model::{ClusterState, Command};
+use crate::model::{ClusterState, Command, Taken};
 use crate::propose::{Decided, barrier, propose};
+
+/// Routes of others that are named in an answer; the others are counted.
+const NOTES_MAX: usize = 5;
 
 /// Proposes a version whose artifact is stored.
 ///
 /// # Errors
-/// `artifact-missing` when too few workers hold it; else what the state says.
+/// `artifact-missing` when too few workers hold it, `route-conflict` when a new route would take calls of another
+/// namespace; else what the state says.
 pub(super) async fn deploy(
     context: &Context,
     asked: DeployRequest,
@@ -28,6 +32,16 @@ pub(super) async fn deploy(
     let digest = Digest::try_from(&wire.digest[..]).in_field("deploy.digest")?;
     let spec = spec_from_wire(wire.spec.unwrap_or_default(), Door::Api)?;
     let routes = routes_from_wire(wire.routes, Door::Api)?;
+    let route_grants = route_grants_from_wire(&wire.route_grants, Door::Api)?;
+    // Asked of the newest state, and not again when the command is applied: what is committed between counts as later, and
+    // a later route that goes further takes nothing from this one.
+    barrier(context, deadline).await?;
+    let state = context.hub.state();
+    if let Some(taken) = state.taken(&function, &routes) {
+        return reply(answered(context, asked.context.as_ref()).ok_or_else(|| refuse(&function, &taken))?);
+    }
+    let notes = notes(&state.kept_by_others(&function, &routes, &route_grants));
+    drop(state);
     // Size and kind are what the workers found, not what the client says.
     let stored = match artifacts::renew(context, digest).await {
         Ok(stored) => stored,
@@ -45,15 +59,46 @@ pub(super) async fn deploy(
         );
         return Err(Refusal::new(Code::InvalidArgument, sentence));
     }
-    let command = Command::Deploy { function, spec, routes, digest, size: stored.size, kind: stored.kind };
+    let (size, kind) = (stored.size, stored.kind);
+    let command = Command::Deploy { function, spec, routes, route_grants, digest, size, kind };
     let ask = ask(context, asked.context, command)?;
-    reply(propose(context, ask, deadline).await?)
+    Ok(DeployReply { notes, ..reply(propose(context, ask, deadline).await?)? })
+}
+
+fn refuse(function: &FunctionId, Taken { route, owner }: &Taken) -> Refusal {
+    let (namespace, owner_namespace) = (&function.namespace, &owner.function.namespace);
+    let sentence = format!(
+        "route '{route}' of '{function}' would take calls from '{}' of '{}', and these belong to namespace \
+         '{owner_namespace}': choose another route, or let '{}' grant it (grant-routes = [\"{namespace}\"] in its \
+         manifest, or --grant-routes {namespace})",
+        owner.spec, owner.function, owner.function
+    );
+    Refusal::new(Code::RouteConflict, sentence)
+}
+
+/// What stays with others: a deploy takes nothing away from who was there before, and says so.
+fn notes(kept: &[&Route]) -> Vec<String> {
+    let note = |route: &&Route| {
+        format!(
+            "calls to '{}' go to '{}', which was there before: delete it, or deploy it with other routes, to have them",
+            route.spec, route.function
+        )
+    };
+    let mut notes: Vec<_> = kept.iter().take(NOTES_MAX).map(note).collect();
+    if kept.len() > NOTES_MAX {
+        notes.push(format!(
+            "and so do those to {} other routes: see 'coracle route list'",
+            kept.len() - NOTES_MAX
+        ));
+    }
+    notes
 }
 
 fn reply(decided: Decided) -> Result<DeployReply, Refusal> {
     match decided.outcome {
         Outcome::Deployed { version, unchanged } => {
-            Ok(DeployReply { revision: decided.revision.get(), version: version.get(), unchanged })
+            let revision = decided.revision.get();
+            Ok(DeployReply { revision, version: version.get(), unchanged, notes: Vec::new() })
         }
         other @ (Outcome::Done
         | Outcome::NodeRegistered(_)

@@ -9,6 +9,7 @@ use coracle_proto::pb::{StatRequest, UploadChunk, UploadEvent};
 use coracle_proto::record::{NodeState, Role};
 use coracle_proto::status::{CODE_METADATA, Code, Refusal};
 use coracle_proto::trace;
+use futures::future::join_all;
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::metadata::MetadataMap;
@@ -23,6 +24,8 @@ use crate::soft::copies;
 
 /// A stopped process still takes connections: only one that answers a small question by then is given an upload.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// So long workers are asked how much they have to compile: who does not answer by then has enough to do.
+const WORK_TIMEOUT: Duration = Duration::from_millis(250);
 /// Finds a worker that is stopped, or cut off, while it is sent to. A machine that is busy compiling answers later than usual.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -75,7 +78,7 @@ fn broken(worker: NodeId, status: &Status) -> Refusal {
     Refusal::new(Code::NoWorker, sentence)
 }
 
-/// A worker that answers: this node's own first, then the others by what they have to do.
+/// A worker that answers: the one with the least to compile; of equals this node's own, then the others by their calls.
 async fn connect(context: &Context) -> Result<(NodeId, Channel), Refusal> {
     let (state, now) = (context.hub.state(), clock::now());
     let seen = context.soft.nodes();
@@ -90,7 +93,12 @@ async fn connect(context: &Context) -> Result<(NodeId, Channel), Refusal> {
         let silent = context.silent.lately(node.id, now) || !copies.live().contains_key(&node.id);
         (silent, node.id != context.node, load(&node.id), node.id)
     });
-    for node in workers.iter().take(TRIED_MAX) {
+    workers.truncate(TRIED_MAX);
+    let work = join_all(workers.iter().map(|node| compile_bytes(context, &node.addresses.data))).await;
+    let mut order: Vec<_> = workers.iter().zip(work).collect();
+    // Stable, so that the order stays among equals. One that is silent stays last, whatever it has to do.
+    order.sort_by_key(|(node, work)| (context.silent.lately(node.id, now), *work));
+    for (node, _) in order {
         match timeout(ANSWER_TIMEOUT, answers(&node.addresses.data)).await {
             Ok(Ok(channel)) => {
                 debug!(worker = %node.id, "upload");
@@ -106,7 +114,19 @@ async fn connect(context: &Context) -> Result<(NodeId, Channel), Refusal> {
     Err(Refusal::new(Code::NoWorker, format!("none of {} workers takes the upload", workers.len())))
 }
 
-/// A connection to a worker that has answered: it is asked for an artifact without a name, and to refuse that is an answer too.
+/// Bytes that a worker has to compile before anything else; the most for one that does not say.
+async fn compile_bytes(context: &Context, address: &str) -> u64 {
+    let Ok(channel) = context.peers.channel(address) else { return u64::MAX };
+    let mut client = ArtifactsClient::new(channel);
+    match timeout(WORK_TIMEOUT, client.stat(StatRequest::default())).await {
+        Ok(Ok(reply)) => reply.into_inner().compile_bytes,
+        // A program that was before this question has an answer too, and says nothing of what it has to do.
+        Ok(Err(status)) if status.metadata().contains_key(CODE_METADATA) => 0,
+        Ok(Err(_)) | Err(_) => u64::MAX,
+    }
+}
+
+/// A connection to a worker that has answered: it is asked what it has to do, and to refuse that is an answer too.
 async fn answers(address: &str) -> Result<Channel, tonic::transport::Error> {
     let channel = Endpoint::from_shared(format!("http://{address}"))?
         .tcp_nodelay(true)

@@ -101,9 +101,10 @@ fn run(edit: &mut Edit<'_>, envelope: Envelope) -> Result<Outcome, Refusal> {
         Command::UpdateNode { node } => node::update(edit, node),
         Command::MarkNode { node, state } => node::mark(edit, node, state),
         Command::RemoveNode { node } => node::remove(edit, node),
-        Command::Deploy { function, spec, routes, digest, size, kind } => {
+        Command::Deploy { function, spec, routes, route_grants, digest, size, kind } => {
             function::check_expected(edit, &function, expected)?;
-            function::deploy(edit, function, function::Content { spec, routes, digest, size, kind, trace })
+            let content = function::Content { spec, routes, route_grants, digest, size, kind, trace };
+            function::deploy(edit, function, content)
         }
         Command::SetTraffic { function, traffic } => {
             function::check_expected(edit, &function, expected)?;

@@ -4,10 +4,10 @@ use coracle_proto::id::{
     ClusterId, Digest, Epoch, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId,
 };
 use coracle_proto::record::{Kind, Node, NodeState, Weight};
-use coracle_proto::route::RouteSpec;
+use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::FunctionSpec;
 
-use super::cluster::FORMAT_DECISIONS;
+use super::cluster::{FORMAT_DECISIONS, FORMAT_GRANTS};
 
 /// A command with what makes it safe to repeat, to misdirect and to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub enum Command {
         spec: FunctionSpec,
         /// The function's routes from now on; none: its name.
         routes: Vec<RouteSpec>,
+        /// Whom the function lets have routes below its own from now on.
+        route_grants: Vec<RouteGrant>,
         /// Its artifact.
         digest: Digest,
         /// Bytes of the artifact.
@@ -130,6 +132,7 @@ impl Command {
     #[must_use]
     pub const fn format(&self) -> u32 {
         match self {
+            Self::Deploy { route_grants, .. } if !route_grants.is_empty() => FORMAT_GRANTS,
             Self::CreateCluster { .. }
             | Self::RegisterNode { .. }
             | Self::UpdateNode { .. }

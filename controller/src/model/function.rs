@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use coracle_proto::id::{Digest, FunctionId, Namespace, Revision, VersionId, VersionNumber};
 use coracle_proto::key::Key;
 use coracle_proto::record::{Function, Kind, NamespaceRecord, Outcome, Record, Route, Version, Weight};
-use coracle_proto::route::{Match, RouteSpec};
+use coracle_proto::route::{Match, RouteGrant, RouteSpec};
 use coracle_proto::spec::{FunctionSpec, SpecError};
 use coracle_proto::status::{Code, Refusal};
 
@@ -22,6 +22,7 @@ pub const VERSIONS_MAX: usize = 10;
 pub(super) struct Content {
     pub(super) spec: FunctionSpec,
     pub(super) routes: Vec<RouteSpec>,
+    pub(super) route_grants: Vec<RouteGrant>,
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) kind: Kind,
@@ -35,6 +36,7 @@ impl Content {
             && self.kind == version.kind
             && self.spec == version.spec
             && self.routes == function.routes
+            && self.route_grants == function.route_grants
     }
 }
 
@@ -77,7 +79,8 @@ pub(super) fn check_expected(edit: &Edit<'_>, id: &FunctionId, expected: Revisio
 }
 
 /// Makes a version that gets all calls when it is ready, and the function and its namespace where they are new.
-/// Routes are the function's and change at once.
+/// Routes and their grants are the function's and change at once. Whether a route takes calls of another namespace was
+/// asked at the API's door ([`ClusterState::taken`]).
 pub(super) fn deploy(edit: &mut Edit<'_>, id: FunctionId, content: Content) -> Result<Outcome, Refusal> {
     let known = edit.state.function(&id).cloned();
     let latest = known.as_ref().map_or_else(VersionNumber::default, |function| function.latest);
@@ -119,6 +122,7 @@ pub(super) fn deploy(edit: &mut Edit<'_>, id: FunctionId, content: Content) -> R
         traffic,
         next,
         routes: content.routes,
+        route_grants: content.route_grants,
         created_ms,
         updated_ms: edit.time_ms,
         updated: edit.revision,

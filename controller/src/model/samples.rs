@@ -150,8 +150,17 @@ pub(crate) fn deploy_at(name: &str, digest: u8, routes: &[&str]) -> Command {
         function: function(name),
         spec: spec(2),
         routes: routes.iter().map(|route| route.parse().unwrap()).collect(),
+        route_grants: Vec::new(),
         digest: Digest::new([digest; 32]),
         size: 1000,
         kind: Kind::HttpComponent,
     }
+}
+
+pub(crate) fn deploy_granting(name: &str, routes: &[&str], grants: &[&str]) -> Command {
+    let mut command = deploy_at(name, 1, routes);
+    if let Command::Deploy { route_grants, .. } = &mut command {
+        *route_grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
+    }
+    command
 }

@@ -7,3 +7,4 @@ mod golden_tests;
 mod invariant_tests;
 mod property_tests;
 mod rule_tests;
+mod subtree_tests;

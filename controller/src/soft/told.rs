@@ -19,6 +19,8 @@ pub(crate) struct ReplicaTold {
     pub(crate) attempts: u32,
     /// Of the last failure.
     pub(crate) reason: Box<str>,
+    /// Compilations before its own.
+    pub(crate) ahead: u32,
 }
 
 /// An artifact that a node has.
@@ -126,6 +128,7 @@ fn replica(wire: &ReplicaStatus) -> Option<(VersionId, Option<ReplicaTold>)> {
         phase: wire.phase(),
         attempts: wire.attempts,
         reason: short_reason(&wire.reason).into(),
+        ahead: wire.ahead,
     };
     Some((version, (told.phase != ReplicaPhase::Unspecified).then_some(told)))
 }
@@ -149,13 +152,14 @@ pub(crate) fn replica_to_wire(version: &VersionId, told: Option<&ReplicaTold>) -
         phase: told.phase.into(),
         reason: told.reason.to_string(),
         attempts: told.attempts,
+        ahead: told.ahead,
         ..wire
     }
 }
 
 /// The same as gateways need it: they route by the phase alone.
 pub(super) fn phase_to_wire(version: &VersionId, told: Option<&ReplicaTold>) -> ReplicaStatus {
-    ReplicaStatus { reason: String::new(), attempts: 0, ..replica_to_wire(version, told) }
+    ReplicaStatus { reason: String::new(), attempts: 0, ahead: 0, ..replica_to_wire(version, told) }
 }
 
 /// An artifact on the wire, with its age at `now`.

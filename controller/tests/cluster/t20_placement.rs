@@ -166,6 +166,25 @@ async fn an_upload_goes_past_a_worker_that_is_frozen() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_goes_to_the_worker_with_the_least_to_compile() {
+    let (_dir, node) = founded().await;
+    let workers = workers(&node).await;
+    for (worker, bytes) in workers.iter().zip([48 << 20, 12 << 20, 24 << 20]) {
+        worker.says.lock().unwrap().compile_bytes = bytes;
+    }
+    let upload = async || {
+        let chunk = UploadChunk { data: vec![1; 1000].into(), ..UploadChunk::default() };
+        let events = node.admin().upload(tokio_stream::iter([chunk])).await.unwrap();
+        events.into_inner().message().await.unwrap().unwrap();
+        workers.iter().map(|worker| worker.says.lock().unwrap().uploads_ended).collect::<Vec<_>>()
+    };
+    assert_eq!(upload().await, [0, 1, 0]);
+    workers[1].says.lock().unwrap().compile_bytes = 36 << 20;
+    assert_eq!(upload().await, [0, 1, 1]);
+    node.stop().await;
+}
+
 /// It would wait for its whole time, and hold a place of the few that there are for uploads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_upload_ends_when_its_worker_freezes() {

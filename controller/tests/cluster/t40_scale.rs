@@ -68,7 +68,12 @@ impl Artifacts for Store {
     }
 
     async fn stat(&self, _: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
-        Ok(Response::new(StatReply { held: true, size: 5, kind: Kind::HttpComponent.into(), memory_min: 0 }))
+        Ok(Response::new(StatReply {
+            held: true,
+            size: 5,
+            kind: Kind::HttpComponent.into(),
+            ..StatReply::default()
+        }))
     }
 }
 

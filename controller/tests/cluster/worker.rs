@@ -35,6 +35,8 @@ pub(crate) struct Says {
     /// Bytes of the last upload.
     pub(crate) received: u64,
     pub(crate) uploads_ended: u32,
+    /// What it has to compile.
+    pub(crate) compile_bytes: u64,
 }
 
 pub(crate) struct Worker {
@@ -81,7 +83,8 @@ impl Artifacts for Store {
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
         let asked = request.into_inner();
         if asked.digest.is_empty() {
-            return Err(Status::invalid_argument("only whether this one answers"));
+            let compile_bytes = self.0.lock().expect("no panic").compile_bytes;
+            return Ok(Response::new(StatReply { compile_bytes, ..StatReply::default() }));
         }
         assert!(asked.renew, "a deploy begins the grace anew");
         let mut says = self.0.lock().expect("no panic");
@@ -91,7 +94,12 @@ impl Artifacts for Store {
             return Err(Status::unavailable("connection refused"));
         }
         let held = says.artifacts.iter().any(|held| held.digest == asked.digest);
-        Ok(Response::new(StatReply { held, size: 5, kind: Kind::HttpComponent.into(), memory_min: 0 }))
+        Ok(Response::new(StatReply {
+            held,
+            size: 5,
+            kind: Kind::HttpComponent.into(),
+            ..StatReply::default()
+        }))
     }
 }
 

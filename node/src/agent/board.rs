@@ -25,6 +25,8 @@ pub struct Entry {
     pub reason: String,
     /// Failed steps in a row.
     pub attempts: u32,
+    /// Compilations before its own; 0 where it waits for none.
+    pub ahead: u32,
 }
 
 type Entries = BTreeMap<VersionId, Entry>;
@@ -55,8 +57,9 @@ impl Board {
         self.entries.load_full()
     }
 
-    /// Takes over what is assigned and how far it is; tells of it only when it is something new.
-    pub(super) fn publish(&self, held: &Held, facts: &Facts) {
+    /// Takes over what is assigned, how far it is and how many compilations are before each; tells of it only when it is
+    /// something new.
+    pub(super) fn publish(&self, held: &Held, facts: &Facts, ahead: &BTreeMap<Digest, u32>) {
         let entries: Entries = held
             .assignments()
             .map(|assignment| {
@@ -67,6 +70,7 @@ impl Board {
                     phase: phase(facts, &digest),
                     reason: failure.map(|failure| failure.reason.clone()).unwrap_or_default(),
                     attempts: failure.map_or(0, |failure| failure.attempts),
+                    ahead: ahead.get(&digest).copied().unwrap_or_default(),
                     version: assignment.version,
                 };
                 (entry.version.id.clone(), entry)

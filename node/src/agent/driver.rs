@@ -15,6 +15,7 @@ use super::plan::{Action, Facts, Failure, Plan, Step, plan};
 use super::{Board, Orders, removal, sources};
 use crate::artifact::{ArtifactMetrics, Fetcher, Index, Prepare, Store, blocking};
 use crate::clock;
+use crate::turns::{Turn, Turns};
 use crate::view::{Held, ViewHandle};
 
 /// Compiled code can vanish without a word: another node on the machine, or the runtime after it was damaged. So
@@ -38,6 +39,8 @@ pub struct Options {
     pub prepare: Arc<dyn Prepare>,
     /// What the leader wants.
     pub orders: watch::Receiver<Arc<Orders>>,
+    /// Whose turn it is to be compiled, among all that this node compiles.
+    pub turns: Turns,
     /// Where compilations are counted.
     pub metrics: ArtifactMetrics,
 }
@@ -59,6 +62,8 @@ pub struct Agent {
     seen: Held,
     held: Arc<Index>,
     running: BTreeMap<Digest, AbortHandle>,
+    /// The turns of compilations that run or wait, by [`Turn::number`].
+    turns: BTreeMap<Digest, u64>,
     jobs: JoinSet<Result<(), String>>,
 }
 
@@ -70,6 +75,7 @@ struct Sources {
     view: watch::Receiver<u64>,
     held: watch::Receiver<u64>,
     orders: watch::Receiver<Arc<Orders>>,
+    turns: watch::Receiver<u64>,
     stop: CancellationToken,
 }
 
@@ -94,6 +100,7 @@ impl Agent {
             seen: Held::default(),
             held: Arc::default(),
             running: BTreeMap::new(),
+            turns: BTreeMap::new(),
             jobs: JoinSet::new(),
         };
         agent.learn();
@@ -116,6 +123,7 @@ impl Agent {
             view: self.options.view.subscribe(),
             held: self.options.store.changes(),
             orders: self.options.orders.clone(),
+            turns: self.options.turns.changes(),
             stop,
         };
         loop {
@@ -140,12 +148,12 @@ impl Agent {
     /// Waits for something to do, until `wake` at the longest. What nodes say about themselves, and orders that say the
     /// same again, come several times a second: they are nothing to look at everything for.
     async fn wait(&mut self, sources: &mut Sources, wake: Duration) -> Event {
-        let Sources { view, held, orders, stop } = sources;
+        let Sources { view, held, orders, turns, stop } = sources;
         let handle = self.options.view.clone();
         let pause = wake.saturating_sub(self.now());
         let mut over = std::pin::pin!(tokio::time::sleep(pause));
         loop {
-            let (handle, seen) = (&handle, &self.seen);
+            let (handle, seen, waits) = (&handle, &self.seen, !self.turns.is_empty());
             let assigned = view.wait_for(|_| !handle.load().held.content.assigns_the_same(seen));
             return tokio::select! {
                 () = stop.cancelled() => Event::Stop,
@@ -157,6 +165,11 @@ impl Agent {
                 },
                 Ok(_) = assigned => Event::Changed,
                 Ok(()) = held.changed() => Event::Changed,
+                // Nothing to do: only who waits for what is another.
+                Ok(()) = turns.changed(), if waits => {
+                    self.publish();
+                    continue;
+                }
                 () = &mut over => Event::Changed,
             };
         }
@@ -190,7 +203,9 @@ impl Agent {
 
     /// Tells how far each assignment is.
     fn publish(&self) {
-        self.board.publish(&self.seen, &self.facts);
+        let ahead = if self.turns.is_empty() { BTreeMap::new() } else { self.options.turns.ahead() };
+        let of = |(digest, number): (&Digest, &u64)| Some((*digest, *ahead.get(number)?));
+        self.board.publish(&self.seen, &self.facts, &self.turns.iter().filter_map(of).collect());
     }
 
     /// Takes over what changed outside, and forgets what is not wanted any more.
@@ -232,6 +247,7 @@ impl Agent {
         let (digest, step, handle) = match action {
             Action::Cancel(digest) => {
                 self.facts.running.remove(&digest);
+                self.turns.remove(&digest);
                 if let Some(job) = self.running.remove(&digest) {
                     job.abort();
                 }
@@ -242,12 +258,23 @@ impl Agent {
                 (digest, Step::Fetch, self.jobs.spawn(job))
             }
             Action::Compile(digest) => {
-                let job = async move { compile(&options, digest).await }.instrument(self.span(&digest));
+                let turn = self.turn(&digest);
+                self.turns.insert(digest, turn.number());
+                let job = async move { compile(&options, digest, turn).await }.instrument(self.span(&digest));
                 (digest, Step::Compile, self.jobs.spawn(job))
             }
         };
         self.facts.running.insert(digest, step);
         self.running.insert(digest, handle);
+    }
+
+    /// Compilations are taken in turns by namespace; what is only held for others is of the default one.
+    fn turn(&self, digest: &Digest) -> Turn {
+        let mut versions = self.seen.assignments().map(|assignment| assignment.version);
+        let version = versions.find(|version| version.digest == *digest);
+        let namespace = version.map(|version| version.id.function.namespace.clone());
+        let bytes = self.held.get(digest).map_or(0, |held| held.size);
+        self.options.turns.announce(namespace.unwrap_or_default(), bytes)
     }
 
     /// What is done for a version while it is deployed is a part of that trace.
@@ -277,6 +304,7 @@ impl Agent {
             return;
         };
         self.running.remove(&digest);
+        self.turns.remove(&digest);
         let step = self.facts.running.remove(&digest);
         match result {
             Ok(()) => drop(self.facts.failures.remove(&digest)),
@@ -319,7 +347,8 @@ async fn fetch(options: &Options, digest: Digest) -> Result<(), String> {
     options.fetcher.fetch(digest, &sources).await.map(drop).map_err(|error| error.to_string())
 }
 
-async fn compile(options: &Options, digest: Digest) -> Result<(), String> {
+async fn compile(options: &Options, digest: Digest, turn: Turn) -> Result<(), String> {
+    turn.begin().await;
     let store = Arc::clone(&options.store);
     blocking(move || store.verify(&digest)).await.map_err(|error| error.to_string())?;
     let started = clock::now();

@@ -7,8 +7,9 @@ use coracle_proto::id::Digest;
 
 /// Transfers at once: they share the network, and one may wait for a slow source.
 pub const FETCHES_MAX: usize = 4;
-/// Compilations at once: each uses all the cores that it gets.
-pub const COMPILES_MAX: usize = 1;
+/// Compilations that run or wait for their turn: whose turn it is, is decided among all that this node compiles
+/// ([`crate::turns`]), and what is not there cannot be chosen.
+pub const COMPILES_MAX: usize = 512;
 /// The first pause after a failure.
 pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: a source that comes back is not waited for longer.
@@ -114,6 +115,8 @@ pub fn plan(facts: &Facts, now: Duration) -> Plan {
         }
         let room = match action {
             Action::Fetch(_) => &mut fetches,
+            // What is only held for others waits until nothing else is compiled here.
+            Action::Compile(_) if !facts.assigned.contains(digest) && compiles < COMPILES_MAX => continue,
             Action::Compile(_) | Action::Cancel(_) => &mut compiles,
         };
         if *room > 0 {

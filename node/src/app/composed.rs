@@ -73,6 +73,7 @@ impl Composed {
             view: view.clone(),
             store: Arc::clone(&ground.store),
             fetcher: uploads.fetcher(),
+            turns: uploads.turns(),
             prepare: Arc::new(ground.runtime.clone()),
             orders: orders.subscribe(),
             metrics: artifact_metrics.clone(),

@@ -24,7 +24,7 @@ use super::transfer::MESSAGE_BYTES_MAX;
 use super::upload::{Progress, Uploads};
 use crate::clock;
 
-/// Steps that may wait for a slow reader; an upload has five.
+/// Steps that may wait for a slow reader; an upload has five, and tells once a second how it is.
 const EVENTS_MAX: usize = 8;
 
 /// Artifacts that are sent at once: each reads the disk and holds a chunk or two in memory. A node that is refused asks
@@ -104,13 +104,20 @@ impl Artifacts for ArtifactService {
 
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatReply>, Status> {
         let StatRequest { digest, renew } = request.into_inner();
+        let compile_bytes = self.uploads.turns.work();
+        if digest.is_empty() {
+            return Ok(Response::new(StatReply { compile_bytes, ..StatReply::default() }));
+        }
         let digest = Digest::try_from(&digest[..]).in_field("digest")?;
         let held = if renew { self.uploads.renew(digest).await? } else { self.store.get(&digest) };
-        let Some(held) = held else { return Ok(Response::new(StatReply::default())) };
+        let Some(held) = held else {
+            return Ok(Response::new(StatReply { compile_bytes, ..StatReply::default() }));
+        };
         // Unspecified for what was not checked in this process: that would mean to read all of it.
         let checked = self.uploads.known(&digest);
         let kind = checked.map_or(pb::Kind::Unspecified, |checked| checked.kind.into());
         let memory_min = checked.map_or(0, |checked| checked.memory_min);
-        Ok(Response::new(StatReply { held: true, size: held.size, kind: kind.into(), memory_min }))
+        let (size, kind) = (held.size, kind.into());
+        Ok(Response::new(StatReply { held: true, size, kind, memory_min, compile_bytes }))
     }
 }

@@ -1,13 +1,12 @@
 //! An upload from a user: received, checked, compiled, stored, copied; each step is told.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use coracle_proto::codec::{DecodeError, InField as _};
-use coracle_proto::id::{Digest, NodeId};
-use coracle_proto::pb::{self, Step, Stored, UploadChunk, UploadEvent, upload_event};
+use coracle_proto::id::{Digest, Namespace, NodeId};
+use coracle_proto::pb::{self, Step, Stored, UploadChunk, UploadEvent, Working, upload_event};
 use coracle_proto::spec::ARTIFACT_SIZE_MAX;
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -20,16 +19,15 @@ use super::store::blocking;
 use super::transfer::{Second, ensure_second};
 use super::{ArtifactError, ArtifactMetrics, Checked, Fetcher, Held, PeerList, Prepare, Sealed, Store};
 use crate::clock;
+use crate::turns::Turns;
 
-/// Uploads of users that are taken at once: each may write 256 MiB, and they are compiled one after the other anyway.
+/// Uploads of users that are taken at once: each may write 256 MiB, and they wait for each other's compilation anyway.
 const UPLOADS_MAX: usize = 8;
 /// Copies of peers that are taken at once: each may write 256 MiB. A bound of their own, for neither may keep the other
 /// out: a burst of uploads here would fail uploads elsewhere, whose second copies come here.
 const COPIES_MAX: usize = 8;
 /// Checks at once: each holds a whole artifact in memory, and uses one core for a second at most.
 const CHECKS_MAX: usize = 1;
-/// Compilations for uploads at once: the runtime does one at a time, and checks the artifact in memory before it.
-const COMPILATIONS_MAX: usize = 1;
 /// A sender that sends nothing for so long has left.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 /// All of an artifact has come by then: the largest one, over a line of 1.2 Mbit/s.
@@ -37,23 +35,20 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(1800);
 /// A sender that was told that its artifact is stored has stopped by then, or sent all of the largest one at 4 MiB a
 /// second.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(64);
-/// What was found, remembered, so that a repeated deploy does not read the artifact again.
-const FOUND_MAX: usize = 10_000;
-
 /// Takes artifacts from users and peers.
 #[derive(Debug)]
 pub struct Uploads {
-    node: NodeId,
+    pub(super) node: NodeId,
     pub(super) store: Arc<Store>,
-    prepare: Arc<dyn Prepare>,
+    pub(super) prepare: Arc<dyn Prepare>,
     peers: PeerList,
     locks: Locks,
     uploads: Semaphore,
     copies: Semaphore,
-    checks: Semaphore,
-    compilations: Semaphore,
-    found: Mutex<HashMap<Digest, Checked>>,
-    metrics: ArtifactMetrics,
+    pub(super) checks: Semaphore,
+    pub(super) turns: Turns,
+    pub(super) found: Mutex<HashMap<Digest, Checked>>,
+    pub(super) metrics: ArtifactMetrics,
 }
 
 /// Where the steps of one upload are told.
@@ -73,13 +68,21 @@ struct Announced {
     digest: Digest,
     size: u64,
     first: UploadChunk,
+    namespace: Namespace,
 }
 
 impl Progress {
-    async fn step(&self, name: &str, node: NodeId, detail: String) {
+    pub(super) async fn step(&self, name: &str, node: NodeId, detail: String) {
         let elapsed_ms = clock::millis(clock::now().saturating_duration_since(self.started));
         let step = Step { name: name.to_owned(), node: node.get(), detail, elapsed_ms };
         self.send(upload_event::Kind::Step(step)).await;
+    }
+
+    /// A compilation waits for so many, or runs, for so long. Whoever does not read is not waited for: it is told again.
+    pub(super) fn working(&self, node: NodeId, ahead: u32, elapsed: Duration) {
+        let working = Working { node: node.get(), ahead, elapsed_ms: clock::millis(elapsed) };
+        let kind = Some(upload_event::Kind::Working(working));
+        let _ = self.events.try_send(Ok(UploadEvent { kind }));
     }
 
     /// Whoever left is noticed by the service, which drops the upload.
@@ -107,7 +110,7 @@ impl Uploads {
             uploads: Semaphore::new(UPLOADS_MAX),
             copies: Semaphore::new(COPIES_MAX),
             checks: Semaphore::new(CHECKS_MAX),
-            compilations: Semaphore::new(COMPILATIONS_MAX),
+            turns: Turns::default(),
             found: Mutex::default(),
             metrics,
         }
@@ -117,6 +120,12 @@ impl Uploads {
     #[must_use]
     pub fn fetcher(&self) -> Fetcher {
         Fetcher::new(Arc::clone(&self.store), self.locks.clone(), self.metrics.clone())
+    }
+
+    /// Whoever compiles on this node takes a turn of these.
+    #[must_use]
+    pub fn turns(&self) -> Turns {
+        self.turns.clone()
     }
 
     /// Takes an upload of a user, up to the second copy.
@@ -142,17 +151,19 @@ impl Uploads {
         chunks: &mut Streaming<UploadChunk>,
         progress: &Progress,
     ) -> Result<Option<Rest<'_>>, Refusal> {
-        let Announced { digest, size, first } = announced(chunks).await?;
+        let Announced { digest, size, first, namespace } = announced(chunks).await?;
         let place = self.place(&self.uploads, UPLOADS_MAX, "uploads")?;
+        // From now on others are told that there is something to do here.
+        let turn = self.turns.announce(namespace, size);
         let _turn = self.locks.turn(digest).await;
         let renewed = self.stored(digest).await?;
         let (held, checked) = match renewed {
-            Some(held) => (held, self.again(digest, progress).await?),
+            Some(held) => (held, self.again(digest, turn, progress).await?),
             None => {
                 let received = self.receive(digest, size, first, chunks).await;
                 let sealed = received.map_err(|refusal| self.at("receive", refusal))?;
                 progress.step("received", self.node, format!("{size} bytes")).await;
-                let checked = self.accept(&digest, sealed.path(), progress).await?;
+                let checked = self.accept(&digest, sealed.path(), turn, progress).await?;
                 (sealed.commit(self.store.now_ms()).await?, checked)
             }
         };
@@ -173,7 +184,7 @@ impl Uploads {
     /// # Errors
     /// When the bytes are wrong or the disk fails.
     pub(super) async fn copy(&self, chunks: &mut Streaming<UploadChunk>) -> Result<bool, Refusal> {
-        let Announced { digest, size, first } = announced(chunks).await?;
+        let Announced { digest, size, first, .. } = announced(chunks).await?;
         let _place = self.place(&self.copies, COPIES_MAX, "copies")?;
         let _turn = self.locks.turn(digest).await;
         if self.renew(digest).await?.is_some() {
@@ -216,7 +227,7 @@ impl Uploads {
     }
 
     /// Says first where and at which step.
-    fn at(&self, step: &str, refusal: Refusal) -> Refusal {
+    pub(super) fn at(&self, step: &str, refusal: Refusal) -> Refusal {
         Refusal { message: format!("node {}, {step}: {}", self.node, refusal.message), ..refusal }
     }
 
@@ -253,36 +264,6 @@ impl Uploads {
         received.unwrap_or_else(|_| Err(Refusal::new(Code::TimedOut, late())))
     }
 
-    /// Checks and compiles; after that the artifact may be stored.
-    async fn accept(&self, digest: &Digest, path: &Path, progress: &Progress) -> Result<Checked, Refusal> {
-        let checked = {
-            // Never closed; without a permit it would only be one more.
-            let _one = self.checks.acquire().await;
-            self.prepare.check(path).await.map_err(|refusal| self.at("check", refusal))?
-        };
-        progress.step("checked", self.node, checked.kind.to_string()).await;
-        let started = clock::now();
-        {
-            // Code that is here is only looked up, and waits for nobody's compilation.
-            let ready = self.prepare.is_prepared(digest);
-            let _one = if ready { None } else { self.compilations.acquire().await.ok() };
-            self.prepare.prepare(digest, path).await.map_err(|refusal| self.at("compile", refusal))?;
-        }
-        self.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());
-        progress.step("compiled", self.node, String::new()).await;
-        self.remember(*digest, checked);
-        Ok(checked)
-    }
-
-    /// The same for one that is stored: nothing to do, unless it came as a copy and was never used here.
-    async fn again(&self, digest: Digest, progress: &Progress) -> Result<Checked, Refusal> {
-        let path = self.store.path(&digest);
-        match self.known(&digest) {
-            Some(checked) if self.prepare.is_prepared(&digest) => Ok(checked),
-            Some(_) | None => self.accept(&digest, &path, progress).await,
-        }
-    }
-
     async fn second(&self, digest: Digest, progress: &Progress) -> Result<Vec<NodeId>, Refusal> {
         let (node, detail) = match ensure_second(&self.store, digest, &self.peers.get()).await? {
             Second::Alone(tried) if tried.is_empty() => return Ok(vec![self.node]),
@@ -298,15 +279,7 @@ impl Uploads {
         Ok(vec![self.node, node])
     }
 
-    fn remember(&self, digest: Digest, checked: Checked) {
-        let mut found = self.found();
-        if found.len() >= FOUND_MAX {
-            found.clear();
-        }
-        found.insert(digest, checked);
-    }
-
-    fn found(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Checked>> {
+    pub(super) fn found(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Checked>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -332,12 +305,16 @@ async fn drain(chunks: &mut Streaming<UploadChunk>, rest: Rest<'_>) -> Result<()
 async fn announced(chunks: &mut Streaming<UploadChunk>) -> Result<Announced, Refusal> {
     let first = next(chunks).await?.ok_or_else(|| DecodeError::missing("digest"))?;
     let digest = Digest::try_from(&first.digest[..]).in_field("digest")?;
+    let namespace = match first.namespace.as_str() {
+        "" => Namespace::default(),
+        named => named.parse().in_field("namespace")?,
+    };
     match first.size {
         0 => Err(DecodeError::new("size", "an artifact has at least one byte").into()),
         size if size > ARTIFACT_SIZE_MAX => {
             Err(ArtifactError::TooLarge { size, max: ARTIFACT_SIZE_MAX }.into())
         }
-        size => Ok(Announced { digest, size, first }),
+        size => Ok(Announced { digest, size, first, namespace }),
     }
 }
 

@@ -69,7 +69,7 @@ impl Lists {
 }
 
 fn changed_replicas(before: &Entries, after: &Entries) -> Vec<ReplicaStatus> {
-    let says = |entry: &Entry| (entry.epoch, entry.phase, entry.attempts);
+    let says = |entry: &Entry| (entry.epoch, entry.phase, entry.attempts, entry.ahead);
     let same = |one: &Entry, other: &Entry| says(one) == says(other) && one.reason == other.reason;
     let new = after.iter().filter(|(id, entry)| before.get(*id).is_none_or(|known| !same(known, entry)));
     let gone = before.keys().filter(|id| !after.contains_key(*id));
@@ -93,6 +93,7 @@ fn replica(id: &VersionId, entry: Option<&Entry>) -> ReplicaStatus {
         phase: phase.into(),
         reason: entry.map(|entry| short_reason(&entry.reason)).unwrap_or_default(),
         attempts: entry.map_or(0, |entry| entry.attempts),
+        ahead: entry.map_or(0, |entry| entry.ahead),
     }
 }
 
@@ -116,7 +117,8 @@ mod tests {
             function: format!("function-{at}").parse().unwrap(),
             number: VersionNumber::new(1),
         };
-        let entry = Entry { epoch: Epoch::new(9), version, phase, reason: reason.to_owned(), attempts: 1 };
+        let reason = reason.to_owned();
+        let entry = Entry { epoch: Epoch::new(9), version, phase, reason, attempts: 1, ahead: 0 };
         Arc::new((0..count).map(|at| (id(at), entry.clone())).collect())
     }
 

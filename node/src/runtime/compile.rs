@@ -1,4 +1,4 @@
-//! Compilation in a child process with limits, one at a time, and what its end means.
+//! Compilation in a child process with limits, few at a time, and what its end means.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,10 +13,15 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::turns::queue::PLACES;
+
 use super::child::{ADDRESS_SPACE_MAX, CPU_SECONDS_MAX, EXIT_REFUSED};
 
 /// Twice the CPU time that is allowed would fit even on half a core; on a machine more loaded it is tried again.
 const WALL_MAX: Duration = Duration::from_secs(180);
+/// Children at once: as many as there are turns ([`crate::turns`]). A call that finds its code damaged takes no turn, and
+/// waits here.
+const CHILDREN_MAX: usize = PLACES;
 /// What is kept of the child's words.
 const REASON_BYTES_MAX: u64 = 4 << 10;
 /// Each thread costs address space, of which there is a limit.
@@ -54,7 +59,7 @@ pub(super) struct Compiler {
     program: PathBuf,
     args: Vec<OsString>,
     starter: SyncSender<Start>,
-    one: Semaphore,
+    children: Semaphore,
 }
 
 struct Start {
@@ -66,7 +71,7 @@ struct Start {
 impl Compiler {
     /// `program` with `args` must come to [`super::compile_child`].
     pub(super) fn new(program: PathBuf, args: Vec<OsString>) -> std::io::Result<Self> {
-        let (starter, starts) = sync_channel::<Start>(1);
+        let (starter, starts) = sync_channel::<Start>(CHILDREN_MAX);
         // A death signal follows the thread that forked, so one thread that lives as long as the node starts them.
         std::thread::Builder::new().name("compile-start".into()).spawn(move || {
             for mut start in starts {
@@ -75,12 +80,13 @@ impl Compiler {
                 let _ = start.started.send(start.command.spawn());
             }
         })?;
-        Ok(Self { program, args, starter, one: Semaphore::new(1) })
+        Ok(Self { program, args, starter, children: Semaphore::new(CHILDREN_MAX) })
     }
 
     /// Compiles `wasm` into the new file `code`. Dropping the future kills the child.
     pub(super) async fn compile(&self, wasm: &Path, code: &Path) -> Result<(), NotCompiled> {
-        let _one = self.one.acquire().await.map_err(|error| NotCompiled::internal("compiler", &error))?;
+        let place = self.children.acquire().await;
+        let _place = place.map_err(|error| NotCompiled::internal("compiler", &error))?;
         let mut child =
             self.start(wasm, code).await.map_err(|error| NotCompiled::internal("compile child", &error))?;
         let mut reason = Vec::new();
@@ -118,7 +124,7 @@ impl Compiler {
             .kill_on_drop(true);
         let (started, child) = oneshot::channel();
         let start = Start { command, runtime: Handle::current(), started };
-        // One at a time: the channel's one place is free.
+        // Each that may run has a place in the channel.
         self.starter.try_send(start).map_err(|error| std::io::Error::other(error.to_string()))?;
         child.await.map_err(std::io::Error::other)?
     }

@@ -2,7 +2,10 @@
 
 use prost::Message as _;
 
-use super::{DecodeError, Door, InField, routes_from_wire, spec_from_wire, spec_to_wire};
+use super::{
+    DecodeError, Door, InField, route_grants_from_wire, route_grants_to_wire, routes_from_wire,
+    spec_from_wire, spec_to_wire,
+};
 use crate::id::{
     ClusterId, Digest, Epoch, FunctionId, Namespace, NodeId, RequestId, Revision, StoreId, VersionId,
     VersionNumber,
@@ -222,6 +225,7 @@ impl TryFrom<pb::Function> for Function {
             traffic,
             next: wire.next.iter().map(Weight::from).collect(),
             routes: routes_from_wire(wire.routes, Door::Disk)?,
+            route_grants: route_grants_from_wire(&wire.route_grants, Door::Disk)?,
             created_ms: wire.created_ms,
             updated_ms: wire.updated_ms,
             updated: Revision::new(wire.updated),
@@ -238,6 +242,7 @@ impl From<&Function> for pb::Function {
             traffic: it.traffic.iter().map(pb::Weight::from).collect(),
             next: it.next.iter().map(pb::Weight::from).collect(),
             routes: it.routes.iter().map(pb::RouteSpec::from).collect(),
+            route_grants: route_grants_to_wire(&it.route_grants),
             created_ms: it.created_ms,
             updated_ms: it.updated_ms,
             updated: it.updated.get(),

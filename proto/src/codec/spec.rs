@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{DecodeError, Door, InField};
 use crate::pb;
-use crate::route::{Match, RouteSpec};
-use crate::spec::{Draft, FunctionSpec, ROUTES_MAX, Retry};
+use crate::route::{Match, RouteGrant, RouteSpec};
+use crate::spec::{Draft, FunctionSpec, ROUTE_GRANTS_MAX, ROUTES_MAX, Retry};
 
 /// Reads a spec; zero and empty mean the default.
 ///
@@ -78,6 +78,39 @@ pub fn routes_from_wire(wire: Vec<pb::RouteSpec>, door: Door) -> Result<Vec<Rout
         routes.push(route);
     }
     Ok(routes)
+}
+
+/// Reads whom a function lets have routes that take calls from its own.
+///
+/// # Errors
+/// When one is no namespace, or, by the door of the API, stands twice or there are too many.
+pub fn route_grants_from_wire(wire: &[String], door: Door) -> Result<Vec<RouteGrant>, DecodeError> {
+    const FIELD: &str = "route_grants";
+    let mut grants = Vec::with_capacity(wire.len());
+    for text in wire {
+        let grant = match door {
+            Door::Api => text.parse::<RouteGrant>(),
+            Door::Disk => RouteGrant::stored(text),
+        }
+        .in_field(FIELD)?;
+        if door == Door::Api && grants.contains(&grant) {
+            return Err(DecodeError::new(FIELD, format!("'{grant}' stands twice")));
+        }
+        grants.push(grant);
+    }
+    if grants.len() > ROUTE_GRANTS_MAX && door == Door::Api {
+        return Err(DecodeError::new(
+            FIELD,
+            format!("{} namespaces, at most {ROUTE_GRANTS_MAX}", grants.len()),
+        ));
+    }
+    Ok(grants)
+}
+
+/// Writes them.
+#[must_use]
+pub fn route_grants_to_wire(grants: &[RouteGrant]) -> Vec<String> {
+    grants.iter().map(ToString::to_string).collect()
 }
 
 fn route(wire: &pb::RouteSpec, door: Door) -> Result<RouteSpec, DecodeError> {
@@ -161,6 +194,22 @@ mod tests {
     fn a_route_twice_is_refused() {
         let wire = pb::RouteSpec::from(&"/a".parse::<RouteSpec>().unwrap());
         assert!(routes_from_wire(vec![wire.clone(), wire], Door::Disk).is_err());
+    }
+
+    #[test]
+    fn grants_round_trip_and_have_bounds() {
+        let wire = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        for door in [Door::Api, Door::Disk] {
+            let read = route_grants_from_wire(&wire(&["shop", "*"]), door).unwrap();
+            assert_eq!(route_grants_to_wire(&read), ["shop", "*"]);
+            let covered = |name: &str| read.iter().filter(|it| it.covers(&name.parse().unwrap())).count();
+            assert_eq!((covered("shop"), covered("other")), (2, 1));
+        }
+        let over = vec!["a"; ROUTE_GRANTS_MAX + 1];
+        for bad in [&["Shop"][..], &["a", "a"], &over] {
+            assert!(route_grants_from_wire(&wire(bad), Door::Api).is_err(), "{bad:?}");
+            assert!(route_grants_from_wire(&wire(bad), Door::Disk).is_ok(), "it was let in once: {bad:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::id::{FunctionId, Revision, VersionNumber};
-use crate::route::RouteSpec;
+use crate::route::{RouteGrant, RouteSpec};
 
 /// A function and which of its versions answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Function {
     pub next: Vec<Weight>,
     /// Its own routes; without one it answers at its name.
     pub routes: Vec<RouteSpec>,
+    /// Whom it lets have routes that take calls from its own, beside its own namespace.
+    pub route_grants: Vec<RouteGrant>,
     /// Unix milliseconds.
     pub created_ms: u64,
     /// Unix milliseconds.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use coracle_proto::id::{FunctionId, Namespace};
-use coracle_proto::route::RouteSpec;
+use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::{Draft, FunctionSpec, Retry};
 
 use crate::exit::Failure;
@@ -21,6 +21,9 @@ pub(super) struct Flags {
     /// Where it answers: [HOST]/PATH, or [HOST]/PATH/* for all below; repeated. Default: /NAME/*
     #[arg(long = "route", value_name = "ROUTE")]
     routes: Vec<RouteSpec>,
+    /// A namespace that may have routes below its own, or '*' for all; repeated. Default: none
+    #[arg(long, value_name = "NAMESPACE")]
+    grant_routes: Vec<RouteGrant>,
     /// A variable of its environment; repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
@@ -64,6 +67,7 @@ impl Flags {
         [
             ("--namespace", self.namespace.is_some()),
             ("--route", !self.routes.is_empty()),
+            ("--grant-routes", !self.grant_routes.is_empty()),
             ("--env", !self.env.is_empty()),
             ("--arg", !self.args.is_empty()),
             ("--host", !self.hosts.is_empty()),
@@ -89,7 +93,8 @@ impl Flags {
             id.namespace = namespace.clone();
         }
         let spec = FunctionSpec::new(self.draft()?).map_err(|error| Failure::usage(format!("--{error}")))?;
-        Ok(FunctionEntry { id, component: PathBuf::from(file), routes: self.routes.clone(), spec })
+        let (routes, route_grants) = (self.routes.clone(), self.grant_routes.clone());
+        Ok(FunctionEntry { id, component: PathBuf::from(file), routes, route_grants, spec })
     }
 
     fn draft(&self) -> Result<Draft, Failure> {

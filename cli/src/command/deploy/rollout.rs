@@ -8,12 +8,15 @@ use coracle_proto::pb;
 use coracle_proto::status::Code;
 use tonic::Streaming;
 
+use super::upload::waiting_behind;
 use crate::client::{Admin, Client, Deadline, final_failure};
 use crate::exit::{Exit, Failure};
 use crate::output::{Progress, Talk};
 
 /// A node that failed so often is placed around (design, section 5): when every one did, nothing is left to wait for.
 const ATTEMPTS_MAX: u32 = 3;
+/// Whoever waits sees for how long.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Before another node is asked when the stream broke.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -57,6 +60,8 @@ struct Board {
     wanted: u32,
     unplaceable: String,
     done: bool,
+    /// For how long each node has been at what it does, as far as was heard.
+    busy: BTreeMap<u64, Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +69,8 @@ struct Replica {
     phase: pb::ReplicaPhase,
     reason: String,
     attempts: u32,
+    /// Compilations before its own.
+    ahead: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +95,16 @@ impl Board {
         progress: &Progress,
         talk: Talk,
     ) -> Result<Option<String>, Failure> {
-        while let Ok(next) = tokio::time::timeout(deadline.left(), events.message()).await {
+        let mut left = deadline.left();
+        while !deadline.is_over() {
+            let next = tokio::time::timeout(deadline.at_most(TELL_EVERY), events.message()).await;
+            let now_left = deadline.left();
+            self.passed(left.saturating_sub(now_left));
+            left = now_left;
+            let Ok(next) = next else {
+                progress.status(self.waiting_for());
+                continue;
+            };
             let event = match next {
                 Ok(Some(event)) => event,
                 // A node that went away tells no more: the next one knows the same.
@@ -117,10 +133,18 @@ impl Board {
         let mut now = BTreeMap::new();
         for wire in event.replicas {
             let status = wire.status.unwrap_or_default();
-            let replica =
-                Replica { phase: status.phase(), reason: status.reason.clone(), attempts: status.attempts };
-            if self.replicas.get(&wire.node) != Some(&replica) {
+            let replica = Replica {
+                phase: status.phase(),
+                reason: status.reason.clone(),
+                attempts: status.attempts,
+                ahead: status.ahead,
+            };
+            let known = self.replicas.get(&wire.node);
+            if known != Some(&replica) {
                 lines.extend(replica.line(wire.node));
+            }
+            if known.is_none_or(|known| known.word() != replica.word()) {
+                self.busy.insert(wire.node, Duration::ZERO);
             }
             now.insert(wire.node, replica);
         }
@@ -129,6 +153,11 @@ impl Board {
         self.unplaceable = event.unplaceable;
         self.done = event.done;
         lines
+    }
+
+    /// Time went by.
+    fn passed(&mut self, time: Duration) {
+        self.busy.values_mut().for_each(|busy| *busy += time);
     }
 
     fn verdict(&self) -> Verdict {
@@ -151,9 +180,14 @@ impl Board {
         format!("{noun} {}", nodes.join(", "))
     }
 
-    /// `node 1 ready, node 2 compiling`, or that no node was chosen yet.
+    /// `node 1 ready, node 2 compiling, 12 s`, or that no node was chosen yet.
     fn waiting_for(&self) -> String {
-        let replicas: Vec<_> = self.replicas.iter().map(|(node, replica)| replica.describe(*node)).collect();
+        let describe = |(node, replica): (&u64, &Replica)| {
+            let busy = self.busy.get(node).filter(|busy| replica.is_busy() && busy.as_secs() > 0);
+            let busy = busy.map(|busy| format!(", {} s", busy.as_secs())).unwrap_or_default();
+            format!("{}{busy}", replica.describe(*node))
+        };
+        let replicas: Vec<_> = self.replicas.iter().map(describe).collect();
         match (replicas.is_empty(), self.unplaceable.is_empty()) {
             (true, true) => "no node was chosen yet".to_owned(),
             (true, false) => format!("no node can take it: {}", self.unplaceable),
@@ -175,8 +209,13 @@ impl Board {
 }
 
 impl Replica {
+    fn is_busy(&self) -> bool {
+        matches!(self.phase, pb::ReplicaPhase::Fetching | pb::ReplicaPhase::Compiling)
+    }
+
     fn word(&self) -> &'static str {
         match self.phase {
+            pb::ReplicaPhase::Compiling if self.ahead > 0 => "waiting",
             pb::ReplicaPhase::Unspecified => "not heard of yet",
             pb::ReplicaPhase::Fetching => "fetching",
             pb::ReplicaPhase::Compiling => "compiling",
@@ -186,6 +225,9 @@ impl Replica {
     }
 
     fn describe(&self, node: u64) -> String {
+        if self.phase == pb::ReplicaPhase::Compiling && self.ahead > 0 {
+            return format!("node {node} {}", waiting_behind(self.ahead));
+        }
         let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
         format!("node {node} {}{reason}", self.word())
     }
@@ -238,6 +280,28 @@ mod tests {
         assert_eq!(board.verdict(), Verdict::Waiting);
         board.take(event(&[(1, Ready, 0), (2, Ready, 0)], "", true));
         assert_eq!((board.verdict(), board.ready_nodes().as_str()), (Verdict::Ready, "nodes 1, 2"));
+    }
+
+    #[test]
+    fn a_compilation_that_waits_says_for_how_many_and_how_long() {
+        let mut board = Board::default();
+        let mut waiting = event(&[(1, Compiling, 0), (2, Ready, 0)], "", false);
+        let ahead = |event: &mut pb::RolloutEvent, ahead| {
+            event.replicas[0].status.as_mut().unwrap().ahead = ahead;
+        };
+        ahead(&mut waiting, 3);
+        assert_eq!(board.take(waiting.clone())[0], (true, "node 1 waiting behind 3 compilations".into()));
+        board.passed(Duration::from_secs(5));
+        ahead(&mut waiting, 1);
+        assert_eq!(board.take(waiting.clone()), [(true, "node 1 waiting behind 1 compilation".into())]);
+        board.passed(Duration::from_secs(4));
+        assert_eq!(board.waiting_for(), "node 1 waiting behind 1 compilation, 9 s, node 2 ready");
+        let failure = board.timed_out(Duration::from_secs(9));
+        assert!(failure.message.contains("waiting behind 1 compilation, 9 s"), "{failure}");
+        ahead(&mut waiting, 0);
+        assert_eq!(board.take(waiting), [(true, "node 1 compiling".into())]);
+        board.passed(Duration::from_secs(12));
+        assert_eq!(board.waiting_for(), "node 1 compiling, 12 s, node 2 ready");
     }
 
     #[test]

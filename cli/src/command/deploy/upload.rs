@@ -1,10 +1,11 @@
 //! The first step of a deploy: the component goes to a node, which stores, checks, compiles and copies it.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_proto::id::{Digest, FunctionId};
+use coracle_proto::id::{Digest, FunctionId, Namespace};
 use coracle_proto::pb::{self, upload_event};
 use coracle_proto::spec::ARTIFACT_SIZE_MAX;
 use coracle_proto::status::{Code, Refusal};
@@ -58,17 +59,19 @@ impl Artifact {
         self.bytes.len() as u64
     }
 
-    /// The messages of an upload; `sent` is told of each one's bytes.
+    /// The messages of an upload for a function of that namespace; `sent` is told of each one's bytes.
     fn chunks(
         &self,
+        namespace: &Namespace,
         sent: impl Fn(usize) + Send + 'static,
     ) -> impl Iterator<Item = pb::UploadChunk> + Send + 'static {
         let (digest, size, bytes) = (self.digest, self.size(), self.bytes.clone());
+        let namespace = namespace.to_string();
         (0..bytes.len()).step_by(CHUNK_MAX).map(move |start| {
             let data = bytes.slice(start..bytes.len().min(start + CHUNK_MAX));
             sent(data.len());
             match start {
-                0 => pb::UploadChunk { digest: digest.to_wire(), size, data },
+                0 => pb::UploadChunk { digest: digest.to_wire(), size, data, namespace: namespace.clone() },
                 _ => pb::UploadChunk { data, ..pb::UploadChunk::default() },
             }
         })
@@ -84,8 +87,17 @@ pub(super) async fn upload(
 ) -> Result<pb::Stored, Failure> {
     let progress = talk.progress(Some(artifact.size()));
     progress.status(format!("uploading {id}"));
-    let attempt = async |admin: Admin| send(admin, artifact, &progress, talk).await;
-    let stored = client.call_slow(&format!("upload of {id}"), Duration::MAX, attempt).await?;
+    let doing = Doing::default();
+    let attempt =
+        async |admin: Admin| send(admin, (artifact, &id.namespace), (&progress, &doing), talk).await;
+    let stored = client.call_slow(&format!("upload of {id}"), Duration::MAX, attempt).await;
+    let stored = stored.map_err(|failure| match doing.set(None) {
+        Some(last) if client.deadline().is_over() => {
+            let message = format!("{}; at last it was {}", failure.message, phrase(&last));
+            Failure { message, ..failure }
+        }
+        Some(_) | None => failure,
+    })?;
     let holders: Vec<_> = stored.holders.iter().map(ToString::to_string).collect();
     let known = if stored.existed { ", known already" } else { "" };
     let size = show_bytes(artifact.size());
@@ -94,17 +106,38 @@ pub(super) async fn upload(
     Ok(stored)
 }
 
+/// What the node did last, as far as it told: said when the time is up, which may have gone by in a queue.
+#[derive(Debug, Default)]
+struct Doing(Mutex<Option<pb::Working>>);
+
+impl Doing {
+    fn set(&self, now: Option<pb::Working>) -> Option<pb::Working> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+}
+
 async fn send(
     mut admin: Admin,
-    artifact: &Artifact,
-    progress: &Progress,
+    (artifact, namespace): (&Artifact, &Namespace),
+    (progress, doing): (&Progress, &Doing),
     talk: Talk,
 ) -> Result<Response<pb::Stored>, Status> {
-    let chunks = tokio_stream::iter(artifact.chunks(progress.counter()));
+    doing.set(None);
+    let chunks = tokio_stream::iter(artifact.chunks(namespace, progress.counter()));
     let mut events = admin.upload(chunks).await?.into_inner();
+    let mut ahead = None;
     while let Some(event) = events.message().await? {
         match event.kind {
+            Some(upload_event::Kind::Working(working)) => {
+                progress.status(phrase(&working));
+                // How many are before it is worth a line that stays; how long it takes is not.
+                if working.ahead > 0 && ahead.replace(working.ahead) != Some(working.ahead) {
+                    progress.line(&format!("  {}", phrase(&working)));
+                }
+                doing.set(Some(working));
+            }
             Some(upload_event::Kind::Step(step)) => {
+                doing.set(None);
                 progress.status(sentence(&step));
                 progress.line(talk.done(&sentence(&step)));
             }
@@ -114,6 +147,21 @@ async fn send(
         }
     }
     Err(Status::unavailable("the node ended the upload without a word"))
+}
+
+/// `compiling on node 1, 12 s`, or `waiting behind 3 compilations on node 1, 12 s`.
+fn phrase(working: &pb::Working) -> String {
+    let (node, seconds) = (working.node, working.elapsed_ms / 1000);
+    match working.ahead {
+        0 => format!("compiling on node {node}, {seconds} s"),
+        ahead => format!("{} on node {node}, {seconds} s", waiting_behind(ahead)),
+    }
+}
+
+/// `waiting behind 3 compilations`.
+pub(super) fn waiting_behind(ahead: u32) -> String {
+    let noun = if ahead == 1 { "compilation" } else { "compilations" };
+    format!("waiting behind {ahead} {noun}")
 }
 
 /// `compiled on node 2: 1.2 MiB of code (340 ms)`.
@@ -133,7 +181,8 @@ mod tests {
         let bytes: Bytes = vec![7; CHUNK_MAX * 2 + 5].into();
         let artifact = Artifact { digest: Digest::new([1; 32]), bytes: bytes.clone() };
         let (count, counted) = std::sync::mpsc::channel();
-        let chunks: Vec<_> = artifact.chunks(move |bytes| count.send(bytes).unwrap()).collect();
+        let chunks: Vec<_> =
+            artifact.chunks(&Namespace::default(), move |bytes| count.send(bytes).unwrap()).collect();
         assert_eq!(
             chunks.iter().map(|chunk| chunk.data.len()).collect::<Vec<_>>(),
             [CHUNK_MAX, CHUNK_MAX, 5]
@@ -141,6 +190,14 @@ mod tests {
         assert_eq!(counted.iter().sum::<usize>(), bytes.len());
         assert_eq!((chunks[0].size, chunks[0].digest.len()), (bytes.len() as u64, 32));
         assert!(chunks[1].digest.is_empty() && chunks[1].size == 0);
+    }
+
+    #[test]
+    fn what_takes_long_is_told_with_its_time() {
+        let working = |ahead| phrase(&pb::Working { node: 1, ahead, elapsed_ms: 12_345 });
+        assert_eq!(working(0), "compiling on node 1, 12 s");
+        assert_eq!(working(1), "waiting behind 1 compilation on node 1, 12 s");
+        assert_eq!(working(3), "waiting behind 3 compilations on node 1, 12 s");
     }
 
     #[test]

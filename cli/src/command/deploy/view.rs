@@ -23,6 +23,8 @@ pub(crate) struct Deployed {
     size: u64,
     kind: &'static str,
     urls: Vec<String>,
+    /// What a person should know of it: routes of others that get a part of its calls.
+    notes: Vec<String>,
     #[serde(skip)]
     function: String,
 }
@@ -52,6 +54,7 @@ impl Deployed {
             size: artifact.size(),
             kind: kind(stored.kind()),
             urls,
+            notes: reply.notes.clone(),
             function: function.id.to_string(),
             namespace,
             name,

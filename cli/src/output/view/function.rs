@@ -95,6 +95,8 @@ pub(crate) struct FunctionDetailView {
     /// How calls are divided when what was asked for last is ready; empty when nothing waits.
     next: Vec<TrafficView>,
     routes: Vec<String>,
+    /// Namespaces that may have routes which take calls from these; `*`: all.
+    grant_routes: Vec<String>,
     created: String,
     updated: String,
     versions: Vec<VersionView>,
@@ -154,6 +156,7 @@ impl From<pb::FunctionDetail> for FunctionDetailView {
             traffic: table(&function.traffic),
             next: table(&function.next),
             routes: route_texts(&function.namespace, &function.name, function.routes),
+            grant_routes: function.route_grants,
             created: rfc3339(function.created_ms),
             updated: rfc3339(function.updated_ms),
             versions,
@@ -264,6 +267,7 @@ impl Detail for FunctionDetailView {
             ("traffic", if self.traffic.len() > 1 { text(&self.traffic) } else { String::new() }),
             ("when ready", text(&self.next)),
             ("routes", self.routes.join(" ")),
+            ("grants routes to", self.grant_routes.join(" ")),
             ("created", self.created.clone()),
             ("updated", self.updated.clone()),
         ]);

@@ -1,7 +1,8 @@
 //! Commands from their wire form, checked field by field.
 
 use coracle_proto::codec::{
-    DecodeError as FieldError, Door, InField, function_id, node_from_wire, routes_from_wire, spec_from_wire,
+    DecodeError as FieldError, Door, InField, function_id, node_from_wire, route_grants_from_wire,
+    routes_from_wire, spec_from_wire,
 };
 use coracle_proto::id::{
     ClusterId, Digest, Epoch, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId, VersionNumber,
@@ -61,6 +62,7 @@ fn command(kind: Kind, door: Door) -> Result<Command, FieldError> {
             kind: record::Kind::try_from(wire.kind())?,
             spec: spec_from_wire(wire.spec.in_field("deploy.spec")?, door)?,
             routes: routes_from_wire(wire.routes, door)?,
+            route_grants: route_grants_from_wire(&wire.route_grants, door)?,
         },
         Kind::SetTraffic(wire) => Command::SetTraffic {
             function: function_id(&wire.namespace, &wire.name, door)?,

@@ -1,6 +1,6 @@
 //! Commands to their wire form.
 
-use coracle_proto::codec::{node_to_wire, spec_to_wire};
+use coracle_proto::codec::{node_to_wire, route_grants_to_wire, spec_to_wire};
 use coracle_proto::id::FunctionId;
 use coracle_proto::pb::{self, command::Kind};
 use coracle_proto::record::NodeState;
@@ -38,13 +38,14 @@ fn command(it: &Command) -> Kind {
             Kind::MarkNode(pb::MarkNode { node: node.get(), state: node_state(*state).into() })
         }
         Command::RemoveNode { node } => Kind::RemoveNode(pb::RemoveNode { node: node.get() }),
-        Command::Deploy { function, spec, routes, digest, size, kind } => {
+        Command::Deploy { function, spec, routes, route_grants, digest, size, kind } => {
             let (namespace, name) = parts(function);
             Kind::Deploy(pb::Deploy {
                 namespace,
                 name,
                 spec: Some(spec_to_wire(spec)),
                 routes: routes.iter().map(pb::RouteSpec::from).collect(),
+                route_grants: route_grants_to_wire(route_grants),
                 digest: digest.to_wire(),
                 size: *size,
                 kind: pb::Kind::from(*kind).into(),

@@ -14,7 +14,7 @@ use coracle_proto::spec::{Draft, FunctionSpec, Retry};
 use coracle_proto::status::{Code, Refusal};
 use prost::Message as _;
 
-use crate::model::samples::{Asked, CLUSTER, deploy_at, envelope, function, version};
+use crate::model::samples::{Asked, CLUSTER, deploy_at, deploy_granting, envelope, function, version};
 use crate::model::{Command, Envelope, Placement, Switch, codec};
 
 /// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
@@ -22,6 +22,8 @@ use crate::model::{Command, Envelope, Placement, Switch, codec};
 const FORMAT_1: &str = include_str!("golden/format_1.txt");
 /// Decisions of a term, and what raises the format and keeps the time.
 const FORMAT_2: &str = include_str!("golden/format_2.txt");
+/// Routes that a function grants.
+const FORMAT_3: &str = include_str!("golden/format_3.txt");
 
 fn weight(version: u64, weight: u32) -> Weight {
     Weight { version: VersionNumber::new(version), weight }
@@ -73,6 +75,7 @@ fn records() -> Vec<Record> {
             traffic: vec![weight(1, 9), weight(2, 1)],
             next: vec![weight(3, 1)],
             routes: vec![route.clone()],
+            route_grants: vec![],
             created_ms: 1,
             updated_ms: 2,
             updated: Revision::new(7),
@@ -182,9 +185,23 @@ fn written_2() -> String {
     new.into_iter().map(|it| asked(it, Some(7))).collect()
 }
 
+/// What it writes that came with the third format.
+fn written_3() -> String {
+    let grants = ["shop", "*"].map(|grant| grant.parse().unwrap()).to_vec();
+    let functions = records().into_iter().filter_map(|it| match it {
+        Record::Function(function) => {
+            let granting = Record::Function(Function { route_grants: grants.clone(), ..function });
+            Some(format!("record Function {}\n", hex(&codec::record(&granting))))
+        }
+        _ => None,
+    });
+    let deploy = deploy_granting("shop/a", &["/a", "/b/*"], &["shop", "*"]);
+    functions.collect::<String>() + &asked(deploy, None)
+}
+
 #[test]
 fn what_older_formats_wrote_is_read_and_written_again_with_the_same_bytes() {
-    for line in FORMAT_1.lines().chain(FORMAT_2.lines()) {
+    for line in FORMAT_1.lines().chain(FORMAT_2.lines()).chain(FORMAT_3.lines()) {
         let [what, name, hex] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let stored = bytes(hex);
         let again = match what {
@@ -209,7 +226,7 @@ fn the_golden_files_have_everything() {
     let kinds = |text: &str| -> BTreeSet<String> {
         text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
     };
-    for (golden, written) in [(FORMAT_1, written()), (FORMAT_2, written_2())] {
+    for (golden, written) in [(FORMAT_1, written()), (FORMAT_2, written_2()), (FORMAT_3, written_3())] {
         assert_eq!(kinds(golden), kinds(&written), "add what is missing of:\n{written}");
         assert_eq!(golden, written, "this program would write:\n{written}");
     }

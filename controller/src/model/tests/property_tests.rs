@@ -8,7 +8,7 @@ use coracle_proto::id::{ClusterId, Digest, Epoch, GroupId, NodeId, RequestId, Re
 use coracle_proto::key::Key;
 use coracle_proto::pb;
 use coracle_proto::record::{Kind, Node, NodeState, Outcome, Record, Role, Weight};
-use coracle_proto::route::RouteSpec;
+use coracle_proto::route::{RouteGrant, RouteSpec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -40,6 +40,7 @@ fn deploys() -> impl Strategy<Value = Command> {
         function: function(name),
         spec: spec(replicas),
         routes: routes.into_iter().map(|route| route.parse::<RouteSpec>().unwrap()).collect(),
+        route_grants: if replicas == 3 { vec![RouteGrant::Anyone] } else { Vec::new() },
         digest: Digest::new([digest; 32]),
         size: 1,
         kind: Kind::CommandModule,

@@ -312,11 +312,12 @@ fn what_is_new_goes_where_its_artifact_is() {
 #[test]
 fn one_replica_is_enough_where_it_is_asked_for() {
     let mut world = World::of(3);
-    let Command::Deploy { function, routes, digest, size, kind, .. } = crate::model::samples::deploy("a", 1)
+    let Command::Deploy { function, routes, route_grants, digest, size, kind, .. } =
+        crate::model::samples::deploy("a", 1)
     else {
         panic!("a deploy")
     };
-    world.asked.run(Command::Deploy { function, spec: spec(1), routes, digest, size, kind });
+    world.asked.run(Command::Deploy { function, spec: spec(1), routes, route_grants, digest, size, kind });
     world.settle();
     assert_eq!(world.asked.holders(&crate::model::samples::version("a", 1)).len(), 1);
 }

@@ -112,6 +112,7 @@ impl Rig {
             fetcher: node.uploads.fetcher(),
             prepare: Arc::clone(&node.compiler) as Arc<dyn Prepare>,
             orders: orders.subscribe(),
+            turns: node.uploads.turns(),
             metrics: ArtifactMetrics::default(),
         });
         let (board, stop) = (agent.board(), CancellationToken::new());
@@ -186,6 +187,7 @@ async fn what_was_ready_is_served_before_anything_runs() {
         fetcher: node.uploads.fetcher(),
         prepare: Arc::clone(&node.compiler) as Arc<dyn Prepare>,
         orders: watch::Sender::new(Arc::default()).subscribe(),
+        turns: node.uploads.turns(),
         metrics: ArtifactMetrics::default(),
     });
     assert!(agent.board().get(&version_id(1)).unwrap().ready);

@@ -79,7 +79,7 @@ impl Plane {
 
     pub(super) async fn put(&self, bytes: &[u8]) -> Stored {
         let digest = digest(bytes).to_wire();
-        let head = UploadChunk { digest, size: bytes.len() as u64, data: Bytes::new() };
+        let head = UploadChunk { digest, size: bytes.len() as u64, ..UploadChunk::default() };
         let data = bytes
             .chunks(100_000)
             .map(|data| UploadChunk { data: Bytes::copy_from_slice(data), ..UploadChunk::default() });
@@ -88,7 +88,7 @@ impl Plane {
         let mut events = client.put(chunks).await.unwrap().into_inner();
         loop {
             match events.message().await.unwrap().expect("an end").kind.unwrap() {
-                upload_event::Kind::Step(_) => {}
+                upload_event::Kind::Step(_) | upload_event::Kind::Working(_) => {}
                 upload_event::Kind::Stored(stored) => return stored,
             }
         }
@@ -154,6 +154,7 @@ pub(super) fn state(plane: &Plane, stored: &Stored, epoch: u64) -> Vec<Record> {
         traffic: vec![Weight { version: id.number, weight: 1 }],
         next: Vec::new(),
         routes: Vec::new(),
+        route_grants: Vec::new(),
         created_ms: 0,
         updated_ms: 0,
         updated: Revision::new(5),

@@ -140,6 +140,7 @@ impl Node {
         loop {
             match events.message().await.map_err(refused)?.expect("an end").kind.unwrap() {
                 upload_event::Kind::Step(step) => steps.push(step),
+                upload_event::Kind::Working(_) => {}
                 upload_event::Kind::Stored(stored) => return Ok((steps, stored)),
             }
         }
@@ -168,7 +169,7 @@ pub(super) fn artifact(seed: u8, size: usize) -> Vec<u8> {
 }
 
 pub(super) fn chunks(digest: Digest, size: usize, bytes: &[u8]) -> Vec<UploadChunk> {
-    let head = UploadChunk { digest: digest.to_wire(), size: size as u64, data: Bytes::new() };
+    let head = UploadChunk { digest: digest.to_wire(), size: size as u64, ..UploadChunk::default() };
     let data = |data: &[u8]| UploadChunk { data: Bytes::copy_from_slice(data), ..UploadChunk::default() };
     std::iter::once(head).chain(bytes.chunks(CHUNK_BYTES).map(data)).collect()
 }

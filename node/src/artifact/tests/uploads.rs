@@ -283,3 +283,52 @@ async fn stat_tells_and_renews() {
     assert_eq!((said.size, said.kind()), (1000, coracle_proto::pb::Kind::HttpComponent));
     assert!(node.store.get(&digest(&bytes)).unwrap().renewed_ms > 5);
 }
+
+#[tokio::test]
+async fn a_small_one_passes_large_ones_and_who_waits_is_told() {
+    let node = Node::start(1).await;
+    node.compiler.gate.forget_permits(1000);
+    let compilations = || node.compiler.compilations.load(Ordering::SeqCst);
+    let mut client = node.client().await;
+    let mut large = Vec::new();
+    for seed in 0..3 {
+        let bytes = artifact(seed, 2_000_000);
+        let chunks = tokio_stream::iter(chunks(digest(&bytes), bytes.len(), &bytes));
+        large.push(client.put(chunks).await.unwrap().into_inner());
+        until("one is compiled, and the others are on their way", || compilations() == 1).await;
+    }
+    let mut ahead = Vec::new();
+    for events in &mut large {
+        // The first one is told of once a second that it is compiled, the others at once that they wait.
+        let told = loop {
+            match events.message().await.unwrap().unwrap().kind.unwrap() {
+                upload_event::Kind::Working(working) => break working,
+                upload_event::Kind::Step(_) => {}
+                upload_event::Kind::Stored(stored) => panic!("{stored:?}"),
+            }
+        };
+        assert_eq!(told.node, 1);
+        ahead.push(told.ahead);
+    }
+    ahead.sort_unstable();
+    println!("compilations before each: {ahead:?}");
+    assert_eq!(ahead, [0, 1, 2]);
+    let stat = client.stat(StatRequest::default()).await.unwrap().into_inner();
+    assert_eq!(stat.compile_bytes, 6_000_000);
+
+    let small = artifact(9, 22_000);
+    let put = node.put(&small);
+    let compiled = async {
+        until("the small one is compiled beside the large one", || compilations() == 2).await;
+        // The tests' compiler lets go whoever came first: both that are being compiled.
+        node.compiler.gate.add_permits(2);
+    };
+    let (done, ()) = tokio::join!(put, compiled);
+    assert!(!done.unwrap().1.existed);
+    node.compiler.gate.add_permits(1000);
+    for mut events in large {
+        while events.message().await.unwrap().is_some() {}
+    }
+    let stat = client.stat(StatRequest::default()).await.unwrap().into_inner();
+    assert_eq!((compilations(), stat.compile_bytes), (4, 0));
+}

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coracle_proto::id::{Digest, NodeId};
 use coracle_proto::pb::artifacts_client::ArtifactsClient;
 use coracle_proto::pb::{StatRequest, UploadChunk};
@@ -122,7 +121,7 @@ async fn send(
     store: &Arc<Store>,
 ) -> Result<(), CopyError> {
     let (held, rest) = outgoing(store, digest, 0).await.map_err(|error| CopyError::Refused(error.into()))?;
-    let head = UploadChunk { digest: digest.to_wire(), size: held.size, data: Bytes::new() };
+    let head = UploadChunk { digest: digest.to_wire(), size: held.size, ..UploadChunk::default() };
     // A file that cannot be read ends the stream early: the peer counts the bytes and refuses.
     let rest = rest.map_while(Result::ok).map(|data| UploadChunk { data, ..UploadChunk::default() });
     let chunks = tokio_stream::once(head).chain(rest);

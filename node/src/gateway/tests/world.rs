@@ -220,6 +220,7 @@ fn function(version: &Arc<Version>, route: &str, workers: &[Worker]) -> Vec<Chan
             traffic: vec![Weight { version: version.id.number, weight: 1 }],
             next: vec![],
             routes: vec![],
+            route_grants: vec![],
             created_ms: 0,
             updated_ms: 0,
             updated: Revision::new(1),
