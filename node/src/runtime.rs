@@ -257,8 +257,8 @@ impl Runtime {
 impl Prepare for Runtime {
     fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Checked, Refusal>> {
         Box::pin(async {
-            let Inspection { kind, memory_min, .. } = self.check(artifact).await?;
-            Ok(Checked { kind, memory_min })
+            let Inspection { kind, memory_min, listens, .. } = self.check(artifact).await?;
+            Ok(Checked { kind, memory_min, listens })
         })
     }
 

@@ -29,12 +29,14 @@ const HOLDERS_MIN: usize = 2;
 const ASKED_MAX: usize = 32;
 
 /// What workers say of an artifact.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) size: u64,
     pub(super) kind: Kind,
     /// Bytes of memory that an instance has from its start.
     pub(super) memory_min: u64,
+    /// By what it would wait for connections, empty where it would not.
+    pub(super) listens: String,
 }
 
 /// Finds enough holders and begins the artifact's grace anew on each.
@@ -109,8 +111,8 @@ fn stored(digest: Digest, answered: &[StatReply], live: usize) -> Result<Stored,
         return Err(Refusal::new(Code::ArtifactMissing, sentence));
     }
     let known = |reply: &&StatReply| {
-        let (size, memory_min) = (reply.size, reply.memory_min);
-        Some(Stored { size, kind: Kind::try_from(reply.kind()).ok()?, memory_min })
+        let (size, memory_min, listens) = (reply.size, reply.memory_min, reply.listens.clone());
+        Some(Stored { size, kind: Kind::try_from(reply.kind()).ok()?, memory_min, listens })
     };
     holders.iter().find_map(known).ok_or_else(|| {
         let sentence = format!("no worker has checked {digest} since it was started: upload it again");

@@ -40,7 +40,7 @@ pub(super) async fn deploy(
     if let Some(taken) = state.taken(&function, &routes) {
         return reply(answered(context, asked.context.as_ref()).ok_or_else(|| refuse(&function, &taken))?);
     }
-    let notes = notes(&state.kept_by_others(&function, &routes, &route_grants));
+    let mut notes = notes(&state.kept_by_others(&function, &routes, &route_grants));
     drop(state);
     // Size and kind are what the workers found, not what the client says.
     let stored = match artifacts::renew(context, digest).await {
@@ -58,6 +58,14 @@ pub(super) async fn deploy(
             stored.memory_min
         );
         return Err(Refusal::new(Code::InvalidArgument, sentence));
+    }
+    if !stored.listens.is_empty() {
+        notes.push(format!(
+            "it holds {}, and nobody connects to a function: it is called by the platform, by what it exports as \
+             'wasi:http/incoming-handler', or as a command that reads a request from its standard input and answers on its \
+             standard output (docs/guide.md)",
+            stored.listens
+        ));
     }
     let (size, kind) = (stored.size, stored.kind);
     let command = Command::Deploy { function, spec, routes, route_grants, digest, size, kind };

@@ -15,6 +15,8 @@ pub struct Checked {
     pub kind: Kind,
     /// Bytes of memory that an instance has from its start, at least: with less granted there never is one.
     pub memory_min: u64,
+    /// By what it would wait for connections, if it would: nobody connects to a function.
+    pub listens: Option<&'static str>,
 }
 
 /// Checks and compiles artifacts. The runtime does it; tests have their own.

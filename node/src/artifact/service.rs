@@ -117,7 +117,8 @@ impl Artifacts for ArtifactService {
         let checked = self.uploads.known(&digest);
         let kind = checked.map_or(pb::Kind::Unspecified, |checked| checked.kind.into());
         let memory_min = checked.map_or(0, |checked| checked.memory_min);
+        let listens = checked.and_then(|checked| checked.listens).unwrap_or_default().to_owned();
         let (size, kind) = (held.size, kind.into());
-        Ok(Response::new(StatReply { held: true, size, kind, memory_min, compile_bytes }))
+        Ok(Response::new(StatReply { held: true, size, kind, memory_min, listens, compile_bytes }))
     }
 }

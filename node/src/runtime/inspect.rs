@@ -22,6 +22,10 @@ const NAMED_MAX: usize = 8;
 const START: &str = "_start";
 const MEMORY: &str = "memory";
 const PAGE_BYTES: u64 = 64 << 10;
+/// What waits for connections: of `wasi:sockets`, and of Go's library.
+const TCP: &str = "wasi:sockets/tcp@0.2.";
+const START_LISTEN: &str = "[method]tcp-socket.start-listen";
+const GO_SERVE: &str = "net/http.(*Server).Serve";
 
 /// What an artifact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct Inspection {
     pub size: u64,
     /// Bytes of memory that an instance has from its start, at least.
     pub memory_min: u64,
+    /// By what it would wait for connections, if it would.
+    pub listens: Option<&'static str>,
 }
 
 /// Checks an artifact on a thread of its own. The time is linear in its size, of which there is a limit.
@@ -86,8 +92,19 @@ fn check_bytes(bytes: &[u8]) -> Result<Found, Refusal> {
         Kind::HttpComponent | Kind::CommandComponent => Ok(()),
     };
     let memory_min = surface.memory_min;
+    let listens = surface.listens.or_else(|| holds_go_server(bytes).then_some(GO_SERVE));
     let functions = surface.imports.into_iter().filter_map(Import::function).collect();
-    Ok(Found { inspection: Inspection { kind, size: bytes.len() as u64, memory_min }, functions, runnable })
+    Ok(Found {
+        inspection: Inspection { kind, size: bytes.len() as u64, memory_min, listens },
+        functions,
+        runnable,
+    })
+}
+
+/// Whether it is a program in Go that serves HTTP by itself. Go's linker keeps no function that nothing calls, and its table of
+/// functions has their names. There are no sockets for it to import: its network is its own, and it waits in it for ever.
+fn holds_go_server(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, GO_SERVE.as_bytes()).is_some()
 }
 
 fn not_wasm(message: impl Into<String>) -> Refusal {
@@ -155,6 +172,7 @@ struct Surface {
     memory_min: u64,
     /// Of the module at hand.
     module_min: u64,
+    listens: Option<&'static str>,
 }
 
 /// An export at the top level.
@@ -182,6 +200,7 @@ impl Surface {
             exports: Vec::new(),
             memory_min: 0,
             module_min: 0,
+            listens: None,
         };
         let mut scan = Scan::default();
         let mut depth = 0_usize;
@@ -245,10 +264,18 @@ impl Surface {
         Ok(())
     }
 
-    /// Adds up the memory that modules have from their start, the inner ones of a component too.
+    /// Adds up the memory that modules have from their start, the inner ones of a component too, and sees whether one listens.
     fn count(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::Version { .. } => self.module_min = 0,
+            Payload::ImportSection(section) => {
+                for import in section.clone().into_imports() {
+                    let import = import?;
+                    if import.module.starts_with(TCP) && import.name == START_LISTEN {
+                        self.listens = Some("wasi:sockets' start-listen");
+                    }
+                }
+            }
             Payload::MemorySection(section) => {
                 for memory in section.clone() {
                     let bytes = memory?.initial.saturating_mul(PAGE_BYTES);

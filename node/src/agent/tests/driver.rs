@@ -38,7 +38,7 @@ struct Compiler {
 
 impl Prepare for Compiler {
     fn check<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, Result<Checked, Refusal>> {
-        async { Ok(Checked { kind: Kind::HttpComponent, memory_min: 0 }) }.boxed()
+        async { Ok(Checked { kind: Kind::HttpComponent, memory_min: 0, listens: None }) }.boxed()
     }
 
     fn prepare<'a>(&'a self, digest: &'a Digest, _: &'a Path) -> BoxFuture<'a, Result<(), Refusal>> {

@@ -52,7 +52,7 @@ impl Prepare for Compiler {
             if first == Some(b'!') {
                 Err(refused)
             } else {
-                Ok(Checked { kind: Kind::HttpComponent, memory_min: 0 })
+                Ok(Checked { kind: Kind::HttpComponent, memory_min: 0, listens: None })
             }
         }
         .boxed()

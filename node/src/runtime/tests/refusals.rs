@@ -77,6 +77,35 @@ async fn memory_that_is_there_from_the_start_is_told() {
 }
 
 #[tokio::test]
+async fn what_listens_for_connections_is_told_and_taken() {
+    let fixture = Fixture::new();
+    let listens = |name: &str| {
+        format!(
+            r#"(component (core module $m (import "wasi:sockets/tcp@0.2.6" "{name}" (func (param i32 i32)))
+              (memory (export "memory") 1) (func (export "run") (result i32) (i32.const 0)))
+            (core module $other (func (export "run") (result i32) (i32.const 0)))
+            (core instance $two (instantiate $other))
+            (func $run (result (result)) (canon lift (core func $two "run")))
+            (instance $run (export "run" (func $run))) (export "wasi:cli/run@0.2.0" (instance $run)))"#
+        )
+    };
+    let go = |name: &str| {
+        format!(
+            r#"(module (memory (export "memory") 1) (data (i32.const 0) "{name}\00") (func (export "_start")))"#
+        )
+    };
+    for (text, told) in [
+        (listens("[method]tcp-socket.start-listen"), true),
+        (listens("[method]tcp-socket.start-connect"), false),
+        (go("net/http.(*Server).Serve"), true),
+        (go("net/http.(*Client).Do"), false),
+    ] {
+        let (_, path) = fixture.write(&wat::parse_str(&text).unwrap());
+        assert_eq!(fixture.runtime.check(&path).await.unwrap().listens.is_some(), told, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_made_for_another_release_is_told_so() {
     for (text, named) in [
         (r#"(component (instance $it) (export "wasi:http/handler@0.3.0" (instance $it)))"#, "WASI 0.3.0"),
