@@ -11,6 +11,7 @@ mod locks;
 mod metrics;
 mod outgoing;
 mod patrol;
+mod places;
 mod prepare;
 mod service;
 mod store;

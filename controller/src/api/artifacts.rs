@@ -164,16 +164,16 @@ mod tests {
     #[test]
     fn the_kind_is_what_the_one_that_checked_it_says() {
         let digest = Digest::new([7; 32]);
-        let (copy, other) = (reply(true, pb::Kind::Unspecified), reply(false, pb::Kind::Unspecified));
-        let checked = reply(true, Kind::HttpComponent.into());
-        let found = stored(digest, &[copy, other, checked], 3).unwrap();
+        let (copy, other) = (|| reply(true, pb::Kind::Unspecified), || reply(false, pb::Kind::Unspecified));
+        let checked = || reply(true, Kind::HttpComponent.into());
+        let found = stored(digest, &[copy(), other(), checked()], 3).unwrap();
         assert_eq!((found.size, found.kind), (7, Kind::HttpComponent));
         let code = |answered: &[StatReply]| stored(digest, answered, 1).unwrap_err().code;
-        assert_eq!(code(&[copy, copy, other]), Code::ArtifactMissing);
-        assert_eq!(code(&[checked, other]), Code::ArtifactMissing);
+        assert_eq!(code(&[copy(), copy(), other()]), Code::ArtifactMissing);
+        assert_eq!(code(&[checked(), other()]), Code::ArtifactMissing);
         assert_eq!(code(&[]), Code::NoWorker);
-        assert!(stored(digest, &[checked], 1).is_ok(), "a lone worker is enough where there is no other");
-        let lone = stored(digest, &[checked], 2).unwrap_err();
+        assert!(stored(digest, &[checked()], 1).is_ok(), "a lone worker is enough where there is no other");
+        let lone = stored(digest, &[checked()], 2).unwrap_err();
         assert_eq!(lone.code, Code::ArtifactMissing, "the other one lives and did not answer in time");
     }
 }

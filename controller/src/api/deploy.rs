@@ -6,6 +6,7 @@ use coracle_proto::codec::{Door, InField as _, route_grants_from_wire, routes_fr
 use coracle_proto::id::{Digest, FunctionId, VersionNumber};
 use coracle_proto::pb::{ChangeContext, DeployReply, DeployRequest, RollbackReply};
 use coracle_proto::record::{Function, Outcome, Route, Weight};
+use coracle_proto::route::RouteGrant;
 use coracle_proto::status::{Code, Refusal};
 
 use super::artifacts;
@@ -33,15 +34,6 @@ pub(super) async fn deploy(
     let spec = spec_from_wire(wire.spec.unwrap_or_default(), Door::Api)?;
     let routes = routes_from_wire(wire.routes, Door::Api)?;
     let route_grants = route_grants_from_wire(&wire.route_grants, Door::Api)?;
-    // Asked of the newest state, and not again when the command is applied: what is committed between counts as later, and
-    // a later route that goes further takes nothing from this one.
-    barrier(context, deadline).await?;
-    let state = context.hub.state();
-    if let Some(taken) = state.taken(&function, &routes) {
-        return reply(answered(context, asked.context.as_ref()).ok_or_else(|| refuse(&function, &taken))?);
-    }
-    let mut notes = notes(&state.kept_by_others(&function, &routes, &route_grants));
-    drop(state);
     // Size and kind are what the workers found, not what the client says.
     let stored = match artifacts::renew(context, digest).await {
         Ok(stored) => stored,
@@ -59,6 +51,17 @@ pub(super) async fn deploy(
         );
         return Err(Refusal::new(Code::InvalidArgument, sentence));
     }
+    // Asked of the newest state, and not again when the command is applied: what is committed between counts as later, and
+    // a later route that goes further takes nothing from this one.
+    barrier(context, deadline).await?;
+    let state = context.hub.state();
+    if let Some(taken) = state.taken(&function, &routes) {
+        return reply(answered(context, asked.context.as_ref()).ok_or_else(|| refuse(&function, &taken))?);
+    }
+    let mut notes = notes(&state.kept_by_others(&function, &routes, &route_grants));
+    let ended = state.function(&function).map(|known| ended(&known.route_grants, &route_grants));
+    notes.extend(ended.into_iter().flatten());
+    drop(state);
     if !stored.listens.is_empty() {
         notes.push(format!(
             "it holds {}, and nobody connects to a function: it is called by the platform, by what it exports as \
@@ -100,6 +103,18 @@ fn notes(kept: &[&Route]) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// Grants that end with the deploy: one that says nothing of them ends them, and a manifest that was written before may.
+fn ended(before: &[RouteGrant], now: &[RouteGrant]) -> Option<String> {
+    let gone: Vec<_> =
+        before.iter().filter(|grant| !now.contains(grant)).map(|it| format!("'{it}'")).collect();
+    (!gone.is_empty()).then(|| {
+        format!(
+            "routes below its own are granted no longer to {}: what is there stays, and nothing new comes",
+            gone.join(", ")
+        )
+    })
 }
 
 fn reply(decided: Decided) -> Result<DeployReply, Refusal> {

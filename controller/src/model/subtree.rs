@@ -53,9 +53,11 @@ impl ClusterState {
     /// Whoever has calls that a new route would take, and did not grant them.
     fn owner(&self, function: &FunctionId, new: &RouteSpec) -> Option<&Route> {
         let own = self.answering(new, new);
-        let below = self.below_without_host(new).filter_map(|route| {
-            // On this host another route may have these calls already.
-            self.answering(&route.spec.at_host(new.host()), new)
+        let below =
+            self.below_without_host(new).filter(|route| route.function.namespace != function.namespace);
+        let below = below.filter_map(|route| {
+            // A route of this host may have these calls already, and go further than the new one: nothing is taken then.
+            self.answering(&route.spec.at_host(new.host()), new).filter(|route| route.spec.host().is_empty())
         });
         own.into_iter().chain(below).find(|route| !self.may_take(function, &route.function))
     }

@@ -40,6 +40,8 @@ impl Uploads {
         let tell = |elapsed| progress.working(self.node, 0, elapsed);
         let compiled = telling(compiling, TELL_EVERY, tell).await;
         compiled.map_err(|refusal| self.at("compile", refusal))?;
+        // Others' turn, however slowly this one's steps are read.
+        drop(turn);
         self.metrics.compile.observe(clock::now().saturating_duration_since(started).as_secs_f64());
         progress.step("compiled", self.node, String::new()).await;
         self.remember(*digest, checked);

@@ -9,20 +9,24 @@ use coracle_proto::id::{Digest, Namespace, NodeId};
 use coracle_proto::pb::{self, Step, Stored, UploadChunk, UploadEvent, Working, upload_event};
 use coracle_proto::spec::ARTIFACT_SIZE_MAX;
 use coracle_proto::status::{Code, Refusal};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use super::locks::Locks;
 use super::metrics::Outcome;
+use super::places::{Full, Place, Places};
 use super::store::blocking;
 use super::transfer::{Second, ensure_second};
 use super::{ArtifactError, ArtifactMetrics, Checked, Fetcher, Held, PeerList, Prepare, Sealed, Store};
 use crate::clock;
 use crate::turns::Turns;
+use crate::turns::queue::SMALL_BYTES_MAX;
 
-/// Uploads of users that are taken at once: each may write 256 MiB, and they wait for each other's compilation anyway.
+/// Uploads of users that are taken at once, until they are compiled: each may write 256 MiB.
 const UPLOADS_MAX: usize = 8;
+/// The same of small ones, beside those: they find a place, and their turn, however many large ones wait.
+const SMALL_UPLOADS_MAX: usize = 32;
 /// Copies of peers that are taken at once: each may write 256 MiB. A bound of their own, for neither may keep the other
 /// out: a burst of uploads here would fail uploads elsewhere, whose second copies come here.
 const COPIES_MAX: usize = 8;
@@ -35,6 +39,9 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(1800);
 /// A sender that was told that its artifact is stored has stopped by then, or sent all of the largest one at 4 MiB a
 /// second.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(64);
+/// Who does not read what is told for so long is told no more.
+const TELL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Takes artifacts from users and peers.
 #[derive(Debug)]
 pub struct Uploads {
@@ -43,7 +50,8 @@ pub struct Uploads {
     pub(super) prepare: Arc<dyn Prepare>,
     peers: PeerList,
     locks: Locks,
-    uploads: Semaphore,
+    uploads: Arc<Places>,
+    small_uploads: Arc<Places>,
     copies: Semaphore,
     pub(super) checks: Semaphore,
     pub(super) turns: Turns,
@@ -58,9 +66,9 @@ pub(super) struct Progress {
 }
 
 /// What a sender may still send of an artifact that is stored already, and its place.
-struct Rest<'a> {
+struct Rest {
     bytes: u64,
-    _place: SemaphorePermit<'a>,
+    _place: Place,
 }
 
 /// The head of a transfer.
@@ -82,12 +90,15 @@ impl Progress {
     pub(super) fn working(&self, node: NodeId, ahead: u32, elapsed: Duration) {
         let working = Working { node: node.get(), ahead, elapsed_ms: clock::millis(elapsed) };
         let kind = Some(upload_event::Kind::Working(working));
-        let _ = self.events.try_send(Ok(UploadEvent { kind }));
+        // Steps, which are told once, find room.
+        if self.events.capacity() > self.events.max_capacity() / 2 {
+            let _ = self.events.try_send(Ok(UploadEvent { kind }));
+        }
     }
 
     /// Whoever left is noticed by the service, which drops the upload.
     async fn send(&self, kind: upload_event::Kind) {
-        let _ = self.events.send(Ok(UploadEvent { kind: Some(kind) })).await;
+        let _ = timeout(TELL_TIMEOUT, self.events.send(Ok(UploadEvent { kind: Some(kind) }))).await;
     }
 }
 
@@ -107,7 +118,8 @@ impl Uploads {
             prepare,
             peers,
             locks: Locks::default(),
-            uploads: Semaphore::new(UPLOADS_MAX),
+            uploads: Places::new(UPLOADS_MAX),
+            small_uploads: Places::new(SMALL_UPLOADS_MAX),
             copies: Semaphore::new(COPIES_MAX),
             checks: Semaphore::new(CHECKS_MAX),
             turns: Turns::default(),
@@ -150,9 +162,9 @@ impl Uploads {
         &self,
         chunks: &mut Streaming<UploadChunk>,
         progress: &Progress,
-    ) -> Result<Option<Rest<'_>>, Refusal> {
+    ) -> Result<Option<Rest>, Refusal> {
         let Announced { digest, size, first, namespace } = announced(chunks).await?;
-        let place = self.place(&self.uploads, UPLOADS_MAX, "uploads")?;
+        let place = self.place(&namespace, size)?;
         // From now on others are told that there is something to do here.
         let turn = self.turns.announce(namespace, size);
         let _turn = self.locks.turn(digest).await;
@@ -185,7 +197,10 @@ impl Uploads {
     /// When the bytes are wrong or the disk fails.
     pub(super) async fn copy(&self, chunks: &mut Streaming<UploadChunk>) -> Result<bool, Refusal> {
         let Announced { digest, size, first, .. } = announced(chunks).await?;
-        let _place = self.place(&self.copies, COPIES_MAX, "copies")?;
+        let full = || {
+            Refusal::new(Code::Overloaded, format!("node {} takes {COPIES_MAX} copies at once", self.node))
+        };
+        let _place = self.copies.try_acquire().map_err(|_| full())?;
         let _turn = self.locks.turn(digest).await;
         if self.renew(digest).await?.is_some() {
             return Ok(true);
@@ -231,15 +246,16 @@ impl Uploads {
         Refusal { message: format!("node {}, {step}: {}", self.node, refusal.message), ..refusal }
     }
 
-    fn place<'a>(
-        &self,
-        places: &'a Semaphore,
-        max: usize,
-        what: &str,
-    ) -> Result<SemaphorePermit<'a>, Refusal> {
-        let full =
-            || Refusal::new(Code::Overloaded, format!("node {} takes {max} {what} at once", self.node));
-        places.try_acquire().map_err(|_| full())
+    fn place(&self, namespace: &Namespace, size: u64) -> Result<Place, Refusal> {
+        let places = if size <= SMALL_BYTES_MAX { &self.small_uploads } else { &self.uploads };
+        places.take(namespace).map_err(|Full { max, of_namespace }| {
+            let whose = if of_namespace { format!(" of namespace '{namespace}'") } else { String::new() };
+            let small = if size <= SMALL_BYTES_MAX { "small " } else { "" };
+            Refusal::new(
+                Code::Overloaded,
+                format!("node {} takes {max} {small}uploads{whose} at once", self.node),
+            )
+        })
     }
 
     async fn receive(
@@ -285,7 +301,7 @@ impl Uploads {
 }
 
 /// Lets through what a sender still sends, as much as it announced.
-async fn drain(chunks: &mut Streaming<UploadChunk>, rest: Rest<'_>) -> Result<(), Refusal> {
+async fn drain(chunks: &mut Streaming<UploadChunk>, rest: Rest) -> Result<(), Refusal> {
     let draining = async {
         let mut bytes = 0_u64;
         while let Ok(Some(UploadChunk { data, .. })) = next(chunks).await {

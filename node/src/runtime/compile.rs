@@ -22,6 +22,8 @@ const WALL_MAX: Duration = Duration::from_secs(180);
 /// Children at once: as many as there are turns ([`crate::turns`]). A call that finds its code damaged takes no turn, and
 /// waits here.
 const CHILDREN_MAX: usize = PLACES;
+/// Of those that are to be started, what may wait until the starter sees it: more than a moment never does.
+const STARTS_MAX: usize = 64;
 /// What is kept of the child's words.
 const REASON_BYTES_MAX: u64 = 4 << 10;
 /// Each thread costs address space, of which there is a limit.
@@ -71,7 +73,7 @@ struct Start {
 impl Compiler {
     /// `program` with `args` must come to [`super::compile_child`].
     pub(super) fn new(program: PathBuf, args: Vec<OsString>) -> std::io::Result<Self> {
-        let (starter, starts) = sync_channel::<Start>(CHILDREN_MAX);
+        let (starter, starts) = sync_channel::<Start>(STARTS_MAX);
         // A death signal follows the thread that forked, so one thread that lives as long as the node starts them.
         std::thread::Builder::new().name("compile-start".into()).spawn(move || {
             for mut start in starts {
@@ -124,7 +126,7 @@ impl Compiler {
             .kill_on_drop(true);
         let (started, child) = oneshot::channel();
         let start = Start { command, runtime: Handle::current(), started };
-        // Each that may run has a place in the channel.
+        // Those that may run have places in the channel, and so have some that were given up before they were started.
         self.starter.try_send(start).map_err(|error| std::io::Error::other(error.to_string()))?;
         child.await.map_err(std::io::Error::other)?
     }

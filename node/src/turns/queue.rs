@@ -4,7 +4,7 @@
 //! being compiled; the other one takes all. For a place that is free, the namespace for which the least was compiled is
 //! chosen, and of its artifacts the one that would be done first if each had begun when it came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coracle_proto::id::Namespace;
@@ -51,9 +51,11 @@ enum Place {
 pub struct Queue {
     jobs: BTreeMap<u64, Job>,
     last: u64,
-    /// What was compiled for each namespace, bytes, since the queue was empty. One that comes later has no less than the
-    /// one whose turn it was then: nobody saves up turns.
+    /// What was compiled for each namespace, bytes, since the queue was empty. One that comes later begins at the floor:
+    /// nobody saves up turns.
     spent: BTreeMap<Namespace, u64>,
+    /// What a namespace has had that wanted its part all the time: each compilation adds its cost, divided by those that
+    /// share it. However many new ones come, it passes whoever waits (fair queueing's virtual time: Demers, Keshav, Shenker 1989).
     floor: u64,
 }
 
@@ -87,6 +89,9 @@ impl Queue {
         if self.jobs.is_empty() {
             (self.spent, self.floor) = (BTreeMap::new(), 0);
         }
+        // Who has had no more than a new one, and wants nothing, is as good as new.
+        let (floor, active) = (self.floor, self.active());
+        self.spent.retain(|namespace, spent| *spent > floor || active.contains(namespace));
     }
 
     /// Whether it is its turn.
@@ -143,11 +148,19 @@ impl Queue {
     }
 
     fn begin(&mut self, number: u64, place: Place) {
+        let sharers = self.active().len() as u64;
         let Some(job) = self.jobs.get_mut(&number) else { return };
         job.stage = Stage::Running(place);
+        let cost = job.bytes.max(COST_MIN);
         let spent = self.spent.entry(job.namespace.clone()).or_default();
-        self.floor = self.floor.max(*spent);
-        *spent = spent.saturating_add(job.bytes.max(COST_MIN));
+        *spent = spent.saturating_add(cost);
+        self.floor = self.floor.saturating_add(cost / sharers.max(1));
+    }
+
+    /// Namespaces of which something waits or runs.
+    fn active(&self) -> BTreeSet<Namespace> {
+        let here = self.jobs.values().filter(|job| job.stage != Stage::Announced);
+        here.map(|job| job.namespace.clone()).collect()
     }
 }
 
@@ -248,6 +261,28 @@ mod tests {
         let times = simulate(&arrivals);
         let of_b = times[20..].iter().filter(|(begun, _)| *begun < Duration::from_secs(120)).count();
         assert!((3..=5).contains(&of_b), "{of_b} of b between 60 s and 120 s, of 7");
+    }
+
+    #[test]
+    fn however_many_new_ones_come_whoever_waits_has_its_turn() {
+        // Two of one namespace, and after the first one another new namespace every second, always with some that wait.
+        let mut arrivals = vec![(0, "a".to_owned(), 12 * MIB), (0, "a".to_owned(), 12 * MIB)];
+        arrivals.extend((0..400).map(|at| (at, format!("m{at}"), 2 * MIB)));
+        let borrowed: Vec<_> =
+            arrivals.iter().map(|(at, name, bytes)| (*at, name.as_str(), *bytes)).collect();
+        let begun = simulate(&borrowed)[1].0;
+        println!("the second of 12 MiB began after {begun:?}");
+        // All that came would take 1,600 s. It waits until each that shares with it has had as much as it had, at most.
+        assert!(begun < Duration::from_secs(800), "{begun:?}");
+        let mut queue = Queue::default();
+        for index in 0..1_000_u64 {
+            let number = queue.announce(format!("m{index}").parse().unwrap(), 2 * MIB);
+            queue.enter(number, Duration::ZERO);
+            if let Some(done) = number.checked_sub(2).filter(|done| queue.runs(*done)) {
+                queue.leave(done);
+            }
+        }
+        assert!(queue.spent.len() <= queue.jobs.len() + 2, "{} {}", queue.spent.len(), queue.jobs.len());
     }
 
     #[test]

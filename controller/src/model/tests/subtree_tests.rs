@@ -112,6 +112,19 @@ fn a_host_takes_only_what_no_route_of_that_host_has() {
 }
 
 #[test]
+fn a_route_of_that_host_that_goes_further_keeps_what_it_has() {
+    let mut asked = cluster(&[]);
+    asked.run(deploy_granting("hello", &[], &["shop"]));
+    asked.run(deploy_at("shop/s", 1, &["h.example/hello/*"]));
+    assert_eq!(taken(&asked.state, "wide", &["h.example/*"]), None, "it is the wider one");
+    // Nobody blocks a host by a narrow route of it, below a route that another one has without a host.
+    let asked = cluster(&[("other/o", &["/x/y/*"]), ("mallory/m", &["k.example/z"])]);
+    let expected = Some("k.example/* from /x/y/* of other/o".to_owned());
+    assert_eq!(taken(&asked.state, "wide", &["k.example/*"]), expected);
+    assert_eq!(taken(&asked.state, "wide", &["k.example/z/*"]), None);
+}
+
+#[test]
 fn grants_are_commands_of_the_third_format() {
     assert_eq!(deploy_at("a", 1, &[]).format(), 1);
     assert_eq!(deploy_granting("a", &[], &["*"]).format(), 3);
