@@ -102,9 +102,13 @@ impl Places {
     /// # Errors
     /// [`Full`], where all that could make room are being answered.
     pub fn take(&self, peer: IpAddr) -> Result<(Place, oneshot::Receiver<()>), Full> {
+        self.take_at(peer, now())
+    }
+
+    fn take_at(&self, peer: IpAddr, now: Instant) -> Result<(Place, oneshot::Receiver<()>), Full> {
         let caller = network(peer);
         let mut taken = self.taken();
-        taken.make_room(caller, self.0.bounds)?;
+        taken.make_room(caller, self.0.bounds, now)?;
         taken.last += 1;
         taken.count += 1;
         let (number, (end, ended)) = (taken.last, oneshot::channel());
@@ -119,7 +123,7 @@ impl Places {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let taken = self.taken();
-        taken.count >= self.0.bounds.all && taken.longest(None).is_none()
+        taken.count >= self.0.bounds.all && taken.longest(None, now()).is_none()
     }
 
     /// How many are taken.
@@ -134,8 +138,9 @@ impl Places {
         let mut taken = self.taken();
         let mut late = Vec::new();
         for (caller, takers) in &taken.callers {
-            let waits =
-                |taker: &Taker| taker.usage.waits().is_some_and(|(shown, since)| is_late(shown, since, now));
+            let waits = |taker: &Taker| {
+                taker.usage.waits(now).is_some_and(|(shown, since)| is_late(shown, since, now))
+            };
             late.extend(
                 takers.iter().filter(|(_, taker)| waits(taker)).map(|(number, _)| (*caller, *number)),
             );
@@ -160,7 +165,7 @@ fn is_late(shown: Shown, since: Instant, now: Instant) -> bool {
 }
 
 impl Taken {
-    fn make_room(&mut self, caller: IpAddr, bounds: Bounds) -> Result<(), Full> {
+    fn make_room(&mut self, caller: IpAddr, bounds: Bounds, now: Instant) -> Result<(), Full> {
         let its = self.callers.get(&caller).map_or(0, BTreeMap::len);
         let (crowded, full) = if its >= bounds.peer {
             (Some(caller), Full::Peer(bounds.peer))
@@ -174,22 +179,22 @@ impl Taken {
         if self.leaving >= (bounds.all / LEAVING_PART).max(LEAVING_MIN) {
             return Err(full);
         }
-        let longest = self.longest(crowded);
+        let longest = self.longest(crowded, now);
         // Its own are all being answered: then anybody's that is not.
         let longest =
-            if matches!(full, Full::All(_)) { longest.or_else(|| self.longest(None)) } else { longest };
+            if matches!(full, Full::All(_)) { longest.or_else(|| self.longest(None, now)) } else { longest };
         let (caller, number) = longest.ok_or(full)?;
         self.end(caller, number);
         Ok(())
     }
 
     /// The connection that makes room first, of one caller or of all.
-    fn longest(&self, of: Option<IpAddr>) -> Option<(IpAddr, u64)> {
+    fn longest(&self, of: Option<IpAddr>, now: Instant) -> Option<(IpAddr, u64)> {
         let callers = self.callers.iter().filter(|(caller, _)| of.is_none_or(|of| of == **caller));
         let mut longest: Option<((Shown, Instant), (IpAddr, u64))> = None;
         for (caller, takers) in callers {
             for (number, taker) in takers {
-                let Some(waits) = taker.usage.waits() else { continue };
+                let Some(waits) = taker.usage.waits(now) else { continue };
                 if longest.is_none_or(|(most, _)| waits < most) {
                     longest = Some((waits, (*caller, *number)));
                 }
@@ -301,12 +306,24 @@ mod tests {
         greeter.usage().greet();
         let (_stranger, mut stranger_ended) = places.take(peer(1)).unwrap();
         let mut ended = || [&mut node_ended, &mut greeter_ended, &mut stranger_ended].map(is_ended);
-        let (next, _its_end) = places.take(peer(1)).unwrap();
+        let later = now() + Duration::from_secs(1);
+        let (next, _its_end) = places.take_at(peer(1), later).unwrap();
         assert_eq!(ended(), [false, false, true]);
         next.usage().greet();
         let _asking = next.usage().begin();
-        let _another = places.take(peer(1)).unwrap();
+        let _another = places.take_at(peer(1), later).unwrap();
         assert_eq!(ended(), [false, true, true]);
+    }
+
+    /// A crowd that was answered once and stays does not set those who come against each other.
+    #[test]
+    fn who_came_just_now_may_speak_first() {
+        let places = Places::new(Bounds { all: 2, peer: 2 });
+        let (answered, mut ended) = places.take(peer(1)).unwrap();
+        drop(answered.usage().begin());
+        let _first = places.take(peer(2)).unwrap();
+        let _second = places.take(peer(3)).unwrap();
+        assert!(is_ended(&mut ended));
     }
 
     #[test]

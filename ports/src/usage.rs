@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::now;
 
+/// Who came a moment ago is about to speak: until then it counts like one that was answered just now.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// Requests of one connection. Counting one takes no lock.
 #[derive(Debug)]
 pub struct Usage {
@@ -70,11 +73,12 @@ impl Usage {
     }
 
     /// How much it has shown and since when it asks nothing; none while it is being answered.
-    pub(crate) fn waits(&self) -> Option<(Shown, Instant)> {
+    pub(crate) fn waits(&self, now: Instant) -> Option<(Shown, Instant)> {
         if !self.is_idle() {
             return None;
         }
         let shown = match (self.begun(), self.greeted.load(Ordering::Relaxed)) {
+            (0, _) if now.saturating_duration_since(self.came) < FRESH => Shown::Requests,
             (0, false) => Shown::Nothing,
             (0, true) => Shown::Greeting,
             _ => Shown::Requests,

@@ -32,6 +32,7 @@ pub(super) async fn gather(dispatch: &mut Dispatch<'_>) -> Result<(), CallError>
         bodies: &gateway.bodies,
         remote: dispatch.remote,
         timeout: version.spec.limits().timeout,
+        idle_timeout: version.spec.limits().idle_timeout,
         piece_timeout: gateway.options.body_timeout,
     };
     if gathering.is_wanted(version.kind) {
@@ -63,7 +64,9 @@ struct Gathering<'a> {
     bodies: &'a Arc<Shares>,
     remote: SocketAddr,
     timeout: Duration,
+    /// Between two pieces: the gateway's own, and the function's.
     piece_timeout: Duration,
+    idle_timeout: Duration,
 }
 
 impl Gathering<'_> {
@@ -80,7 +83,7 @@ impl Gathering<'_> {
         let begun = clock::now();
         while self.has_room() {
             let left = self.timeout.saturating_sub(clock::now().saturating_duration_since(begun));
-            let patience = left.min(self.piece_timeout);
+            let patience = left.min(self.piece_timeout).min(self.idle_timeout);
             let piece = poll_fn(|context| match self.body.shared() {
                 Some(mut shared) => shared.poll_more(context),
                 None => Poll::Ready(Ok(Read::End)),
@@ -89,7 +92,7 @@ impl Gathering<'_> {
                 Ok(Ok(Read::Piece)) => {}
                 Ok(Ok(Read::End)) => break,
                 Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(self.late(patience < self.piece_timeout)),
+                Err(_) => return Err(self.late(patience)),
             }
         }
         Ok(())
@@ -106,7 +109,7 @@ impl Gathering<'_> {
         let left = (BUFFERED_BODY_MAX + PIECE_BYTES).saturating_sub(max);
         // Twice as much each time, or what is known to come.
         let known = shared.hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-        let more = known.map_or(max.max(PIECE_BYTES), |bytes| bytes.saturating_sub(max)).min(left);
+        let more = known.map_or_else(|| max.max(PIECE_BYTES), |bytes| bytes.saturating_sub(max)).min(left);
         match self.bodies.take(self.remote.ip(), more) {
             Ok(room) if more > 0 => {
                 shared.keep_more(more, room);
@@ -116,10 +119,19 @@ impl Gathering<'_> {
         }
     }
 
-    fn late(&self, whole: bool) -> CallError {
+    /// Nothing came for so long, which is the least of the three.
+    fn late(&self, patience: Duration) -> CallError {
         let bytes = self.body.shared().map_or(0, |shared| shared.kept().0);
         let caller = self.remote.ip();
-        let said = if whole {
+        if patience == self.idle_timeout {
+            let said = format!(
+                "'{caller}' sent nothing of the request's body for {} ms, the function's 'idle-timeout', after {bytes} \
+                 bytes; nothing was run",
+                patience.as_millis()
+            );
+            return CallError::new(Code::IdleTimeout, said);
+        }
+        let said = if patience < self.piece_timeout {
             format!(
                 "the request's body did not come within {} ms, the function's 'timeout': '{caller}' sent {bytes} bytes \
                  of it; nothing was run",
