@@ -10,6 +10,7 @@ mod driver;
 mod forget;
 mod gather;
 mod headers;
+mod kept;
 mod line;
 mod linger;
 mod listen;
@@ -31,7 +32,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use coracle_ports::{Bounds, Files, Places};
+use coracle_ports::{ACCEPT_PAUSE, Bounds, Files, Places};
 use coracle_proto::id::{ClusterId, NodeId};
 use tokio::sync::Semaphore;
 
@@ -86,6 +87,11 @@ impl Options {
     }
 }
 
+/// What kept connections from being accepted is over when it has not been met again for so long. Where it lasts it is met at
+/// each attempt; and where a load balancer believed it, nobody comes with whom it could be seen to be over.
+const SHUT_TIME: Duration = Duration::from_secs(1);
+const _: () = assert!(SHUT_TIME.as_millis() >= 10 * ACCEPT_PAUSE.as_millis());
+
 /// Calls that wait until a replica is ready, or for news, at once. More are answered at once that there is none.
 const WAITING_MAX: usize = 1000;
 
@@ -95,6 +101,10 @@ const OPEN_MAX: usize = 4096;
 const _: () = assert!(OPEN_MAX as u64 * STREAM_WINDOW_BYTES as u64 <= 1 << 30);
 /// Each may have the beginning of its request's body here too, a quarter of a gigabyte together.
 const _: () = assert!(OPEN_MAX as u64 * KEPT_BYTES_MAX as u64 <= 256 << 20);
+
+/// Of these, calls whose bodies are read whole before they are sent. Bodies of more stream, and whoever runs them ends those
+/// that are slow: so callers that send next to nothing leave half of the open places to others.
+const GATHERING_MAX: usize = OPEN_MAX / 2;
 
 /// For all bodies that are read whole before their calls are sent, what they have beyond that, in bytes.
 const BODIES_BYTES_MAX: usize = 256 << 20;
@@ -116,12 +126,14 @@ struct Inner {
     metrics: Arc<Metrics>,
     /// Of connections.
     places: Places,
-    /// Why none can be accepted, while that is so.
-    shut: Mutex<Option<String>>,
+    /// Why none could be accepted, and when that was last so.
+    shut: Mutex<Option<(String, Instant)>>,
     waiting: Semaphore,
     /// Places of open calls, until their answers have left.
     open: Arc<Shares>,
-    /// Bytes for requests' bodies that are read whole first.
+    /// Places of open calls whose bodies are being read whole first.
+    gathering: Arc<Shares>,
+    /// Bytes for these bodies.
     bodies: Arc<Shares>,
     /// Until when a controller's first word is waited for.
     news_by: Instant,
@@ -159,6 +171,7 @@ impl Gateway {
             shut: Mutex::new(None),
             waiting: Semaphore::new(WAITING_MAX),
             open: Shares::new(OPEN_MAX),
+            gathering: Shares::new(GATHERING_MAX),
             bodies: Shares::new(BODIES_BYTES_MAX),
             news_by: clock::now() + options.news_timeout,
         };
@@ -167,13 +180,20 @@ impl Gateway {
 
     /// Why nobody who comes now would be let in, if that is so.
     pub(crate) fn shut(&self) -> Option<String> {
-        if let Some(why) = &*self.inner.shut.lock().unwrap_or_else(PoisonError::into_inner) {
+        self.shut_at(clock::now())
+    }
+
+    fn shut_at(&self, now: Instant) -> Option<String> {
+        let shut = self.inner.shut.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((why, when)) = shut
+            && now.saturating_duration_since(when) < SHUT_TIME
+        {
             return Some(format!("the gateway can accept no connection: {why}"));
         }
         let all = self.inner.places.bounds().all;
         let full = self.inner.places.is_full();
         full.then(|| {
-            format!("the gateway has {all} open connections, all with open calls, and takes no more")
+            format!("the gateway has {all} open connections, all with open calls or on their way out, and takes no more")
         })
     }
 

@@ -3,22 +3,26 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::ACCEPT_PAUSE;
 use crate::places::{Place, Places};
 use crate::usage::Usage;
+use crate::{ACCEPT_PAUSE, now};
 
 /// Of HTTP/2, in bytes (RFC 9113, 3.4).
 const PREFACE_BYTES: usize = 24;
+/// What a connection on which a request came when it was told to make room has for it: it is ended when it has asked nothing
+/// for a second, so that its answer has left, and after half a minute in any case.
+const QUIET_MIN: Duration = Duration::from_secs(1);
+const QUIET_LOOKS_MAX: u32 = 30;
 /// How often those who have waited too long are looked for.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
@@ -61,7 +65,7 @@ async fn accept(
         // Frames are whole messages: waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         match places.take(peer.ip()) {
-            Ok((place, ended)) => return Guarded { stream, place, ended: Some(ended), bytes: 0 },
+            Ok((place, ended)) => return Guarded { stream, place, end: End::Unsaid(ended), bytes: 0 },
             Err(full) => tracing::debug!(port, %peer, ?full, "a connection too many"),
         }
         // Those that make room are to see it: on one thread nobody else would have a turn.
@@ -74,10 +78,45 @@ async fn accept(
 pub struct Guarded {
     stream: TcpStream,
     place: Place,
-    /// None once it ended.
-    ended: Option<oneshot::Receiver<()>>,
+    end: End,
     /// Read so far, up to the preface.
     bytes: usize,
+}
+
+/// Whether a connection is to end.
+#[derive(Debug)]
+enum End {
+    Unsaid(oneshot::Receiver<()>),
+    /// When it has been quiet, or was looked at so often.
+    Soon(Interval, u32),
+    Now,
+}
+
+impl End {
+    fn poll(&mut self, usage: &Usage, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self {
+                Self::Unsaid(ended) => {
+                    // Its sender never sends.
+                    let _ = ready!(Pin::new(ended).poll(context));
+                    *self = if usage.is_idle() {
+                        Self::Now
+                    } else {
+                        Self::Soon(interval_at(Instant::now() + QUIET_MIN, QUIET_MIN), 0)
+                    };
+                }
+                Self::Soon(looks, looked) => {
+                    ready!(looks.poll_tick(context));
+                    *looked += 1;
+                    let quiet = |(_, since)| now().saturating_duration_since(since) >= QUIET_MIN;
+                    if *looked >= QUIET_LOOKS_MAX || usage.waits().is_some_and(quiet) {
+                        *self = Self::Now;
+                    }
+                }
+                Self::Now => return Poll::Ready(()),
+            }
+        }
+    }
 }
 
 /// What is told of a connection to each of its requests.
@@ -103,9 +142,7 @@ impl AsyncRead for Guarded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let over = this.ended.as_mut().is_none_or(|ended| Pin::new(ended).poll(context).is_ready());
-        if over {
-            this.ended = None;
+        if this.end.poll(this.place.usage(), context).is_ready() {
             let said = "the connection asked nothing for too long, or made room for others";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, said)));
         }
@@ -187,5 +224,24 @@ mod tests {
         assert_eq!(places.count(), 2);
         greeting.write_all(b"x").await.unwrap();
         assert_eq!(greeted.read(&mut [0]).await.unwrap(), 1, "it stays");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_came_when_its_connection_was_told_is_read_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let places = Places::new(Bounds { all: 1, peer: 1 });
+        let mut incoming = pin!(incoming(listener, places.clone(), "test"));
+        let mut caller = TcpStream::connect(address).await.unwrap();
+        let mut guarded = incoming.next().await.unwrap().unwrap();
+        let _other = TcpStream::connect(address).await.unwrap();
+        let _its = incoming.next().await.unwrap().unwrap();
+        let asking = guarded.place.usage().begin();
+        caller.write_all(b"x").await.unwrap();
+        assert_eq!(guarded.read(&mut [0]).await.unwrap(), 1, "it is cut");
+        // And ended when it has asked nothing for a while.
+        drop(asking);
+        let ended = tokio::time::timeout(QUIET_MIN * 5, guarded.read(&mut [0])).await.expect("it stays");
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 }

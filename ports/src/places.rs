@@ -123,7 +123,8 @@ impl Places {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let taken = self.taken();
-        taken.count >= self.0.bounds.all && taken.longest(None, now()).is_none()
+        let bounds = self.0.bounds;
+        taken.count >= bounds.all && (taken.is_crowded(bounds) || taken.longest(None, now()).is_none())
     }
 
     /// How many are taken.
@@ -176,7 +177,7 @@ impl Taken {
         } else {
             return Ok(());
         };
-        if self.leaving >= (bounds.all / LEAVING_PART).max(LEAVING_MIN) {
+        if self.is_crowded(bounds) {
             return Err(full);
         }
         let longest = self.longest(crowded, now);
@@ -186,6 +187,12 @@ impl Taken {
         let (caller, number) = longest.ok_or(full)?;
         self.end(caller, number);
         Ok(())
+    }
+
+    /// Whether too many have not gone yet that were told to.
+    const fn is_crowded(&self, bounds: Bounds) -> bool {
+        let part = bounds.all / LEAVING_PART;
+        self.leaving >= if part > LEAVING_MIN { part } else { LEAVING_MIN }
     }
 
     /// The connection that makes room first, of one caller or of all.
@@ -331,7 +338,9 @@ mod tests {
         let places = Places::new(Bounds { all: 4, peer: 4 });
         let mut held: Vec<_> = (0..4 + LEAVING_MIN).map(|_| places.take(peer(1)).unwrap()).collect();
         assert_eq!(places.take(peer(1)).unwrap_err(), Full::Peer(4), "their sockets are open still");
+        assert!(places.is_full());
         held.remove(0);
+        assert!(!places.is_full());
         assert!(places.take(peer(1)).is_ok());
     }
 

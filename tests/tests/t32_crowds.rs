@@ -89,6 +89,7 @@ async fn a_crowd_at_one_port_closes_no_other() {
             let answer = client.get(&format!("http://{}/{path}", node.admin)).await.unwrap();
             println!("{port}: /{path} beside 600: {} after {:?}", answer.status, answer.elapsed);
             assert_eq!(answer.status.as_u16(), 200, "{port}: {}", answer.text());
+            // An answer takes less than 100 ms, and what it took is printed: five times that is for a machine that does more.
             assert!(answer.elapsed < Duration::from_millis(5 * 100), "{port}: {:?}", answer.elapsed);
         }
         let _ = cluster.run(&["node", "list"]).await.ok();

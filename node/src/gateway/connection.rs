@@ -71,7 +71,7 @@ pub(super) async fn serve(
     let patient = Patient::new(Arc::clone(&stream), options.write_timeout);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(patient), service));
     let mut left = pin!(left(&stream, &activity));
-    let (mut watch, mut idle) = (Watch::First, false);
+    let (mut watch, mut idle, mut made_room) = (Watch::First, false, false);
     let mut look = pin!(tokio::time::sleep(options.header_timeout));
     loop {
         let ending = watch == Watch::Ending;
@@ -82,10 +82,17 @@ pub(super) async fn serve(
                 }
                 return;
             }
-            // Its sender never sends. Nothing is open on it.
-            _ = &mut ended => {
-                tracing::debug!(%remote, "a connection that asked nothing made room");
-                return;
+            // Its sender never sends.
+            _ = &mut ended, if !made_room => {
+                made_room = true;
+                if activity.idle() {
+                    tracing::debug!(%remote, "a connection that asked nothing made room");
+                    return;
+                }
+                if ending {
+                    continue;
+                }
+                "it makes room, and a request came when it was told"
             }
             () = left.as_mut() => {
                 tracing::debug!(%remote, "a caller left before its request's body was read");

@@ -35,7 +35,10 @@ pub(super) async fn gather(dispatch: &mut Dispatch<'_>) -> Result<(), CallError>
         idle_timeout: version.spec.limits().idle_timeout,
         piece_timeout: gateway.options.body_timeout,
     };
-    if gathering.is_wanted(version.kind) {
+    // Where too many are read already it streams, as a long one does.
+    if gathering.is_wanted(version.kind)
+        && let Ok(_place) = gateway.gathering.take(dispatch.remote.ip(), 1)
+    {
         let _awaited = Awaited::new(&gateway.metrics.bodies);
         gathering.read().await?;
         dispatch.view = gateway.view.load();

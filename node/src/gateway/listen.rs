@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{Gateway, connection, linger};
+use crate::clock;
 
 /// Connections over the cap that are told so at once; more are just closed.
 const TURNED_AWAY_MAX: usize = 64;
@@ -109,10 +110,10 @@ impl Gateway {
         tasks.spawn_on(serving, calls);
     }
 
-    fn says_shut(&self, error: Option<&io::Error>) {
+    pub(super) fn says_shut(&self, error: Option<&io::Error>) {
         let mut shut = self.inner.shut.lock().unwrap_or_else(PoisonError::into_inner);
         if shut.is_some() || error.is_some() {
-            *shut = error.map(ToString::to_string);
+            *shut = error.map(|error| (error.to_string(), clock::now()));
         }
     }
 }

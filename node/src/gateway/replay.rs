@@ -6,11 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use coracle_proto::status::Code;
-use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::activity::{Activity, Unread};
+use super::kept::Kept;
 use super::shares::Share;
 use crate::call::{Body, CallError};
 
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     incoming: Incoming,
     /// None once all of it was read.
     unread: Option<Unread>,
-    kept: Vec<Kept>,
+    kept: Kept,
     kept_bytes: usize,
     /// What may be kept, and the room for what is over [`KEPT_BYTES_MAX`] of it.
     kept_max: usize,
@@ -49,21 +49,14 @@ pub(super) struct Shared {
     turn: u32,
 }
 
-/// A piece that was read.
-#[derive(Debug, Clone)]
-enum Kept {
-    Data(Bytes),
-    /// Bounded as heads are.
-    Trailers(HeaderMap),
-}
-
 /// The body as one attempt reads it.
 #[derive(Debug)]
 struct Reading {
     shared: Arc<Mutex<Shared>>,
     turn: u32,
-    /// How much of what is kept was read.
+    /// How many of the pieces that are kept were read.
     at: usize,
+    begun: bool,
     ended: bool,
     hint: SizeHint,
 }
@@ -73,7 +66,7 @@ impl Replay {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        let (unread, kept, room) = (Some(activity.unread()), Vec::new(), Vec::new());
+        let (unread, kept, room) = (Some(activity.unread()), Kept::default(), Vec::new());
         let kept_max = KEPT_BYTES_MAX;
         let shared = Shared { incoming, unread, kept, kept_bytes: 0, kept_max, room, spent: false, turn: 0 };
         Self::Shared(Arc::new(Mutex::new(shared)))
@@ -103,10 +96,12 @@ impl Replay {
         if inner.spent {
             return None;
         }
+        inner.kept.settle();
         inner.turn = inner.turn.saturating_add(1);
         let (turn, hint) = (inner.turn, inner.hint());
         drop(inner);
-        Some(Body::new(Reading { shared: Arc::clone(shared), turn, at: 0, ended: false, hint }))
+        let shared = Arc::clone(shared);
+        Some(Body::new(Reading { shared, turn, at: 0, begun: false, ended: false, hint }))
     }
 }
 
@@ -133,16 +128,20 @@ impl Shared {
         self.room.push(room);
     }
 
-    fn keep(&mut self, piece: Kept) {
-        if let Kept::Data(data) = &piece {
-            self.kept_bytes = self.kept_bytes.saturating_add(data.len());
-        }
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        self.kept_bytes = self.kept_bytes.saturating_add(frame.data_ref().map_or(0, Bytes::len));
         if self.spent || self.kept_bytes > self.kept_max {
-            self.spent = true;
-            self.kept = Vec::new();
+            self.spend();
         } else {
-            self.kept.push(piece);
+            self.kept.push(frame);
         }
+    }
+
+    /// No other attempt can have it: then nothing needs room.
+    fn spend(&mut self) {
+        self.spent = true;
+        self.kept = Kept::default();
+        self.room = Vec::new();
     }
 
     /// Reads a piece before any attempt does. Whoever calls this has seen that there is room for it.
@@ -160,7 +159,8 @@ impl Shared {
         let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                (self.spent, self.unread) = (true, None);
+                self.unread = None;
+                self.spend();
                 let said = format!("the request's body broke off: {error}");
                 return Poll::Ready(Some(Err(CallError::new(Code::BadRequest, said))));
             }
@@ -169,21 +169,8 @@ impl Shared {
                 return Poll::Ready(None);
             }
         };
-        if let Some(data) = frame.data_ref() {
-            self.keep(Kept::Data(data.clone()));
-        } else if let Some(trailers) = frame.trailers_ref() {
-            self.keep(Kept::Trailers(trailers.clone()));
-        }
+        self.keep(&frame);
         Poll::Ready(Some(Ok(frame)))
-    }
-}
-
-impl From<Kept> for Frame<Bytes> {
-    fn from(kept: Kept) -> Self {
-        match kept {
-            Kept::Data(data) => Self::data(data),
-            Kept::Trailers(trailers) => Self::trailers(trailers),
-        }
     }
 }
 
@@ -201,13 +188,15 @@ impl http_body::Body for Reading {
             let said = "the call was moved to another worker";
             return Poll::Ready(Some(Err(CallError::new(Code::NodeLost, said))));
         }
-        if let Some(piece) = shared.kept.get(this.at) {
+        if let Some(frame) = shared.kept.get(this.at) {
             this.at += 1;
-            return Poll::Ready(Some(Ok(piece.clone().into())));
+            this.begun = true;
+            return Poll::Ready(Some(Ok(frame)));
         }
         let polled = ready!(shared.poll(context));
         match &polled {
-            Some(Ok(_)) => this.at = shared.kept.len(),
+            // All that is kept, what is not a piece yet too: nobody else reads in this turn.
+            Some(Ok(_)) => (this.at, this.begun) = (shared.kept.len(), true),
             Some(Err(_)) | None => this.ended = true,
         }
         Poll::Ready(polled)
@@ -224,6 +213,6 @@ impl http_body::Body for Reading {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.at == 0 { self.hint } else { SizeHint::default() }
+        if self.begun { SizeHint::default() } else { self.hint }
     }
 }

@@ -187,13 +187,12 @@ impl Turns {
             return self.verdict().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
         };
         self.left = Some(left);
-        Poll::Ready(result.or_else(|error| self.judge(&error)))
+        // What it made of it counts for nothing: it may have gone on to its end without giving way once.
+        let verdict = self.verdict().map_or(Ok(()), Err);
+        Poll::Ready(verdict.and_then(|()| result.or_else(|error| self.judge(&error))))
     }
 
     fn judge(&self, error: &wasmtime::Error) -> Ended {
-        if let Some(error) = self.watch.verdict() {
-            return Err(error);
-        }
         if failure::is_success(error) {
             return Ok(());
         }

@@ -54,8 +54,8 @@ pub struct Queue {
     /// What was compiled for each namespace, bytes, since the queue was empty. One that comes later begins at the floor:
     /// nobody saves up turns.
     spent: BTreeMap<Namespace, u64>,
-    /// What a namespace has had that wanted its part all the time: each compilation adds its cost, divided by those that
-    /// share it. However many new ones come, it passes whoever waits (fair queueing's virtual time: Demers, Keshav, Shenker 1989).
+    /// What a namespace has had that wanted its part all the time: each compilation that is over adds its cost, divided by those
+    /// that share it. However many new ones come, it passes whoever waits (fair queueing's virtual time: Demers, Keshav, Shenker 1989).
     floor: u64,
 }
 
@@ -84,7 +84,11 @@ impl Queue {
 
     /// It is done, or nobody wants it any more.
     pub fn leave(&mut self, number: u64) {
-        self.jobs.remove(&number);
+        let sharers = self.active().len() as u64;
+        let left = self.jobs.remove(&number);
+        if let Some(job) = left.filter(|job| matches!(job.stage, Stage::Running(_))) {
+            self.floor = self.floor.saturating_add(cost(job.bytes) / sharers.max(1));
+        }
         self.fill();
         if self.jobs.is_empty() {
             (self.spent, self.floor) = (BTreeMap::new(), 0);
@@ -148,13 +152,10 @@ impl Queue {
     }
 
     fn begin(&mut self, number: u64, place: Place) {
-        let sharers = self.active().len() as u64;
         let Some(job) = self.jobs.get_mut(&number) else { return };
         job.stage = Stage::Running(place);
-        let cost = job.bytes.max(COST_MIN);
         let spent = self.spent.entry(job.namespace.clone()).or_default();
-        *spent = spent.saturating_add(cost);
-        self.floor = self.floor.saturating_add(cost / sharers.max(1));
+        *spent = spent.saturating_add(cost(job.bytes));
     }
 
     /// Namespaces of which something waits or runs.
@@ -162,6 +163,10 @@ impl Queue {
         let here = self.jobs.values().filter(|job| job.stage != Stage::Announced);
         here.map(|job| job.namespace.clone()).collect()
     }
+}
+
+fn cost(bytes: u64) -> u64 {
+    bytes.max(COST_MIN)
 }
 
 fn expected(bytes: u64) -> Duration {

@@ -126,6 +126,19 @@ impl Admission {
         self.in_flight() >= self.running_max.saturating_add(self.queue_max)
     }
 
+    /// What a call that was refused finds taken: its function's own places, or those of all; and how many these are.
+    pub(super) fn taken<'a>(&self, function: &'a FunctionId, limit: u32) -> (Option<&'a FunctionId>, u32) {
+        let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let (calls, own) =
+            (functions.get(function).map_or(0, |entered| entered.calls), limit.min(self.calls_max));
+        // Others' places are of no use to one that has all of its own.
+        if calls >= own || !self.is_full() {
+            (Some(function), own)
+        } else {
+            (None, self.running_max.saturating_add(self.queue_max))
+        }
+    }
+
     /// Counts a call, or refuses it.
     pub(super) fn enter(self: &Arc<Self>, function: &FunctionId, limit: u32) -> Result<Counted, CallError> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,9 +177,14 @@ impl Admission {
 }
 
 impl Counted {
-    /// Whether its function has all the slots that one may have: others' are no use to it.
-    pub(super) fn has_its_share(&self) -> bool {
-        self.share.available_permits() == 0
+    /// Whose slots are taken: its function's, where it has all that one may have and others' are no use to it, or those of
+    /// all; and how many these are.
+    pub(super) fn taken(&self) -> (Option<&FunctionId>, u32) {
+        if self.share.available_permits() == 0 {
+            (Some(&self.function), self.admission.share_max)
+        } else {
+            (None, self.admission.running_max)
+        }
     }
 
     /// A slot, if one is free and nobody waits.

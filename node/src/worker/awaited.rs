@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -25,6 +25,13 @@ const BYTES_PER_MS: u64 = 16;
 const BEHIND_MIN: Duration = Duration::from_millis(250);
 /// and for anybody, where its answer has not begun. Who talks with its function may be silent for longer.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
+/// Then for so long.
+const BEHIND_ANSWERED_MAX: Duration = Duration::from_secs(30);
+/// Where one caller's calls that wait have more than half of the places, anybody's other calls are few beside them, and those
+/// of whoever shares its address none: then for so long.
+const BEHIND_CROWD_MAX: Duration = Duration::from_secs(1);
+/// What a body that came faster may be late by for it, in bytes: two seconds, however much came.
+const AHEAD_BYTES_MAX: i64 = 2000 * BYTES_PER_MS.cast_signed();
 
 /// The calls of a node that wait now, or have waited: no more than have a slot. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +43,8 @@ pub(super) struct Wait {
     function: FunctionId,
     caller: IpAddr,
     begun: Instant,
-    /// Before it waited this time, in milliseconds.
-    waited_ms: AtomicU64,
+    /// What was missing before it waited this time, in bytes; less than nothing where more had come.
+    missing: AtomicI64,
     /// Since when it waits now, in milliseconds after `begun` and one; 0 when it does not.
     since_ms: AtomicU64,
     bytes: AtomicU64,
@@ -53,7 +60,7 @@ impl Wait {
             function,
             caller,
             begun: clock::now(),
-            waited_ms: AtomicU64::new(0),
+            missing: AtomicI64::new(0),
             since_ms: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             answered: AtomicBool::new(false),
@@ -82,17 +89,35 @@ impl Wait {
     fn went_on(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let since = self.since_ms.swap(0, Ordering::Relaxed);
-        if since > 0 {
-            self.waited_ms.fetch_add(self.now_ms().saturating_sub(since), Ordering::Relaxed);
-        }
+        let came = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let missing = self.missing_after(since).saturating_sub(came).max(-AHEAD_BYTES_MAX);
+        // Only whoever reads the body writes it.
+        self.missing.store(missing, Ordering::Relaxed);
+    }
+
+    /// What is missing now to a body that comes in time, in bytes.
+    fn missing_after(&self, since_ms: u64) -> i64 {
+        let waits_ms = if since_ms > 0 { self.now_ms().saturating_sub(since_ms) } else { 0 };
+        let due = i64::try_from(waits_ms.saturating_mul(BYTES_PER_MS)).unwrap_or(i64::MAX);
+        self.missing.load(Ordering::Relaxed).saturating_add(due)
     }
 
     /// How much longer its guest has waited than for a body that comes in time; none while it does not wait.
     fn behind(&self) -> Option<Duration> {
         let since = self.since_ms.load(Ordering::Relaxed);
-        let now = (since > 0).then(|| self.now_ms().saturating_sub(since))?;
-        let waited = self.waited_ms.load(Ordering::Relaxed).saturating_add(now);
-        Some(Duration::from_millis(waited.saturating_sub(self.bytes.load(Ordering::Relaxed) / BYTES_PER_MS)))
+        (since > 0).then(|| {
+            let missing = u64::try_from(self.missing_after(since)).unwrap_or(0);
+            Duration::from_millis(missing / BYTES_PER_MS)
+        })
+    }
+
+    /// How far it must be behind to make room for anybody.
+    fn patience(&self, crowd: bool) -> Duration {
+        match (self.answered.load(Ordering::Relaxed), crowd) {
+            (true, _) => BEHIND_ANSWERED_MAX,
+            (false, true) => BEHIND_CROWD_MAX,
+            (false, false) => BEHIND_MAX,
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -113,8 +138,12 @@ impl Wait {
 
 impl Awaiting {
     /// Ends a call that waits for its caller, so that one of another caller may run; of one function, where its calls have
-    /// all that it may have. Its token is cancelled when it has given its place back.
-    pub(super) fn make_room(&self, of: Option<&FunctionId>, caller: IpAddr) -> Option<CancellationToken> {
+    /// all `places` that it may have. Its token is cancelled when it has given its place back.
+    pub(super) fn make_room(
+        &self,
+        (of, places): (Option<&FunctionId>, u32),
+        caller: IpAddr,
+    ) -> Option<CancellationToken> {
         let mut calls = self.calls();
         let behind: Vec<_> = calls
             .iter()
@@ -129,11 +158,14 @@ impl Awaiting {
         // Whoever has most of them has at least as many as the other one even then.
         let most = behind.iter().filter(|(_, wait, _)| its(&wait.caller) > its(&caller).saturating_add(1));
         let most = most.max_by_key(|(_, wait, behind)| (its(&wait.caller), *behind));
+        let is_crowd = |its: usize| its > 1 && its > places as usize / 2;
         let longest = || {
             let late = |(_, wait, behind): &&(u64, &Arc<Wait>, Duration)| {
-                *behind >= BEHIND_MAX && !wait.answered.load(Ordering::Relaxed)
+                *behind >= wait.patience(is_crowd(its(&wait.caller)))
             };
-            behind.iter().filter(late).max_by_key(|(_, _, behind)| *behind)
+            // Those that talk with their functions last.
+            let talks = |wait: &Wait| wait.answered.load(Ordering::Relaxed);
+            behind.iter().filter(late).max_by_key(|(_, wait, behind)| (!talks(wait), *behind))
         };
         let number = most.or_else(longest)?.0;
         let wait = calls.remove(&number)?;
@@ -253,7 +285,7 @@ mod tests {
             .iter()
             .map(|(last, waited_ms)| {
                 let wait = Wait::new(function("f"), caller(*last));
-                wait.waited_ms.store(*waited_ms, Ordering::Relaxed);
+                wait.missing.store(i64::try_from(waited_ms * BYTES_PER_MS).unwrap(), Ordering::Relaxed);
                 wait.waits();
                 wait
             })
@@ -266,24 +298,41 @@ mod tests {
         waits.iter().map(|wait| wait.over.load(Ordering::Relaxed)).collect()
     }
 
+    /// So many places that nobody has half of them.
+    const ALL: (Option<&FunctionId>, u32) = (None, 100);
+
     #[test]
     fn whoever_has_most_gives_one_up_and_equals_do_not() {
         let (all, waits) = awaiting(&[(1, 300), (1, 400), (2, 900)]);
-        assert!(all.make_room(Some(&function("g")), caller(3)).is_none(), "others' places are no use");
-        assert!(all.make_room(None, caller(2)).is_none(), "it would have one more than the other then");
-        assert!(all.make_room(Some(&function("f")), caller(3)).is_some());
+        assert!(all.make_room((Some(&function("g")), 100), caller(3)).is_none(), "others' places are no use");
+        assert!(all.make_room(ALL, caller(2)).is_none(), "it would have one more than the other then");
+        assert!(all.make_room((Some(&function("f")), 100), caller(3)).is_some());
         assert_eq!(gone(&waits), [false, true, false], "the longest of whoever has most");
-        assert!(all.make_room(None, caller(3)).is_none(), "one each");
+        assert!(all.make_room(ALL, caller(3)).is_none(), "one each");
     }
 
     #[test]
-    fn who_is_late_makes_room_for_anybody_unless_its_answer_has_begun() {
+    fn who_is_late_makes_room_for_anybody_and_later_where_its_answer_has_begun() {
         let late = BEHIND_MAX.as_millis() as u64;
         let (all, waits) = awaiting(&[(1, late), (1, late + 10), (1, 900), (2, 0), (2, 0)]);
         waits[1].answered();
-        assert!(all.make_room(None, caller(1)).is_some());
+        assert!(all.make_room(ALL, caller(1)).is_some());
         assert_eq!(gone(&waits), [true, false, false, false, false]);
-        assert!(all.make_room(None, caller(1)).is_none());
+        assert!(all.make_room(ALL, caller(1)).is_none());
+        let very_late = BEHIND_ANSWERED_MAX.as_millis() as u64;
+        waits[1].missing.store((very_late * BYTES_PER_MS).cast_signed(), Ordering::Relaxed);
+        assert!(all.make_room(ALL, caller(1)).is_some());
+        assert_eq!(gone(&waits), [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn who_has_half_of_the_places_makes_room_sooner_for_whoever_shares_its_address() {
+        let (all, waits) = awaiting(&[(1, 1100), (1, 1200), (1, 900)]);
+        assert!(all.make_room((None, 6), caller(1)).is_none(), "half of them and no more");
+        assert!(all.make_room((None, 5), caller(1)).is_some());
+        assert_eq!(gone(&waits), [false, true, false]);
+        let (one, _waits) = awaiting(&[(1, 1100)]);
+        assert!(one.make_room((None, 1), caller(1)).is_none(), "one is no crowd");
     }
 
     #[test]
@@ -294,10 +343,24 @@ mod tests {
             assert_eq!(wait.behind(), None, "it does not wait");
             wait.waits();
         }
-        assert!(all.make_room(None, caller(2)).is_none());
-        waits[0].bytes.store(900_000, Ordering::Relaxed);
-        assert!(all.make_room(None, caller(2)).is_none(), "of one slow body only");
-        waits[1].bytes.store(900_000, Ordering::Relaxed);
-        assert!(all.make_room(None, caller(2)).is_some());
+        assert!(all.make_room(ALL, caller(2)).is_none());
+        let behind = 1000 * BYTES_PER_MS.cast_signed();
+        waits[0].missing.store(behind, Ordering::Relaxed);
+        assert!(all.make_room(ALL, caller(2)).is_none(), "of one slow body only");
+        waits[1].missing.store(behind, Ordering::Relaxed);
+        assert!(all.make_room(ALL, caller(2)).is_some());
+    }
+
+    #[test]
+    fn what_came_at_once_buys_no_long_silence() {
+        let wait = Wait::new(function("f"), caller(1));
+        wait.waits();
+        wait.went_on(10_000_000);
+        assert_eq!(wait.missing.load(Ordering::Relaxed), -AHEAD_BYTES_MAX);
+        // Byte by byte is behind all the same.
+        for _ in 0..10_000 {
+            wait.went_on(1);
+        }
+        assert_eq!(wait.missing.load(Ordering::Relaxed), -AHEAD_BYTES_MAX);
     }
 }

@@ -183,9 +183,8 @@ impl Executor {
             Ok(slot) => (slot, Duration::ZERO),
             Err(counted) => {
                 let begun = clock::now();
-                let function = counted.has_its_share().then_some(&call.version.id.function);
                 // Whoever goes gives its slot to whoever has waited longest for one.
-                let _gone = self.inner.awaiting.make_room(function, caller(&call));
+                let _gone = self.inner.awaiting.make_room(counted.taken(), caller(&call));
                 let waiting = info_span!(attr::SPAN_QUEUE, { attr::SERVICE } = attr::SERVICE_WORKER);
                 let slot: Slot = counted.slot(call.head_timeout).instrument(waiting).await?;
                 (slot, clock::now().saturating_duration_since(begun))
@@ -237,8 +236,11 @@ impl Executor {
         let begun = clock::now();
         loop {
             let left = QUEUE_WAIT_MAX.saturating_sub(clock::now().saturating_duration_since(begun));
-            let of = (!admission.is_full()).then_some(&function);
-            let Some(gone) = awaiting.make_room(of, caller) else { return Err(refusal) };
+            if left.is_zero() {
+                return Err(refusal);
+            }
+            let taken = admission.taken(&function, limit);
+            let Some(gone) = awaiting.make_room(taken, caller) else { return Err(refusal) };
             if tokio::time::timeout(left, gone.cancelled()).await.is_err() {
                 return Err(refusal);
             }

@@ -133,7 +133,18 @@ impl Node {
     }
 
     pub(super) async fn put_as(&self, digest: Digest, bytes: &[u8]) -> Result<(Vec<Step>, Stored), Refusal> {
-        let chunks = tokio_stream::iter(chunks(digest, bytes.len(), bytes));
+        self.send(chunks(digest, bytes.len(), bytes)).await
+    }
+
+    /// For a function of that namespace.
+    pub(super) async fn put_of(&self, namespace: &str, bytes: &[u8]) -> Result<(Vec<Step>, Stored), Refusal> {
+        let mut chunks = chunks(digest(bytes), bytes.len(), bytes);
+        chunks[0].namespace = namespace.to_owned();
+        self.send(chunks).await
+    }
+
+    async fn send(&self, chunks: Vec<UploadChunk>) -> Result<(Vec<Step>, Stored), Refusal> {
+        let chunks = tokio_stream::iter(chunks);
         let refused = |status: tonic::Status| Refusal::from_status(&status);
         let mut events = self.client().await.put(chunks).await.map_err(refused)?.into_inner();
         let mut steps = Vec::new();

@@ -140,26 +140,36 @@ async fn two_uploads_of_one_digest_are_compiled_once() {
     assert_eq!(node.compiler.compilations.load(Ordering::SeqCst), 1);
 }
 
-/// Eight senders that have begun, and whom to ask for one more.
-async fn eight_uploads(node: &Node) -> Vec<impl Sized + use<>> {
+/// What is not small.
+const LARGE: usize = 2 << 20;
+
+/// Senders that have begun to send large artifacts of one namespace.
+async fn begun(node: &Node, namespace: &str, seeds: std::ops::Range<u8>) -> Vec<impl Sized + use<>> {
     let mut open = Vec::new();
-    for seed in 0..8 {
+    let all = usize::from(seeds.end);
+    for seed in seeds {
         let (sender, stream) = mpsc::channel(4);
-        let bytes = artifact(seed, 1000);
-        sender.send(chunks(digest(&bytes), 1000, b"").remove(0)).await.unwrap();
+        let bytes = artifact(seed, LARGE);
+        let head = chunks(digest(&bytes), LARGE, b"").remove(0);
+        sender.send(UploadChunk { namespace: namespace.to_owned(), ..head }).await.unwrap();
         open.push((sender, node.client().await.put(ReceiverStream::new(stream)).await.unwrap()));
     }
-    until("all have begun", || node.unfinished() == 8).await;
+    until("all have begun", || node.unfinished() == all).await;
     open
 }
 
 #[tokio::test]
 async fn uploads_at_once_are_bounded_and_keep_no_copy_out() {
     let node = Node::start(1).await;
-    let open = eight_uploads(&node).await;
-    let refused = node.put(&artifact(9, 1000)).await.unwrap_err();
+    let most = begun(&node, "a", 0..6).await;
+    let refused = node.put_of("a", &artifact(9, LARGE)).await.unwrap_err();
     assert_eq!(refused.code, Code::Overloaded);
-    assert!(refused.message.contains("8 uploads"), "{refused}");
+    assert!(refused.message.contains("6 uploads of namespace 'a'"), "{refused}");
+    let open = (most, begun(&node, "b", 6..8).await);
+    let refused = node.put(&artifact(9, LARGE)).await.unwrap_err();
+    assert_eq!(refused.code, Code::Overloaded);
+    assert!(refused.message.contains("8 uploads at once"), "{refused}");
+    node.put_of("a", &artifact(8, 1000)).await.expect("a small one finds a place of its own");
     let bytes = artifact(9, 1000);
     let copy = tokio_stream::iter(chunks(digest(&bytes), 1000, &bytes));
     node.client().await.copy(copy).await.unwrap();

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::world::{Plan, World, empty};
 use crate::call::Body;
-use crate::gateway::Options;
+use crate::gateway::{Options, SHUT_TIME};
 use crate::worker::tests::{Guest, answer, text, until};
 
 async fn world(options: Options) -> World {
@@ -100,6 +100,17 @@ async fn who_asks_nothing_makes_room_for_who_does() {
     assert!(world.gateway.inner.places.count() <= 8, "{}", world.gateway.inner.places.count());
     assert_eq!(world.gateway.shut(), None);
     closed(&mut crowd[0]).await;
+}
+
+/// Whoever met it may have been the last to come: a load balancer sends nobody more.
+#[tokio::test]
+async fn what_kept_callers_out_is_over_when_it_is_not_met_again() {
+    let world = world(Options::DEFAULTS).await;
+    world.gateway.says_shut(Some(&std::io::Error::other("too many open files")));
+    let now = crate::clock::now();
+    let shut = world.gateway.shut_at(now).expect("nobody is told");
+    assert!(shut.contains("can accept no connection: too many open files"), "{shut}");
+    assert_eq!(world.gateway.shut_at(now + SHUT_TIME), None);
 }
 
 #[tokio::test]

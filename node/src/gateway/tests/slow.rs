@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::world::{Plan, World, empty, full};
-use crate::gateway::Options;
+use crate::gateway::{GATHERING_MAX, Options};
 use crate::worker::tests::{Guest, text, until};
 
 /// A guest that counts those of its calls which have begun to read, and says how much it was sent.
@@ -66,6 +66,31 @@ async fn a_small_body_is_read_before_its_call_takes_a_place() {
     drop(crowd);
     until("those that left are gone", || world.gateway.inner.open.count() == 0).await;
     assert_eq!(begun.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn where_too_many_bodies_are_read_first_the_others_stream() {
+    let (world, begun) = world(2).await;
+    let gathering = &world.gateway.inner.gathering;
+    let held: Vec<_> = (1..=64)
+        .flat_map(|host| std::iter::from_fn(move || gathering.take([10, 0, 0, host].into(), 1).ok()))
+        .collect();
+    assert_eq!((held.len(), gathering.max()), (GATHERING_MAX, GATHERING_MAX));
+    let mut caller = slow(&world, 1, "content-length: 9", b"half").await;
+    until("its call is sent", || begun.load(Ordering::SeqCst) == 1).await;
+    caller.write_all(b"-more").await.unwrap();
+    let said = read(&mut caller).await;
+    assert!(said.starts_with("HTTP/1.1 200") && said.contains("9 bytes"), "{said}");
+}
+
+/// A thousand chunks of a byte each.
+#[tokio::test]
+async fn a_body_in_small_pieces_is_the_same_for_who_reads_it() {
+    let (world, _) = world(2).await;
+    let body = [b"1\r\nx\r\n".repeat(1000), b"0\r\n\r\n".to_vec()].concat();
+    let mut caller = slow(&world, 1, "transfer-encoding: chunked", &body).await;
+    let said = read(&mut caller).await;
+    assert!(said.starts_with("HTTP/1.1 200") && said.contains("1000 bytes"), "{said}");
 }
 
 #[tokio::test]
