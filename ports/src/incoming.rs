@@ -109,7 +109,7 @@ impl End {
                     ready!(looks.poll_tick(context));
                     *looked += 1;
                     let quiet = |(_, since)| now().saturating_duration_since(since) >= QUIET_MIN;
-                    if *looked >= QUIET_LOOKS_MAX || usage.waits().is_some_and(quiet) {
+                    if *looked >= QUIET_LOOKS_MAX || usage.waits(now()).is_some_and(quiet) {
                         *self = Self::Now;
                     }
                 }

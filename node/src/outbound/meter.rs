@@ -63,7 +63,7 @@ mod tests {
         let work = async {
             let before = os::thread_cpu_time();
             while os::thread_cpu_time().saturating_sub(before) < WORK {}
-            tokio::time::sleep(Duration::from_millis(200)).await; // what it waits for is not its work
+            tokio::time::sleep(Duration::from_millis(200)).await; // a bounded poll: what is waited for is no work
         };
         meter.of(work).await;
         let used = meter.used();

@@ -278,7 +278,7 @@ mod tests {
     fn a_turn_is_over_when_its_thread_has_computed_for_a_tick_and_not_when_time_has_passed() {
         let signals = Signals::default();
         signals.turn_begins(os::thread_cpu_time());
-        std::thread::sleep(TICK * 5); // what passes while others have the processor
+        std::thread::sleep(TICK * 5); // a bounded poll: the processor is others'
         assert!(!signals.ends_turn() && !signals.turn_is_over());
         let before = os::thread_cpu_time();
         while os::thread_cpu_time() - before < TICK {}

@@ -32,6 +32,8 @@ use crate::{clock, hops};
 
 /// Runs a call up to its response's head.
 pub(super) async fn invoke(shared: &Shared, call: Call) -> Result<Answer, CallError> {
+    // A call may end without having waited once: whoever does nothing but call gives way to others all the same.
+    tokio::task::coop::consume_budget().await;
     let mut deadline = Deadline::new(call.head_timeout, call.version.spec.limits().timeout);
     let loading = shared.programs.get(&call.version.digest, call.version.kind);
     let (program, cold) = deadline.guard(loading).await?;

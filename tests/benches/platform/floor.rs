@@ -56,7 +56,7 @@ pub(crate) fn serve(component: &Path, address: &str) {
     let ticked = engine.clone();
     std::thread::spawn(move || {
         loop {
-            std::thread::sleep(TICK);
+            std::thread::sleep(TICK); // a bounded poll: it is the clock
             ticked.increment_epoch();
         }
     });

@@ -84,7 +84,7 @@ fn connection(plan: &Plan, next: &AtomicU32, begin: Instant) -> Histogram<u64> {
             return latency;
         }
         let due = begin + due;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        std::thread::sleep(due.saturating_duration_since(Instant::now())); // a bounded poll: until it is due
         runtime.block_on(async {
             sender.ready().await.unwrap();
             let request =
