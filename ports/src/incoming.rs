@@ -10,7 +10,7 @@ use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Interval, MissedTickBehavior, interval, interval_at};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::places::{Place, Places};
@@ -102,7 +102,7 @@ impl End {
                     *self = if usage.is_idle() {
                         Self::Now
                     } else {
-                        Self::Soon(interval_at(Instant::now() + QUIET_MIN, QUIET_MIN), 0)
+                        Self::Soon(interval_at((now() + QUIET_MIN).into(), QUIET_MIN), 0)
                     };
                 }
                 Self::Soon(looks, looked) => {

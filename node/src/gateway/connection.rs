@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_ports::Place;
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -59,12 +59,8 @@ pub(super) async fn serve(
     let close = CancellationToken::new();
     let (counted, closes) = (Arc::clone(&activity), close.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (gateway, activity, close) = (gateway.clone(), Arc::clone(&counted), closes.clone());
-        let (open, protocol) = (counted.begin(), request.version());
-        async move {
-            let caller = Caller { remote, activity, request: open, line: Line::new(protocol, close) };
-            Ok::<_, Infallible>(gateway.serve(request, caller).await)
-        }
+        let (gateway, caller) = (gateway.clone(), caller(remote, &counted, &closes, request.version()));
+        async move { Ok::<_, Infallible>(gateway.serve(request, caller).await) }
     });
     let builder = builder(options.header_timeout);
     let stream = Arc::new(stream);
@@ -76,12 +72,7 @@ pub(super) async fn serve(
     loop {
         let ending = watch == Watch::Ending;
         let why = tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%remote, %error, "a connection broke off");
-                }
-                return;
-            }
+            ended = connection.as_mut() => return tell_end(remote, ended),
             // Its sender never sends.
             _ = &mut ended, if !made_room => {
                 made_room = true;
@@ -131,6 +122,23 @@ pub(super) async fn serve(
         connection.as_mut().graceful_shutdown();
         watch = Watch::Ending;
         look.set(tokio::time::sleep(options.drain_timeout));
+    }
+}
+
+/// Of a request that has just begun.
+fn caller(
+    remote: SocketAddr,
+    activity: &Arc<Activity>,
+    close: &CancellationToken,
+    protocol: Version,
+) -> Caller {
+    let (request, line) = (activity.begin(), Line::new(protocol, close.clone()));
+    Caller { remote, activity: Arc::clone(activity), request, line }
+}
+
+fn tell_end<E: std::fmt::Display>(remote: SocketAddr, ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::debug!(%remote, %error, "a connection broke off");
     }
 }
 
