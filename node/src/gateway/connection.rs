@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_ports::Place;
-use http::{Request, Version};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -59,8 +59,14 @@ pub(super) async fn serve(
     let close = CancellationToken::new();
     let (counted, closes) = (Arc::clone(&activity), close.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (gateway, caller) = (gateway.clone(), caller(remote, &counted, &closes, request.version()));
-        async move { Ok::<_, Infallible>(gateway.serve(request, caller).await) }
+        let (gateway, activity, close) = (gateway.clone(), Arc::clone(&counted), closes.clone());
+        let open = counted.begin();
+        async move {
+            // Here, for it is the stream's own task that can be reset.
+            let line = Line::new(request.version(), close);
+            let caller = Caller { remote, activity, request: open, line };
+            Ok::<_, Infallible>(gateway.serve(request, caller).await)
+        }
     });
     let builder = builder(options.header_timeout);
     let stream = Arc::new(stream);
@@ -77,8 +83,7 @@ pub(super) async fn serve(
             _ = &mut ended, if !made_room => {
                 made_room = true;
                 if activity.idle() {
-                    tracing::debug!(%remote, "a connection that asked nothing made room");
-                    return;
+                    return tell_end(remote, Err("it asked nothing, and made room"));
                 }
                 if ending {
                     continue;
@@ -86,8 +91,7 @@ pub(super) async fn serve(
                 "it makes room, and a request came when it was told"
             }
             () = left.as_mut() => {
-                tracing::debug!(%remote, "a caller left before its request's body was read");
-                return;
+                return tell_end(remote, Err("its caller left before its request's body was read"));
             }
             () = stop.cancelled(), if !ending => "the gateway stops",
             () = close.cancelled(), if !ending => "it holds an answer that its caller does not take",
@@ -111,10 +115,7 @@ pub(super) async fn serve(
                         look.set(tokio::time::sleep(options.drain_timeout));
                         continue;
                     }
-                    Watch::Ending => {
-                        tracing::debug!(%remote, "a connection was cut: it did not end in time");
-                        return;
-                    }
+                    Watch::Ending => return tell_end(remote, Err("it was cut: it did not end in time")),
                 }
             }
         };
@@ -123,17 +124,6 @@ pub(super) async fn serve(
         watch = Watch::Ending;
         look.set(tokio::time::sleep(options.drain_timeout));
     }
-}
-
-/// Of a request that has just begun.
-fn caller(
-    remote: SocketAddr,
-    activity: &Arc<Activity>,
-    close: &CancellationToken,
-    protocol: Version,
-) -> Caller {
-    let (request, line) = (activity.begin(), Line::new(protocol, close.clone()));
-    Caller { remote, activity: Arc::clone(activity), request, line }
 }
 
 fn tell_end<E: std::fmt::Display>(remote: SocketAddr, ended: Result<(), E>) {
