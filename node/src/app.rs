@@ -65,7 +65,7 @@ fn start(
         });
     }
     if let Some(listener) = http {
-        let serving = composed.gateway.run(listener, calls.clone(), stops.gateway.clone());
+        let serving = composed.front.run(listener, calls.clone(), stops.gateway.clone());
         parts.gateway.spawn(async move { ("gateway", serving.await.map_err(AppError::from)) });
     }
     Ok(parts)

@@ -6,13 +6,13 @@
 
 mod accept;
 mod error;
-mod incoming;
 mod locks;
 mod metrics;
 mod outgoing;
 mod patrol;
 mod places;
 mod prepare;
+mod receiving;
 mod service;
 mod store;
 #[cfg(test)]
@@ -21,12 +21,12 @@ mod transfer;
 mod upload;
 
 pub use error::ArtifactError;
-pub use incoming::{Incoming, Sealed};
 pub use metrics::ArtifactMetrics;
 pub use patrol::{Pace, Patrol};
 pub use prepare::{Checked, Prepare};
+pub use receiving::{Receiving, Sealed};
 pub use service::ArtifactService;
 pub(crate) use store::blocking;
-pub use store::{Held, Index, Removed, Store};
+pub use store::{Index, OnDisk, Removed, Store};
 pub use transfer::{CHUNK_BYTES, FetchError, Fetcher, Peer, PeerList};
 pub use upload::Uploads;

@@ -1,7 +1,7 @@
 //! The data plane of Coracle: gateway, balancer, worker, Wasm runtime, artifact store, guest logs.
 //!
-//! [`run`] composes them ([`app`]). A call comes in at the [`gateway`], which picks a replica by its [`view`] and the
-//! [`balance`], and is run by a [`worker`], here or on another node, in the [`runtime`]. What there is to run, the
+//! [`run`] composes them ([`app`]). A call comes in at the [`front`]; the [`dispatch`] picks a replica by the [`view`] and the
+//! [`balance`]; it is run by a [`worker`], here or on another node, in the [`runtime`]. What there is to run, the
 //! [`agent`] brings here from the [`artifact`] stores of others; what guests print goes to the [`logs`]; how this node
 //! is goes to a controller by [`report`], whose answer is what the leader wants.
 
@@ -12,7 +12,8 @@ pub mod artifact;
 pub mod balance;
 pub mod call;
 pub mod clock;
-pub mod gateway;
+pub mod dispatch;
+pub mod front;
 mod hops;
 pub mod load;
 pub mod logs;

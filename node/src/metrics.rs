@@ -4,9 +4,12 @@
 //! any more are forgotten once half of the places are taken.
 
 mod label;
+mod series;
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError, RwLock};
+pub use self::series::Series;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use coracle_proto::id::{FunctionId, VersionId};
@@ -82,7 +85,7 @@ type Durations =
 /// The counters of gateway and worker.
 #[derive(Debug)]
 pub struct Metrics {
-    versions: RwLock<BTreeSet<VersionId>>,
+    versions: RwLock<BTreeMap<VersionId, Arc<Series>>>,
     mapped: Mutex<BTreeSet<VersionId>>,
     calls: Family<CallLabels, CounterWithExemplar<TraceLabel>>,
     durations: Durations,
@@ -139,25 +142,64 @@ impl Metrics {
         metrics
     }
 
-    /// A call begins; its duration and in-flight count end with the answer's [`Running`].
+    /// The series of a version, for all calls of it until it is forgotten.
     #[must_use]
-    pub fn begin(&self, version: &VersionId) -> Running {
-        let version = self.label(version);
+    pub fn series(&self, version: &VersionId) -> Arc<Series> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = versions.get(version) {
+            return Arc::clone(known);
+        }
+        let full = versions.len() >= VERSIONS_MAX;
+        drop(versions);
+        if full {
+            return self.make(None);
+        }
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        if versions.len() >= VERSIONS_MAX {
+            drop(versions);
+            return self.make(None);
+        }
+        let entry = versions.entry(version.clone());
+        Arc::clone(entry.or_insert_with(|| self.make(Some(version.clone()))))
+    }
+
+    fn make(&self, version: Option<VersionId>) -> Arc<Series> {
         let function = Function { function: FunctionLabel(version.as_ref().map(|it| it.function.clone())) };
         let in_flight = self.in_flight.get_or_create_owned(&function);
-        in_flight.inc();
-        let durations = self.durations.get_or_create_owned(&function);
-        Running { version, in_flight, durations, begun: clock::now(), trace: None }
+        Arc::new(Series::new(version, in_flight, self.durations.get_or_create_owned(&function)))
+    }
+
+    /// A call begins; its duration and in-flight count end with the answer's [`Running`].
+    #[must_use]
+    pub fn begin(&self, series: &Arc<Series>) -> Running {
+        let series = self.living(series);
+        series.in_flight.inc();
+        Running { series, begun: clock::now(), trace: None }
+    }
+
+    /// The series, or where it was forgotten the one that takes its place: the next round forgets it again.
+    fn living(&self, series: &Arc<Series>) -> Arc<Series> {
+        match &series.version {
+            Some(version) if series.is_forgotten() => self.series(version),
+            Some(_) | None => Arc::clone(series),
+        }
     }
 
     /// A call came to an answer, or to an error: `outcome` is a class of statuses or a code.
     pub fn answered(&self, running: &mut Running, outcome: &'static str, cold: bool, span: &Span) {
         running.trace = (!span.is_disabled()).then(|| trace_id(span)).flatten().map(|id| id.to_string());
-        // Known anew, for it may have been forgotten while the call ran: then the next round forgets it again.
-        let version = running.version.as_ref().and_then(|version| self.label(version));
-        let labels = CallLabels::new(version.as_ref(), outcome, cold);
+        let series = self.living(&running.series);
         let (exemplar, at) = running.exemplar();
-        self.calls.get_or_create(&labels).inc_by(1, exemplar, at);
+        let labels = || CallLabels::new(series.version.as_ref(), outcome, cold);
+        match series.answer(outcome, cold) {
+            Some(kept) => {
+                let counter = kept.get_or_init(|| self.calls.get_or_create_owned(&labels()));
+                counter.inc_by(1, exemplar, at);
+            }
+            None => {
+                self.calls.get_or_create(&labels()).inc_by(1, exemplar, at);
+            }
+        }
     }
 
     /// This worker, or another one, refused a call; or it ended in an error of the platform.
@@ -223,11 +265,13 @@ impl Metrics {
         if versions.len() < VERSIONS_MAX / 2 {
             return None;
         }
-        let gone: Vec<VersionId> = versions.iter().filter(|version| !called(version)).cloned().collect();
+        let gone: Vec<VersionId> = versions.keys().filter(|version| !called(version)).cloned().collect();
         for version in &gone {
-            versions.remove(version);
+            if let Some(series) = versions.remove(version) {
+                series.forget();
+            }
         }
-        let kept: BTreeSet<&FunctionId> = versions.iter().map(|version| &version.function).collect();
+        let kept: BTreeSet<&FunctionId> = versions.keys().map(|version| &version.function).collect();
         let functions = gone.iter().map(|version| &version.function).filter(|it| !kept.contains(it));
         let functions = functions.cloned().collect();
         Some((gone, functions))
@@ -241,31 +285,12 @@ impl Metrics {
             }
         }
     }
-
-    /// The version, if it has series of its own.
-    fn label(&self, version: &VersionId) -> Option<VersionId> {
-        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-        if versions.contains(version) {
-            return Some(version.clone());
-        }
-        if versions.len() >= VERSIONS_MAX {
-            return None;
-        }
-        drop(versions);
-        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
-        (versions.len() < VERSIONS_MAX).then(|| {
-            versions.insert(version.clone());
-            version.clone()
-        })
-    }
 }
 
 /// A call that has not ended. Dropping it ends it.
 #[derive(Debug)]
 pub struct Running {
-    version: Option<VersionId>,
-    in_flight: Gauge,
-    durations: HistogramWithExemplars<TraceLabel>,
+    series: Arc<Series>,
     begun: Instant,
     trace: Option<String>,
 }
@@ -280,10 +305,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.in_flight.dec();
+        self.series.in_flight.dec();
         let took = clock::now().saturating_duration_since(self.begun);
         let (exemplar, at) = self.exemplar();
-        self.durations.observe(took.as_secs_f64(), exemplar, at);
+        self.series.durations.observe(took.as_secs_f64(), exemplar, at);
     }
 }
 
@@ -310,7 +335,7 @@ mod tests {
     fn a_call_is_counted_once_and_ends_when_dropped() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let mut running = metrics.begin(&version(3));
+        let mut running = metrics.begin(&metrics.series(&version(3)));
         metrics.answered(&mut running, "success", true, &Span::none());
         assert!(text(&registry).contains("coracle_calls_in_flight{function=\"shop/cart\"} 1"));
         drop(running);
@@ -328,7 +353,7 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         for number in 0..VERSIONS_MAX as u64 + 10 {
-            let mut running = metrics.begin(&version(number));
+            let mut running = metrics.begin(&metrics.series(&version(number)));
             metrics.answered(&mut running, "success", false, &Span::none());
         }
         let text = text(&registry);
@@ -346,7 +371,7 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let call = |number, outcome, cold| {
-            let mut running = metrics.begin(&version(number));
+            let mut running = metrics.begin(&metrics.series(&version(number)));
             metrics.answered(&mut running, outcome, cold, &Span::none());
         };
         call(0, "node-lost", true);
@@ -368,7 +393,7 @@ mod tests {
     fn a_function_that_is_gone_has_no_series() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        (0..VERSIONS_MAX as u64).for_each(|number| drop(metrics.begin(&version(number))));
+        (0..VERSIONS_MAX as u64).for_each(|number| drop(metrics.begin(&metrics.series(&version(number)))));
         metrics.retain(|_| false);
         assert!(!text(&registry).contains("shop/cart"), "{}", text(&registry));
     }

@@ -83,6 +83,8 @@ impl<T: Content> Scoped<T> {
 pub struct View {
     /// Whose view it is.
     pub cluster: ClusterId,
+    /// Grows with each change, of this process's own count.
+    pub number: u64,
     /// What calls are routed by.
     pub routing: Scoped<Routing>,
     /// What this node was assigned.

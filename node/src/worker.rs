@@ -16,7 +16,7 @@ pub use executor::{CALLS_PER_SLOT, Executor, Options, QUEUE_PER_SLOT};
 pub use remote::{Failed, RemoteClient, Told};
 pub use service::WorkerService;
 
-pub(crate) use admission::{Held, Holding};
+pub(crate) use admission::{Holding, UntilEnd};
 pub(crate) use wire::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
 use std::sync::Arc;

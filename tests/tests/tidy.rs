@@ -80,8 +80,8 @@ const DOORS: [(&str, &[&str]); 8] = [
     ("sled", &["controller/raft/"]),
     ("wasmtime", &["node/src/runtime", "node/src/outbound", "tests/benches/platform/floor"]),
     ("wasmparser", &["node/src/runtime"]),
-    ("hyper", &["node/src/gateway", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
-    ("hyper_util", &["node/src/gateway", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
+    ("hyper", &["node/src/front", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
+    ("hyper_util", &["node/src/front", "node/src/outbound", "cli/src/admin", "cli/src/http", "tests/"]),
     ("hickory_resolver", &["node/src/outbound/names"]),
     ("rustix", &["os.rs", "os/", "tests/"]),
 ];

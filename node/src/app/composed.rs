@@ -16,7 +16,8 @@ use super::{AppError, Options, Stop};
 use crate::agent::{self, Agent, Orders, workers};
 use crate::artifact::{ArtifactMetrics, Pace, Patrol, PeerList, Uploads};
 use crate::call::{Answer, Call, CallError};
-use crate::gateway::{self, Gateway};
+use crate::dispatch::Dispatcher;
+use crate::front::{self, Front};
 use crate::logs::{LogService, Logs};
 use crate::metrics::Metrics;
 use crate::os;
@@ -28,7 +29,7 @@ use crate::worker::{self, Executor, Invoke, WorkerService};
 /// Everything, opened and not yet running.
 pub(super) struct Composed {
     pub(super) executor: Executor,
-    pub(super) gateway: Gateway,
+    pub(super) front: Front,
     pub(super) logs: Logs,
     pub(super) services: Services,
     pub(super) background: Background,
@@ -46,6 +47,7 @@ pub(super) struct Services {
 /// What runs beside the servers.
 pub(super) struct Background {
     follower: Follower,
+    dispatcher: Dispatcher,
     agent: Agent,
     reporter: Reporter,
     sampler: Sampler,
@@ -89,9 +91,10 @@ impl Composed {
         let patrol = Patrol::new(Arc::clone(&ground.store), Pace::DEFAULT);
         let is_worker = options.roles.contains(&Role::Worker);
         let local = is_worker.then(|| executor.clone());
-        let bounds = gateway::Options { drain_timeout: options.drain_timeout, ..gateway::Options::DEFAULTS };
+        let bounds = front::Options { drain_timeout: options.drain_timeout, ..front::Options::DEFAULTS };
         let bounds = bounds.within(os::raise_open_files());
-        let gateway = Gateway::new(bounds, options.node, view.clone(), local, metrics);
+        let dispatcher = Dispatcher::new(view.clone(), local, Arc::clone(&metrics));
+        let front = Front::new(bounds, options.node, view.clone(), dispatcher.clone(), metrics);
 
         let process = ProcessService::new(
             registry,
@@ -101,7 +104,7 @@ impl Composed {
                 store: Arc::clone(&ground.store),
                 artifacts: artifact_metrics,
                 runtime: ground.runtime,
-                gateway: gateway.clone(),
+                front: front.clone(),
                 cache: options.cache_dir.clone(),
             },
         );
@@ -110,10 +113,17 @@ impl Composed {
         let streams_max = slots.running_max.saturating_add(slots.queue_max).saturating_mul(2);
         Ok(Self {
             executor,
-            gateway,
+            front,
             logs: ground.logs,
             services: Services { process, worker, streams_max },
-            background: Background { follower: ground.follower, agent, reporter, sampler, patrol },
+            background: Background {
+                follower: ground.follower,
+                dispatcher,
+                agent,
+                reporter,
+                sampler,
+                patrol,
+            },
         })
     }
 }
@@ -148,10 +158,11 @@ fn reporter(
 
 impl Background {
     /// Each with its name; none ends before `stop`.
-    pub(super) fn tasks(self, stop: &Stop) -> [(&'static str, BoxFuture<'static, ()>); 5] {
-        let Self { follower, agent, reporter, sampler, patrol } = self;
+    pub(super) fn tasks(self, stop: &Stop) -> [(&'static str, BoxFuture<'static, ()>); 6] {
+        let Self { follower, dispatcher, agent, reporter, sampler, patrol } = self;
         [
             ("view", Box::pin(follower.run(stop.clone()))),
+            ("dispatch", Box::pin(dispatcher.run(stop.clone()))),
             ("agent", Box::pin(agent.run(stop.clone()))),
             ("reports", Box::pin(reporter.run(stop.clone()))),
             ("load", Box::pin(sampler.run(stop.clone()))),

@@ -12,7 +12,7 @@ use coracle_proto::record::Role;
 use thiserror::Error;
 
 use crate::artifact::ArtifactError;
-use crate::gateway::ListenError;
+use crate::front::ListenError;
 use crate::logs::RingError;
 use crate::outbound::Reach;
 use crate::runtime::{MemoryMode, RuntimeError};

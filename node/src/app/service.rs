@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use super::Stop;
 use crate::artifact::{ArtifactMetrics, Store};
 use crate::clock;
-use crate::gateway::{Gateway, NEWS_TIMEOUT};
+use crate::front::{Front, NEWS_TIMEOUT};
 use crate::metrics::text;
 use crate::runtime::Runtime;
 use crate::view::ViewHandle;
@@ -32,7 +32,7 @@ struct Inner {
     store: Arc<Store>,
     artifacts: ArtifactMetrics,
     runtime: Runtime,
-    gateway: Gateway,
+    front: Front,
     cache: PathBuf,
     cache_bytes: Gauge,
     resident: Gauge,
@@ -50,14 +50,14 @@ pub(super) struct Watched {
     pub(super) artifacts: ArtifactMetrics,
     pub(super) runtime: Runtime,
     /// Of a node that is one: others accept nobody, and are not asked to.
-    pub(super) gateway: Gateway,
+    pub(super) front: Front,
     /// The folder of compiled code.
     pub(super) cache: PathBuf,
 }
 
 impl ProcessService {
     pub(super) fn new(mut registry: Registry, watched: Watched) -> Self {
-        let Watched { view, stopping, store, artifacts, runtime, gateway, cache } = watched;
+        let Watched { view, stopping, store, artifacts, runtime, front, cache } = watched;
         let (cache_bytes, resident) = (Gauge::default(), Gauge::default());
         let help = "Bytes of compiled code in the folder, of all nodes that share it";
         registry.register_with_unit("coracle_compiled_cache", help, Unit::Bytes, cache_bytes.clone());
@@ -69,7 +69,7 @@ impl ProcessService {
             store,
             artifacts,
             runtime,
-            gateway,
+            front,
             cache,
             cache_bytes,
             resident,
@@ -97,7 +97,7 @@ impl Inner {
             .then_some("its view may be older than the cluster's state: no leader has confirmed it yet");
         let stopping = self.stopping.is_cancelled().then_some("the node is going away");
         let said = no_view.into_iter().chain(old).chain(stopping).map(str::to_owned);
-        said.chain(self.gateway.shut()).collect()
+        said.chain(self.front.shut()).collect()
     }
 
     /// Blocks on the disk.

@@ -10,7 +10,7 @@ use tokio_util::io::ReaderStream;
 use tracing::Instrument as _;
 
 use super::store::blocking;
-use super::{ArtifactError, CHUNK_BYTES, Held, Store};
+use super::{ArtifactError, CHUNK_BYTES, OnDisk, Store};
 
 /// Opens an artifact to send it from `offset` on.
 ///
@@ -20,7 +20,7 @@ pub(super) async fn outgoing(
     store: &Arc<Store>,
     digest: Digest,
     offset: u64,
-) -> Result<(Held, impl Stream<Item = Result<Bytes, ArtifactError>> + Send + use<>), ArtifactError> {
+) -> Result<(OnDisk, impl Stream<Item = Result<Bytes, ArtifactError>> + Send + use<>), ArtifactError> {
     let store = Arc::clone(store);
     let opening = Arc::clone(&store);
     let (held, file) = blocking(move || {

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::store::blocking;
-use super::{ArtifactError, Held, Store};
+use super::{ArtifactError, OnDisk, Store};
 
 /// How fast.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +72,7 @@ impl Patrol {
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             round.tick().await;
-            for (digest, Held { size, .. }) in Arc::unwrap_or_clone(self.store.held()) {
+            for (digest, OnDisk { size, .. }) in Arc::unwrap_or_clone(self.store.held()) {
                 self.verify(digest).await;
                 sleep(self.pace.pause(size)).await;
             }

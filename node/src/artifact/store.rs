@@ -15,20 +15,20 @@ use coracle_proto::spec::ARTIFACT_SIZE_MAX;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::{ArtifactError, Incoming};
+use super::{ArtifactError, Receiving};
 use crate::age::{AgeClock, Moment};
 use crate::{clock, os};
 
 /// What is known of a stored artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct OnDisk {
     /// Bytes.
     pub size: u64,
     /// When it was stored or renewed, Unix milliseconds: the file's time of modification.
     pub renewed_ms: u64,
 }
 
-impl Held {
+impl OnDisk {
     /// Milliseconds since it was stored or renewed; 0 when the clock went back.
     #[must_use]
     pub const fn age_ms(&self, now_ms: u64) -> u64 {
@@ -51,7 +51,7 @@ pub enum Removed {
 }
 
 /// What is here.
-pub type Index = BTreeMap<Digest, Held>;
+pub type Index = BTreeMap<Digest, OnDisk>;
 
 /// The artifacts of one node. All methods may block on the disk: call them from [`super::store::blocking`].
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Store {
 
     /// What is known of an artifact, if it is here.
     #[must_use]
-    pub fn get(&self, digest: &Digest) -> Option<Held> {
+    pub fn get(&self, digest: &Digest) -> Option<OnDisk> {
         self.index().get(digest).copied()
     }
 
@@ -128,7 +128,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file's time cannot be written.
-    pub fn renew(&self, digest: &Digest, now_ms: u64) -> Result<Option<Held>, ArtifactError> {
+    pub fn renew(&self, digest: &Digest, now_ms: u64) -> Result<Option<OnDisk>, ArtifactError> {
         let changing = self.changing();
         let Some(held) = self.get(digest) else { return Ok(None) };
         let path = self.path(digest);
@@ -140,7 +140,7 @@ impl Store {
             }
             Err(error) => return Err(ArtifactError::io(&path)(error)),
         }
-        let held = Held { renewed_ms: now_ms, ..held };
+        let held = OnDisk { renewed_ms: now_ms, ..held };
         Arc::make_mut(&mut self.index()).insert(*digest, held);
         drop(changing);
         self.changed();
@@ -174,17 +174,17 @@ impl Store {
     ///
     /// # Errors
     /// When it is too large or the temporary file cannot be made.
-    pub fn begin(self: &Arc<Self>, digest: Digest, size: u64) -> Result<Incoming, ArtifactError> {
+    pub fn begin(self: &Arc<Self>, digest: Digest, size: u64) -> Result<Receiving, ArtifactError> {
         if size > ARTIFACT_SIZE_MAX {
             return Err(ArtifactError::TooLarge { size, max: ARTIFACT_SIZE_MAX });
         }
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let path = self.tmp.join(format!("{}-{number}", digest.hex()));
-        Incoming::create(Arc::clone(self), path, digest, size)
+        Receiving::create(Arc::clone(self), path, digest, size)
     }
 
     /// Gives a complete, synced temporary file its name. Durable when this returns.
-    pub(super) fn adopt(&self, tmp: &Path, digest: &Digest, held: Held) -> Result<(), ArtifactError> {
+    pub(super) fn adopt(&self, tmp: &Path, digest: &Digest, held: OnDisk) -> Result<(), ArtifactError> {
         let path = self.path(digest);
         let folder = path.parent().unwrap_or(&self.files);
         if !folder.is_dir() {
@@ -238,7 +238,7 @@ pub(super) fn finish(hash: Sha256) -> Digest {
     Digest::new(hash.finalize().into())
 }
 
-fn scan(files: &Path) -> Result<BTreeMap<Digest, Held>, ArtifactError> {
+fn scan(files: &Path) -> Result<BTreeMap<Digest, OnDisk>, ArtifactError> {
     let mut index = BTreeMap::new();
     for folder in entries(files)? {
         for path in entries(&folder)? {
@@ -249,7 +249,7 @@ fn scan(files: &Path) -> Result<BTreeMap<Digest, Held>, ArtifactError> {
             let data = fs::metadata(&path).map_err(ArtifactError::io(&path))?;
             let modified = data.modified().map_err(ArtifactError::io(&path))?;
             let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-            index.insert(digest, Held { size: data.len(), renewed_ms: clock::millis(since) });
+            index.insert(digest, OnDisk { size: data.len(), renewed_ms: clock::millis(since) });
         }
     }
     Ok(index)

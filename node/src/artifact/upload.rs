@@ -18,7 +18,7 @@ use super::metrics::Outcome;
 use super::places::{Full, Place, Places};
 use super::store::blocking;
 use super::transfer::{Second, ensure_second};
-use super::{ArtifactError, ArtifactMetrics, Checked, Fetcher, Held, PeerList, Prepare, Sealed, Store};
+use super::{ArtifactError, ArtifactMetrics, Checked, Fetcher, OnDisk, PeerList, Prepare, Sealed, Store};
 use crate::clock;
 use crate::turns::Turns;
 use crate::turns::queue::SMALL_BYTES_MAX;
@@ -210,13 +210,13 @@ impl Uploads {
     }
 
     /// Begins a stored artifact's grace anew.
-    pub(super) async fn renew(&self, digest: Digest) -> Result<Option<Held>, ArtifactError> {
+    pub(super) async fn renew(&self, digest: Digest) -> Result<Option<OnDisk>, ArtifactError> {
         let store = Arc::clone(&self.store);
         blocking(move || store.renew(&digest, store.now_ms())).await
     }
 
     /// [`Self::renew`] for an artifact that may be compiled here next: its bytes are checked before that.
-    async fn stored(&self, digest: Digest) -> Result<Option<Held>, ArtifactError> {
+    async fn stored(&self, digest: Digest) -> Result<Option<OnDisk>, ArtifactError> {
         let Some(held) = self.renew(digest).await? else { return Ok(None) };
         if self.is_known(&digest) {
             return Ok(Some(held));

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use coracle_proto::id::{NodeId, VersionId};
+use coracle_proto::id::{Epoch, NodeId, VersionId};
 
 use super::loads::OfVersion;
 use crate::balance::Loads;
@@ -28,6 +28,8 @@ pub struct Candidate {
     pub node: NodeId,
     /// Whether that is the gateway's own node.
     pub local: bool,
+    /// Since which assignment.
+    pub epoch: Epoch,
     /// What the view says about it.
     pub rank: Rank,
 }

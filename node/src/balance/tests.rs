@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use coracle_proto::id::{FunctionId, NodeId, VersionId, VersionNumber};
+use coracle_proto::id::{Epoch, FunctionId, NodeId, VersionId, VersionNumber};
 use proptest::prelude::*;
 
 use super::{Budget, Candidate, Loads, Rank, Why, pick};
@@ -19,7 +19,12 @@ fn named(function: &str) -> VersionId {
 }
 
 fn candidates(count: u64, local: Option<u64>) -> Vec<Candidate> {
-    let one = |id| Candidate { node: NodeId::new(id), local: local == Some(id), rank: Rank::Ready };
+    let one = |id| Candidate {
+        node: NodeId::new(id),
+        local: local == Some(id),
+        epoch: Epoch::new(1),
+        rank: Rank::Ready,
+    };
     (1..=count).map(one).collect()
 }
 

@@ -9,7 +9,7 @@ use coracle_proto::soft::short_reason;
 
 use crate::agent::Entry;
 use crate::agent::plan::Phase;
-use crate::artifact::{Held, Index};
+use crate::artifact::{Index, OnDisk};
 
 type Entries = BTreeMap<VersionId, Entry>;
 
@@ -97,7 +97,7 @@ fn replica(id: &VersionId, entry: Option<&Entry>) -> ReplicaStatus {
     }
 }
 
-fn artifact(digest: &Digest, held: &Held, now_ms: u64) -> HeldArtifact {
+fn artifact(digest: &Digest, held: &OnDisk, now_ms: u64) -> HeldArtifact {
     HeldArtifact { digest: digest.to_wire(), size: held.size, age_ms: held.age_ms(now_ms) }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn told(lists: &mut Lists, entries: &Arc<Entries>, held: &[u8]) -> NodeStatus {
-        let held = held.iter().map(|it| (Digest::new([*it; 32]), Held { size: 1, renewed_ms: 5 }));
+        let held = held.iter().map(|it| (Digest::new([*it; 32]), OnDisk { size: 1, renewed_ms: 5 }));
         let mut status = NodeStatus::default();
         lists.fill(&mut status, Arc::clone(entries), Arc::new(held.collect()), 7);
         status

@@ -53,6 +53,7 @@ impl ViewHandle {
         let writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut view = View::clone(&self.inner.view.load());
         if change(&mut view) {
+            view.number = view.number.wrapping_add(1);
             self.inner.view.store(Arc::new(view));
             drop(writing);
             self.inner.changed.send_modify(|number| *number = number.wrapping_add(1));

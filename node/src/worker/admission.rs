@@ -233,14 +233,14 @@ impl Drop for Counted {
     }
 }
 
-/// What a body holds.
-pub(crate) trait Held: Send + Unpin + 'static {
+/// What a body holds until its end.
+pub(crate) trait UntilEnd: Send + Unpin + 'static {
     /// The body broke off.
     fn failed(&mut self, _error: &CallError) {}
 }
 
-impl Held for Arc<Slot> {}
-impl Held for Kept {}
+impl UntilEnd for Arc<Slot> {}
+impl UntilEnd for Kept {}
 
 /// A body that holds something until it ends or is dropped.
 #[derive(Debug)]
@@ -249,13 +249,13 @@ pub(crate) struct Holding<T> {
     held: Option<T>,
 }
 
-impl<T: Held> Holding<T> {
+impl<T: UntilEnd> Holding<T> {
     pub(crate) fn body(body: Body, held: T) -> Body {
         Body::new(Self { body, held: Some(held) })
     }
 }
 
-impl<T: Held> http_body::Body for Holding<T> {
+impl<T: UntilEnd> http_body::Body for Holding<T> {
     type Data = Bytes;
     type Error = CallError;
 

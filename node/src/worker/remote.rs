@@ -1,9 +1,9 @@
 //! Calls to the workers of other nodes.
 
 mod answer;
+mod frames;
 mod gate;
 mod leave;
-mod outbound;
 mod peer;
 
 use std::collections::BTreeMap;
@@ -21,11 +21,11 @@ use http::Response;
 use tokio::runtime::Handle;
 use tonic::Streaming;
 
-use self::answer::Incoming;
+use self::answer::AnswerBody;
+use self::frames::CallFrames;
 use self::gate::Gate;
 use self::leave::Leave;
-use self::outbound::Outbound;
-use self::peer::{Liveness, Open, Peer};
+use self::peer::{Leg, Liveness, Peer};
 use super::wire::{FRAME_BYTES_MAX, call_head, error, from_wire, status};
 use crate::call::{Answer, Body, Call, CallError};
 use crate::load::Load;
@@ -130,12 +130,12 @@ impl RemoteClient {
         let gate = Arc::new(Gate::default());
         let leave = Leave::new(&call, self.inner.cluster, node.id, &gate);
         let head = call_head(&mut call, self.inner.cluster.to_wire(), node.id);
-        let outbound = Outbound::new(head, call.request.into_body(), Arc::clone(&gate));
+        let frames = CallFrames::new(head, call.request.into_body(), Arc::clone(&gate));
         let mut client = WorkerClient::new(open.channel())
             .max_decoding_message_size(FRAME_BYTES_MAX)
             .max_encoding_message_size(FRAME_BYTES_MAX);
         let answered = async {
-            let mut frames = client.call(trace::request(outbound)).await?.into_inner();
+            let mut frames = client.call(trace::request(frames)).await?.into_inner();
             let first = frames.message().await?;
             Ok::<_, tonic::Status>((frames, first))
         };
@@ -152,7 +152,7 @@ impl RemoteClient {
     fn first(
         &self,
         node: NodeId,
-        open: Open,
+        open: Leg,
         leave: Leave,
         frames: Streaming<pb::AnswerFrame>,
         first: Option<pb::AnswerFrame>,
@@ -171,7 +171,7 @@ impl RemoteClient {
                 let told = Arc::clone(&self.inner.told);
                 let declared = response.headers().get(http::header::CONTENT_LENGTH);
                 let declared = declared.and_then(|value| value.to_str().ok()?.parse().ok());
-                *response.body_mut() = Body::new(Incoming::new(chunk, declared, frames, open, leave, told));
+                *response.body_mut() = Body::new(AnswerBody::new(chunk, declared, frames, open, leave, told));
                 Ok(Answer { response, cold, queue_wait: wait })
             }
             Some(answer_frame::Kind::Refusal(it)) => {
@@ -240,7 +240,7 @@ fn response(head: &pb::AnswerHead) -> Result<Response<Body>, DecodeError> {
 }
 
 /// Waits until the worker falls silent, and longer where the call does not move elsewhere.
-async fn silent(open: &Open, gate: &Gate, moves: impl FnOnce() -> bool) -> Failed {
+async fn silent(open: &Leg, gate: &Gate, moves: impl FnOnce() -> bool) -> Failed {
     const WHY: &str = "stopped answering";
     open.silent().await;
     if gate.shut() {

@@ -57,7 +57,7 @@ impl Drop for Counted {
     }
 }
 
-impl super::Held for Counted {}
+impl super::UntilEnd for Counted {}
 
 impl Invoke for Guest {
     fn invoke(&self, call: Call) -> BoxFuture<'_, Result<Answer, CallError>> {

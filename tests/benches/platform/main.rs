@@ -20,6 +20,7 @@ mod calls;
 mod deploys;
 mod etcd;
 mod floor;
+mod hop;
 mod memory;
 mod open_loop;
 mod process;
@@ -30,11 +31,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 /// Roles that this program takes in processes of its own, so that what is measured does not share its threads with what measures.
 const FLOOR: &str = "role-floor";
 const OPEN_LOOP: &str = "role-open-loop";
+const ECHO: &str = "role-echo";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.split_first() {
         Some((role, of)) if role == FLOOR => return floor::serve(of[0].as_ref(), &of[1]),
+        Some((role, of)) if role == ECHO => return hop::serve(&of[0]),
         Some((role, of)) if role == OPEN_LOOP => return open_loop::run(open_loop::Plan::parse(of)),
         _ => {}
     }
@@ -49,6 +52,9 @@ fn main() {
     runtime.block_on(async {
         if chosen("calls") {
             calls::run().await;
+        }
+        if chosen("hop") {
+            hop::run().await;
         }
         if chosen("memory") {
             memory::run().await;

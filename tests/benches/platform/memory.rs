@@ -1,109 +1,163 @@
-//! Memory of a function that is deployed and idle, and its first call after the data plane was started anew.
+//! Memory of functions that are deployed and idle, and first calls after the data plane was started anew.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use coracle_tests::{Cluster, Process, eventually, guest, is_gone};
+use futures::{StreamExt as _, stream};
 use rustix::process::Signal;
 
-/// Functions deployed between the looks.
-const FUNCTIONS: usize = 100;
+/// Functions deployed between the looks, unless `CORACLE_FUNCTIONS` says otherwise.
+const FUNCTIONS: usize = 2000;
 /// Functions before them.
 const FIRST: usize = 5;
-/// What a process that does nothing still moves by.
-const FLAT_KIB: u64 = 256;
+/// Commands that deploy at once, and callers at once where many call.
+const AT_ONCE: usize = 8;
+const CALLERS: usize = 16;
+/// First calls that come one after the other.
+const ONE_BY_ONE: usize = 300;
+/// What a node that does nothing still moves by.
+const FLAT_KIB: u64 = 2048;
 
-/// Deploys many different functions and looks at the node's resident memory before and after, and again when each
-/// has been called once and is idle.
+struct Bench {
+    cluster: Cluster,
+    folder: tempfile::TempDir,
+    original: Vec<u8>,
+    functions: usize,
+}
+
+/// Deploys many different functions and looks at the memory of the node's processes before and after, and again when each
+/// has been called once and is idle; then starts the data plane anew and calls them.
 pub(crate) async fn run() {
-    println!("\n== memory: {FUNCTIONS} idle functions with different artifacts on one node");
+    let functions = std::env::var("CORACLE_FUNCTIONS").map_or(FUNCTIONS, |text| text.parse().expect("a number"));
+    println!("\n== memory: {functions} idle functions with different artifacts on one node");
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
-    let folder = tempfile::TempDir::new().unwrap();
     let original = std::fs::read(guest("rust-http-wasip2crate.component.wasm")).unwrap();
-    let deploy = async |number: usize| {
+    let bench = Bench { cluster, folder: tempfile::TempDir::new().unwrap(), original, functions };
+    let idle = memory(&bench.cluster).await;
+    println!("an idle node: {idle:?} KiB");
+    // What the first deploys and calls cost is the node's, not a function's.
+    bench.deploy_all(0..FIRST).await;
+    bench.call_all(0..FIRST, "").await;
+    let before = memory(&bench.cluster).await;
+    let begun = Instant::now();
+    bench.deploy_all(FIRST..FIRST + functions).await;
+    println!("deployed in {:.0?}, {AT_ONCE} at once", begun.elapsed());
+    print("deployed, never called", functions, &before, &memory(&bench.cluster).await);
+    bench.call_all(FIRST..FIRST + functions, "").await;
+    print("called once, idle", functions, &before, &memory(&bench.cluster).await);
+    bench.cold_starts().await;
+}
+
+impl Bench {
+    async fn deploy(&self, number: usize) {
         // A custom section of its own makes each artifact a different one.
-        let mut bytes = original.clone();
+        let mut bytes = self.original.clone();
         let note = format!("{number:08}");
         bytes.extend_from_slice(&[0, 11, 2, b'i', b'd']);
         bytes.extend_from_slice(note.as_bytes());
-        let file = folder.path().join(format!("f{number}.wasm"));
+        let file = self.folder.path().join(format!("f{number}.wasm"));
         std::fs::write(&file, bytes).unwrap();
-        let done = cluster.run(&["deploy", &format!("f{number}"), &file.display().to_string()]).await;
+        let done = self.cluster.run(&["deploy", &format!("f{number}"), &file.display().to_string()]).await;
         assert_eq!(done.code, 0, "{}", done.stderr);
-        number
-    };
-    let call = async |number: usize| {
-        let answer = cluster.client.get(&cluster.url(0, &format!("/f{number}"))).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    };
-    // What the first deploys and calls cost is the node's, not a function's.
-    for number in 0..FIRST {
-        call(deploy(number).await).await;
+        std::fs::remove_file(file).unwrap();
     }
-    let before = resident(&cluster).await;
-    for number in FIRST..FIRST + FUNCTIONS {
-        deploy(number).await;
-    }
-    print("deployed, never called", before, resident(&cluster).await);
-    for number in FIRST..FIRST + FUNCTIONS {
-        call(number).await;
-    }
-    print("called once, idle", before, resident(&cluster).await);
-    cold_starts(&cluster).await;
-}
 
-/// First calls after the data plane was started anew, one after the other: their code is ready, in the page cache, and not
-/// mapped. Beside them second calls by the same client.
-async fn cold_starts(cluster: &Cluster) {
-    let node = &cluster.nodes[0];
-    let old = node.pid(Process::DataPlane).unwrap();
-    node.signal(Process::DataPlane, Signal::KILL);
-    eventually("another data plane runs", async || {
-        let pid = node.pid(Process::DataPlane)?;
-        if pid == old || !is_gone(old) { Err(format!("{pid}")) } else { Ok(()) }
-    })
-    .await;
-    cluster.answers(0, "/f0").await;
-    for start in ["cold", "warm"] {
-        let mut took = Vec::new();
-        for number in FIRST..FIRST + FUNCTIONS {
-            let answer = cluster.client.get(&cluster.url(0, &format!("/f{number}"))).await.unwrap();
-            assert_eq!((answer.status.as_u16(), answer.header("coracle-start")), (200, start), "f{number}");
-            took.push(answer.elapsed);
+    async fn deploy_all(&self, numbers: std::ops::Range<usize>) {
+        stream::iter(numbers).for_each_concurrent(AT_ONCE, |number| self.deploy(number)).await;
+    }
+
+    /// How long a call took, which is to begin as `start` says, if it says anything.
+    async fn call(&self, number: usize, start: &str) -> Duration {
+        let answer = self.cluster.client.get(&self.cluster.url(0, &format!("/f{number}"))).await.unwrap();
+        assert_eq!(answer.status, 200, "f{number}: {}", answer.text());
+        assert!(start.is_empty() || answer.header("coracle-start") == start, "f{number} is not {start}");
+        answer.elapsed
+    }
+
+    async fn call_all(&self, numbers: std::ops::Range<usize>, start: &str) -> Vec<Duration> {
+        stream::iter(numbers).map(|number| self.call(number, start)).buffer_unordered(CALLERS).collect().await
+    }
+
+    /// First calls after the data plane was started anew: the code is ready, in the page cache, and not mapped. Beside them
+    /// second calls by the same client.
+    async fn cold_starts(&self) {
+        let node = &self.cluster.nodes[0];
+        let old = node.pid(Process::DataPlane).unwrap();
+        node.signal(Process::DataPlane, Signal::KILL);
+        eventually("another data plane runs", async || {
+            let pid = node.pid(Process::DataPlane)?;
+            if pid == old || !is_gone(old) { Err(format!("{pid}")) } else { Ok(()) }
+        })
+        .await;
+        self.cluster.answers(0, "/f0").await;
+        let one_by_one = FIRST..FIRST + ONE_BY_ONE.min(self.functions / 2);
+        let rest = one_by_one.end..FIRST + self.functions;
+        for start in ["cold", "warm"] {
+            let mut took = Vec::new();
+            for number in one_by_one.clone() {
+                took.push(self.call(number, start).await);
+            }
+            println!("{start} calls of {} functions, one by one: {}", took.len(), middle(&mut took));
+            let begun = Instant::now();
+            let mut took = self.call_all(rest.clone(), start).await;
+            let rate = took.len() as f64 / begun.elapsed().as_secs_f64();
+            let (count, took) = (took.len(), middle(&mut took));
+            println!("{start} calls of {count} functions, {CALLERS} callers: {rate:.0} a second, {took}");
         }
-        took.sort_unstable();
-        let (p50, p99) = (took[FUNCTIONS / 2], took[FUNCTIONS - 1 - FUNCTIONS / 100]);
-        println!("{start} calls of {FUNCTIONS} functions: p50 {p50:.2?}, p99 {p99:.2?}");
     }
 }
 
-fn print(what: &str, before: [u64; 2], after: [u64; 2]) {
-    let each = |index: usize| (after[index] as f64 - before[index] as f64) / FUNCTIONS as f64;
-    println!(
-        "{what:<24} data plane {} -> {} KiB: {:.1} KiB a function; controller {} -> {} KiB: {:.1} KiB a function",
-        before[0],
-        after[0],
-        each(0),
-        before[1],
-        after[1],
-        each(1)
-    );
+fn middle(took: &mut [Duration]) -> String {
+    took.sort_unstable();
+    let (p50, p99) = (took[took.len() / 2], took[took.len() - 1 - took.len() / 100]);
+    format!("p50 {p50:.2?}, p99 {p99:.2?}")
 }
 
-/// Resident memory of data plane and controller, in KiB, once it changes no more.
-async fn resident(cluster: &Cluster) -> [u64; 2] {
+/// Memory of a process, KiB.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    /// Its part of what it shares, and all that it does not.
+    pss: u64,
+    /// What is of no file.
+    anonymous: u64,
+}
+
+const PROCESSES: [Process; 3] = [Process::Supervisor, Process::Controller, Process::DataPlane];
+
+fn print(what: &str, functions: usize, before: &[Memory; 3], after: &[Memory; 3]) {
+    for (index, process) in PROCESSES.iter().enumerate() {
+        let (before, after) = (before[index], after[index]);
+        let each = |before: u64, after: u64| (after as f64 - before as f64) / functions as f64;
+        println!(
+            "{what:<24} {process:?}: PSS {} -> {} KiB, {:.1} KiB a function; anonymous {} -> {} KiB, {:.1}",
+            before.pss,
+            after.pss,
+            each(before.pss, after.pss),
+            before.anonymous,
+            after.anonymous,
+            each(before.anonymous, after.anonymous),
+        );
+    }
+}
+
+/// The memory of the node's processes, once it changes no more.
+async fn memory(cluster: &Cluster) -> [Memory; 3] {
     let look = || {
-        [Process::DataPlane, Process::Controller].map(|process| {
+        PROCESSES.map(|process| {
             let pid = cluster.nodes[0].pid(process).unwrap();
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-            line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap()
+            let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+            let field = |name: &str| -> u64 {
+                let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+                line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+            };
+            Memory { pss: field("Pss:"), anonymous: field("Anonymous:") }
         })
     };
     let last = Cell::new((look(), Instant::now()));
-    eventually("resident memory is flat for a second", async || {
+    eventually("memory is flat for a second", async || {
         let now = look();
-        if now.iter().zip(last.get().0).any(|(now, last)| now.abs_diff(last) > FLAT_KIB) {
+        if now.iter().zip(last.get().0).any(|(now, last)| now.pss.abs_diff(last.pss) > FLAT_KIB) {
             last.set((now, Instant::now()));
         }
         if last.get().1.elapsed() > Duration::from_secs(1) { Ok(now) } else { Err(format!("{now:?} KiB")) }

@@ -22,13 +22,27 @@ impl Drop for Server {
 impl Server {
     /// Starts what `command` makes for an address, and waits until it answers.
     pub(crate) async fn start(what: &str, command: impl FnOnce(&str) -> Command) -> Self {
-        let address = format!("127.0.0.1:{}", free_port());
-        let child = command(&address).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let server = Self { child: child.expect("the server starts"), address };
+        let server = Self::spawn(command);
         let client = Client::new(Duration::from_secs(1));
         let url = format!("http://{}/", server.address);
         within(Duration::from_secs(60), &format!("{what} answers"), async || client.get(&url).await).await;
         server
+    }
+
+    /// Starts one that does not speak HTTP/1, and waits until it can be connected to.
+    pub(crate) async fn start_silent(what: &str, command: impl FnOnce(&str) -> Command) -> Self {
+        let server = Self::spawn(command);
+        let connect = async || {
+            tokio::net::TcpStream::connect(&server.address).await.map_err(|error| error.to_string())
+        };
+        within(Duration::from_secs(60), &format!("{what} listens"), connect).await;
+        server
+    }
+
+    fn spawn(command: impl FnOnce(&str) -> Command) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let child = command(&address).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Self { child: child.expect("the server starts"), address }
     }
 
     pub(crate) fn pid(&self) -> i32 {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use coracle_proto::id::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::{Held, Store, finish};
+use super::{OnDisk, Store, finish};
 use crate::artifact::{ArtifactError, CHUNK_BYTES};
 use crate::os;
 
@@ -21,7 +21,7 @@ impl Store {
     ///
     /// # Errors
     /// When it is not here, or this process cannot open files.
-    pub fn open_file(&self, digest: &Digest) -> Result<(Held, File), ArtifactError> {
+    pub fn open_file(&self, digest: &Digest) -> Result<(OnDisk, File), ArtifactError> {
         let _changing = self.changing();
         let digest = *digest;
         let held = self.get(&digest).ok_or(ArtifactError::Missing { digest })?;

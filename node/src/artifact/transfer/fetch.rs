@@ -15,7 +15,7 @@ use tonic::Streaming;
 use super::peer::connect;
 use crate::artifact::locks::Locks;
 use crate::artifact::metrics::Outcome;
-use crate::artifact::{ArtifactError, ArtifactMetrics, Held, Incoming, Store, blocking};
+use crate::artifact::{ArtifactError, ArtifactMetrics, OnDisk, Receiving, Store, blocking};
 
 /// A source that sends nothing for so long is given up; the next one goes on where it stopped.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub struct Fetcher {
 /// What has come so far, and from how many sources.
 #[derive(Default)]
 struct Partial {
-    incoming: Option<Incoming>,
+    incoming: Option<Receiving>,
     sources: usize,
 }
 
@@ -94,7 +94,7 @@ impl Fetcher {
     /// When no source gives it, or this node cannot store it.
     #[tracing::instrument(name = "artifact.fetch", skip_all, err(level = "debug"),
         fields(coracle.service = attr::SERVICE_WORKER, coracle.digest = %digest))]
-    pub async fn fetch(&self, digest: Digest, sources: &[String]) -> Result<Held, FetchError> {
+    pub async fn fetch(&self, digest: Digest, sources: &[String]) -> Result<OnDisk, FetchError> {
         let _turn = self.locks.turn(digest).await;
         if let Some(held) = self.store.get(&digest) {
             return Ok(held);
@@ -107,7 +107,7 @@ impl Fetcher {
         result
     }
 
-    async fn ask_all(&self, digest: Digest, sources: &[String]) -> Result<Held, FetchError> {
+    async fn ask_all(&self, digest: Digest, sources: &[String]) -> Result<OnDisk, FetchError> {
         if sources.is_empty() {
             return Err(FetchError::NoSource(digest));
         }
@@ -131,7 +131,7 @@ impl Fetcher {
         sources: &'a [String],
         resume: bool,
         round: &mut Round<'a>,
-    ) -> Result<Option<Held>, ArtifactError> {
+    ) -> Result<Option<OnDisk>, ArtifactError> {
         let mut partial = Partial::default();
         for source in sources {
             if round.liars.contains(&source) {
@@ -158,8 +158,8 @@ impl Fetcher {
     }
 
     /// Takes what is missing from one source; stores the artifact when that was all.
-    async fn pull(&self, digest: Digest, source: &str, partial: &mut Partial) -> Result<Held, PullError> {
-        let offset = partial.incoming.as_ref().map_or(0, Incoming::received);
+    async fn pull(&self, digest: Digest, source: &str, partial: &mut Partial) -> Result<OnDisk, PullError> {
+        let offset = partial.incoming.as_ref().map_or(0, Receiving::received);
         let mut chunks = open(digest, source, offset).await.map_err(PullError::Source)?;
         let mut first = true;
         while let Some(chunk) = next(&mut chunks).await.map_err(PullError::Source)? {
@@ -188,7 +188,7 @@ impl Fetcher {
         }
     }
 
-    async fn begin(&self, digest: Digest, size: u64) -> Result<Incoming, ArtifactError> {
+    async fn begin(&self, digest: Digest, size: u64) -> Result<Receiving, ArtifactError> {
         let store = Arc::clone(&self.store);
         blocking(move || store.begin(digest, size)).await
     }

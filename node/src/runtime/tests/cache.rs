@@ -8,7 +8,7 @@ use coracle_proto::status::Code;
 use tracing::Instrument as _;
 
 use super::fixture::{Fixture, call, collect, eventually, get, guest};
-use crate::gateway::tests::recorder::Recorder;
+use crate::front::tests::recorder::Recorder;
 use crate::runtime::MemoryMode;
 
 fn code_files(fixture: &Fixture) -> Vec<PathBuf> {

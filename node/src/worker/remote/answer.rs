@@ -15,35 +15,35 @@ use tonic::Streaming;
 use super::leave::Leave;
 use super::{Told, lost};
 use crate::call::CallError;
-use crate::worker::remote::peer::Open;
+use crate::worker::remote::peer::Leg;
 use crate::worker::wire::{error, from_wire};
 
 /// What is left of an answer. Dropping it ends the call, and so stops the guest.
-pub(super) struct Incoming {
+pub(super) struct AnswerBody {
     first: Bytes,
     /// The first piece has all that the head declares.
     whole: bool,
     frames: Option<Streaming<pb::AnswerFrame>>,
-    open: Open,
+    open: Leg,
     /// Ends when the connection is given up.
     given_up: BoxFuture<'static, ()>,
     leave: Leave,
     told: Told,
 }
 
-impl fmt::Debug for Incoming {
+impl fmt::Debug for AnswerBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("AnswerBody").field("open", &self.open).finish_non_exhaustive()
     }
 }
 
-impl Incoming {
+impl AnswerBody {
     /// `declared` is the head's `content-length`, where it has one.
     pub(super) fn new(
         first: Bytes,
         declared: Option<u64>,
         frames: Streaming<pb::AnswerFrame>,
-        open: Open,
+        open: Leg,
         leave: Leave,
         told: Told,
     ) -> Self {
@@ -77,7 +77,7 @@ impl Incoming {
     }
 }
 
-impl Drop for Incoming {
+impl Drop for AnswerBody {
     fn drop(&mut self) {
         if let Some(frames) = self.frames.take() {
             self.leave.leave(&self.open, frames);
@@ -85,7 +85,7 @@ impl Drop for Incoming {
     }
 }
 
-impl http_body::Body for Incoming {
+impl http_body::Body for AnswerBody {
     type Data = Bytes;
     type Error = CallError;
 

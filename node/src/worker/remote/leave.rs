@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tonic::Streaming;
 
 use super::gate::Gate;
-use super::peer::Open;
+use super::peer::Leg;
 use crate::call::Call;
 
 /// A node that does not answer for so long is left to its connection, which is closed when nothing comes on it.
@@ -38,7 +38,7 @@ impl Leave {
     }
 
     /// Ends the call. Where the request was sent, dropping the answer is enough.
-    pub(super) fn leave(&self, open: &Open, mut frames: Streaming<pb::AnswerFrame>) {
+    pub(super) fn leave(&self, open: &Leg, mut frames: Streaming<pb::AnswerFrame>) {
         let Ok(runtime) = Handle::try_current() else { return };
         if self.upload.strong_count() == 0 {
             return;

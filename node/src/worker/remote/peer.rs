@@ -64,7 +64,7 @@ pub(super) struct Peer {
 
 /// A call that is open on a peer.
 #[derive(Debug)]
-pub(super) struct Open(Arc<Peer>);
+pub(super) struct Leg(Arc<Peer>);
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,12 +119,12 @@ impl Peer {
     }
 
     /// Opens a call; pings go, on those threads, as long as any is.
-    pub(super) fn open(self: Arc<Self>, threads: &Handle) -> Open {
+    pub(super) fn open(self: Arc<Self>, threads: &Handle) -> Leg {
         self.open.fetch_add(1, Ordering::Relaxed);
         if !self.pinging.swap(true, Ordering::AcqRel) {
             threads.spawn(Arc::clone(&self).watch());
         }
-        Open(self)
+        Leg(self)
     }
 
     /// Pings while calls are open, and on while the node is silent.
@@ -199,7 +199,7 @@ const fn liveness(missed: u32) -> Liveness {
     }
 }
 
-impl Open {
+impl Leg {
     pub(super) fn node(&self) -> NodeId {
         self.0.node
     }
@@ -231,7 +231,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for Leg {
     fn drop(&mut self) {
         *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
         self.0.open.fetch_sub(1, Ordering::Relaxed);

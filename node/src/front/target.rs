@@ -1,7 +1,6 @@
 //! What a request is for: a function, or a page of the platform.
 
 use coracle_proto::id::{FunctionId, Namespace};
-use coracle_proto::record::{Function, Weight};
 use coracle_proto::route::RESERVED_PREFIX;
 use coracle_proto::status::Code;
 
@@ -72,18 +71,4 @@ fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
 
 fn shown(namespace: &str) -> &str {
     if namespace.is_empty() { Namespace::DEFAULT } else { namespace }
-}
-
-/// The version that takes a call, by the weights of the function's traffic.
-pub(super) fn choose(function: &Function, random: u64) -> Weight {
-    let total: u64 = function.traffic.iter().map(|part| u64::from(part.weight)).sum();
-    let mut at = if total == 0 { 0 } else { random % total };
-    for part in &function.traffic {
-        let weight = u64::from(part.weight);
-        if at < weight {
-            return *part;
-        }
-        at -= weight;
-    }
-    Weight { version: function.main_version(), weight: 1 }
 }

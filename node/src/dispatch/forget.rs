@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use coracle_proto::id::{Revision, VersionId};
+use tokio_util::sync::CancellationToken;
 
-use super::Inner;
+use super::{Dispatcher, Inner};
 use crate::view::View;
 
 /// Each time everything known is looked at: not more often, however much changes.
@@ -15,9 +16,16 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 /// and so often that is looked at.
 const IDLE_LOOK: Duration = Duration::from_secs(60);
 
+impl Dispatcher {
+    /// Forgets what is gone, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.inner.forget_for_ever()).await;
+    }
+}
+
 impl Inner {
-    /// Looks after changes of the view, for ever.
-    pub(super) async fn forget_for_ever(&self) {
+    /// Looks after changes of the view.
+    async fn forget_for_ever(&self) {
         let mut changes = self.view.subscribe();
         let mut seen = Revision::ZERO;
         let mut looks = tokio::time::interval(IDLE_LOOK);
@@ -37,10 +45,11 @@ impl Inner {
         }
     }
 
-    pub(super) fn forget(&self, view: &View) {
+    fn forget(&self, view: &View) {
         let node = |id| view.node(id).is_some();
         self.driver.retain(node, |version| view.routing.content.versions().contains_key(version));
         self.remote.retain(node);
+        self.resolutions.retain(view);
         self.metrics.retain(|version| takes_calls(view, version));
     }
 }

@@ -17,11 +17,11 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::Gateway;
+use super::Front;
 use super::activity::Activity;
 use super::line::{Line, Streams};
 use super::patient::Patient;
-use super::serve::Caller;
+use super::serve::Arrival;
 
 /// An HTTP/2 caller that answers no ping is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -48,24 +48,24 @@ enum Watch {
 
 /// Serves a connection until it ends, or until `stop` and its open calls.
 pub(super) async fn serve(
-    gateway: Gateway,
+    front: Front,
     stream: TcpStream,
     remote: SocketAddr,
     (place, mut ended): (Place, oneshot::Receiver<()>),
     stop: CancellationToken,
 ) {
-    let options = gateway.inner.options;
+    let options = front.inner.options;
     let activity = Arc::new(Activity::new(place.usage()));
     let close = CancellationToken::new();
     let (counted, closes) = (Arc::clone(&activity), close.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (gateway, activity, close) = (gateway.clone(), Arc::clone(&counted), closes.clone());
+        let (front, activity, close) = (front.clone(), Arc::clone(&counted), closes.clone());
         let open = counted.begin();
         async move {
             // Here, for it is the stream's own task that can be reset.
             let line = Line::new(request.version(), close);
-            let caller = Caller { remote, activity, request: open, line };
-            Ok::<_, Infallible>(gateway.serve(request, caller).await)
+            let arrival = Arrival { remote, activity, request: open, line };
+            Ok::<_, Infallible>(front.serve(request, arrival).await)
         }
     });
     let builder = builder(options.header_timeout);

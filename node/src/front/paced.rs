@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::line::Line;
 use crate::call::{Body, CallError};
 use crate::clock;
-use crate::worker::{Held, Holding};
+use crate::worker::{Holding, UntilEnd};
 
 /// What is handed on at once: whoever reads slowly is seen to read at each of these. Guests may make pieces of a
 /// mebibyte, and a buffered answer is one of six.
@@ -94,7 +94,7 @@ pub(super) struct Patience {
     pub(super) rest: Duration,
 }
 
-impl<T: Held> Paced<T> {
+impl<T: UntilEnd> Paced<T> {
     /// Gives the body up when nobody asks for the next piece in time after one was there; at the latest after twice
     /// that. Its stream is reset then; what even so does not leave, for it waits in the buffers of an answer that the
     /// protocol takes for ended, costs the connection. A body of known length is watched like any other: it holds memory,
@@ -127,7 +127,7 @@ impl<T: Held> Paced<T> {
 }
 
 /// Looks at the body whenever its time may be over.
-async fn watch<T: Held>(shared: Weak<Shared<T>>, patience: Patience, line: Line) {
+async fn watch<T: UntilEnd>(shared: Weak<Shared<T>>, patience: Patience, line: Line) {
     let mut pause = Some(patience.piece);
     while let Some(left) = pause {
         sleep(left).await;
@@ -142,7 +142,7 @@ async fn watch<T: Held>(shared: Weak<Shared<T>>, patience: Patience, line: Line)
     }
 }
 
-impl<T: Held> Shared<T> {
+impl<T: UntilEnd> Shared<T> {
     /// The body's end, or its error: that makes the connection drop what it has not sent, the head with it, and so it waits
     /// until nothing of this answer is left there.
     fn end(
@@ -191,7 +191,7 @@ impl<T: Held> Shared<T> {
     }
 }
 
-impl<T: Held> http_body::Body for Paced<T> {
+impl<T: UntilEnd> http_body::Body for Paced<T> {
     type Data = Bytes;
     type Error = CallError;
 
@@ -262,8 +262,8 @@ mod tests {
 
     struct Nothing;
 
-    impl Held for Nothing {}
-    impl Held for Alive {}
+    impl UntilEnd for Nothing {}
+    impl UntilEnd for Alive {}
 
     /// Counts as long as the body lives.
     struct Alive(Arc<AtomicU32>);

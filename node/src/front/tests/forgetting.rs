@@ -15,7 +15,7 @@ use crate::worker::tests::{Guest, text, until};
 async fn connections_to_a_node_that_was_removed_are_given_up() {
     let guest = || Guest::new(async |_| Ok(text("ok")));
     let world = Plan::remote(vec![guest(), guest()]).start().await;
-    let remote = &world.gateway.inner.remote;
+    let remote = world.dispatcher.remote();
     // One of two at random, or the one that is less busy.
     let begun = crate::clock::now();
     while remote.peers() < 2 {
@@ -40,7 +40,7 @@ async fn connections_to_a_node_that_is_not_called_are_closed() {
         }
     });
     let world = Plan::remote(vec![guest]).start().await;
-    let remote = &world.gateway.inner.remote;
+    let remote = world.dispatcher.remote();
     let calling = async {
         started.notified().await;
         remote.close_idle(Duration::ZERO);

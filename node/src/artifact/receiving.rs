@@ -10,11 +10,11 @@ use coracle_proto::id::Digest;
 use sha2::{Digest as _, Sha256};
 
 use super::store::{blocking, finish};
-use super::{ArtifactError, Held, Store};
+use super::{ArtifactError, OnDisk, Store};
 
 /// Bytes of an artifact as they come. Dropping it removes the temporary file.
 #[derive(Debug)]
-pub struct Incoming {
+pub struct Receiving {
     store: Arc<Store>,
     digest: Digest,
     size: u64,
@@ -41,7 +41,7 @@ impl Drop for Tmp {
     }
 }
 
-impl Incoming {
+impl Receiving {
     pub(super) fn create(
         store: Arc<Store>,
         path: PathBuf,
@@ -127,8 +127,8 @@ impl Sealed {
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn commit(self, now_ms: u64) -> Result<Held, ArtifactError> {
-        let held = Held { size: self.size, renewed_ms: now_ms };
+    pub async fn commit(self, now_ms: u64) -> Result<OnDisk, ArtifactError> {
+        let held = OnDisk { size: self.size, renewed_ms: now_ms };
         blocking(move || self.store.adopt(&self.tmp.0, &self.digest, held)).await?;
         Ok(held)
     }

@@ -1,50 +1,22 @@
 //! Reads a request's body before its call is sent: who sends slowly keeps nobody waiting, for no place is taken yet.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::task::Poll;
 use std::time::Duration;
 
-use coracle_proto::record::Kind;
-use coracle_proto::spec::BUFFERED_BODY_MAX;
+use coracle_proto::record::{Kind, Version};
+use coracle_proto::spec::{BUFFERED_BODY_MAX, Limits};
 use coracle_proto::status::Code;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::dispatch::Dispatch;
+use super::Inner;
 use super::replay::{KEPT_BYTES_MAX, Read, Replay};
-use super::shares::Shares;
 use crate::call::CallError;
 use crate::clock;
 
 /// What one frame of a body may have beyond what was asked for: hyper reads as much at once.
 const PIECE_BYTES: usize = KEPT_BYTES_MAX;
-
-/// Reads what is to be read first: a body of known length that is kept for another attempt in any case, and that of a command,
-/// which is buffered wherever it is read. Others stream, for a function may answer before it has all.
-pub(super) async fn gather(dispatch: &mut Dispatch<'_>) -> Result<(), CallError> {
-    // What cannot be found is told by who sends the call.
-    let view = Arc::clone(&dispatch.view);
-    let Ok(version) = dispatch.version(&view) else { return Ok(()) };
-    let gateway = dispatch.gateway;
-    let gathering = Gathering {
-        body: &dispatch.body,
-        bodies: &gateway.bodies,
-        remote: dispatch.remote,
-        timeout: version.spec.limits().timeout,
-        idle_timeout: version.spec.limits().idle_timeout,
-        piece_timeout: gateway.options.body_timeout,
-    };
-    // Where too many are read already it streams, as a long one does.
-    if gathering.is_wanted(version.kind)
-        && let Ok(_place) = gateway.gathering.take(dispatch.remote.ip(), 1)
-    {
-        let _awaited = Awaited::new(&gateway.metrics.bodies);
-        gathering.read().await?;
-        dispatch.view = gateway.view.load();
-    }
-    Ok(())
-}
 
 /// Counts while it lives: whoever waits may be dropped.
 struct Awaited<'a>(&'a Gauge);
@@ -62,17 +34,37 @@ impl Drop for Awaited<'_> {
     }
 }
 
-struct Gathering<'a> {
+/// The reading of one body.
+pub(super) struct Gathering<'a> {
+    front: &'a Inner,
     body: &'a Replay,
-    bodies: &'a Arc<Shares>,
-    remote: SocketAddr,
+    caller: IpAddr,
     timeout: Duration,
     /// Between two pieces: the gateway's own, and the function's.
     piece_timeout: Duration,
     idle_timeout: Duration,
 }
 
-impl Gathering<'_> {
+impl<'a> Gathering<'a> {
+    /// Of the body of a call that this version will take.
+    pub(super) fn new(front: &'a Inner, body: &'a Replay, caller: IpAddr, version: &Version) -> Self {
+        let Limits { timeout, idle_timeout, .. } = version.spec.limits();
+        Self { front, body, caller, timeout, idle_timeout, piece_timeout: front.options.body_timeout }
+    }
+
+    /// Reads what is to be read first: a body of known length that is kept for another attempt in any case, and that of a
+    /// command, which is buffered wherever it is read. Others stream, for a function may answer before it has all.
+    pub(super) async fn run(self, kind: Kind) -> Result<(), CallError> {
+        // Where too many are read already it streams, as a long one does.
+        if self.is_wanted(kind)
+            && let Ok(_place) = self.front.gathering.take(self.caller, 1)
+        {
+            let _awaited = Awaited::new(&self.front.metrics.bodies);
+            self.read().await?;
+        }
+        Ok(())
+    }
+
     fn is_wanted(&self, kind: Kind) -> bool {
         let Some(hint) = self.body.shared().map(|shared| shared.hint()) else { return false };
         match kind {
@@ -113,7 +105,7 @@ impl Gathering<'_> {
         // Twice as much each time, or what is known to come.
         let known = shared.hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
         let more = known.map_or_else(|| max.max(PIECE_BYTES), |bytes| bytes.saturating_sub(max)).min(left);
-        match self.bodies.take(self.remote.ip(), more) {
+        match self.front.bodies.take(self.caller, more) {
             Ok(room) if more > 0 => {
                 shared.keep_more(more, room);
                 true
@@ -125,7 +117,7 @@ impl Gathering<'_> {
     /// Nothing came for so long, which is the least of the three.
     fn late(&self, patience: Duration) -> CallError {
         let bytes = self.body.shared().map_or(0, |shared| shared.kept().0);
-        let caller = self.remote.ip();
+        let caller = self.caller;
         if patience == self.idle_timeout {
             let said = format!(
                 "'{caller}' sent nothing of the request's body for {} ms, the function's 'idle-timeout', after {bytes} \

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::world::{Plan, World, empty};
 use crate::call::Body;
-use crate::gateway::{Options, SHUT_TIME};
+use crate::front::{Options, SHUT_TIME};
 use crate::worker::tests::{Guest, answer, text, until};
 
 async fn world(options: Options) -> World {
@@ -50,7 +50,7 @@ async fn connections_over_the_cap_are_told_so() {
     let mut plan = Plan::local(Arc::clone(&guest));
     plan.options = Options { connections_max: 2, ..Options::DEFAULTS };
     let world = plan.start().await;
-    assert_eq!(world.gateway.shut(), None);
+    assert_eq!(world.front.shut(), None);
     let mut open = Vec::new();
     for (caller, bound) in [(1, "'127.0.0.1' has 1 open connections"), (2, "has 2 open connections")] {
         open.push(calling(&world, caller).await);
@@ -61,11 +61,11 @@ async fn connections_over_the_cap_are_told_so() {
         assert!(said.contains("coracle-error: too-many-connections"), "{said}");
         assert!(said.contains(bound), "the bound is not named: {said}");
     }
-    let shut = world.gateway.shut().expect("nobody is let in, and nobody is told");
+    let shut = world.front.shut().expect("nobody is let in, and nobody is told");
     assert!(shut.contains("2 open connections, all with open calls"), "{shut}");
     open.clear();
-    until("there is room again", || world.gateway.inner.metrics.connections.get() == 0).await;
-    assert_eq!(world.gateway.shut(), None);
+    until("there is room again", || world.front.inner.metrics.connections.get() == 0).await;
+    assert_eq!(world.front.shut(), None);
     let _last = calling(&world, 1).await;
     until("it is called", || guest.calls() == 3).await;
 }
@@ -97,8 +97,8 @@ async fn who_asks_nothing_makes_room_for_who_does() {
         crowd.push(stream);
     }
     assert_eq!(world.get("/f").await.status, 200);
-    assert!(world.gateway.inner.places.count() <= 8, "{}", world.gateway.inner.places.count());
-    assert_eq!(world.gateway.shut(), None);
+    assert!(world.front.inner.places.count() <= 8, "{}", world.front.inner.places.count());
+    assert_eq!(world.front.shut(), None);
     closed(&mut crowd[0]).await;
 }
 
@@ -106,11 +106,11 @@ async fn who_asks_nothing_makes_room_for_who_does() {
 #[tokio::test]
 async fn what_kept_callers_out_is_over_when_it_is_not_met_again() {
     let world = world(Options::DEFAULTS).await;
-    world.gateway.says_shut(Some(&std::io::Error::other("too many open files")));
+    world.front.says_shut(Some(&std::io::Error::other("too many open files")));
     let now = crate::clock::now();
-    let shut = world.gateway.shut_at(now).expect("nobody is told");
+    let shut = world.front.shut_at(now).expect("nobody is told");
     assert!(shut.contains("can accept no connection: too many open files"), "{shut}");
-    assert_eq!(world.gateway.shut_at(now + SHUT_TIME), None);
+    assert_eq!(world.front.shut_at(now + SHUT_TIME), None);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_connection_that_takes_nothing_is_closed() {
     let mut plan = Plan::local(guest);
     plan.options = Options { write_timeout: Duration::from_millis(300), ..Options::DEFAULTS };
     let world = plan.start().await;
-    let connections = &world.gateway.inner.metrics.connections;
+    let connections = &world.front.inner.metrics.connections;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     stream.write_all(b"GET /f HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     until("it is served", || connections.get() == 1).await;
@@ -200,7 +200,7 @@ async fn a_stopped_gateway_ends_open_calls_and_takes_no_new_ones() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let running =
-        tokio::spawn(world.gateway.clone().run(listener, tokio::runtime::Handle::current(), stop.clone()));
+        tokio::spawn(world.front.clone().run(listener, tokio::runtime::Handle::current(), stop.clone()));
     let request = http::Request::get(format!("http://{address}/f")).body(empty()).unwrap();
     let calling = tokio::spawn(world.client.request(request));
     started.notified().await;
@@ -215,7 +215,7 @@ async fn a_stopped_gateway_ends_open_calls_and_takes_no_new_ones() {
 #[tokio::test]
 async fn calls_that_are_open_are_bounded() {
     let world = Plan::local(Guest::new(async |_| Ok(text("here")))).start().await;
-    let open = &world.gateway.inner.open;
+    let open = &world.front.inner.open;
     let all: Vec<_> = std::iter::from_fn(|| open.take([127, 0, 0, 1].into(), 1).ok()).collect();
     let refused = world.get("/f").await;
     assert_eq!((refused.status, refused.header("coracle-error")), (503, "overloaded"));

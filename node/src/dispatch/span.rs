@@ -1,16 +1,16 @@
-//! The spans of a call on the gateway's side. Without a trace layer each costs a nanosecond.
+//! The spans of a call on the side of whoever has it run. Without a trace layer each costs a nanosecond.
 
 use coracle_proto::attr;
-use coracle_proto::id::{InvocationId, NodeId, VersionId};
+use coracle_proto::id::{NodeId, VersionId};
 use coracle_proto::trace::join_from_headers;
-use http::request::Parts;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
+use super::Invocation;
 use crate::call::CallError;
 
 /// The whole call, as its caller sees it.
-pub(super) fn invoke(parts: &Parts, route: &str, invocation: InvocationId) -> Span {
+pub(super) fn invoke(invocation: &Invocation) -> Span {
     let span = info_span!(
         "invoke",
         otel.name = Empty,
@@ -23,7 +23,7 @@ pub(super) fn invoke(parts: &Parts, route: &str, invocation: InvocationId) -> Sp
         { attr::ATTEMPT } = Empty,
         { attr::FUNCTION } = Empty,
         { attr::FUNCTION_VERSION } = Empty,
-        { attr::TRIGGER } = "http",
+        { attr::TRIGGER } = invocation.trigger.name(),
         { attr::INVOCATION_ID } = Empty,
         { attr::COLD_START } = Empty,
         { attr::HTTP_METHOD } = Empty,
@@ -33,11 +33,12 @@ pub(super) fn invoke(parts: &Parts, route: &str, invocation: InvocationId) -> Sp
         { attr::ERROR_TYPE } = Empty,
     );
     if !span.is_disabled() {
-        span.record(attr::HTTP_METHOD, parts.method.as_str());
-        span.record(attr::HTTP_ROUTE, route);
-        span.record(attr::URL_PATH, parts.uri.path());
-        span.record(attr::INVOCATION_ID, invocation.to_string());
-        join_from_headers(&span, &parts.headers);
+        let head = &invocation.head;
+        span.record(attr::HTTP_METHOD, head.method.as_str());
+        span.record(attr::HTTP_ROUTE, invocation.trigger.route());
+        span.record(attr::URL_PATH, head.uri.path());
+        span.record(attr::INVOCATION_ID, invocation.id.to_string());
+        join_from_headers(&span, &head.headers);
     }
     span
 }

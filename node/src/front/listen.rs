@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::TaskTracker;
 
-use super::{Gateway, connection, linger};
+use super::{Front, connection, linger};
 use crate::clock;
 
 /// Connections over the cap that are told so at once; more are just closed.
@@ -28,7 +28,7 @@ const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 #[error("the gateway cannot use its listener: {0}")]
 pub struct ListenError(#[from] io::Error);
 
-impl Gateway {
+impl Front {
     /// Serves a listener until `stop`; then ends open calls in the time that the options give them. Connections are
     /// accepted here, and served on the threads of `calls`.
     ///
@@ -47,8 +47,6 @@ impl Gateway {
         tracing::info!(connections_max, "gateway is open");
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         let tasks = TaskTracker::new();
-        let inner = Arc::clone(&self.inner);
-        let _forgetting = AbortOnDropHandle::new(tokio::spawn(async move { inner.forget_for_ever().await }));
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             let (stream, remote) = match accepted {
                 Ok(accepted) => {
@@ -96,13 +94,13 @@ impl Gateway {
         taken: (Place, oneshot::Receiver<()>),
         stop: CancellationToken,
     ) {
-        let (gateway, stream) = (self.clone(), stream.into_std());
+        let (front, stream) = (self.clone(), stream.into_std());
         let connections = self.inner.metrics.connections.clone();
         connections.inc();
         let serving = async move {
             // Bound to these threads, which wait for it from now on.
             match stream.and_then(TcpStream::from_std) {
-                Ok(stream) => connection::serve(gateway, stream, remote, taken, stop).await,
+                Ok(stream) => connection::serve(front, stream, remote, taken, stop).await,
                 Err(error) => tracing::warn!(%error, "a connection cannot be served"),
             }
             connections.dec();

@@ -152,7 +152,7 @@ async fn untold(news_timeout: Duration) -> World {
 async fn what_the_view_on_disk_lacks_waits_for_a_controllers_word() {
     let world = untold(Duration::from_secs(60)).await;
     let later = async {
-        until("the call waits", || world.gateway.waiting() == 1).await;
+        until("the call waits", || world.front.waiting() == 1).await;
         world.add(&version("g", Draft::default()), "/late/*");
         // One frame of several: only then is it known that there is no more.
         world.add(&version("h", Draft::default()), "/later/*");
@@ -304,6 +304,6 @@ async fn what_was_made_before_a_failure_reaches_its_caller() {
                 assert_eq!(made, b"made before", "HTTP/2: {http2}");
             }
         }
-        until("nothing is open", || world.gateway.inner.open.count() == 0).await;
+        until("nothing is open", || world.front.inner.open.count() == 0).await;
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::world::{Plan, World, empty, full};
-use crate::gateway::{GATHERING_MAX, Options};
+use crate::front::{GATHERING_MAX, Options};
 use crate::worker::tests::{Guest, text, until};
 
 /// A guest that counts those of its calls which have begun to read, and says how much it was sent.
@@ -55,7 +55,7 @@ async fn a_small_body_is_read_before_its_call_takes_a_place() {
     for _ in 0..20 {
         crowd.push(slow(&world, 1, "content-length: 9", b"half").await);
     }
-    until("all of them are here", || world.gateway.inner.open.count() == 20).await;
+    until("all of them are here", || world.front.inner.open.count() == 20).await;
     let answer = world.whole(world.request("POST", "/f").body(full("here")).unwrap()).await;
     assert_eq!((answer.status, &*answer.text), (200, "4 bytes"));
     assert_eq!(begun.load(Ordering::SeqCst), 1, "calls took places while their bodies were not here");
@@ -64,14 +64,14 @@ async fn a_small_body_is_read_before_its_call_takes_a_place() {
     let said = read(&mut crowd[0]).await;
     assert!(said.starts_with("HTTP/1.1 200") && said.contains("9 bytes"), "{said}");
     drop(crowd);
-    until("those that left are gone", || world.gateway.inner.open.count() == 0).await;
+    until("those that left are gone", || world.front.inner.open.count() == 0).await;
     assert_eq!(begun.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
 async fn where_too_many_bodies_are_read_first_the_others_stream() {
     let (world, begun) = world(2).await;
-    let gathering = &world.gateway.inner.gathering;
+    let gathering = &world.front.inner.gathering;
     let held: Vec<_> = (1..=64)
         .flat_map(|host| std::iter::from_fn(move || gathering.take([10, 0, 0, host].into(), 1).ok()))
         .collect();

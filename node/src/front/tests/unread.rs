@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::world::{Plan, SendBody, World, empty};
-use crate::gateway::{OPEN_MAX, Options};
+use crate::front::{OPEN_MAX, Options};
 use crate::worker::tests::{Guest, text, until};
 
 /// One connection that grants each stream so many bytes.
@@ -55,7 +55,7 @@ async fn streams_without_a_window_are_reset_and_their_connection_serves_on() {
     for path in PATHS {
         let stuck = caller(0, [127, 0, 0, 1]);
         let mut answers = heads(&world, &stuck, "GET", path, 20).await;
-        let (open, connections) = (&world.gateway.inner.open, &world.gateway.inner.metrics.connections);
+        let (open, connections) = (&world.front.inner.open, &world.front.inner.metrics.connections);
         assert_eq!((open.count(), connections.get()), (if path == "/f" { 20 } else { 0 }, 1), "{path}");
         until("every place is free", || open.count() == 0).await;
         for answer in &mut answers {
@@ -76,7 +76,7 @@ async fn a_connection_that_takes_a_part_is_closed() {
     for path in PATHS {
         let stuck = caller(1, [127, 0, 0, 1]);
         let answers = heads(&world, &stuck, "GET", path, 20).await;
-        let (open, connections) = (&world.gateway.inner.open, &world.gateway.inner.metrics.connections);
+        let (open, connections) = (&world.front.inner.open, &world.front.inner.metrics.connections);
         assert_eq!((open.count(), connections.get()), (if path == "/f" { 20 } else { 0 }, 1), "{path}");
         until("it is closed", || connections.get() == 0).await;
         assert_eq!(open.count(), 0, "{path}");
@@ -98,10 +98,10 @@ async fn one_caller_does_not_close_the_gateway_to_another() {
         refused.fetch_add(u32::try_from(full).unwrap(), Ordering::Relaxed);
         held.push((stuck, answers));
     }
-    assert_eq!(world.gateway.inner.open.count(), OPEN_MAX / 2, "it has what is free, and no more");
+    assert_eq!(world.front.inner.open.count(), OPEN_MAX / 2, "it has what is free, and no more");
     assert!(refused.load(Ordering::Relaxed) > 2000, "{refused:?}");
     assert_eq!(world.get("/f").await.text, "small");
     drop(held);
-    let open = Arc::clone(&world.gateway.inner.open);
+    let open = Arc::clone(&world.front.inner.open);
     until("every place is free", || open.count() == 0).await;
 }

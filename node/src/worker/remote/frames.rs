@@ -15,7 +15,7 @@ use crate::worker::wire::{CHUNK_BYTES_MAX, to_wire};
 
 /// The frames of one call.
 #[derive(Debug)]
-pub(super) struct Outbound {
+pub(super) struct CallFrames {
     head: Option<pb::CallHead>,
     /// None once the last frame was made.
     body: Option<Body>,
@@ -24,7 +24,7 @@ pub(super) struct Outbound {
     gate: Arc<Gate>,
 }
 
-impl Outbound {
+impl CallFrames {
     pub(super) const fn new(head: pb::CallHead, body: Body, gate: Arc<Gate>) -> Self {
         Self { head: Some(head), body: Some(body), rest: Bytes::new(), gate }
     }
@@ -45,7 +45,7 @@ impl Outbound {
     }
 }
 
-impl Stream for Outbound {
+impl Stream for CallFrames {
     type Item = pb::CallFrame;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<pb::CallFrame>> {

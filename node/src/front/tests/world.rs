@@ -22,7 +22,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::gateway::{Gateway, Options};
+use crate::dispatch::Dispatcher;
+use crate::front::{Front, Options};
 use crate::view::{NodeSoft, Phase, ReplicaSoft, Stamp, View, ViewHandle};
 use crate::worker::tests::{Fixed, Guest, metrics, version};
 use crate::worker::{self, Executor, WorkerService};
@@ -51,7 +52,8 @@ pub(super) struct Worker {
 
 pub(super) struct World {
     pub(super) address: SocketAddr,
-    pub(super) gateway: Gateway,
+    pub(super) front: Front,
+    pub(super) dispatcher: Dispatcher,
     pub(super) view: ViewHandle,
     pub(super) version: Arc<Version>,
     pub(super) workers: Vec<Worker>,
@@ -89,12 +91,15 @@ impl Plan {
         }
         let view = ViewHandle::with(view(&version, &workers));
         let local = self.local.map(|index| workers[index].executor.clone());
-        let gateway = Gateway::new(self.options, NodeId::new(1), view.clone(), local, metrics());
+        let metrics = metrics();
+        let dispatcher = Dispatcher::new(view.clone(), local, Arc::clone(&metrics));
+        let front = Front::new(self.options, NodeId::new(1), view.clone(), dispatcher.clone(), metrics);
+        tokio::spawn(dispatcher.clone().run(stop.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(gateway.clone().run(listener, Handle::current(), stop.clone()));
+        tokio::spawn(front.clone().run(listener, Handle::current(), stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        World { address, gateway, view, version, workers, client, _stop: stop.drop_guard() }
+        World { address, front, dispatcher, view, version, workers, client, _stop: stop.drop_guard() }
     }
 }
 

@@ -13,12 +13,13 @@ use super::activity::{Activity, Unread};
 use super::kept::Kept;
 use super::shares::Share;
 use crate::call::{Body, CallError};
+use crate::dispatch::Payload;
 
 /// What is kept of a body for another attempt. A body of which more was read stays with the attempt that read it.
 pub(super) const KEPT_BYTES_MAX: usize = 64 << 10;
 
-/// The body of one request, for all its attempts.
-#[derive(Debug)]
+/// The body of one request, for all its attempts. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(super) enum Replay {
     /// There is none.
     Empty,
@@ -83,14 +84,10 @@ impl Replay {
             Self::Shared(shared) => Some(shared.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
+}
 
-    /// Whether another attempt could have it.
-    pub(super) fn is_whole(&self) -> bool {
-        self.shared().is_none_or(|shared| !shared.spent)
-    }
-
-    /// The body from its beginning, for the next attempt; none when too much of it is gone.
-    pub(super) fn next(&self) -> Option<Body> {
+impl Payload for Replay {
+    fn next(&self) -> Option<Body> {
         let Self::Shared(shared) = self else { return Some(Body::default()) };
         let mut inner = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.spent {
@@ -102,6 +99,10 @@ impl Replay {
         drop(inner);
         let shared = Arc::clone(shared);
         Some(Body::new(Reading { shared, turn, at: 0, begun: false, ended: false, hint }))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.shared().is_none_or(|shared| !shared.spent)
     }
 }
 

@@ -1,67 +1,67 @@
 //! One request: what it is for, and its response.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use coracle_proto::id::{InvocationId, Revision, VersionId, VersionNumber};
+use coracle_proto::id::{InvocationId, Revision};
 use coracle_proto::status::Code;
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use tracing::Instrument as _;
 
 use super::activity::{self, Activity};
 use super::answer::Served;
-use super::dispatch::Dispatch;
-use super::gather::gather;
+use super::gather::Gathering;
 use super::headers::{authority, for_guest, host_name};
 use super::line::Line;
 use super::paced::{Paced, Patience};
 use super::replay::Replay;
 use super::shares::Short;
 use super::target::{Target, target};
-use super::{Gateway, Inner, answer, content, page, problem, span};
+use super::{Front, Inner, answer, content, page, problem};
 use crate::call::{Body, CallError};
+use crate::dispatch::{Invocation, Trigger};
 use crate::view::View;
 
 /// Where a request came from, and where its response goes.
-pub(super) struct Caller {
+pub(super) struct Arrival {
     pub(super) remote: SocketAddr,
     pub(super) activity: Arc<Activity>,
     pub(super) request: activity::Request,
     pub(super) line: Line,
 }
 
-impl Gateway {
+impl Front {
     /// Answers a request. It always has an answer; dropping the future, or the answer's body, stops the guest.
-    pub(super) async fn serve(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
-        let gateway: &Inner = &self.inner;
+    pub(super) async fn serve(&self, request: Request<Incoming>, arrival: Arrival) -> Response<Body> {
+        let front: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
-        let body = Replay::new(body, &caller.activity);
-        let served = match gateway.prepare(parts, body, caller.remote).await {
-            Ok(Prepared::Call(mut dispatch)) => gateway.call(&mut dispatch).await,
+        let body = Replay::new(body, &arrival.activity);
+        let served = match front.prepare(parts, body.clone(), arrival.remote).await {
+            Ok(Prepared::Call(invocation)) => front.call(&invocation, &body, arrival.remote.ip()).await,
             Ok(Prepared::Page(response)) => Served::page(response),
-            Err(error) => gateway.refuse(&error),
+            Err(error) => front.refuse(&error),
         };
-        let rest = gateway.options.write_timeout;
+        let rest = front.options.write_timeout;
         let patience = Patience { piece: served.idle_max.unwrap_or(rest), rest };
-        let (response, open) = served.open(caller.request);
-        content::settle(&method, response).map(|body| Paced::body(body, open, patience, caller.line))
+        let (response, open) = served.open(arrival.request);
+        content::settle(&method, response).map(|body| Paced::body(body, open, patience, arrival.line))
     }
 }
 
-enum Prepared<'a> {
-    Call(Box<Dispatch<'a>>),
+enum Prepared {
+    Call(Box<Invocation>),
     Page(Response<Body>),
 }
 
 impl Inner {
     async fn prepare(
         &self,
-        mut parts: http::request::Parts,
+        mut parts: Parts,
         body: Replay,
         remote: SocketAddr,
-    ) -> Result<Prepared<'_>, CallError> {
+    ) -> Result<Prepared, CallError> {
         let authority = authority(&parts)?;
         let (view, target) = self.find(&host_name(authority.as_ref()), parts.uri.path()).await;
         let (function, route, path) = match target? {
@@ -70,18 +70,10 @@ impl Inner {
             Target::Health => return Ok(Prepared::Page(page::health())),
         };
         for_guest(&mut parts, authority, path, remote)?;
-        Ok(Prepared::Call(Box::new(Dispatch {
-            gateway: self,
-            view,
-            function,
-            invocation: InvocationId::new(rand::random()),
-            route,
-            remote,
-            parts,
-            body,
-            movable: false,
-            attempts: 0,
-        })))
+        let repeatable = is_idempotent(&parts.method) || parts.headers.contains_key("idempotency-key");
+        let (id, trigger) = (InvocationId::new(rand::random()), Trigger::Http { route, remote });
+        let body = Box::new(body);
+        Ok(Prepared::Call(Box::new(Invocation { id, function, trigger, head: parts, body, repeatable })))
     }
 
     /// What a request is for, and the view that says so.
@@ -112,31 +104,37 @@ impl Inner {
         Served::page(problem::problem(error))
     }
 
-    pub(super) async fn call(&self, dispatch: &mut Dispatch<'_>) -> Served {
-        let invocation = dispatch.invocation;
-        let place = match self.open.take(dispatch.remote.ip(), 1) {
+    /// Runs an invocation, and makes its response.
+    pub(super) async fn call(&self, invocation: &Invocation, body: &Replay, caller: IpAddr) -> Served {
+        let place = match self.open.take(caller, 1) {
             Ok(place) => place,
             Err(short) => return self.refuse(&too_many(short, self.open.max())),
         };
         // Whoever waits for its caller's bytes here takes no place at a worker.
-        if !dispatch.body.is_empty()
-            && let Err(error) = Box::pin(gather(dispatch)).await
+        if !body.is_empty()
+            && let Err(error) = Box::pin(self.gather(invocation, body, caller)).await
         {
             return self.refuse(&error);
         }
-        let span = span::invoke(&dispatch.parts, &dispatch.route, invocation);
-        self.driver.call();
-        let version = shown_version(dispatch);
-        span::named(&span, &version);
-        let running = self.metrics.begin(&version);
-        match dispatch.run().instrument(span.clone()).await {
-            Ok(answered) => {
-                super::attempt::record(&span, &answered.place, &answered.answer);
-                answer::success(&self.metrics, answered, invocation, (running, place), &span)
-            }
-            Err(error) => answer::failure(&self.metrics, &error, invocation, running, &span),
+        match self.dispatcher.dispatch(invocation).await {
+            Ok(answered) => answer::success(answered, invocation.id, place),
+            Err(error) => answer::failure(&error, invocation.id),
         }
     }
+
+    async fn gather(&self, invocation: &Invocation, body: &Replay, caller: IpAddr) -> Result<(), CallError> {
+        // What cannot be found is told by who sends the call.
+        let Ok(version) = self.dispatcher.version(&invocation.function, invocation.id) else { return Ok(()) };
+        Gathering::new(self, body, caller, &version).run(version.kind).await
+    }
+}
+
+/// RFC 9110, 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
 }
 
 /// That there is no such thing can be said only by who has a view: one that a controller is bringing up to date, or
@@ -162,11 +160,4 @@ fn too_many(short: Short, max: usize) -> CallError {
         ),
     };
     CallError::new(Code::Overloaded, said)
-}
-
-/// The version that the call is counted under: the one that its first round chooses.
-fn shown_version(dispatch: &Dispatch<'_>) -> VersionId {
-    let known = dispatch.view.routing.content.functions().get(&dispatch.function);
-    let number = known.map_or(VersionNumber::new(0), |function| dispatch.chosen(function));
-    VersionId { function: dispatch.function.clone(), number }
 }

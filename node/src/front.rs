@@ -1,13 +1,10 @@
-//! Takes HTTP calls and brings each to a worker: routed by the view alone, so without any controller.
+//! HTTP in: takes requests, finds out what each is for, and sends its answer back. What is to run it is found by
+//! [`crate::dispatch`]; routes are found in the view, so without any controller.
 
 mod activity;
 mod answer;
-mod attempt;
 mod connection;
 mod content;
-mod dispatch;
-mod driver;
-mod forget;
 mod gather;
 mod headers;
 mod kept;
@@ -21,7 +18,6 @@ mod problem;
 mod replay;
 mod serve;
 mod shares;
-mod span;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -33,16 +29,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use coracle_ports::{ACCEPT_PAUSE, Bounds, Files, Places};
-use coracle_proto::id::{ClusterId, NodeId};
+use coracle_proto::id::NodeId;
 use tokio::sync::Semaphore;
 
-use self::driver::Driver;
 use self::replay::KEPT_BYTES_MAX;
 use self::shares::Shares;
 use crate::clock;
+use crate::dispatch::Dispatcher;
 use crate::metrics::Metrics;
 use crate::view::ViewHandle;
-use crate::worker::{Executor, RemoteClient, STREAM_WINDOW_BYTES};
+use crate::worker::STREAM_WINDOW_BYTES;
 
 /// For so long after the start a controller's first word is likely.
 pub(crate) const NEWS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -92,7 +88,7 @@ impl Options {
 const SHUT_TIME: Duration = Duration::from_secs(1);
 const _: () = assert!(SHUT_TIME.as_millis() >= 10 * ACCEPT_PAUSE.as_millis());
 
-/// Calls that wait until a replica is ready, or for news, at once. More are answered at once that there is none.
+/// Requests that wait for a controller's first word at once. More are told at once that what they want is not known.
 const WAITING_MAX: usize = 1000;
 
 /// Calls that are open at once, of all connections: each may have an answer of [`STREAM_WINDOW_BYTES`] here that its
@@ -109,9 +105,9 @@ const GATHERING_MAX: usize = OPEN_MAX / 2;
 /// For all bodies that are read whole before their calls are sent, what they have beyond that, in bytes.
 const BODIES_BYTES_MAX: usize = 256 << 20;
 
-/// The HTTP gateway. Cheap to clone.
+/// The HTTP side of a gateway. Cheap to clone.
 #[derive(Clone)]
-pub struct Gateway {
+pub struct Front {
     inner: Arc<Inner>,
 }
 
@@ -119,10 +115,7 @@ struct Inner {
     options: Options,
     node: NodeId,
     view: ViewHandle,
-    /// The worker of this node, if it is one.
-    local: Option<Executor>,
-    remote: RemoteClient,
-    driver: Arc<Driver>,
+    dispatcher: Dispatcher,
     metrics: Arc<Metrics>,
     /// Of connections.
     places: Places,
@@ -139,33 +132,27 @@ struct Inner {
     news_by: Instant,
 }
 
-impl fmt::Debug for Gateway {
+impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("options", &self.inner.options).finish_non_exhaustive()
+        f.debug_struct("Front").field("options", &self.inner.options).finish_non_exhaustive()
     }
 }
 
-impl Gateway {
-    /// A gateway of `node` over a view; `local` runs the calls that stay on this node.
+impl Front {
+    /// The gateway of `node` over a view.
     #[must_use]
     pub fn new(
         options: Options,
         node: NodeId,
         view: ViewHandle,
-        local: Option<Executor>,
+        dispatcher: Dispatcher,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let cluster: ClusterId = view.load().cluster;
-        let driver = Arc::new(Driver::new());
-        let told = Arc::clone(&driver);
-        let remote = RemoteClient::new(cluster, Arc::new(move |node, load| told.reported(node, load)));
         let inner = Inner {
             options,
             node,
             view,
-            local,
-            remote,
-            driver,
+            dispatcher,
             metrics,
             places: Places::new(Bounds::halves(options.connections_max)),
             shut: Mutex::new(None),
@@ -197,7 +184,7 @@ impl Gateway {
         })
     }
 
-    /// How many calls wait, for a replica or for news.
+    /// How many requests wait for news.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         WAITING_MAX - self.inner.waiting.available_permits()

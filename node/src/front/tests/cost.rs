@@ -6,9 +6,9 @@ use coracle_proto::id::InvocationId;
 use http::Request;
 
 use super::world::{Plan, World, empty};
-use crate::gateway::dispatch::Dispatch;
-use crate::gateway::headers::{authority, for_guest};
-use crate::gateway::replay::Replay;
+use crate::dispatch::{Invocation, Trigger};
+use crate::front::headers::{authority, for_guest};
+use crate::front::replay::Replay;
 use crate::worker::tests::{Guest, text};
 
 const CALLS: u32 = 5_000;
@@ -24,19 +24,16 @@ async fn in_process(world: &World) -> Duration {
             .into_parts();
         let authority = authority(&parts).unwrap();
         for_guest(&mut parts, authority, None, world.address).unwrap();
-        let mut dispatch = Dispatch {
-            gateway: &world.gateway.inner,
-            view: world.view.load(),
+        let invocation = Invocation {
+            id: InvocationId::new(rand::random()),
             function: world.version.id.function.clone(),
-            invocation: InvocationId::new(rand::random()),
-            route: "/f".to_owned(),
-            remote: world.address,
-            parts,
-            body: Replay::Empty,
-            movable: false,
-            attempts: 0,
+            trigger: Trigger::Http { route: "/f".to_owned(), remote: world.address },
+            head: parts,
+            body: Box::new(Replay::Empty),
+            repeatable: true,
         };
-        assert_eq!(world.gateway.inner.call(&mut dispatch).await.response.status(), 200);
+        let answered = world.dispatcher.dispatch(&invocation).await.unwrap();
+        assert_eq!(answered.response.status(), 200);
     }
     begun.elapsed() / CALLS
 }

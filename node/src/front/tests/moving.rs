@@ -142,7 +142,7 @@ async fn a_call_that_can_go_nowhere_else_waits_for_a_stopped_worker() {
         let stopping = async {
             until("the worker has read the call", || has_read.load(Ordering::SeqCst)).await;
             world.workers[0].wire.send_replace(Wire::Stopped);
-            until("it is silent", || world.gateway.inner.remote.silent() == 1).await;
+            until("it is silent", || world.dispatcher.remote().silent() == 1).await;
             go.notify_one();
             world.workers[0].wire.send_replace(Wire::Carries);
         };
@@ -158,7 +158,7 @@ async fn a_call_waits_for_a_replica_that_is_not_ready_yet() {
         world.workers[0].assigned.set(&world.version, 1, false);
         let begun = crate::clock::now();
         let readying = async {
-            until("a call waits", || world.gateway.waiting() > 0).await;
+            until("a call waits", || world.dispatcher.waiting() > 0).await;
             world.workers[0].assigned.set(&world.version, 1, true);
             world.says(1, Phase::Ready);
         };
@@ -228,8 +228,7 @@ async fn a_call_that_reached_nobody_is_told_that_it_may_be_sent_again() {
 async fn a_call_waits_for_a_worker_that_is_started_anew() {
     let (world, _nowhere) = unreachable(Draft::default()).await;
     let coming = async {
-        until("a call waits", || world.gateway.inner.waiting.available_permits() < super::super::WAITING_MAX)
-            .await;
+        until("a call waits", || world.dispatcher.waiting() > 0).await;
         world.moves(1, world.workers[0].address);
     };
     let (whole, ()) =
@@ -254,7 +253,7 @@ async fn a_call_that_asks_in_vain_does_not_ask_again_at_each_change_of_the_view(
     };
     assert_eq!((whole.status, whole.header("coracle-error")), (503, "no-replica"), "{}", whole.text);
     // Five pauses of 200 ms in its second; on a slow machine fewer. Without them, one at every change.
-    let asked = world.gateway.inner.metrics.retries("unreached");
+    let asked = world.front.inner.metrics.retries("unreached");
     assert!((2..=7).contains(&asked), "asked {asked} times");
 }
 

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::load::Load;
 use crate::worker::Executor;
 
-/// What this gateway has seen, shared by all its calls. Each use holds the lock for well under a microsecond.
+/// What this node has seen, shared by all its calls. Each use holds the lock for well under a microsecond.
 #[derive(Debug)]
 pub(super) struct Driver {
     origin: Instant,

@@ -1,0 +1,72 @@
+//! What is to be run, whatever fired it.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+
+use coracle_proto::id::{FunctionId, InvocationId};
+use http::request::Parts;
+
+use crate::call::Body;
+
+/// One event for one function.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The same in each attempt.
+    pub id: InvocationId,
+    /// What is to take it: the version is chosen by the function's traffic.
+    pub function: FunctionId,
+    /// What fired.
+    pub trigger: Trigger,
+    /// What the guest is to see beside the body. `traceparent` in its headers is the span of whoever fired.
+    pub head: Parts,
+    /// The body, for each attempt.
+    pub body: Box<dyn Payload>,
+    /// Whether it may be run again after it may have run, as far as whoever fired is concerned: the function has a say too.
+    pub repeatable: bool,
+}
+
+/// What fired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// A request to the gateway.
+    Http {
+        /// The matched prefix; empty where the function was called by its name.
+        route: String,
+        /// Who sent it.
+        remote: SocketAddr,
+    },
+}
+
+impl Trigger {
+    /// Its name in traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+        }
+    }
+
+    /// The matched prefix: `SCRIPT_NAME`.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        match self {
+            Self::Http { route, .. } => route,
+        }
+    }
+
+    /// Who sent it, where that is known.
+    #[must_use]
+    pub const fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Http { remote, .. } => Some(*remote),
+        }
+    }
+}
+
+/// A body that each attempt reads from its beginning.
+pub trait Payload: Debug + Send + Sync {
+    /// The body for the next attempt; none where too much of it is gone.
+    fn next(&self) -> Option<Body>;
+    /// Whether another attempt could have it.
+    fn is_whole(&self) -> bool;
+}

@@ -1,0 +1,142 @@
+//! A function as its calls find it: looked up once for each view, and not by each call.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use coracle_proto::id::{FunctionId, InvocationId, NodeId, VersionId, VersionNumber};
+use coracle_proto::record::{Function, NodeState, Version};
+use coracle_proto::status::Code;
+
+use crate::balance::{Candidate, Rank};
+use crate::call::CallError;
+use crate::metrics::{Metrics, Series};
+use crate::view::{Phase, ReplicaAt, View};
+
+/// Functions that are kept so. Where more are called they are looked up by each call, as everything once was.
+const KEPT_MAX: usize = 10_000;
+
+/// A function as one view shows it.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// The number of that view.
+    of: u64,
+    function: Arc<Function>,
+    /// In the order of the function's traffic.
+    callees: Box<[Callee]>,
+}
+
+/// A version that takes calls.
+#[derive(Debug)]
+pub(super) struct Callee {
+    pub(super) version: Arc<Version>,
+    pub(super) series: Arc<Series>,
+    pub(super) candidates: Box<[Candidate]>,
+}
+
+impl Resolved {
+    fn new(view: &View, function: &Arc<Function>, own: Option<NodeId>, metrics: &Metrics) -> Self {
+        let main = function.traffic.is_empty().then(|| function.main_version());
+        let numbers = function.traffic.iter().map(|part| part.version).chain(main);
+        let mut callees: Vec<Callee> = Vec::new();
+        for number in numbers {
+            let id = VersionId { function: function.id.clone(), number };
+            if callees.iter().all(|callee| callee.version.id != id)
+                && let Some(version) = view.routing.content.versions().get(&id)
+            {
+                let (candidates, series) = (candidates(view, &id, own), metrics.series(&id));
+                callees.push(Callee { version: Arc::clone(version), series, candidates });
+            }
+        }
+        Self { of: view.number, function: Arc::clone(function), callees: callees.into() }
+    }
+
+    /// The version that takes an invocation: the same in each round, unless the traffic changed meanwhile.
+    pub(super) fn chosen(&self, id: InvocationId) -> Result<&Callee, CallError> {
+        let number = self.number(id);
+        self.callees.iter().find(|callee| callee.version.id.number == number).ok_or_else(|| {
+            let id = VersionId { function: self.function.id.clone(), number };
+            CallError::new(Code::NoReplica, format!("'{id}' is not in the view"))
+        })
+    }
+
+    /// Its number, be it in the view or not.
+    pub(super) fn number(&self, id: InvocationId) -> VersionNumber {
+        choose(&self.function, u64::try_from(id.get() >> 64).unwrap_or(0))
+    }
+}
+
+/// Where a version may be called, as far as the view says.
+fn candidates(view: &View, version: &VersionId, own: Option<NodeId>) -> Box<[Candidate]> {
+    let rank = |node: NodeId, phase: Option<Phase>| match view.node(node).map(|node| node.state) {
+        Some(NodeState::Dead | NodeState::Leaving) | None => Rank::Leaving,
+        Some(NodeState::Alive) => match phase {
+            Some(Phase::Ready) => Rank::Ready,
+            None => Rank::Unknown,
+            Some(Phase::Fetching | Phase::Compiling | Phase::Failed) => Rank::NotReady,
+        },
+    };
+    let candidate = |replica: &ReplicaAt| Candidate {
+        node: replica.node,
+        local: own == Some(replica.node),
+        epoch: replica.epoch,
+        rank: rank(replica.node, view.phase(version, replica.node, replica.epoch)),
+    };
+    view.routing.content.replicas(version).iter().map(candidate).collect()
+}
+
+/// The version that takes a call, by the weights of the function's traffic.
+fn choose(function: &Function, random: u64) -> VersionNumber {
+    let total: u64 = function.traffic.iter().map(|part| u64::from(part.weight)).sum();
+    let mut at = if total == 0 { 0 } else { random % total };
+    for part in &function.traffic {
+        let weight = u64::from(part.weight);
+        if at < weight {
+            return part.version;
+        }
+        at -= weight;
+    }
+    function.main_version()
+}
+
+/// What was looked up last, for the functions that are called.
+#[derive(Debug)]
+pub(super) struct Resolutions {
+    /// This node, if it is a worker.
+    own: Option<NodeId>,
+    metrics: Arc<Metrics>,
+    kept: RwLock<HashMap<FunctionId, Arc<Resolved>>>,
+}
+
+impl Resolutions {
+    pub(super) fn new(own: Option<NodeId>, metrics: Arc<Metrics>) -> Self {
+        Self { own, metrics, kept: RwLock::default() }
+    }
+
+    /// The function as this view shows it.
+    pub(super) fn get(&self, view: &View, function: &FunctionId) -> Result<Arc<Resolved>, CallError> {
+        if let Some(known) = self.kept(function).filter(|known| known.of == view.number) {
+            return Ok(known);
+        }
+        let Some(found) = view.routing.content.functions().get(function) else {
+            let said = format!("'{function}': there is no such function");
+            return Err(CallError::new(Code::FunctionNotFound, said));
+        };
+        let resolved = Arc::new(Resolved::new(view, found, self.own, &self.metrics));
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT_MAX || kept.contains_key(function) {
+            kept.insert(function.clone(), Arc::clone(&resolved));
+        }
+        drop(kept);
+        Ok(resolved)
+    }
+
+    fn kept(&self, function: &FunctionId) -> Option<Arc<Resolved>> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).get(function).cloned()
+    }
+
+    /// Forgets functions: those that there are no more, and those that were not called since a view before this.
+    pub(super) fn retain(&self, view: &View) {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, resolved| resolved.of == view.number);
+    }
+}
