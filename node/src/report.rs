@@ -12,12 +12,12 @@ use coracle_proto::pb::NodeStatus;
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::record::{NodeState, Role};
 use coracle_proto::soft::{PART_BYTES_MAX, ViewsTold, cut};
+use coracle_transport::{Dialer, Purpose};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 use crate::agent::{Board, Orders};
 use crate::artifact::Store;
@@ -30,10 +30,6 @@ use lists::Lists;
 const PACE: Pace = Pace::new(Duration::from_millis(20), 4);
 /// What the gateway routes by changes with every change of the cluster: a deploy waits for it, no call does.
 const PACE_ROUTING: Pace = Pace::new(Duration::from_millis(100), 6);
-/// A controller that does not accept for so long is passed over.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A controller that is stopped is noticed within this twice.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Between two rounds in which none answered.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -138,14 +134,8 @@ impl Reporter {
     }
 
     async fn report_to(&mut self, controller: &str, accepted: &mut bool) -> Result<(), ReportError> {
-        let endpoint = Endpoint::from_shared(format!("http://{controller}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let mut client =
-            ControlClient::new(endpoint.connect().await?).max_decoding_message_size(ORDERS_BYTES_MAX);
+        let channel = Dialer::new(Purpose::Following).connect(controller).await?;
+        let mut client = ControlClient::new(channel).max_decoding_message_size(ORDERS_BYTES_MAX);
         let (reports, stream) = mpsc::channel(QUEUE_MAX);
         let mut board = self.options.board.changes();
         let mut held = self.options.store.changes();

@@ -8,8 +8,8 @@ use coracle_proto::id::ClusterId;
 use coracle_proto::pb::{self, control_client::ControlClient};
 use coracle_proto::record::{Change, NodeState, Role};
 use coracle_proto::soft::Parts;
+use coracle_transport::{Dialer, Purpose};
 use thiserror::Error;
-use tonic::transport::Endpoint;
 
 use super::super::keeper::Select;
 use super::super::wire::{Frame, News, soft_news};
@@ -17,11 +17,6 @@ use super::super::{Content, View, ViewHandle};
 
 /// Controllers that are tried in one round: seven voters at most, two learners, and the seeds.
 const CONTROLLERS_MAX: usize = 16;
-/// A controller that does not accept for so long is passed over.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A controller that is stopped is noticed within this and the next.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two rounds in which none answered.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -116,13 +111,7 @@ impl<T: Content> Feed<T> {
         controller: &str,
         frames: &mut u64,
     ) -> Result<std::convert::Infallible, FeedError> {
-        let endpoint = Endpoint::from_shared(format!("http://{controller}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect().await?;
+        let channel = Dialer::new(Purpose::Following).connect(controller).await?;
         let mut client = ControlClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
         let request = pb::WatchRequest {
             cluster_id: self.view.load().cluster.to_wire(),
