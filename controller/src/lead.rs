@@ -1,4 +1,12 @@
-//! What the leader does beside Raft: it watches the nodes, keeps the members, places functions, orders copies.
+//! What the leader does beside Raft: it watches the nodes, keeps the seats of Raft's group, places functions, orders copies,
+//! keeps the cluster's record. Each is a [`duty`] with a file of its own; what decides is pure and elsewhere.
+
+mod duty;
+mod liveness;
+mod orders;
+mod placement;
+mod seats;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +17,6 @@ use tracing::{Instrument as _, debug, debug_span, info};
 use crate::clock;
 use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::propose::barrier;
-use crate::{liveness, membership, reconcile, soft, upkeep};
 
 /// Between two tries to bring the state up to date.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -41,10 +48,10 @@ async fn work(context: &Context, term: u64) {
         tokio::time::sleep(PAUSE).await;
     }
     tokio::join!(
-        liveness::monitor(context, term),
-        membership::drive(context, term),
-        reconcile::drive(context, term),
-        soft::order(context),
-        upkeep::drive(context, term),
+        liveness::judge(context, term),
+        seats::seat(context, term),
+        placement::place(context, term),
+        orders::order(context, term),
+        upkeep::keep(context, term),
     );
 }

@@ -1,7 +1,7 @@
 //! The control plane: what the cluster should be, where functions stand, who is alive, and everybody's view of it.
 //!
-//! [`model`], [`placer`], [`reconcile::plan`] and [`liveness::detector`] decide and are pure; everything else
-//! drives them: Raft applies commands, the leader proposes decisions, the watch tells what changed.
+//! [`model`], [`placer`], [`reconcile::plan`], [`liveness::detector`], `seats`, `upkeep` and `soft::orders` decide and are
+//! pure; everything else drives them: Raft applies commands, the leader proposes decisions, the watch tells what changed.
 
 mod alarms;
 mod api;
@@ -12,13 +12,13 @@ pub mod identity;
 mod lead;
 pub mod liveness;
 mod machine;
-mod membership;
 mod metrics;
 pub mod model;
 mod peers;
 pub mod placer;
 mod propose;
 pub mod reconcile;
+mod seats;
 mod silent;
 mod soft;
 mod upkeep;

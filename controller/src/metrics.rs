@@ -1,20 +1,11 @@
-//! What this process measures, as OpenMetrics text. Numbers that others hold are read when they are asked for.
+//! What this process counts by itself. Numbers that others hold are read when they are asked for, where they are shown.
 
-mod gather;
-
-use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-
-use crate::context::Context;
-
-/// Every family of this project begins with it.
-const PREFIX: &str = "coracle";
 
 /// Counters that this process keeps. Labels are codes of `coracle_proto::status`, so their number is bounded.
 #[derive(Debug, Default)]
@@ -63,12 +54,8 @@ impl Metrics {
         Counted(&self.followers)
     }
 
-    /// The text without its last line, `# EOF`: the supervisor joins it with the data plane's.
-    ///
-    /// # Errors
-    /// When formatting fails.
-    pub(crate) fn text(&self, context: &Context) -> Result<String, fmt::Error> {
-        let mut registry = Registry::with_prefix(PREFIX);
+    /// Puts every counter into what is shown.
+    pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("proposals", "Proposals by outcome", self.proposals.clone());
         registry.register("proposals_forwarded", "Proposals passed on to the leader", self.forwarded.clone());
         let help = "Messages in which proposals were passed on to the leader";
@@ -76,9 +63,7 @@ impl Metrics {
         let help = "Nodes that have another state than this one at the same revision: it must be 0";
         let mismatches = ConstGauge::new(self.mismatches.load(Ordering::Relaxed));
         registry.register("state_hash_mismatches", help, mismatches);
-        gather::register(&mut registry, context, self.followers.load(Ordering::Relaxed));
-        let mut text = String::new();
-        encode(&mut text, &registry)?;
-        Ok(text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text))
+        let followers = ConstGauge::new(self.followers.load(Ordering::Relaxed));
+        registry.register("watch_followers", "Open watch streams", followers);
     }
 }

@@ -2,17 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use coracle_proto::status::{Code, Refusal};
-use tonic::transport::{Channel, Endpoint};
+use coracle_transport::{Dialer, Purpose};
+use tonic::transport::Channel;
 
 /// Addresses that change leave dead connections behind; at this many all are dropped and made anew.
 const CHANNELS_MAX: usize = 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Finds a peer that is stopped but still connected.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connections by `HOST:PORT`.
 #[derive(Debug, Default)]
@@ -30,14 +26,9 @@ impl Peers {
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let channel = Dialer::new(Purpose::Shared)
+            .connect_lazily(address)
             .map_err(|error| Refusal::new(Code::Internal, format!("'{address}' is no address: {error}")))?;
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .connect_lazy();
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }

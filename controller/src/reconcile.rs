@@ -1,7 +1,4 @@
-//! From what is wanted to what is assigned: [`plan`] decides, the driver proposes it.
+//! From what is wanted to what is assigned: [`plan`] decides, `lead` proposes it.
 
-mod alarm;
-mod driver;
+pub(crate) mod alarm;
 pub mod plan;
-
-pub(crate) use driver::drive;

@@ -7,7 +7,6 @@ mod clocks;
 mod exchange;
 mod hashes;
 mod news;
-mod order;
 mod orders;
 mod phases;
 mod processes;
@@ -20,7 +19,6 @@ mod told;
 pub(crate) use book::OrdersBook;
 pub(crate) use exchange::exchange;
 pub(crate) use news::Phases;
-pub(crate) use order::order;
 pub(crate) use orders::{OrdersPolicy, compute, copies};
 pub(crate) use phases::{Heard, ready_replicas};
 pub(crate) use processes::process_alarms;
@@ -36,5 +34,8 @@ use crate::liveness::detector::POLICY;
 /// Between two reports of a worker, and between two exchanges of controllers: twice this is below the time
 /// after which the detector suspects a node.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
+
+/// A controller that told nothing for so long may have been replaced by another program since.
+pub(crate) const TOLD_WITHIN: Duration = INTERVAL.saturating_mul(4);
 
 const _: () = assert!(INTERVAL.as_millis() * 3 < POLICY.suspect_after.as_millis());

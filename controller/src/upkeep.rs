@@ -2,77 +2,24 @@
 //! and its time goes on when nobody asks for anything.
 //!
 //! What a controller reads is told beside the state, not in it: a record with a field that older voters drop would make
-//! two states.
+//! two states. Decides only: no clock, no I/O.
 
-mod members;
+mod findings;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use coracle_proto::id::{NodeId, Revision, StoreId};
+use coracle_proto::id::{NodeId, StoreId};
 use coracle_proto::record::Role;
-use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
 
-use crate::alarms::absurd_term;
-use crate::clock;
-use crate::context::Context;
 use crate::model::{COMMAND_FORMAT, ClusterState, Command, FORMAT_DECISIONS, TIME_STEP_MAX_MS};
-use crate::propose::{Ask, propose};
-use crate::soft::INTERVAL;
-use members::Members;
 
-/// Nothing here is urgent; a cluster that was off for a month catches up in some minutes.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A controller that told nothing for so long may have been replaced by another program since.
-pub(crate) const TOLD_WITHIN: Duration = INTERVAL.saturating_mul(4);
-/// Decided anew after that.
-const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) use findings::Findings;
+
 /// Half a step: the next command is stamped right.
 const LAG_MAX_MS: u64 = TIME_STEP_MAX_MS / 2;
 
-/// The name under which this is raised as an alarm.
-const SOURCE: &str = "members";
-
-/// Runs until it is dropped.
-pub(crate) async fn drive(context: &Context, term: u64) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut members = Members::default();
-    loop {
-        ticks.tick().await;
-        let now = clock::now();
-        context.soft.set_alarms(SOURCE, alarms(context, &mut members, now));
-        let told = context.soft.formats(now, TOLD_WITHIN);
-        let time_ms = context.clock.undisputed_at(now);
-        let Some(command) = next(&context.hub.state(), context.node, &told, time_ms) else {
-            continue;
-        };
-        if let Command::RaiseFormat { format } = command {
-            info!(format, "every controller reads this format: commands of it may be proposed from now on");
-        }
-        let ask = Ask::decided(context, term, command);
-        if let Err(reason) = propose(context, ask, clock::now() + PROPOSE_TIMEOUT).await {
-            warn!(%reason, "the cluster's record stays as it is");
-        }
-    }
-}
-
-/// What somebody should look at, and every node should know of.
-fn alarms(context: &Context, members: &mut Members, now: Instant) -> Vec<String> {
-    let status = context.raft.status();
-    let seen = context.soft.nodes();
-    let seen = seen.iter().map(|(node, seen)| (*node, Revision::new(seen.status.view_revision))).collect();
-    // Last, for what the nodes have seen is older than it.
-    let state = context.hub.state();
-    let mut alarms = members.look(now, status.joint, state.revision(), &seen);
-    alarms.extend(absurd_term(&status));
-    alarms.extend(other_stores(&state, &context.soft.stores()));
-    alarms
-}
-
 /// Controllers that came back with another store than they joined with. Raft takes nothing of them and gives them nothing.
-fn other_stores(state: &ClusterState, told: &BTreeMap<NodeId, StoreId>) -> Vec<String> {
+pub(crate) fn other_stores(state: &ClusterState, told: &BTreeMap<NodeId, StoreId>) -> Vec<String> {
     let other = |(node, told): (&NodeId, &StoreId)| {
         let known = state.node(*node)?.store;
         (known != StoreId::UNKNOWN && known != *told).then(|| {
@@ -86,7 +33,7 @@ fn other_stores(state: &ClusterState, told: &BTreeMap<NodeId, StoreId>) -> Vec<S
 }
 
 /// What is to be decided, if anything, at a time that no clock disputes. Every controller that has a record counts, also one that is down: it comes back.
-fn next(
+pub(crate) fn next(
     state: &ClusterState,
     own: NodeId,
     told: &BTreeMap<NodeId, u32>,

@@ -12,6 +12,7 @@ pub mod artifact;
 pub mod balance;
 pub mod call;
 pub mod clock;
+mod controllers;
 pub mod dispatch;
 pub mod front;
 mod hops;

@@ -5,23 +5,22 @@ mod lists;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use coracle_proto::id::{ClusterId, NodeId, StateHash};
 use coracle_proto::pace::Pace;
 use coracle_proto::pb::NodeStatus;
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::record::{NodeState, Role};
 use coracle_proto::soft::{PART_BYTES_MAX, ViewsTold, cut};
+use coracle_transport::{Dialer, Purpose};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 use crate::agent::{Board, Orders};
 use crate::artifact::Store;
 use crate::clock;
+use crate::controllers::{Controllers, Then};
 use crate::view::{Stamp, ViewHandle};
 use crate::worker::Executor;
 use lists::Lists;
@@ -30,15 +29,6 @@ use lists::Lists;
 const PACE: Pace = Pace::new(Duration::from_millis(20), 4);
 /// What the gateway routes by changes with every change of the cluster: a deploy waits for it, no call does.
 const PACE_ROUTING: Pace = Pace::new(Duration::from_millis(100), 6);
-/// A controller that does not accept for so long is passed over.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A controller that is stopped is noticed within this twice.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// Between two rounds in which none answered.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Controllers tried in one round.
-const CONTROLLERS_MAX: usize = 16;
 /// Reports that wait for a slow connection: a newer one replaces what an older one said.
 const QUEUE_MAX: usize = 2;
 /// Orders name every digest of the node.
@@ -102,50 +92,24 @@ impl Reporter {
         stop.run_until_cancelled(self.report_for_ever()).await;
     }
 
+    /// To one controller after the other: a node that nobody hears is thought dead, so the next one is told at once.
     async fn report_for_ever(&mut self) {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(BACKOFF_MIN)
-            .with_max_delay(BACKOFF_MAX)
-            .with_jitter()
-            .without_max_times();
-        let mut pause = pauses.build();
+        let mut controllers = Controllers::new(self.options.controllers.clone(), Then::GoOn);
         loop {
-            for controller in self.candidates() {
-                let mut accepted = false;
-                if let Err(error) = self.report_to(&controller, &mut accepted).await {
-                    tracing::debug!(controller, accepted, "reports end: {error}");
-                }
-                if accepted {
-                    pause = pauses.build();
-                }
+            let controller = controllers.next(|| self.options.view.load().controllers()).await;
+            let mut accepted = false;
+            if let Err(error) = self.report_to(&controller, &mut accepted).await {
+                tracing::debug!(controller, accepted, "reports end: {error}");
             }
-            sleep(pause.next().unwrap_or(BACKOFF_MAX)).await;
-        }
-    }
-
-    fn candidates(&self) -> Vec<String> {
-        let view = self.options.view.load();
-        let named = view.nodes().values().filter(|node| {
-            node.is(Role::Controller) && node.state == NodeState::Alive && !node.addresses.grpc.is_empty()
-        });
-        let mut all: Vec<String> = Vec::new();
-        for address in self.options.controllers.iter().chain(named.map(|node| &node.addresses.grpc)) {
-            if all.len() < CONTROLLERS_MAX && !all.contains(address) {
-                all.push(address.clone());
+            if accepted {
+                controllers.answered();
             }
         }
-        all
     }
 
     async fn report_to(&mut self, controller: &str, accepted: &mut bool) -> Result<(), ReportError> {
-        let endpoint = Endpoint::from_shared(format!("http://{controller}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let mut client =
-            ControlClient::new(endpoint.connect().await?).max_decoding_message_size(ORDERS_BYTES_MAX);
+        let channel = Dialer::new(Purpose::Following).connect(controller).await?;
+        let mut client = ControlClient::new(channel).max_decoding_message_size(ORDERS_BYTES_MAX);
         let (reports, stream) = mpsc::channel(QUEUE_MAX);
         let mut board = self.options.board.changes();
         let mut held = self.options.store.changes();

@@ -25,7 +25,7 @@ pub use soft::{NodeSoft, Phase, ReplicaSoft, SoftNews};
 use std::sync::Arc;
 
 use coracle_proto::id::{ClusterId, Epoch, NodeId, Revision, StateHash, VersionId};
-use coracle_proto::record::{Change, Node, Record};
+use coracle_proto::record::{Change, Node, NodeState, Record, Role};
 use imbl::OrdMap;
 
 /// Which state a scope shows.
@@ -108,6 +108,15 @@ impl View {
         } else {
             self.held.content.nodes()
         }
+    }
+
+    /// Where the controllers are that are thought alive, `HOST:PORT`.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<String> {
+        let alive = self.nodes().values().filter(|node| {
+            node.is(Role::Controller) && node.state == NodeState::Alive && !node.addresses.grpc.is_empty()
+        });
+        alive.map(|node| node.addresses.grpc.clone()).collect()
     }
 
     /// How far a node is with a version, as far as it said so about this very assignment.

@@ -17,7 +17,7 @@ pub use remote::{Failed, RemoteClient, Told};
 pub use service::WorkerService;
 
 pub(crate) use admission::{Holding, UntilEnd};
-pub(crate) use wire::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+pub(crate) use coracle_transport::calls::STREAM_WINDOW_BYTES;
 
 use std::sync::Arc;
 

@@ -10,13 +10,17 @@ use coracle_proto::status::Code;
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that decide and do nothing else (ARCHITECTURE.md, the pure line).
-const PURE: [&str; 11] = [
+const PURE: [&str; 15] = [
     "controller/src/model.rs",
     "controller/src/model/",
     "controller/src/placer.rs",
     "controller/src/placer/",
     "controller/src/reconcile/plan",
     "controller/src/liveness/detector",
+    "controller/src/seats.rs",
+    "controller/src/soft/orders",
+    "controller/src/upkeep.rs",
+    "controller/src/upkeep/",
     "node/src/balance.rs",
     "node/src/balance/",
     "node/src/agent/plan",
@@ -25,7 +29,7 @@ const PURE: [&str; 11] = [
 ];
 
 /// What a pure module may use. A new line here is a decision, not a convenience.
-const PURE_IMPORTS: [&str; 29] = [
+const PURE_IMPORTS: [&str; 32] = [
     "std::cmp",
     "std::collections::BTreeMap",
     "std::collections::BTreeSet",
@@ -36,6 +40,7 @@ const PURE_IMPORTS: [&str; 29] = [
     "std::ops",
     "std::sync::Arc",
     "std::time::Duration",
+    "std::time::{Duration, Instant}",
     "imbl",
     "blake3",
     "bytes::Bytes",
@@ -50,6 +55,8 @@ const PURE_IMPORTS: [&str; 29] = [
     "coracle_proto::status",
     "coracle_proto::pb",
     "coracle_proto::{",
+    "coracle_raft::Seat",
+    "crate::clock::millis",
     "crate::model",
     "crate::placer",
     "crate::balance",
@@ -105,7 +112,7 @@ fn root() -> PathBuf {
 
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for package in ["proto", "ports", "controller", "node", "cli", "tests", "examples"] {
+    for package in ["proto", "ports", "transport", "controller", "node", "cli", "tests", "examples"] {
         collect(&root().join(package), &mut found);
     }
     assert!(
@@ -243,7 +250,6 @@ fn each_dependency_has_one_door() {
     report("a dependency is named behind its own door only", &wrong);
 }
 
-/// Whether `code` has a path that begins with the crate's name.
 /// What somebody else wrote must not act on the operator's terminal: `door` escapes it.
 #[test]
 fn the_terminal_has_one_door() {
@@ -261,6 +267,49 @@ fn the_terminal_has_one_door() {
     report("the command line writes to stdout and stderr in output/door.rs only", &wrong);
 }
 
+/// Every gRPC connection between two processes is made and taken in one place: what they need to be safe is put there.
+#[test]
+fn connections_have_one_door() {
+    let outside = |source: &&Source| !source.name.starts_with("transport/") && !is_test(&source.name);
+    let wrong: Vec<_> = sources().iter().filter(outside).flat_map(connections).collect();
+    report("a gRPC connection is made by `Dialer` and taken by `Acceptor`, of `transport/`", &wrong);
+}
+
+#[test]
+fn connections_are_found() {
+    let found = |text: &str| {
+        let name = "controller/src/peers.rs".to_owned();
+        connections(&Source { name, text: format!("//! A plant.\n{text}\n") }).len()
+    };
+    assert_eq!(found("use tonic::transport::Channel;\nuse tonic::transport::server::Connected;"), 0);
+    for planted in [
+        "use tonic::transport::Endpoint;",
+        "use tonic::transport::{Channel, Endpoint};",
+        "let server = tonic::transport::Server::builder();",
+        "    transport::{Channel, Server},",
+    ] {
+        assert_eq!(found(planted), 1, "{planted}");
+    }
+}
+
+/// Whether a file is of tests alone.
+fn is_test(name: &str) -> bool {
+    ["tests/", "/tests.rs", "/fake.rs"].iter().any(|part| name.contains(part))
+}
+
+/// Lines that name what makes or takes connections.
+fn connections(source: &Source) -> Vec<String> {
+    let names = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        let path = code.split_once("transport::").map_or("", |(_, path)| path);
+        let mut words = path.split(|char: char| !char.is_alphanumeric() && char != '_');
+        words.any(|word| matches!(word, "Endpoint" | "Server"))
+    };
+    let told = |(number, line): (usize, &str)| format!("{}:{number}: {}", source.name, line.trim());
+    source.product().filter(|(_, line)| names(line)).map(told).collect()
+}
+
+/// Whether `code` has a path that begins with the crate's name.
 fn names_crate(code: &str, name: &str) -> bool {
     code.match_indices(&format!("{name}::")).any(|(at, _)| {
         let before = code[..at].chars().next_back();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use coracle_proto::pb::process_client::ProcessClient;
 use coracle_proto::pb::{InspectReply, InspectRequest};
-use tonic::transport::{Channel, Endpoint};
+use coracle_transport::{Dialer, Purpose};
+use tonic::transport::Channel;
 
 use crate::server::{Addresses, Kind, local};
 
@@ -31,8 +32,8 @@ impl Inspector {
     pub(crate) fn new(addresses: Addresses) -> Self {
         let children = [(Kind::Controller, addresses.grpc), (Kind::Data, addresses.data)];
         let client = |(kind, bound): (Kind, Option<_>)| {
-            let endpoint = Endpoint::from_shared(format!("http://{}", local(bound?))).ok()?;
-            let channel = endpoint.connect_timeout(ANSWER_TIMEOUT).timeout(ANSWER_TIMEOUT).connect_lazy();
+            let dialer = Dialer::new(Purpose::Question(ANSWER_TIMEOUT));
+            let channel = dialer.connect_lazily(local(bound?)).ok()?;
             Some((kind, ProcessClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX)))
         };
         Self(children.into_iter().filter_map(client).collect())

@@ -5,17 +5,14 @@ use std::time::Duration;
 use coracle_proto::id::ClusterId;
 use coracle_proto::pb;
 use coracle_proto::pb::admin_client::AdminClient;
+use coracle_transport::{Dialer, Purpose};
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::{Address, Deadline, Trace};
 
 /// A connection is refused or made in less, but over the slowest of networks.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// Streams last for minutes (logs for days): a node that went silent is noticed by pings.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// See [`PING_INTERVAL`].
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of one answer: lists of 100,000 functions stay below.
 const ANSWER_MAX: usize = 64 << 20;
 
@@ -52,12 +49,8 @@ impl Connection {
     pub(super) async fn open(address: &Address, trace: Trace, deadline: Deadline) -> Result<Self, String> {
         let limit = deadline.at_most(CONNECT_MAX);
         let opened = async {
-            let endpoint = Endpoint::from_shared(format!("http://{address}"))
-                .map_err(|error| error.to_string())?
-                .tcp_nodelay(true)
-                .http2_keep_alive_interval(PING_INTERVAL)
-                .keep_alive_timeout(PING_TIMEOUT);
-            let channel = endpoint.connect().await.map_err(|error| deepest(&error))?;
+            let dialer = Dialer::new(Purpose::Command);
+            let channel = dialer.connect(address).await.map_err(|error| deepest(&error))?;
             let mut admin =
                 AdminClient::with_interceptor(channel, trace).max_decoding_message_size(ANSWER_MAX);
             let reply = admin.info(pb::InfoRequest {}).await.map_err(|status| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use coracle_controller::model::VOTERS_WANTED_DEFAULT;
 use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::{StatusReply, StatusRequest};
-use tonic::transport::Endpoint;
+use coracle_transport::{Dialer, Purpose};
 
 use crate::client::Address;
 
@@ -29,8 +29,7 @@ pub(super) async fn wait_alive(cluster: &[Address], count: usize) {
 }
 
 async fn look(address: &Address) -> Option<StatusReply> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
-    let channel = endpoint.connect_timeout(LOOK_TIMEOUT).timeout(LOOK_TIMEOUT).connect().await.ok()?;
+    let channel = Dialer::new(Purpose::Question(LOOK_TIMEOUT)).connect(address).await.ok()?;
     let reply = AdminClient::new(channel).status(StatusRequest { stale: false }).await.ok()?;
     Some(reply.into_inner())
 }

@@ -21,6 +21,7 @@ mod start;
 mod state;
 mod state_machine;
 mod status;
+mod status_watch;
 mod terms;
 mod types;
 mod witness;
@@ -36,5 +37,6 @@ pub use options::{
 };
 pub use raft::Raft;
 pub use state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
-pub use status::{Follower, Role, Status, StatusWatch, StoreStatus, VoteStatus};
+pub use status::{Follower, Role, Status, StoreStatus, VoteStatus};
+pub use status_watch::StatusWatch;
 pub use terms::AbsurdTerm;

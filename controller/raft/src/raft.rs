@@ -18,7 +18,8 @@ use crate::member::Member;
 use crate::network::{Hosted, Peers, RaftServer};
 use crate::options::{COMMAND_BYTES_MAX, Options};
 use crate::state_machine::{Observer, Position, StateMachine};
-use crate::status::{Status, StatusWatch, StoreStatus};
+use crate::status::{Status, StoreStatus};
+use crate::status_watch::StatusWatch;
 use crate::types::{Command, Types};
 use coracle_proto::id::StoreId;
 

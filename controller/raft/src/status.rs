@@ -1,22 +1,17 @@
 //! What a member knows about itself and its group, for people and for metrics.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::NodeId;
-use openraft::alias::WatchReceiverOf;
-use openraft::async_runtime::WatchReceiver as _;
-use openraft::metrics::RaftServerMetrics;
 use openraft::{Instant as _, RaftMetrics, ServerState};
 
 use crate::codec::raft::position;
 use crate::error::Leader;
 use crate::failure::Found;
-use crate::member::Member;
 use crate::membership::Seat;
 use crate::metrics::SyncHistogram;
-use crate::state_machine::{Position, StateMachine};
+use crate::state_machine::Position;
 use crate::terms::AbsurdTerm;
 use crate::types::Types;
 
@@ -172,47 +167,4 @@ fn followers(metrics: &RaftMetrics<Types>) -> BTreeMap<NodeId, Follower> {
             (NodeId::new(*id), Follower { matched: matched.as_ref().map(position), lag, heard: heard(id) })
         })
         .collect()
-}
-
-/// Follows who leads, who the members are, and whether this one has ended. Not how far it is: that changes several times
-/// with each command.
-pub struct StatusWatch<S: StateMachine> {
-    servers: WatchReceiverOf<Types, RaftServerMetrics<Types>>,
-    member: Arc<Member<S>>,
-}
-
-impl<S: StateMachine> std::fmt::Debug for StatusWatch<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StatusWatch").finish_non_exhaustive()
-    }
-}
-
-impl<S: StateMachine> StatusWatch<S> {
-    pub(crate) fn new(member: Arc<Member<S>>) -> Self {
-        Self { servers: member.raft.server_metrics(), member }
-    }
-
-    /// The status now.
-    #[must_use]
-    pub fn current(&self) -> Status {
-        self.member.status()
-    }
-
-    /// Waits until the status is as wanted; none when the member has ended before.
-    pub async fn until(&mut self, wanted: impl Fn(&Status) -> bool + Send) -> Option<Status> {
-        let mut ended = false;
-        loop {
-            // What changes after this wakes the wait below.
-            drop(self.servers.borrow_and_update());
-            let status = self.current();
-            if wanted(&status) {
-                return Some(status);
-            }
-            if ended {
-                return None;
-            }
-            // That it has ended is the last thing that it tells.
-            ended = self.servers.changed().await.is_err();
-        }
-    }
 }

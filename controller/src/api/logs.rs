@@ -7,19 +7,16 @@ use coracle_proto::pb::logs_client::LogsClient;
 use coracle_proto::pb::{LogGap, LogsEvent, LogsRequest, logs_event::Kind};
 use coracle_proto::record::{Node, Role};
 use coracle_proto::status::Refusal;
+use coracle_transport::{Dialer, Purpose};
 use futures::future::join_all;
 use tokio::sync::mpsc;
 use tonic::Status;
-use tonic::transport::Endpoint;
 
 use super::STREAM_QUEUE;
 use crate::context::Context;
 
-/// A worker that cannot be reached by then is named as a gap.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Finds a worker that is stopped but still connected: what it would have said is named as a gap then.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A worker that has not begun to answer by then is named as a gap.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Workers asked for one function's records; of those beyond it one gap tells.
 const NODES_MAX: usize = 256;
 
@@ -89,19 +86,13 @@ async fn tail(node: &Node, asked: LogsRequest, records: mpsc::Sender<LogsEvent>)
 }
 
 async fn try_tail(node: &Node, asked: LogsRequest, records: &mpsc::Sender<LogsEvent>) -> Result<(), String> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", node.addresses.data))
-        .map_err(|error| error.to_string())?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    let channel =
-        endpoint.connect().await.map_err(|_| format!("cannot connect to {}", node.addresses.data))?;
+    let connected = Dialer::new(Purpose::Logs).connect(&node.addresses.data).await;
+    let channel = connected.map_err(|_| format!("cannot connect to {}", node.addresses.data))?;
     let said = |status: Status| Refusal::from_status(&status).to_string();
     let mut client = LogsClient::new(channel);
-    let mut events = match tokio::time::timeout(CONNECT_TIMEOUT, client.tail(asked)).await {
+    let mut events = match tokio::time::timeout(ANSWER_TIMEOUT, client.tail(asked)).await {
         Ok(events) => events.map_err(said)?.into_inner(),
-        Err(_) => return Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+        Err(_) => return Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
     };
     loop {
         tokio::select! {

@@ -18,8 +18,7 @@ use crate::context::Context;
 use crate::liveness::detector::POLICY;
 use crate::model::{COMMAND_FORMAT, ClusterState};
 use crate::propose::barrier;
-use crate::soft::{ReplicaTold, Seen, copies, replica_to_wire};
-use crate::upkeep::TOLD_WITHIN;
+use crate::soft::{ReplicaTold, Seen, TOLD_WITHIN, copies, replica_to_wire};
 
 /// How long `status` waits for a leader before it says that there is none.
 const QUORUM_WAIT: Duration = Duration::from_secs(1);

@@ -1,5 +1,7 @@
 //! What the supervisor asks of its child.
 
+mod exposition;
+
 use std::sync::Arc;
 
 use coracle_proto::id::Revision;
@@ -7,6 +9,7 @@ use coracle_proto::pb::process_server::Process;
 use coracle_proto::pb::{InspectReply, InspectRequest};
 use tonic::{Request, Response, Status};
 
+use self::exposition::exposition;
 use crate::context::Context;
 
 /// Answers for this process at 7401, through the supervisor.
@@ -23,11 +26,7 @@ impl Process for ProcessService {
         let not_any_more = self.context.closing.is_cancelled().then(|| "the controller ends".to_owned());
         let reasons: Vec<_> = not_yet.into_iter().chain(not_any_more).collect();
         let metrics = match request.into_inner().metrics {
-            true => self
-                .context
-                .metrics
-                .text(&self.context)
-                .map_err(|error| Status::internal(error.to_string()))?,
+            true => exposition(&self.context).map_err(|error| Status::internal(error.to_string()))?,
             false => String::new(),
         };
         Ok(Response::new(InspectReply { metrics, ready: reasons.is_empty(), reasons }))

@@ -9,11 +9,12 @@ use coracle_proto::pb::{StatRequest, UploadChunk, UploadEvent};
 use coracle_proto::record::{NodeState, Role};
 use coracle_proto::status::{CODE_METADATA, Code, Refusal};
 use coracle_proto::trace;
+use coracle_transport::{Dialer, Purpose};
 use futures::future::join_all;
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, warn};
 
@@ -26,9 +27,6 @@ use crate::soft::copies;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// So long workers are asked how much they have to compile: who does not answer by then has enough to do.
 const WORK_TIMEOUT: Duration = Duration::from_millis(250);
-/// Finds a worker that is stopped, or cut off, while it is sent to. A machine that is busy compiling answers later than usual.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Workers tried before the upload is refused.
 const TRIED_MAX: usize = 8;
 
@@ -128,12 +126,7 @@ async fn compile_bytes(context: &Context, address: &str) -> u64 {
 
 /// A connection to a worker that has answered: it is asked what it has to do, and to refuse that is an answer too.
 async fn answers(address: &str) -> Result<Channel, tonic::transport::Error> {
-    let channel = Endpoint::from_shared(format!("http://{address}"))?
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .connect()
-        .await?;
+    let channel = Dialer::new(Purpose::Upload).connect(address).await?;
     let request = StatRequest::default();
     let _ = ArtifactsClient::new(channel.clone()).stat(request).await;
     Ok(channel)

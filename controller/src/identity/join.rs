@@ -11,7 +11,8 @@ use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::pb::{InfoRequest, JoinReply, JoinRequest, NodeProcesses};
 use coracle_proto::record::Node;
 use coracle_proto::status::{Again, Code, Refusal};
-use tonic::transport::{Channel, Endpoint};
+use coracle_transport::{Dialer, Purpose};
+use tonic::transport::Channel;
 use tonic::{Response, Status};
 use tracing::{info, warn};
 
@@ -26,7 +27,6 @@ const ROUNDS_MAX: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(1);
 /// A controller that has not answered by then is waiting for a quorum: another one is asked.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Taking what a supervisor tells costs a controller no commit.
 const TELL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -190,8 +190,7 @@ where
 }
 
 async fn connect(seed: &str, answers_within: Duration) -> Result<Channel, Option<Refusal>> {
-    let endpoint = Endpoint::from_shared(format!("http://{seed}")).map_err(|_| None)?;
-    endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(answers_within).connect().await.map_err(|_| None)
+    Dialer::new(Purpose::Question(answers_within)).connect(seed).await.map_err(|_| None)
 }
 
 fn complaint(seed: &str, refusal: Option<&Refusal>) -> String {

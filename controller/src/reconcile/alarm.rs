@@ -9,7 +9,7 @@ const VERSIONS_NAMED: usize = 5;
 const REASONS_NAMED: usize = 3;
 
 /// Says of so many versions that no node can hold them; `some` are the first of them.
-pub(super) fn unplaceable(some: &[Unplaceable], all: usize) -> Option<String> {
+pub(crate) fn unplaceable(some: &[Unplaceable], all: usize) -> Option<String> {
     if all == 0 {
         return None;
     }

@@ -17,12 +17,6 @@ pub(super) const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// One frame: a chunk, and heads of at most this much beside it.
 pub(super) const FRAME_BYTES_MAX: usize = 1 << 20;
 
-/// What may come of one answer before it is read.
-pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-/// The same for all calls of a connection together: as much as HTTP/2 has. A body that nobody reads keeps its own window
-/// full; were this one to fill, it would hold up every other call, and the pings. The bound is that of open calls.
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
-
 /// A call's head as it came, before it is known whether the version is held here.
 #[derive(Debug)]
 pub(super) struct Head {

@@ -4,25 +4,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use coracle_proto::id::{GroupId, NodeId, StoreId};
 use coracle_proto::pb::raft as pb;
 use coracle_proto::pb::raft::raft_transport_client::RaftTransportClient;
-use tonic::transport::{Channel, Endpoint};
+use coracle_transport::{Dialer, Purpose};
+use tonic::transport::Channel;
 
 use super::beats::Beats;
 use super::{MESSAGE_BYTES_MAX, Peers};
 use crate::membership::Seat;
 use crate::options::HostIdentity;
 use crate::types::Membership;
-
-/// To connect inside one machine room takes a millisecond; longer than this the peer is down.
-const CONNECT_MAX: Duration = Duration::from_millis(1_000);
-
-/// A silent connection is asked for a sign of life, and given up without one.
-const KEEP_ALIVE: Duration = Duration::from_millis(1_000);
-const KEEP_ALIVE_MAX: Duration = Duration::from_millis(2_000);
 
 /// What a connection carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,7 +86,7 @@ impl Channels {
             Some((dialled, channel)) if *dialled == address => channel.clone(),
             // New, or the peer has moved.
             Some(_) | None => {
-                let channel = endpoint(&address)?.connect_lazy();
+                let channel = dial(&address)?;
                 open.insert((to, lane), (address, channel.clone()));
                 channel
             }
@@ -127,13 +120,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, tonic::Status> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| tonic::Status::unavailable(format!("address '{address}': {error}")))?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_MAX)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_MAX)
-        .keep_alive_while_idle(true))
+fn dial(address: &str) -> Result<Channel, tonic::Status> {
+    let dialled = Dialer::new(Purpose::Raft).connect_lazily(address);
+    dialled.map_err(|error| tonic::Status::unavailable(format!("address '{address}': {error}")))
 }

@@ -2,23 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use coracle_proto::id::NodeId;
 use coracle_proto::pb::artifacts_client::ArtifactsClient;
-use tonic::transport::{Channel, Endpoint};
+use coracle_transport::{Dialer, Purpose};
+use tonic::transport::Channel;
 
 /// Bytes of one chunk of an artifact: small against a stream's window of 1 MiB and more, so that some are on the way.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// A message of the service is a chunk and a few numbers.
 pub(in crate::artifact) const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (16 << 10);
-/// A peer on the same network answers within milliseconds or is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Tells a peer that vanished without a word from one that is slow.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// One stream in flight fills a fast network with these.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// A worker that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,13 +49,6 @@ impl fmt::Debug for PeerList {
 pub(in crate::artifact) async fn connect(
     address: &str,
 ) -> Result<ArtifactsClient<Channel>, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE);
-    let client = ArtifactsClient::new(endpoint.connect().await?);
+    let client = ArtifactsClient::new(Dialer::new(Purpose::Artifact).connect(address).await?);
     Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
 }

@@ -1,30 +1,18 @@
 //! One scope's stream: connect, resume by revision, take over; and again from another controller.
 
-use std::time::Duration;
-
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use coracle_proto::codec::DecodeError;
 use coracle_proto::id::ClusterId;
 use coracle_proto::pb::{self, control_client::ControlClient};
-use coracle_proto::record::{Change, NodeState, Role};
+use coracle_proto::record::Change;
 use coracle_proto::soft::Parts;
+use coracle_transport::{Dialer, Purpose};
 use thiserror::Error;
-use tonic::transport::Endpoint;
 
 use super::super::keeper::Select;
 use super::super::wire::{Frame, News, soft_news};
 use super::super::{Content, View, ViewHandle};
+use crate::controllers::{Controllers, Then};
 
-/// Controllers that are tried in one round: seven voters at most, two learners, and the seeds.
-const CONTROLLERS_MAX: usize = 16;
-/// A controller that does not accept for so long is passed over.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A controller that is stopped is noticed within this and the next.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two rounds in which none answered.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// One frame; controllers cut far below.
 const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Records of one snapshot: more do not fit in the memory of a node.
@@ -66,49 +54,21 @@ pub(super) struct Feed<T> {
 }
 
 impl<T: Content> Feed<T> {
-    /// Follows for ever.
+    /// Follows for ever: from the nearest controller, and from another one only while that one tells nothing.
     pub(super) async fn run(&self) {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(BACKOFF_MIN)
-            .with_max_delay(BACKOFF_MAX)
-            .with_jitter()
-            .without_max_times();
-        let mut pause = pauses.build();
+        let mut controllers = Controllers::new(self.controllers.clone(), Then::BeginAnew);
         loop {
-            if self.round().await {
-                pause = pauses.build();
-            }
-            tokio::time::sleep(pause.next().unwrap_or(BACKOFF_MAX)).await;
-        }
-    }
-
-    /// Tries each controller until one was followed. Answers whether any was.
-    async fn round(&self) -> bool {
-        for controller in self.candidates() {
+            let controller = controllers.next(|| self.view.load().controllers()).await;
             let mut frames = 0_u64;
             let Err(error) = self.follow(&controller, &mut frames).await;
             self.view.update(|view| std::mem::replace(&mut (self.select)(view).following, false));
             if frames > 0 {
+                controllers.answered();
                 tracing::info!(controller, %error, frames, "the watch ended");
-                return true;
-            }
-            tracing::debug!(controller, %error, "no watch");
-        }
-        false
-    }
-
-    fn candidates(&self) -> Vec<String> {
-        let view = self.view.load();
-        let named = view.nodes().values().filter(|node| {
-            node.is(Role::Controller) && node.state == NodeState::Alive && !node.addresses.grpc.is_empty()
-        });
-        let mut all: Vec<String> = Vec::new();
-        for address in self.controllers.iter().chain(named.map(|node| &node.addresses.grpc)) {
-            if !all.contains(address) && all.len() < CONTROLLERS_MAX {
-                all.push(address.clone());
+            } else {
+                tracing::debug!(controller, %error, "no watch");
             }
         }
-        all
     }
 
     async fn follow(
@@ -116,13 +76,7 @@ impl<T: Content> Feed<T> {
         controller: &str,
         frames: &mut u64,
     ) -> Result<std::convert::Infallible, FeedError> {
-        let endpoint = Endpoint::from_shared(format!("http://{controller}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect().await?;
+        let channel = Dialer::new(Purpose::Following).connect(controller).await?;
         let mut client = ControlClient::new(channel).max_decoding_message_size(FRAME_BYTES_MAX);
         let request = pb::WatchRequest {
             cluster_id: self.view.load().cluster.to_wire(),

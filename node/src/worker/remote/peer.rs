@@ -8,20 +8,18 @@ use std::time::{Duration, Instant};
 use coracle_proto::id::{ClusterId, NodeId};
 use coracle_proto::pb::{self, worker_client::WorkerClient};
 use coracle_proto::record::Node;
+use coracle_transport::{Dialer, Purpose};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tonic::transport::{Channel, Endpoint, Error};
+use tonic::transport::{Channel, Error};
 
 use super::Told;
 use crate::clock;
-use crate::worker::wire::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
 /// Connections to one node: one thread decodes each, and a lost packet holds up one only.
 const CHANNELS: usize = 2;
-/// A node that does not accept for so long is passed over.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two pings, while calls are open.
 const PING_INTERVAL: Duration = Duration::from_millis(500);
 /// A ping that is not answered by then was missed: before the next one is due.
@@ -32,10 +30,6 @@ const SILENT_MISSED: u32 = 2;
 const GIVE_UP_MISSED: u32 = 20;
 /// A time-out that is noticed so much too late says that this process did not run, and nothing of the other one.
 const LATE: Duration = Duration::from_millis(200);
-/// A connection on which nothing comes for so long is closed, whoever still holds a stream of it: a worker that was
-/// stopped and goes on sees that nobody is there.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether a node answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,18 +70,14 @@ impl fmt::Debug for Peer {
 impl Peer {
     pub(super) fn connect(cluster: ClusterId, node: &Node, told: Told) -> Result<Arc<Self>, Error> {
         let address = node.addresses.data.clone();
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let dialer = Dialer::new(Purpose::Calls);
+        let [even, odd]: [_; CHANNELS] = std::array::from_fn(|_| dialer.connect_lazily(&address));
+        let channels = [even?, odd?];
         Ok(Arc::new(Self {
             cluster,
             node: node.id,
             address,
-            channels: std::array::from_fn(|_| endpoint.connect_lazy()),
+            channels,
             next: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             used: Mutex::new(clock::now()),

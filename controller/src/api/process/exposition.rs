@@ -1,7 +1,11 @@
-//! Numbers of the moment: Raft, the state, soft state.
+//! What this process measures, as OpenMetrics text: its own counters, and numbers of the moment that Raft, the state and soft
+//! state have.
+
+use std::fmt;
 
 use coracle_proto::id::VersionId;
 use coracle_raft::{Position, SYNC_BUCKETS_US, SyncHistogram};
+use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -10,8 +14,24 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::context::Context;
 use crate::soft::ready_replicas;
 
+/// Every family of this project begins with it.
+const PREFIX: &str = "coracle";
+
+/// The text without its last line, `# EOF`: the supervisor joins it with the data plane's.
+///
+/// # Errors
+/// When formatting fails.
+pub(super) fn exposition(context: &Context) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix(PREFIX);
+    context.metrics.register(&mut registry);
+    register(&mut registry, context);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text))
+}
+
 /// Reads every number once.
-pub(super) fn register(registry: &mut Registry, context: &Context, followers: i64) {
+fn register(registry: &mut Registry, context: &Context) {
     let raft = context.raft.status();
     let state = context.hub.state();
     let seen = context.soft.nodes();
@@ -22,7 +42,7 @@ pub(super) fn register(registry: &mut Registry, context: &Context, followers: i6
     });
     let wanted = versions.map(|version| u64::from(version.spec.replicas())).sum();
     let storage = context.raft.store_status();
-    let gauges: [(&'static str, &'static str, u64); 15] = [
+    let gauges: [(&'static str, &'static str, u64); 14] = [
         ("raft_term", "Term of Raft's group meta", raft.term),
         ("raft_leader", "1 on the node that leads", u64::from(leads)),
         ("raft_commit_index", "Index of the last committed entry", index(raft.committed)),
@@ -41,7 +61,6 @@ pub(super) fn register(registry: &mut Registry, context: &Context, followers: i6
         ("replicas_assigned", "Replicas that are assigned", size(state.replicas().count())),
         ("replicas_ready", "Replicas whose nodes say that they are ready", ready_replicas(&state, &seen)),
         ("soft_nodes", "Nodes with a status that has not expired", size(seen.len())),
-        ("watch_followers", "Open watch streams", u64::try_from(followers).unwrap_or_default()),
     ];
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
@@ -59,7 +78,7 @@ fn size(count: usize) -> u64 {
 struct Syncs(SyncHistogram);
 
 impl EncodeMetric for Syncs {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let bounds = SYNC_BUCKETS_US.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(self.0.buckets).collect();
         encoder.encode_histogram::<NoLabelSet>(seconds(self.0.sum_us), self.0.count(), &buckets, None)

@@ -1,4 +1,4 @@
-//! Asks the detector some times a second, while this node leads, and proposes what it says.
+//! Asks the detector some times a second, and proposes what it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -6,78 +6,108 @@ use std::time::{Duration, Instant};
 use coracle_proto::id::NodeId;
 use coracle_proto::record::NodeState;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::detector::{Detector, POLICY, Restart, Verdicts};
+use super::duty::{Agenda, Duty, decide, drive};
 use crate::clock;
 use crate::context::Context;
+use crate::liveness::detector::{Detector, POLICY, Restart, Verdicts};
 use crate::model::Command;
-use crate::propose::{Ask, propose};
 use crate::soft::Seen;
 
 /// A tenth of what the detector takes for a gap in its own ticks: a busy machine delays some of them.
 const TICK: Duration = Duration::from_millis(200);
 /// A controller that exchanged nothing for so long passes no reports on any more.
 const RELAY_LOST_AFTER: Duration = Duration::from_millis(1500);
-/// Verdicts are named again until the state says so.
-const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const _: () = assert!(TICK.as_millis() < POLICY.gap.as_millis());
 const _: () = assert!(RELAY_LOST_AFTER.as_millis() < POLICY.suspect_after.as_millis());
-
-/// The name under which this driver raises alarms.
-const SOURCE: &str = "liveness";
 
 /// Nodes that are to be marked.
 type Marks = Vec<(NodeId, NodeState)>;
 
 /// Runs until it is dropped.
-pub(crate) async fn monitor(context: &Context, term: u64) {
+pub(super) async fn judge(context: &Context, term: u64) {
     // One batch waits at most: while it does, the same verdicts are named again.
     let (marks, queue) = mpsc::channel(1);
-    tokio::join!(watch(context, marks), propose_marks(context, term, queue));
+    tokio::join!(drive(Judge::new(context, marks), context, term), propose_marks(context, term, queue));
 }
 
-async fn watch(context: &Context, marks: mpsc::Sender<Marks>) {
-    let begun = clock::now();
-    let mut detector = Detector::new(POLICY);
-    // What came before this node led tells nothing about now.
-    let mut heard: BTreeMap<NodeId, Instant> =
-        context.soft.nodes().iter().map(|(node, seen)| (*node, seen.at)).collect();
-    let mut lost = BTreeSet::new();
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
+/// Whom it heard, and what follows from that.
+#[derive(Debug)]
+struct Judge {
+    ticks: Interval,
+    begun: Instant,
+    detector: Detector,
+    heard: BTreeMap<NodeId, Instant>,
+    /// Controllers that pass nothing on.
+    lost: BTreeSet<NodeId>,
+    /// Proposed beside the ticks: none may wait for a majority.
+    marks: mpsc::Sender<Marks>,
+}
+
+impl Judge {
+    fn new(context: &Context, marks: mpsc::Sender<Marks>) -> Self {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            ticks,
+            begun: clock::now(),
+            detector: Detector::new(POLICY),
+            // What came before this node led tells nothing about now.
+            heard: context.soft.nodes().iter().map(|(node, seen)| (*node, seen.at)).collect(),
+            lost: BTreeSet::new(),
+            marks,
+        }
+    }
+
+    /// Tells the detector who was heard, and which nodes could not be.
+    fn listen(&mut self, context: &Context, now: Instant) {
         for (node, seen) in context.soft.nodes() {
-            if heard.insert(node, seen.at).is_none_or(|before| before < seen.at) {
-                detector.report(node, seen.at.saturating_duration_since(begun));
+            if self.heard.insert(node, seen.at).is_none_or(|before| before < seen.at) {
+                self.detector.report(node, seen.at.saturating_duration_since(self.begun));
             }
         }
-        let now = clock::now();
         let silent = context.soft.silent_relays(now, RELAY_LOST_AFTER);
-        if let Some(unheard) = behind(&silent, &lost, &context.soft.nodes()) {
+        if let Some(unheard) = behind(&silent, &self.lost, &context.soft.nodes()) {
             info!(
                 ?silent,
                 ?unheard,
                 "controllers that passed reports on fell silent: their nodes get their whole time again"
             );
-            detector.restart_some(&unheard, now.saturating_duration_since(begun));
+            self.detector.restart_some(&unheard, now.saturating_duration_since(self.begun));
         }
-        lost = silent;
+        self.lost = silent;
+    }
+}
+
+impl Duty for Judge {
+    const NAME: &'static str = "liveness";
+
+    type Act = Marks;
+
+    async fn wake(&mut self, _: &Context) {
+        self.ticks.tick().await;
+    }
+
+    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Marks> {
+        self.listen(context, now);
         let state = context.hub.state();
         // Every node reports: a controller without a data plane speaks for itself (`soft::tend`).
         let nodes = state.nodes().map(|node| (node.id, node.state)).collect();
-        let verdicts = detector.tick(now.saturating_duration_since(begun), &nodes);
+        let verdicts = self.detector.tick(now.saturating_duration_since(self.begun), &nodes);
         tell(context, &verdicts);
         let dead = verdicts.dead.into_iter().map(|node| (node, NodeState::Dead));
         let back = verdicts.back.into_iter().map(|node| (node, NodeState::Alive));
-        let batch: Marks = dead.chain(back).collect();
-        if !batch.is_empty() {
-            // A batch that does not fit is named again by the next tick.
-            let _ = marks.try_send(batch);
-        }
+        let marks: Marks = dead.chain(back).collect();
+        Agenda::of((!marks.is_empty()).then_some(marks))
+    }
+
+    async fn act(&mut self, _: &Context, _: u64, marks: Marks) -> Result<(), String> {
+        // A batch that does not fit is named again by the next tick.
+        let _ = self.marks.try_send(marks);
+        Ok(())
     }
 }
 
@@ -110,7 +140,7 @@ fn tell(context: &Context, verdicts: &Verdicts) {
             alarm.silent, alarm.nodes
         )
     });
-    context.soft.set_alarms(SOURCE, alarm.into_iter().collect());
+    context.soft.set_alarms(Judge::NAME, alarm.into_iter().collect());
 }
 
 async fn propose_marks(context: &Context, term: u64, mut queue: mpsc::Receiver<Marks>) {
@@ -121,9 +151,9 @@ async fn propose_marks(context: &Context, term: u64, mut queue: mpsc::Receiver<M
                 continue;
             }
             info!(%node, state = state.name(), "a verdict");
-            let ask = Ask::decided(context, term, Command::MarkNode { node, state });
-            if let Err(reason) = propose(context, ask, clock::now() + PROPOSE_TIMEOUT).await {
-                warn!(%reason, %node, "the node was not marked");
+            // It is named again until the state says so.
+            if let Err(reason) = decide(context, term, Command::MarkNode { node, state }).await {
+                warn!(reason, %node, "the node was not marked");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The next step towards the wanted members. Decides only: no clock, no I/O.
+//! Who takes part in Raft: new controllers come in as learners, voters are kept at the wanted number, leaving nodes go out
+//! before their record does. Decides only, the next step each time: no clock, no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,21 +13,21 @@ const LEARNERS_MAX: usize = 16;
 
 /// What Raft says of its members.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Members {
-    pub(super) leader: NodeId,
-    pub(super) voters: BTreeSet<NodeId>,
-    pub(super) learners: BTreeSet<NodeId>,
+pub(crate) struct Members {
+    pub(crate) leader: NodeId,
+    pub(crate) voters: BTreeSet<NodeId>,
+    pub(crate) learners: BTreeSet<NodeId>,
     /// Where each member is, and its store, as recorded.
-    pub(super) seats: BTreeMap<NodeId, Seat>,
+    pub(crate) seats: BTreeMap<NodeId, Seat>,
     /// Members whose log is nearly the leader's, the first to take over first.
-    pub(super) caught_up: Vec<NodeId>,
+    pub(crate) caught_up: Vec<NodeId>,
     /// Voters of which the leader has heard nothing for as long as it takes to give a node up.
-    pub(super) unheard: BTreeSet<NodeId>,
+    pub(crate) unheard: BTreeSet<NodeId>,
 }
 
 /// One step. The next one is decided when this one is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A controller begins to follow the log.
     AddLearner(NodeId, Seat),
     /// A member is reached elsewhere now, or has told of its store.
@@ -42,7 +43,7 @@ pub(super) enum Step {
 }
 
 /// What to do next, if anything. `holding` are nodes that still have replicas which move.
-pub(super) fn next_step(
+pub(crate) fn next_step(
     members: &Members,
     nodes: &BTreeMap<NodeId, Node>,
     holding: &BTreeSet<NodeId>,

@@ -14,7 +14,7 @@ const AHEAD_LOOKS: u32 = 4;
 
 /// What the last looks found.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(crate) struct Findings {
     joint_since: Option<Instant>,
     ahead: BTreeMap<NodeId, Ahead>,
 }
@@ -27,10 +27,10 @@ struct Ahead {
     looks: u32,
 }
 
-impl Members {
+impl Findings {
     /// The alarms of one look: whether a change of the voters is under way, which revision was applied here, and which
     /// ones the nodes have seen.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         now: Instant,
         joint: bool,
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn a_change_of_voters_that_lasts_is_an_alarm() {
-        let (mut members, now, none) = (Members::default(), clock::now(), BTreeMap::new());
-        let mut look = |after, joint| members.look(now + after, joint, Revision::new(1), &none);
+        let (mut findings, now, none) = (Findings::default(), clock::now(), BTreeMap::new());
+        let mut look = |after, joint| findings.look(now + after, joint, Revision::new(1), &none);
         assert!(look(Duration::ZERO, true).is_empty() && look(JOINT_MAX, true).is_empty());
         let lasting = look(Duration::from_secs(13), true);
         assert_eq!(lasting, ["joint: a change of the voters has not ended for 13 s"]);
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn who_stays_ahead_of_the_leader_is_an_alarm_and_who_is_only_faster_is_none() {
-        let (mut members, now) = (Members::default(), clock::now());
+        let (mut findings, now) = (Findings::default(), clock::now());
         let mut look = |second: u64, applied, seen: &[(u64, u64)]| {
             let seen = seen.iter().map(|(node, seen)| (NodeId::new(*node), Revision::new(*seen))).collect();
-            members.look(now + Duration::from_secs(second), false, Revision::new(applied), &seen)
+            findings.look(now + Duration::from_secs(second), false, Revision::new(applied), &seen)
         };
         for second in 0..10 {
             assert!(look(second, second, &[(2, second + 1)]).is_empty(), "it is always a moment faster");

@@ -1,19 +1,20 @@
-//! Takes the planned steps, one after the other, while this node leads.
+//! Keeps the seats of Raft's group as [`crate::seats`] wants them, one step after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{NodeId, Revision};
 use coracle_proto::record::Node;
 use coracle_raft::Follower;
+use tokio::sync::watch;
 use tracing::{debug, info};
 
-use super::plan::{Members, Step, next_step};
+use super::duty::{Agenda, Duty, decide, drive};
 use crate::clock;
-use crate::context::{Context, REQUEST_TIMEOUT};
+use crate::context::Context;
 use crate::liveness::detector::POLICY;
 use crate::model::Command;
-use crate::propose::{Ask, propose};
+use crate::seats::{Members, Step, next_step};
 
 /// Progress of learners is looked at this often; changes of the state wake the driver at once.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -28,6 +29,22 @@ const HEARD_WITHIN: Duration = Duration::from_secs(2);
 const GAP: Duration = Duration::from_secs(2);
 
 const _: () = assert!(PAUSE.as_millis() < GAP.as_millis());
+
+/// Runs until it is dropped.
+pub(super) async fn seat(context: &Context, term: u64) {
+    let mut revisions = context.hub.subscribe();
+    // The first look waits for no change.
+    revisions.mark_changed();
+    let begun = clock::now();
+    drive(Seats { revisions, watching: Watching { since: begun, last: begun } }, context, term).await;
+}
+
+/// What wakes it, and for how long it has watched.
+#[derive(Debug)]
+struct Seats {
+    revisions: watch::Receiver<Revision>,
+    watching: Watching,
+}
 
 /// Since when the leader looks at its members without a gap.
 #[derive(Debug, Clone, Copy)]
@@ -47,28 +64,44 @@ impl Watching {
     }
 }
 
-/// Runs until it is dropped.
-pub(crate) async fn drive(context: &Context, term: u64) {
-    let mut revisions = context.hub.subscribe();
-    let begun = clock::now();
-    let mut watching = Watching { since: begun, last: begun };
-    loop {
-        revisions.mark_unchanged();
-        if let Some(step) = plan(context, watching.look(clock::now())) {
-            info!(?step, "members");
-            match take(context, term, &step).await {
-                Ok(()) => continue,
-                Err(reason) => info!(?step, reason, "not done yet"),
+impl Duty for Seats {
+    const NAME: &'static str = "seats";
+
+    type Act = Step;
+
+    async fn wake(&mut self, _: &Context) {
+        // Whether it was the pause or a change that ended the wait makes no difference.
+        let _ = tokio::time::timeout(PAUSE, self.revisions.changed()).await;
+        tokio::time::sleep(TOGETHER).await;
+    }
+
+    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Step> {
+        self.revisions.mark_unchanged();
+        let step = wanted(context, self.watching.look(now));
+        // The next one is decided when this one is done.
+        Agenda { acts: step.into_iter().collect(), more: true }
+    }
+
+    async fn act(&mut self, context: &Context, term: u64, step: Step) -> Result<(), String> {
+        info!(?step, "members");
+        let said = |error: coracle_raft::ProposeError| error.to_string();
+        match step {
+            Step::AddLearner(node, seat) => context.raft.add_learner(node, seat).await.map_err(said),
+            Step::SetSeat(node, seat) => context.raft.set_seat(node, seat).await.map_err(said),
+            Step::SetVoters(voters) => context.raft.set_voters(&voters).await.map_err(said),
+            Step::TransferTo(node) => context.raft.transfer_leader(node).await.map_err(said),
+            Step::RemoveLearner(node) => context.raft.remove(node).await.map_err(said),
+            Step::RemoveRecord(node) => {
+                let decided = decide(context, term, Command::RemoveNode { node }).await?;
+                debug!(revision = %decided.revision, "record removed");
+                Ok(())
             }
         }
-        // Whether it was the pause or a change that ended the wait makes no difference.
-        let _ = tokio::time::timeout(PAUSE, revisions.changed()).await;
-        tokio::time::sleep(TOGETHER).await;
     }
 }
 
 /// What to do, by a leader that has watched for so long.
-fn plan(context: &Context, watched: Duration) -> Option<Step> {
+fn wanted(context: &Context, watched: Duration) -> Option<Step> {
     let state = context.hub.state();
     let wanted = usize::try_from(state.cluster()?.voters_wanted).unwrap_or(usize::MAX);
     let nodes: BTreeMap<NodeId, Node> = state.nodes().map(|node| (node.id, node.clone())).collect();
@@ -110,24 +143,6 @@ fn members(context: &Context, watched: Duration) -> Option<Members> {
 /// A leader that has not watched for long enough knows nothing of how long a follower is silent.
 fn is_unheard(follower: &Follower, watched: Duration) -> bool {
     watched >= POLICY.dead_after && follower.heard.is_none_or(|ago| ago >= POLICY.dead_after)
-}
-
-async fn take(context: &Context, term: u64, step: &Step) -> Result<(), String> {
-    let said = |error: coracle_raft::ProposeError| error.to_string();
-    match step {
-        Step::AddLearner(node, seat) => context.raft.add_learner(*node, seat.clone()).await.map_err(said),
-        Step::SetSeat(node, seat) => context.raft.set_seat(*node, seat.clone()).await.map_err(said),
-        Step::SetVoters(voters) => context.raft.set_voters(voters).await.map_err(said),
-        Step::TransferTo(node) => context.raft.transfer_leader(*node).await.map_err(said),
-        Step::RemoveLearner(node) => context.raft.remove(*node).await.map_err(said),
-        Step::RemoveRecord(node) => {
-            let ask = Ask::decided(context, term, Command::RemoveNode { node: *node });
-            let decided = propose(context, ask, clock::now() + REQUEST_TIMEOUT).await;
-            decided
-                .map(|decided| debug!(revision = %decided.revision, "record removed"))
-                .map_err(|refusal| refusal.message)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,71 @@
+//! Keeps the cluster's own record, and raises what somebody should look at: a few times a second, for nothing here is urgent.
+
+use std::time::{Duration, Instant};
+
+use coracle_proto::id::Revision;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::info;
+
+use super::duty::{Agenda, Duty, decide, drive};
+use crate::alarms::absurd_term;
+use crate::context::Context;
+use crate::model::Command;
+use crate::soft::TOLD_WITHIN;
+use crate::upkeep::{Findings, next, other_stores};
+
+/// A cluster that was off for a month catches up in some minutes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs until it is dropped.
+pub(super) async fn keep(context: &Context, term: u64) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    drive(Upkeep { ticks, findings: Findings::default() }, context, term).await;
+}
+
+/// What the last looks found.
+#[derive(Debug)]
+struct Upkeep {
+    ticks: Interval,
+    findings: Findings,
+}
+
+impl Duty for Upkeep {
+    const NAME: &'static str = "members";
+
+    type Act = Command;
+
+    async fn wake(&mut self, _: &Context) {
+        self.ticks.tick().await;
+    }
+
+    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Command> {
+        context.soft.set_alarms(Self::NAME, self.alarms(context, now));
+        let told = context.soft.formats(now, TOLD_WITHIN);
+        let time_ms = context.clock.undisputed_at(now);
+        Agenda::of(next(&context.hub.state(), context.node, &told, time_ms))
+    }
+
+    async fn act(&mut self, context: &Context, term: u64, command: Command) -> Result<(), String> {
+        if let Command::RaiseFormat { format } = command {
+            info!(format, "every controller reads this format: commands of it may be proposed from now on");
+        }
+        decide(context, term, command).await.map(drop)
+    }
+}
+
+impl Upkeep {
+    /// What somebody should look at, and every node should know of.
+    fn alarms(&mut self, context: &Context, now: Instant) -> Vec<String> {
+        let status = context.raft.status();
+        let seen = context.soft.nodes();
+        let seen =
+            seen.iter().map(|(node, seen)| (*node, Revision::new(seen.status.view_revision))).collect();
+        // Last, for what the nodes have seen is older than it.
+        let state = context.hub.state();
+        let mut alarms = self.findings.look(now, status.joint, state.revision(), &seen);
+        alarms.extend(absurd_term(&status));
+        alarms.extend(other_stores(&state, &context.soft.stores()));
+        alarms
+    }
+}

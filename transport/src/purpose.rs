@@ -1,0 +1,111 @@
+//! What a connection is for, and how one for that is kept.
+
+use std::time::Duration;
+
+use crate::calls;
+
+/// Who does not accept for so long, inside one machine room, is down or cut off.
+const CONNECT_NEAR: Duration = Duration::from_secs(1);
+/// The same where nothing is lost by waiting: over the slowest of networks, or beside a machine that is busy.
+const CONNECT_FAR: Duration = Duration::from_secs(2);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Calls of functions, to another node's data plane.
+    Calls,
+    /// One artifact, from another node's data plane.
+    Artifact,
+    /// A stream to a controller that lasts as long as both: the watch, a node's reports.
+    Following,
+    /// Whatever a controller has to say to another process, now and then.
+    Shared,
+    /// What a function printed, told by a data plane for as long as somebody reads.
+    Logs,
+    /// An upload that a controller passes on to a data plane.
+    Upload,
+    /// One command of the command line.
+    Command,
+    /// One short question, which has to be answered within that time.
+    Question(Duration),
+    /// Messages of Raft.
+    Raft,
+}
+
+/// How a connection is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Profile {
+    /// It is made by then, or not at all.
+    pub(crate) connect: Duration,
+    /// Each request on it is answered by then. Streams have no such bound.
+    pub(crate) answer: Option<Duration>,
+    /// How it is noticed that the other end is silent.
+    pub(crate) alive: Option<Alive>,
+    /// HTTP/2's own 64 KiB, where none are named.
+    pub(crate) windows: Option<Windows>,
+}
+
+/// A ping after so long without anything, and the end without an answer to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Alive {
+    pub(crate) every: Duration,
+    pub(crate) within: Duration,
+    /// Also while no request is open.
+    pub(crate) idle: bool,
+}
+
+/// Bytes that may come before they are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    pub(crate) stream: u32,
+    pub(crate) connection: u32,
+}
+
+impl Purpose {
+    pub(crate) const fn profile(self) -> Profile {
+        match self {
+            // Pings of its own say sooner that a worker is silent. A connection on which nothing comes for so long is closed,
+            // whoever still holds a stream of it: a worker that was stopped and goes on sees that nobody is there.
+            Self::Calls => Profile {
+                windows: Some(Windows {
+                    stream: calls::STREAM_WINDOW_BYTES,
+                    connection: calls::CONNECTION_WINDOW_BYTES,
+                }),
+                ..kept(CONNECT_NEAR, busy(5, 10))
+            },
+            // One stream in flight fills a fast network with these windows.
+            Self::Artifact => Profile {
+                windows: Some(Windows { stream: 4 << 20, connection: 8 << 20 }),
+                ..kept(CONNECT_FAR, busy(5, 5))
+            },
+            // A controller that is stopped is noticed within this and the next, though it has nothing to tell.
+            Self::Following => kept(CONNECT_NEAR, always(2, 2)),
+            Self::Shared => kept(CONNECT_NEAR, busy(2, 2)),
+            // Finds a worker that is stopped but still connected: what it would have said is named as a gap then.
+            Self::Logs => kept(CONNECT_FAR, busy(2, 2)),
+            // Finds a worker that is stopped, or cut off, while it is sent to. A machine that is busy compiling answers later
+            // than usual.
+            Self::Upload => kept(CONNECT_NEAR, busy(1, 4)),
+            // Streams last for minutes, of logs for days.
+            Self::Command => kept(CONNECT_FAR, busy(5, 5)),
+            Self::Question(within) => {
+                Profile { connect: CONNECT_FAR, answer: Some(within), alive: None, windows: None }
+            }
+            Self::Raft => kept(CONNECT_NEAR, always(1, 2)),
+        }
+    }
+}
+
+const fn kept(connect: Duration, alive: Alive) -> Profile {
+    Profile { connect, answer: None, alive: Some(alive), windows: None }
+}
+
+/// While requests are open. In seconds.
+const fn busy(every: u64, within: u64) -> Alive {
+    Alive { every: Duration::from_secs(every), within: Duration::from_secs(within), idle: false }
+}
+
+/// Whether requests are open or not. In seconds.
+const fn always(every: u64, within: u64) -> Alive {
+    Alive { every: Duration::from_secs(every), within: Duration::from_secs(within), idle: true }
+}
