@@ -4,6 +4,7 @@
 //! any more are forgotten once half of the places are taken.
 
 mod label;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -23,6 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing::Span;
 
 use self::label::{FunctionLabel, VersionLabel};
+pub(crate) use self::usage::UsageMetrics;
 use crate::clock;
 
 /// Versions with series of their own. Each has about twenty lines: a scrape stays under two megabytes.
@@ -92,6 +94,7 @@ pub struct Metrics {
     timeouts: Family<CodeLabel, Counter>,
     cold_starts: Family<Cause, Counter>,
     retries: Family<Cause, Counter>,
+    usage: UsageMetrics,
     /// Open connections of the gateway.
     pub connections: Gauge,
     /// Calls whose request's body is being read before they take a place.
@@ -115,6 +118,7 @@ impl Metrics {
             timeouts: Family::default(),
             cold_starts: Family::default(),
             retries: Family::default(),
+            usage: UsageMetrics::register(registry),
             connections: Gauge::default(),
             bodies: Gauge::default(),
         };
@@ -201,9 +205,15 @@ impl Metrics {
         self.cold_starts.get_or_create(&Cause { cause }).inc();
     }
 
+    /// Where is counted what calls came to on this worker.
+    pub(crate) fn usage(&self) -> UsageMetrics {
+        self.usage.clone()
+    }
+
     /// Forgets versions that are not called any more, with their series, once room for new ones grows short.
     pub fn retain(&self, called: impl Fn(&VersionId) -> bool) {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner).retain(&called);
+        self.usage.retain(&called);
         // Calls wait for the lock, and each version has more than a hundred series: they go without it.
         let Some((versions, functions)) = self.take_uncalled(called) else { return };
         versions.iter().for_each(|version| self.forget(version));
