@@ -5,12 +5,13 @@
 
 mod label;
 mod series;
+mod usage;
 
-pub use self::series::Series;
+pub use self::series::{Running, Series};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use coracle_proto::id::{FunctionId, VersionId};
 use coracle_proto::status::Code;
@@ -26,7 +27,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing::Span;
 
 use self::label::{FunctionLabel, VersionLabel};
-use crate::clock;
+pub(crate) use self::usage::UsageMetrics;
 
 /// Versions with series of their own. Each has about twenty lines: a scrape stays under two megabytes.
 pub const VERSIONS_MAX: usize = 1000;
@@ -95,6 +96,7 @@ pub struct Metrics {
     timeouts: Family<CodeLabel, Counter>,
     cold_starts: Family<Cause, Counter>,
     retries: Family<Cause, Counter>,
+    usage: UsageMetrics,
     /// Open connections of the gateway.
     pub connections: Gauge,
     /// Calls whose request's body is being read before they take a place.
@@ -118,6 +120,7 @@ impl Metrics {
             timeouts: Family::default(),
             cold_starts: Family::default(),
             retries: Family::default(),
+            usage: UsageMetrics::register(registry),
             connections: Gauge::default(),
             bodies: Gauge::default(),
         };
@@ -174,7 +177,7 @@ impl Metrics {
     pub fn begin(&self, series: &Arc<Series>) -> Running {
         let series = self.living(series);
         series.in_flight.inc();
-        Running { series, begun: clock::now(), trace: None }
+        Running::new(series)
     }
 
     /// The series, or where it was forgotten the one that takes its place: the next round forgets it again.
@@ -243,9 +246,15 @@ impl Metrics {
         self.cold_starts.get_or_create(&Cause { cause }).inc();
     }
 
+    /// Where is counted what calls came to on this worker.
+    pub(crate) fn usage(&self) -> UsageMetrics {
+        self.usage.clone()
+    }
+
     /// Forgets versions that are not called any more, with their series, once room for new ones grows short.
     pub fn retain(&self, called: impl Fn(&VersionId) -> bool) {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner).retain(&called);
+        self.usage.retain(&called);
         // Calls wait for the lock, and each version has more than a hundred series: they go without it.
         let Some((versions, functions)) = self.take_uncalled(called) else { return };
         versions.iter().for_each(|version| self.forget(version));
@@ -284,31 +293,6 @@ impl Metrics {
                 self.calls.remove(&CallLabels::new(Some(version), outcome, cold));
             }
         }
-    }
-}
-
-/// A call that has not ended. Dropping it ends it.
-#[derive(Debug)]
-pub struct Running {
-    series: Arc<Series>,
-    begun: Instant,
-    trace: Option<String>,
-}
-
-impl Running {
-    fn exemplar(&self) -> (Option<TraceLabel>, Option<SystemTime>) {
-        let exemplar = self.trace.clone().map(|trace_id| TraceLabel { trace_id });
-        let at = exemplar.as_ref().map(|_| SystemTime::UNIX_EPOCH + Duration::from_millis(clock::unix_ms()));
-        (exemplar, at)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.series.in_flight.dec();
-        let took = clock::now().saturating_duration_since(self.begun);
-        let (exemplar, at) = self.exemplar();
-        self.series.durations.observe(took.as_secs_f64(), exemplar, at);
     }
 }
 

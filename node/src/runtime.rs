@@ -6,30 +6,35 @@
 
 mod begin;
 mod body;
+mod bounds;
 mod budget;
 mod cache;
+mod call;
 mod cgi;
 mod child;
 mod command;
 mod compile;
 mod engine;
 mod failure;
-mod guest;
+mod host;
 mod http;
 mod inspect;
+mod instance;
 mod invoke;
 mod lane;
-mod linkers;
 mod log;
 mod map;
 mod pipe;
+mod program;
 mod programs;
 mod run;
 mod scan;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod ticker;
-mod way_out;
+mod turn;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -40,21 +45,22 @@ use coracle_proto::id::Digest;
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 use thiserror::Error;
-use wasmtime::Engine;
 
 use self::engine::Built;
+use self::instance::Maker;
+use self::invoke::Invoker;
 
 pub use self::child::compile_child;
 pub use self::engine::MemoryMode;
 pub use self::inspect::Inspection;
 pub use self::log::LogSink;
 pub use self::programs::Prepared;
+pub use self::usage::{Outcome, Trigger, Usage, UsageSink};
 use crate::artifact::{Checked, Prepare};
 use crate::call::{Answer, Call, CallError};
 use crate::os;
 use crate::outbound::{Outbound, Reach};
 use crate::text::on_one_line;
-use crate::threads::Threads;
 
 /// Mappings that a mapped program needs.
 const MAPPINGS_EACH: u64 = 3;
@@ -84,6 +90,8 @@ pub struct RuntimeOptions {
     pub reach: Reach,
     /// Where guests' lines go.
     pub logs: Arc<dyn LogSink>,
+    /// Where is told what calls came to.
+    pub usage: Arc<dyn UsageSink>,
 }
 
 /// Why there is no runtime.
@@ -132,15 +140,9 @@ pub struct RuntimeStats {
 pub struct Runtime(Arc<Shared>);
 
 struct Shared {
-    engine: Engine,
+    invoker: Invoker,
     memory: MemoryMode,
     running_max: u32,
-    programs: Arc<programs::Programs>,
-    ticker: ticker::Ticker,
-    slow: Threads,
-    budget: Arc<budget::Budget>,
-    outbound: Arc<Outbound>,
-    logs: Arc<dyn LogSink>,
     resident_max: usize,
 }
 
@@ -166,6 +168,7 @@ impl Runtime {
             resident_max,
             reach,
             logs,
+            usage,
         } = options;
         let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
         let Built { engine, memory, running_max } = engine::build(memory, running_max).map_err(failed)?;
@@ -186,19 +189,9 @@ impl Runtime {
             .name("cache-verify".into())
             .spawn(move || checked.verify_all())
             .map_err(RuntimeError::Thread)?;
-        let outbound = Arc::new(outbound);
-        Ok(Self(Arc::new(Shared {
-            engine,
-            memory,
-            running_max,
-            programs,
-            ticker,
-            slow,
-            budget: budget::Budget::new(guests_bytes),
-            outbound,
-            logs,
-            resident_max,
-        })))
+        let maker = Maker::new(engine, ticker, guests_bytes, outbound);
+        let invoker = Invoker { programs, maker, slow, logs, usage };
+        Ok(Self(Arc::new(Shared { invoker, memory, running_max, resident_max })))
     }
 
     /// Checks an upload: what it is, what it imports, and what it would cost to compile.
@@ -206,7 +199,7 @@ impl Runtime {
     /// # Errors
     /// What is wrong with it, by name or number.
     pub async fn check(&self, artifact: &Path) -> Result<Inspection, Refusal> {
-        self.0.programs.check(artifact).await.map_err(shown)
+        self.0.invoker.programs.check(artifact).await.map_err(shown)
     }
 
     /// Compiles an artifact unless there is code for it: once on a machine, and never again after it failed.
@@ -215,18 +208,18 @@ impl Runtime {
     /// # Errors
     /// Why it cannot be compiled or linked.
     pub async fn prepare(&self, digest: &Digest, artifact: &Path) -> Result<Prepared, Refusal> {
-        self.0.programs.prepare(digest, artifact).await.map_err(shown)
+        self.0.invoker.programs.prepare(digest, artifact).await.map_err(shown)
     }
 
     /// Whether there is code for an artifact.
     #[must_use]
     pub fn is_prepared(&self, digest: &Digest) -> bool {
-        self.0.programs.is_prepared(digest)
+        self.0.invoker.programs.is_prepared(digest)
     }
 
     /// Removes the code of an artifact, and the memory of its failure. Calls that run are not disturbed.
     pub fn forget(&self, digest: &Digest) {
-        self.0.programs.forget(digest);
+        self.0.invoker.programs.forget(digest);
     }
 
     /// Runs a call up to its response's head. The response's body is the rest of the run: dropping it, or this
@@ -235,19 +228,19 @@ impl Runtime {
     /// # Errors
     /// What the call came to, if not to a response.
     pub async fn invoke(&self, call: Call) -> Result<Answer, CallError> {
-        invoke::invoke(&self.0, call).await
+        self.0.invoker.invoke(call).await
     }
 
     /// What it holds now.
     #[must_use]
     pub fn stats(&self) -> RuntimeStats {
-        let (resident, resident_bytes) = self.0.programs.resident();
+        let (resident, resident_bytes) = self.0.invoker.programs.resident();
         RuntimeStats {
             resident,
             resident_bytes,
             resident_max: self.0.resident_max,
-            running: self.0.ticker.running(),
-            guests_bytes: self.0.budget.given(),
+            running: self.0.invoker.maker.running(),
+            guests_bytes: self.0.invoker.maker.given(),
             running_max: self.0.running_max,
             memory: self.0.memory,
         }

@@ -64,7 +64,9 @@ impl Composed {
     /// Opens everything. Calls run on the threads of `calls`; `stops` tells the parts when they are to end.
     pub(super) async fn new(options: &Options, calls: &Handle, stops: &Stops) -> Result<Self, AppError> {
         let slots = worker::Options::new(options.node, options.slots);
-        let ground = Ground::open(options, slots.running_max, &stops.readers).await?;
+        let mut registry = Registry::default();
+        let metrics = Arc::new(Metrics::register(&mut registry));
+        let ground = Ground::open(options, slots.running_max, metrics.usage(), &stops.readers).await?;
         let slots = slots.within(ground.runtime.stats().running_max);
         let view = ground.follower.view();
         let artifact_metrics = ArtifactMetrics::default();
@@ -80,8 +82,6 @@ impl Composed {
             orders: orders.subscribe(),
             metrics: artifact_metrics.clone(),
         });
-        let mut registry = Registry::default();
-        let metrics = Arc::new(Metrics::register(&mut registry));
         artifact_metrics.register(&mut registry);
         ground.log_metrics.register(&mut registry);
         let invoke = Arc::new(ground.runtime.clone());

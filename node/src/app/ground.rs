@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{AppError, Options, Stop};
 use crate::artifact::{ArtifactError, Store};
 use crate::logs::{self, LogMetrics, LogService, Logs, RingLimits};
+use crate::metrics::UsageMetrics;
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::view::{self, Follower};
 
@@ -23,7 +24,13 @@ pub(super) struct Ground {
 impl Ground {
     /// Opens all of it, where waiting for the disk holds up nothing else. `running_max` calls are to run at once;
     /// `readers` ends those who follow logs.
-    pub(super) async fn open(options: &Options, running_max: u32, readers: &Stop) -> Result<Self, AppError> {
+    /// `usage` is told what calls came to.
+    pub(super) async fn open(
+        options: &Options,
+        running_max: u32,
+        usage: UsageMetrics,
+        readers: &Stop,
+    ) -> Result<Self, AppError> {
         let data_dir = options.data_dir.clone();
         let (node, readers) = (options.node, readers.clone());
         let (cache_dir, memory) = (options.cache_dir.clone(), options.memory);
@@ -50,6 +57,7 @@ impl Ground {
                 resident_max: None,
                 reach,
                 logs: Arc::new(logs.clone()),
+                usage: Arc::new(usage),
             })?;
             let follower = Follower::open(&view);
             Ok(Self { follower, store, runtime, logs, log_service, log_metrics })

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use coracle_proto::id::{Epoch, InvocationId, NodeId, Revision, StoreId, VersionId, VersionNumber};
 use coracle_proto::key::Key;
-use coracle_proto::record::{Addresses, Change, Function, Node, NodeState, Record, Replica, Role, Version, Weight};
+use coracle_proto::record::{
+    Addresses, Change, Function, Node, NodeState, Record, Replica, Role, Version, Weight,
+};
 use coracle_proto::spec::Draft;
 use coracle_proto::status::Code;
 

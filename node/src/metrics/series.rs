@@ -1,13 +1,15 @@
-//! The counters of one version, for those who call it: counting looks nothing up.
+//! The counters of one version, for those who call it: counting looks nothing up. And a call that is counted.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use coracle_proto::id::VersionId;
 use prometheus_client::metrics::exemplar::{CounterWithExemplar, HistogramWithExemplars};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::{CLASSES, TraceLabel};
+use crate::clock;
 
 /// What is counted of one version; of all that have no series of their own, under `other`.
 #[derive(Debug)]
@@ -47,5 +49,35 @@ impl Series {
     ) -> Option<&OnceLock<CounterWithExemplar<TraceLabel>>> {
         let class = CLASSES.iter().position(|class| *class == outcome)?;
         self.answers.get(class)?.get(usize::from(cold))
+    }
+}
+
+/// A call that has not ended. Dropping it ends it.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) series: Arc<Series>,
+    begun: Instant,
+    pub(super) trace: Option<String>,
+}
+
+impl Running {
+    pub(super) fn new(series: Arc<Series>) -> Self {
+        Self { series, begun: clock::now(), trace: None }
+    }
+
+    /// The trace that a count is shown with, and when.
+    pub(super) fn exemplar(&self) -> (Option<TraceLabel>, Option<SystemTime>) {
+        let exemplar = self.trace.clone().map(|trace_id| TraceLabel { trace_id });
+        let at = exemplar.as_ref().map(|_| SystemTime::UNIX_EPOCH + Duration::from_millis(clock::unix_ms()));
+        (exemplar, at)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.series.in_flight.dec();
+        let took = clock::now().saturating_duration_since(self.begun);
+        let (exemplar, at) = self.exemplar();
+        self.series.durations.observe(took.as_secs_f64(), exemplar, at);
     }
 }

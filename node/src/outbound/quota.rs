@@ -44,6 +44,12 @@ impl Caller {
     pub const fn meter(&self) -> &Meter {
         &self.meter
     }
+
+    /// One whose requests have taken so much.
+    #[cfg(test)]
+    pub(crate) fn having(function: FunctionId, meter: Meter) -> Self {
+        Self { function, requests: Arc::new(Semaphore::new(0)), meter }
+    }
 }
 
 /// Counts what is open.

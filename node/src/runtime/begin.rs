@@ -11,7 +11,7 @@ use http_body::{Body as HttpBody, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::body::{ResponseBody, Source};
-use super::invoke::Deadline;
+use super::call::Deadline;
 use crate::call::CallError;
 
 /// How long an answer that has begun is held while its guest works on, for what fails at once fails as a whole.
@@ -100,14 +100,13 @@ impl<S: Source> HttpBody for Opening<S> {
 mod tests {
     use std::sync::Arc;
 
-    use coracle_proto::spec::{Draft, FunctionSpec};
+    use coracle_proto::spec::Draft;
     use coracle_proto::status::Code;
-
     use tokio::runtime::Handle;
 
-    use super::super::budget::Budget;
-    use super::super::run::{Run, Terms, Turns, Watch};
-    use super::super::way_out::tests::log;
+    use super::super::call::Invocation;
+    use super::super::call::tests::invocation;
+    use super::super::run::{Run, Turns};
     use super::*;
     use crate::call::Lease;
     use crate::clock;
@@ -122,20 +121,18 @@ mod tests {
         }
     }
 
-    /// One that waits for ever, and whose requests have taken so much of the processor.
-    fn waiting(watch: Arc<Watch>, meter: Meter) -> Run {
-        let limits = FunctionSpec::new(Draft::default()).unwrap().limits();
-        let (signals, stderr) = (Arc::default(), log().0);
-        let (habit, lease) = (Arc::default(), Lease::default());
-        let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
-        let terms = Terms { limits, watch, signals, stderr, habit, meter, share, lease };
-        Run::new(Turns::new(std::future::pending(), terms), Handle::current())
+    /// One that waits for ever.
+    fn waiting(invocation: Arc<Invocation>) -> Run {
+        let turns = Turns::new(std::future::pending(), invocation, Arc::default(), Lease::default());
+        Run::new(turns, Handle::current())
     }
 
-    async fn opens_after(watch: Arc<Watch>, timeout: Duration) -> Duration {
-        let run = waiting(watch, Meter::default());
+    async fn opens_after(invocation: Arc<Invocation>, timeout: Duration) -> Duration {
+        let run = waiting(invocation);
         let begun = clock::now();
-        let opening = begin(ResponseBody::new(run, Silent), Deadline::new(timeout, timeout)).await.unwrap();
+        let opening = begin(ResponseBody::new(run, Silent), Deadline::new(clock::now(), timeout, timeout))
+            .await
+            .unwrap();
         assert!(opening.first.is_empty() && !opening.whole);
         begun.elapsed()
     }
@@ -143,24 +140,26 @@ mod tests {
     #[tokio::test]
     async fn a_head_without_a_body_goes_out_when_its_own_time_is_over() {
         let timeout = Duration::from_millis(300);
-        let took = opens_after(Watch::new(Duration::from_secs(60)), timeout).await;
+        let took = opens_after(invocation(Draft::default()).0, timeout).await;
         assert!(took >= timeout, "{took:?}");
     }
 
     /// It may send nothing before it has seen the head.
     #[tokio::test]
     async fn a_guest_that_waits_for_its_caller_lets_the_head_go_out() {
-        let watch = Watch::new(Duration::from_secs(60));
-        watch.set_awaits_caller(true);
-        let took = opens_after(watch, Duration::from_secs(60)).await;
+        let (invocation, _) = invocation(Draft::default());
+        invocation.watch.set_awaits_caller(true);
+        let took = opens_after(invocation, Duration::from_secs(60)).await;
         assert!(took >= HOLD && took < Duration::from_secs(30), "{took:?}");
     }
 
     #[tokio::test]
     async fn what_is_done_for_its_requests_is_the_calls_own_processor_time() {
-        let limit = FunctionSpec::new(Draft::default()).unwrap().limits().cpu_time;
+        let limit = invocation(Draft::default()).0.limits().cpu_time;
         for (used, over) in [(limit / 2, false), (limit + Duration::from_millis(1), true)] {
-            let mut run = waiting(Watch::new(Duration::from_secs(60)), Meter::having(used));
+            let (invocation, _) = invocation(Draft::default());
+            invocation.has_requests(Meter::having(used));
+            let mut run = waiting(invocation);
             let polled = poll_fn(|cx| Poll::Ready(run.poll(cx))).await;
             let code = match polled {
                 Poll::Ready(Err(error)) => Some(error.code()),

@@ -6,26 +6,28 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::{Sleep, sleep};
 
-use super::log::LineLog;
-use super::run::{Run, Watch};
+use super::call::Invocation;
+use super::run::Run;
+use super::usage::Outcome;
 use crate::call::{Body, CallError};
 
 /// Rings when no byte has moved for too long. Only a body that waits has one.
-#[derive(Debug)]
 struct IdleAlarm {
-    watch: Arc<Watch>,
+    invocation: Arc<Invocation>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl IdleAlarm {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CallError> {
         loop {
-            let Some(left) = self.watch.left() else {
-                return Poll::Ready(self.watch.idle_error());
+            let watch = &self.invocation.watch;
+            let Some(left) = watch.left() else {
+                return Poll::Ready(watch.idle_error());
             };
             let alarm = self.sleep.get_or_insert_with(|| Box::pin(sleep(left)));
             if alarm.as_mut().poll(cx).is_pending() {
@@ -37,7 +39,7 @@ impl IdleAlarm {
     }
 
     fn moved(&mut self) {
-        self.watch.moved();
+        self.invocation.watch.moved();
         self.sleep = None;
     }
 }
@@ -49,8 +51,8 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(body: Body, watch: Arc<Watch>) -> Self {
-        Self { body, alarm: IdleAlarm { watch, sleep: None } }
+    pub(super) fn new(body: Body, invocation: Arc<Invocation>) -> Self {
+        Self { body, alarm: IdleAlarm { invocation, sleep: None } }
     }
 }
 
@@ -66,24 +68,25 @@ impl HttpBody for RequestBody {
         let error = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.alarm.moved();
-                this.alarm.watch.set_awaits_caller(false);
+                this.alarm.invocation.watch.set_awaits_caller(false);
+                this.alarm.invocation.account.received(frame.data_ref().map_or(0, Bytes::len));
                 return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(None) => {
-                this.alarm.watch.set_awaits_caller(false);
+                this.alarm.invocation.watch.set_awaits_caller(false);
                 return Poll::Ready(None);
             }
             Poll::Ready(Some(Err(error))) => error,
             Poll::Pending => match this.alarm.poll(cx) {
                 Poll::Pending => {
-                    this.alarm.watch.set_awaits_caller(true);
+                    this.alarm.invocation.watch.set_awaits_caller(true);
                     return Poll::Pending;
                 }
                 Poll::Ready(error) => error,
             },
         };
         let told = wasmtime_wasi_http::Error::InternalError(Some(error.to_string()));
-        this.alarm.watch.condemn(error);
+        this.alarm.invocation.watch.condemn(error);
         Poll::Ready(Some(Err(told)))
     }
 
@@ -98,7 +101,7 @@ impl HttpBody for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.alarm.watch.set_awaits_caller(false);
+        self.alarm.invocation.watch.set_awaits_caller(false);
     }
 }
 
@@ -118,8 +121,8 @@ pub(super) struct ResponseBody<S> {
 
 impl<S: Source> ResponseBody<S> {
     pub(super) fn new(run: Run, source: S) -> Self {
-        let alarm = IdleAlarm { watch: Arc::clone(run.watch()), sleep: None };
-        alarm.watch.moved();
+        let alarm = IdleAlarm { invocation: Arc::clone(run.invocation()), sleep: None };
+        alarm.invocation.watch.moved();
         Self { run, source, alarm, over: false }
     }
 
@@ -173,20 +176,40 @@ impl<S: Source> HttpBody for ResponseBody<S> {
     }
 }
 
-/// A response's body that tells its function's log why it broke off.
-pub(super) struct Told {
+/// The body of a call's answer: it counts what is taken of it, and tells how it ended.
+pub(super) struct Taken {
     body: Body,
-    log: LineLog,
+    status: StatusCode,
+    /// What its head declares, and is not taken yet.
+    left: Option<u64>,
+    invocation: Arc<Invocation>,
 }
 
-impl Told {
-    /// What is here as a whole cannot break off.
-    pub(super) fn body(body: Body, log: LineLog) -> Body {
-        if body.size_hint().exact().is_some() { body } else { Self { body, log }.boxed_unsync() }
+impl Taken {
+    /// The answer of a call. What is here as a whole cannot break off: its call is over.
+    pub(super) fn answer(answer: http::Response<Body>, invocation: Arc<Invocation>) -> http::Response<Body> {
+        let status = answer.status();
+        if let Some(bytes) = answer.body().size_hint().exact() {
+            invocation.account.sent(bytes);
+            invocation.account.end(Outcome::Answered(status));
+            return answer;
+        }
+        let declared = answer.headers().get(header::CONTENT_LENGTH);
+        let left = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        answer.map(|body| Self { body, status, left, invocation }.boxed_unsync())
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.invocation.account.sent(bytes as u64);
+        self.left = self.left.map(|left| left.saturating_sub(bytes as u64));
+        // Whoever has all that was declared need not ask whether there is more.
+        if self.left == Some(0) {
+            self.invocation.account.end(Outcome::Answered(self.status));
+        }
     }
 }
 
-impl HttpBody for Told {
+impl HttpBody for Taken {
     type Data = Bytes;
     type Error = CallError;
 
@@ -195,8 +218,14 @@ impl HttpBody for Told {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         let next = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Err(error))) = &next {
-            self.log.say(&format!("the answer broke off: {error} ({})", error.code()));
+        match &next {
+            Poll::Ready(Some(Ok(frame))) => self.take(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(Some(Err(error))) => {
+                self.invocation.account.end(Outcome::Failed(error.code()));
+                self.invocation.author.say(&format!("the answer broke off: {error} ({})", error.code()));
+            }
+            Poll::Ready(None) => self.invocation.account.end(Outcome::Answered(self.status)),
+            Poll::Pending => {}
         }
         next
     }

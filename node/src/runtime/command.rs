@@ -2,6 +2,7 @@
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,71 +12,56 @@ use coracle_proto::status::Code;
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::{Sleep, sleep};
-use wasmtime::{InstancePre, Store};
+use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
-use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use super::begin::HOLD;
 use super::body::{ResponseBody, Source};
-use super::cgi::{self, Parsed};
-use super::guest::{COMPONENT_CALL_BYTES_MAX, Guest, MODULE_CALL_BYTES_MAX};
-use super::invoke::{Deadline, Stage};
+use super::call::Deadline;
+use super::cgi::{self, Caller, Parsed};
+use super::instance::Guest;
 use super::pipe::Pipe;
+use super::program::Command;
 use super::run::Run;
+use super::stage::{Spans, Stage};
 use crate::call::{Body, CallError};
-
-/// A command of either kind.
-#[derive(Clone)]
-pub(super) enum Command {
-    Module(InstancePre<Guest>),
-    Component(CommandPre<Guest>),
-}
-
-impl Command {
-    fn call_bytes_max(&self) -> usize {
-        match self {
-            Self::Module(_) => MODULE_CALL_BYTES_MAX,
-            Self::Component(_) => COMPONENT_CALL_BYTES_MAX,
-        }
-    }
-
-    async fn run(self, store: &mut Store<Guest>, stage: super::invoke::Spans) -> wasmtime::Result<()> {
-        match self {
-            Self::Module(pre) => {
-                let instance = stage.instantiate(pre.instantiate_async(&mut *store)).await?;
-                let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
-                start.call_async(store, ()).await
-            }
-            Self::Component(pre) => {
-                let command = stage.instantiate(pre.instantiate_async(&mut *store)).await?;
-                let ended = command.wasi_cli_run().call_run(store).await?;
-                ended.map_err(|()| I32Exit(1).into())
-            }
-        }
-    }
-}
 
 /// Runs the command until its response's head; the rest of its run goes with the body.
 pub(super) async fn call(
     command: &Command,
     stage: Stage<'_>,
+    caller: Caller<'_>,
     request: http::Request<Body>,
     mut deadline: Deadline,
 ) -> Result<http::Response<Body>, CallError> {
     let (parts, body) = request.into_parts();
-    let input = read(body, stage.idle_timeout(), &mut deadline).await?;
-    let mut environment = stage.environment();
-    environment.extend(cgi::environment(&parts, stage.caller(), input.len()));
-    let pipe = Pipe::new(stage.watch());
+    let input = read(body, stage.invocation.limits().idle_timeout, &mut deadline).await?;
+    stage.invocation.account.received(input.len());
+    let pipe = Pipe::new(Arc::clone(stage.invocation));
     let mut wasi = stage.wasi();
-    wasi.envs(&environment).stdin(MemoryInputPipe::new(input)).stdout(pipe.clone());
-    let mut store = stage.store(&mut wasi, command.call_bytes_max())?;
+    wasi.envs(&cgi::environment(&parts, caller, input.len()));
+    wasi.stdin(MemoryInputPipe::new(input)).stdout(pipe.clone());
+    let mut instance = stage.instance(&mut wasi, command.call_bytes_max())?;
     let command = command.clone();
     let spans = stage.spans();
-    let counted = store.data().counted();
-    let run = stage.run(counted, async move { (command.run(&mut store, spans).await, store) });
+    let run = stage.run(async move { (run(command, &mut instance.store, spans).await, instance) });
     Beginning { run, pipe, output: BytesMut::new(), hold: None, deadline }.respond().await
+}
+
+async fn run(command: Command, store: &mut Store<Guest>, spans: Spans) -> wasmtime::Result<()> {
+    match command {
+        Command::Module(pre) => {
+            let instance = spans.instantiate(pre.instantiate_async(&mut *store)).await?;
+            let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+            start.call_async(store, ()).await
+        }
+        Command::Component(pre) => {
+            let command = spans.instantiate(pre.instantiate_async(&mut *store)).await?;
+            let ended = command.wasi_cli_run().call_run(store).await?;
+            ended.map_err(|()| I32Exit(1).into())
+        }
+    }
 }
 
 /// Reads the whole request, for it is standard input.

@@ -9,14 +9,9 @@ use wasmtime::{
 };
 use wasmtime::{OptLevel, WasmFeatures};
 
+use super::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use crate::os;
 
-/// Core instances of one call: the largest of real programs, CPython's, has 14.
-pub(super) const INSTANCES_MAX: u32 = 200;
-/// Linear memories of one call: real programs have one, those that carry an adapter two.
-pub(super) const MEMORIES_MAX: u32 = 4;
-/// Tables of one call: real programs have one or two.
-pub(super) const TABLES_MAX: u32 = 16;
 /// Entries of one table: programs in Go have some ten thousands.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Bytes of the engine's own data about all instances of one call together.

@@ -4,7 +4,7 @@ use coracle_proto::status::Code;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
-use super::guest::Signals;
+use super::call::Signals;
 use crate::call::CallError;
 
 /// Names the error of a guest that did not end well.

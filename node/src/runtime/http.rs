@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,9 +20,11 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use super::begin::begin;
 use super::body::{RequestBody, ResponseBody, Source};
-use super::guest::{COMPONENT_CALL_BYTES_MAX, Guest};
-use super::invoke::{Deadline, Stage};
+use super::bounds::COMPONENT_CALL_BYTES_MAX;
+use super::call::Deadline;
+use super::instance::Guest;
 use super::run::Run;
+use super::stage::Stage;
 use crate::call::{Body, CallError};
 
 type Head = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
@@ -33,25 +36,24 @@ pub(super) async fn call(
     request: http::Request<Body>,
     mut deadline: Deadline,
 ) -> Result<http::Response<Body>, CallError> {
-    let mut wasi = stage.wasi();
-    wasi.envs(&stage.environment());
-    let mut store = stage.store(&mut wasi, COMPONENT_CALL_BYTES_MAX)?;
+    let mut instance = stage.instance(&mut stage.wasi(), COMPONENT_CALL_BYTES_MAX)?;
     let method = request.method().clone();
-    let request = request.map(|body| RequestBody::new(body, stage.watch()));
+    let request = request.map(|body| RequestBody::new(body, Arc::clone(stage.invocation)));
     let bad = |error: wasmtime::Error| CallError::new(Code::BadRequest, error.to_string());
-    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request).map_err(bad)?;
+    let mut http = instance.store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, request).map_err(bad)?;
     let (answer, mut answered) = oneshot::channel();
-    let answer = store.data_mut().http().new_response_outparam(answer).map_err(bad)?;
+    let answer = http.new_response_outparam(answer).map_err(bad)?;
 
     let pre = pre.clone();
     let spans = stage.spans();
-    let counted = store.data().counted();
-    let mut run = stage.run(counted, async move {
+    let mut run = stage.run(async move {
         let handled = async {
-            let proxy = spans.instantiate(pre.instantiate_async(&mut store)).await?;
-            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
+            let store = &mut instance.store;
+            let proxy = spans.instantiate(pre.instantiate_async(&mut *store)).await?;
+            proxy.wasi_http_incoming_handler().call_handle(store, request, answer).await
         };
-        (handled.await, store)
+        (handled.await, instance)
     });
     match head(&mut run, &mut answered, &mut deadline).await? {
         Ok(response) => respond(run, &method, response, deadline).await,

@@ -13,7 +13,7 @@ use wasmparser::{
 use wasmtime::Engine;
 
 use super::engine;
-use super::linkers::{self, Linkers, PREVIEW1};
+use super::host::{self, Linkers, PREVIEW1};
 use super::scan::Scan;
 
 /// Names of exports that a refusal lists.
@@ -141,7 +141,7 @@ impl Import {
     fn is_known(&self) -> bool {
         match self {
             Self::Core { module, is_function, .. } => module == PREVIEW1 && *is_function,
-            Self::Component(name) => linkers::has_interface(name),
+            Self::Component(name) => host::has_interface(name),
         }
     }
 
@@ -303,7 +303,7 @@ impl Surface {
         let mut names = imports.chain(self.exports.iter().map(|export| &export.name));
         let other = names.find(|name| {
             let version = name.strip_prefix("wasi:").and_then(|name| name.split_once('@'));
-            version.is_some_and(|(_, version)| !linkers::is_release(version))
+            version.is_some_and(|(_, version)| !host::is_release(version))
         });
         let Some(other) = other else { return Ok(()) };
         let release = other.split_once('@').map_or("", |(_, version)| version);

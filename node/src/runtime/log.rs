@@ -2,15 +2,16 @@
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use coracle_proto::id::{InvocationId, VersionId};
+use coracle_proto::record::Version;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
-use super::guest::WRITE_BYTES_MAX;
+use super::bounds::WRITE_BYTES_MAX;
 use crate::logs::{Line, Logs, Stream};
 use crate::text::on_one_line;
 
@@ -38,80 +39,43 @@ impl LogSink for Logs {
     }
 }
 
-/// Whose lines they are.
+/// Whose lines they are: a call's.
 #[derive(Debug)]
 pub(super) struct Author {
-    pub(super) version: VersionId,
-    pub(super) invocation: InvocationId,
-    pub(super) trace: Option<[u8; 16]>,
-}
-
-/// Standard output or error of a guest. All streams that a guest opens on it share one line.
-#[derive(Debug, Clone)]
-pub(super) struct LineLog(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
     sink: Arc<dyn LogSink>,
-    author: Arc<Author>,
-    stream: Stream,
-    unfinished: Mutex<Vec<u8>>,
-    /// Bytes since others had their turn.
-    turn: AtomicUsize,
+    version: Arc<Version>,
+    invocation: InvocationId,
+    trace: Option<[u8; 16]>,
 }
 
-impl LineLog {
-    pub(super) fn new(sink: Arc<dyn LogSink>, author: Arc<Author>, stream: Stream) -> Self {
-        Self(Arc::new(Shared {
-            sink,
-            author,
-            stream,
-            unfinished: Mutex::default(),
-            turn: AtomicUsize::new(0),
-        }))
-    }
-
-    /// Takes what was printed; whole lines go on.
-    pub(super) fn print(&self, mut bytes: &[u8]) {
-        let mut line = self.0.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let (head, rest) = bytes.split_at(end);
-            bytes = rest.get(1..).unwrap_or_default();
-            self.0.extend(&mut line, head);
-            if !self.0.emit(&mut line) {
-                bytes = self.0.lose(bytes);
-            }
-        }
-        self.0.extend(&mut line, bytes);
+impl Author {
+    pub(super) fn new(
+        sink: Arc<dyn LogSink>,
+        version: Arc<Version>,
+        invocation: InvocationId,
+        trace: Option<[u8; 16]>,
+    ) -> Self {
+        Self { sink, version, invocation, trace }
     }
 
     /// A line of the platform's: a line that the guest has begun goes on after it.
     pub(super) fn say(&self, text: &str) {
-        self.0.emit(&mut on_one_line(text.to_owned()).into_bytes());
+        self.emit(Stream::Stderr, on_one_line(text.to_owned()).as_bytes());
     }
-}
 
-impl Shared {
-    /// Adds to the line; what is too long goes on in pieces.
-    fn extend(&self, line: &mut Vec<u8>, mut bytes: &[u8]) {
-        while let Some((head, rest)) = bytes.split_at_checked(LINE_BYTES_MAX - line.len()) {
-            if rest.is_empty() {
-                break;
+    /// Lines of the platform's, as they stand.
+    pub(super) fn say_lines(&self, text: &str) {
+        for line in text.lines() {
+            for piece in line.as_bytes().chunks(LINE_BYTES_MAX) {
+                self.emit(Stream::Stderr, piece);
             }
-            line.extend_from_slice(head);
-            self.emit(line);
-            bytes = rest;
         }
-        line.extend_from_slice(bytes);
     }
 
-    fn emit(&self, line: &mut Vec<u8>) -> bool {
-        let Author { version, invocation, trace } = &*self.author;
+    fn emit(&self, stream: Stream, line: &[u8]) -> bool {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
-        let (invocation, trace, stream) = (*invocation, *trace, self.stream);
-        let more = self.sink.line(Line { version, invocation, trace, stream, text });
-        line.clear();
-        more
+        let (invocation, trace) = (self.invocation, self.trace);
+        self.sink.line(Line { version: &self.version.id, invocation, trace, stream, text })
     }
 
     /// Counts whole lines and looks at none: a million empty ones cost as little as one long one. Gives what comes
@@ -119,18 +83,116 @@ impl Shared {
     fn lose<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else { return bytes };
         let (lost, rest) = bytes.split_at(end + 1);
-        self.sink.lost(&self.author.version, lost.iter().filter(|byte| **byte == b'\n').count() as u64);
+        self.sink.lost(&self.version.id, lost.iter().filter(|byte| **byte == b'\n').count() as u64);
         rest
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let mut line = std::mem::take(self.unfinished.get_mut().unwrap_or_else(PoisonError::into_inner));
-        if !line.is_empty() {
-            self.emit(&mut line);
-        }
+/// Standard output or error of an instance. All streams that its guest opens on it share one line; whose it is was said
+/// last by [`LineLog::begin`].
+#[derive(Debug, Clone)]
+pub(super) struct LineLog {
+    shared: Arc<Shared>,
+    stream: Stream,
+}
+
+#[derive(Debug)]
+struct Shared {
+    lines: Mutex<Lines>,
+    /// Bytes since others had their turn.
+    turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Lines {
+    author: Option<Arc<Author>>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl LineLog {
+    /// Output and error of an instance that serves a call.
+    pub(super) fn pair(author: Arc<Author>) -> (Self, Self) {
+        let lines = Lines { author: Some(author), stdout: Vec::new(), stderr: Vec::new() };
+        let shared = Arc::new(Shared { lines: Mutex::new(lines), turn: AtomicUsize::new(0) });
+        let of = |stream| Self { shared: Arc::clone(&shared), stream };
+        (of(Stream::Stdout), of(Stream::Stderr))
     }
+
+    /// What either stream prints from now on is this call's.
+    pub(super) fn begin(&self, author: Arc<Author>) {
+        self.shared.lines().author = Some(author);
+    }
+
+    /// The call is over: what it has begun on either stream is its last line.
+    pub(super) fn end(&self) {
+        self.shared.lines().end();
+    }
+
+    /// Takes what was printed; whole lines go on.
+    fn print(&self, mut bytes: &[u8]) {
+        let mut lines = self.shared.lines();
+        let Some((author, line)) = lines.of(self.stream) else { return };
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (head, rest) = bytes.split_at(end);
+            bytes = rest.get(1..).unwrap_or_default();
+            extend(author, self.stream, line, head);
+            if !emit(author, self.stream, line) {
+                bytes = author.lose(bytes);
+            }
+        }
+        extend(author, self.stream, line, bytes);
+    }
+}
+
+impl Shared {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    fn of(&mut self, stream: Stream) -> Option<(&Author, &mut Vec<u8>)> {
+        let line = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        Some((self.author.as_deref()?, line))
+    }
+
+    fn end(&mut self) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            if let Some((author, line)) = self.of(stream).filter(|(_, line)| !line.is_empty()) {
+                emit(author, stream, line);
+            }
+        }
+        self.author = None;
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Adds to the line; what is too long goes on in pieces.
+fn extend(author: &Author, stream: Stream, line: &mut Vec<u8>, mut bytes: &[u8]) {
+    while let Some((head, rest)) = bytes.split_at_checked(LINE_BYTES_MAX - line.len()) {
+        if rest.is_empty() {
+            break;
+        }
+        line.extend_from_slice(head);
+        emit(author, stream, line);
+        bytes = rest;
+    }
+    line.extend_from_slice(bytes);
+}
+
+fn emit(author: &Author, stream: Stream, line: &mut Vec<u8>) -> bool {
+    let more = author.emit(stream, line);
+    line.clear();
+    more
 }
 
 impl IsTerminal for LineLog {
@@ -153,8 +215,8 @@ impl StdoutStream for LineLog {
 #[wasmtime_wasi::async_trait]
 impl Pollable for LineLog {
     async fn ready(&mut self) {
-        if self.0.turn.load(Ordering::Relaxed) >= TURN_BYTES_MAX {
-            self.0.turn.store(0, Ordering::Relaxed);
+        if self.shared.turn.load(Ordering::Relaxed) >= TURN_BYTES_MAX {
+            self.shared.turn.store(0, Ordering::Relaxed);
             tokio::task::yield_now().await;
         }
     }
@@ -165,7 +227,7 @@ impl OutputStream for LineLog {
         if bytes.len() > WRITE_BYTES_MAX {
             return Err(StreamError::trap("a write to the log is over what it takes at once"));
         }
-        self.0.turn.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.shared.turn.fetch_add(bytes.len(), Ordering::Relaxed);
         self.print(&bytes);
         Ok(())
     }
@@ -181,8 +243,9 @@ impl OutputStream for LineLog {
 
 #[cfg(test)]
 mod tests {
-    use coracle_proto::id::{FunctionId, VersionNumber};
+    use coracle_proto::spec::Draft;
 
+    use super::super::call::tests::invocation;
     use super::*;
 
     #[derive(Debug, Default)]
@@ -200,13 +263,16 @@ mod tests {
         }
     }
 
+    fn author(seen: &Arc<Seen>) -> Arc<Author> {
+        let (invocation, _) = invocation(Draft::default());
+        let (sink, version) = (Arc::<Seen>::clone(seen), Arc::clone(&invocation.version));
+        Arc::new(Author::new(sink, version, InvocationId::new(1), None))
+    }
+
     fn log() -> (Arc<Seen>, LineLog) {
         let seen = Arc::<Seen>::default();
-        let function = FunctionId::parse("", "f").unwrap();
-        let version = VersionId { function, number: VersionNumber::new(1) };
-        let author = Author { version, invocation: InvocationId::new(1), trace: None };
-        let log = LineLog::new(Arc::clone(&seen) as Arc<dyn LogSink>, Arc::new(author), Stream::Stdout);
-        (seen, log)
+        let (stdout, _) = LineLog::pair(author(&seen));
+        (seen, stdout)
     }
 
     #[test]
@@ -218,6 +284,21 @@ mod tests {
         assert_eq!(*seen.0.lock().unwrap(), [&b"one"[..], b"two", b""]);
         drop(log);
         assert_eq!(seen.0.lock().unwrap().last().unwrap(), b"three", "the last line needs no end");
+    }
+
+    #[test]
+    fn a_line_is_that_of_the_call_that_began_it() {
+        let (first, log) = log();
+        let (second, rested) = (Arc::<Seen>::default(), log.clone());
+        log.print(b"one");
+        rested.end();
+        log.print(b"nobody's\n");
+        rested.begin(author(&second));
+        log.print(b"two\n");
+        assert_eq!(
+            (&*first.0.lock().unwrap(), &*second.0.lock().unwrap()),
+            (&vec![b"one".to_vec()], &vec![b"two".to_vec()])
+        );
     }
 
     #[test]

@@ -11,17 +11,17 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
-use super::guest::WRITE_BYTES_MAX;
-use super::run::Watch;
+use super::bounds::WRITE_BYTES_MAX;
+use super::call::Invocation;
 use crate::call::CallError;
 
 /// Holds what was printed until it is taken, by the guest's task or by another. It is bounded by the whole of what a command may print, so it never
 /// makes the guest wait.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Pipe {
     state: Arc<Mutex<State>>,
     reader: Arc<AtomicWaker>,
-    watch: Arc<Watch>,
+    invocation: Arc<Invocation>,
 }
 
 #[derive(Debug, Default)]
@@ -32,8 +32,8 @@ struct State {
 
 impl Pipe {
     /// A pipe that ends its call, by the watch, when it is over its bound.
-    pub(super) fn new(watch: Arc<Watch>) -> Self {
-        Self { state: Arc::default(), reader: Arc::default(), watch }
+    pub(super) fn new(invocation: Arc<Invocation>) -> Self {
+        Self { state: Arc::default(), reader: Arc::default(), invocation }
     }
 
     /// What was printed since the last time. If nothing was, the task is woken when something is.
@@ -77,7 +77,7 @@ impl OutputStream for Pipe {
         if state.written > BUFFERED_BODY_MAX {
             let message =
                 format!("the response is over {} MiB, which a command may have", BUFFERED_BODY_MAX >> 20);
-            self.watch.condemn(CallError::new(Code::ResponseTooLarge, message));
+            self.invocation.watch.condemn(CallError::new(Code::ResponseTooLarge, message));
             return Err(StreamError::trap("the response is over its limit"));
         }
         state.waiting.extend_from_slice(&bytes);

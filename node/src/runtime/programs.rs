@@ -19,49 +19,16 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 pub(super) use self::room::Resident;
 use self::room::{Room, Work};
 use super::cache::{Cache, Verified};
-use super::command::Command;
 use super::compile::{Compiler, NotCompiled};
-use super::guest::Guest;
+use super::host::Linkers;
 use super::inspect::{self, Inspection};
-use super::linkers::Linkers;
 use super::map;
+use super::program::{Command, Program};
 use crate::call::CallError;
 use crate::{clock, os};
 
 /// How often a lock is tried that another process holds while it compiles the same artifact.
 const LOCK_POLL: Duration = Duration::from_millis(50);
-/// In which memories are counted.
-const PAGE_BYTES: u64 = 64 << 10;
-
-/// Something that can be instantiated.
-pub(super) enum Program {
-    Http(ProxyPre<Guest>),
-    Command(Command),
-}
-
-impl Program {
-    /// Bytes of its mapping; those that were not touched cost no memory.
-    fn bytes(&self) -> usize {
-        let image = match self {
-            Self::Http(pre) => pre.instance_pre().component().image_range(),
-            Self::Command(Command::Component(pre)) => pre.instance_pre().component().image_range(),
-            Self::Command(Command::Module(pre)) => pre.module().image_range(),
-        };
-        image.end.addr() - image.start.addr()
-    }
-
-    /// Bytes that its largest memory has from the start.
-    fn memory_min(&self) -> u64 {
-        let required = match self {
-            Self::Http(pre) => pre.instance_pre().component().resources_required(),
-            Self::Command(Command::Component(pre)) => pre.instance_pre().component().resources_required(),
-            Self::Command(Command::Module(pre)) => Some(pre.module().resources_required()),
-        };
-        let pages = required.and_then(|required| required.max_initial_memory_size);
-        pages.unwrap_or(0).saturating_mul(PAGE_BYTES)
-    }
-}
-
 /// What [`Programs::prepare`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prepared {

@@ -3,30 +3,25 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use coracle_proto::spec::Limits;
 use coracle_proto::status::Code;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::unconstrained;
 use tokio_util::task::AbortOnDropHandle;
-use wasmtime::Store;
 
-use super::budget::Share;
+use super::call::{Invocation, Watch};
 use super::failure;
-use super::guest::{Guest, Signals};
+use super::instance::Instance;
 use super::lane::{Habit, LONG};
-use super::log::LineLog;
+use super::turn::Turn;
 use crate::call::{CallError, Lease};
-use crate::outbound::Meter;
-use crate::{clock, os};
 
-/// How a guest ended, and its store: what the guest still holds of its answer is seen to end when that is dropped.
-pub(super) type Left = (wasmtime::Result<()>, Store<Guest>);
+/// How a guest ended, and its instance: what the guest still holds of its answer is seen to end when that is dropped.
+pub(super) type Left = (wasmtime::Result<()>, Instance);
 type Ended = Result<(), CallError>;
 
 /// A guest that runs. [`Run::poll`] goes on after its end and gives the same answer.
@@ -34,8 +29,7 @@ pub(super) struct Run {
     state: State,
     /// Where the guest goes on when it computes for long.
     slow: Handle,
-    watch: Arc<Watch>,
-    signals: Arc<Signals>,
+    invocation: Arc<Invocation>,
 }
 
 enum State {
@@ -51,8 +45,8 @@ enum State {
 
 impl Run {
     pub(super) fn new(turns: Turns, slow: Handle) -> Self {
-        let (watch, signals) = (Arc::clone(&turns.watch), Arc::clone(&turns.signals));
-        Self { state: State::Here(Box::new(turns)), slow, watch, signals }
+        let invocation = Arc::clone(&turns.invocation);
+        Self { state: State::Here(Box::new(turns)), slow, invocation }
     }
 
     /// Lets the guest run until it waits, its turn is over, or it has ended; or sees whether it has, elsewhere.
@@ -108,66 +102,44 @@ impl Run {
     /// be told from here.
     pub(super) fn is_computing(&self) -> bool {
         match self.state {
-            State::Here(_) => self.signals.turn_is_over(),
+            State::Here(_) => self.invocation.signals.turn_is_over(),
             State::Away { .. } => true,
             State::Over(_) => false,
         }
     }
 
-    /// When something last moved in either direction.
-    pub(super) fn watch(&self) -> &Arc<Watch> {
-        &self.watch
+    /// The call that the guest serves.
+    pub(super) fn invocation(&self) -> &Arc<Invocation> {
+        &self.invocation
     }
-}
 
-/// What a guest's turns are taken under.
-pub(super) struct Terms {
-    pub(super) limits: Limits,
-    pub(super) watch: Arc<Watch>,
-    pub(super) signals: Arc<Signals>,
-    pub(super) stderr: LineLog,
-    /// Of the guest's program.
-    pub(super) habit: Arc<Habit>,
-    /// Of what is done for its requests.
-    pub(super) meter: Meter,
-    /// Both are given back when the guest is gone.
-    pub(super) share: Share,
-    pub(super) lease: Lease,
+    /// When something last moved in either direction.
+    pub(super) fn watch(&self) -> &Watch {
+        &self.invocation.watch
+    }
 }
 
 /// A guest with what it has used so far.
 pub(super) struct Turns {
     guest: Pin<Box<dyn Future<Output = Left> + Send>>,
-    left: Option<Store<Guest>>,
+    left: Option<Instance>,
     cpu_used: Duration,
-    cpu_max: Duration,
-    /// What others did for it, which counts as its own.
-    meter: Meter,
-    watch: Arc<Watch>,
-    signals: Arc<Signals>,
-    stderr: LineLog,
+    invocation: Arc<Invocation>,
+    /// Of the guest's program.
     habit: Arc<Habit>,
-    /// Behind the guest: fields are dropped in their order.
-    _share: Share,
+    /// Behind the guest, and given back when that is gone: fields are dropped in their order.
     _lease: Lease,
 }
 
 impl Turns {
-    pub(super) fn new(guest: impl Future<Output = Left> + Send + 'static, terms: Terms) -> Self {
-        let Terms { limits, watch, signals, stderr, habit, meter, share, lease } = terms;
-        Self {
-            guest: Box::pin(guest),
-            left: None,
-            cpu_used: Duration::ZERO,
-            cpu_max: limits.cpu_time,
-            meter,
-            watch,
-            signals,
-            stderr,
-            habit,
-            _share: share,
-            _lease: lease,
-        }
+    pub(super) fn new(
+        guest: impl Future<Output = Left> + Send + 'static,
+        invocation: Arc<Invocation>,
+        habit: Arc<Habit>,
+        lease: Lease,
+    ) -> Self {
+        let guest = Box::pin(guest);
+        Self { guest, left: None, cpu_used: Duration::ZERO, invocation, habit, _lease: lease }
     }
 
     /// Whether it is for the slow lane: it has computed for long, or others of its program just did.
@@ -176,10 +148,10 @@ impl Turns {
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let before = os::thread_cpu_time();
-        self.signals.turn_begins(before);
+        let turn = Turn::begin();
+        self.invocation.signals.turn_begins(turn.cpu_before());
         let polled = self.guest.as_mut().poll(cx);
-        self.cpu_used += os::thread_cpu_time().saturating_sub(before);
+        self.cpu_used += turn.end();
         if self.cpu_used >= LONG {
             self.habit.was_long();
         }
@@ -196,90 +168,31 @@ impl Turns {
         if failure::is_success(error) {
             return Ok(());
         }
-        let named = failure::of_run(error, &self.signals);
+        let named = failure::of_run(error, &self.invocation.signals);
         if named.code() == Code::FunctionTrapped {
             // With the stack: for the function's author, who reads its log.
-            self.stderr.print(format!("{error:?}\n").as_bytes());
+            self.invocation.author.say_lines(&format!("{error:?}"));
         }
         Err(named)
     }
 
     fn verdict(&self) -> Option<CallError> {
-        if self.cpu_used.saturating_add(self.meter.used()) > self.cpu_max {
+        let cpu_max = self.invocation.limits().cpu_time;
+        if self.cpu_used.saturating_add(self.invocation.requests_cpu()) > cpu_max {
             let message =
-                format!("the function used more than 'cpu-time' grants, {} ms", self.cpu_max.as_millis());
+                format!("the function used more than 'cpu-time' grants, {} ms", cpu_max.as_millis());
             return Some(CallError::new(Code::CpuTimeExceeded, message));
         }
-        self.watch.verdict()
+        self.invocation.watch.verdict()
     }
 }
 
 impl Drop for Turns {
     fn drop(&mut self) {
+        self.invocation.account.computed(self.cpu_used);
         // One that was given up before its turn came says nothing.
         if self.left.is_some() && self.cpu_used < LONG {
             self.habit.was_short();
         }
-    }
-}
-
-/// When body bytes last moved in either direction, and what the request's body came to.
-#[derive(Debug)]
-pub(super) struct Watch {
-    began: Instant,
-    moved_ms: AtomicU64,
-    idle_max: Duration,
-    awaits_caller: AtomicBool,
-    verdict: Mutex<Option<CallError>>,
-}
-
-impl Watch {
-    pub(super) fn new(idle_max: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            began: clock::now(),
-            moved_ms: AtomicU64::new(0),
-            idle_max,
-            awaits_caller: AtomicBool::new(false),
-            verdict: Mutex::new(None),
-        })
-    }
-
-    /// Bytes moved just now.
-    pub(super) fn moved(&self) {
-        self.moved_ms.store(clock::millis(self.began.elapsed()), Ordering::Relaxed);
-    }
-
-    /// Whether the guest waits for more of the request's body.
-    pub(super) fn awaits_caller(&self) -> bool {
-        self.awaits_caller.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_awaits_caller(&self, awaits: bool) {
-        self.awaits_caller.store(awaits, Ordering::Relaxed);
-    }
-
-    /// How long may still pass without a byte; `None` when it is over.
-    pub(super) fn left(&self) -> Option<Duration> {
-        let idle =
-            self.began.elapsed().saturating_sub(Duration::from_millis(self.moved_ms.load(Ordering::Relaxed)));
-        self.idle_max.checked_sub(idle).filter(|left| !left.is_zero())
-    }
-
-    /// The error for when it is over.
-    pub(super) fn idle_error(&self) -> CallError {
-        let message = format!(
-            "no body bytes moved for {} ms, the function's 'idle-timeout'",
-            self.idle_max.as_millis()
-        );
-        CallError::new(Code::IdleTimeout, message)
-    }
-
-    /// The call is to end with this error, whatever the guest makes of it.
-    pub(super) fn condemn(&self, error: CallError) {
-        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    }
-
-    fn verdict(&self) -> Option<CallError> {
-        self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

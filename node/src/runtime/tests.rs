@@ -11,6 +11,8 @@ mod limits;
 mod neighbours;
 mod pools;
 mod refusals;
+mod rooms;
 mod sandbox;
+mod usage;
 
-pub(super) use fixture::Lines;
+pub(super) use fixture::{Lines, Usages};

@@ -29,7 +29,9 @@ impl Worker for Echo {
         request: Request<Streaming<pb::CallFrame>>,
     ) -> Result<Response<Self::CallStream>, Status> {
         let first = request.into_inner().message().await?.and_then(|frame| frame.kind);
-        let Some(call_frame::Kind::Head(head)) = first else { return Err(Status::invalid_argument("no head")) };
+        let Some(call_frame::Kind::Head(head)) = first else {
+            return Err(Status::invalid_argument("no head"));
+        };
         let head = pb::AnswerHead { status: 200, first_chunk: head.first_chunk, ..pb::AnswerHead::default() };
         let kinds = [answer_frame::Kind::Head(head), answer_frame::Kind::Tail(pb::AnswerTail::default())];
         let frames: Vec<_> = kinds.map(|kind| Ok(pb::AnswerFrame { kind: Some(kind) })).into();
@@ -50,14 +52,17 @@ pub(crate) fn serve(address: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-        let server = tonic::transport::Server::builder().tcp_nodelay(true).add_service(WorkerServer::new(Echo));
+        let server =
+            tonic::transport::Server::builder().tcp_nodelay(true).add_service(WorkerServer::new(Echo));
         server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
     });
 }
 
 /// One function with one replica, called through both of two nodes.
 pub(crate) async fn run() {
-    println!("\n== hop: what a call takes more where another node runs it; medians of {CALLS} calls, {ROUNDS} rounds");
+    println!(
+        "\n== hop: what a call takes more where another node runs it; medians of {CALLS} calls, {ROUNDS} rounds"
+    );
     let cluster = Cluster::start(crate::PROGRAM, 2).await;
     let component = guest("hello-min.component.wasm");
     cluster.deploy("hello", &component, &["--replicas", "1"]).await;
@@ -87,7 +92,9 @@ pub(crate) async fn run() {
     rounds.sort_unstable();
     let (added, local, remote, echo) = rounds[ROUNDS / 2];
     let ratio = added.as_secs_f64() / echo.as_secs_f64();
-    println!("local {local:.0?}, on another node {remote:.0?}: {added:.0?} more; an echo {echo:.0?}: {ratio:.2} of it");
+    println!(
+        "local {local:.0?}, on another node {remote:.0?}: {added:.0?} more; an echo {echo:.0?}: {ratio:.2} of it"
+    );
 }
 
 async fn echo(client: &mut WorkerClient<tonic::transport::Channel>) {

@@ -29,7 +29,8 @@ struct Bench {
 /// Deploys many different functions and looks at the memory of the node's processes before and after, and again when each
 /// has been called once and is idle; then starts the data plane anew and calls them.
 pub(crate) async fn run() {
-    let functions = std::env::var("CORACLE_FUNCTIONS").map_or(FUNCTIONS, |text| text.parse().expect("a number"));
+    let functions =
+        std::env::var("CORACLE_FUNCTIONS").map_or(FUNCTIONS, |text| text.parse().expect("a number"));
     println!("\n== memory: {functions} idle functions with different artifacts on one node");
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
     let original = std::fs::read(guest("rust-http-wasip2crate.component.wasm")).unwrap();

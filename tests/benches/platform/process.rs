@@ -32,9 +32,8 @@ impl Server {
     /// Starts one that does not speak HTTP/1, and waits until it can be connected to.
     pub(crate) async fn start_silent(what: &str, command: impl FnOnce(&str) -> Command) -> Self {
         let server = Self::spawn(command);
-        let connect = async || {
-            tokio::net::TcpStream::connect(&server.address).await.map_err(|error| error.to_string())
-        };
+        let connect =
+            async || tokio::net::TcpStream::connect(&server.address).await.map_err(|error| error.to_string());
         within(Duration::from_secs(60), &format!("{what} listens"), connect).await;
         server
     }

@@ -12,11 +12,11 @@ use coracle_proto::status::{Code, Refusal};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
-use super::Program;
 use crate::clock;
 use crate::runtime::budget::Typical;
 use crate::runtime::cache::Verified;
 use crate::runtime::lane::Habit;
+use crate::runtime::program::Program;
 
 /// Code that no call has used for so long is given back when other code is mapped.
 const IDLE_MAX: Duration = Duration::from_secs(600);

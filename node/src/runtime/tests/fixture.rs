@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::call::{Answer, Body, Call, CallError, Lease};
 use crate::logs::Line;
 use crate::outbound::Reach;
-use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions};
+use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions, Usage, UsageSink};
 
 /// Lines kept: what a guest prints beyond them it may not.
 const LINES_MAX: usize = 10_000;
@@ -50,9 +50,31 @@ impl LogSink for Lines {
     fn lost(&self, _: &VersionId, _: u64) {}
 }
 
+/// What all calls came to.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Usages(Mutex<Vec<Usage>>);
+
+impl Usages {
+    /// Those since the last time.
+    pub(in crate::runtime) fn take(&self) -> Vec<Usage> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    pub(in crate::runtime) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl UsageSink for Usages {
+    fn used(&self, usage: Usage) {
+        self.0.lock().unwrap().push(usage);
+    }
+}
+
 pub(super) struct Fixture {
     pub(super) runtime: Runtime,
     pub(super) lines: Arc<Lines>,
+    pub(super) usages: Arc<Usages>,
     pub(super) folder: TempDir,
 }
 
@@ -90,15 +112,20 @@ impl Fixture {
 
     fn bounded(memory: MemoryMode, running_max: u32, resident_max: Option<u64>, guests_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lines = Arc::<Lines>::default();
+        let (lines, usages) = (Arc::<Lines>::default(), Arc::<Usages>::default());
         let bounds = (running_max, resident_max, guests_bytes);
-        let runtime = runtime(folder.path(), memory, bounds, &lines);
-        Self { runtime, lines, folder }
+        let runtime = runtime(folder.path(), memory, bounds, (&lines, &usages));
+        Self { runtime, lines, usages, folder }
     }
 
     /// The same folder, as another process would see it.
     pub(super) fn restarted(&self) -> Runtime {
-        runtime(self.folder.path(), MemoryMode::Auto, (RUNNING_MAX, None, GUESTS_BYTES), &self.lines)
+        runtime(
+            self.folder.path(),
+            MemoryMode::Auto,
+            (RUNNING_MAX, None, GUESTS_BYTES),
+            (&self.lines, &self.usages),
+        )
     }
 
     pub(super) fn write(&self, wasm: &[u8]) -> (Digest, PathBuf) {
@@ -149,7 +176,7 @@ fn runtime(
     folder: &Path,
     memory: MemoryMode,
     (running_max, resident_max, guests_bytes): (u32, Option<u64>, u64),
-    lines: &Arc<Lines>,
+    (lines, usages): (&Arc<Lines>, &Arc<Usages>),
 ) -> Runtime {
     Runtime::new(RuntimeOptions {
         cache_dir: folder.join("cache"),
@@ -161,6 +188,7 @@ fn runtime(
         resident_max,
         reach: Reach::default(),
         logs: Arc::clone(lines) as Arc<dyn LogSink>,
+        usage: Arc::clone(usages) as Arc<dyn UsageSink>,
     })
     .unwrap()
 }

@@ -9,7 +9,7 @@ use coracle_proto::status::Code;
 
 use super::fixture::{Fixture, call, eventually, get};
 use crate::runtime::MemoryMode;
-use crate::runtime::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
+use crate::runtime::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use crate::worker::tests::{Fixed, metrics};
 use crate::worker::{Executor, Options};
 

@@ -1,48 +1,40 @@
-//! A guest's own HTTP requests: what its spec grants, with the call's trace.
+//! `wasi:http`: requests that a guest takes and answers, and its own ones to whom its spec grants, with the call's trace.
 
 use std::sync::Arc;
 
-use coracle_proto::record::Version;
-use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView};
 
-use super::guest::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
-use super::log::LineLog;
-use crate::hops::CDN_LOOP;
-use crate::outbound::{Caller, Meter, Outbound, OutboundError, Timeouts};
+use super::interface::Interface;
+use crate::outbound::{Outbound, OutboundError, Timeouts};
+use crate::runtime::bounds::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
+use crate::runtime::call::Invocation;
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
-/// The hooks of one call.
-pub(super) struct WayOut {
-    outbound: Arc<Outbound>,
-    caller: Caller,
-    version: Arc<Version>,
-    /// The function's own log: the guest is told a code only, without the bound or the host.
-    log: LineLog,
-    /// `traceparent` and `tracestate` for requests that have none.
-    trace: HeaderMap,
-    /// What requests say of the chain of calls that they go on with.
-    hops: HeaderValue,
-}
-
-impl WayOut {
-    pub(super) fn new(
-        outbound: Arc<Outbound>,
-        version: Arc<Version>,
-        log: LineLog,
-        (trace, hops): (HeaderMap, HeaderValue),
-    ) -> Self {
-        let caller = outbound.caller(version.id.function.clone());
-        Self { outbound, caller, version, log, trace, hops }
+pub(super) const fn interface<T: WasiHttpView + 'static>() -> Interface<T> {
+    Interface {
+        names: &["wasi:http/outgoing-handler", "wasi:http/types"],
+        link: |linker| add_only_http_to_linker_async(linker),
     }
 }
 
+/// The way of a guest's own requests.
+pub(in crate::runtime) struct WayOut {
+    outbound: Arc<Outbound>,
+    /// The call that the guest serves.
+    invocation: Option<Arc<Invocation>>,
+}
+
 impl WayOut {
-    /// What the call's requests take of the processor.
-    pub(super) fn meter(&self) -> Meter {
-        self.caller.meter().clone()
+    pub(in crate::runtime) const fn new(outbound: Arc<Outbound>) -> Self {
+        Self { outbound, invocation: None }
+    }
+
+    /// Requests are this call's from now on: its grant, its trace, its log.
+    pub(in crate::runtime) fn begin(&mut self, invocation: Arc<Invocation>) {
+        self.invocation = Some(invocation);
     }
 }
 
@@ -53,24 +45,25 @@ impl WasiHttpHooks for WayOut {
         options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        if !request.headers().contains_key(coracle_proto::trace::TRACEPARENT) {
-            for (name, value) in &self.trace {
-                request.headers_mut().insert(name, value.clone());
-            }
-        }
-        request.headers_mut().insert(CDN_LOOP, self.hops.clone());
+        let Some(invocation) = self.invocation.clone() else {
+            return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
+        };
+        invocation.write_onward(request.headers_mut());
         let options = options.unwrap_or_default();
         let timeouts = Timeouts {
             connect: options.connect_timeout,
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
-        let sending = self.outbound.send(&self.caller, self.version.spec.hosts(), request, timeouts);
-        let log = self.log.clone();
+        let (caller, hosts) = (invocation.requests(&self.outbound), invocation.version.spec.hosts());
+        let sending = self.outbound.send(caller, hosts, request, timeouts);
+        invocation.account.requests();
         Box::new(async move {
             let response = sending.await.map_err(|error| {
+                // The guest is told a code only, without the bound or the host.
                 if error.is_refusal() {
-                    log.say(&format!("an outgoing request was refused: {error}"));
+                    invocation.account.refused();
+                    invocation.author.say(&format!("an outgoing request was refused: {error}"));
                 }
                 named(error)
             })?;
@@ -107,52 +100,23 @@ fn named(error: OutboundError) -> Error {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use coracle_proto::id::{Digest, FunctionId, InvocationId, VersionId, VersionNumber};
-    use coracle_proto::record::Kind;
-    use coracle_proto::spec::{Draft, FunctionSpec};
+mod tests {
+    use coracle_proto::spec::Draft;
     use http_body_util::Empty;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
-    use super::super::log::Author;
-    use super::super::tests::Lines;
     use super::*;
-    use crate::logs::Stream;
     use crate::outbound::Reach;
+    use crate::runtime::call::tests::invocation;
+    use crate::runtime::tests::Lines;
 
-    /// One whose trace is `00-ab-cd-01`, and its log.
-    pub(in super::super) fn way_out(hosts: Vec<String>) -> (WayOut, Arc<Lines>) {
-        let function = FunctionId::parse("", "f").unwrap();
-        let version = Version {
-            id: VersionId { function, number: VersionNumber::new(1) },
-            digest: Digest::new([0; 32]),
-            size: 0,
-            kind: Kind::HttpComponent,
-            spec: FunctionSpec::new(Draft { hosts, ..Draft::default() }).unwrap(),
-            created_ms: 0,
-            trace: String::new(),
-        };
-        let trace = HeaderMap::from_iter([("traceparent".parse().unwrap(), "00-ab-cd-01".parse().unwrap())]);
-        let (log, lines) = log();
-        (
-            WayOut::new(
-                Arc::new(Outbound::new(Reach::default()).unwrap()),
-                Arc::new(version),
-                log,
-                (trace, HeaderValue::from_static("a, coracle")),
-            ),
-            lines,
-        )
-    }
-
-    /// The log of a function.
-    pub(in super::super) fn log() -> (LineLog, Arc<Lines>) {
-        let version =
-            VersionId { function: FunctionId::parse("", "f").unwrap(), number: VersionNumber::new(1) };
-        let author = Author { version, invocation: InvocationId::new(1), trace: None };
-        let lines = Arc::<Lines>::default();
-        (LineLog::new(Arc::<Lines>::clone(&lines), Arc::new(author), Stream::Stderr), lines)
+    /// That of a call with a log.
+    fn way_out(hosts: Vec<String>) -> (WayOut, Arc<Lines>) {
+        let (invocation, lines) = invocation(Draft { hosts, ..Draft::default() });
+        let mut way_out = WayOut::new(Arc::new(Outbound::new(Reach::default()).unwrap()));
+        way_out.begin(invocation);
+        (way_out, lines)
     }
 
     async fn send(way_out: &mut WayOut, uri: String) -> Result<u16, Error> {

@@ -1,0 +1,262 @@
+//! What the calls of each function came to on this worker: processor time, memory over time, bytes.
+//!
+//! [`FUNCTIONS_MAX`] functions have series of their own, more share `other`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use coracle_proto::id::{FunctionId, VersionId, VersionNumber};
+use coracle_proto::status::Code;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::label::FunctionLabel;
+use super::{CLASSES, Function};
+use crate::runtime::{Outcome, Usage, UsageSink};
+
+/// Functions with series of their own. Each has five and one for each outcome that it ever had: about ten lines.
+const FUNCTIONS_MAX: usize = 1000;
+/// The outcome of a call whose caller left.
+const ABANDONED: &str = "abandoned";
+
+/// A counter of what is no whole number.
+type Amount = Counter<f64, AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    function: FunctionLabel,
+    outcome: &'static str,
+}
+
+/// The counters of all functions. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UsageMetrics {
+    families: Families,
+    functions: Arc<RwLock<HashMap<FunctionId, Arc<Counters>>>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Families {
+    calls: Family<Ended, Counter>,
+    cpu: Family<Function, Amount>,
+    memory: Family<Function, Amount>,
+    received: Family<Function, Counter>,
+    sent: Family<Function, Counter>,
+    requests: Family<Function, Counter>,
+}
+
+/// Those of one function, at hand: a call looks for them once.
+#[derive(Debug)]
+struct Counters {
+    label: FunctionLabel,
+    /// Of the version that was called last.
+    version: AtomicU64,
+    success: Counter,
+    cpu: Amount,
+    memory: Amount,
+    received: Counter,
+    sent: Counter,
+    requests: Counter,
+}
+
+impl UsageMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let Families { calls, cpu, memory, received, sent, requests } = metrics.families.clone();
+        registry.register("coracle_usage_calls", "Calls that this worker ran or refused to begin", calls);
+        let help = "Processor time of calls, with what was done for their requests";
+        registry.register_with_unit("coracle_usage_cpu", help, Unit::Seconds, cpu);
+        let help = "The most memory that a call had, times how long it took";
+        registry.register("coracle_usage_memory_byte_seconds", help, memory);
+        let help = "Of requests' bodies that guests were given";
+        registry.register_with_unit("coracle_usage_received", help, Unit::Bytes, received);
+        let help = "Of answers' bodies that guests made and callers took";
+        registry.register_with_unit("coracle_usage_sent", help, Unit::Bytes, sent);
+        registry.register("coracle_usage_requests", "Requests of guests' own that went out", requests);
+        metrics
+    }
+
+    /// Forgets functions whose last version is not called any more, with their series, once room grows short.
+    pub(super) fn retain(&self, called: impl Fn(&VersionId) -> bool) {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        if functions.len() < FUNCTIONS_MAX / 2 {
+            return;
+        }
+        let last = |(function, counters): (&FunctionId, &Arc<Counters>)| VersionId {
+            function: function.clone(),
+            number: VersionNumber::new(counters.version.load(Ordering::Relaxed)),
+        };
+        let gone: Vec<VersionId> = functions.iter().map(last).filter(|version| !called(version)).collect();
+        for VersionId { function, .. } in &gone {
+            functions.remove(function);
+        }
+        // Calls wait for the lock, and each function has many series: they go without it.
+        drop(functions);
+        gone.into_iter().for_each(|version| self.families.forget(FunctionLabel(Some(version.function))));
+    }
+
+    fn counters(&self, function: &FunctionId) -> Arc<Counters> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counters) = functions.get(function) {
+            return Arc::clone(counters);
+        }
+        drop(functions);
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        if functions.len() >= FUNCTIONS_MAX && !functions.contains_key(function) {
+            return Arc::new(self.families.counters(FunctionLabel(None)));
+        }
+        let new = || Arc::new(self.families.counters(FunctionLabel(Some(function.clone()))));
+        Arc::clone(functions.entry(function.clone()).or_insert_with(new))
+    }
+}
+
+impl UsageSink for UsageMetrics {
+    fn used(&self, usage: Usage) {
+        let counters = self.counters(&usage.version.id.function);
+        counters.version.store(usage.version.id.number.get(), Ordering::Relaxed);
+        let outcome = name(usage.outcome);
+        if outcome == CLASSES[0] {
+            counters.success.inc();
+        } else {
+            let ended = Ended { function: counters.label.clone(), outcome };
+            self.families.calls.get_or_create(&ended).inc();
+        }
+        counters.cpu.inc_by(usage.cpu.as_secs_f64());
+        counters.memory.inc_by(usage.memory_byte_seconds());
+        counters.received.inc_by(usage.bytes_in);
+        counters.sent.inc_by(usage.bytes_out);
+        counters.requests.inc_by(usage.requests);
+    }
+}
+
+impl Families {
+    fn counters(&self, label: FunctionLabel) -> Counters {
+        let function = Function { function: label.clone() };
+        let ended = Ended { function: label.clone(), outcome: CLASSES[0] };
+        Counters {
+            label,
+            version: AtomicU64::new(0),
+            success: self.calls.get_or_create_owned(&ended),
+            cpu: self.cpu.get_or_create_owned(&function),
+            memory: self.memory.get_or_create_owned(&function),
+            received: self.received.get_or_create_owned(&function),
+            sent: self.sent.get_or_create_owned(&function),
+            requests: self.requests.get_or_create_owned(&function),
+        }
+    }
+
+    /// Every series of a function that there can be.
+    fn forget(&self, label: FunctionLabel) {
+        let function = Function { function: label.clone() };
+        self.cpu.remove(&function);
+        self.memory.remove(&function);
+        self.received.remove(&function);
+        self.sent.remove(&function);
+        self.requests.remove(&function);
+        let outcomes = CLASSES.into_iter().chain([ABANDONED]).chain(Code::ALL.iter().map(|code| code.name()));
+        for outcome in outcomes {
+            self.calls.remove(&Ended { function: label.clone(), outcome });
+        }
+    }
+}
+
+fn name(outcome: Outcome) -> &'static str {
+    let [success, client_error, server_error] = CLASSES;
+    match outcome {
+        Outcome::Answered(status) if status.is_server_error() => server_error,
+        Outcome::Answered(status) if status.is_client_error() => client_error,
+        Outcome::Answered(_) => success,
+        Outcome::Failed(code) => code.name(),
+        Outcome::Abandoned => ABANDONED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use coracle_proto::id::{Digest, InvocationId};
+    use coracle_proto::record::{Kind, Version};
+    use coracle_proto::spec::{Draft, FunctionSpec};
+    use http::StatusCode;
+
+    use super::super::text;
+    use super::*;
+    use crate::runtime::Trigger;
+
+    fn usage(function: &str, number: u64, outcome: Outcome) -> Usage {
+        let function = FunctionId::parse("shop", function).unwrap();
+        let version = Version {
+            id: VersionId { function, number: VersionNumber::new(number) },
+            digest: Digest::new([0; 32]),
+            size: 0,
+            kind: Kind::HttpComponent,
+            spec: FunctionSpec::new(Draft::default()).unwrap(),
+            created_ms: 0,
+            trace: String::new(),
+        };
+        Usage {
+            version: Arc::new(version),
+            invocation: InvocationId::new(1),
+            trigger: Trigger::Http,
+            outcome,
+            cold: false,
+            wall: Duration::from_millis(500),
+            cpu: Duration::from_millis(250),
+            memory_peak_bytes: 1 << 20,
+            bytes_in: 3,
+            bytes_out: 5,
+            requests: 1,
+        }
+    }
+
+    #[test]
+    fn calls_are_added_up_by_function() {
+        let mut registry = Registry::default();
+        let metrics = UsageMetrics::register(&mut registry);
+        for outcome in [
+            Outcome::Answered(StatusCode::OK),
+            Outcome::Answered(StatusCode::NOT_FOUND),
+            Outcome::Failed(Code::FunctionTrapped),
+            Outcome::Abandoned,
+        ] {
+            metrics.used(usage("cart", 1, outcome));
+        }
+        let text = text(&registry);
+        for line in [
+            "coracle_usage_cpu_seconds_total{function=\"shop/cart\"} 1.0",
+            "coracle_usage_memory_byte_seconds_total{function=\"shop/cart\"} 2097152.0",
+            "coracle_usage_received_bytes_total{function=\"shop/cart\"} 12",
+            "coracle_usage_sent_bytes_total{function=\"shop/cart\"} 20",
+            "coracle_usage_requests_total{function=\"shop/cart\"} 4",
+            "coracle_usage_calls_total{function=\"shop/cart\",outcome=\"success\"} 1",
+            "coracle_usage_calls_total{function=\"shop/cart\",outcome=\"client-error\"} 1",
+            "coracle_usage_calls_total{function=\"shop/cart\",outcome=\"function-trapped\"} 1",
+            "coracle_usage_calls_total{function=\"shop/cart\",outcome=\"abandoned\"} 1",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn series_are_bounded_and_those_that_are_not_called_make_room() {
+        let mut registry = Registry::default();
+        let metrics = UsageMetrics::register(&mut registry);
+        let ok = Outcome::Answered(StatusCode::OK);
+        for number in 0..FUNCTIONS_MAX + 10 {
+            metrics.used(usage(&format!("f{number}"), 2, ok));
+        }
+        let lines = |text: &str| text.lines().filter(|line| line.starts_with("coracle_usage_cpu_s")).count();
+        let full = text(&registry);
+        assert_eq!(lines(&full), FUNCTIONS_MAX + 1);
+        assert!(full.contains("coracle_usage_sent_bytes_total{function=\"other\"} 50"), "{full}");
+        metrics.retain(|version| version.function.name.as_str() == "f7" && version.number.get() == 2);
+        metrics.used(usage("new", 1, ok));
+        let after = text(&registry);
+        assert_eq!(lines(&after), 3, "f7, new and other:\n{after}");
+        assert!(after.contains("function=\"shop/new\"") && !after.contains("shop/f8"), "{after}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What a call takes, added up as it goes, and told when the last of those who add to it is gone.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use coracle_proto::id::InvocationId;
+use coracle_proto::record::Version;
+
+use crate::clock;
+use crate::runtime::usage::{Outcome, Trigger, Usage, UsageSink};
+
+/// Dropping it tells.
+#[derive(Debug)]
+pub(in crate::runtime) struct Account {
+    sink: Arc<dyn UsageSink>,
+    version: Arc<Version>,
+    invocation: InvocationId,
+    began: Instant,
+    cold: AtomicBool,
+    outcome: OnceLock<Outcome>,
+    cpu_nanos: AtomicU64,
+    memory_bytes: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    requests: AtomicU64,
+}
+
+impl Account {
+    pub(in crate::runtime) fn new(
+        sink: Arc<dyn UsageSink>,
+        version: Arc<Version>,
+        invocation: InvocationId,
+    ) -> Self {
+        Self {
+            sink,
+            version,
+            invocation,
+            began: clock::now(),
+            cold: AtomicBool::new(false),
+            outcome: OnceLock::new(),
+            cpu_nanos: AtomicU64::new(0),
+            memory_bytes: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// When the call began.
+    pub(in crate::runtime) const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Code was mapped for it.
+    pub(in crate::runtime) fn set_cold(&self, cold: bool) {
+        self.cold.store(cold, Ordering::Relaxed);
+    }
+
+    /// It ended so. What is said first counts.
+    pub(in crate::runtime) fn end(&self, outcome: Outcome) {
+        let _ = self.outcome.set(outcome);
+    }
+
+    /// Something computed for it.
+    pub(in crate::runtime) fn computed(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Its guest has so many bytes now.
+    pub(in crate::runtime) fn has_memory(&self, bytes: usize) {
+        self.memory_bytes.fetch_max(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Its guest was given bytes of the request.
+    pub(in crate::runtime) fn received(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of its answer were taken.
+    pub(in crate::runtime) fn sent(&self, bytes: u64) {
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A request of its guest's goes out.
+    pub(in crate::runtime) fn requests(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It did not, after all.
+    pub(in crate::runtime) fn refused(&self) {
+        self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let count = |counter: &mut AtomicU64| std::mem::take(counter.get_mut());
+        self.sink.used(Usage {
+            version: Arc::clone(&self.version),
+            invocation: self.invocation,
+            trigger: Trigger::Http,
+            outcome: self.outcome.take().unwrap_or(Outcome::Abandoned),
+            cold: *self.cold.get_mut(),
+            wall: self.began.elapsed(),
+            cpu: Duration::from_nanos(count(&mut self.cpu_nanos)),
+            memory_peak_bytes: count(&mut self.memory_bytes),
+            bytes_in: count(&mut self.bytes_in),
+            bytes_out: count(&mut self.bytes_out),
+            requests: count(&mut self.requests),
+        });
+    }
+}

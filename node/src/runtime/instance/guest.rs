@@ -1,0 +1,174 @@
+//! What a store holds beside the guest: for its whole life its grants and its bounds, and the call that it serves.
+
+use std::sync::Arc;
+
+use coracle_proto::record::Version;
+use wasmtime::ResourceLimiter;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::memory::{Memory, Refused};
+use crate::outbound::Outbound;
+use crate::runtime::bounds::{FIELDS_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, RESOURCES_MAX, TABLES_MAX};
+use crate::runtime::budget::Share;
+use crate::runtime::call::Invocation;
+use crate::runtime::host::http::WayOut;
+use crate::runtime::ticker::Ticking;
+
+/// Core modules and components use the same.
+pub(in crate::runtime) struct Guest {
+    wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
+    way_out: WayOut,
+    memory: Memory,
+    serving: Option<Serving>,
+}
+
+/// A call, and the ticks that it wants.
+struct Serving {
+    invocation: Arc<Invocation>,
+    _ticking: Ticking,
+}
+
+impl Guest {
+    /// A guest with its grants, bounds, and share of the node's memory. It serves no call yet.
+    pub(super) fn new(mut wasi: WasiP1Ctx, version: &Version, outbound: Arc<Outbound>, share: Share) -> Self {
+        wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_BYTES_MAX);
+        let memory_max = usize::try_from(version.spec.limits().memory_bytes).unwrap_or(usize::MAX);
+        let (way_out, memory) = (WayOut::new(outbound), Memory::new(memory_max, share));
+        Self { wasi, http, way_out, memory, serving: None }
+    }
+
+    /// A call begins: it ticks until its end.
+    pub(super) fn begin(&mut self, invocation: Arc<Invocation>, ticking: Ticking) {
+        invocation.account.has_memory(self.memory.used());
+        self.way_out.begin(Arc::clone(&invocation));
+        self.serving = Some(Serving { invocation, _ticking: ticking });
+    }
+
+    /// Whether the guest has computed for a whole turn. Whoever gives way waits behind all others: a short call that a tick
+    /// happens to meet must not.
+    pub(super) fn ends_turn(&self) -> bool {
+        self.serving.as_ref().is_none_or(|it| it.invocation.signals.ends_turn())
+    }
+
+    /// The state of core modules' WASI.
+    pub(in crate::runtime) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        &mut self.wasi
+    }
+
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let grown = self.memory.grow(current, desired);
+        if let Some(Serving { invocation, .. }) = &self.serving {
+            match grown {
+                Ok(()) => invocation.account.has_memory(self.memory.used()),
+                Err(Refused::Granted(bytes)) => invocation.signals.refuse_memory(bytes as u64),
+                Err(Refused::Node(full)) => invocation.signals.lack_memory(full),
+            }
+        }
+        grown.is_ok()
+    }
+}
+
+/// The engine asks before it looks at the guest's own bound: what is over that is never given, and counts for nothing.
+fn within(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_none_or(|maximum| desired <= maximum)
+}
+
+impl ResourceLimiter for Guest {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(within(desired, maximum) && self.grow(current, desired))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory.undo();
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let bytes = |entries: usize| entries.saturating_mul(size_of::<usize>());
+        Ok(within(desired, maximum) && self.grow(bytes(current), bytes(desired)))
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory.undo();
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX as usize
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.way_out, table: self.wasi.ctx().table, ctx: &mut self.http }
+    }
+}
+
+impl Drop for Guest {
+    /// Breaks off the bodies that the guest left unfinished, however it ended: dropped with the store they would pass as
+    /// whole, those of its own requests too.
+    fn drop(&mut self) {
+        let left =
+            self.wasi.ctx().table.iter_mut().filter_map(|entry| entry.downcast_mut::<HostOutgoingBody>());
+        for body in left {
+            let (none, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, 0);
+            std::mem::replace(body, none).abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::spec::Draft;
+    use http_body_util::BodyExt as _;
+    use wasmtime_wasi::WasiCtxBuilder;
+
+    use super::*;
+    use crate::outbound::Reach;
+    use crate::runtime::bounds::BODY_CHUNK_BYTES;
+    use crate::runtime::budget::Budget;
+    use crate::runtime::call::tests::invocation;
+
+    #[tokio::test]
+    async fn bodies_that_a_guest_left_unfinished_are_broken_off_however_it_ended() {
+        let (invocation, _) = invocation(Draft::default());
+        let outbound = Arc::new(Outbound::new(Reach::default()).unwrap());
+        let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
+        let wasi = WasiCtxBuilder::new().build_p1();
+        let mut guest = Guest::new(wasi, &invocation.version, outbound, share);
+        let (body, sent) = HostOutgoingBody::new(StreamContext::Request, None, 1, BODY_CHUNK_BYTES);
+        guest.wasi.ctx().table.push(body).unwrap();
+        drop(guest);
+        assert!(sent.collect().await.is_err(), "it would be sent as if it were whole");
+    }
+}

@@ -1,0 +1,57 @@
+//! A program: code that was mapped and linked, of which instances are made.
+
+use wasmtime::InstancePre;
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use super::bounds::{COMPONENT_CALL_BYTES_MAX, MODULE_CALL_BYTES_MAX};
+use super::instance::Guest;
+
+/// In which memories are counted.
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// By the way in which it is called.
+pub(super) enum Program {
+    Http(ProxyPre<Guest>),
+    Command(Command),
+}
+
+impl Program {
+    /// Bytes of its mapping; those that were not touched cost no memory.
+    pub(super) fn bytes(&self) -> usize {
+        let image = match self {
+            Self::Http(pre) => pre.instance_pre().component().image_range(),
+            Self::Command(Command::Component(pre)) => pre.instance_pre().component().image_range(),
+            Self::Command(Command::Module(pre)) => pre.module().image_range(),
+        };
+        image.end.addr() - image.start.addr()
+    }
+
+    /// Bytes that its largest memory has from the start.
+    pub(super) fn memory_min(&self) -> u64 {
+        let required = match self {
+            Self::Http(pre) => pre.instance_pre().component().resources_required(),
+            Self::Command(Command::Component(pre)) => pre.instance_pre().component().resources_required(),
+            Self::Command(Command::Module(pre)) => Some(pre.module().resources_required()),
+        };
+        let pages = required.and_then(|required| required.max_initial_memory_size);
+        pages.unwrap_or(0).saturating_mul(PAGE_BYTES)
+    }
+}
+
+/// A command of either kind.
+#[derive(Clone)]
+pub(super) enum Command {
+    Module(InstancePre<Guest>),
+    Component(CommandPre<Guest>),
+}
+
+impl Command {
+    /// Bytes that one call of a host function may copy out of it.
+    pub(super) const fn call_bytes_max(&self) -> usize {
+        match self {
+            Self::Module(_) => MODULE_CALL_BYTES_MAX,
+            Self::Component(_) => COMPONENT_CALL_BYTES_MAX,
+        }
+    }
+}

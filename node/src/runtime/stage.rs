@@ -1,0 +1,78 @@
+//! What the kinds of calls have in common: from a program to a guest that runs under its call's limits.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use coracle_proto::attr;
+use tokio::runtime::Handle;
+use tracing::{Instrument as _, Span, info_span};
+use wasmtime_wasi::WasiCtxBuilder;
+
+use super::budget::Typical;
+use super::call::Invocation;
+use super::host::system;
+use super::instance::{Instance, Maker};
+use super::lane::Habit;
+use super::log::LineLog;
+use super::run::{Left, Run, Turns};
+use crate::call::{CallError, Lease};
+
+/// A call whose program is here.
+pub(super) struct Stage<'a> {
+    pub(super) maker: &'a Maker,
+    pub(super) invocation: &'a Arc<Invocation>,
+    /// Of the program.
+    pub(super) habit: &'a Arc<Habit>,
+    pub(super) typical: &'a Arc<Typical>,
+    /// Where guests go on that compute for long.
+    pub(super) slow: &'a Handle,
+    pub(super) span: Span,
+    pub(super) lease: Lease,
+}
+
+impl Stage<'_> {
+    /// What the function was granted.
+    pub(super) fn wasi(&self) -> WasiCtxBuilder {
+        let log = LineLog::pair(Arc::clone(&self.invocation.author));
+        system::granted(&self.invocation.version, log)
+    }
+
+    /// An instance for this call, with what one call of a host function may copy out of it.
+    pub(super) fn instance(
+        &self,
+        wasi: &mut WasiCtxBuilder,
+        call_bytes_max: usize,
+    ) -> Result<Instance, CallError> {
+        let version = &self.invocation.version;
+        let mut instance = self.maker.make(version, self.typical, wasi, call_bytes_max)?;
+        self.maker.begin(&mut instance, Arc::clone(self.invocation));
+        Ok(instance)
+    }
+
+    pub(super) fn spans(&self) -> Spans {
+        Spans { run: self.span.clone() }
+    }
+
+    /// Puts the guest under the call's limits.
+    pub(super) fn run(self, guest: impl Future<Output = Left> + Send + 'static) -> Run {
+        let (invocation, habit) = (Arc::clone(self.invocation), Arc::clone(self.habit));
+        Run::new(Turns::new(guest.instrument(self.span), invocation, habit, self.lease), self.slow.clone())
+    }
+}
+
+/// The spans inside a run.
+pub(super) struct Spans {
+    run: Span,
+}
+
+impl Spans {
+    /// Runs an instantiation in its span.
+    pub(super) fn instantiate<F: Future>(
+        &self,
+        instantiation: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let span =
+            info_span!(parent: &self.run, attr::SPAN_INSTANTIATE, { attr::SERVICE } = attr::SERVICE_WORKER);
+        instantiation.instrument(span)
+    }
+}
