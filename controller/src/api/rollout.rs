@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use coracle_proto::id::{FunctionId, Revision, VersionId, VersionNumber};
+use coracle_proto::key::Key;
 use coracle_proto::pace::Pace;
-use coracle_proto::pb::RolloutEvent;
+use coracle_proto::pb::record::Value;
+use coracle_proto::pb::{Change, RolloutEvent};
 use coracle_proto::record::{NodeState, Role};
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::mpsc;
@@ -42,7 +44,7 @@ pub(super) async fn rollout(
                 let now = clock::now();
                 let (since, at) = *ready_since.get_or_insert_with(|| (now, context.hub.state().revision()));
                 let late = now.saturating_duration_since(since) >= GATEWAYS_WAIT;
-                RolloutEvent { done: late || gateways_know(context, at), ..event }
+                RolloutEvent { done: late || gateways_know(context, &function, at), ..event }
             }
             Ok(event) => event,
             Err(refusal) => {
@@ -70,16 +72,35 @@ pub(super) async fn rollout(
     }
 }
 
-/// Whether each gateway that is heard of routes by a state that is at least so new.
-fn gateways_know(context: &Context, revision: Revision) -> bool {
+/// Whether each gateway that is heard of routes by a state in which this function is as it was at a revision: what changed of
+/// others since need not have come to it.
+fn gateways_know(context: &Context, function: &FunctionId, revision: Revision) -> bool {
     let (state, seen, now) = (context.hub.state(), context.soft.nodes(), clock::now());
     let mut gateways = state.nodes().filter(|node| node.is(Role::Gateway) && node.state == NodeState::Alive);
     gateways.all(|node| match seen.get(&node.id) {
         Some(seen) if now.saturating_duration_since(seen.at) < POLICY.suspect_after => {
-            seen.status.routing_revision >= revision.get()
+            let known = Revision::new(seen.status.routing_revision);
+            !context.hub.has_changed((known, revision), |change| is_of(change, function))
         }
         Some(_) | None => true,
     })
+}
+
+/// Whether a change is one by which calls of a function are routed.
+fn is_of(change: &Change, function: &FunctionId) -> bool {
+    match change.key.parse() {
+        Ok(Key::Function(id)) => id == *function,
+        Ok(Key::Version(id) | Key::Replica(id, _)) => id.function == *function,
+        // A removed one does not tell whose it was.
+        Ok(Key::Route(_)) => match change.record.as_ref().and_then(|record| record.value.as_ref()) {
+            Some(Value::Route(route)) => {
+                route.namespace == function.namespace.as_str() && route.function == function.name.as_str()
+            }
+            Some(_) | None => true,
+        },
+        Ok(Key::Cluster | Key::Namespace(_) | Key::Node(_) | Key::Request(..)) => false,
+        Err(_) => true,
+    }
 }
 
 fn progress(

@@ -80,6 +80,21 @@ impl Hub {
         present.or_else(|| inner.ring.hash_at(revision))
     }
 
+    /// Whether one of the changes after one revision up to another `is_of` what is asked for; also where they are not known
+    /// any more.
+    pub(crate) fn has_changed(
+        &self,
+        (after, upto): (Revision, Revision),
+        is_of: impl Fn(&pb::Change) -> bool,
+    ) -> bool {
+        if after >= upto {
+            return false;
+        }
+        let entries = self.read().ring.since(after);
+        let Some(entries) = entries else { return true };
+        entries.iter().take_while(|entry| entry.from < upto).any(|entry| entry.changes.iter().any(&is_of))
+    }
+
     /// Takes over the state after a batch, with the batch's changes.
     pub(super) fn applied(&self, state: ClusterState, changes: Vec<pb::Change>) {
         let revision = state.revision();

@@ -13,6 +13,7 @@ mod t10_one_node;
 mod t20_forward;
 mod t20_join;
 mod t20_placement;
+mod t20_rollout;
 mod t20_subtree;
 mod t20_switch;
 mod t20_three_nodes;

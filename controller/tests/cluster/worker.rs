@@ -37,6 +37,8 @@ pub(crate) struct Says {
     pub(crate) uploads_ended: u32,
     /// What it has to compile.
     pub(crate) compile_bytes: u64,
+    /// Of the state that its gateway routes by.
+    pub(crate) routing_revision: u64,
 }
 
 pub(crate) struct Worker {
@@ -106,13 +108,19 @@ impl Artifacts for Store {
 /// Joins as a worker and reports to `to` until it is told to be silent.
 pub(crate) async fn worker(to: &Running, request: u8) -> Worker {
     let (_awake, frozen) = watch::channel(false);
-    join_as(to, request, frozen).await
+    join_as(to, request, &[Role::Worker], frozen).await
+}
+
+/// The same, as a gateway too.
+pub(crate) async fn gateway(to: &Running, request: u8) -> Worker {
+    let (_awake, frozen) = watch::channel(false);
+    join_as(to, request, &[Role::Worker, Role::Gateway], frozen).await
 }
 
 /// The same, but its process is stopped when it is told so, or was before: connections are taken by the kernel alone.
 pub(crate) async fn freezes(to: &Running, request: u8, frozen: bool) -> (Worker, watch::Sender<bool>) {
     let (freeze, frozen) = watch::channel(frozen);
-    (join_as(to, request, frozen).await, freeze)
+    (join_as(to, request, &[Role::Worker], frozen).await, freeze)
 }
 
 /// Passes connections on to the process behind it, until it is frozen: then nothing more is read and nothing closed.
@@ -146,10 +154,10 @@ async fn relay(
     std::future::pending::<()>().await;
 }
 
-async fn join_as(to: &Running, request: u8, frozen: watch::Receiver<bool>) -> Worker {
+async fn join_as(to: &Running, request: u8, roles: &[Role], frozen: watch::Receiver<bool>) -> Worker {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let mut record = own_record("worker");
-    record.roles = [Role::Worker].into();
+    record.roles = roles.iter().copied().collect();
     record.addresses.data = listener.local_addr().expect("bound").to_string();
     let says = Arc::new(Mutex::new(Says::default()));
     let store = ArtifactsServer::new(Store(Arc::clone(&says)));
@@ -193,6 +201,7 @@ fn status(node: u64, cluster: ClusterId, sequence: u64, says: Says) -> NodeStatu
         replicas: says.replicas,
         artifacts: says.artifacts,
         load: Some(Load { slots: 2, ..Load::default() }),
+        routing_revision: says.routing_revision,
         ..NodeStatus::default()
     }
 }
