@@ -3,7 +3,6 @@
 //! A child first ties itself to its supervisor and sets its limits, then takes its order from stdin, then
 //! runs. An end that a restart would repeat has the exit code 78 and a last message for the supervisor.
 
-mod order;
 mod service;
 
 use std::ffi::OsString;
@@ -12,13 +11,9 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 
-use order::ParentLine;
-#[cfg(test)]
-pub(crate) use order::example;
-pub(crate) use order::{Line, Order, Reached};
-
 use crate::config::DEFAULTS;
 use crate::exit::{Exit, Failure};
+use crate::ground::ParentLine;
 use crate::os::{self, ParentDeath};
 use crate::telemetry::{self, Process};
 

@@ -13,7 +13,8 @@ use tracing::{Instrument as _, field, info_span};
 
 use self::answer::Told;
 use super::{Session, input};
-use crate::client::{Address, Stopwatch, Trace};
+use crate::address::Address;
+use crate::client::{Stopwatch, Trace};
 use crate::exit::{Exit, Failure};
 use crate::http::{Body, Connection, empty, stream, whole};
 

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
 use crate::http::{Incoming, chain, read};
-use crate::manifest::units::show_duration;
 use crate::output::{door, unwritten};
+use crate::units::show_duration;
 
 /// What the platform tells of a call in headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
