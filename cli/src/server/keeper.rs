@@ -85,7 +85,7 @@ impl Keeper {
             };
             let moment = now();
             let next = self.restarts.after(ended, moment - self.begin, moment - started);
-            self.tell(ended, words, next);
+            self.note(ended, words, next);
             let Next::Start { after, .. } = next else {
                 // Nobody will ever accept: callers are refused instead of waiting.
                 self.doors.close();
@@ -183,7 +183,7 @@ impl Keeper {
         }
     }
 
-    pub(super) fn tell(&self, ended: Ended, words: Option<String>, next: Next) {
+    pub(super) fn note(&self, ended: Ended, words: Option<String>, next: Next) {
         let (name, words) = (self.kind.name(), words.as_deref().unwrap_or_default().trim());
         let message = if words.is_empty() { ended.to_string() } else { words.to_owned() };
         let (state, alarm) = match next {

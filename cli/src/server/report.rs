@@ -133,7 +133,7 @@ mod tests {
         let order = Arc::new(crate::ground::example());
         let keeper =
             Keeper::new(Kind::Controller, order, Arc::new(lock), Vec::new(), incarnations, board.clone());
-        keeper.tell(Ended::Code(Exit::Removed as i32), None, Next::GiveUp);
+        keeper.note(Ended::Code(Exit::Removed as i32), None, Next::GiveUp);
         assert!(timeout(AGAIN, told).await.is_ok(), "the node ends");
     }
 
