@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
-use crate::server::{Addresses, Board};
+use crate::ground::{Addresses, Board};
 use inspect::Inspector;
 
 /// For a request's head, also while a connection waits for its next one.
@@ -153,7 +153,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::server::Kind;
+    use crate::ground::Kind;
 
     fn listening() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -4,7 +4,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::command::Shared;
-use crate::config::LogFormat;
+use crate::telemetry::LogFormat;
 
 /// Verbs that ask no cluster: what all clients understand has no meaning there.
 const DAEMONS: [&str; 2] = ["dev", "server"];

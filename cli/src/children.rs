@@ -3,7 +3,6 @@
 //! A child first ties itself to its supervisor and sets its limits, then takes its order from stdin, then
 //! runs. An end that a restart would repeat has the exit code 78 and a last message for the supervisor.
 
-mod order;
 mod service;
 
 use std::ffi::OsString;
@@ -12,13 +11,9 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 
-use order::ParentLine;
-#[cfg(test)]
-pub(crate) use order::example;
-pub(crate) use order::{Line, Order, Reached};
-
 use crate::config::DEFAULTS;
 use crate::exit::{Exit, Failure};
+use crate::ground::ParentLine;
 use crate::os::{self, ParentDeath};
 use crate::telemetry::{self, Process};
 
@@ -80,7 +75,7 @@ fn run(args: &Args, process: Process) -> ExitCode {
             return last_words(None, &Failure::local("no order: is this a supervisor's child?", error));
         }
     };
-    tell_panics(Arc::clone(&line));
+    leave_panics(Arc::clone(&line));
     match obey(process, &line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => last_words(Some(&line), &failure),
@@ -91,17 +86,17 @@ fn run(args: &Args, process: Process) -> ExitCode {
 fn last_words(line: Option<&ParentLine>, failure: &Failure) -> ExitCode {
     crate::say(&format!("error: {failure}"));
     if let Some(line) = line {
-        line.tell(&failure.message);
+        line.leave(&failure.message);
     }
     failure.exit.into()
 }
 
 /// A panic of the main thread ends the process; others end their task and are handled there.
-fn tell_panics(line: Arc<ParentLine>) {
+fn leave_panics(line: Arc<ParentLine>) {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if std::thread::current().name() == Some("main") {
-            line.tell(&panic.to_string());
+            line.leave(&panic.to_string());
         }
         usual(panic);
     }));

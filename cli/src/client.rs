@@ -3,7 +3,6 @@
 //! Everything that is sent may be sent again: reads change nothing, an upload is named by its digest, and a
 //! change carries a request id that is kept on each retry, so it is made once (design, decision 4).
 
-mod address;
 mod connection;
 pub(crate) mod context;
 mod deadline;
@@ -20,7 +19,6 @@ use coracle_proto::id::{ClusterId, RequestId};
 use coracle_proto::pb;
 use coracle_proto::status::{Code, Refusal};
 
-pub(crate) use address::Address;
 pub(crate) use connection::{Admin, Info};
 pub(crate) use deadline::{Deadline, Stopwatch, now_ms};
 pub(crate) use race::first;
@@ -30,6 +28,7 @@ pub(crate) use trouble::final_failure;
 
 use self::connection::Connection;
 use self::trouble::{Trouble, Verdict};
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::output::Talk;
 

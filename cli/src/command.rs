@@ -22,10 +22,11 @@ use clap::{Args, Subcommand};
 use crate::client::{Client, Deadline, Targets};
 use crate::config::{DEFAULTS, Environment};
 use crate::exit::Failure;
-use crate::manifest::{self, units};
+use crate::manifest;
 use crate::output::{Format, Output, Talk};
 use crate::say;
 use crate::telemetry::{self, Log, Process, Settings};
+use crate::units;
 
 /// How long a command tries, unless it was told: longer than an election and a restart together.
 const WAIT: Duration = Duration::from_secs(60);
@@ -133,12 +134,13 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Does it, and sends the last spans before the process ends.
+/// Does it, and sends the last spans before the process ends. `definition` is of the whole command line.
 pub(crate) fn run(
     verb: Verb,
     shared: &Shared,
     environment: &Environment,
     log: Log,
+    definition: fn() -> clap::Command,
 ) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -158,7 +160,7 @@ pub(crate) fn run(
             say(&format!("warning: {complaint}"));
         }
         let guard = telemetry::init(&settings).map_err(|error| Failure::usage(error.to_string()))?;
-        let done = dispatch(verb, &Session::new(shared, environment)).await;
+        let done = dispatch(verb, &Session::new(shared, environment), definition).await;
         guard.finish().await;
         done
     });
@@ -167,7 +169,11 @@ pub(crate) fn run(
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn dispatch(verb: Verb, session: &Session<'_>) -> Result<(), Failure> {
+async fn dispatch(
+    verb: Verb,
+    session: &Session<'_>,
+    definition: fn() -> clap::Command,
+) -> Result<(), Failure> {
     match &verb {
         Verb::Deploy(args) => deploy::run(args, session).await,
         Verb::Invoke(args) => invoke::run(args, session).await,
@@ -178,7 +184,7 @@ async fn dispatch(verb: Verb, session: &Session<'_>) -> Result<(), Failure> {
         Verb::Route(args) => route::run(args, session).await,
         Verb::Context(args) => context::run(args, session),
         Verb::Trace(args) => trace::run(args, session).await,
-        Verb::Completion(args) => completion::run(args),
+        Verb::Completion(args) => completion::run(args, &definition()),
         Verb::Version(args) => version::run(args, session),
     }
 }

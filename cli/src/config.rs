@@ -4,8 +4,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
-
 use crate::telemetry::Otlp;
 
 /// What holds where nothing else was said.
@@ -53,17 +51,6 @@ pub(crate) const DEFAULTS: Defaults = Defaults {
 /// Most nodes that `dev` starts: ports of neighbours would meet beyond.
 pub(crate) const DEV_NODES_MAX: u16 = 20;
 const _: () = assert!(DEFAULTS.grpc_port + DEV_NODES_MAX * DEFAULTS.dev_port_step < DEFAULTS.http_port);
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object a line.
-    Json,
-}
 
 /// What the environment says, read once.
 #[derive(Debug, Clone, Default, PartialEq)]

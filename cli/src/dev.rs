@@ -17,9 +17,9 @@ use clap::ValueEnum;
 use crate::client::context::dev::{self, DevContext};
 use crate::config::{self, DEFAULTS, DEV_NODES_MAX, Environment};
 use crate::exit::Failure;
+use crate::ground::Signals;
 use crate::output::Talk;
 use crate::say;
-use crate::server::Signals;
 use crate::telemetry::{self, Log, Process};
 use nodes::Nodes;
 

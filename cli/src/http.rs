@@ -16,7 +16,8 @@ use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio_util::io::ReaderStream;
 
-use crate::client::{Address, first};
+use crate::address::Address;
+use crate::client::first;
 
 /// A connection on any network is made in less, or not at all.
 const CONNECT_MAX: Duration = Duration::from_secs(3);

@@ -3,6 +3,7 @@
 //! `args` says what can be asked for; each verb's module does it. What a verb fails with is a
 //! [`exit::Failure`], said here once, with a fixed exit code.
 
+mod address;
 mod admin;
 mod args;
 mod children;
@@ -11,12 +12,14 @@ mod command;
 mod config;
 mod dev;
 mod exit;
+mod ground;
 mod http;
 mod manifest;
 mod os;
 mod output;
 mod server;
 mod telemetry;
+mod units;
 
 use std::process::ExitCode;
 
@@ -62,7 +65,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.verb {
         Verb::Server(args) => server::run(*args, &environment, log),
         Verb::Dev(args) => dev::run(*args, &environment, log),
-        Verb::Client(verb) => command::run(verb, &cli.shared, &environment, log),
+        Verb::Client(verb) => command::run(verb, &cli.shared, &environment, log, args::command),
         Verb::Controller(args) => Ok(children::controller(&args)),
         Verb::DataPlane(args) => Ok(children::data_plane(&args)),
         Verb::Compile(args) => Ok(children::compile(args)),

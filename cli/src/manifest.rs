@@ -2,7 +2,6 @@
 
 mod function;
 mod problem;
-pub(crate) mod units;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 pub(crate) use function::retry;
 pub(crate) use problem::{ManifestError, Problems};
 
-use crate::client::Address;
+use crate::address::Address;
 
 /// Its name, where none is given.
 pub(crate) const FILE_NAME: &str = "coracle.toml";

@@ -1,17 +1,15 @@
 //! `coracle server`: one node. A small supervisor with two children, and the admin server for both.
 
-mod addresses;
 mod announce;
 mod bind;
-mod board;
 mod doors;
 mod incarnation;
+mod join;
 mod keeper;
 pub(crate) mod machine;
 mod report;
 mod restart;
 mod settings;
-mod signals;
 mod supervisor;
 
 use std::net::SocketAddr;
@@ -22,17 +20,15 @@ use coracle_controller::model::VOTERS_WANTED_MAX;
 use coracle_node::{MemoryMode, Reach};
 use coracle_proto::record::Role;
 
-pub(crate) use addresses::{Addresses, FILE as ADDRESSES_FILE, Port, local};
-pub(crate) use board::{Board, ChildView, Kind, PIDS, State, View};
-pub(crate) use signals::Signals;
 pub(crate) use supervisor::LOCK;
 
 use crate::config::Environment;
 use crate::exit::Failure;
-use crate::manifest::units;
+use crate::ground::parse_address;
 use crate::os::{self, ParentDeath};
 use crate::say;
 use crate::telemetry::Log;
+use crate::units;
 use settings::Settings;
 
 /// Where [`Args::guests_memory`] may stand instead.
@@ -84,19 +80,19 @@ pub(crate) struct Args {
     pub(crate) roles: Vec<Role>,
 
     /// API, Raft, watch [default: 127.0.0.1:7400, then what was bound last; port 0 takes any].
-    #[arg(long, value_name = "ADDR", value_parser = addresses::parse, help_heading = "Addresses")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = "Addresses")]
     pub(crate) grpc: Option<SocketAddr>,
 
     /// Metrics and health [default: 127.0.0.1:7401].
-    #[arg(long, value_name = "ADDR", value_parser = addresses::parse, help_heading = "Addresses")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = "Addresses")]
     pub(crate) admin: Option<SocketAddr>,
 
     /// Calls, artifacts and logs between nodes [default: 127.0.0.1:7402].
-    #[arg(long, value_name = "ADDR", value_parser = addresses::parse, help_heading = "Addresses")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = "Addresses")]
     pub(crate) data: Option<SocketAddr>,
 
     /// The HTTP gateway [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR", value_parser = addresses::parse, help_heading = "Addresses")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = "Addresses")]
     pub(crate) http: Option<SocketAddr>,
 
     /// Host under which other nodes reach this one [default: the bound address].

@@ -7,6 +7,7 @@ mod routing;
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use coracle_proto::attr;
 use opentelemetry::global;
 use opentelemetry::trace::TracerProvider as _;
@@ -27,7 +28,6 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use crate::config::LogFormat;
 use crate::output::door;
 use crate::telemetry::routing::Routing;
 
@@ -62,6 +62,17 @@ impl Process {
             Self::DataPlane => &[attr::SERVICE_WORKER, attr::SERVICE_GATEWAY],
         }
     }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
 }
 
 /// What is logged and how.

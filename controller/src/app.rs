@@ -101,7 +101,7 @@ pub async fn run_on(
 async fn open(options: &Options) -> Result<Arc<Context>, RunError> {
     let identity = &options.identity;
     let hub = Arc::new(Hub::new(ClusterState::empty()));
-    let book = Arc::new(addresses::AddressBook(Arc::clone(&hub)));
+    let book = Arc::new(addresses::StateAddresses(Arc::clone(&hub)));
     let mut log = options.raft();
     log.must_exist = begun::had_log(&options.data_dir)?;
     let raft = Raft::open(log, Arc::new(Feed(Arc::clone(&hub))), book).await;

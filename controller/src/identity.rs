@@ -1,18 +1,16 @@
-//! Who this node is: the file `identity` in its data folder, made by founding a cluster or joining one.
+//! Who this node is: the file `identity` in its data folder, made by founding a cluster, or by joining one, for which the
+//! supervisor asks.
 
 mod file;
-mod join;
 
 use std::path::Path;
 
 use coracle_proto::id::{ClusterId, NodeId};
-use coracle_proto::status::Refusal;
 use thiserror::Error;
 use tracing::info;
 
-pub use file::load;
 pub(crate) use file::write_durably;
-pub use join::{announce, join, tell};
+pub use file::{load, save};
 
 /// Who this node is, and where it began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,20 +47,6 @@ pub enum IdentityError {
         path: String,
         /// What is wrong with it.
         reason: String,
-    },
-    /// The cluster said no.
-    #[error("{refusal}")]
-    Refused {
-        /// Code and sentence.
-        refusal: Refusal,
-    },
-    /// No controller answered.
-    #[error("no controller answered at {}: {last}", seeds.join(", "))]
-    NoAnswer {
-        /// Who was asked.
-        seeds: Vec<String>,
-        /// What the last one said.
-        last: String,
     },
 }
 

@@ -18,6 +18,8 @@ use crate::clock;
 use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::propose::barrier;
 
+use self::duty::Leading;
+
 /// Between two tries to bring the state up to date.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,11 +49,12 @@ async fn work(context: &Context, term: u64) {
         debug!(%reason, "the state may be behind: nothing is decided yet");
         tokio::time::sleep(PAUSE).await;
     }
+    let leading = Leading { context, term };
     tokio::join!(
-        liveness::judge(context, term),
-        seats::seat(context, term),
-        placement::place(context, term),
-        orders::order(context, term),
-        upkeep::keep(context, term),
+        liveness::judge(leading),
+        seats::seat(leading),
+        placement::place(leading),
+        orders::order(leading),
+        upkeep::keep(leading),
     );
 }

@@ -8,7 +8,7 @@ use coracle_raft::{Applied, Halt, Position, RestoreError, StateMachine};
 
 use crate::model::{self, ClusterState, Encoded};
 
-pub(crate) use codec::told;
+pub(crate) use codec::change_to_wire;
 
 /// The replicated state of group `meta`.
 #[derive(Debug, Clone)]

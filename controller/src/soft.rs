@@ -6,6 +6,7 @@ mod changes;
 mod clocks;
 mod exchange;
 mod hashes;
+mod holdings;
 mod news;
 mod orders;
 mod phases;
@@ -14,10 +15,10 @@ mod relays;
 mod report;
 mod table;
 mod tend;
-mod told;
 
 pub(crate) use book::OrdersBook;
 pub(crate) use exchange::exchange;
+pub(crate) use holdings::{ReplicaTold, replica_to_wire};
 pub(crate) use news::Phases;
 pub(crate) use orders::{OrdersPolicy, compute, copies};
 pub(crate) use phases::{Heard, ready_replicas};
@@ -25,7 +26,6 @@ pub(crate) use processes::process_alarms;
 pub(crate) use report::report;
 pub(crate) use table::{Accepted, Seen, SoftTable, Via};
 pub(crate) use tend::tend;
-pub(crate) use told::{ReplicaTold, replica_to_wire};
 
 use std::time::Duration;
 

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use coracle_proto::status::Code;
 
+#[path = "tidy/ways.rs"]
+mod ways;
+
 /// Lines of a file without its inline tests. Half of the files should be under 150.
 const FILE_LINES_MAX: usize = 400;
 
@@ -265,48 +268,6 @@ fn the_terminal_has_one_door() {
         }
     }
     report("the command line writes to stdout and stderr in output/door.rs only", &wrong);
-}
-
-/// Every gRPC connection between two processes is made and taken in one place: what they need to be safe is put there.
-#[test]
-fn connections_have_one_door() {
-    let outside = |source: &&Source| !source.name.starts_with("transport/") && !is_test(&source.name);
-    let wrong: Vec<_> = sources().iter().filter(outside).flat_map(connections).collect();
-    report("a gRPC connection is made by `Dialer` and taken by `Acceptor`, of `transport/`", &wrong);
-}
-
-#[test]
-fn connections_are_found() {
-    let found = |text: &str| {
-        let name = "controller/src/peers.rs".to_owned();
-        connections(&Source { name, text: format!("//! A plant.\n{text}\n") }).len()
-    };
-    assert_eq!(found("use tonic::transport::Channel;\nuse tonic::transport::server::Connected;"), 0);
-    for planted in [
-        "use tonic::transport::Endpoint;",
-        "use tonic::transport::{Channel, Endpoint};",
-        "let server = tonic::transport::Server::builder();",
-        "    transport::{Channel, Server},",
-    ] {
-        assert_eq!(found(planted), 1, "{planted}");
-    }
-}
-
-/// Whether a file is of tests alone.
-fn is_test(name: &str) -> bool {
-    ["tests/", "/tests.rs", "/fake.rs"].iter().any(|part| name.contains(part))
-}
-
-/// Lines that name what makes or takes connections.
-fn connections(source: &Source) -> Vec<String> {
-    let names = |line: &str| {
-        let code = line.split("//").next().unwrap_or_default();
-        let path = code.split_once("transport::").map_or("", |(_, path)| path);
-        let mut words = path.split(|char: char| !char.is_alphanumeric() && char != '_');
-        words.any(|word| matches!(word, "Endpoint" | "Server"))
-    };
-    let told = |(number, line): (usize, &str)| format!("{}:{number}: {}", source.name, line.trim());
-    source.product().filter(|(_, line)| names(line)).map(told).collect()
 }
 
 /// Whether `code` has a path that begins with the crate's name.

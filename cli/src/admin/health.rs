@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::inspect::Report;
-use crate::server::{ChildView, State, View};
+use crate::ground::{ChildView, State, View};
 
 /// The supervisor lives; what became of its children stands beside it. Never an error: a node that cannot
 /// go on is not healed by killing what shows why.
@@ -75,7 +75,7 @@ mod tests {
     use coracle_proto::pb::InspectReply;
 
     use super::*;
-    use crate::server::Kind;
+    use crate::ground::Kind;
 
     fn report(ready: bool, reasons: &[&str]) -> Report {
         let reasons = reasons.iter().map(|reason| (*reason).to_owned()).collect();

@@ -7,7 +7,7 @@ use coracle_proto::pb::{InspectReply, InspectRequest};
 use coracle_transport::{Dialer, Purpose};
 use tonic::transport::Channel;
 
-use crate::server::{Addresses, Kind, local};
+use crate::ground::{Addresses, Kind, local};
 
 /// A child that takes longer hangs, or is being started again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);

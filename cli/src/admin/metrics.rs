@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use http::HeaderValue;
 
 use super::inspect::Report;
-use crate::server::{State, View};
+use crate::ground::{State, View};
 
 /// Of OpenMetrics 1.0.
 pub(crate) const CONTENT_TYPE: HeaderValue =

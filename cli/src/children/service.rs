@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use coracle_controller::RunError;
 use coracle_controller::identity::{self, Identity};
 
-use super::order::Handed;
 use crate::config::DEFAULTS;
 use crate::exit::{Exit, Failure};
-use crate::server::Signals;
+use crate::ground::{Handed, Signals};
 use crate::telemetry::Process;
 
 /// Runs the child's service until a signal asks it to end. A second one is the supervisor's business.

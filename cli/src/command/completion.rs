@@ -13,9 +13,10 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+/// Of what `definition` defines.
+pub(super) fn run(args: &Args, definition: &Command) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut visible(&crate::args::command()), "coracle", &mut script);
+    clap_complete::generate(args.shell, &mut visible(definition), "coracle", &mut script);
     print(&String::from_utf8_lossy(&script))
 }
 

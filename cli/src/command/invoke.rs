@@ -11,9 +11,10 @@ use coracle_proto::spec::TIMEOUT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tracing::{Instrument as _, field, info_span};
 
-use self::answer::Told;
+use self::answer::Facts;
 use super::{Session, input};
-use crate::client::{Address, Stopwatch, Trace};
+use crate::address::Address;
+use crate::client::{Stopwatch, Trace};
 use crate::exit::{Exit, Failure};
 use crate::http::{Body, Connection, empty, stream, whole};
 
@@ -100,10 +101,10 @@ async fn call(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
         let repeat = "the function may or may not have run; it was not called again";
         Failure::new(Exit::Server, format!("the gateway left without an answer ({reason}): {repeat}"))
     })?;
-    let told = Told::of(&response, trace);
+    let facts = Facts::of(&response, trace);
     tracing::Span::current().record(attr::HTTP_STATUS, response.status().as_u16());
     let done = answer::deliver(response, &args.name).await;
-    session.talk.say(&told.sentence(watch.elapsed()));
+    session.talk.say(&facts.sentence(watch.elapsed()));
     done
 }
 

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{screen, watch};
-use crate::client::{Address, Targets};
+use crate::address::Address;
+use crate::client::Targets;
 use crate::command::deploy::deploy_manifest;
 use crate::exit::Failure;
 use crate::output::Talk;

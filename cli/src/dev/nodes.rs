@@ -16,11 +16,12 @@ use tokio::process::{Child, Command};
 
 use super::ports::Plan;
 use super::{Args, report};
-use crate::client::Address;
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
+use crate::ground::{ADDRESSES_FILE, Addresses, PIDS, Signals};
 use crate::os;
 use crate::say;
-use crate::server::{ADDRESSES_FILE, Addresses, GUESTS_MEMORY, LOCK, PIDS, Signals, machine};
+use crate::server::{GUESTS_MEMORY, LOCK, machine};
 use crate::telemetry::Log;
 
 /// From the first process to a cluster that takes changes: seconds, unless the machine is very busy.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Args, Ports};
 use crate::config::{DEFAULTS, DEV_NODES_MAX};
 use crate::exit::Failure;
-use crate::server::{Addresses, Port};
+use crate::ground::{Addresses, Port};
 
 /// Who a node is, in its data folder.
 const IDENTITY_FILE: &str = "identity";

@@ -7,7 +7,7 @@ use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::{StatusReply, StatusRequest};
 use coracle_transport::{Dialer, Purpose};
 
-use crate::client::Address;
+use crate::address::Address;
 
 /// One look is not to hang on a node that just started; the whole wait is bounded by the caller.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);

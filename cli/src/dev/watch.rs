@@ -9,7 +9,8 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::screen;
-use crate::client::{Address, Targets};
+use crate::address::Address;
+use crate::client::Targets;
 use crate::command::deploy::{Deployed, deploy_manifest};
 use crate::exit::Failure;
 use crate::manifest;

@@ -15,7 +15,8 @@ use coracle_proto::spec::{
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{FunctionEntry, Problems, in_order, units};
+use super::{FunctionEntry, Problems, in_order};
+use crate::units;
 
 type Value<'i> = Spanned<DeValue<'i>>;
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::manifest::units;
+use crate::units;
 
 /// A text that is no moment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

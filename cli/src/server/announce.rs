@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coracle_controller::identity::{self, Identity, IdentityError};
+use coracle_controller::identity::Identity;
 use coracle_proto::record::Node;
 use tracing::{info, warn};
 
-use super::board::Board;
+use super::join::{self, JoinError};
+use crate::ground::Board;
 use crate::os;
 
 /// The file with the last known controllers, one `HOST:PORT` a line: with them the node finds its cluster
@@ -40,12 +41,12 @@ const START_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn announce(folder: PathBuf, identity: Identity, node: Node, board: Board) {
     tokio::time::sleep(START_PAUSE).await;
     loop {
-        match identity::announce(&identity, &node).await {
+        match join::announce(&identity, &node).await {
             Ok(controllers) => {
                 info!(node = %identity.node, "announced");
                 return keep(&folder, &controllers);
             }
-            Err(IdentityError::Refused { refusal }) => {
+            Err(JoinError::Refused { refusal }) => {
                 warn!(code = %refusal.code, reason = %refusal, "the cluster does not take this node");
                 return board.alarm(format!("the cluster does not take this node: {refusal}"));
             }

@@ -8,8 +8,8 @@ use std::path::Path;
 use tokio::net::TcpSocket;
 use tracing::warn;
 
-use super::addresses::{Addresses, Port};
 use crate::exit::{Exit, Failure};
+use crate::ground::{Addresses, Port};
 
 /// Connections that wait in the kernel while a data plane is started again.
 const BACKLOG: u32 = 1024;
@@ -147,7 +147,7 @@ mod tests {
     async fn a_damaged_file_of_addresses_is_named_unless_flags_say_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let first = bind(folder.path(), &any_port(), ALL, false).unwrap().addresses;
-        let file = folder.path().join(super::super::addresses::FILE);
+        let file = folder.path().join(crate::ground::ADDRESSES_FILE);
         for damage in [&b"grpc = \"127."[..], b"\xff\xfe"] {
             std::fs::write(&file, damage).unwrap();
             let refused = bind(folder.path(), &any_port(), ALL, false).unwrap_err();

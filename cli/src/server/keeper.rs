@@ -11,12 +11,12 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::board::{Board, Kind, State};
 use super::doors::Doors;
 use super::incarnation::Incarnations;
 use super::restart::{Ended, Next, Restarts, WINDOW};
-use crate::children::{self, Line, Order};
+use crate::children;
 use crate::config::DEFAULTS;
+use crate::ground::{Board, Kind, Line, Order, State};
 use crate::os;
 
 /// A caller waits so long for a child that is started again; for longer it is refused, and goes to another node.
@@ -85,7 +85,7 @@ impl Keeper {
             };
             let moment = now();
             let next = self.restarts.after(ended, moment - self.begin, moment - started);
-            self.tell(ended, words, next);
+            self.note(ended, words, next);
             let Next::Start { after, .. } = next else {
                 // Nobody will ever accept: callers are refused instead of waiting.
                 self.doors.close();
@@ -183,7 +183,7 @@ impl Keeper {
         }
     }
 
-    pub(super) fn tell(&self, ended: Ended, words: Option<String>, next: Next) {
+    pub(super) fn note(&self, ended: Ended, words: Option<String>, next: Next) {
         let (name, words) = (self.kind.name(), words.as_deref().unwrap_or_default().trim());
         let message = if words.is_empty() { ended.to_string() } else { words.to_owned() };
         let (state, alarm) = match next {
@@ -237,7 +237,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let board = Board::new(folder.path(), &[Kind::Data]);
         let lock = os::lock(&folder.path().join("lock")).unwrap().unwrap();
-        let (order, incarnations) = (Arc::new(children::example()), Incarnations::load(folder.path()));
+        let (order, incarnations) = (Arc::new(crate::ground::example()), Incarnations::load(folder.path()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         // This very program does not know the verb: it ends at once, again and again.
@@ -263,7 +263,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let board = Board::new(folder.path(), &[Kind::Data]);
         let lock = os::lock(&folder.path().join("lock")).unwrap().unwrap();
-        let (order, incarnations) = (Arc::new(children::example()), Incarnations::load(folder.path()));
+        let (order, incarnations) = (Arc::new(crate::ground::example()), Incarnations::load(folder.path()));
         let mut keeper =
             Keeper::new(Kind::Data, order, Arc::new(lock), Vec::new(), incarnations, board.clone());
         let crash = |at| keeper.restarts.after(Ended::Signal(11), Duration::from_secs(at), Duration::ZERO);

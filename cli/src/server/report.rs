@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_controller::identity::{self, Identity, IdentityError};
+use coracle_controller::identity::Identity;
 use coracle_proto::pb::{ChildProcess, ChildState, NodeProcesses};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::announce::{keep, known_controllers};
-use super::board::{Board, ChildView, State, View};
+use super::join::{self, JoinError};
+use crate::ground::{Board, ChildView, State, View};
 
 /// Told again so often although nothing changed: a controller that was started again has forgotten, and all
 /// forget a node that is silent for a minute.
@@ -63,13 +64,13 @@ async fn tell_all(
         told.sequence += 1;
         let known = known_controllers(&folder, own.clone(), &identity.controllers);
         let asked = Identity { controllers: known, ..identity.clone() };
-        match identity::tell(&asked, &told).await {
+        match join::tell(&asked, &told).await {
             Ok(controllers) => {
                 keep(&folder, &controllers);
                 // Whether a change or the time ends the wait makes no difference.
                 let _ = timeout(AGAIN, changes.changed()).await;
             }
-            Err(IdentityError::Refused { refusal: _ }) => return Removed,
+            Err(JoinError::Refused { refusal: _ }) => return Removed,
             Err(error) => {
                 debug!(%error, "no controller was told of the processes");
                 sleep(PAUSE).await;
@@ -107,12 +108,12 @@ mod tests {
 
     use coracle_proto::id::{ClusterId, NodeId};
 
-    use super::super::board::Kind;
     use super::super::incarnation::Incarnations;
     use super::super::keeper::Keeper;
     use super::super::restart::{Ended, Next};
     use super::*;
     use crate::exit::Exit;
+    use crate::ground::Kind;
 
     #[tokio::test]
     async fn a_child_that_heard_of_the_removal_is_enough() {
@@ -129,10 +130,10 @@ mod tests {
         let told = tell(folder.path().to_owned(), None, identity, 1, board.clone());
         let lock = crate::os::lock(&folder.path().join("lock")).unwrap().unwrap();
         let incarnations = Incarnations::load(folder.path());
-        let order = Arc::new(crate::children::example());
+        let order = Arc::new(crate::ground::example());
         let keeper =
             Keeper::new(Kind::Controller, order, Arc::new(lock), Vec::new(), incarnations, board.clone());
-        keeper.tell(Ended::Code(Exit::Removed as i32), None, Next::GiveUp);
+        keeper.note(Ended::Code(Exit::Removed as i32), None, Next::GiveUp);
         assert!(timeout(AGAIN, told).await.is_ok(), "the node ends");
     }
 

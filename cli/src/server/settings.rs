@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use coracle_controller::model::VOTERS_WANTED_DEFAULT;
 use coracle_proto::record::Role;
 
-use super::addresses::{Addresses, advertised, is_here, is_host};
 use super::bind::Serves;
 use super::{Args, machine};
-use crate::children::{Order, Reached};
 use crate::config::{Environment, otlp_endpoint};
 use crate::exit::Failure;
+use crate::ground::{Addresses, Order, Reached, advertised, is_here, is_host};
 use crate::telemetry::{Log, Otlp};
 
 /// Longest name of a node, zone or cluster, bytes: they stand in tables.

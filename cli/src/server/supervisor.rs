@@ -17,16 +17,15 @@ use tracing::{error, info};
 
 use super::announce::{announce, known_controllers};
 use super::bind::{Sockets, bind};
-use super::board::{Board, Kind};
 use super::incarnation::Incarnations;
+use super::join::{JoinError, join};
 use super::keeper::{Keeper, Stop};
 use super::report::{Removed, tell};
 use super::settings::{Begin, Settings};
-use super::signals::Signals;
 use crate::admin;
-use crate::children::Order;
 use crate::config::DEFAULTS;
 use crate::exit::{Exit, Failure};
+use crate::ground::{Board, Kind, Order, PIDS, Signals};
 use crate::os;
 use crate::telemetry::{self, Process};
 
@@ -48,7 +47,7 @@ pub(crate) async fn supervise(settings: Settings) -> Result<(), Failure> {
     let _guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
     let mut signals = Signals::new()?;
     let lock = take_folder(&settings.folder).await?;
-    let begins = identity::load(&settings.folder).map_err(unidentified)?.is_none();
+    let begins = identity::load(&settings.folder).map_err(|error| unidentified(error.into()))?.is_none();
     if begins {
         may_begin(&settings)?;
     }
@@ -104,7 +103,7 @@ async fn take_folder(folder: &Path) -> Result<File, Failure> {
         }
         tokio::time::sleep(LOCK_PAUSE).await;
     }
-    let pids = fs::read_to_string(folder.join(super::PIDS)).unwrap_or_default();
+    let pids = fs::read_to_string(folder.join(PIDS)).unwrap_or_default();
     let owner = pids.lines().next().unwrap_or_default();
     Err(Failure::usage(format!("another server uses the data folder {} ({owner})", folder.display())))
 }
@@ -125,23 +124,25 @@ fn unusable(folder: &Path, error: &io::Error) -> Failure {
 /// Who the node is: what its folder says, or what founding or joining a cluster makes of it.
 async fn identify(settings: &Settings, order: &Order) -> Result<Identity, Failure> {
     let folder = &settings.folder;
+    let nobody = || JoinError::NoAnswer { seeds: Vec::new(), last: "no identity".to_owned() };
     let found = match &settings.begin {
-        Begin::Bootstrap => identity::found(folder, &order.cluster_name),
-        Begin::Join(peers) => identity::join(folder, peers, &record(order)?).await,
-        Begin::Unsaid => identity::load(folder).and_then(|found| {
-            found.ok_or_else(|| IdentityError::NoAnswer { seeds: Vec::new(), last: "no identity".to_owned() })
-        }),
+        Begin::Bootstrap => identity::found(folder, &order.cluster_name).map_err(JoinError::from),
+        Begin::Join(peers) => join(folder, peers, &record(order)?).await,
+        Begin::Unsaid => {
+            identity::load(folder).map_err(JoinError::from).and_then(|found| found.ok_or_else(nobody))
+        }
     };
     found.map_err(unidentified)
 }
 
-fn unidentified(error: IdentityError) -> Failure {
-    match error {
-        IdentityError::Refused { refusal } => refusal.into(),
-        IdentityError::NoAnswer { .. } => Failure::new(Exit::Connect, error.to_string()),
-        IdentityError::Damaged { .. } => Failure::new(Exit::Config, error.to_string()),
-        IdentityError::Io { .. } => Failure::new(Exit::Server, error.to_string()),
-    }
+fn unidentified(error: JoinError) -> Failure {
+    let exit = match &error {
+        JoinError::Refused { refusal } => return refusal.clone().into(),
+        JoinError::NoAnswer { .. } => Exit::Connect,
+        JoinError::Identity(IdentityError::Damaged { .. }) => Exit::Config,
+        JoinError::Identity(IdentityError::Io { .. }) => Exit::Server,
+    };
+    Failure::new(exit, error.to_string())
 }
 
 /// Puts into the order who the node is and whom it may ask.

@@ -20,7 +20,7 @@ use crate::error::OpenError;
 use crate::failure::Failure;
 use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Restored, Start};
 use crate::metrics::StoreMetrics;
-use crate::network::{Channels, Hosted, Peers, RaftServer, RaftService, Registry, end_on_failure};
+use crate::network::{AddressBook, Channels, Hosted, RaftServer, RaftService, Registry, end_on_failure};
 use crate::options::{GroupOptions, HostIdentity, HostOptions};
 use crate::raft::Raft;
 use crate::start;
@@ -197,9 +197,9 @@ impl Host {
     ///
     /// # Errors
     /// When the store is damaged, emptied, foreign, tainted or in use, or the options are wrong.
-    pub async fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Self, OpenError> {
+    pub async fn open(options: HostOptions, addresses: Arc<dyn AddressBook>) -> Result<Self, OpenError> {
         options.validate()?;
-        let opened = tokio::task::spawn_blocking(move || open(options, peers)).await;
+        let opened = tokio::task::spawn_blocking(move || open(options, addresses)).await;
         opened.map_err(|error| OpenError::Raft { reason: error.to_string() })?
     }
 
@@ -254,7 +254,7 @@ impl Host {
 }
 
 /// Blocks.
-fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> {
+fn open(options: HostOptions, addresses: Arc<dyn AddressBook>) -> Result<Host, OpenError> {
     let failure = Arc::new(Failure::new(&options.dir));
     let folder = Folder(&options, &failure);
     let Contents { identity, meta, data, state, taint } = folder.open()?;
@@ -284,7 +284,7 @@ fn open(options: HostOptions, peers: Arc<dyn Peers>) -> Result<Host, OpenError> 
     let checkpoint_thread = CheckpointThread::spawn(Arc::clone(&checkpoint), "raft-state".to_owned());
     let checkpoint_thread = checkpoint_thread.map_err(folder.io("starting threads"))?;
     let tasks = runtime.handle().clone();
-    let channels = Arc::new(Channels::new(identity, peers));
+    let channels = Arc::new(Channels::new(identity, addresses));
     let parts =
         Mutex::new(Some(Parts { logs, log_threads, checkpoint_thread, runtime, taken: BTreeSet::new() }));
     let shared = Arc::new(Shared {

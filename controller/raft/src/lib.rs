@@ -30,9 +30,9 @@ pub use error::{Leader, OpenError, ProposeError};
 pub use host::Host;
 pub use membership::Seat;
 pub use metrics::{SYNC_BUCKETS_US, SyncHistogram};
-pub use network::{Peers, RaftServer, RaftService, RecordedPeers};
+pub use network::{AddressBook, RaftServer, RaftService, RecordedAddresses};
 pub use options::{
-    COMMAND_BYTES_MAX, GroupOptions, HostOptions, Identity, LIMITS, Limits, Options, OptionsError, Owner,
+    COMMAND_BYTES_MAX, GroupOptions, HostOptions, LIMITS, Limits, MemberId, Options, OptionsError, Owner,
     TIMING, TIMING_DATA, Timing,
 };
 pub use raft::Raft;

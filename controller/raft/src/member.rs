@@ -14,7 +14,7 @@ use crate::error::{Leader, ProposeError};
 use crate::failure::Failure;
 use crate::metrics::StoreMetrics;
 use crate::network::Lines;
-use crate::options::{Identity, Limits};
+use crate::options::{Limits, MemberId};
 use crate::state::{Machine, Published, ReceivedFile, Staging};
 use crate::state_machine::{Position, StateMachine};
 use crate::status::Status;
@@ -23,7 +23,7 @@ use crate::types::{LogId, SnapshotMeta, Types, Vote};
 /// A running member of a group.
 pub(crate) struct Member<S: StateMachine> {
     pub(crate) raft: openraft::Raft<Types, Machine<S>>,
-    pub(crate) identity: Identity,
+    pub(crate) identity: MemberId,
     pub(crate) limits: Limits,
     pub(crate) published: watch::Receiver<Published<S>>,
     pub(crate) staging: Staging,

@@ -1,19 +1,19 @@
 //! Raft between members, over gRPC.
 
+mod addresses;
 mod beats;
 mod calls;
 mod channels;
 mod client;
 mod hosted;
 mod owed;
-mod peers;
 mod registry;
 mod server;
 
+pub use addresses::{AddressBook, RecordedAddresses};
 pub(crate) use calls::{Lines, Testimony};
 pub(crate) use channels::Channels;
 pub(crate) use client::Connector;
-pub use peers::{Peers, RecordedPeers};
 pub(crate) use registry::{Hosted, Registry, end_on_failure};
 pub use server::{RaftServer, RaftService};
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Who a store, a member and a message belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub struct MemberId {
     /// The cluster.
     pub cluster: ClusterId,
     /// The group in it.
@@ -90,7 +90,7 @@ pub struct Options {
     /// The host's folder.
     pub dir: PathBuf,
     /// Whose store it is, and the group.
-    pub identity: Identity,
+    pub identity: MemberId,
     /// There was a store: an empty folder is refused then, and none is made in it.
     pub must_exist: bool,
     /// Go on from a store one of whose syncs has failed: what it acknowledged may be gone.
@@ -154,7 +154,7 @@ pub const COMMAND_BYTES_MAX: usize = 1 << 20;
 impl Options {
     /// Default times and limits; a store that is not there is made.
     #[must_use]
-    pub fn new(dir: impl Into<PathBuf>, identity: Identity) -> Self {
+    pub fn new(dir: impl Into<PathBuf>, identity: MemberId) -> Self {
         Self {
             dir: dir.into(),
             identity,
@@ -166,7 +166,7 @@ impl Options {
     }
 
     pub(crate) fn host(&self) -> HostOptions {
-        let Identity { cluster, node, .. } = self.identity;
+        let MemberId { cluster, node, .. } = self.identity;
         HostOptions {
             dir: self.dir.clone(),
             owner: Owner { cluster, node },

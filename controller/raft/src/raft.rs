@@ -15,7 +15,7 @@ use tokio::time::{interval, sleep, timeout};
 use crate::error::{Leader, OpenError, ProposeError};
 use crate::host::Host;
 use crate::member::Member;
-use crate::network::{Hosted, Peers, RaftServer};
+use crate::network::{AddressBook, Hosted, RaftServer};
 use crate::options::{COMMAND_BYTES_MAX, Options};
 use crate::state_machine::{Observer, Position, StateMachine};
 use crate::status::{Status, StoreStatus};
@@ -61,11 +61,11 @@ impl<S: StateMachine> Raft<S> {
     pub async fn open(
         options: Options,
         observer: Arc<dyn Observer<S>>,
-        peers: Arc<dyn Peers>,
+        addresses: Arc<dyn AddressBook>,
     ) -> Result<Self, OpenError> {
         let group = options.group();
         group.validate()?;
-        let host = Host::open(options.host(), peers).await?;
+        let host = Host::open(options.host(), addresses).await?;
         match host.start(group, observer).await {
             Ok(raft) => Ok(Self { alone: true, ..raft }),
             Err(error) => {

@@ -14,7 +14,7 @@ use crate::log::LogStore;
 use crate::member::Member;
 use crate::metrics::StoreMetrics;
 use crate::network::{CHUNK_BYTES, Connector, Lines};
-use crate::options::{GroupOptions, Identity};
+use crate::options::{GroupOptions, MemberId};
 use crate::state::{Engine, Machine, Published, Staging};
 use crate::state_machine::{Observer, StateMachine};
 use crate::{joint, witness};
@@ -48,7 +48,7 @@ async fn begin<S: StateMachine>(
 ) -> Result<Arc<Member<S>>, OpenError> {
     let failed = |reason: String| OpenError::Raft { reason };
     let owner = host.identity.owner;
-    let identity = Identity { cluster: owner.cluster, group: options.group, node: owner.node };
+    let identity = MemberId { cluster: owner.cluster, group: options.group, node: owner.node };
     let config = config(&identity, &options).validate().map_err(|error| failed(error.to_string()))?;
     let opening = Arc::clone(&host);
     let opened = tokio::task::spawn_blocking(move || open(&opening, identity, observer)).await;
@@ -103,7 +103,7 @@ pub(crate) struct Parts {
 /// Opens a group's part of the stores, and restores its state. Blocks.
 pub(crate) fn open<S: StateMachine>(
     host: &Shared,
-    identity: Identity,
+    identity: MemberId,
     observer: Arc<dyn Observer<S>>,
 ) -> Result<Opened<S>, OpenError> {
     let Place { log, writer, metrics, engine } = host.place(identity.group)?;
@@ -139,7 +139,7 @@ fn restore<S: StateMachine>(host: &Shared, engine: &dyn Engine) -> Result<S, Ope
     state.map_err(|source| OpenError::Restore { dir: host.dir().to_owned(), source })
 }
 
-fn config(identity: &Identity, options: &GroupOptions) -> openraft::Config {
+fn config(identity: &MemberId, options: &GroupOptions) -> openraft::Config {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let (timing, limits) = (options.timing, options.limits);
     openraft::Config {

@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use coracle_proto::id::ClusterId;
-use coracle_raft::{Identity, OpenError, Options, Owner, Raft};
+use coracle_raft::{MemberId, OpenError, Options, Owner, Raft};
 
 use files::{copy_dir, flip};
 use kv::Kv;
@@ -102,11 +102,11 @@ async fn two_cannot_have_it_open() {
 async fn a_foreign_store_is_refused() {
     let dir = written(3).await;
     let own = identity(1);
-    let others = [Identity { node: id(2), ..own }, Identity { cluster: ClusterId::new(1), ..own }];
+    let others = [MemberId { node: id(2), ..own }, MemberId { cluster: ClusterId::new(1), ..own }];
     for other in others {
         let error = open(Options::new(store(dir.path()), other)).await.err().unwrap();
         let OpenError::Foreign { found, wanted, .. } = &error else { panic!("{error:?}") };
-        let owner = |identity: Identity| Owner { cluster: identity.cluster, node: identity.node };
+        let owner = |identity: MemberId| Owner { cluster: identity.cluster, node: identity.node };
         assert_eq!((*found, *wanted), (owner(own), owner(other)));
         assert!(error.to_string().contains("use another data folder"), "{error}");
     }

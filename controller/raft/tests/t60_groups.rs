@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::GroupId;
-use coracle_raft::{GroupOptions, Host, HostOptions, OpenError, Owner, Raft, RecordedPeers, Role};
+use coracle_raft::{GroupOptions, Host, HostOptions, OpenError, Owner, Raft, RecordedAddresses, Role};
 use kv::{Kv, Mirror};
 use node::{CLUSTER, eventually, get, id, listen, set, until};
 use tokio::runtime::Runtime;
@@ -55,7 +55,7 @@ impl Node {
         let owner = Owner { cluster: CLUSTER, node: id(node) };
         let dir = dir.join(node.to_string());
         let options = HostOptions { dir, owner, must_exist: false, accept_taint: false };
-        let host = Host::open(options, Arc::new(RecordedPeers)).await.unwrap();
+        let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
         let mut groups = BTreeMap::new();
         for group in 1..=GROUPS {
             let options = GroupOptions::new(GroupId::new(group));
@@ -180,7 +180,7 @@ async fn sixty_four_groups_on_three_hosts() {
 async fn alone(dir: &Path) -> (Host, BTreeMap<u32, Raft<Kv>>) {
     let owner = Owner { cluster: CLUSTER, node: id(1) };
     let options = HostOptions { dir: dir.join("alone"), owner, must_exist: false, accept_taint: false };
-    let host = Host::open(options, Arc::new(RecordedPeers)).await.unwrap();
+    let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
     let mut groups = BTreeMap::new();
     for group in 0..ALONE {
         groups.insert(group, start(&host, group).await.unwrap());

@@ -139,7 +139,7 @@ pub(super) fn functions(
 fn summary(state: &ClusterState, seen: &BTreeMap<NodeId, Seen>, function: &Function) -> FunctionSummary {
     let main = VersionId { function: function.id.clone(), number: function.main_version() };
     let is_ready =
-        |replica: &&Replica| told(seen, replica).is_some_and(|told| told.phase == ReplicaPhase::Ready);
+        |replica: &&Replica| word_of(seen, replica).is_some_and(|told| told.phase == ReplicaPhase::Ready);
     let ready = state.replicas_of(&main).filter(is_ready).count();
     FunctionSummary {
         namespace: function.id.namespace.to_string(),
@@ -178,7 +178,7 @@ pub(super) fn replicas(
     version: &VersionId,
 ) -> Vec<RolloutReplica> {
     let told = |replica: &Replica| {
-        let told = told(seen, replica)?;
+        let told = word_of(seen, replica)?;
         Some(replica_to_wire(version, Some(told)))
     };
     let of_version = state.replicas_of(version);
@@ -186,8 +186,8 @@ pub(super) fn replicas(
 }
 
 /// What its node said last of this very assignment.
-fn told<'a>(seen: &'a BTreeMap<NodeId, Seen>, replica: &Replica) -> Option<&'a ReplicaTold> {
-    let told = seen.get(&replica.node)?.told.replicas.get(&replica.version)?;
+fn word_of<'a>(seen: &'a BTreeMap<NodeId, Seen>, replica: &Replica) -> Option<&'a ReplicaTold> {
+    let told = seen.get(&replica.node)?.holdings.replicas.get(&replica.version)?;
     (told.epoch == replica.epoch).then_some(told)
 }
 

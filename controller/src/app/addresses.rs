@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use coracle_proto::id::NodeId;
-use coracle_raft::Peers;
+use coracle_raft::AddressBook;
 
 use crate::watch::Hub;
 
 /// The addresses in the state.
 #[derive(Debug)]
-pub(super) struct AddressBook(pub(super) Arc<Hub>);
+pub(super) struct StateAddresses(pub(super) Arc<Hub>);
 
-impl Peers for AddressBook {
+impl AddressBook for StateAddresses {
     fn address(&self, node: NodeId, recorded: &str) -> String {
         let state = self.0.state();
         let told = state.node(node).map(|node| node.addresses.grpc.as_str()).filter(|told| !told.is_empty());

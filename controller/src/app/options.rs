@@ -41,7 +41,7 @@ pub const ARTIFACT_GRACE: Duration = Duration::from_secs(600);
 impl Options {
     pub(super) fn raft(&self) -> coracle_raft::Options {
         let (cluster, node) = (self.identity.cluster, self.identity.node);
-        let identity = coracle_raft::Identity { cluster, group: GroupId::META, node };
+        let identity = coracle_raft::MemberId { cluster, group: GroupId::META, node };
         let mut options = coracle_raft::Options::new(self.data_dir.join("raft"), identity);
         options.timing = self.timing;
         options.accept_taint = self.accept_failed_sync;

@@ -46,7 +46,10 @@ pub fn load(dir: &Path) -> Result<Option<Identity>, IdentityError> {
 }
 
 /// Writes the identity; it is on disk when this returns.
-pub(super) fn save(dir: &Path, identity: &Identity) -> Result<(), IdentityError> {
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save(dir: &Path, identity: &Identity) -> Result<(), IdentityError> {
     let body = pb::Identity {
         cluster_id: identity.cluster.to_wire(),
         cluster_name: identity.cluster_name.clone(),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::warn;
 
 use crate::clock;
 use crate::context::Context;
@@ -13,7 +13,23 @@ use crate::propose::{Ask, Decided, propose};
 /// What was decided is decided anew where it was not taken over by then.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One of the leader's duties, for one term. What it knows ends with the term.
+/// The leader, for one term.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leading<'a> {
+    pub(super) context: &'a Context,
+    pub(super) term: u64,
+}
+
+impl Leading<'_> {
+    /// Proposes what it decided by itself.
+    pub(super) async fn decide(self, command: Command) -> Result<Decided, String> {
+        let ask = Ask::decided(self.context, self.term, command);
+        let decided = propose(self.context, ask, clock::now() + PROPOSE_TIMEOUT).await;
+        decided.map_err(|refusal| refusal.to_string())
+    }
+}
+
+/// One of its duties. What a duty knows ends with the term.
 pub(super) trait Duty {
     /// For logs, and the name under which it raises alarms.
     const NAME: &'static str;
@@ -22,13 +38,13 @@ pub(super) trait Duty {
     type Act;
 
     /// Waits until it is worth looking, the first time too.
-    async fn wake(&mut self, context: &Context);
+    async fn wake(&mut self);
 
-    /// Looks at what is known at `now` and decides, by pure parts. Asked again with nothing changed it decides the same.
-    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Self::Act>;
+    /// Looks at what is known at `now` and decides, by pure parts.
+    fn plan(&mut self, now: Instant) -> Agenda<Self::Act>;
 
     /// Does one thing; the error says why it was not done.
-    async fn act(&mut self, context: &Context, term: u64, act: Self::Act) -> Result<(), String>;
+    async fn act(&mut self, act: Self::Act) -> Result<(), String>;
 }
 
 /// What one look decided.
@@ -48,20 +64,20 @@ impl<A> Agenda<A> {
 }
 
 /// Does a duty until it is dropped.
-pub(super) async fn drive<D: Duty>(mut duty: D, context: &Context, term: u64) {
+pub(super) async fn drive<D: Duty>(mut duty: D) {
     loop {
-        duty.wake(context).await;
-        while look(&mut duty, context, term).await {}
+        duty.wake().await;
+        while look(&mut duty).await {}
     }
 }
 
 /// Looks once, and does what was decided. Answers whether to look again at once.
-async fn look<D: Duty>(duty: &mut D, context: &Context, term: u64) -> bool {
-    let Agenda { acts, more } = duty.plan(context, clock::now());
+async fn look<D: Duty>(duty: &mut D) -> bool {
+    let Agenda { acts, more } = duty.plan(clock::now());
     let mut done = false;
     for act in acts {
-        if let Err(reason) = duty.act(context, term, act).await {
-            info!(duty = D::NAME, reason, "not done yet");
+        if let Err(reason) = duty.act(act).await {
+            warn!(duty = D::NAME, reason, "not done yet");
             return false;
         }
         done = true;
@@ -69,9 +85,67 @@ async fn look<D: Duty>(duty: &mut D, context: &Context, term: u64) -> bool {
     more && done
 }
 
-/// Proposes what the leader of this term decided by itself.
-pub(super) async fn decide(context: &Context, term: u64, command: Command) -> Result<Decided, String> {
-    let ask = Ask::decided(context, term, command);
-    let decided = propose(context, ask, clock::now() + PROPOSE_TIMEOUT).await;
-    decided.map_err(|refusal| refusal.to_string())
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Decides what it was given, tells what it does, and fails at 0.
+    struct Scripted {
+        plans: VecDeque<Agenda<u8>>,
+        told: mpsc::UnboundedSender<String>,
+    }
+
+    impl Duty for Scripted {
+        const NAME: &'static str = "scripted";
+
+        type Act = u8;
+
+        async fn wake(&mut self) {
+            self.told.send("wake".to_owned()).unwrap();
+            if self.plans.is_empty() {
+                std::future::pending::<()>().await;
+            }
+        }
+
+        fn plan(&mut self, _: Instant) -> Agenda<u8> {
+            self.plans.pop_front().unwrap_or_else(|| Agenda::of([]))
+        }
+
+        async fn act(&mut self, act: u8) -> Result<(), String> {
+            self.told.send(act.to_string()).unwrap();
+            if act == 0 { Err("as it was told".to_owned()) } else { Ok(()) }
+        }
+    }
+
+    /// What a duty with these plans does until it has nothing left to wake for.
+    async fn done(plans: impl IntoIterator<Item = Agenda<u8>>) -> String {
+        let (told, mut said) = mpsc::unbounded_channel();
+        let plans: VecDeque<_> = plans.into_iter().collect();
+        let wakes = drive(Scripted { plans, told });
+        tokio::pin!(wakes);
+        assert!(futures::poll!(&mut wakes).is_pending());
+        let mut all = Vec::new();
+        while let Ok(one) = said.try_recv() {
+            all.push(one);
+        }
+        all.join(" ")
+    }
+
+    #[tokio::test]
+    async fn it_waits_before_each_look_unless_there_is_more() {
+        let more = |acts: &[u8]| Agenda { acts: acts.to_vec(), more: true };
+        assert_eq!(done([Agenda::of([1, 2]), Agenda::of([3])]).await, "wake 1 2 wake 3 wake");
+        assert_eq!(done([more(&[1]), more(&[2]), Agenda::of([3])]).await, "wake 1 2 3 wake");
+        assert_eq!(done([more(&[]), more(&[1])]).await, "wake wake 1 wake", "nothing is no more");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_done_ends_the_look() {
+        let more = |acts: &[u8]| Agenda { acts: acts.to_vec(), more: true };
+        assert_eq!(done([more(&[1, 0, 2]), Agenda::of([3])]).await, "wake 1 0 wake 3 wake");
+    }
 }

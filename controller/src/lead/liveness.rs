@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::duty::{Agenda, Duty, decide, drive};
+use super::duty::{Agenda, Duty, Leading, drive};
 use crate::clock;
 use crate::context::Context;
 use crate::liveness::detector::{Detector, POLICY, Restart, Verdicts};
@@ -28,15 +28,16 @@ const _: () = assert!(RELAY_LOST_AFTER.as_millis() < POLICY.suspect_after.as_mil
 type Marks = Vec<(NodeId, NodeState)>;
 
 /// Runs until it is dropped.
-pub(super) async fn judge(context: &Context, term: u64) {
+pub(super) async fn judge(leading: Leading<'_>) {
     // One batch waits at most: while it does, the same verdicts are named again.
     let (marks, queue) = mpsc::channel(1);
-    tokio::join!(drive(Judge::new(context, marks), context, term), propose_marks(context, term, queue));
+    tokio::join!(drive(Judge::new(leading, marks)), propose_marks(leading, queue));
 }
 
 /// Whom it heard, and what follows from that.
 #[derive(Debug)]
-struct Judge {
+struct Judge<'a> {
+    context: &'a Context,
     ticks: Interval,
     begun: Instant,
     detector: Detector,
@@ -47,11 +48,12 @@ struct Judge {
     marks: mpsc::Sender<Marks>,
 }
 
-impl Judge {
-    fn new(context: &Context, marks: mpsc::Sender<Marks>) -> Self {
+impl<'a> Judge<'a> {
+    fn new(Leading { context, .. }: Leading<'a>, marks: mpsc::Sender<Marks>) -> Self {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            context,
             ticks,
             begun: clock::now(),
             detector: Detector::new(POLICY),
@@ -63,14 +65,15 @@ impl Judge {
     }
 
     /// Tells the detector who was heard, and which nodes could not be.
-    fn listen(&mut self, context: &Context, now: Instant) {
-        for (node, seen) in context.soft.nodes() {
+    fn listen(&mut self, now: Instant) {
+        let soft = &self.context.soft;
+        for (node, seen) in soft.nodes() {
             if self.heard.insert(node, seen.at).is_none_or(|before| before < seen.at) {
                 self.detector.report(node, seen.at.saturating_duration_since(self.begun));
             }
         }
-        let silent = context.soft.silent_relays(now, RELAY_LOST_AFTER);
-        if let Some(unheard) = behind(&silent, &self.lost, &context.soft.nodes()) {
+        let silent = soft.silent_relays(now, RELAY_LOST_AFTER);
+        if let Some(unheard) = behind(&silent, &self.lost, &soft.nodes()) {
             info!(
                 ?silent,
                 ?unheard,
@@ -82,29 +85,29 @@ impl Judge {
     }
 }
 
-impl Duty for Judge {
+impl Duty for Judge<'_> {
     const NAME: &'static str = "liveness";
 
     type Act = Marks;
 
-    async fn wake(&mut self, _: &Context) {
+    async fn wake(&mut self) {
         self.ticks.tick().await;
     }
 
-    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Marks> {
-        self.listen(context, now);
-        let state = context.hub.state();
+    fn plan(&mut self, now: Instant) -> Agenda<Marks> {
+        self.listen(now);
+        let state = self.context.hub.state();
         // Every node reports: a controller without a data plane speaks for itself (`soft::tend`).
         let nodes = state.nodes().map(|node| (node.id, node.state)).collect();
         let verdicts = self.detector.tick(now.saturating_duration_since(self.begun), &nodes);
-        tell(context, &verdicts);
+        show(self.context, &verdicts);
         let dead = verdicts.dead.into_iter().map(|node| (node, NodeState::Dead));
         let back = verdicts.back.into_iter().map(|node| (node, NodeState::Alive));
         let marks: Marks = dead.chain(back).collect();
         Agenda::of((!marks.is_empty()).then_some(marks))
     }
 
-    async fn act(&mut self, _: &Context, _: u64, marks: Marks) -> Result<(), String> {
+    async fn act(&mut self, marks: Marks) -> Result<(), String> {
         // A batch that does not fit is named again by the next tick.
         let _ = self.marks.try_send(marks);
         Ok(())
@@ -126,7 +129,7 @@ fn behind(
     Some(seen.iter().filter(|(_, seen)| by_one(seen)).map(|(node, _)| *node).collect())
 }
 
-fn tell(context: &Context, verdicts: &Verdicts) {
+fn show(context: &Context, verdicts: &Verdicts) {
     match verdicts.restarted {
         Some(Restart::Away(gap)) => {
             info!(?gap, "this process did not run for a while: every node gets its whole time again");
@@ -140,19 +143,19 @@ fn tell(context: &Context, verdicts: &Verdicts) {
             alarm.silent, alarm.nodes
         )
     });
-    context.soft.set_alarms(Judge::NAME, alarm.into_iter().collect());
+    context.soft.set_alarms(Judge::<'_>::NAME, alarm.into_iter().collect());
 }
 
-async fn propose_marks(context: &Context, term: u64, mut queue: mpsc::Receiver<Marks>) {
+async fn propose_marks(leading: Leading<'_>, mut queue: mpsc::Receiver<Marks>) {
     while let Some(marks) = queue.recv().await {
         for (node, state) in marks {
             // The batch may have waited: what the state says already is not proposed again.
-            if context.hub.state().node(node).is_none_or(|known| known.state == state) {
+            if leading.context.hub.state().node(node).is_none_or(|known| known.state == state) {
                 continue;
             }
             info!(%node, state = state.name(), "a verdict");
             // It is named again until the state says so.
-            if let Err(reason) = decide(context, term, Command::MarkNode { node, state }).await {
+            if let Err(reason) = leading.decide(Command::MarkNode { node, state }).await {
                 warn!(reason, %node, "the node was not marked");
             }
         }

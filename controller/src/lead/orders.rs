@@ -8,7 +8,7 @@ use coracle_proto::pb;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::duty::{Agenda, Duty, drive};
+use super::duty::{Agenda, Duty, Leading, drive};
 use crate::clock;
 use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::propose::barrier;
@@ -18,14 +18,15 @@ use crate::soft::{INTERVAL, compute};
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs until it is dropped.
-pub(super) async fn order(context: &Context, term: u64) {
+pub(super) async fn order(Leading { context, .. }: Leading<'_>) {
     let urgent = context.soft.subscribe_urgent();
-    drive(Orders { urgent, last: None }, context, term).await;
+    drive(Orders { context, urgent, last: None }).await;
 }
 
 /// What the last orders followed from.
 #[derive(Debug)]
-struct Orders {
+struct Orders<'a> {
+    context: &'a Context,
     urgent: watch::Receiver<u64>,
     last: Option<(Basis, Instant)>,
 }
@@ -50,25 +51,26 @@ enum Entry {
     Given(BTreeMap<NodeId, pb::Orders>, Instant),
 }
 
-impl Duty for Orders {
+impl Duty for Orders<'_> {
     const NAME: &'static str = "orders";
 
     type Act = Entry;
 
-    async fn wake(&mut self, context: &Context) {
+    async fn wake(&mut self) {
         loop {
             // The statuses of a whole interval come first: a new leader knows nobody's artifacts yet.
             // Whether it was the interval or a change that ended the wait makes no difference.
             let _ = tokio::time::timeout(INTERVAL, self.urgent.changed()).await;
             // Not Raft's barrier alone: what is read after this must have reached the hub too.
-            match barrier(context, clock::now() + REQUEST_TIMEOUT).await {
+            match barrier(self.context, clock::now() + REQUEST_TIMEOUT).await {
                 Ok(_) => return,
                 Err(reason) => debug!(%reason, "no orders are given"),
             }
         }
     }
 
-    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Entry> {
+    fn plan(&mut self, now: Instant) -> Agenda<Entry> {
+        let context = self.context;
         let (state, seen) = (context.hub.state(), context.soft.nodes());
         let live = seen
             .iter()
@@ -88,10 +90,10 @@ impl Duty for Orders {
         Agenda::of([Entry::Given(compute(&state, &seen, context.policy, now), now)])
     }
 
-    async fn act(&mut self, context: &Context, _: u64, act: Entry) -> Result<(), String> {
+    async fn act(&mut self, act: Entry) -> Result<(), String> {
         match act {
-            Entry::Renewed(nodes, now) => context.orders.renew(&nodes, now),
-            Entry::Given(orders, now) => context.orders.put(orders, now),
+            Entry::Renewed(nodes, now) => self.context.orders.renew(&nodes, now),
+            Entry::Given(orders, now) => self.context.orders.put(orders, now),
         }
         Ok(())
     }

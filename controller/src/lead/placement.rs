@@ -8,7 +8,7 @@ use coracle_proto::{attr, trace};
 use tokio::sync::watch;
 use tracing::{Instrument as _, Span, info, info_span};
 
-use super::duty::{Agenda, Duty, decide, drive};
+use super::duty::{Agenda, Duty, Leading, drive};
 use crate::clock;
 use crate::context::Context;
 use crate::model::{Command, Placement};
@@ -25,28 +25,30 @@ const PACE: Pace = Pace::new(Duration::from_millis(20), 4);
 const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs until it is dropped.
-pub(super) async fn place(context: &Context, term: u64) {
+pub(super) async fn place(leading: Leading<'_>) {
+    let context = leading.context;
     let (mut revisions, urgent) = (context.hub.subscribe(), context.soft.subscribe_urgent());
     tokio::time::sleep(FIRST_AFTER).await;
     revisions.mark_changed();
-    drive(Places { revisions, urgent, heard: Heard::default(), pace: PACE }, context, term).await;
+    drive(Places { leading, revisions, urgent, heard: Heard::default(), pace: PACE }).await;
 }
 
 /// What wakes the planner, and what it heard.
 #[derive(Debug)]
-struct Places {
+struct Places<'a> {
+    leading: Leading<'a>,
     revisions: watch::Receiver<Revision>,
     urgent: watch::Receiver<u64>,
     heard: Heard,
     pace: Pace,
 }
 
-impl Duty for Places {
+impl Duty for Places<'_> {
     const NAME: &'static str = "placement";
 
     type Act = Plan;
 
-    async fn wake(&mut self, _: &Context) {
+    async fn wake(&mut self) {
         let changed = async {
             tokio::select! {
                 // Both channels live as long as the context.
@@ -59,9 +61,10 @@ impl Duty for Places {
         clock::turn(&mut self.pace).await;
     }
 
-    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Plan> {
+    fn plan(&mut self, now: Instant) -> Agenda<Plan> {
         self.revisions.mark_unchanged();
         self.urgent.mark_unchanged();
+        let context = self.leading.context;
         let state = context.hub.state();
         let round = plan(&state, self.heard.refresh(&context.soft.nodes(), now), &POLICY);
         let alarm = alarm::unplaceable(&round.unplaceable, round.unplaceable_count);
@@ -70,7 +73,7 @@ impl Duty for Places {
         Agenda { acts: (!round.is_empty()).then_some(round).into_iter().collect(), more }
     }
 
-    async fn act(&mut self, context: &Context, term: u64, round: Plan) -> Result<(), String> {
+    async fn act(&mut self, round: Plan) -> Result<(), String> {
         let span = info_span!(
             parent: None,
             attr::SPAN_RECONCILE,
@@ -78,14 +81,14 @@ impl Duty for Places {
             placements = round.placements.len(),
             switches = round.switches.len()
         );
-        tell(context, &span, &round);
+        show(self.leading.context, &span, &round);
         let command = Command::Assign { placements: round.placements, switches: round.switches };
-        decide(context, term, command).instrument(span).await.map(drop)
+        self.leading.decide(command).instrument(span).await.map(drop)
     }
 }
 
 /// What a deploy led to is a part of its trace; a round that serves several is shown in that of the first.
-fn tell(context: &Context, span: &Span, round: &Plan) {
+fn show(context: &Context, span: &Span, round: &Plan) {
     let state = context.hub.state();
     let now_ms = context.clock.at(clock::now());
     let deploy = |placement: &Placement| state.version(&placement.version)?.deploy_trace(now_ms);
@@ -95,7 +98,7 @@ fn tell(context: &Context, span: &Span, round: &Plan) {
     }
     for placement in &round.placements {
         let own = deploy(placement).filter(|own| Some(*own) != whole);
-        tell_one(span, own, placement);
+        show_one(span, own, placement);
     }
     for switch in &round.switches {
         info!(parent: span, function = %switch.function, "its calls go where they were asked to");
@@ -103,7 +106,7 @@ fn tell(context: &Context, span: &Span, round: &Plan) {
 }
 
 /// One span for each decision: the planner itself neither logs nor takes measurable time.
-fn tell_one(round: &Span, deploy: Option<&str>, placement: &Placement) {
+fn show_one(round: &Span, deploy: Option<&str>, placement: &Placement) {
     let span = info_span!(
         parent: round,
         attr::SPAN_PLACE,

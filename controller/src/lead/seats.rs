@@ -9,7 +9,7 @@ use coracle_raft::Follower;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use super::duty::{Agenda, Duty, decide, drive};
+use super::duty::{Agenda, Duty, Leading, drive};
 use crate::clock;
 use crate::context::Context;
 use crate::liveness::detector::POLICY;
@@ -31,17 +31,18 @@ const GAP: Duration = Duration::from_secs(2);
 const _: () = assert!(PAUSE.as_millis() < GAP.as_millis());
 
 /// Runs until it is dropped.
-pub(super) async fn seat(context: &Context, term: u64) {
-    let mut revisions = context.hub.subscribe();
+pub(super) async fn seat(leading: Leading<'_>) {
+    let mut revisions = leading.context.hub.subscribe();
     // The first look waits for no change.
     revisions.mark_changed();
     let begun = clock::now();
-    drive(Seats { revisions, watching: Watching { since: begun, last: begun } }, context, term).await;
+    drive(Seats { leading, revisions, watching: Watching { since: begun, last: begun } }).await;
 }
 
 /// What wakes it, and for how long it has watched.
 #[derive(Debug)]
-struct Seats {
+struct Seats<'a> {
+    leading: Leading<'a>,
     revisions: watch::Receiver<Revision>,
     watching: Watching,
 }
@@ -64,35 +65,36 @@ impl Watching {
     }
 }
 
-impl Duty for Seats {
+impl Duty for Seats<'_> {
     const NAME: &'static str = "seats";
 
     type Act = Step;
 
-    async fn wake(&mut self, _: &Context) {
+    async fn wake(&mut self) {
         // Whether it was the pause or a change that ended the wait makes no difference.
         let _ = tokio::time::timeout(PAUSE, self.revisions.changed()).await;
         tokio::time::sleep(TOGETHER).await;
     }
 
-    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Step> {
+    fn plan(&mut self, now: Instant) -> Agenda<Step> {
         self.revisions.mark_unchanged();
-        let step = wanted(context, self.watching.look(now));
+        let step = wanted(self.leading.context, self.watching.look(now));
         // The next one is decided when this one is done.
         Agenda { acts: step.into_iter().collect(), more: true }
     }
 
-    async fn act(&mut self, context: &Context, term: u64, step: Step) -> Result<(), String> {
+    async fn act(&mut self, step: Step) -> Result<(), String> {
         info!(?step, "members");
+        let raft = &self.leading.context.raft;
         let said = |error: coracle_raft::ProposeError| error.to_string();
         match step {
-            Step::AddLearner(node, seat) => context.raft.add_learner(node, seat).await.map_err(said),
-            Step::SetSeat(node, seat) => context.raft.set_seat(node, seat).await.map_err(said),
-            Step::SetVoters(voters) => context.raft.set_voters(&voters).await.map_err(said),
-            Step::TransferTo(node) => context.raft.transfer_leader(node).await.map_err(said),
-            Step::RemoveLearner(node) => context.raft.remove(node).await.map_err(said),
+            Step::AddLearner(node, seat) => raft.add_learner(node, seat).await.map_err(said),
+            Step::SetSeat(node, seat) => raft.set_seat(node, seat).await.map_err(said),
+            Step::SetVoters(voters) => raft.set_voters(&voters).await.map_err(said),
+            Step::TransferTo(node) => raft.transfer_leader(node).await.map_err(said),
+            Step::RemoveLearner(node) => raft.remove(node).await.map_err(said),
             Step::RemoveRecord(node) => {
-                let decided = decide(context, term, Command::RemoveNode { node }).await?;
+                let decided = self.leading.decide(Command::RemoveNode { node }).await?;
                 debug!(revision = %decided.revision, "record removed");
                 Ok(())
             }

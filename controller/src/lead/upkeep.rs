@@ -6,9 +6,8 @@ use coracle_proto::id::Revision;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::info;
 
-use super::duty::{Agenda, Duty, decide, drive};
+use super::duty::{Agenda, Duty, Leading, drive};
 use crate::alarms::absurd_term;
-use crate::context::Context;
 use crate::model::Command;
 use crate::soft::TOLD_WITHIN;
 use crate::upkeep::{Findings, next, other_stores};
@@ -17,46 +16,49 @@ use crate::upkeep::{Findings, next, other_stores};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs until it is dropped.
-pub(super) async fn keep(context: &Context, term: u64) {
+pub(super) async fn keep(leading: Leading<'_>) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    drive(Upkeep { ticks, findings: Findings::default() }, context, term).await;
+    drive(Upkeep { leading, ticks, findings: Findings::default() }).await;
 }
 
 /// What the last looks found.
 #[derive(Debug)]
-struct Upkeep {
+struct Upkeep<'a> {
+    leading: Leading<'a>,
     ticks: Interval,
     findings: Findings,
 }
 
-impl Duty for Upkeep {
+impl Duty for Upkeep<'_> {
     const NAME: &'static str = "members";
 
     type Act = Command;
 
-    async fn wake(&mut self, _: &Context) {
+    async fn wake(&mut self) {
         self.ticks.tick().await;
     }
 
-    fn plan(&mut self, context: &Context, now: Instant) -> Agenda<Command> {
-        context.soft.set_alarms(Self::NAME, self.alarms(context, now));
+    fn plan(&mut self, now: Instant) -> Agenda<Command> {
+        let context = self.leading.context;
+        context.soft.set_alarms(Self::NAME, self.alarms(now));
         let told = context.soft.formats(now, TOLD_WITHIN);
         let time_ms = context.clock.undisputed_at(now);
         Agenda::of(next(&context.hub.state(), context.node, &told, time_ms))
     }
 
-    async fn act(&mut self, context: &Context, term: u64, command: Command) -> Result<(), String> {
+    async fn act(&mut self, command: Command) -> Result<(), String> {
         if let Command::RaiseFormat { format } = command {
             info!(format, "every controller reads this format: commands of it may be proposed from now on");
         }
-        decide(context, term, command).await.map(drop)
+        self.leading.decide(command).await.map(drop)
     }
 }
 
-impl Upkeep {
+impl Upkeep<'_> {
     /// What somebody should look at, and every node should know of.
-    fn alarms(&mut self, context: &Context, now: Instant) -> Vec<String> {
+    fn alarms(&mut self, now: Instant) -> Vec<String> {
+        let context = self.leading.context;
         let status = context.raft.status();
         let seen = context.soft.nodes();
         let seen =

@@ -18,7 +18,7 @@ pub(crate) fn change(change: model::Change) -> coracle_raft::Change {
 ///
 /// # Errors
 /// When the key is not what [`change`] wrote.
-pub(crate) fn told(change: &coracle_raft::Change) -> Result<pb::Change, DecodeError> {
+pub(crate) fn change_to_wire(change: &coracle_raft::Change) -> Result<pb::Change, DecodeError> {
     let key = std::str::from_utf8(&change.key).in_field("key")?.to_owned();
     Ok(pb::Change { key, record: change.value.clone() })
 }
@@ -29,7 +29,7 @@ pub(crate) fn told(change: &coracle_raft::Change) -> Result<pb::Change, DecodeEr
 /// When key or value are not what [`change`] wrote, or do not belong together.
 pub(crate) fn record(key: &Bytes, value: &Bytes) -> Result<Record, DecodeError> {
     let stored = coracle_raft::Change { key: key.clone(), value: Some(value.clone()) };
-    coracle_proto::record::Change::try_from(told(&stored)?)?.record.in_field("record")
+    coracle_proto::record::Change::try_from(change_to_wire(&stored)?)?.record.in_field("record")
 }
 
 /// What the proposer is answered.

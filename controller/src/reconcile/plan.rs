@@ -49,14 +49,14 @@ pub struct ReplicaSoft {
     /// Of which assignment.
     pub epoch: Epoch,
     /// How far it is.
-    pub phase: Phase,
+    pub readiness: Readiness,
     /// Failed attempts.
     pub attempts: u32,
 }
 
 /// How far a replica is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum Readiness {
     /// Being fetched or compiled.
     Preparing,
     /// It takes calls.

@@ -10,8 +10,8 @@ use coracle_proto::id::NodeId;
 use coracle_proto::pb::NodeStatus;
 use coracle_proto::soft::cut;
 
+use super::holdings::{Changed, fill, fill_changed, phase_to_wire};
 use super::table::{AsOf, Seen};
-use super::told::{Changed, fill, fill_changed, phase_to_wire};
 
 /// Items of all changes that are kept: a follower that was away for longer is told everything.
 const ITEMS_MAX: usize = 100_000;
@@ -64,7 +64,7 @@ impl Changes {
                 fill_changed(&mut full, changed, now);
                 full.since = since;
             }
-            None => fill(&mut full, &seen.told, now),
+            None => fill(&mut full, &seen.holdings, now),
         }
         let phases = match since {
             None => phases_of(seen, AsOf::of(&seen.status)),
@@ -114,7 +114,8 @@ impl Changes {
 /// All phases of a node, as of the number that they have, for gateways: encoded when the first one asks.
 pub(super) fn phases_of(seen: &Seen, of: AsOf) -> Vec<Bytes> {
     let encode = || {
-        let replicas = seen.told.replicas.iter().map(|(id, told)| phase_to_wire(id, Some(told))).collect();
+        let replicas =
+            seen.holdings.replicas.iter().map(|(id, told)| phase_to_wire(id, Some(told))).collect();
         encoded(NodeStatus { replicas, since: 0, ..for_gateways(seen, of) })
     };
     seen.phases.get_or_init(encode).clone()

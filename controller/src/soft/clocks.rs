@@ -19,7 +19,7 @@ const LATELY: Duration = INTERVAL.saturating_mul(6);
 
 /// Looks at all clocks: sets the one by which this node stamps when it leads, and names those that are off.
 pub(super) fn look(context: &Context, now: Instant) {
-    let mut told = told(&context.soft.nodes(), now);
+    let mut told = clocks_told(&context.soft.nodes(), now);
     told.remove(&context.node);
     let agreed = agree(context.node, clock::unix_ms(), &told);
     let state = context.hub.state();
@@ -33,7 +33,7 @@ pub(super) fn look(context: &Context, now: Instant) {
 }
 
 /// How late it is now by each node's clock, as it was said lately.
-fn told(seen: &BTreeMap<NodeId, Seen>, now: Instant) -> BTreeMap<NodeId, u64> {
+fn clocks_told(seen: &BTreeMap<NodeId, Seen>, now: Instant) -> BTreeMap<NodeId, u64> {
     let at = |(node, seen): (&NodeId, &Seen)| {
         let ago = now.saturating_duration_since(seen.at);
         let told = seen.status.clock_ms > 0 && ago < LATELY;
@@ -67,7 +67,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let seen = [seen(100_000, second), seen(0, second), seen(100_000, LATELY)];
         let seen: BTreeMap<_, _> = (2..).map(NodeId::new).zip(seen).collect();
-        let told = told(&seen, now);
+        let told = clocks_told(&seen, now);
         assert_eq!(told, BTreeMap::from([(NodeId::new(2), 101_000)]));
         let named = alarms(&agree(NodeId::new(1), 50_000, &told));
         assert_eq!(named, ["clock-off: the clock of node 2 is 51 s ahead; set it, by NTP for instance"]);

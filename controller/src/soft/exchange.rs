@@ -39,7 +39,7 @@ pub(crate) async fn exchange(context: Arc<Context>) {
         for (node, address) in wanted {
             running.entry(node).or_insert_with(|| {
                 let span = debug_span!("exchange", peer = %node);
-                let task = tell(Arc::clone(&context), address.clone()).instrument(span);
+                let task = exchange_with(Arc::clone(&context), address.clone()).instrument(span);
                 (address, tasks.spawn(task))
             });
         }
@@ -59,7 +59,7 @@ fn others(context: &Context) -> BTreeMap<NodeId, String> {
 
 /// What one controller knows.
 #[derive(Debug, Default)]
-struct Told {
+struct Informed {
     /// The place in the sequence up to which it was told.
     sequence: u64,
     /// Nodes of which it missed something.
@@ -67,9 +67,9 @@ struct Told {
 }
 
 /// Tells one controller, again and again. What it missed while it was away, it asks for with the next batch.
-async fn tell(context: Arc<Context>, address: String) {
+async fn exchange_with(context: Arc<Context>, address: String) {
     let mut urgent = context.soft.subscribe_urgent();
-    let mut told = Told::default();
+    let mut told = Informed::default();
     loop {
         urgent.mark_unchanged();
         let asked_before = !told.whole.is_empty();
@@ -83,7 +83,7 @@ async fn tell(context: Arc<Context>, address: String) {
     }
 }
 
-async fn send(context: &Context, address: &str, told: &mut Told) -> Result<(), Refusal> {
+async fn send(context: &Context, address: &str, told: &mut Informed) -> Result<(), Refusal> {
     let mut client = ControlClient::new(context.peers.channel(address)?);
     let news = context.soft.direct_since(told.sequence, &told.whole);
     let (leading, sequence) = (context.leads(), news.sequence);
@@ -109,7 +109,7 @@ async fn send(context: &Context, address: &str, told: &mut Told) -> Result<(), R
         context.soft.answered_with(NodeId::new(reply.node), StoreId::new(reply.store));
         take_orders(context, reply);
     }
-    *told = Told { sequence, whole: missed };
+    *told = Informed { sequence, whole: missed };
     Ok(())
 }
 

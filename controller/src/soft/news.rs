@@ -12,8 +12,8 @@ use prost::Message as _;
 
 use super::SoftTable;
 use super::changes::{PHASES_BYTES_MAX, phases_of};
+use super::holdings::fill;
 use super::table::{AsOf, Entry, Seen};
-use super::told::fill;
 
 /// Something to tell of one node.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Item {
             Self::Whole(seen, of) => {
                 let mut status = NodeStatus::clone(&seen.status);
                 (status.incarnation, status.changes) = (of.incarnation, of.changes);
-                fill(&mut status, &seen.told, now);
+                fill(&mut status, &seen.holdings, now);
                 status
             }
         }

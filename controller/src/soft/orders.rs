@@ -73,7 +73,7 @@ pub(crate) fn copies<'a>(
             continue;
         }
         live.insert(node.id, node);
-        for digest in seen.told.artifacts.keys() {
+        for digest in seen.holdings.artifacts.keys() {
             holders.entry(*digest).or_default().insert(node.id);
         }
     }
@@ -156,7 +156,7 @@ fn removals(
     grace: Duration,
     now: Instant,
 ) -> Vec<pb::Removal> {
-    let old = seen.told.artifacts.iter().filter(|(_, held)| held.age(now) >= grace);
+    let old = seen.holdings.artifacts.iter().filter(|(_, held)| held.age(now) >= grace);
     let unnamed = old.map(|(digest, _)| digest).filter(|digest| !named.contains_key(digest));
     let removal = |digest: &Digest| pb::Removal {
         digest: digest.to_wire(),

@@ -7,10 +7,10 @@ use coracle_proto::id::NodeId;
 use coracle_proto::pb::ReplicaPhase;
 
 use super::Seen;
-use super::told::ReplicaTold;
+use super::holdings::ReplicaTold;
 use crate::liveness::detector::POLICY;
 use crate::model::ClusterState;
-use crate::reconcile::plan::{NodeSoft, Phase, ReplicaSoft, Soft};
+use crate::reconcile::plan::{NodeSoft, Readiness, ReplicaSoft, Soft};
 
 /// Every node's last word, made anew only where a node's lists changed: they are long, and most rounds find them
 /// as they were.
@@ -39,19 +39,19 @@ impl Heard {
 
 fn lists(seen: &Seen) -> NodeSoft {
     NodeSoft {
-        replicas: seen.told.replicas.iter().map(|(id, told)| (id.clone(), replica(told))).collect(),
-        artifacts: seen.told.artifacts.keys().copied().collect(),
+        replicas: seen.holdings.replicas.iter().map(|(id, told)| (id.clone(), replica(told))).collect(),
+        artifacts: seen.holdings.artifacts.keys().copied().collect(),
         ..NodeSoft::default()
     }
 }
 
 fn replica(told: &ReplicaTold) -> ReplicaSoft {
-    let phase = match told.phase {
-        ReplicaPhase::Unspecified | ReplicaPhase::Fetching | ReplicaPhase::Compiling => Phase::Preparing,
-        ReplicaPhase::Ready => Phase::Ready,
-        ReplicaPhase::Failed => Phase::Failed,
+    let readiness = match told.phase {
+        ReplicaPhase::Unspecified | ReplicaPhase::Fetching | ReplicaPhase::Compiling => Readiness::Preparing,
+        ReplicaPhase::Ready => Readiness::Ready,
+        ReplicaPhase::Failed => Readiness::Failed,
     };
-    ReplicaSoft { epoch: told.epoch, phase, attempts: told.attempts }
+    ReplicaSoft { epoch: told.epoch, readiness, attempts: told.attempts }
 }
 
 /// How many of the assigned replicas are ready.
@@ -60,7 +60,7 @@ pub(crate) fn ready_replicas(state: &ClusterState, seen: &BTreeMap<NodeId, Seen>
         let assigned = state.replicas_on(*node);
         assigned
             .filter(|replica| {
-                let told = seen.told.replicas.get(&replica.version);
+                let told = seen.holdings.replicas.get(&replica.version);
                 told.is_some_and(|told| told.epoch == replica.epoch && told.phase == ReplicaPhase::Ready)
             })
             .count()

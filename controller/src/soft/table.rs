@@ -11,8 +11,8 @@ use coracle_proto::soft::{Parts, without_lists};
 use tokio::sync::watch;
 
 use super::changes::Changes;
+use super::holdings::{Holdings, fill};
 use super::relays::Relays;
-use super::told::{Told, fill};
 
 /// A status that was not renewed for so long tells nothing any more.
 const EXPIRES_AFTER: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ pub(crate) struct Seen {
     /// Without its lists.
     pub(crate) status: Arc<pb::NodeStatus>,
     /// Its lists.
-    pub(crate) told: Told,
+    pub(crate) holdings: Holdings,
     /// The place in the sequence at which the lists changed last.
     pub(crate) changed: u64,
     /// When it came.
@@ -76,18 +76,18 @@ impl Seen {
     /// The status with its lists, as users see it.
     pub(crate) fn to_wire(&self, now: Instant) -> pb::NodeStatus {
         let mut status = pb::NodeStatus::clone(&self.status);
-        fill(&mut status, &self.told, now);
+        fill(&mut status, &self.holdings, now);
         status
     }
 
     /// A node whose first status came at `now`, from itself.
     #[cfg(test)]
     pub(crate) fn first(status: &pb::NodeStatus, now: Instant) -> Self {
-        let mut told = Told::default();
-        told.take(status, now);
+        let mut holdings = Holdings::default();
+        holdings.take(status, now);
         Self {
             status: Arc::new(without_lists(status)),
-            told,
+            holdings,
             changed: 0,
             at: now,
             relay: None,
@@ -187,7 +187,7 @@ impl Inner {
             status: Arc::new(without_lists(status)),
             changed: known.as_ref().map_or(0, |known| known.seen.changed),
             phases: known.as_ref().map(|known| Arc::clone(&known.seen.phases)).unwrap_or_default(),
-            told: known.map(|known| known.seen.told).unwrap_or_default(),
+            holdings: known.map(|known| known.seen.holdings).unwrap_or_default(),
             at: now,
             relay: via.relay(),
         };
@@ -211,7 +211,7 @@ impl Inner {
         before: Option<AsOf>,
         now: Instant,
     ) -> (Accepted, Seen) {
-        let changed = seen.told.take(status, now);
+        let changed = seen.holdings.take(status, now);
         let anew = before.is_none_or(|before| before.incarnation != status.incarnation);
         let moved = before.is_none_or(|before| before.changes != status.changes);
         if changed.is_empty() && !anew && !moved {

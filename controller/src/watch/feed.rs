@@ -7,7 +7,7 @@ use coracle_raft::{Change, Observer, Position};
 use tracing::error;
 
 use super::Hub;
-use crate::machine::{MetaMachine, told};
+use crate::machine::{MetaMachine, change_to_wire};
 
 /// Tells the hub what was applied.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Feed(pub(crate) Arc<Hub>);
 
 impl Observer<MetaMachine> for Feed {
     fn applied(&self, machine: &MetaMachine, batch: &[(Position, Vec<Change>)]) {
-        let changes = newest(batch).into_iter().map(told).collect();
+        let changes = newest(batch).into_iter().map(change_to_wire).collect();
         match changes {
             Ok(changes) => self.0.applied(machine.state().clone(), changes),
             // What was just written cannot be read back: whoever follows is given the whole state instead.

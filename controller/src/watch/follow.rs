@@ -134,7 +134,7 @@ impl Follower {
         let state = hub.state();
         let Some(cluster) = state.cluster() else { return Ok(()) };
         let stamp = Stamp { cluster: cluster.id, revision: self.seen, hash: hub.hash_at(self.seen) };
-        self.send(stamp.told(freshness)).await
+        self.send(stamp.to_wire(freshness)).await
     }
 
     async fn catch_up(&mut self, hub: &Hub) -> Result<(), Gone> {

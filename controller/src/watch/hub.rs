@@ -66,7 +66,7 @@ impl Hub {
         self.nodes.subscribe()
     }
 
-    fn tell(&self, revision: Revision, nodes_changed: bool) {
+    fn notify(&self, revision: Revision, nodes_changed: bool) {
         self.revision.send_replace(revision);
         if nodes_changed {
             self.nodes.send_replace(revision);
@@ -107,7 +107,7 @@ impl Hub {
         let nodes_changed = !state.has_nodes_of(&inner.state);
         inner.state = Arc::new(state);
         drop(inner);
-        self.tell(revision, nodes_changed);
+        self.notify(revision, nodes_changed);
     }
 
     /// Takes over a state that came as a whole. One that is older than the present one never does.
@@ -119,7 +119,7 @@ impl Hub {
         }
         *inner = Inner { state: Arc::new(state), ring: Ring::new(revision) };
         drop(inner);
-        self.tell(revision, true);
+        self.notify(revision, true);
     }
 
     pub(super) fn since(&self, seen: Revision) -> News {

@@ -34,7 +34,7 @@ impl Stamp {
     }
 
     /// That all was told which is known here, and how new that is.
-    pub(super) fn told(self, freshness: Freshness) -> pb::WatchFrame {
+    pub(super) fn to_wire(self, freshness: Freshness) -> pb::WatchFrame {
         pb::WatchFrame { freshness: freshness.into(), ..self.frame(Body::Soft(pb::SoftBatch::default())) }
     }
 

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use coracle_controller::identity::{self, Identity};
 use coracle_controller::model::VOTERS_WANTED_DEFAULT;
 use coracle_controller::{ARTIFACT_GRACE, Listener, Options, RunError, TIMING, run_on};
-use coracle_proto::id::{NodeId, Revision, StoreId};
+use coracle_proto::codec::node_to_wire;
+use coracle_proto::id::{ClusterId, NodeId, RequestId, Revision, StoreId};
 use coracle_proto::pb::admin_client::AdminClient;
 use coracle_proto::pb::control_client::ControlClient;
 use coracle_proto::pb::watch_frame::Body;
 use coracle_proto::pb::{
-    self, AllScope, NodeStatus, Scope, StatusReply, StatusRequest, WatchRequest, record, scope,
+    self, AllScope, JoinRequest, NodeStatus, Scope, StatusReply, StatusRequest, WatchRequest, record, scope,
 };
 use coracle_proto::record::{Addresses, Node, NodeState, Role};
 use prost::Message as _;
@@ -74,8 +75,38 @@ pub(crate) async fn join(dir: &Path, seeds: &[String]) -> Running {
     let listener = listener();
     let mut node = own_record("joined");
     node.addresses.grpc = listener.address().to_string();
-    let identity = identity::join(dir, seeds, &node).await.expect("an id");
+    let identity = let_in(seeds, &node).await;
     start_on(dir, identity, listener, VOTERS_WANTED_DEFAULT)
+}
+
+/// Asks for an id, as a supervisor does, until one of the seeds gives it.
+pub(crate) async fn let_in(seeds: &[String], node: &Node) -> Identity {
+    let request = JoinRequest {
+        node: Some(node_to_wire(node)),
+        request_id: RequestId::new((1 << 64) + u128::from(STARTS.fetch_add(1, Ordering::Relaxed))).to_wire(),
+        ..JoinRequest::default()
+    };
+    let given = until("an id", async || {
+        for seed in seeds {
+            let reply = ControlClient::new(channel(seed)).join(request.clone()).await;
+            if let Ok(reply) = reply {
+                return Some(reply.into_inner());
+            }
+        }
+        None
+    });
+    let given = given.await;
+    Identity {
+        cluster: ClusterId::try_from(&given.cluster_id[..]).expect("a cluster"),
+        cluster_name: given.cluster_name,
+        node: NodeId::new(given.node_id),
+        founder: false,
+        controllers: given.controllers,
+    }
+}
+
+fn channel(address: &str) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).expect("an address").connect_lazy()
 }
 
 /// A port that is still free when its controller comes back.
@@ -122,7 +153,7 @@ impl Running {
     }
 
     pub(crate) fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address)).expect("an address").connect_lazy()
+        channel(&self.seed())
     }
 
     pub(crate) fn admin(&self) -> AdminClient<Channel> {

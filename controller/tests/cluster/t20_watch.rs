@@ -1,7 +1,6 @@
 //! Goal: followers of the watch get a snapshot, then changes; they resume by revision; soft state passes in the same stream.
 
-use crate::running::{Running, WAIT, found, own_record, start, until};
-use coracle_controller::identity;
+use crate::running::{Running, WAIT, found, let_in, own_record, start, until};
 use coracle_proto::codec::node_to_wire;
 use coracle_proto::pb::{
     AllScope, Freshness, GatewayScope, JoinRequest, NodeStatus, ReplicaPhase, ReplicaStatus, Scope,
@@ -177,7 +176,7 @@ async fn a_controller_that_the_log_does_not_reach_sends_data_planes_elsewhere() 
     let dir = tempfile::tempdir().unwrap();
     let mut record = own_record("late");
     record.addresses.grpc = "127.0.0.1:1".to_owned();
-    let identity = identity::join(dir.path(), &[founder.seed()], &record).await.unwrap();
+    let identity = let_in(&[founder.seed()], &record).await;
     founder.stop().await;
     drop(founder_dir);
     let late = start(dir.path(), identity, (std::net::Ipv4Addr::LOCALHOST, 0).into());

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use coracle_proto::id::GroupId;
 use coracle_proto::status::Code;
 use coracle_raft::{
-    Applied, Change, Halt, Observer, Options, Position, Raft, RecordedPeers, RestoreError, Role, StateMachine,
+    Applied, Change, Halt, Observer, Options, Position, Raft, RecordedAddresses, RestoreError, Role,
+    StateMachine,
 };
 
 use crate::running::{found, start, until};
@@ -47,9 +48,9 @@ async fn a_command_that_cannot_be_read_ends_the_voter_with_its_reason() {
     let (path, identity, address) = node.stop().await;
 
     let owner =
-        coracle_raft::Identity { cluster: identity.cluster, group: GroupId::META, node: identity.node };
+        coracle_raft::MemberId { cluster: identity.cluster, group: GroupId::META, node: identity.node };
     let options = Options::new(path.join("raft"), owner);
-    let raft = Raft::<Stubborn>::open(options, Arc::new(Nobody), Arc::new(RecordedPeers)).await.unwrap();
+    let raft = Raft::<Stubborn>::open(options, Arc::new(Nobody), Arc::new(RecordedAddresses)).await.unwrap();
     raft.watch().until(|status| status.role == Role::Leader).await.unwrap();
     raft.propose(Bytes::from_static(b"\xff\xff\xff")).await.unwrap_err();
     assert!(raft.status().halted, "it is in the log");

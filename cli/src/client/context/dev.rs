@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::{Context, Contexts, change};
-use crate::client::Address;
+use crate::address::Address;
 use crate::exit::Failure;
 use crate::os;
 

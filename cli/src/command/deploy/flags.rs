@@ -9,7 +9,8 @@ use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::{Draft, FunctionSpec, Retry};
 
 use crate::exit::Failure;
-use crate::manifest::{FunctionEntry, retry, units};
+use crate::manifest::{FunctionEntry, retry};
+use crate::units;
 
 /// See docs/manifest.md for what each means, its default and its bounds.
 #[derive(Debug, Clone, Default, clap::Args)]

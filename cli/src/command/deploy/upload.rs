@@ -16,8 +16,8 @@ use tonic::{Response, Status};
 use crate::client::{Admin, Client};
 use crate::command::input;
 use crate::exit::Failure;
-use crate::manifest::units::{show_bytes, show_duration};
 use crate::output::{Progress, Talk};
+use crate::units::{show_bytes, show_duration};
 
 /// Bytes of one message: what the API takes at most.
 const CHUNK_MAX: usize = 256 << 10;

@@ -5,7 +5,7 @@ use coracle_proto::route::{Match, RouteSpec};
 use serde::Serialize;
 
 use super::upload::Artifact;
-use crate::client::Address;
+use crate::address::Address;
 use crate::manifest::FunctionEntry;
 use crate::output::view::{default_path, kind};
 use crate::output::{Detail, Row, door};

@@ -11,12 +11,12 @@ use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
 use crate::http::{Incoming, chain, read};
-use crate::manifest::units::show_duration;
 use crate::output::{door, unwritten};
+use crate::units::show_duration;
 
 /// What the platform tells of a call in headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Facts {
     status: StatusCode,
     node: Option<String>,
     start: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Told {
     trace: String,
 }
 
-impl Told {
+impl Facts {
     pub(super) fn of<B>(response: &Response<B>, trace: String) -> Self {
         let header = |name| text(response.headers(), name);
         Self {
@@ -127,12 +127,12 @@ mod tests {
             .body(())
             .unwrap();
         assert_eq!(
-            Told::of(&response, "cd".into()).sentence(Duration::from_micros(3200)),
+            Facts::of(&response, "cd".into()).sentence(Duration::from_micros(3200)),
             "node 2, cold, 3.2 ms, 2 attempts, version 3, status 200, invocation ab, trace cd"
         );
         let bare = Response::builder().status(404).body(()).unwrap();
         assert_eq!(
-            Told::of(&bare, "cd".into()).sentence(Duration::from_millis(1)),
+            Facts::of(&bare, "cd".into()).sentence(Duration::from_millis(1)),
             "1 ms, 1 attempt, status 404, trace cd"
         );
     }

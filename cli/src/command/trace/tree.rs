@@ -7,8 +7,8 @@ use std::time::Duration;
 use coracle_proto::attr;
 
 use super::jaeger::{Span, Trace};
-use crate::manifest::units::show_duration;
 use crate::output::door::one_line;
+use crate::units::show_duration;
 
 /// Characters of the time line.
 const LINE_WIDTH: u64 = 24;

@@ -7,8 +7,8 @@ use coracle_proto::spec::{FunctionSpec, Retry};
 use serde::Serialize;
 
 use super::{digest_text, route_texts};
-use crate::manifest::units::{show_bytes, show_duration};
 use crate::output::{Detail, Row, rfc3339, table};
+use crate::units::{show_bytes, show_duration};
 
 /// `NAME`, or `NAMESPACE/NAME` outside `default`.
 pub(crate) fn function_name(namespace: &str, name: &str) -> String {

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::function_name;
 use super::process::{ChildView, Pids};
-use crate::manifest::units::{show_bytes, show_duration};
 use crate::output::{Detail, Row, table};
+use crate::units::{show_bytes, show_duration};
 
 /// A node, as `status` and `node list` show it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

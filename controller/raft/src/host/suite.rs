@@ -16,8 +16,8 @@ use super::Host;
 use crate::codec::raft::log_id;
 use crate::log::LogStore;
 use crate::membership::Seat;
-use crate::network::RecordedPeers;
-use crate::options::{GroupOptions, HostOptions, Identity, Owner};
+use crate::network::RecordedAddresses;
+use crate::options::{GroupOptions, HostOptions, MemberId, Owner};
 use crate::state::Machine;
 use crate::state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
 use crate::status::Role;
@@ -66,8 +66,8 @@ impl StoreBuilder<Types, LogStore, Machine<Void>, (tempfile::TempDir, Host)> for
 async fn reopen(dir: &Path) -> (Host, LogStore, Machine<Void>) {
     let owner = Owner { cluster: ClusterId::new(1), node: NodeId::new(1) };
     let options = HostOptions { dir: dir.to_owned(), owner, must_exist: false, accept_taint: false };
-    let host = Host::open(options, Arc::new(RecordedPeers)).await.unwrap();
-    let identity = Identity { cluster: owner.cluster, group: GroupId::META, node: owner.node };
+    let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
+    let identity = MemberId { cluster: owner.cluster, group: GroupId::META, node: owner.node };
     let (parts, machine, _) = crate::start::open(&host.0, identity, Arc::new(NoObserver)).unwrap();
     (host, parts.log, machine)
 }
@@ -128,7 +128,7 @@ async fn stores_are_known_when_a_member_has_started() {
     host.shutdown().await;
     let owner = Owner { cluster: ClusterId::new(1), node: NodeId::new(1) };
     let options = HostOptions { dir: dir.path().to_owned(), owner, must_exist: true, accept_taint: false };
-    let host = Host::open(options, Arc::new(RecordedPeers)).await.unwrap();
+    let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
     let started = host.start::<Void>(GroupOptions::new(GroupId::META), Arc::new(NoObserver)).await;
     assert_eq!(host.0.channels.store_of(NodeId::new(2)), StoreId::new(0xbeef));
     drop(started.unwrap());

@@ -12,7 +12,7 @@ use coracle_transport::{Dialer, Purpose};
 use tonic::transport::Channel;
 
 use super::beats::Beats;
-use super::{MESSAGE_BYTES_MAX, Peers};
+use super::{AddressBook, MESSAGE_BYTES_MAX};
 use crate::membership::Seat;
 use crate::options::HostIdentity;
 use crate::types::Membership;
@@ -33,7 +33,7 @@ pub(crate) type Client = RaftTransportClient<Channel>;
 /// The connections of one host.
 pub(crate) struct Channels {
     pub(crate) identity: HostIdentity,
-    peers: Arc<dyn Peers>,
+    addresses: Arc<dyn AddressBook>,
     /// The newest recorded seats: openraft keeps a client when only its target's address changes.
     recorded: Mutex<HashMap<NodeId, Seat>>,
     open: Mutex<HashMap<(NodeId, Lane), (String, Channel)>>,
@@ -47,8 +47,14 @@ impl fmt::Debug for Channels {
 }
 
 impl Channels {
-    pub(crate) fn new(identity: HostIdentity, peers: Arc<dyn Peers>) -> Self {
-        Self { identity, peers, recorded: Mutex::default(), open: Mutex::default(), beats: Beats::default() }
+    pub(crate) fn new(identity: HostIdentity, addresses: Arc<dyn AddressBook>) -> Self {
+        Self {
+            identity,
+            addresses,
+            recorded: Mutex::default(),
+            open: Mutex::default(),
+            beats: Beats::default(),
+        }
     }
 
     /// Notes what the membership records of a peer.
@@ -70,7 +76,7 @@ impl Channels {
 
     /// Where a peer is dialled now; nowhere when it was never recorded.
     pub(crate) fn address(&self, to: NodeId) -> String {
-        self.peers.address(to, &self.recorded(to).address)
+        self.addresses.address(to, &self.recorded(to).address)
     }
 
     /// The store that a peer is known by.

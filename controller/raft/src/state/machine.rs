@@ -84,7 +84,7 @@ impl<S: StateMachine> Machine<S> {
     }
 
     /// Publishes the state, tells what changed, answers. The log is durable and can be applied again.
-    async fn tell(&mut self, pending: Pending) -> io::Result<()> {
+    async fn conclude(&mut self, pending: Pending) -> io::Result<()> {
         let Pending { entries, changes, answers } = pending;
         if entries == 0 {
             return Ok(());
@@ -174,14 +174,14 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
         while let Some((entry, responder)) = entries.try_next().await? {
             if let Err(halt) = self.take(entry, responder, &mut pending) {
                 // What came before the entry is applied: it is kept.
-                self.tell(pending).await?;
+                self.conclude(pending).await?;
                 return Err(halt);
             }
             if pending.entries >= APPLY_BATCH_MAX {
-                self.tell(std::mem::take(&mut pending)).await?;
+                self.conclude(std::mem::take(&mut pending)).await?;
             }
         }
-        self.tell(pending).await
+        self.conclude(pending).await
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, GroupId, NodeId};
-use coracle_raft::{Identity, OpenError, Options, Peers, ProposeError, Raft, Role, Status, Timing};
+use coracle_raft::{AddressBook, MemberId, OpenError, Options, ProposeError, Raft, Role, Status, Timing};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -31,8 +31,8 @@ pub(crate) fn id(node: u64) -> NodeId {
     NodeId::new(node)
 }
 
-pub(crate) fn identity(node: u64) -> Identity {
-    Identity { cluster: CLUSTER, group: GroupId::META, node: id(node) }
+pub(crate) fn identity(node: u64) -> MemberId {
+    MemberId { cluster: CLUSTER, group: GroupId::META, node: id(node) }
 }
 
 pub(crate) fn options(dir: &Path, node: u64) -> Options {
@@ -41,7 +41,7 @@ pub(crate) fn options(dir: &Path, node: u64) -> Options {
 
 /// A single member, without a server.
 pub(crate) async fn open(options: Options) -> Result<Raft<Kv>, OpenError> {
-    Raft::open(options, Arc::new(Mirror::default()), Arc::new(coracle_raft::RecordedPeers)).await
+    Raft::open(options, Arc::new(Mirror::default()), Arc::new(coracle_raft::RecordedAddresses)).await
 }
 
 /// A single member that leads itself.
@@ -134,7 +134,7 @@ pub(crate) struct Links {
     routes: Arc<Mutex<HashMap<(u64, u64), String>>>,
 }
 
-impl Peers for Links {
+impl AddressBook for Links {
     fn address(&self, node: NodeId, recorded: &str) -> String {
         let routes = self.routes.lock().unwrap();
         routes.get(&(self.from, node.get())).cloned().unwrap_or_else(|| recorded.to_owned())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coracle_proto::id::{Digest, NodeId, VersionId};
 use coracle_proto::record::{Node, NodeState, Replica, Role};
 
-use super::{ATTEMPTS_MAX, Phase, Soft};
+use super::{ATTEMPTS_MAX, Readiness, Soft};
 use crate::model::ClusterState;
 use crate::placer::{Candidate, Policy, Standing, fill};
 
@@ -32,8 +32,10 @@ impl<'a> Survey<'a> {
     pub(super) fn standing(&self, replica: &Replica) -> Standing {
         let told = self.soft.get(&replica.node).and_then(|node| node.replicas.get(&replica.version));
         match told.filter(|told| told.epoch == replica.epoch) {
-            Some(told) if told.phase == Phase::Ready => Standing::Ready,
-            Some(told) if told.phase == Phase::Failed && told.attempts >= ATTEMPTS_MAX => Standing::Failed,
+            Some(told) if told.readiness == Readiness::Ready => Standing::Ready,
+            Some(told) if told.readiness == Readiness::Failed && told.attempts >= ATTEMPTS_MAX => {
+                Standing::Failed
+            }
             Some(_) | None => Standing::Pending,
         }
     }

@@ -37,19 +37,19 @@ impl World {
     fn work(&mut self) -> bool {
         self.soft = self.asked.state.nodes().map(|node| (node.id, self.report(node.id))).collect();
         let mut told = self.soft.values().flat_map(|node| node.replicas.values());
-        told.any(|replica| replica.phase == Phase::Preparing)
+        told.any(|replica| replica.readiness == Readiness::Preparing)
     }
 
     fn report(&self, node: NodeId) -> NodeSoft {
         let told = |replica: &Replica| {
             let broken = self.broken.contains(&(replica.version.clone(), node));
             let before = self.soft.get(&node).and_then(|soft| soft.replicas.get(&replica.version));
-            let (phase, attempts) = match before.is_some_and(|before| before.epoch == replica.epoch) {
-                true if broken => (Phase::Failed, ATTEMPTS_MAX),
-                true => (Phase::Ready, 0),
-                false => (Phase::Preparing, 0),
+            let (readiness, attempts) = match before.is_some_and(|before| before.epoch == replica.epoch) {
+                true if broken => (Readiness::Failed, ATTEMPTS_MAX),
+                true => (Readiness::Ready, 0),
+                false => (Readiness::Preparing, 0),
             };
-            (replica.version.clone(), ReplicaSoft { epoch: replica.epoch, phase, attempts })
+            (replica.version.clone(), ReplicaSoft { epoch: replica.epoch, readiness, attempts })
         };
         let replicas = self.asked.state.replicas_on(node).map(told).collect();
         NodeSoft { suspect: self.silent.contains(&node), replicas, ..NodeSoft::default() }
@@ -105,7 +105,7 @@ impl World {
     fn ready(&self) -> BTreeMap<FunctionId, usize> {
         let ready = |replica: &&Replica| {
             let told = self.soft.get(&replica.node).and_then(|soft| soft.replicas.get(&replica.version));
-            told.is_some_and(|told| told.epoch == replica.epoch && told.phase == Phase::Ready)
+            told.is_some_and(|told| told.epoch == replica.epoch && told.readiness == Readiness::Ready)
         };
         let of = |id: &FunctionId| self.asked.state.replicas_of_function(id).filter(ready).count();
         self.asked.state.functions().map(|function| (function.id.clone(), of(&function.id))).collect()
@@ -219,7 +219,7 @@ fn a_leaving_node_gives_up_nothing_before_others_have_it() {
     assert_eq!((first.placements[0].add.len(), first.placements[0].drop.len()), (1, 0));
     world.apply(&first);
     let heir = first.placements[0].add[0];
-    let stale = ReplicaSoft { epoch: Epoch::new(1), phase: Phase::Ready, attempts: 0 };
+    let stale = ReplicaSoft { epoch: Epoch::new(1), readiness: Readiness::Ready, attempts: 0 };
     world.soft.get_mut(&heir).unwrap().replicas.insert(a.clone(), stale);
     assert!(world.plan().placements.is_empty(), "what it once had ready is not what it was given now");
     world.settle();

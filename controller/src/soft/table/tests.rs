@@ -120,7 +120,7 @@ fn a_change_is_told_as_what_changed() {
     }
     let alive = pb::NodeStatus { changes: 2, since: 2, ..status(1, 3) };
     assert_eq!(table.accept(alive, Via::Report, now), Accepted::Renewed);
-    assert_eq!(table.nodes()[&NodeId::new(1)].told.replicas.len(), 999);
+    assert_eq!(table.nodes()[&NodeId::new(1)].holdings.replicas.len(), 999);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn artifacts_alone_are_no_gap_for_gateways() {
     assert_eq!((news.len(), news[0].since, news[0].changes), (1, 1, 3), "a gateway goes on from 1");
     let dropped = pb::NodeStatus { changes: 4, since: 3, dropped: vec![vec![7; 32].into()], ..status(1, 4) };
     assert_eq!(table.accept(dropped, Via::Report, now), Accepted::Changed);
-    assert!(table.nodes()[&NodeId::new(1)].told.artifacts.is_empty());
+    assert!(table.nodes()[&NodeId::new(1)].holdings.artifacts.is_empty());
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn lists_that_were_missed_are_taken_though_the_node_said_nothing_since() {
     let whole = pb::NodeStatus { changes: 5, replicas: vec![ready("a")], ..status(1, 7) };
     assert_eq!(table.accept(whole.clone(), via, now), Accepted::Changed);
     assert_eq!(table.accept(whole, via, now), Accepted::Stale);
-    assert_eq!(table.nodes()[&NodeId::new(1)].told.replicas.len(), 1);
+    assert_eq!(table.nodes()[&NodeId::new(1)].holdings.replicas.len(), 1);
 }
 
 /// What becomes of a message between two controllers.
@@ -259,7 +259,7 @@ proptest! {
         }
         exchange.send(Way::Answered);
         exchange.send(Way::Answered);
-        let lists = |table: &SoftTable| table.nodes().into_values().map(|seen| seen.told.replicas).collect::<Vec<_>>();
+        let lists = |table: &SoftTable| table.nodes().into_values().map(|seen| seen.holdings.replicas).collect::<Vec<_>>();
         prop_assert_eq!(lists(&exchange.other), lists(&exchange.table));
         prop_assert!(exchange.whole.is_empty());
     }
@@ -289,8 +289,8 @@ fn the_lists_may_be_of_any_length() {
             peer.accept(part, Via::Exchange(NodeId::new(2)), now);
         }
     }
-    let reason = peer.nodes()[&NodeId::new(1)].told.replicas.values().next().unwrap().reason.len();
-    assert_eq!(peer.nodes()[&NodeId::new(1)].told.replicas.len(), 20_000);
+    let reason = peer.nodes()[&NodeId::new(1)].holdings.replicas.values().next().unwrap().reason.len();
+    assert_eq!(peer.nodes()[&NodeId::new(1)].holdings.replicas.len(), 20_000);
     assert_eq!(reason, coracle_proto::soft::REASON_BYTES_MAX);
 }
 

@@ -66,7 +66,7 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
-    pub(super) fn tell(self, result: io::Result<()>) {
+    pub(super) fn complete(self, result: io::Result<()>) {
         match self {
             Self::Append(callback) => callback.io_completed(result),
             // The one who waited may have gone.

@@ -79,7 +79,7 @@ impl Loop {
             let stop = batch.iter().any(|job| matches!(job.what, What::Stop));
             for job in batch {
                 job.answer
-                    .tell(failed.as_ref().map_or(Ok(()), |reason| Err(io::Error::other(reason.clone()))));
+                    .complete(failed.as_ref().map_or(Ok(()), |reason| Err(io::Error::other(reason.clone()))));
             }
             if stop {
                 break;

@@ -41,7 +41,7 @@ impl ArtifactTold {
 
 /// Both lists. Persistent: a clone costs nothing, a change its own size.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct Holdings {
     pub(crate) replicas: OrdMap<VersionId, ReplicaTold>,
     pub(crate) artifacts: OrdMap<Digest, ArtifactTold>,
 }
@@ -65,7 +65,7 @@ impl Changed {
     }
 }
 
-impl Told {
+impl Holdings {
     /// Takes over the lists of a status that came at `now`; answers with what they changed. What cannot be read is
     /// left out: it is of a newer program.
     pub(super) fn take(&mut self, status: &NodeStatus, now: Instant) -> Changed {
@@ -168,10 +168,10 @@ pub(crate) fn artifact_to_wire(digest: &Digest, told: &ArtifactTold, now: Instan
 }
 
 /// Puts both lists into a status.
-pub(super) fn fill(status: &mut NodeStatus, told: &Told, now: Instant) {
+pub(super) fn fill(status: &mut NodeStatus, holdings: &Holdings, now: Instant) {
     status.since = 0;
-    status.replicas = told.replicas.iter().map(|(id, told)| replica_to_wire(id, Some(told))).collect();
-    status.artifacts = told.artifacts.iter().map(|(id, told)| artifact_to_wire(id, told, now)).collect();
+    status.replicas = holdings.replicas.iter().map(|(id, told)| replica_to_wire(id, Some(told))).collect();
+    status.artifacts = holdings.artifacts.iter().map(|(id, told)| artifact_to_wire(id, told, now)).collect();
     status.dropped = Vec::new();
 }
 

@@ -189,7 +189,7 @@ impl ParentLine {
     }
 
     /// Tells why this process ends.
-    pub(crate) fn tell(&self, words: &str) {
+    pub(crate) fn leave(&self, words: &str) {
         let end = words.floor_char_boundary(MESSAGE_BYTES_MAX);
         // A supervisor that is gone needs no message.
         let _ = (&self.0).write_all(words.as_bytes().get(..end).unwrap_or_default());
@@ -244,7 +244,7 @@ mod tests {
         assert!(os::lock(&path).unwrap().is_none(), "the child holds the folder too");
         drop(handed);
         assert!(os::lock(&path).unwrap().is_some());
-        child.tell("the store is damaged");
+        child.leave("the store is damaged");
         assert_eq!(ours.last_words().as_deref(), Some("the store is damaged"));
     }
 

@@ -3,16 +3,16 @@
 use coracle_proto::id::NodeId;
 
 /// Where to dial a member. The membership records an address of each; who knows better may say so.
-pub trait Peers: Send + Sync + 'static {
+pub trait AddressBook: Send + Sync + 'static {
     /// The address (`HOST:PORT`) at which `node` is dialled now. Asked before each connection and call.
     fn address(&self, node: NodeId, recorded: &str) -> String;
 }
 
 /// Dials what the membership records.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct RecordedPeers;
+pub struct RecordedAddresses;
 
-impl Peers for RecordedPeers {
+impl AddressBook for RecordedAddresses {
     fn address(&self, _node: NodeId, recorded: &str) -> String {
         recorded.to_owned()
     }
