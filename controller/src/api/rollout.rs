@@ -6,9 +6,10 @@ use coracle_proto::id::{FunctionId, Revision, VersionId, VersionNumber};
 use coracle_proto::key::Key;
 use coracle_proto::pace::Pace;
 use coracle_proto::pb::record::Value;
-use coracle_proto::pb::{Change, RolloutEvent};
+use coracle_proto::pb::{self, Change, RolloutEvent};
 use coracle_proto::record::{NodeState, Role};
 use coracle_proto::status::{Code, Refusal};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -92,8 +93,8 @@ fn is_of(change: &Change, function: &FunctionId) -> bool {
         Ok(Key::Function(id)) => id == *function,
         Ok(Key::Version(id) | Key::Replica(id, _)) => id.function == *function,
         // A removed one does not tell whose it was.
-        Ok(Key::Route(_)) => match change.record.as_ref().and_then(|record| record.value.as_ref()) {
-            Some(Value::Route(route)) => {
+        Ok(Key::Route(_)) => match change.record.clone().and_then(|record| pb::Record::decode(record).ok()) {
+            Some(pb::Record { value: Some(Value::Route(route)) }) => {
                 route.namespace == function.namespace.as_str() && route.function == function.name.as_str()
             }
             Some(_) | None => true,

@@ -27,7 +27,7 @@ async fn comes_up(node: &Running, workers: &[Worker; 2], name: &str, digest: u8)
     node.admin().deploy(deploy(name, digest)).await.unwrap();
     let epochs = async || {
         let of = |value| match value {
-            Value::Replica(replica) if replica.function == name => Some((replica.node, replica.epoch)),
+            Value::Replica(replica) if replica.name == name => Some((replica.node, replica.epoch)),
             _ => None,
         };
         let epochs: Vec<_> = node.records().await.into_iter().filter_map(of).collect();
