@@ -39,10 +39,10 @@ pub(super) async fn call(
     let input = read(body, stage.invocation.limits().idle_timeout, &mut deadline).await?;
     stage.invocation.account.received(input.len());
     let pipe = Pipe::new(Arc::clone(stage.invocation));
-    let mut wasi = stage.wasi();
+    let (mut wasi, log) = stage.wasi();
     wasi.envs(&cgi::environment(&parts, caller, input.len()));
     wasi.stdin(MemoryInputPipe::new(input)).stdout(pipe.clone());
-    let mut instance = stage.instance(&mut wasi, command.call_bytes_max())?;
+    let mut instance = stage.instance((&mut wasi, log), command.call_bytes_max())?;
     let command = command.clone();
     let spans = stage.spans();
     let run = stage.run(async move { (run(command, &mut instance.store, spans).await, instance) });

@@ -36,6 +36,11 @@ impl WayOut {
     pub(in crate::runtime) fn begin(&mut self, invocation: Arc<Invocation>) {
         self.invocation = Some(invocation);
     }
+
+    /// No request goes out until another call begins.
+    pub(in crate::runtime) fn end(&mut self) {
+        self.invocation = None;
+    }
 }
 
 impl WasiHttpHooks for WayOut {
