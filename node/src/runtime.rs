@@ -34,10 +34,10 @@ mod rest;
 mod run;
 mod scan;
 mod stage;
+mod stopwatch;
 #[cfg(test)]
 mod tests;
 mod ticker;
-mod turn;
 mod usage;
 
 use std::ffi::OsString;
@@ -64,7 +64,7 @@ pub use self::usage::{Outcome, Trigger, Usage, UsageSink};
 use crate::artifact::{Checked, Prepare};
 use crate::call::{Answer, Call, CallError};
 use crate::os;
-use crate::outbound::{Outbound, Reach};
+use crate::outbound::{Egress, Reach};
 use crate::text::on_one_line;
 
 /// Mappings that a mapped program needs.
@@ -191,7 +191,7 @@ impl Runtime {
         let programs = Arc::new(programs);
         let ticker = ticker::Ticker::start(&engine).map_err(RuntimeError::Thread)?;
         let slow = lane::start().map_err(RuntimeError::Thread)?;
-        let outbound = Outbound::new(reach).map_err(|error| RuntimeError::Outbound(error.to_string()))?;
+        let egress = Egress::new(reach).map_err(|error| RuntimeError::Outbound(error.to_string()))?;
         tracing::info!(%memory, running_max, resident_max, "wasm runtime is ready");
 
         let checked = Arc::clone(&programs);
@@ -200,7 +200,7 @@ impl Runtime {
             .spawn(move || checked.verify_all())
             .map_err(RuntimeError::Thread)?;
         let bounds = Bounds { guests_bytes, running_max, rest };
-        let instances = Instances::new(engine, ticker, outbound, bounds, slow.handle().clone());
+        let instances = Instances::new(engine, ticker, egress, bounds, slow.handle().clone());
         let invoker = Invoker { programs, instances, slow, logs, usage };
         Ok(Self(Arc::new(Shared { invoker, memory, running_max, resident_max })))
     }

@@ -64,7 +64,10 @@ fn every_key_is_read() {
 #[test]
 fn instances_are_used_again_where_that_is_said() {
     let reuse = |text: &str| {
-        good(&format!("[function.a]\ncomponent = 'a'\n{text}")).functions.first().and_then(|it| it.spec.reuse())
+        good(&format!("[function.a]\ncomponent = 'a'\n{text}"))
+            .functions
+            .first()
+            .and_then(|it| it.spec.reuse())
     };
     let reuse_of = |calls, seconds| Some(Reuse { calls, age: Duration::from_secs(seconds) });
     assert_eq!(reuse(""), None);

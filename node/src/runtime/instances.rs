@@ -14,7 +14,7 @@ use super::place::Places;
 use super::rest::{Rest, RestLimits};
 use super::ticker::Ticker;
 use crate::call::CallError;
-use crate::outbound::Outbound;
+use crate::outbound::Egress;
 
 /// All of a node.
 pub(super) struct Instances {
@@ -22,7 +22,7 @@ pub(super) struct Instances {
     ticker: Ticker,
     budget: Arc<Budget>,
     places: Arc<Places>,
-    outbound: Arc<Outbound>,
+    egress: Arc<Egress>,
     rest: Arc<Rest>,
 }
 
@@ -41,7 +41,7 @@ impl Instances {
     pub(super) fn new(
         engine: Engine,
         ticker: Ticker,
-        outbound: Outbound,
+        egress: Egress,
         bounds: Bounds,
         threads: Handle,
     ) -> Self {
@@ -49,8 +49,8 @@ impl Instances {
         let (budget, rest) = (Budget::new(guests_bytes), Rest::new(rest, threads));
         let spare: Arc<dyn Spare> = Arc::<Rest>::clone(&rest);
         budget.ask_first(Arc::downgrade(&spare));
-        let (places, outbound) = (Places::new(running_max), Arc::new(outbound));
-        Self { engine, ticker, budget, places, outbound, rest }
+        let (places, egress) = (Places::new(running_max), Arc::new(egress));
+        Self { engine, ticker, budget, places, egress, rest }
     }
 
     /// Makes one with room for what calls of its program come to.
@@ -64,7 +64,7 @@ impl Instances {
         let version = &invocation.version;
         let place = self.places.take(&*self.rest);
         let share = self.budget.begin(typical, version.spec.limits().memory_bytes)?;
-        let guest = Guest::new(wasi.build_p1(), log, version, Arc::clone(&self.outbound), share.clone());
+        let guest = Guest::new(wasi.build_p1(), log, version, Arc::clone(&self.egress), share.clone());
         let made = invocation.account.began();
         Ok(Instance::new(&self.engine, guest, call_bytes_max, made, (share, place)))
     }

@@ -10,7 +10,7 @@ use tracing::info_span;
 
 use super::body::Taken;
 use super::call::{Account, Deadline, Invocation};
-use super::cgi::Caller;
+use super::cgi::Origin;
 use super::instances::Instances;
 use super::log::{Author, LogSink};
 use super::program::Program;
@@ -62,8 +62,8 @@ impl Invoker {
         let response = match &program.program {
             Program::Http(pre) => component::call(pre, stage, request, deadline).await,
             Program::Command(command) => {
-                let caller = Caller { route: &route, remote };
-                command::call(command, stage, caller, request, deadline).await
+                let origin = Origin { route: &route, remote };
+                command::call(command, stage, origin, request, deadline).await
             }
         };
         match response {

@@ -18,7 +18,7 @@ use super::call::{Invocation, Watch};
 use super::failure;
 use super::instance::Instance;
 use super::lane::{Habit, LONG};
-use super::turn::Turn;
+use super::stopwatch::Stopwatch;
 use crate::call::{CallError, Lease};
 
 /// How a guest ended, and its instance: what the guest still holds of its answer is seen to end when that is dropped.
@@ -162,10 +162,10 @@ impl Turns {
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let turn = Turn::begin();
-        self.invocation.signals.turn_begins(turn.cpu_before());
+        let stopwatch = Stopwatch::start();
+        self.invocation.signals.turn_begins(stopwatch.cpu_before());
         let polled = self.guest.as_mut().poll(cx);
-        self.cpu_used += turn.end();
+        self.cpu_used += stopwatch.stop();
         if self.cpu_used >= LONG {
             self.habit.was_long();
         }

@@ -12,7 +12,7 @@ use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::memory::{Memory, Refused};
-use crate::outbound::Outbound;
+use crate::outbound::Egress;
 use crate::runtime::bounds::{FIELDS_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, RESOURCES_MAX, TABLES_MAX};
 use crate::runtime::budget::Share;
 use crate::runtime::call::Invocation;
@@ -42,14 +42,14 @@ impl Guest {
         mut wasi: WasiP1Ctx,
         log: LineLog,
         version: &Version,
-        outbound: Arc<Outbound>,
+        egress: Arc<Egress>,
         share: Share,
     ) -> Self {
         wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES_MAX);
         let memory_max = usize::try_from(version.spec.limits().memory_bytes).unwrap_or(usize::MAX);
-        let (way_out, memory) = (WayOut::new(outbound), Memory::new(memory_max, share));
+        let (way_out, memory) = (WayOut::new(egress), Memory::new(memory_max, share));
         Self { wasi, http, way_out, log, memory, serving: None }
     }
 
@@ -187,10 +187,10 @@ mod tests {
     #[tokio::test]
     async fn bodies_that_a_guest_left_unfinished_are_broken_off_however_it_ended() {
         let (invocation, _) = invocation(Draft::default());
-        let outbound = Arc::new(Outbound::new(Reach::default()).unwrap());
+        let egress = Arc::new(Egress::new(Reach::default()).unwrap());
         let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
         let wasi = WasiCtxBuilder::new().build_p1();
-        let mut guest = Guest::new(wasi, LineLog::pair().0, &invocation.version, outbound, share);
+        let mut guest = Guest::new(wasi, LineLog::pair().0, &invocation.version, egress, share);
         let (body, sent) = HostOutgoingBody::new(StreamContext::Request, None, 1, BODY_CHUNK_BYTES);
         guest.wasi.ctx().table.push(body).unwrap();
         drop(guest);
