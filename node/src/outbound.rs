@@ -25,8 +25,8 @@ use thiserror::Error;
 
 use self::connect::Connector;
 pub use self::meter::Meter;
-pub use self::quota::Caller;
 use self::quota::Quota;
+pub use self::quota::Requests;
 pub use self::reach::Reach;
 pub use self::shares::Whose;
 
@@ -146,7 +146,7 @@ pub struct Timeouts {
 
 /// Sends the requests of all guests of a node, each on a connection of its own.
 #[derive(Debug)]
-pub struct Outbound {
+pub struct Egress {
     connector: Connector,
     reach: Reach,
     quota: Quota,

@@ -4,6 +4,7 @@
 //! it is called ([`Runtime::invoke`]). Each call has an instance of its own; one future owns it, and dropping the
 //! future, or the response's body, ends it. This is the only place that knows wasmtime.
 
+mod after;
 mod begin;
 mod body;
 mod bounds;
@@ -20,20 +21,23 @@ mod host;
 mod http;
 mod inspect;
 mod instance;
+mod instances;
 mod invoke;
 mod lane;
 mod log;
 mod map;
 mod pipe;
+mod place;
 mod program;
 mod programs;
+mod rest;
 mod run;
 mod scan;
 mod stage;
+mod stopwatch;
 #[cfg(test)]
 mod tests;
 mod ticker;
-mod turn;
 mod usage;
 
 use std::ffi::OsString;
@@ -47,7 +51,7 @@ use futures::future::BoxFuture;
 use thiserror::Error;
 
 use self::engine::Built;
-use self::instance::Maker;
+use self::instances::{Bounds, Instances};
 use self::invoke::Invoker;
 
 pub use self::child::compile_child;
@@ -55,11 +59,12 @@ pub use self::engine::MemoryMode;
 pub use self::inspect::Inspection;
 pub use self::log::LogSink;
 pub use self::programs::Prepared;
+pub use self::rest::RestLimits;
 pub use self::usage::{Outcome, Trigger, Usage, UsageSink};
 use crate::artifact::{Checked, Prepare};
 use crate::call::{Answer, Call, CallError};
 use crate::os;
-use crate::outbound::{Outbound, Reach};
+use crate::outbound::{Egress, Reach};
 use crate::text::on_one_line;
 
 /// Mappings that a mapped program needs.
@@ -88,6 +93,8 @@ pub struct RuntimeOptions {
     pub resident_max: Option<u64>,
     /// How far guests' own requests may go, whatever they were granted.
     pub reach: Reach,
+    /// How many instances rest that may be used again, and for how long.
+    pub rest: RestLimits,
     /// Where guests' lines go.
     pub logs: Arc<dyn LogSink>,
     /// Where is told what calls came to.
@@ -127,7 +134,9 @@ pub struct RuntimeStats {
     pub resident_max: usize,
     /// Calls that hold an instance.
     pub running: usize,
-    /// Bytes of memory that they have.
+    /// Instances that rest until they are used again.
+    pub resting: usize,
+    /// Bytes of memory that all of them have.
     pub guests_bytes: u64,
     /// The most there may be: whoever admits calls must not admit more, for the pools hold no more.
     pub running_max: u32,
@@ -167,6 +176,7 @@ impl Runtime {
             compile_args,
             resident_max,
             reach,
+            rest,
             logs,
             usage,
         } = options;
@@ -181,7 +191,7 @@ impl Runtime {
         let programs = Arc::new(programs);
         let ticker = ticker::Ticker::start(&engine).map_err(RuntimeError::Thread)?;
         let slow = lane::start().map_err(RuntimeError::Thread)?;
-        let outbound = Outbound::new(reach).map_err(|error| RuntimeError::Outbound(error.to_string()))?;
+        let egress = Egress::new(reach).map_err(|error| RuntimeError::Outbound(error.to_string()))?;
         tracing::info!(%memory, running_max, resident_max, "wasm runtime is ready");
 
         let checked = Arc::clone(&programs);
@@ -189,8 +199,9 @@ impl Runtime {
             .name("cache-verify".into())
             .spawn(move || checked.verify_all())
             .map_err(RuntimeError::Thread)?;
-        let maker = Maker::new(engine, ticker, guests_bytes, outbound);
-        let invoker = Invoker { programs, maker, slow, logs, usage };
+        let bounds = Bounds { guests_bytes, running_max, rest };
+        let instances = Instances::new(engine, ticker, egress, bounds, slow.handle().clone());
+        let invoker = Invoker { programs, instances, slow, logs, usage };
         Ok(Self(Arc::new(Shared { invoker, memory, running_max, resident_max })))
     }
 
@@ -239,8 +250,9 @@ impl Runtime {
             resident,
             resident_bytes,
             resident_max: self.0.resident_max,
-            running: self.0.invoker.maker.running(),
-            guests_bytes: self.0.invoker.maker.given(),
+            running: self.0.invoker.instances.running(),
+            resting: self.0.invoker.instances.resting(),
+            guests_bytes: self.0.invoker.instances.given(),
             running_max: self.0.running_max,
             memory: self.0.memory,
         }

@@ -34,6 +34,11 @@ pub const CONCURRENCY: Bound = Bound { name: "concurrency", default: 100, min: 1
 /// Nodes that hold the function ready. The default gives high availability wherever there are two nodes.
 pub const REPLICAS: Bound = Bound { name: "replicas", default: 2, min: 1, max: 100 };
 
+/// Calls that one instance serves, one after the other, where instances are used again.
+pub const REUSE_CALLS: Bound = Bound { name: "reuse.calls", default: 1000, min: 1, max: 1_000_000 };
+/// How old an instance is at most when it begins a call, milliseconds.
+pub const REUSE_AGE: Bound = Bound { name: "reuse.age", default: 60_000, min: 1000, max: 60 * 60 * 1000 };
+
 /// Environment variables of one function.
 pub const ENV_MAX: usize = 100;
 /// Bytes of the environment and the arguments together: specs are kept in memory by every controller.
@@ -108,6 +113,16 @@ pub struct FunctionSpec {
     limits: Limits,
     replicas: u32,
     retry: Retry,
+    reuse: Option<Reuse>,
+}
+
+/// For how long an instance serves one call after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reuse {
+    /// So many calls at most.
+    pub calls: u32,
+    /// None begins in one that is older.
+    pub age: Duration,
 }
 
 /// The bounds of one call.
@@ -148,6 +163,17 @@ pub struct Draft {
     pub replicas: u32,
     /// Whether a sent call may be sent again.
     pub retry: Retry,
+    /// Whether an instance serves more than one call.
+    pub reuse: Option<ReuseDraft>,
+}
+
+/// A [`Reuse`] before its bounds were checked; zero means the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReuseDraft {
+    /// Calls of one instance.
+    pub calls: u32,
+    /// Milliseconds.
+    pub age_ms: u64,
 }
 
 impl FunctionSpec {
@@ -162,7 +188,12 @@ impl FunctionSpec {
             concurrency: narrow(CONCURRENCY.or_default(draft.concurrency.into())),
         };
         let replicas = narrow(REPLICAS.or_default(draft.replicas.into()));
-        Self { env: draft.env, args: draft.args, hosts: draft.hosts, limits, replicas, retry: draft.retry }
+        let reuse = draft.reuse.map(|ReuseDraft { calls, age_ms }| Reuse {
+            calls: narrow(REUSE_CALLS.or_default(calls.into())),
+            age: Duration::from_millis(REUSE_AGE.or_default(age_ms)),
+        });
+        let Draft { env, args, hosts, retry, .. } = draft;
+        Self { env, args, hosts, limits, replicas, retry, reuse }
     }
 
     /// Checks every bound.
@@ -183,6 +214,10 @@ impl FunctionSpec {
         CPU_TIME.check(draft.cpu_time_ms)?;
         CONCURRENCY.check(draft.concurrency.into())?;
         REPLICAS.check(draft.replicas.into())?;
+        if let Some(ReuseDraft { calls, age_ms }) = draft.reuse {
+            REUSE_CALLS.check(calls.into())?;
+            REUSE_AGE.check(age_ms)?;
+        }
         Ok(Self::stored(draft))
     }
 
@@ -220,6 +255,12 @@ impl FunctionSpec {
     #[must_use]
     pub fn retry(&self) -> Retry {
         self.retry
+    }
+
+    /// For how long an instance serves one call after another; `None`: each call has a fresh one.
+    #[must_use]
+    pub const fn reuse(&self) -> Option<Reuse> {
+        self.reuse
     }
 }
 
@@ -302,6 +343,9 @@ mod tests {
         assert!(over(Draft { concurrency: 1001, ..Draft::default() }).starts_with("concurrency: "));
         assert!(over(Draft { replicas: 101, ..Draft::default() }).starts_with("replicas: "));
         assert!(over(Draft { hosts: vec!["http://a".into()], ..Draft::default() }).starts_with("hosts: "));
+        let reuse = |calls, age_ms| Draft { reuse: Some(ReuseDraft { calls, age_ms }), ..Draft::default() };
+        assert!(over(reuse(1_000_001, 0)).starts_with("reuse.calls: "));
+        assert!(over(reuse(0, 999)).starts_with("reuse.age: "));
         let env = BTreeMap::from([("A=B".to_owned(), String::new())]);
         assert!(over(Draft { env, ..Draft::default() }).starts_with("env.A=B: "));
     }

@@ -20,7 +20,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
 ";
 
 /// Begins of samples that must be there, above zero, after a deploy, five calls, one of nothing, and one too slow.
-const ABOVE_ZERO: [&str; 17] = [
+const ABOVE_ZERO: [&str; 19] = [
     "coracle_calls_total{",
     "coracle_call_duration_seconds_count{",
     "coracle_queue_wait_seconds_count{",
@@ -38,6 +38,8 @@ const ABOVE_ZERO: [&str; 17] = [
     "coracle_compiled_cache_bytes{",
     "coracle_artifacts_bytes{",
     "coracle_log_ring_bytes{",
+    "coracle_usage_calls_total{",
+    "coracle_usage_cpu_seconds_total{",
 ];
 
 fn samples(text: &str) -> String {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use coracle_proto::id::{FunctionId, FunctionName, Namespace};
 use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::{
-    Bound, CONCURRENCY, CPU_TIME, Draft, FunctionSpec, IDLE_TIMEOUT, MEMORY, REPLICAS, ROUTE_GRANTS_MAX,
-    ROUTES_MAX, Retry, TIMEOUT,
+    Bound, CONCURRENCY, CPU_TIME, Draft, FunctionSpec, IDLE_TIMEOUT, MEMORY, REPLICAS, REUSE_AGE,
+    REUSE_CALLS, ROUTE_GRANTS_MAX, ROUTES_MAX, Retry, ReuseDraft, TIMEOUT,
 };
 use toml::Spanned;
 use toml::de::DeValue;
@@ -21,7 +21,7 @@ use crate::units;
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// What may stand in a function's table.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 15] = [
     "component",
     "routes",
     "grant-routes",
@@ -35,6 +35,7 @@ pub(super) const KEYS: [&str; 14] = [
     "concurrency",
     "replicas",
     "retry",
+    "reuse",
     "namespace",
 ];
 
@@ -123,6 +124,7 @@ impl Reader<'_, '_> {
             "concurrency" => self.draft.concurrency = self.count(value, place, &CONCURRENCY),
             "replicas" => self.draft.replicas = self.count(value, place, &REPLICAS),
             "retry" => self.draft.retry = self.retry(value, place),
+            "reuse" => self.draft.reuse = self.reuse(value, place),
             _ => return false,
         }
         true
@@ -233,6 +235,23 @@ impl Reader<'_, '_> {
             Some(text) => self.problems.check(&value.span(), place, retry(text)).unwrap_or_default(),
             None => Retry::default(),
         }
+    }
+
+    fn reuse(&mut self, value: &Value<'_>, place: &str) -> Option<ReuseDraft> {
+        let Some(table) = value.get_ref().as_table() else {
+            self.problems.expected(value, place, "a table such as { calls = 1000, age = \"60s\" }");
+            return None;
+        };
+        let mut reuse = ReuseDraft::default();
+        for (key, value) in in_order(table) {
+            let below = format!("{place}.{}", key.get_ref());
+            match &**key.get_ref() {
+                "calls" => reuse.calls = self.count(value, &below, &REUSE_CALLS),
+                "age" => reuse.age_ms = self.millis(value, &below, &REUSE_AGE),
+                unknown => self.problems.unknown_key(&key.span(), place, unknown, &["calls", "age"]),
+            }
+        }
+        Some(reuse)
     }
 
     fn checked(&mut self, value: &Value<'_>, place: &str, one_key: Draft) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coracle_proto::spec::Retry;
+use coracle_proto::spec::{Retry, Reuse};
 
 use super::*;
 
@@ -59,6 +59,29 @@ fn every_key_is_read() {
     assert_eq!(limits.idle_timeout, Duration::from_secs(900));
     assert_eq!(limits.cpu_time, Duration::from_secs(2));
     assert_eq!((limits.concurrency, cart.spec.replicas(), cart.spec.retry()), (7, 3, Retry::Never));
+}
+
+#[test]
+fn instances_are_used_again_where_that_is_said() {
+    let reuse = |text: &str| {
+        good(&format!("[function.a]\ncomponent = 'a'\n{text}"))
+            .functions
+            .first()
+            .and_then(|it| it.spec.reuse())
+    };
+    let reuse_of = |calls, seconds| Some(Reuse { calls, age: Duration::from_secs(seconds) });
+    assert_eq!(reuse(""), None);
+    assert_eq!(reuse("reuse = {}"), reuse_of(1000, 60));
+    assert_eq!(reuse("reuse = { calls = 7, age = '2m' }"), reuse_of(7, 120));
+    let wrong = bad("[function.a]\ncomponent = 'a'\nreuse = { calls = 0, age = '1ms', cals = 1 }");
+    for said in [
+        "function.a.reuse.calls: 0 is not between 1 and 1000000",
+        "function.a.reuse.age: 1 ms is not between 1 s and 1 h 0 m",
+        "function.a.reuse.cals: unknown key; did you mean 'calls'?",
+    ] {
+        assert!(wrong.contains(said), "{said}\n{wrong}");
+    }
+    assert!(bad("[function.a]\ncomponent = 'a'\nreuse = true").contains("expected a table"));
 }
 
 #[test]

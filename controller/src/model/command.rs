@@ -7,7 +7,7 @@ use coracle_proto::record::{Kind, Node, NodeState, Weight};
 use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::FunctionSpec;
 
-use super::cluster::{FORMAT_DECISIONS, FORMAT_GRANTS};
+use super::cluster::{FORMAT_DECISIONS, FORMAT_GRANTS, FORMAT_REUSE};
 
 /// A command with what makes it safe to repeat, to misdirect and to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,7 @@ impl Command {
     #[must_use]
     pub const fn format(&self) -> u32 {
         match self {
+            Self::Deploy { spec, .. } if spec.reuse().is_some() => FORMAT_REUSE,
             Self::Deploy { route_grants, .. } if !route_grants.is_empty() => FORMAT_GRANTS,
             Self::CreateCluster { .. }
             | Self::RegisterNode { .. }

@@ -8,7 +8,7 @@ use super::{AppError, Options, Stop};
 use crate::artifact::{ArtifactError, Store};
 use crate::logs::{self, LogMetrics, LogService, Logs, RingLimits};
 use crate::metrics::UsageMetrics;
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::runtime::{RestLimits, Runtime, RuntimeOptions};
 use crate::view::{self, Follower};
 
 /// Everything that outlives the process, and what compiles and runs.
@@ -56,6 +56,7 @@ impl Ground {
                 compile_args,
                 resident_max: None,
                 reach,
+                rest: RestLimits::DEFAULT,
                 logs: Arc::new(logs.clone()),
                 usage: Arc::new(usage),
             })?;

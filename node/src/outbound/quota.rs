@@ -30,16 +30,16 @@ const _: () = {
     assert!(function <= node / 2 && call <= function / 8);
 };
 
-/// One call of a function, which makes requests.
+/// The requests of one call of a function.
 #[derive(Debug)]
-pub struct Caller {
+pub struct Requests {
     function: FunctionId,
-    requests: Arc<Semaphore>,
+    open: Arc<Semaphore>,
     meter: Meter,
 }
 
-impl Caller {
-    /// What its requests take of the processor.
+impl Requests {
+    /// What they take of the processor.
     #[must_use]
     pub const fn meter(&self) -> &Meter {
         &self.meter
@@ -48,7 +48,7 @@ impl Caller {
     /// One whose requests have taken so much.
     #[cfg(test)]
     pub(crate) fn having(function: FunctionId, meter: Meter) -> Self {
-        Self { function, requests: Arc::new(Semaphore::new(0)), meter }
+        Self { function, open: Arc::new(Semaphore::new(0)), meter }
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Quota {
 
 /// An open request; dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct OpenRequest {
     share: Share,
     _of_call: OwnedSemaphorePermit,
 }
@@ -71,24 +71,24 @@ impl Quota {
         Self { call: max.call, shares: Shares::new(max.node, max.function) }
     }
 
-    /// A call that has no request yet.
-    pub(super) fn caller(&self, function: FunctionId) -> Caller {
-        let requests = Arc::new(Semaphore::new(self.call as usize));
-        Caller { function, requests, meter: Meter::default() }
+    /// Of a call that has none yet.
+    pub(super) fn requests_of(&self, function: FunctionId) -> Requests {
+        let open = Arc::new(Semaphore::new(self.call as usize));
+        Requests { function, open, meter: Meter::default() }
     }
 
     /// Counts a request, or names the bound that is reached.
-    pub(super) fn begin(&self, caller: &Caller) -> Result<Request, OutboundError> {
+    pub(super) fn begin(&self, requests: &Requests) -> Result<OpenRequest, OutboundError> {
         let too_many = |whose, max| OutboundError::TooMany { whose, max };
-        let of_call = Arc::clone(&caller.requests).try_acquire_owned();
+        let of_call = Arc::clone(&requests.open).try_acquire_owned();
         let of_call = of_call.map_err(|_| too_many(Whose::Call, self.call))?;
-        let share = self.shares.take(&caller.function);
+        let share = self.shares.take(&requests.function);
         let share = share.map_err(|Full { whose, max }| too_many(whose, max))?;
-        Ok(Request { share, _of_call: of_call })
+        Ok(OpenRequest { share, _of_call: of_call })
     }
 }
 
-impl Request {
+impl OpenRequest {
     /// Whose it is.
     pub(super) fn function(&self) -> &FunctionId {
         self.share.function()
@@ -99,7 +99,7 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn whose(result: Result<Request, OutboundError>) -> Option<(Whose, u32)> {
+    fn whose(result: Result<OpenRequest, OutboundError>) -> Option<(Whose, u32)> {
         match result {
             Err(OutboundError::TooMany { whose, max }) => Some((whose, max)),
             Err(error) => panic!("{error}"),
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn each_bound_is_kept_and_named_and_freed() {
         let quota = Quota::new(RequestsMax { node: 6, function: 4, call: 3 });
-        let caller = |name| quota.caller(FunctionId::parse("", name).unwrap());
+        let caller = |name| quota.requests_of(FunctionId::parse("", name).unwrap());
         let (first, second, other) = (caller("f"), caller("f"), caller("g"));
         let mut open: Vec<_> = (0..3).map(|_| quota.begin(&first).unwrap()).collect();
         assert_eq!(whose(quota.begin(&first)), Some((Whose::Call, 3)));

@@ -21,13 +21,13 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::connect::{Connector, Target};
 use super::grant::granted;
 use super::meter::Meter;
-use super::quota::{Quota, Request as Open, RequestsMax};
+use super::quota::{OpenRequest, Quota, RequestsMax};
 use super::{
-    BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, Caller, FIRST_BYTE_TIMEOUT, HEAD_BYTES_MAX, Outbound,
-    OutboundError, Reach, ResponseBody, TIMEOUT_MAX, Timeouts,
+    BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, Egress, FIRST_BYTE_TIMEOUT, HEAD_BYTES_MAX, OutboundError, Reach,
+    Requests, ResponseBody, TIMEOUT_MAX, Timeouts,
 };
 
-impl Outbound {
+impl Egress {
     /// Sets up TLS.
     ///
     /// # Errors
@@ -42,14 +42,14 @@ impl Outbound {
 
     /// A call of a function, whose requests are counted together.
     #[must_use]
-    pub fn caller(&self, function: FunctionId) -> Caller {
-        self.quota.caller(function)
+    pub fn requests_of(&self, function: FunctionId) -> Requests {
+        self.quota.requests_of(function)
     }
 
     /// Sends a request to one of `hosts`. Dropping the future, or the response's body, closes the connection.
     pub fn send<B>(
         &self,
-        caller: &Caller,
+        of_call: &Requests,
         hosts: &[String],
         request: Request<B>,
         timeouts: Timeouts,
@@ -57,8 +57,9 @@ impl Outbound {
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let admitted = admit(hosts, request.uri()).and_then(|target| Ok((target, self.quota.begin(caller)?)));
-        let (connector, reach, meter) = (self.connector.clone(), self.reach, caller.meter().clone());
+        let admitted =
+            admit(hosts, request.uri()).and_then(|target| Ok((target, self.quota.begin(of_call)?)));
+        let (connector, reach, meter) = (self.connector.clone(), self.reach, of_call.meter().clone());
         async move {
             let (target, open) = admitted?;
             let driven = meter.clone();
@@ -87,7 +88,7 @@ async fn exchange<B>(
     target: &Target,
     mut request: Request<B>,
     timeouts: Timeouts,
-    (open, meter): (Open, Meter),
+    (open, meter): (OpenRequest, Meter),
 ) -> Result<Response<ResponseBody>, OutboundError>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -133,7 +134,7 @@ struct Reply {
     pause_max: Duration,
     pause: Option<Pin<Box<Sleep>>>,
     _driver: Driver,
-    _open: Open,
+    _open: OpenRequest,
 }
 
 impl Body for Reply {

@@ -35,8 +35,8 @@ fn function(name: &str) -> FunctionId {
 async fn get(hosts: &[String], uri: String, timeouts: Timeouts) -> Result<String, OutboundError> {
     use http_body_util::BodyExt as _;
     let request = http::Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
-    let outbound = Outbound::new(Reach::default()).unwrap();
-    let response = outbound.send(&outbound.caller(function("f")), hosts, request, timeouts).await?;
+    let egress = Egress::new(Reach::default()).unwrap();
+    let response = egress.send(&egress.requests_of(function("f")), hosts, request, timeouts).await?;
     let body = response.into_body().collect().await?;
     Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
 }
@@ -63,10 +63,10 @@ async fn a_named_port_on_this_machine_is_reached_and_nothing_else_is() {
 #[tokio::test]
 async fn what_a_request_takes_of_the_processor_is_counted_for_its_call() {
     let (address, _seen) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
-    let outbound = Outbound::new(Reach::default()).unwrap();
-    let (caller, other) = (outbound.caller(function("f")), outbound.caller(function("f")));
+    let egress = Egress::new(Reach::default()).unwrap();
+    let (caller, other) = (egress.requests_of(function("f")), egress.requests_of(function("f")));
     let request = http::Request::get(format!("http://{address}/")).body(Empty::<Bytes>::new()).unwrap();
-    let _ = outbound.send(&caller, &[address.to_string()], request, Timeouts::default()).await.unwrap();
+    let _ = egress.send(&caller, &[address.to_string()], request, Timeouts::default()).await.unwrap();
     assert!(!caller.meter().used().is_zero());
     assert!(other.meter().used().is_zero());
 }
@@ -100,13 +100,16 @@ async fn uris_that_hide_their_host_are_refused() {
 async fn a_function_that_has_all_its_requests_open_takes_none_from_others() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_address = silent.local_addr().unwrap().to_string();
-    let outbound = Outbound::with(Reach::default(), RequestsMax { node: 4, function: 2, call: 2 }).unwrap();
-    let send = |caller: &Caller, address: &str| {
+    let egress = Egress::with(Reach::default(), RequestsMax { node: 4, function: 2, call: 2 }).unwrap();
+    let send = |of_call: &Requests, address: &str| {
         let request = http::Request::get(format!("http://{address}/")).body(Empty::<Bytes>::new()).unwrap();
-        outbound.send(caller, &[address.to_owned()], request, Timeouts::default())
+        egress.send(of_call, &[address.to_owned()], request, Timeouts::default())
     };
-    let (busy, late, other) =
-        (outbound.caller(function("f")), outbound.caller(function("f")), outbound.caller(function("g")));
+    let (busy, late, other) = (
+        egress.requests_of(function("f")),
+        egress.requests_of(function("f")),
+        egress.requests_of(function("g")),
+    );
     let open = [send(&busy, &silent_address), send(&busy, &silent_address)];
     let Err(error) = send(&busy, &silent_address).await else { panic!("a third of one call") };
     assert_eq!(error.to_string(), "the call has 2 outgoing requests open on this node, and may have no more");

@@ -123,7 +123,7 @@ mod tests {
 
     /// One that waits for ever.
     fn waiting(invocation: Arc<Invocation>) -> Run {
-        let turns = Turns::new(std::future::pending(), invocation, Arc::default(), Lease::default());
+        let turns = Turns::new(std::future::pending(), invocation, (Arc::default(), None), Lease::default());
         Run::new(turns, Handle::current())
     }
 

@@ -3,8 +3,8 @@
 //! A call is admitted with what calls of its program came to lately, so that it is rather refused than begun in vain;
 //! what it grows beyond that is counted as it grows. Memory counts from the moment that a guest has it, touched or not.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use coracle_proto::status::Code;
 
@@ -15,6 +15,13 @@ use crate::call::CallError;
 pub(super) struct Budget {
     max: u64,
     given: AtomicU64,
+    spare: OnceLock<Weak<dyn Spare>>,
+}
+
+/// Who has memory of the budget that nobody needs just now.
+pub(super) trait Spare: Send + Sync {
+    /// Gives something of it back; false when there is none.
+    fn give_up(&self) -> bool;
 }
 
 /// What one call has of it, given back when the last clone is dropped: a store tells of its guest's end before it gives up
@@ -51,7 +58,13 @@ pub(super) struct Full {
 
 impl Budget {
     pub(super) fn new(max: u64) -> Arc<Self> {
-        Arc::new(Self { max, given: AtomicU64::new(0) })
+        Arc::new(Self { max, given: AtomicU64::new(0), spare: OnceLock::new() })
+    }
+
+    /// Whoever finds no room asks for what `spare` has.
+    pub(super) fn ask_first(&self, spare: Weak<dyn Spare>) {
+        // There is one, for the whole life of the budget.
+        let _ = self.spare.set(spare);
     }
 
     /// Bytes that guests have.
@@ -81,8 +94,15 @@ impl Budget {
 
     fn take(&self, bytes: u64) -> Result<(), Full> {
         let add = |given: u64| given.checked_add(bytes).filter(|sum| *sum <= self.max);
-        let taken = self.given.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        taken.map(drop).map_err(|given| Full { given, max: self.max })
+        loop {
+            let taken = self.given.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+            let Err(given) = taken else { return Ok(()) };
+            // What nobody could have is not asked for; and each round gives back something.
+            let spare = self.spare.get().filter(|_| bytes <= self.max).and_then(Weak::upgrade);
+            if !spare.is_some_and(|spare| spare.give_up()) {
+                return Err(Full { given, max: self.max });
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) use self::signals::Signals;
 pub(super) use self::watch::Watch;
 use super::log::Author;
 use crate::hops;
-use crate::outbound::{Caller, Outbound};
+use crate::outbound::{Egress, Requests};
 
 /// Shared by the call's guest, its bodies, and whoever waits for its answer.
 pub(super) struct Invocation {
@@ -33,7 +33,7 @@ pub(super) struct Invocation {
     pub(super) signals: Signals,
     onward: Onward,
     /// Its own requests, once it has made one.
-    requests: OnceLock<Caller>,
+    requests: OnceLock<Requests>,
 }
 
 /// What the call's own requests say of the chain of calls that they go on with.
@@ -80,20 +80,20 @@ impl Invocation {
     }
 
     /// Among whose requests the guest's own ones are counted.
-    pub(super) fn requests(&self, outbound: &Outbound) -> &Caller {
-        self.requests.get_or_init(|| outbound.caller(self.version.id.function.clone()))
+    pub(super) fn requests(&self, egress: &Egress) -> &Requests {
+        self.requests.get_or_init(|| egress.requests_of(self.version.id.function.clone()))
     }
 
     /// Its requests have taken so much.
     #[cfg(test)]
     pub(super) fn has_requests(&self, meter: crate::outbound::Meter) {
-        let caller = Caller::having(self.version.id.function.clone(), meter);
-        assert!(self.requests.set(caller).is_ok());
+        let requests = Requests::having(self.version.id.function.clone(), meter);
+        assert!(self.requests.set(requests).is_ok());
     }
 
     /// What others did for its requests, which counts as its own.
     pub(super) fn requests_cpu(&self) -> Duration {
-        self.requests.get().map_or(Duration::ZERO, |caller| caller.meter().used())
+        self.requests.get().map_or(Duration::ZERO, |requests| requests.meter().used())
     }
 }
 

@@ -18,7 +18,7 @@ const DROPPED: [HeaderName; 3] =
 
 /// Who called, and by which route.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caller<'a> {
+pub(super) struct Origin<'a> {
     /// The matched prefix.
     pub(super) route: &'a str,
     pub(super) remote: Option<SocketAddr>,
@@ -27,13 +27,13 @@ pub(super) struct Caller<'a> {
 /// The environment that tells a command its request.
 pub(super) fn environment(
     request: &request::Parts,
-    caller: Caller<'_>,
+    origin: Origin<'_>,
     body_bytes: usize,
 ) -> Vec<(String, String)> {
     let mut all = Vec::with_capacity(20 + request.headers.len());
     let mut set = |name: &str, value: &str| all.push((name.to_owned(), value.to_owned()));
     let path = request.uri.path();
-    let script = caller.route.trim_end_matches('/');
+    let script = origin.route.trim_end_matches('/');
     let (script, rest) = match path.strip_prefix(script) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => (script, rest),
         Some(_) | None => ("", path),
@@ -51,7 +51,7 @@ pub(super) fn environment(
     set("SCRIPT_NAME", script);
     set("PATH_INFO", &percent_decode(rest));
     set("QUERY_STRING", request.uri.query().unwrap_or_default());
-    if let Some(remote) = caller.remote {
+    if let Some(remote) = origin.remote {
         let address = remote.ip().to_canonical().to_string();
         set("REMOTE_ADDR", &address);
         set("REMOTE_HOST", &address);

@@ -19,7 +19,7 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use super::begin::HOLD;
 use super::body::{ResponseBody, Source};
 use super::call::Deadline;
-use super::cgi::{self, Caller, Parsed};
+use super::cgi::{self, Origin, Parsed};
 use super::instance::Guest;
 use super::pipe::Pipe;
 use super::program::Command;
@@ -31,7 +31,7 @@ use crate::call::{Body, CallError};
 pub(super) async fn call(
     command: &Command,
     stage: Stage<'_>,
-    caller: Caller<'_>,
+    origin: Origin<'_>,
     request: http::Request<Body>,
     mut deadline: Deadline,
 ) -> Result<http::Response<Body>, CallError> {
@@ -39,10 +39,10 @@ pub(super) async fn call(
     let input = read(body, stage.invocation.limits().idle_timeout, &mut deadline).await?;
     stage.invocation.account.received(input.len());
     let pipe = Pipe::new(Arc::clone(stage.invocation));
-    let mut wasi = stage.wasi();
-    wasi.envs(&cgi::environment(&parts, caller, input.len()));
+    let (mut wasi, log) = stage.wasi();
+    wasi.envs(&cgi::environment(&parts, origin, input.len()));
     wasi.stdin(MemoryInputPipe::new(input)).stdout(pipe.clone());
-    let mut instance = stage.instance(&mut wasi, command.call_bytes_max())?;
+    let mut instance = stage.instance((&mut wasi, log), command.call_bytes_max())?;
     let command = command.clone();
     let spans = stage.spans();
     let run = stage.run(async move { (run(command, &mut instance.store, spans).await, instance) });

@@ -36,7 +36,13 @@ pub(super) async fn call(
     request: http::Request<Body>,
     mut deadline: Deadline,
 ) -> Result<http::Response<Body>, CallError> {
-    let mut instance = stage.instance(&mut stage.wasi(), COMPONENT_CALL_BYTES_MAX)?;
+    let mut instance = match stage.rested() {
+        Some(instance) => instance,
+        None => {
+            let (mut wasi, log) = stage.wasi();
+            stage.instance((&mut wasi, log), COMPONENT_CALL_BYTES_MAX)?
+        }
+    };
     let method = request.method().clone();
     let request = request.map(|body| RequestBody::new(body, Arc::clone(stage.invocation)));
     let bad = |error: wasmtime::Error| CallError::new(Code::BadRequest, error.to_string());
@@ -50,8 +56,13 @@ pub(super) async fn call(
     let mut run = stage.run(async move {
         let handled = async {
             let store = &mut instance.store;
-            let proxy = spans.instantiate(pre.instantiate_async(&mut *store)).await?;
-            proxy.wasi_http_incoming_handler().call_handle(store, request, answer).await
+            let proxy = match instance.handler.take() {
+                Some(proxy) => proxy,
+                None => spans.instantiate(pre.instantiate_async(&mut *store)).await?,
+            };
+            let handled = proxy.wasi_http_incoming_handler().call_handle(store, request, answer).await;
+            instance.handler = Some(proxy);
+            handled
         };
         (handled.await, instance)
     });

@@ -1,69 +1,73 @@
-//! An instance: what is made of a program so that it can serve a call. It holds a store with the guest's memory, and a share
-//! of the node's memory for guests; what a call brings it is given for that call.
+//! An instance: what is made of a program so that it can serve a call. It holds a store with the guest's memory, and its place
+//! and its share of memory on the node; what a call brings it is given for that call.
 
 mod guest;
 mod memory;
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use coracle_proto::record::Version;
+use coracle_proto::spec::Reuse;
 use wasmtime::{Engine, Store, UpdateDeadline};
-use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi_http::p2::bindings::Proxy;
 
 pub(super) use self::guest::Guest;
-use super::budget::{Budget, Share, Typical};
+use super::bounds::HANDLES_MAX;
+use super::budget::Share;
 use super::call::Invocation;
-use super::ticker::Ticker;
-use crate::call::CallError;
-use crate::outbound::Outbound;
+use super::place::Place;
+use super::ticker::Ticking;
 
 /// A store, and what it takes up on the node.
 pub(super) struct Instance {
     pub(super) store: Store<Guest>,
-    /// Behind the store, whose memory it counts: fields are dropped in their order.
+    /// What takes requests, once it has been instantiated and while it takes none.
+    pub(super) handler: Option<Proxy>,
+    made: Instant,
+    served: u32,
+    /// Both behind the store, whose memory they count: fields are dropped in their order.
     _share: Share,
+    _place: Place,
 }
 
-/// What instances are made of.
-pub(super) struct Maker {
-    engine: Engine,
-    ticker: Ticker,
-    budget: Arc<Budget>,
-    outbound: Arc<Outbound>,
-}
-
-impl Maker {
-    pub(super) fn new(engine: Engine, ticker: Ticker, guests_bytes: u64, outbound: Outbound) -> Self {
-        Self { engine, ticker, budget: Budget::new(guests_bytes), outbound: Arc::new(outbound) }
-    }
-
-    /// Makes an instance with room for what calls of its program come to, and every bound set: that on what one call of a host
-    /// function may copy out of it is its kind's.
-    pub(super) fn make(
-        &self,
-        version: &Version,
-        typical: &Arc<Typical>,
-        wasi: &mut WasiCtxBuilder,
+impl Instance {
+    /// One that has served no call yet, with every bound set: `call_bytes_max` is what one call of a host function may copy
+    /// out of it.
+    pub(super) fn new(
+        engine: &Engine,
+        guest: Guest,
         call_bytes_max: usize,
-    ) -> Result<Instance, CallError> {
-        let share = self.budget.begin(typical, version.spec.limits().memory_bytes)?;
-        let guest = Guest::new(wasi.build_p1(), version, Arc::clone(&self.outbound), share.clone());
-        Ok(Instance { store: store(&self.engine, guest, call_bytes_max), _share: share })
+        made: Instant,
+        (share, place): (Share, Place),
+    ) -> Self {
+        let store = store(engine, guest, call_bytes_max);
+        Self { store, handler: None, made, served: 0, _share: share, _place: place }
     }
 
-    /// Has an instance serve a call from now on.
-    pub(super) fn begin(&self, instance: &mut Instance, invocation: Arc<Invocation>) {
-        instance.store.data_mut().begin(invocation, self.ticker.tick());
+    /// It serves a call from now on.
+    pub(super) fn begin(&mut self, invocation: Arc<Invocation>, ticking: Ticking) {
+        self.served = self.served.saturating_add(1);
+        self.store.data_mut().begin(invocation, ticking);
     }
 
-    /// Calls that have an instance.
-    pub(super) fn running(&self) -> usize {
-        self.ticker.running()
+    /// Its call is over. Gives how many resources of it the guest holds on to.
+    pub(super) fn end(&mut self) -> usize {
+        self.store.data_mut().end()
     }
 
-    /// Bytes that guests have.
-    pub(super) fn given(&self) -> u64 {
-        self.budget.given()
+    /// Whether the call that it serves is its second one.
+    pub(super) const fn serves_second(&self) -> bool {
+        self.served == 2
+    }
+
+    /// Whether it may serve one more call.
+    pub(super) const fn may_serve(&self, reuse: Reuse) -> bool {
+        self.handler.is_some() && self.served < reuse.calls
+    }
+
+    /// Whether it is young enough to.
+    pub(super) fn is_young(&self, reuse: Reuse, now: Instant) -> bool {
+        now.saturating_duration_since(self.made) < reuse.age
     }
 }
 
@@ -71,7 +75,7 @@ fn store(engine: &Engine, guest: Guest, call_bytes_max: usize) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| guest);
     store.set_hostcall_fuel(call_bytes_max);
-    store.set_max_component_handles(super::bounds::HANDLES_MAX);
+    store.set_max_component_handles(HANDLES_MAX);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {
         if !store.data().ends_turn() {

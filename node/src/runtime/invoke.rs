@@ -10,8 +10,8 @@ use tracing::info_span;
 
 use super::body::Taken;
 use super::call::{Account, Deadline, Invocation};
-use super::cgi::Caller;
-use super::instance::Maker;
+use super::cgi::Origin;
+use super::instances::Instances;
 use super::log::{Author, LogSink};
 use super::program::Program;
 use super::programs::Programs;
@@ -24,7 +24,7 @@ use crate::threads::Threads;
 /// Runs calls.
 pub(super) struct Invoker {
     pub(super) programs: Arc<Programs>,
-    pub(super) maker: Maker,
+    pub(super) instances: Instances,
     pub(super) slow: Threads,
     pub(super) logs: Arc<dyn LogSink>,
     pub(super) usage: Arc<dyn UsageSink>,
@@ -50,10 +50,11 @@ impl Invoker {
         let author = Author::new(Arc::clone(&self.logs), Arc::clone(&version), invocation, trace);
         let invocation = Invocation::new(version, Arc::new(author), account, request.headers());
         let stage = Stage {
-            maker: &self.maker,
+            instances: &self.instances,
             invocation: &invocation,
             habit: &program.habit,
             typical: &program.typical,
+            manners: &program.manners,
             slow: self.slow.handle(),
             span,
             lease,
@@ -61,8 +62,8 @@ impl Invoker {
         let response = match &program.program {
             Program::Http(pre) => component::call(pre, stage, request, deadline).await,
             Program::Command(command) => {
-                let caller = Caller { route: &route, remote };
-                command::call(command, stage, caller, request, deadline).await
+                let origin = Origin { route: &route, remote };
+                command::call(command, stage, origin, request, deadline).await
             }
         };
         match response {

@@ -111,9 +111,9 @@ struct Lines {
 }
 
 impl LineLog {
-    /// Output and error of an instance that serves a call.
-    pub(super) fn pair(author: Arc<Author>) -> (Self, Self) {
-        let lines = Lines { author: Some(author), stdout: Vec::new(), stderr: Vec::new() };
+    /// Output and error of an instance that serves no call yet.
+    pub(super) fn pair() -> (Self, Self) {
+        let lines = Lines { author: None, stdout: Vec::new(), stderr: Vec::new() };
         let shared = Arc::new(Shared { lines: Mutex::new(lines), turn: AtomicUsize::new(0) });
         let of = |stream| Self { shared: Arc::clone(&shared), stream };
         (of(Stream::Stdout), of(Stream::Stderr))
@@ -271,7 +271,8 @@ mod tests {
 
     fn log() -> (Arc<Seen>, LineLog) {
         let seen = Arc::<Seen>::default();
-        let (stdout, _) = LineLog::pair(author(&seen));
+        let (stdout, _) = LineLog::pair();
+        stdout.begin(author(&seen));
         (seen, stdout)
     }
 

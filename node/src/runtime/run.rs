@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use tokio::task::unconstrained;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::after::After;
 use super::call::{Invocation, Watch};
 use super::failure;
 use super::instance::Instance;
 use super::lane::{Habit, LONG};
-use super::turn::Turn;
+use super::stopwatch::Stopwatch;
 use crate::call::{CallError, Lease};
 
 /// How a guest ended, and its instance: what the guest still holds of its answer is seen to end when that is dropped.
@@ -122,11 +123,15 @@ impl Run {
 /// A guest with what it has used so far.
 pub(super) struct Turns {
     guest: Pin<Box<dyn Future<Output = Left> + Send>>,
+    has_ended: bool,
+    /// What is left of it, if it rests nowhere: dropped with this.
     left: Option<Instance>,
     cpu_used: Duration,
     invocation: Arc<Invocation>,
     /// Of the guest's program.
     habit: Arc<Habit>,
+    /// Where its instance goes; `None`: nowhere.
+    after: Option<After>,
     /// Behind the guest, and given back when that is gone: fields are dropped in their order.
     _lease: Lease,
 }
@@ -135,11 +140,20 @@ impl Turns {
     pub(super) fn new(
         guest: impl Future<Output = Left> + Send + 'static,
         invocation: Arc<Invocation>,
-        habit: Arc<Habit>,
+        (habit, after): (Arc<Habit>, Option<After>),
         lease: Lease,
     ) -> Self {
         let guest = Box::pin(guest);
-        Self { guest, left: None, cpu_used: Duration::ZERO, invocation, habit, _lease: lease }
+        Self {
+            guest,
+            has_ended: false,
+            left: None,
+            cpu_used: Duration::ZERO,
+            invocation,
+            habit,
+            after,
+            _lease: lease,
+        }
     }
 
     /// Whether it is for the slow lane: it has computed for long, or others of its program just did.
@@ -148,20 +162,35 @@ impl Turns {
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let turn = Turn::begin();
-        self.invocation.signals.turn_begins(turn.cpu_before());
+        let stopwatch = Stopwatch::start();
+        self.invocation.signals.turn_begins(stopwatch.cpu_before());
         let polled = self.guest.as_mut().poll(cx);
-        self.cpu_used += turn.end();
+        self.cpu_used += stopwatch.stop();
         if self.cpu_used >= LONG {
             self.habit.was_long();
         }
         let Poll::Ready((result, left)) = polled else {
             return self.verdict().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
         };
-        self.left = Some(left);
         // What it made of it counts for nothing: it may have gone on to its end without giving way once.
         let verdict = self.verdict().map_or(Ok(()), Err);
-        Poll::Ready(verdict.and_then(|()| result.or_else(|error| self.judge(&error))))
+        let whole = verdict.is_ok() && result.is_ok();
+        let ended = verdict.and_then(|()| result.or_else(|error| self.judge(&error)));
+        self.settle(left, &ended, whole);
+        Poll::Ready(ended)
+    }
+
+    /// The guest has ended: `whole` when it returned from its call.
+    fn settle(&mut self, instance: Instance, ended: &Ended, whole: bool) {
+        self.has_ended = true;
+        match (&self.after, ended) {
+            (Some(after), Ok(())) if whole => return after.ended(instance, &self.invocation),
+            (Some(after), Err(error)) if error.code() == Code::FunctionTrapped => {
+                after.trapped(&instance, &self.invocation);
+            }
+            _ => {}
+        }
+        self.left = Some(instance);
     }
 
     fn judge(&self, error: &wasmtime::Error) -> Ended {
@@ -191,7 +220,7 @@ impl Drop for Turns {
     fn drop(&mut self) {
         self.invocation.account.computed(self.cpu_used);
         // One that was given up before its turn came says nothing.
-        if self.left.is_some() && self.cpu_used < LONG {
+        if self.has_ended && self.cpu_used < LONG {
             self.habit.was_short();
         }
     }

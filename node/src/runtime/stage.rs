@@ -8,10 +8,12 @@ use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span, info_span};
 use wasmtime_wasi::WasiCtxBuilder;
 
+use super::after::{After, Manners};
 use super::budget::Typical;
 use super::call::Invocation;
 use super::host::system;
-use super::instance::{Instance, Maker};
+use super::instance::Instance;
+use super::instances::Instances;
 use super::lane::Habit;
 use super::log::LineLog;
 use super::run::{Left, Run, Turns};
@@ -19,11 +21,12 @@ use crate::call::{CallError, Lease};
 
 /// A call whose program is here.
 pub(super) struct Stage<'a> {
-    pub(super) maker: &'a Maker,
+    pub(super) instances: &'a Instances,
     pub(super) invocation: &'a Arc<Invocation>,
     /// Of the program.
     pub(super) habit: &'a Arc<Habit>,
     pub(super) typical: &'a Arc<Typical>,
+    pub(super) manners: &'a Arc<Manners>,
     /// Where guests go on that compute for long.
     pub(super) slow: &'a Handle,
     pub(super) span: Span,
@@ -32,20 +35,26 @@ pub(super) struct Stage<'a> {
 
 impl Stage<'_> {
     /// What the function was granted.
-    pub(super) fn wasi(&self) -> WasiCtxBuilder {
-        let log = LineLog::pair(Arc::clone(&self.invocation.author));
-        system::granted(&self.invocation.version, log)
+    pub(super) fn wasi(&self) -> (WasiCtxBuilder, LineLog) {
+        let (stdout, stderr) = LineLog::pair();
+        (system::granted(&self.invocation.version, (stdout.clone(), stderr)), stdout)
     }
 
-    /// An instance for this call, with what one call of a host function may copy out of it.
+    /// An instance for this call that has served another one before, if there is one.
+    pub(super) fn rested(&self) -> Option<Instance> {
+        let mut instance = self.instances.rested(self.invocation)?;
+        self.instances.begin(&mut instance, Arc::clone(self.invocation));
+        Some(instance)
+    }
+
+    /// A fresh instance for this call, with what one call of a host function may copy out of it.
     pub(super) fn instance(
         &self,
-        wasi: &mut WasiCtxBuilder,
+        wasi: (&mut WasiCtxBuilder, LineLog),
         call_bytes_max: usize,
     ) -> Result<Instance, CallError> {
-        let version = &self.invocation.version;
-        let mut instance = self.maker.make(version, self.typical, wasi, call_bytes_max)?;
-        self.maker.begin(&mut instance, Arc::clone(self.invocation));
+        let mut instance = self.instances.make(self.invocation, self.typical, wasi, call_bytes_max)?;
+        self.instances.begin(&mut instance, Arc::clone(self.invocation));
         Ok(instance)
     }
 
@@ -55,8 +64,14 @@ impl Stage<'_> {
 
     /// Puts the guest under the call's limits.
     pub(super) fn run(self, guest: impl Future<Output = Left> + Send + 'static) -> Run {
+        let after =
+            self.invocation.version.spec.reuse().map(|_| After {
+                rest: Arc::clone(self.instances.rest()),
+                manners: Arc::clone(self.manners),
+            });
         let (invocation, habit) = (Arc::clone(self.invocation), Arc::clone(self.habit));
-        Run::new(Turns::new(guest.instrument(self.span), invocation, habit, self.lease), self.slow.clone())
+        let turns = Turns::new(guest.instrument(self.span), invocation, (habit, after), self.lease);
+        Run::new(turns, self.slow.clone())
     }
 }
 

@@ -11,6 +11,7 @@ mod limits;
 mod neighbours;
 mod pools;
 mod refusals;
+mod reuse;
 mod rooms;
 mod sandbox;
 mod usage;

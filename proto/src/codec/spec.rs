@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{DecodeError, Door, InField};
 use crate::pb;
 use crate::route::{Match, RouteGrant, RouteSpec};
-use crate::spec::{Draft, FunctionSpec, ROUTE_GRANTS_MAX, ROUTES_MAX, Retry};
+use crate::spec::{Draft, FunctionSpec, ROUTE_GRANTS_MAX, ROUTES_MAX, Retry, ReuseDraft};
 
 /// Reads a spec; zero and empty mean the default.
 ///
@@ -28,6 +28,7 @@ pub fn spec_from_wire(wire: pb::FunctionSpec, door: Door) -> Result<FunctionSpec
         concurrency: wire.concurrency,
         replicas: wire.replicas,
         retry,
+        reuse: wire.reuse.map(|pb::Reuse { calls, age_ms }| ReuseDraft { calls, age_ms }),
     };
     match door {
         Door::Api => FunctionSpec::new(draft).in_field("spec"),
@@ -54,6 +55,7 @@ pub fn spec_to_wire(spec: &FunctionSpec) -> pb::FunctionSpec {
         concurrency: limits.concurrency,
         replicas: spec.replicas(),
         retry: retry.into(),
+        reuse: spec.reuse().map(|reuse| pb::Reuse { calls: reuse.calls, age_ms: millis(reuse.age) }),
     }
 }
 
@@ -162,8 +164,12 @@ mod tests {
         let spec =
             FunctionSpec::new(Draft { retry: Retry::Never, memory_bytes: 1 << 21, ..Draft::default() })
                 .unwrap();
+        let reuse = Some(ReuseDraft { calls: 7, age_ms: 2000 });
+        let reusing = FunctionSpec::new(Draft { reuse, ..Draft::default() }).unwrap();
         for door in [Door::Api, Door::Disk] {
-            assert_eq!(spec_from_wire(spec_to_wire(&spec), door).unwrap(), spec);
+            for spec in [&spec, &reusing] {
+                assert_eq!(spec_from_wire(spec_to_wire(spec), door).unwrap(), *spec);
+            }
         }
         for text in ["/a", "/a/*", "/*", "/", "shop.example/a/b/*"] {
             let route: RouteSpec = text.parse().unwrap();

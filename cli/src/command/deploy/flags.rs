@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coracle_proto::id::{FunctionId, Namespace};
 use coracle_proto::route::{RouteGrant, RouteSpec};
-use coracle_proto::spec::{Draft, FunctionSpec, Retry};
+use coracle_proto::spec::{Draft, FunctionSpec, Retry, ReuseDraft};
 
 use crate::exit::Failure;
 use crate::manifest::{FunctionEntry, retry};
@@ -55,6 +55,12 @@ pub(super) struct Flags {
     /// Whether a call that was sent may be sent again: idempotent or never.
     #[arg(long, value_name = "WHEN", value_parser = retry)]
     retry: Option<Retry>,
+    /// Calls that one instance serves, one after the other. Default: a fresh instance for each
+    #[arg(long, value_name = "CALLS")]
+    reuse_calls: Option<u32>,
+    /// How old an instance is at most that serves another call, such as 60s.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    reuse_age: Option<Duration>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -79,6 +85,8 @@ impl Flags {
             ("--concurrency", self.concurrency.is_some()),
             ("--replicas", self.replicas.is_some()),
             ("--retry", self.retry.is_some()),
+            ("--reuse-calls", self.reuse_calls.is_some()),
+            ("--reuse-age", self.reuse_age.is_some()),
         ]
         .into_iter()
         .find_map(|(flag, given)| given.then_some(flag))
@@ -111,7 +119,17 @@ impl Flags {
             concurrency: given("concurrency", self.concurrency)?,
             replicas: given("replicas", self.replicas)?,
             retry: self.retry.unwrap_or_default(),
+            reuse: self.reuse()?,
         })
+    }
+
+    fn reuse(&self) -> Result<Option<ReuseDraft>, Failure> {
+        if self.reuse_calls.is_none() && self.reuse_age.is_none() {
+            return Ok(None);
+        }
+        let calls = given("reuse-calls", self.reuse_calls)?;
+        let age_ms = given("reuse-age", self.reuse_age.map(millis))?;
+        Ok(Some(ReuseDraft { calls, age_ms }))
     }
 }
 

@@ -131,6 +131,14 @@ struct SpecView {
     concurrency: u32,
     replicas: u32,
     retry: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reuse: Option<ReuseView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct ReuseView {
+    calls: u32,
+    age_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -211,6 +219,7 @@ impl From<&FunctionSpec> for SpecView {
                 Retry::Idempotent => "idempotent",
                 Retry::Never => "never",
             },
+            reuse: spec.reuse().map(|reuse| ReuseView { calls: reuse.calls, age_ms: millis(reuse.age) }),
         }
     }
 }
@@ -241,6 +250,12 @@ impl FunctionDetailView {
             ("concurrency", format!("{} on each node", spec.concurrency)),
             ("replicas", spec.replicas.to_string()),
             ("retry", spec.retry.to_owned()),
+            (
+                "reuse",
+                spec.reuse.as_ref().map_or_else(String::new, |reuse| {
+                    format!("{} calls of an instance, {} old at most", reuse.calls, time(reuse.age_ms))
+                }),
+            ),
             ("hosts", spec.hosts.join(", ")),
             ("args", spec.args.join(" ")),
             (

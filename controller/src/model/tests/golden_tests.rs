@@ -10,7 +10,7 @@ use coracle_proto::record::{
     Addresses, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record, Remembered, Replica, Role,
     Route, Version, Weight,
 };
-use coracle_proto::spec::{Draft, FunctionSpec, Retry};
+use coracle_proto::spec::{Draft, FunctionSpec, Retry, ReuseDraft};
 use coracle_proto::status::{Code, Refusal};
 use prost::Message as _;
 
@@ -24,6 +24,8 @@ const FORMAT_1: &str = include_str!("golden/format_1.txt");
 const FORMAT_2: &str = include_str!("golden/format_2.txt");
 /// Routes that a function grants.
 const FORMAT_3: &str = include_str!("golden/format_3.txt");
+/// Functions whose instances are used again.
+const FORMAT_4: &str = include_str!("golden/format_4.txt");
 
 fn weight(version: u64, weight: u32) -> Weight {
     Weight { version: VersionNumber::new(version), weight }
@@ -199,9 +201,27 @@ fn written_3() -> String {
     functions.collect::<String>() + &asked(deploy, None)
 }
 
+/// What it writes that came with the fourth format.
+fn written_4() -> String {
+    let reuse = Some(ReuseDraft { calls: 7, age_ms: 2000 });
+    let reusing = FunctionSpec::new(Draft { reuse, ..Draft::default() }).unwrap();
+    let versions = records().into_iter().filter_map(|it| match it {
+        Record::Version(version) => {
+            let record = Record::Version(Version { spec: reusing.clone(), ..version });
+            Some(format!("record Version {}\n", hex(&codec::record(&record))))
+        }
+        _ => None,
+    });
+    let mut deploy = deploy_at("shop/a", 1, &["/a"]);
+    if let Command::Deploy { spec, .. } = &mut deploy {
+        *spec = reusing.clone();
+    }
+    versions.collect::<String>() + &asked(deploy, None)
+}
+
 #[test]
 fn what_older_formats_wrote_is_read_and_written_again_with_the_same_bytes() {
-    for line in FORMAT_1.lines().chain(FORMAT_2.lines()).chain(FORMAT_3.lines()) {
+    for line in FORMAT_1.lines().chain(FORMAT_2.lines()).chain(FORMAT_3.lines()).chain(FORMAT_4.lines()) {
         let [what, name, hex] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let stored = bytes(hex);
         let again = match what {
@@ -226,7 +246,9 @@ fn the_golden_files_have_everything() {
     let kinds = |text: &str| -> BTreeSet<String> {
         text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
     };
-    for (golden, written) in [(FORMAT_1, written()), (FORMAT_2, written_2()), (FORMAT_3, written_3())] {
+    for (golden, written) in
+        [(FORMAT_1, written()), (FORMAT_2, written_2()), (FORMAT_3, written_3()), (FORMAT_4, written_4())]
+    {
         assert_eq!(kinds(golden), kinds(&written), "add what is missing of:\n{written}");
         assert_eq!(golden, written, "this program would write:\n{written}");
     }

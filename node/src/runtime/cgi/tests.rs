@@ -7,7 +7,7 @@ use http::Request;
 use super::*;
 
 fn variables(request: Request<()>, route: &str, body_bytes: usize) -> BTreeMap<String, String> {
-    let caller = Caller { route, remote: Some("[::ffff:192.0.2.1]:5".parse().unwrap()) };
+    let caller = Origin { route, remote: Some("[::ffff:192.0.2.1]:5".parse().unwrap()) };
     environment(&request.into_parts().0, caller, body_bytes).into_iter().collect()
 }
 

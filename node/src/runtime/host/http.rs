@@ -7,7 +7,7 @@ use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView};
 
 use super::interface::Interface;
-use crate::outbound::{Outbound, OutboundError, Timeouts};
+use crate::outbound::{Egress, OutboundError, Timeouts};
 use crate::runtime::bounds::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
 use crate::runtime::call::Invocation;
 
@@ -22,19 +22,24 @@ pub(super) const fn interface<T: WasiHttpView + 'static>() -> Interface<T> {
 
 /// The way of a guest's own requests.
 pub(in crate::runtime) struct WayOut {
-    outbound: Arc<Outbound>,
+    egress: Arc<Egress>,
     /// The call that the guest serves.
     invocation: Option<Arc<Invocation>>,
 }
 
 impl WayOut {
-    pub(in crate::runtime) const fn new(outbound: Arc<Outbound>) -> Self {
-        Self { outbound, invocation: None }
+    pub(in crate::runtime) const fn new(egress: Arc<Egress>) -> Self {
+        Self { egress, invocation: None }
     }
 
     /// Requests are this call's from now on: its grant, its trace, its log.
     pub(in crate::runtime) fn begin(&mut self, invocation: Arc<Invocation>) {
         self.invocation = Some(invocation);
+    }
+
+    /// No request goes out until another call begins.
+    pub(in crate::runtime) fn end(&mut self) {
+        self.invocation = None;
     }
 }
 
@@ -55,8 +60,8 @@ impl WasiHttpHooks for WayOut {
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
-        let (caller, hosts) = (invocation.requests(&self.outbound), invocation.version.spec.hosts());
-        let sending = self.outbound.send(caller, hosts, request, timeouts);
+        let (of_call, hosts) = (invocation.requests(&self.egress), invocation.version.spec.hosts());
+        let sending = self.egress.send(of_call, hosts, request, timeouts);
         invocation.account.requests();
         Box::new(async move {
             let response = sending.await.map_err(|error| {
@@ -114,7 +119,7 @@ mod tests {
     /// That of a call with a log.
     fn way_out(hosts: Vec<String>) -> (WayOut, Arc<Lines>) {
         let (invocation, lines) = invocation(Draft { hosts, ..Draft::default() });
-        let mut way_out = WayOut::new(Arc::new(Outbound::new(Reach::default()).unwrap()));
+        let mut way_out = WayOut::new(Arc::new(Egress::new(Reach::default()).unwrap()));
         way_out.begin(invocation);
         (way_out, lines)
     }

@@ -1,20 +1,23 @@
 //! What a store holds beside the guest: for its whole life its grants and its bounds, and the call that it serves.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use coracle_proto::record::Version;
 use wasmtime::ResourceLimiter;
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::memory::{Memory, Refused};
-use crate::outbound::Outbound;
+use crate::outbound::Egress;
 use crate::runtime::bounds::{FIELDS_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, RESOURCES_MAX, TABLES_MAX};
 use crate::runtime::budget::Share;
 use crate::runtime::call::Invocation;
 use crate::runtime::host::http::WayOut;
+use crate::runtime::log::LineLog;
 use crate::runtime::ticker::Ticking;
 
 /// Core modules and components use the same.
@@ -22,6 +25,7 @@ pub(in crate::runtime) struct Guest {
     wasi: WasiP1Ctx,
     http: WasiHttpCtx,
     way_out: WayOut,
+    log: LineLog,
     memory: Memory,
     serving: Option<Serving>,
 }
@@ -34,20 +38,35 @@ struct Serving {
 
 impl Guest {
     /// A guest with its grants, bounds, and share of the node's memory. It serves no call yet.
-    pub(super) fn new(mut wasi: WasiP1Ctx, version: &Version, outbound: Arc<Outbound>, share: Share) -> Self {
+    pub(in crate::runtime) fn new(
+        mut wasi: WasiP1Ctx,
+        log: LineLog,
+        version: &Version,
+        egress: Arc<Egress>,
+        share: Share,
+    ) -> Self {
         wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES_MAX);
         let memory_max = usize::try_from(version.spec.limits().memory_bytes).unwrap_or(usize::MAX);
-        let (way_out, memory) = (WayOut::new(outbound), Memory::new(memory_max, share));
-        Self { wasi, http, way_out, memory, serving: None }
+        let (way_out, memory) = (WayOut::new(egress), Memory::new(memory_max, share));
+        Self { wasi, http, way_out, log, memory, serving: None }
     }
 
     /// A call begins: it ticks until its end.
     pub(super) fn begin(&mut self, invocation: Arc<Invocation>, ticking: Ticking) {
         invocation.account.has_memory(self.memory.used());
+        self.log.begin(Arc::clone(&invocation.author));
         self.way_out.begin(Arc::clone(&invocation));
         self.serving = Some(Serving { invocation, _ticking: ticking });
+    }
+
+    /// The call is over: nothing of it stays here. Gives how much the guest holds on to all the same.
+    pub(super) fn end(&mut self) -> usize {
+        self.log.end();
+        self.way_out.end();
+        self.serving = None;
+        self.wasi.ctx().table.iter_mut().filter(|entry| !outlives_call(&**entry)).count()
     }
 
     /// Whether the guest has computed for a whole turn. Whoever gives way waits behind all others: a short call that a tick
@@ -72,6 +91,12 @@ impl Guest {
         }
         grown.is_ok()
     }
+}
+
+/// Whether a resource has nothing of a call's in it. Libraries open standard output once and keep it, with what they wait for
+/// it by. The streams of bodies are of the same types, and children of theirs, which have to go after them.
+fn outlives_call(entry: &(dyn Any + Send)) -> bool {
+    entry.is::<DynInputStream>() || entry.is::<DynOutputStream>() || entry.is::<DynPollable>()
 }
 
 /// The engine asks before it looks at the guest's own bound: what is over that is never given, and counts for nothing.
@@ -162,10 +187,10 @@ mod tests {
     #[tokio::test]
     async fn bodies_that_a_guest_left_unfinished_are_broken_off_however_it_ended() {
         let (invocation, _) = invocation(Draft::default());
-        let outbound = Arc::new(Outbound::new(Reach::default()).unwrap());
+        let egress = Arc::new(Egress::new(Reach::default()).unwrap());
         let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
         let wasi = WasiCtxBuilder::new().build_p1();
-        let mut guest = Guest::new(wasi, &invocation.version, outbound, share);
+        let mut guest = Guest::new(wasi, LineLog::pair().0, &invocation.version, egress, share);
         let (body, sent) = HostOutgoingBody::new(StreamContext::Request, None, 1, BODY_CHUNK_BYTES);
         guest.wasi.ctx().table.push(body).unwrap();
         drop(guest);

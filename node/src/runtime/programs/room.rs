@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::clock;
+use crate::runtime::after::Manners;
 use crate::runtime::budget::Typical;
 use crate::runtime::cache::Verified;
 use crate::runtime::lane::Habit;
@@ -31,6 +32,7 @@ pub(in crate::runtime) struct Resident {
     pub(in crate::runtime) program: Program,
     pub(in crate::runtime) habit: Arc<Habit>,
     pub(in crate::runtime) typical: Arc<Typical>,
+    pub(in crate::runtime) manners: Arc<Manners>,
     bytes: usize,
     totals: Arc<Totals>,
 }
@@ -47,7 +49,8 @@ impl Resident {
         let (bytes, typical) = (program.bytes(), Arc::new(Typical::at_least(program.memory_min())));
         totals.programs.fetch_add(1, Ordering::Relaxed);
         totals.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Arc::new(Self { program, habit: Arc::default(), typical, bytes, totals: Arc::clone(totals) })
+        let (habit, manners) = Default::default();
+        Arc::new(Self { program, habit, typical, manners, bytes, totals: Arc::clone(totals) })
     }
 }
 

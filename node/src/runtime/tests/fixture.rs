@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::call::{Answer, Body, Call, CallError, Lease};
 use crate::logs::Line;
 use crate::outbound::Reach;
-use crate::runtime::{LogSink, MemoryMode, Runtime, RuntimeOptions, Usage, UsageSink};
+use crate::runtime::{LogSink, MemoryMode, RestLimits, Runtime, RuntimeOptions, Usage, UsageSink};
 
 /// Lines kept: what a guest prints beyond them it may not.
 const LINES_MAX: usize = 10_000;
@@ -71,6 +71,28 @@ impl UsageSink for Usages {
     }
 }
 
+/// What a runtime is made with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Making {
+    pub(super) memory: MemoryMode,
+    pub(super) running_max: u32,
+    pub(super) resident_max: Option<u64>,
+    pub(super) guests_bytes: u64,
+    pub(super) rest: RestLimits,
+}
+
+impl Default for Making {
+    fn default() -> Self {
+        Self {
+            memory: MemoryMode::Auto,
+            running_max: RUNNING_MAX,
+            resident_max: None,
+            guests_bytes: GUESTS_BYTES,
+            rest: RestLimits::DEFAULT,
+        }
+    }
+}
+
 pub(super) struct Fixture {
     pub(super) runtime: Runtime,
     pub(super) lines: Arc<Lines>,
@@ -87,45 +109,39 @@ pub(super) struct Function {
 
 impl Fixture {
     pub(super) fn new() -> Self {
-        Self::with(MemoryMode::Auto)
+        Self::made(Making::default())
     }
 
     pub(super) fn with(memory: MemoryMode) -> Self {
-        Self::made(memory, RUNNING_MAX, None)
+        Self::made(Making { memory, ..Making::default() })
     }
 
-    pub(super) fn with_running_max(memory: MemoryMode, max: u32) -> Self {
-        Self::made(memory, max, None)
+    pub(super) fn with_running_max(memory: MemoryMode, running_max: u32) -> Self {
+        Self::made(Making { memory, running_max, ..Making::default() })
     }
 
     pub(super) fn with_resident_max(max: u64) -> Self {
-        Self::made(MemoryMode::Auto, RUNNING_MAX, Some(max))
+        Self::made(Making { resident_max: Some(max), ..Making::default() })
     }
 
-    pub(super) fn with_guests_bytes(max: u64) -> Self {
-        Self::bounded(MemoryMode::Auto, RUNNING_MAX, None, max)
+    pub(super) fn with_guests_bytes(guests_bytes: u64) -> Self {
+        Self::made(Making { guests_bytes, ..Making::default() })
     }
 
-    fn made(memory: MemoryMode, running_max: u32, resident_max: Option<u64>) -> Self {
-        Self::bounded(memory, running_max, resident_max, GUESTS_BYTES)
+    pub(super) fn with_rest(rest: RestLimits) -> Self {
+        Self::made(Making { rest, ..Making::default() })
     }
 
-    fn bounded(memory: MemoryMode, running_max: u32, resident_max: Option<u64>, guests_bytes: u64) -> Self {
+    pub(super) fn made(making: Making) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (lines, usages) = (Arc::<Lines>::default(), Arc::<Usages>::default());
-        let bounds = (running_max, resident_max, guests_bytes);
-        let runtime = runtime(folder.path(), memory, bounds, (&lines, &usages));
+        let runtime = runtime(folder.path(), making, (&lines, &usages));
         Self { runtime, lines, usages, folder }
     }
 
     /// The same folder, as another process would see it.
     pub(super) fn restarted(&self) -> Runtime {
-        runtime(
-            self.folder.path(),
-            MemoryMode::Auto,
-            (RUNNING_MAX, None, GUESTS_BYTES),
-            (&self.lines, &self.usages),
-        )
+        runtime(self.folder.path(), Making::default(), (&self.lines, &self.usages))
     }
 
     pub(super) fn write(&self, wasm: &[u8]) -> (Digest, PathBuf) {
@@ -172,12 +188,8 @@ impl Fixture {
     }
 }
 
-fn runtime(
-    folder: &Path,
-    memory: MemoryMode,
-    (running_max, resident_max, guests_bytes): (u32, Option<u64>, u64),
-    (lines, usages): (&Arc<Lines>, &Arc<Usages>),
-) -> Runtime {
+fn runtime(folder: &Path, making: Making, (lines, usages): (&Arc<Lines>, &Arc<Usages>)) -> Runtime {
+    let Making { memory, running_max, resident_max, guests_bytes, rest } = making;
     Runtime::new(RuntimeOptions {
         cache_dir: folder.join("cache"),
         memory,
@@ -187,6 +199,7 @@ fn runtime(
         compile_args: super::child::ARGS.map(Into::into).to_vec(),
         resident_max,
         reach: Reach::default(),
+        rest,
         logs: Arc::clone(lines) as Arc<dyn LogSink>,
         usage: Arc::clone(usages) as Arc<dyn UsageSink>,
     })

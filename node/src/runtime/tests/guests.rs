@@ -7,7 +7,7 @@ use super::fixture::guest;
 /// A component of `wasi:http` whose handler is `body`. It has `$req`, `$out`, three locals, and the functions
 /// `$head` (out -> body), `$sized` (out, digits pointer, digits -> body) with a `content-length`, `$stream` (body ->
 /// stream), `$print` (stream, pointer, length), `$write_now` (stream, pointer, length, result) without a wait, `$finish`
-/// (body, stream) and `$fail` (out, pointer, length).
+/// (body, stream), `$fail` (out, pointer, length) and `$forget` (req); and a global `$count`, which is zero.
 pub(super) fn http(body: &str) -> Vec<u8> {
     let mut module = wat::parse_str(HTTP.replace(";; BODY", body)).unwrap();
     // This component's world has all that these need.
@@ -39,6 +39,8 @@ const HTTP: &str = r#"(module
   (import "wasi:io/streams@0.2.12" "[method]output-stream.blocking-write-and-flush"
     (func $flush (param i32 i32 i32 i32)))
   (import "wasi:io/streams@0.2.12" "[resource-drop]output-stream" (func $drop (param i32)))
+  (import "wasi:http/types@0.2.12" "[resource-drop]incoming-request" (func $forget (param i32)))
+  (global $count (mut i32) (i32.const 0))
   (memory (export "memory") 17)
   (data (i32.const 1024) "0123456789abcdef")
   (data (i32.const 2048) "content-length")

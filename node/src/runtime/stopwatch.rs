@@ -26,9 +26,9 @@ thread_local! {
     static LAST: Cell<Option<Look>> = const { Cell::new(None) };
 }
 
-/// A turn that has begun on this thread, and ends on it.
+/// Times a turn, on the thread that takes it.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Stopwatch {
     began: Instant,
     cpu_before: Duration,
 }
@@ -41,8 +41,8 @@ impl Look {
     }
 }
 
-impl Turn {
-    pub(super) fn begin() -> Self {
+impl Stopwatch {
+    pub(super) fn start() -> Self {
         let began = clock::now();
         let recent = LAST.get().filter(|look| began.saturating_duration_since(look.at) <= MOMENT);
         let look = recent.unwrap_or_else(|| Look::at(began));
@@ -55,7 +55,7 @@ impl Turn {
     }
 
     /// What it has taken of the processor.
-    pub(super) fn end(self) -> Duration {
+    pub(super) fn stop(self) -> Duration {
         let now = clock::now();
         let passed = now.saturating_duration_since(self.began);
         if passed <= SHORT {
@@ -78,25 +78,25 @@ mod tests {
     fn what_was_computed_is_charged_and_what_others_took_is_not() {
         for millis in [0, 1, 5] {
             let work = Duration::from_millis(millis);
-            let turn = Turn::begin();
+            let stopwatch = Stopwatch::start();
             compute(work);
-            let used = turn.end();
+            let used = stopwatch.stop();
             assert!(used >= work && used < work + SHORT + MOMENT * 10, "{used:?} for {work:?}");
         }
-        let turn = Turn::begin();
+        let stopwatch = Stopwatch::start();
         std::thread::sleep(Duration::from_millis(20)); // a bounded poll: the processor is others'
-        let used = turn.end();
+        let used = stopwatch.stop();
         assert!(used < Duration::from_millis(5), "{used:?}");
     }
 
     /// What the thread did before for others is charged to nobody, but for a moment of it.
     #[test]
     fn a_turn_is_not_charged_for_what_came_before_it() {
-        Turn::begin().end();
+        Stopwatch::start().stop();
         compute(Duration::from_millis(10));
-        let turn = Turn::begin();
+        let stopwatch = Stopwatch::start();
         std::thread::sleep(Duration::from_millis(2)); // a bounded poll: it is no short turn
-        let used = turn.end();
+        let used = stopwatch.stop();
         assert!(used < Duration::from_millis(2), "{used:?}");
     }
 
@@ -104,9 +104,9 @@ mod tests {
     fn many_short_turns_add_up() {
         let (before, mut used) = (os::thread_cpu_time(), Duration::ZERO);
         while os::thread_cpu_time() - before < Duration::from_millis(20) {
-            let turn = Turn::begin();
+            let stopwatch = Stopwatch::start();
             compute(Duration::from_micros(50));
-            used += turn.end();
+            used += stopwatch.stop();
         }
         assert!(used >= Duration::from_millis(10), "{used:?} of twenty milliseconds");
     }

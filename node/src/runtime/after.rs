@@ -1,0 +1,59 @@
+//! What becomes of an instance when its call has ended well: it rests, where its function has asked for that and the program
+//! can take one call after another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::call::Invocation;
+use super::instance::Instance;
+use super::rest::Rest;
+
+/// Whether instances of a program can take one call after another, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Manners {
+    /// One that had served a call failed at the next.
+    serves_once: AtomicBool,
+    /// Somebody was told of what it leaves behind.
+    told: AtomicBool,
+}
+
+impl Manners {
+    /// Whether it is not even tried.
+    pub(super) fn serves_once(&self) -> bool {
+        self.serves_once.load(Ordering::Relaxed)
+    }
+}
+
+/// Where the instance of a call goes.
+pub(super) struct After {
+    pub(super) rest: Arc<Rest>,
+    /// Of the program.
+    pub(super) manners: Arc<Manners>,
+}
+
+impl After {
+    /// The call has ended as it should.
+    pub(super) fn ended(&self, mut instance: Instance, invocation: &Invocation) {
+        let Some(reuse) = invocation.version.spec.reuse().filter(|_| !self.manners.serves_once()) else {
+            return;
+        };
+        let left = instance.end();
+        if left == 0 && instance.may_serve(reuse) {
+            self.rest.keep(&invocation.version, instance);
+        } else if left > 0 && !self.manners.told.swap(true, Ordering::Relaxed) {
+            invocation.author.say(&format!(
+                "'reuse' has no effect: the function holds on to {left} resources of a call that has ended (its request, a \
+                 body, header fields), and such an instance serves no other call"
+            ));
+        }
+    }
+
+    /// The guest trapped. One that fails at its second call, whatever that is, may be made for one alone.
+    pub(super) fn trapped(&self, instance: &Instance, invocation: &Invocation) {
+        if instance.serves_second() && !self.manners.serves_once.swap(true, Ordering::Relaxed) {
+            invocation.author.say(
+                "'reuse' is off until the function's code is loaded anew: an instance that had served a call trapped at the next",
+            );
+        }
+    }
+}

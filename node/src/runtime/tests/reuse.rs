@@ -1,0 +1,218 @@
+//! Goal: an instance serves one call after another only where its function asks for it, never after anything went wrong, and
+//! gives way to whatever finds no room.
+
+use std::time::Duration;
+
+use coracle_proto::spec::{Draft, ReuseDraft};
+use http_body_util::BodyExt as _;
+
+use super::fixture::{Fixture, Function, Making, env, eventually, get};
+use super::guests::http;
+use crate::clock;
+use crate::runtime::{MemoryMode, RestLimits};
+
+/// Counts the calls of its instance, does what `then` says, and answers with the count.
+fn counts(then: &str) -> Vec<u8> {
+    http(&format!(
+        "(global.set $count (i32.add (global.get $count) (i32.const 1))) {then}
+        (call $forget (local.get $req))
+        (i32.store8 (i32.const 3000) (i32.add (i32.const 48) (global.get $count)))
+        (local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b)))
+        (call $print (local.get $s) (i32.const 3000) (i32.const 1)) (call $finish (local.get $b) (local.get $s))"
+    ))
+}
+
+/// Does something at one of its calls.
+fn at(call: u32, what: &str) -> String {
+    format!("(if (i32.eq (global.get $count) (i32.const {call})) (then {what}))")
+}
+
+fn reuse() -> Draft {
+    Draft { reuse: Some(ReuseDraft::default()), ..Draft::default() }
+}
+
+/// What so many calls say, one after the other; an error as its code.
+async fn said(fixture: &Fixture, function: &Function, calls: usize) -> String {
+    let mut all = Vec::new();
+    for _ in 0..calls {
+        all.push(match fixture.get(function, "/").await {
+            Ok((_, said)) => said,
+            Err(error) => error.code().name().to_owned(),
+        });
+    }
+    all.join(" ")
+}
+
+/// What four calls of a guest say that counts, and does something.
+async fn four(then: &str, draft: Draft) -> (String, Fixture) {
+    let fixture = Fixture::new();
+    let function = fixture.deploy("f", &counts(then), draft).await.unwrap();
+    (said(&fixture, &function, 4).await, fixture)
+}
+
+#[tokio::test]
+async fn an_instance_serves_another_call_only_where_that_is_asked_for() {
+    let (all, fixture) = four("", Draft::default()).await;
+    assert_eq!((all.as_str(), fixture.runtime.stats().resting), ("1 1 1 1", 0));
+    let (all, fixture) = four("", reuse()).await;
+    let stats = fixture.runtime.stats();
+    assert_eq!((all.as_str(), stats.resting, stats.running), ("1 2 3 4", 1, 0));
+    assert!(stats.guests_bytes >= 17 << 16, "what rests is counted: {}", stats.guests_bytes);
+    let usages = fixture.usages.take();
+    assert_eq!(usages.len(), 4);
+    assert!(
+        usages.iter().all(|usage| usage.memory_peak_bytes >= 17 << 16 && usage.bytes_out == 1),
+        "{usages:?}"
+    );
+}
+
+#[tokio::test]
+async fn it_serves_so_many_calls_and_grows_so_old() {
+    let draft = |calls, age_ms| Draft { reuse: Some(ReuseDraft { calls, age_ms }), ..Draft::default() };
+    assert_eq!(four("", draft(2, 0)).await.0, "1 2 1 2");
+    let (fixture, began) = (Fixture::new(), clock::now());
+    let function = fixture.deploy("f", &counts(""), draft(0, 1000)).await.unwrap();
+    let mut every = tokio::time::interval(Duration::from_millis(250));
+    let mut all = Vec::new();
+    while all.len() < 2 || all.last().is_none_or(|last| last != "1") {
+        every.tick().await;
+        all.push(said(&fixture, &function, 1).await);
+    }
+    assert!(began.elapsed() >= Duration::from_secs(1), "{all:?}");
+    assert!((4..=7).contains(&all.len()), "{all:?}");
+}
+
+#[tokio::test]
+async fn after_a_failure_it_serves_no_other_call() {
+    let (all, _) = four(&at(3, "(unreachable)"), reuse()).await;
+    assert_eq!(all, "1 2 function-trapped 1");
+    let draft = Draft { cpu_time_ms: 20, ..reuse() };
+    let (all, _) = four(&at(2, "(loop (br 0))"), draft).await;
+    assert_eq!(all, "1 cpu-time-exceeded 1 cpu-time-exceeded");
+    let draft = Draft { timeout_ms: 50, ..reuse() };
+    let (all, _) = four(&at(2, "(loop (br 0))"), draft).await;
+    assert_eq!(all, "1 response-timeout 1 response-timeout");
+    // It answers and leaves its body unfinished.
+    let half =
+        "(local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b))) (return)";
+    let (all, _) = four(&at(2, half), reuse()).await;
+    assert_eq!(all, "1 function-failed 1 function-failed");
+    let (all, fixture) = four(&at(2, "(drop (memory.grow (i32.const 60000)))"), reuse()).await;
+    assert_eq!((all.as_str(), fixture.runtime.stats().resting), ("1 2 3 4", 1), "it coped");
+}
+
+#[tokio::test]
+async fn after_its_caller_left_it_serves_no_other_call() {
+    let endless = "(local.set $s (call $stream (call $head (local.get $out))))
+        (loop (call $print (local.get $s) (i32.const 1024) (i32.const 16)) (br 0))";
+    let fixture = Fixture::new();
+    let function = fixture.deploy("f", &counts(&at(2, endless)), reuse()).await.unwrap();
+    assert_eq!(said(&fixture, &function, 1).await, "1");
+    let mut body = fixture.call(&function, get("/")).await.unwrap().response.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 16);
+    drop(body);
+    assert_eq!(said(&fixture, &function, 1).await, "1");
+}
+
+/// Whatever is left of a request could be read in the next one.
+#[tokio::test]
+async fn what_holds_on_to_its_callers_request_serves_no_other_call() {
+    let keeps = http(
+        "(global.set $count (i32.add (global.get $count) (i32.const 1)))
+        (i32.store8 (i32.const 3000) (i32.add (i32.const 48) (global.get $count)))
+        (local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b)))
+        (call $print (local.get $s) (i32.const 3000) (i32.const 1)) (call $finish (local.get $b) (local.get $s))",
+    );
+    let fixture = Fixture::new();
+    let function = fixture.deploy("f", &keeps, reuse()).await.unwrap();
+    assert_eq!(said(&fixture, &function, 3).await, "1 1 1");
+    assert_eq!(fixture.runtime.stats().resting, 0);
+    let lines = fixture.lines.all();
+    let told = lines
+        .iter()
+        .filter(|line| line.contains("'reuse' has no effect: the function holds on to 1"))
+        .count();
+    assert_eq!(told, 1, "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_serve_twice_is_not_asked_to() {
+    let (all, fixture) = four(&at(2, "(unreachable)"), reuse()).await;
+    assert_eq!(all, "1 function-trapped 1 1");
+    let lines = fixture.lines.all();
+    assert_eq!(lines.iter().filter(|line| line.contains("'reuse' is off")).count(), 1, "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_real_component_keeps_its_output_and_answers_again() {
+    let fixture = Fixture::new();
+    let function = fixture.guest("rust-http-wasip1.component.wasm", reuse()).await;
+    let first = fixture.get(&function, "/a").await.unwrap();
+    assert_eq!(fixture.runtime.stats().resting, 1);
+    assert_eq!(fixture.get(&function, "/a").await.unwrap(), first);
+    assert_eq!(fixture.runtime.stats().resting, 1);
+    let lines = fixture.lines.all();
+    assert_eq!(lines.iter().filter(|line| line.contains("log line from guest: /a")).count(), 2, "{lines:?}");
+}
+
+/// Its first version has the number of the one before it.
+#[tokio::test]
+async fn what_rests_of_a_function_that_was_made_anew_serves_no_other() {
+    let fixture = Fixture::new();
+    let first = fixture.deploy("f", &counts(""), reuse()).await.unwrap();
+    assert_eq!(said(&fixture, &first, 2).await, "1 2");
+    let other_code = fixture.deploy("f", &counts("(nop)"), reuse()).await.unwrap();
+    assert_eq!(other_code.version.id, first.version.id);
+    assert_eq!(said(&fixture, &other_code, 2).await, "1 2");
+    let draft = Draft { env: env(&[("A", "1")]), ..reuse() };
+    let other_grants = fixture.deploy("f", &counts("(nop)"), draft).await.unwrap();
+    assert_eq!(said(&fixture, &other_grants, 2).await, "1 2");
+}
+
+#[tokio::test]
+async fn one_that_is_not_called_goes() {
+    let fixture = Fixture::with_rest(RestLimits { idle: Duration::from_millis(50), ..RestLimits::DEFAULT });
+    let function = fixture.deploy("f", &counts(""), reuse()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(said(&fixture, &function, 2).await, "1 2");
+        eventually("none rests", || fixture.runtime.stats().resting == 0).await;
+        assert_eq!(fixture.runtime.stats().guests_bytes, 0);
+    }
+}
+
+#[tokio::test]
+async fn so_many_rest_of_one_function_and_of_all() {
+    let slow = "(loop (local.set $n (i32.add (local.get $n) (i32.const 1)))
+        (br_if 0 (i32.lt_u (local.get $n) (i32.const 100000000))))";
+    let fixture = Fixture::with_rest(RestLimits { version: 1, node: 2, ..RestLimits::DEFAULT });
+    let one = fixture.deploy("one", &counts(slow), reuse()).await.unwrap();
+    let (first, second) = tokio::join!(fixture.get(&one, "/"), fixture.get(&one, "/"));
+    assert_eq!((first.unwrap().1, second.unwrap().1), ("1".to_owned(), "1".to_owned()), "one call each");
+    eventually("one rests", || fixture.runtime.stats().resting == 1).await;
+    let two = fixture.deploy("two", &counts(""), reuse()).await.unwrap();
+    let three = fixture.deploy("three", &counts(""), reuse()).await.unwrap();
+    assert_eq!(said(&fixture, &two, 2).await, "1 2");
+    assert_eq!(said(&fixture, &three, 2).await, "1 2");
+    assert_eq!(fixture.runtime.stats().resting, 2);
+    assert_eq!(said(&fixture, &two, 1).await, "3");
+    assert_eq!(said(&fixture, &one, 1).await, "1", "it had rested longest");
+}
+
+#[tokio::test]
+async fn what_rests_gives_way() {
+    let grows = at(1, "(if (i32.eq (memory.grow (i32.const 10)) (i32.const -1)) (then (unreachable)))");
+    for making in [
+        Making { running_max: 1, memory: MemoryMode::Pool, ..Making::default() },
+        Making { guests_bytes: 2 << 20, ..Making::default() },
+        Making { guests_bytes: (17 + 17 + 5) << 16, ..Making::default() },
+    ] {
+        let fixture = Fixture::made(making);
+        let rests = fixture.deploy("rests", &counts(""), reuse()).await.unwrap();
+        let other = fixture.deploy("other", &counts(&grows), Draft::default()).await.unwrap();
+        assert_eq!(said(&fixture, &rests, 2).await, "1 2");
+        assert_eq!(fixture.runtime.stats().resting, 1);
+        assert_eq!(said(&fixture, &other, 1).await, "1", "{making:?}");
+        assert_eq!(fixture.runtime.stats().resting, 0, "{making:?}");
+        assert_eq!(said(&fixture, &rests, 1).await, "1");
+    }
+}
