@@ -28,16 +28,52 @@ pub struct Call {
     pub invocation: InvocationId,
     /// From 1.
     pub attempt: u32,
-    /// The matched prefix: `SCRIPT_NAME`.
-    pub route: String,
-    /// Who called the gateway.
-    pub remote: Option<SocketAddr>,
+    /// What fired.
+    pub trigger: Trigger,
     /// What is left of the time to the response's head.
     pub head_timeout: Duration,
     /// Request with the whole path; `traceparent` in its headers is the caller's span.
     pub request: http::Request<Body>,
     /// Of the worker that admitted it.
     pub lease: Lease,
+}
+
+/// What fired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// A request to the gateway.
+    Http {
+        /// The matched prefix; empty where the function was called by its name.
+        route: String,
+        /// Who sent it, where that is known.
+        remote: Option<SocketAddr>,
+    },
+}
+
+impl Trigger {
+    /// Its name in traces and bills.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+        }
+    }
+
+    /// The matched prefix: `SCRIPT_NAME`.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        match self {
+            Self::Http { route, .. } => route,
+        }
+    }
+
+    /// Who sent it, where that is known.
+    #[must_use]
+    pub const fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Http { remote, .. } => *remote,
+        }
+    }
 }
 
 /// What a call takes up on its node. It is given back with the last clone: a guest that was stopped in the middle of its

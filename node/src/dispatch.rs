@@ -15,7 +15,7 @@ mod span;
 mod tests;
 
 pub use answered::{Answered, Ongoing};
-pub use invocation::{Invocation, Payload, Trigger};
+pub use invocation::{Invocation, Payload};
 
 use std::fmt;
 use std::sync::Arc;

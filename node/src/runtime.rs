@@ -60,7 +60,7 @@ pub use self::inspect::Inspection;
 pub use self::log::LogSink;
 pub use self::programs::Prepared;
 pub use self::rest::RestLimits;
-pub use self::usage::{Outcome, Trigger, Usage, UsageSink};
+pub use self::usage::{Outcome, Usage, UsageSink};
 use crate::artifact::{Checked, Prepare};
 use crate::call::{Answer, Call, CallError};
 use crate::os;

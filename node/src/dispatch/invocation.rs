@@ -1,12 +1,11 @@
 //! What is to be run, whatever fired it.
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
 
 use coracle_proto::id::{FunctionId, InvocationId};
 use http::request::Parts;
 
-use crate::call::Body;
+use crate::call::{Body, Trigger};
 
 /// One event for one function.
 #[derive(Debug)]
@@ -23,44 +22,6 @@ pub struct Invocation {
     pub body: Box<dyn Payload>,
     /// Whether it may be run again after it may have run, as far as whoever fired is concerned: the function has a say too.
     pub repeatable: bool,
-}
-
-/// What fired.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trigger {
-    /// A request to the gateway.
-    Http {
-        /// The matched prefix; empty where the function was called by its name.
-        route: String,
-        /// Who sent it.
-        remote: SocketAddr,
-    },
-}
-
-impl Trigger {
-    /// Its name in traces.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Http { .. } => "http",
-        }
-    }
-
-    /// The matched prefix: `SCRIPT_NAME`.
-    #[must_use]
-    pub fn route(&self) -> &str {
-        match self {
-            Self::Http { route, .. } => route,
-        }
-    }
-
-    /// Who sent it, where that is known.
-    #[must_use]
-    pub const fn remote(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Http { remote, .. } => Some(*remote),
-        }
-    }
 }
 
 /// A body that each attempt reads from its beginning.

@@ -19,8 +19,8 @@ use super::replay::Replay;
 use super::shares::Short;
 use super::target::{Target, target};
 use super::{Front, Inner, answer, content, page, problem};
-use crate::call::{Body, CallError};
-use crate::dispatch::{Invocation, Trigger};
+use crate::call::{Body, CallError, Trigger};
+use crate::dispatch::Invocation;
 use crate::view::View;
 
 /// Where a request came from, and where its response goes.
@@ -71,7 +71,8 @@ impl Inner {
         };
         for_guest(&mut parts, authority, path, remote)?;
         let repeatable = is_idempotent(&parts.method) || parts.headers.contains_key("idempotency-key");
-        let (id, trigger) = (InvocationId::new(rand::random()), Trigger::Http { route, remote });
+        let (id, trigger) =
+            (InvocationId::new(rand::random()), Trigger::Http { route, remote: Some(remote) });
         let body = Box::new(body);
         Ok(Prepared::Call(Box::new(Invocation { id, function, trigger, head: parts, body, repeatable })))
     }

@@ -185,7 +185,6 @@ mod tests {
 
     use super::super::text;
     use super::*;
-    use crate::runtime::Trigger;
 
     fn usage(function: &str, number: u64, outcome: Outcome) -> Usage {
         let function = FunctionId::parse("shop", function).unwrap();
@@ -201,7 +200,7 @@ mod tests {
         Usage {
             version: Arc::new(version),
             invocation: InvocationId::new(1),
-            trigger: Trigger::Http,
+            trigger: "http",
             outcome,
             cold: false,
             wall: Duration::from_millis(500),

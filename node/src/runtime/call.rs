@@ -127,7 +127,8 @@ pub(super) mod tests {
         let lines = Arc::<Lines>::default();
         let sink = Arc::<Lines>::clone(&lines);
         let author = Author::new(sink, Arc::clone(&version), InvocationId::new(1), None);
-        let account = Account::new(Arc::<Usages>::default(), Arc::clone(&version), InvocationId::new(1));
+        let account =
+            Account::new(Arc::<Usages>::default(), Arc::clone(&version), InvocationId::new(1), "http");
         let headers = [("traceparent", "00-ab-cd-01"), ("cdn-loop", "a")];
         let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers = HeaderMap::from_iter(headers);

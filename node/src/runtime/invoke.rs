@@ -35,8 +35,8 @@ impl Invoker {
     pub(super) async fn invoke(&self, call: Call) -> Result<Answer, CallError> {
         // A call may end without having waited once: whoever does nothing but call gives way to others all the same.
         tokio::task::coop::consume_budget().await;
-        let Call { version, invocation, route, remote, head_timeout, mut request, lease, .. } = call;
-        let account = Account::new(Arc::clone(&self.usage), Arc::clone(&version), invocation);
+        let Call { version, invocation, trigger, head_timeout, mut request, lease, .. } = call;
+        let account = Account::new(Arc::clone(&self.usage), Arc::clone(&version), invocation, trigger.name());
         let mut deadline = Deadline::new(account.began(), head_timeout, version.spec.limits().timeout);
         let loading = self.programs.get(&version.digest, version.kind);
         let loaded = deadline.guard(loading).await;
@@ -62,7 +62,7 @@ impl Invoker {
         let response = match &program.program {
             Program::Http(pre) => component::call(pre, stage, request, deadline).await,
             Program::Command(command) => {
-                let origin = Origin { route: &route, remote };
+                let origin = Origin { route: trigger.route(), remote: trigger.remote() };
                 command::call(command, stage, origin, request, deadline).await
             }
         };

@@ -22,8 +22,8 @@ pub struct Usage {
     pub version: Arc<Version>,
     /// The same for all attempts of one call.
     pub invocation: InvocationId,
-    /// Why it was called.
-    pub trigger: Trigger,
+    /// What fired: the name of a [`crate::call::Trigger`].
+    pub trigger: &'static str,
     /// How it ended.
     pub outcome: Outcome,
     /// Whether code had to be mapped for it.
@@ -40,13 +40,6 @@ pub struct Usage {
     pub bytes_out: u64,
     /// Requests of the guest's own that went out.
     pub requests: u64,
-}
-
-/// Why a function is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
-    /// By a request that came to a gateway.
-    Http,
 }
 
 /// How a call ended.

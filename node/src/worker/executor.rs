@@ -291,7 +291,7 @@ impl Executor {
 
 /// Who called, as far as it is known.
 fn caller(call: &Call) -> IpAddr {
-    call.remote.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |remote| network(remote.ip()))
+    call.trigger.remote().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |remote| network(remote.ip()))
 }
 
 fn span(call: &Call, node: NodeId) -> Span {
@@ -309,7 +309,7 @@ fn span(call: &Call, node: NodeId) -> Span {
         { attr::NAMESPACE } = Empty,
         { attr::FUNCTION } = Empty,
         { attr::FUNCTION_VERSION } = id.number.get(),
-        { attr::TRIGGER } = "http",
+        { attr::TRIGGER } = call.trigger.name(),
         { attr::INVOCATION_ID } = Empty,
         { attr::COLD_START } = Empty,
         { attr::HTTP_STATUS } = Empty,
@@ -330,7 +330,7 @@ fn set_headers(call: &mut Call, span: &Span) {
     if !span.is_disabled() {
         write_headers(span, headers);
     }
-    if let Ok(route) = HeaderValue::try_from(&call.route) {
+    if let Ok(route) = HeaderValue::try_from(call.trigger.route()) {
         headers.insert(HeaderName::from_static(attr::HEADER_ROUTE), route);
     }
     if let Ok(invocation) = HeaderValue::try_from(call.invocation.to_string()) {

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
 use super::{Assigned, Assignments, Executor, Invoke, Options};
-use crate::call::{Answer, Body, Call, CallError, Lease};
+use crate::call::{Answer, Body, Call, CallError, Lease, Trigger};
 use crate::metrics::Metrics;
 
 type Run = dyn Fn(Call) -> BoxFuture<'static, Result<Answer, CallError>> + Send + Sync;
@@ -153,8 +153,7 @@ impl Bench {
             epoch: Epoch::new(epoch),
             invocation: InvocationId::new(1),
             attempt: 1,
-            route: "/f".to_owned(),
-            remote: None,
+            trigger: Trigger::Http { route: "/f".to_owned(), remote: None },
             head_timeout: Duration::from_secs(5),
             request: Request::new(Body::default()),
             lease: Lease::default(),

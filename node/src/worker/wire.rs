@@ -9,7 +9,7 @@ use coracle_proto::trace::{TRACEPARENT, TRACESTATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 use std::time::Duration;
 
-use crate::call::{Call, CallError};
+use crate::call::{Call, CallError, Trigger};
 use crate::load::Load;
 
 /// Body bytes in one frame: large enough to be cheap, small enough that many calls share a connection.
@@ -24,8 +24,7 @@ pub(super) struct Head {
     pub(super) epoch: Epoch,
     pub(super) invocation: InvocationId,
     pub(super) attempt: u32,
-    pub(super) route: String,
-    pub(super) remote: Option<std::net::SocketAddr>,
+    pub(super) trigger: Trigger,
     pub(super) head_timeout: Duration,
     pub(super) request: request::Parts,
 }
@@ -49,8 +48,8 @@ pub(super) fn call_head(call: &mut Call, cluster: Bytes, node: NodeId) -> pb::Ca
         scheme: uri.scheme_str().unwrap_or("http").to_owned(),
         authority: uri.authority().map(ToString::to_string).unwrap_or_default(),
         path_and_query: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-        route: std::mem::take(&mut call.route),
-        remote: call.remote.map(|remote| remote.to_string()).unwrap_or_default(),
+        route: call.trigger.route().to_owned(),
+        remote: call.trigger.remote().map(|remote| remote.to_string()).unwrap_or_default(),
         headers: to_wire(call.request.headers()),
         first_chunk: Bytes::new(),
         end: false,
@@ -90,8 +89,7 @@ impl TryFrom<pb::CallHead> for Head {
             epoch: Epoch::new(wire.epoch),
             invocation: InvocationId::try_from(&wire.invocation_id[..]).in_field("invocation_id")?,
             attempt: wire.attempt,
-            route: wire.route,
-            remote: wire.remote.parse().ok(),
+            trigger: Trigger::Http { route: wire.route, remote: wire.remote.parse().ok() },
             head_timeout: Duration::from_millis(wire.head_timeout_ms),
             request: request.into_parts().0,
         })

@@ -6,7 +6,8 @@ use coracle_proto::id::InvocationId;
 use http::Request;
 
 use super::world::{Plan, World, empty};
-use crate::dispatch::{Invocation, Trigger};
+use crate::call::Trigger;
+use crate::dispatch::Invocation;
 use crate::front::headers::{authority, for_guest};
 use crate::front::replay::Replay;
 use crate::worker::tests::{Guest, text};
@@ -27,7 +28,7 @@ async fn in_process(world: &World) -> Duration {
         let invocation = Invocation {
             id: InvocationId::new(rand::random()),
             function: world.version.id.function.clone(),
-            trigger: Trigger::Http { route: "/f".to_owned(), remote: world.address },
+            trigger: Trigger::Http { route: "/f".to_owned(), remote: Some(world.address) },
             head: parts,
             body: Box::new(Replay::Empty),
             repeatable: true,

@@ -8,7 +8,7 @@ use coracle_proto::id::InvocationId;
 use coracle_proto::record::Version;
 
 use crate::clock;
-use crate::runtime::usage::{Outcome, Trigger, Usage, UsageSink};
+use crate::runtime::usage::{Outcome, Usage, UsageSink};
 
 /// Dropping it tells.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(in crate::runtime) struct Account {
     sink: Arc<dyn UsageSink>,
     version: Arc<Version>,
     invocation: InvocationId,
+    trigger: &'static str,
     began: Instant,
     cold: AtomicBool,
     outcome: OnceLock<Outcome>,
@@ -31,11 +32,13 @@ impl Account {
         sink: Arc<dyn UsageSink>,
         version: Arc<Version>,
         invocation: InvocationId,
+        trigger: &'static str,
     ) -> Self {
         Self {
             sink,
             version,
             invocation,
+            trigger,
             began: clock::now(),
             cold: AtomicBool::new(false),
             outcome: OnceLock::new(),
@@ -100,7 +103,7 @@ impl Drop for Account {
         self.sink.used(Usage {
             version: Arc::clone(&self.version),
             invocation: self.invocation,
-            trigger: Trigger::Http,
+            trigger: self.trigger,
             outcome: self.outcome.take().unwrap_or(Outcome::Abandoned),
             cold: *self.cold.get_mut(),
             wall: self.began.elapsed(),

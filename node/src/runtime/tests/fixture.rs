@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use sha2::Digest as _;
 use tempfile::TempDir;
 
-use crate::call::{Answer, Body, Call, CallError, Lease};
+use crate::call::{Answer, Body, Call, CallError, Lease, Trigger};
 use crate::logs::Line;
 use crate::outbound::Reach;
 use crate::runtime::{LogSink, MemoryMode, RestLimits, Runtime, RuntimeOptions, Usage, UsageSink};
@@ -217,8 +217,7 @@ pub(super) fn call(function: &Function, request: http::Request<Body>) -> Call {
         epoch: Epoch::new(1),
         invocation: InvocationId::new(7),
         attempt: 1,
-        route: "/".into(),
-        remote: Some("192.0.2.1:999".parse().unwrap()),
+        trigger: Trigger::Http { route: "/".into(), remote: Some("192.0.2.1:999".parse().unwrap()) },
         head_timeout: function.version.spec.limits().timeout,
         request,
         lease: Lease::default(),
