@@ -25,15 +25,17 @@ pub use service::Listener;
 
 use crate::clock::{self, ClusterClock};
 use crate::context::Context;
+use crate::exchange::{exchange, tend};
 use crate::lead::lead;
 use crate::liveness::detector::POLICY;
 use crate::metrics::Metrics;
 use crate::model::ClusterState;
 use crate::peers::Peers;
-use crate::propose::{self, Link, Reads};
+use crate::propose;
 use crate::silent::Silent;
-use crate::soft::{OrdersBook, OrdersPolicy, SoftTable, exchange, tend};
+use crate::soft::{OrdersBook, OrdersPolicy, SoftTable};
 use crate::watch::{Feed, Hub};
+use crate::ways::{Link, Reads};
 
 /// Copies of each artifact where there are so many workers (design, decision 9).
 const ARTIFACT_COPIES: usize = 3;

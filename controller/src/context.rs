@@ -13,10 +13,10 @@ use crate::clock::ClusterClock;
 use crate::machine::MetaMachine;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
-use crate::propose::{Link, Reads};
 use crate::silent::Silent;
 use crate::soft::{OrdersBook, OrdersPolicy, SoftTable};
 use crate::watch::Hub;
+use crate::ways::{Link, Reads};
 
 /// Shared by the services and the background tasks of one controller.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod api;
 mod app;
 mod clock;
 mod context;
+mod exchange;
 pub mod identity;
 mod lead;
 pub mod liveness;
@@ -17,12 +18,14 @@ pub mod model;
 mod peers;
 pub mod placer;
 mod propose;
+mod queue;
 pub mod reconcile;
 mod seats;
 mod silent;
 mod soft;
 mod upkeep;
 mod watch;
+mod ways;
 
 pub use app::{ARTIFACT_GRACE, Listener, Options, RunError, run, run_on};
 #[cfg(feature = "faults")]

@@ -4,7 +4,6 @@
 mod barrier;
 mod codec;
 mod forward;
-mod queue;
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +19,10 @@ use tracing::{Instrument as _, debug, info_span};
 use crate::clock;
 use crate::context::Context;
 use crate::model::{self, Command, Envelope, FORMAT_DECISIONS};
+use crate::ways::Failed;
 
-pub(crate) use barrier::{Reads, barrier, committed, read};
-pub(crate) use forward::{Link, drive, propose_forwarded, serve};
+pub(crate) use barrier::{barrier, committed, read};
+pub(crate) use forward::{drive, propose_forwarded, serve};
 
 /// Elections end sooner than this unless there is no majority (design, Elections: at most 1.6 s, twice in a row).
 pub(crate) const LEADER_WAIT: Duration = Duration::from_millis(3_500);
@@ -67,17 +67,6 @@ impl Ask {
     pub(crate) fn decided(context: &Context, term: u64, command: Command) -> Self {
         Self { term: Some(term), ..Self::own(context, command) }
     }
-}
-
-/// Why an attempt failed, and what may be done.
-#[derive(Debug)]
-enum Failed {
-    /// Nothing was proposed.
-    NotStarted(Refusal),
-    /// It may have been proposed.
-    Unknown(Refusal),
-    /// The answer.
-    Final(Refusal),
 }
 
 /// Proposes until there is an answer or the deadline passes.

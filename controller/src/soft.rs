@@ -1,31 +1,23 @@
-//! Soft state: what changes all the time and never enters Raft. Workers report it to any controller,
-//! controllers tell each other, the watch passes it on; what is not renewed expires.
+//! Soft state: what changes all the time and never enters Raft. Workers report it to any controller, controllers tell each
+//! other ([`crate::exchange`]), the watch passes it on; what is not renewed expires.
 
 mod book;
 mod changes;
-mod clocks;
-mod exchange;
-mod hashes;
 mod holdings;
 mod news;
 mod orders;
 mod phases;
 mod processes;
 mod relays;
-mod report;
 mod table;
-mod tend;
 
 pub(crate) use book::OrdersBook;
-pub(crate) use exchange::exchange;
 pub(crate) use holdings::{ReplicaTold, replica_to_wire};
 pub(crate) use news::Phases;
 pub(crate) use orders::{OrdersPolicy, compute, copies};
 pub(crate) use phases::{Heard, ready_replicas};
 pub(crate) use processes::process_alarms;
-pub(crate) use report::report;
 pub(crate) use table::{Accepted, Seen, SoftTable, Via};
-pub(crate) use tend::tend;
 
 use std::time::Duration;
 

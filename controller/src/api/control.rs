@@ -23,9 +23,10 @@ use super::span::{self, joined};
 use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
 use crate::context::Context;
+use crate::exchange::report;
 use crate::model::{ClusterState, Command};
 use crate::propose::{Ask, LEADER_WAIT, barrier, committed, propose, propose_forwarded, serve};
-use crate::soft::{Accepted, Via, report};
+use crate::soft::{Accepted, Via};
 use crate::watch::{Confirmed, Follower, Scope, follow};
 
 /// The longest name of a node, a zone or an address: they stand in every controller's memory.

@@ -97,7 +97,7 @@ impl Duty for Judge<'_> {
     fn plan(&mut self, now: Instant) -> Agenda<Marks> {
         self.listen(now);
         let state = self.context.hub.state();
-        // Every node reports: a controller without a data plane speaks for itself (`soft::tend`).
+        // Every node reports: a controller without a data plane speaks for itself (`exchange::tend`).
         let nodes = state.nodes().map(|node| (node.id, node.state)).collect();
         let verdicts = self.detector.tick(now.saturating_duration_since(self.begun), &nodes);
         show(self.context, &verdicts);

@@ -9,10 +9,11 @@ use coracle_raft::Position;
 use tokio::sync::oneshot;
 
 use super::LEADER_WAIT;
-use super::queue::{Ended, Queue};
 use crate::clock;
 use crate::context::Context;
+use crate::queue::Ended;
 use crate::watch::Hub;
+use crate::ways::{Reads, WAITING_MAX};
 
 /// Returns when the state of this node is no older than the call.
 ///
@@ -39,7 +40,7 @@ pub(crate) struct Committed(Position);
 /// # Errors
 /// `no-quorum` when none confirms `within` that time that it leads.
 pub(crate) async fn committed(context: &Context, within: Duration) -> Result<Committed, Refusal> {
-    match tokio::time::timeout(within, context.reads.index()).await {
+    match tokio::time::timeout(within, index(&context.reads)).await {
         Ok(answer) => answer.map(Committed),
         Err(_) => {
             let seconds = within.as_secs_f32();
@@ -62,34 +63,18 @@ impl Committed {
     }
 }
 
-/// Questions that wait while another one is asked.
-const WAITING_MAX: usize = 1024;
-
-type Asker = oneshot::Sender<Result<Position, Refusal>>;
-
-/// What all reads of this controller ask the leader, together: those that come while one question is under way are the next
-/// one. Each costs the leader a round of heartbeats.
-#[derive(Debug)]
-pub(crate) struct Reads(Queue<Asker>);
-
-impl Reads {
-    pub(crate) fn new() -> Self {
-        Self(Queue::new(WAITING_MAX))
-    }
-
-    async fn index(&self) -> Result<Position, Refusal> {
-        let (asker, answer) = oneshot::channel();
-        let answered = async {
-            self.0.put(asker).await?;
-            answer.await.map_err(|_| Ended)
-        };
-        answered.await.unwrap_or_else(|Ended| Err(unconfirmed("this controller ends")))
-    }
+async fn index(reads: &Reads) -> Result<Position, Refusal> {
+    let (asker, answer) = oneshot::channel();
+    let answered = async {
+        reads.put(asker).await?;
+        answer.await.map_err(|_| Ended)
+    };
+    answered.await.unwrap_or_else(|Ended| Err(unconfirmed("this controller ends")))
 }
 
 /// Asks the leader for all that wait. Runs until it is dropped, and once.
 pub(crate) async fn read(context: Arc<Context>) {
-    let Some(mut waiting) = context.reads.0.take() else { return };
+    let Some(mut waiting) = context.reads.take() else { return };
     let mut askers = Vec::new();
     while waiting.recv_many(&mut askers, WAITING_MAX).await > 0 {
         // Raft looks for a leader again and again by itself, and gives up for good only when it has stopped.

@@ -6,8 +6,6 @@ mod single;
 
 use std::error::Error as _;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,24 +16,13 @@ use coracle_raft::Leader;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use link::Waiting;
-pub(crate) use link::{Link, drive};
+pub(crate) use link::drive;
 pub(crate) use serve::{propose_forwarded, serve};
 
 use super::{Decided, Failed, codec, not_made_yet, propose_here};
 use crate::clock;
 use crate::context::Context;
-
-/// Who decides first whether a proposal that waits is sent: the link, or whoever gives it up.
-#[derive(Debug, Clone, Default)]
-struct Ticket(Arc<AtomicBool>);
-
-impl Ticket {
-    /// True for the first one that takes it.
-    fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
-    }
-}
+use crate::ways::{Ticket, Waiting};
 
 /// Passes an envelope on to the leader, and waits as long as that one leads: the link sees when another one does, or when
 /// nobody is there. Asking a slow leader again would only make it slower.

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
 use coracle_proto::id::NodeId;
 use coracle_proto::pb::control_client::ControlClient;
-use coracle_proto::pb::{ForwardAnswer, ForwardAnswers, ForwardBatch, Forwarded};
+use coracle_proto::pb::{ForwardAnswers, ForwardBatch, Forwarded};
 use coracle_proto::status::{Code, Refusal};
 use coracle_raft::Leader;
 use tokio::sync::{mpsc, oneshot};
@@ -17,13 +16,11 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 use tracing::{Instrument as _, debug};
 
-use super::super::queue::{Ended, Queue};
-use super::{Failed, Ticket, lost, refused_to_connect, single};
+use super::{Failed, lost, refused_to_connect, single};
 use crate::clock::{self, millis};
 use crate::context::Context;
+use crate::ways::{Answer, Waiting};
 
-/// Proposals that wait to be sent; those above wait for a place as long as they wait at all.
-const QUEUE_MAX: usize = 1024;
 /// Proposals of one stream that are not answered yet: more would only wait in the leader's memory.
 pub(super) const OPEN_MAX: usize = 1024;
 /// Bytes after which no further proposal goes into a batch. One has at most 1 MiB (`COMMAND_BYTES_MAX`): together they stay
@@ -36,47 +33,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A leader that is replaced is noticed within this.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What became of a proposal that was passed on.
-pub(super) type Answer = Result<ForwardAnswer, Failed>;
-
-/// A proposal on its way.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) envelope: Bytes,
-    pub(super) deadline: Instant,
-    pub(super) trace: String,
-    /// Whom it is meant for.
-    pub(super) leader: NodeId,
-    pub(super) ticket: Ticket,
-    pub(super) answer: oneshot::Sender<Answer>,
-}
-
-impl Waiting {
-    /// Whoever asked may have left.
-    fn not_sent(self, refusal: Refusal) {
-        let _ = self.answer.send(Err(Failed::NotStarted(refusal)));
-    }
-}
-
-/// The way into the queue of [`drive`].
-#[derive(Debug)]
-pub(crate) struct Link(Queue<Waiting>);
-
-impl Link {
-    pub(crate) fn new() -> Self {
-        Self(Queue::new(QUEUE_MAX))
-    }
-
-    /// Waits for a place.
-    pub(super) async fn pass(&self, waiting: Waiting) -> Result<(), Failed> {
-        let passed = self.0.put(waiting).await;
-        passed.map_err(|Ended| Failed::NotStarted(Refusal::new(Code::NoQuorum, "this controller ends")))
-    }
-}
-
 /// Keeps the stream, to whoever leads. Runs until it is dropped, and once.
 pub(crate) async fn drive(context: Arc<Context>) {
-    let Some(mut queue) = context.link.0.take() else { return };
+    let Some(mut queue) = context.link.take() else { return };
     while let Some(first) = queue.recv().await {
         match context.raft.leader() {
             (term, Some(leader)) if leader.node != context.node => {

@@ -7,9 +7,9 @@ use coracle_proto::pb::{ForwardAnswer, ProposeRequest, Rejected, forward_answer:
 use coracle_proto::status::{CODE_METADATA, Refusal};
 use tonic::transport::Channel;
 
-use super::link::Waiting;
 use super::{Failed, lost, refused_to_connect};
 use crate::clock;
+use crate::ways::Waiting;
 
 /// Nobody looks meanwhile whether the leader is another one: one that does not answer by then may be stopped.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);

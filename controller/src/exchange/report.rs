@@ -9,10 +9,9 @@ use tokio_stream::StreamExt as _;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
-use super::Via;
-use super::table::Accepted;
 use crate::clock;
 use crate::context::Context;
+use crate::soft::{Accepted, Via};
 
 /// Serves the stream until the data plane leaves.
 pub(crate) async fn report(

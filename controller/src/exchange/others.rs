@@ -12,10 +12,10 @@ use prost::Message as _;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{Instrument as _, debug, debug_span};
 
-use super::INTERVAL;
 use crate::clock;
 use crate::context::Context;
 use crate::model::COMMAND_FORMAT;
+use crate::soft::INTERVAL;
 use crate::watch::FRAME_BYTES_MAX;
 
 /// What a kibibyte takes on the slowest of networks, about 1 Mbit/s: one that never arrived in time would be sent for ever.

@@ -6,7 +6,7 @@ use coracle_proto::id::{NodeId, Revision, StateHash};
 use coracle_proto::pb::NodeStatus;
 use coracle_proto::soft::VIEWS_TOLD_MAX;
 
-use super::Seen;
+use crate::soft::Seen;
 
 /// Nodes named in the alarm; it has the number of all.
 const NAMED_MAX: usize = 5;

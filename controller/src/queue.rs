@@ -6,29 +6,29 @@ use tokio::sync::mpsc;
 
 /// A bounded queue with the one end that its task takes.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     sender: mpsc::Sender<T>,
     receiver: Mutex<Option<mpsc::Receiver<T>>>,
 }
 
 /// The task has ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ended;
+pub(crate) struct Ended;
 
 impl<T> Queue<T> {
     /// With so many places.
-    pub(super) fn new(places: usize) -> Self {
+    pub(crate) fn new(places: usize) -> Self {
         let (sender, receiver) = mpsc::channel(places);
         Self { sender, receiver: Mutex::new(Some(receiver)) }
     }
 
     /// Waits for a place.
-    pub(super) async fn put(&self, item: T) -> Result<(), Ended> {
+    pub(crate) async fn put(&self, item: T) -> Result<(), Ended> {
         self.sender.send(item).await.map_err(|_| Ended)
     }
 
     /// What its task reads from; once.
-    pub(super) fn take(&self) -> Option<mpsc::Receiver<T>> {
+    pub(crate) fn take(&self) -> Option<mpsc::Receiver<T>> {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

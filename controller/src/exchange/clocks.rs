@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use coracle_proto::id::NodeId;
 use coracle_proto::record::NodeState;
 
-use super::{INTERVAL, Seen};
 use crate::clock::{self, Agreed, agree};
 use crate::context::Context;
+use crate::soft::{INTERVAL, Seen};
 
 /// The name under which wrong clocks are raised as an alarm.
 const SOURCE: &str = "clocks";

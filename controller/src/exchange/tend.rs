@@ -8,10 +8,11 @@ use coracle_proto::record::Role;
 use coracle_proto::soft::ViewsTold;
 use tracing::error;
 
+use super::clocks;
 use super::hashes::Mismatches;
-use super::{INTERVAL, Via, clocks};
 use crate::clock;
 use crate::context::Context;
+use crate::soft::{INTERVAL, Via};
 
 /// The name under which differing hashes are raised as an alarm.
 const SOURCE: &str = "hashes";

@@ -1,0 +1,12 @@
+//! Soft state on its way: what data planes report to this controller, what it tells the others of that, and what it looks after
+//! itself. What is known stands in [`crate::soft`].
+
+mod clocks;
+mod hashes;
+mod others;
+mod report;
+mod tend;
+
+pub(crate) use others::exchange;
+pub(crate) use report::report;
+pub(crate) use tend::tend;
