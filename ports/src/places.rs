@@ -124,7 +124,7 @@ impl Places {
     pub fn is_full(&self) -> bool {
         let taken = self.taken();
         let bounds = self.0.bounds;
-        taken.count >= bounds.all && (taken.is_crowded(bounds) || taken.longest(None, now()).is_none())
+        taken.count >= bounds.all && (taken.is_crowded(bounds) || taken.longest(now(), |_, _| true).is_none())
     }
 
     /// How many are taken.
@@ -168,22 +168,24 @@ fn is_late(shown: Shown, since: Instant, now: Instant) -> bool {
 impl Taken {
     fn make_room(&mut self, caller: IpAddr, bounds: Bounds, now: Instant) -> Result<(), Full> {
         let its = self.callers.get(&caller).map_or(0, BTreeMap::len);
-        let (crowded, full) = if its >= bounds.peer {
-            (Some(caller), Full::Peer(bounds.peer))
+        let full = if its >= bounds.peer {
+            Full::Peer(bounds.peer)
         } else if self.count >= bounds.all {
-            // Whoever has most of all gives one up.
-            let most = self.callers.iter().max_by_key(|(_, takers)| takers.len());
-            (most.map(|(caller, _)| *caller), Full::All(bounds.all))
+            Full::All(bounds.all)
         } else {
             return Ok(());
         };
         if self.is_crowded(bounds) {
             return Err(full);
         }
-        let longest = self.longest(crowded, now);
-        // Its own are all being answered: then anybody's that is not.
-        let longest =
-            if matches!(full, Full::All(_)) { longest.or_else(|| self.longest(None, now)) } else { longest };
+        let longest = match full {
+            Full::Peer(_) => self.longest(now, |one, _| one == caller),
+            Full::All(_) => {
+                // Whoever has most of all gives one up. Its own are all being answered: then anybody's that is not.
+                let most = self.callers.values().map(BTreeMap::len).max();
+                self.longest(now, |_, its| Some(its) == most).or_else(|| self.longest(now, |_, _| true))
+            }
+        };
         let (caller, number) = longest.ok_or(full)?;
         self.end(caller, number);
         Ok(())
@@ -195,9 +197,9 @@ impl Taken {
         self.leaving >= if part > LEAVING_MIN { part } else { LEAVING_MIN }
     }
 
-    /// The connection that makes room first, of one caller or of all.
-    fn longest(&self, of: Option<IpAddr>, now: Instant) -> Option<(IpAddr, u64)> {
-        let callers = self.callers.iter().filter(|(caller, _)| of.is_none_or(|of| of == **caller));
+    /// The connection that makes room first, of the callers that are asked for by address and by how many they have.
+    fn longest(&self, now: Instant, is_asked: impl Fn(IpAddr, usize) -> bool) -> Option<(IpAddr, u64)> {
+        let callers = self.callers.iter().filter(|(caller, takers)| is_asked(**caller, takers.len()));
         let mut longest: Option<((Shown, Instant), (IpAddr, u64))> = None;
         for (caller, takers) in callers {
             for (number, taker) in takers {

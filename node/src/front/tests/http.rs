@@ -191,7 +191,7 @@ async fn a_view_that_no_controller_confirms_has_to_do() {
 #[tokio::test]
 async fn the_platforms_own_answers_help() {
     let guest = Guest::new(async |call: Call| {
-        Ok(text(format!("{} {}{}", call.request.method(), call.request.uri().path(), call.route)))
+        Ok(text(format!("{} {}{}", call.request.method(), call.request.uri().path(), call.trigger.route())))
     });
     let world = Plan::local(guest).start().await;
     let missing = world.get("/nothing/here").await;
