@@ -13,7 +13,7 @@ pub(crate) mod tests;
 mod wire;
 
 pub use executor::{CALLS_PER_SLOT, Executor, Options, QUEUE_PER_SLOT};
-pub use remote::{Failed, RemoteClient, Told};
+pub use remote::{Failed, LoadSink, RemoteClient};
 pub use service::WorkerService;
 
 pub(crate) use admission::{Holding, UntilEnd};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::call::Invocation;
+use super::call::CallContext;
 use super::instance::Instance;
 use super::rest::Rest;
 
@@ -33,7 +33,7 @@ pub(super) struct After {
 
 impl After {
     /// The call has ended as it should.
-    pub(super) fn ended(&self, mut instance: Instance, invocation: &Invocation) {
+    pub(super) fn ended(&self, mut instance: Instance, invocation: &CallContext) {
         let Some(reuse) = invocation.version.spec.reuse().filter(|_| !self.manners.serves_once()) else {
             return;
         };
@@ -49,7 +49,7 @@ impl After {
     }
 
     /// The guest trapped. One that fails at its second call, whatever that is, may be made for one alone.
-    pub(super) fn trapped(&self, instance: &Instance, invocation: &Invocation) {
+    pub(super) fn trapped(&self, instance: &Instance, invocation: &CallContext) {
         if instance.serves_second() && !self.manners.serves_once.swap(true, Ordering::Relaxed) {
             invocation.author.say(
                 "'reuse' is off until the function's code is loaded anew: an instance that had served a call trapped at the next",

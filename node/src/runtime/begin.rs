@@ -104,7 +104,7 @@ mod tests {
     use coracle_proto::status::Code;
     use tokio::runtime::Handle;
 
-    use super::super::call::Invocation;
+    use super::super::call::CallContext;
     use super::super::call::tests::invocation;
     use super::super::run::{Run, Turns};
     use super::*;
@@ -122,12 +122,12 @@ mod tests {
     }
 
     /// One that waits for ever.
-    fn waiting(invocation: Arc<Invocation>) -> Run {
+    fn waiting(invocation: Arc<CallContext>) -> Run {
         let turns = Turns::new(std::future::pending(), invocation, (Arc::default(), None), Lease::default());
         Run::new(turns, Handle::current())
     }
 
-    async fn opens_after(invocation: Arc<Invocation>, timeout: Duration) -> Duration {
+    async fn opens_after(invocation: Arc<CallContext>, timeout: Duration) -> Duration {
         let run = waiting(invocation);
         let begun = clock::now();
         let opening = begin(ResponseBody::new(run, Silent), Deadline::new(clock::now(), timeout, timeout))

@@ -11,14 +11,14 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::{Sleep, sleep};
 
-use super::call::Invocation;
+use super::call::CallContext;
 use super::run::Run;
 use super::usage::Outcome;
 use crate::call::{Body, CallError};
 
 /// Rings when no byte has moved for too long. Only a body that waits has one.
 struct IdleAlarm {
-    invocation: Arc<Invocation>,
+    invocation: Arc<CallContext>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(body: Body, invocation: Arc<Invocation>) -> Self {
+    pub(super) fn new(body: Body, invocation: Arc<CallContext>) -> Self {
         Self { body, alarm: IdleAlarm { invocation, sleep: None } }
     }
 }
@@ -182,12 +182,12 @@ pub(super) struct Taken {
     status: StatusCode,
     /// What its head declares, and is not taken yet.
     left: Option<u64>,
-    invocation: Arc<Invocation>,
+    invocation: Arc<CallContext>,
 }
 
 impl Taken {
     /// The answer of a call. What is here as a whole cannot break off: its call is over.
-    pub(super) fn answer(answer: http::Response<Body>, invocation: Arc<Invocation>) -> http::Response<Body> {
+    pub(super) fn answer(answer: http::Response<Body>, invocation: Arc<CallContext>) -> http::Response<Body> {
         let status = answer.status();
         if let Some(bytes) = answer.body().size_hint().exact() {
             invocation.account.sent(bytes);

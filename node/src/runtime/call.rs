@@ -23,7 +23,7 @@ use crate::hops;
 use crate::outbound::{Egress, Requests};
 
 /// Shared by the call's guest, its bodies, and whoever waits for its answer.
-pub(super) struct Invocation {
+pub(super) struct CallContext {
     pub(super) version: Arc<Version>,
     /// Whose lines it prints.
     pub(super) author: Arc<Author>,
@@ -43,7 +43,7 @@ struct Onward {
     hops: HeaderValue,
 }
 
-impl Invocation {
+impl CallContext {
     /// A call that says in its `headers` which chain of calls it goes on with.
     pub(super) fn new(
         version: Arc<Version>,
@@ -97,7 +97,7 @@ impl Invocation {
     }
 }
 
-impl Drop for Invocation {
+impl Drop for CallContext {
     fn drop(&mut self) {
         self.account.computed(self.requests_cpu());
     }
@@ -113,7 +113,7 @@ pub(super) mod tests {
     use super::*;
 
     /// One whose trace is `00-ab-cd-01`, on its second hop, and its log.
-    pub(in super::super) fn invocation(draft: Draft) -> (Arc<Invocation>, Arc<Lines>) {
+    pub(in super::super) fn invocation(draft: Draft) -> (Arc<CallContext>, Arc<Lines>) {
         let function = FunctionId::parse("", "f").unwrap();
         let version = Arc::new(Version {
             id: VersionId { function, number: VersionNumber::new(1) },
@@ -132,6 +132,6 @@ pub(super) mod tests {
         let headers = [("traceparent", "00-ab-cd-01"), ("cdn-loop", "a")];
         let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers = HeaderMap::from_iter(headers);
-        (Invocation::new(version, Arc::new(author), account, &headers), lines)
+        (CallContext::new(version, Arc::new(author), account, &headers), lines)
     }
 }

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 pub(super) use self::guest::Guest;
 use super::bounds::HANDLES_MAX;
 use super::budget::Share;
-use super::call::Invocation;
+use super::call::CallContext;
 use super::place::Place;
 use super::ticker::Ticking;
 
@@ -45,7 +45,7 @@ impl Instance {
     }
 
     /// It serves a call from now on.
-    pub(super) fn begin(&mut self, invocation: Arc<Invocation>, ticking: Ticking) {
+    pub(super) fn begin(&mut self, invocation: Arc<CallContext>, ticking: Ticking) {
         self.served = self.served.saturating_add(1);
         self.store.data_mut().begin(invocation, ticking);
     }

@@ -7,7 +7,7 @@ use wasmtime::Engine;
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::budget::{Budget, Spare, Typical};
-use super::call::Invocation;
+use super::call::CallContext;
 use super::instance::{Guest, Instance};
 use super::log::LineLog;
 use super::place::Places;
@@ -56,7 +56,7 @@ impl Instances {
     /// Makes one with room for what calls of its program come to.
     pub(super) fn make(
         &self,
-        invocation: &Invocation,
+        invocation: &CallContext,
         typical: &Arc<Typical>,
         (wasi, log): (&mut WasiCtxBuilder, LineLog),
         call_bytes_max: usize,
@@ -70,13 +70,13 @@ impl Instances {
     }
 
     /// One that has served the version before, if any rests.
-    pub(super) fn rested(&self, invocation: &Invocation) -> Option<Instance> {
+    pub(super) fn rested(&self, invocation: &CallContext) -> Option<Instance> {
         let reuse = invocation.version.spec.reuse()?;
         self.rest.take(&invocation.version, reuse, invocation.account.began())
     }
 
     /// Has an instance serve a call from now on.
-    pub(super) fn begin(&self, instance: &mut Instance, invocation: Arc<Invocation>) {
+    pub(super) fn begin(&self, instance: &mut Instance, invocation: Arc<CallContext>) {
         instance.begin(invocation, self.ticker.tick());
     }
 

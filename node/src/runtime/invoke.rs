@@ -9,7 +9,7 @@ use http::HeaderMap;
 use tracing::info_span;
 
 use super::body::Taken;
-use super::call::{Account, Deadline, Invocation};
+use super::call::{Account, CallContext, Deadline};
 use super::cgi::Origin;
 use super::instances::Instances;
 use super::log::{Author, LogSink};
@@ -48,7 +48,7 @@ impl Invoker {
         }
         let trace = trace_id(request.headers());
         let author = Author::new(Arc::clone(&self.logs), Arc::clone(&version), invocation, trace);
-        let invocation = Invocation::new(version, Arc::new(author), account, request.headers());
+        let invocation = CallContext::new(version, Arc::new(author), account, request.headers());
         let stage = Stage {
             instances: &self.instances,
             invocation: &invocation,

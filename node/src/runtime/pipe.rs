@@ -12,7 +12,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
 use super::bounds::WRITE_BYTES_MAX;
-use super::call::Invocation;
+use super::call::CallContext;
 use crate::call::CallError;
 
 /// Holds what was printed until it is taken, by the guest's task or by another. It is bounded by the whole of what a command may print, so it never
@@ -21,7 +21,7 @@ use crate::call::CallError;
 pub(super) struct Pipe {
     state: Arc<Mutex<State>>,
     reader: Arc<AtomicWaker>,
-    invocation: Arc<Invocation>,
+    invocation: Arc<CallContext>,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct State {
 
 impl Pipe {
     /// A pipe that ends its call, by the watch, when it is over its bound.
-    pub(super) fn new(invocation: Arc<Invocation>) -> Self {
+    pub(super) fn new(invocation: Arc<CallContext>) -> Self {
         Self { state: Arc::default(), reader: Arc::default(), invocation }
     }
 

@@ -14,7 +14,7 @@ use tokio::task::unconstrained;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::after::After;
-use super::call::{Invocation, Watch};
+use super::call::{CallContext, Watch};
 use super::failure;
 use super::instance::Instance;
 use super::lane::{Habit, LONG};
@@ -30,7 +30,7 @@ pub(super) struct Run {
     state: State,
     /// Where the guest goes on when it computes for long.
     slow: Handle,
-    invocation: Arc<Invocation>,
+    invocation: Arc<CallContext>,
 }
 
 enum State {
@@ -110,7 +110,7 @@ impl Run {
     }
 
     /// The call that the guest serves.
-    pub(super) fn invocation(&self) -> &Arc<Invocation> {
+    pub(super) fn invocation(&self) -> &Arc<CallContext> {
         &self.invocation
     }
 
@@ -127,7 +127,7 @@ pub(super) struct Turns {
     /// What is left of it, if it rests nowhere: dropped with this.
     left: Option<Instance>,
     cpu_used: Duration,
-    invocation: Arc<Invocation>,
+    invocation: Arc<CallContext>,
     /// Of the guest's program.
     habit: Arc<Habit>,
     /// Where its instance goes; `None`: nowhere.
@@ -139,7 +139,7 @@ pub(super) struct Turns {
 impl Turns {
     pub(super) fn new(
         guest: impl Future<Output = Left> + Send + 'static,
-        invocation: Arc<Invocation>,
+        invocation: Arc<CallContext>,
         (habit, after): (Arc<Habit>, Option<After>),
         lease: Lease,
     ) -> Self {

@@ -10,7 +10,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 
 use super::after::{After, Manners};
 use super::budget::Typical;
-use super::call::Invocation;
+use super::call::CallContext;
 use super::host::system;
 use super::instance::Instance;
 use super::instances::Instances;
@@ -22,7 +22,7 @@ use crate::call::{CallError, Lease};
 /// A call whose program is here.
 pub(super) struct Stage<'a> {
     pub(super) instances: &'a Instances,
-    pub(super) invocation: &'a Arc<Invocation>,
+    pub(super) invocation: &'a Arc<CallContext>,
     /// Of the program.
     pub(super) habit: &'a Arc<Habit>,
     pub(super) typical: &'a Arc<Typical>,

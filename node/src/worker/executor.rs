@@ -73,13 +73,13 @@ struct Inner {
     /// Calls whose guests wait for their callers: where there is no place, they make room.
     awaiting: Awaiting,
     draining: AtomicBool,
-    usage: Usage,
+    measured: Measured,
     metrics: Arc<Metrics>,
 }
 
 /// The parts of the load that others measure.
 #[derive(Debug, Default)]
-struct Usage {
+struct Measured {
     resident_functions: AtomicU64,
     memory_bytes: AtomicU64,
     cpu_permille: AtomicU32,
@@ -101,8 +101,9 @@ impl Executor {
         metrics: Arc<Metrics>,
     ) -> Self {
         let admission = Admission::new(options.running_max, options.queue_max);
-        let (awaiting, draining, usage) = (Awaiting::default(), AtomicBool::new(false), Usage::default());
-        let inner = Inner { options, invoke, assignments, admission, awaiting, draining, usage, metrics };
+        let (awaiting, draining, measured) =
+            (Awaiting::default(), AtomicBool::new(false), Measured::default());
+        let inner = Inner { options, invoke, assignments, admission, awaiting, draining, measured, metrics };
         Self { inner: Arc::new(inner) }
     }
 
@@ -120,22 +121,22 @@ impl Executor {
     /// How busy the node is.
     #[must_use]
     pub fn load(&self) -> Load {
-        let usage = &self.inner.usage;
+        let measured = &self.inner.measured;
         Load {
             in_flight: self.inner.admission.in_flight(),
             slots: self.inner.options.slots,
-            resident_functions: usage.resident_functions.load(Ordering::Relaxed),
-            memory_bytes: usage.memory_bytes.load(Ordering::Relaxed),
-            cpu_permille: usage.cpu_permille.load(Ordering::Relaxed),
+            resident_functions: measured.resident_functions.load(Ordering::Relaxed),
+            memory_bytes: measured.memory_bytes.load(Ordering::Relaxed),
+            cpu_permille: measured.cpu_permille.load(Ordering::Relaxed),
         }
     }
 
     /// Takes over what others measured: it goes out with the load.
     pub fn observe(&self, resident_functions: u64, memory_bytes: u64, cpu_permille: u32) {
-        let usage = &self.inner.usage;
-        usage.resident_functions.store(resident_functions, Ordering::Relaxed);
-        usage.memory_bytes.store(memory_bytes, Ordering::Relaxed);
-        usage.cpu_permille.store(cpu_permille, Ordering::Relaxed);
+        let measured = &self.inner.measured;
+        measured.resident_functions.store(resident_functions, Ordering::Relaxed);
+        measured.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        measured.cpu_permille.store(cpu_permille, Ordering::Relaxed);
     }
 
     /// Refuses every new call from now on; running ones end by themselves ([`Load::in_flight`] tells when).

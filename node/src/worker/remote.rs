@@ -34,7 +34,7 @@ use crate::load::Load;
 const PEERS_MAX: usize = 10_000;
 
 /// Told of each load that comes with an answer.
-pub type Told = Arc<dyn Fn(NodeId, Load) + Send + Sync>;
+pub type LoadSink = Arc<dyn Fn(NodeId, Load) + Send + Sync>;
 
 /// Why a call has no head, and so where it may go next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub struct RemoteClient {
 
 struct Inner {
     cluster: ClusterId,
-    told: Told,
+    told: LoadSink,
     /// Of the threads that hold the connections, and ping: not those of calls, on which guests run.
     threads: Handle,
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
@@ -107,7 +107,7 @@ impl fmt::Debug for RemoteClient {
 impl RemoteClient {
     /// A client without connections. They will be on the threads of the task that calls this.
     #[must_use]
-    pub fn new(cluster: ClusterId, told: Told) -> Self {
+    pub fn new(cluster: ClusterId, told: LoadSink) -> Self {
         let threads = Handle::current();
         Self { inner: Arc::new(Inner { cluster, told, threads, peers: Mutex::default() }) }
     }

@@ -9,7 +9,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHtt
 use super::interface::Interface;
 use crate::outbound::{Egress, OutboundError, Timeouts};
 use crate::runtime::bounds::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
-use crate::runtime::call::Invocation;
+use crate::runtime::call::CallContext;
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
@@ -24,7 +24,7 @@ pub(super) const fn interface<T: WasiHttpView + 'static>() -> Interface<T> {
 pub(in crate::runtime) struct WayOut {
     egress: Arc<Egress>,
     /// The call that the guest serves.
-    invocation: Option<Arc<Invocation>>,
+    invocation: Option<Arc<CallContext>>,
 }
 
 impl WayOut {
@@ -33,7 +33,7 @@ impl WayOut {
     }
 
     /// Requests are this call's from now on: its grant, its trace, its log.
-    pub(in crate::runtime) fn begin(&mut self, invocation: Arc<Invocation>) {
+    pub(in crate::runtime) fn begin(&mut self, invocation: Arc<CallContext>) {
         self.invocation = Some(invocation);
     }
 

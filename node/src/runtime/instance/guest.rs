@@ -15,7 +15,7 @@ use super::memory::{Memory, Refused};
 use crate::outbound::Egress;
 use crate::runtime::bounds::{FIELDS_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, RESOURCES_MAX, TABLES_MAX};
 use crate::runtime::budget::Share;
-use crate::runtime::call::Invocation;
+use crate::runtime::call::CallContext;
 use crate::runtime::host::http::WayOut;
 use crate::runtime::log::LineLog;
 use crate::runtime::ticker::Ticking;
@@ -32,7 +32,7 @@ pub(in crate::runtime) struct Guest {
 
 /// A call, and the ticks that it wants.
 struct Serving {
-    invocation: Arc<Invocation>,
+    invocation: Arc<CallContext>,
     _ticking: Ticking,
 }
 
@@ -54,7 +54,7 @@ impl Guest {
     }
 
     /// A call begins: it ticks until its end.
-    pub(super) fn begin(&mut self, invocation: Arc<Invocation>, ticking: Ticking) {
+    pub(super) fn begin(&mut self, invocation: Arc<CallContext>, ticking: Ticking) {
         invocation.account.has_memory(self.memory.used());
         self.log.begin(Arc::clone(&invocation.author));
         self.way_out.begin(Arc::clone(&invocation));

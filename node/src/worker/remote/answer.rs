@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use tonic::Streaming;
 
 use super::leave::Leave;
-use super::{Told, lost};
+use super::{LoadSink, lost};
 use crate::call::CallError;
 use crate::worker::remote::peer::Leg;
 use crate::worker::wire::{error, from_wire};
@@ -28,7 +28,7 @@ pub(super) struct AnswerBody {
     /// Ends when the connection is given up.
     given_up: BoxFuture<'static, ()>,
     leave: Leave,
-    told: Told,
+    told: LoadSink,
 }
 
 impl fmt::Debug for AnswerBody {
@@ -45,7 +45,7 @@ impl AnswerBody {
         frames: Streaming<pb::AnswerFrame>,
         open: Leg,
         leave: Leave,
-        told: Told,
+        told: LoadSink,
     ) -> Self {
         let given_up = open.given_up();
         let whole = declared == Some(first.len() as u64);

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic::transport::{Channel, Error};
 
-use super::Told;
+use super::LoadSink;
 use crate::clock;
 
 /// Connections to one node: one thread decodes each, and a lost packet holds up one only.
@@ -53,7 +53,7 @@ pub(super) struct Peer {
     used: Mutex<Instant>,
     pinging: AtomicBool,
     liveness: watch::Sender<Liveness>,
-    told: Told,
+    told: LoadSink,
 }
 
 /// A call that is open on a peer.
@@ -68,7 +68,7 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
-    pub(super) fn connect(cluster: ClusterId, node: &Node, told: Told) -> Result<Arc<Self>, Error> {
+    pub(super) fn connect(cluster: ClusterId, node: &Node, told: LoadSink) -> Result<Arc<Self>, Error> {
         let address = node.addresses.data.clone();
         let dialer = Dialer::new(Purpose::Calls);
         let [even, odd]: [_; CHANNELS] = std::array::from_fn(|_| dialer.connect_lazily(&address));
