@@ -5,12 +5,14 @@
 
 mod label;
 mod series;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use self::series::{Running, Series};
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use coracle_proto::id::{FunctionId, VersionId};
@@ -83,10 +85,18 @@ struct TraceLabel {
 type Durations =
     Family<Function, HistogramWithExemplars<TraceLabel>, fn() -> HistogramWithExemplars<TraceLabel>>;
 
+/// Versions that are not called any more, and functions that have no other one.
+#[derive(Debug)]
+struct Gone {
+    versions: BTreeSet<VersionId>,
+    functions: BTreeSet<FunctionId>,
+}
+
 /// The counters of gateway and worker.
 #[derive(Debug)]
 pub struct Metrics {
     versions: RwLock<BTreeMap<VersionId, Arc<Series>>>,
+    other: OnceLock<Arc<Series>>,
     mapped: Mutex<BTreeSet<VersionId>>,
     calls: Family<CallLabels, CounterWithExemplar<TraceLabel>>,
     durations: Durations,
@@ -109,6 +119,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             versions: RwLock::default(),
+            other: OnceLock::new(),
             mapped: Mutex::default(),
             calls: Family::default(),
             durations: Family::new_with_constructor(|| {
@@ -155,15 +166,20 @@ impl Metrics {
         let full = versions.len() >= VERSIONS_MAX;
         drop(versions);
         if full {
-            return self.make(None);
+            return self.other();
         }
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         if versions.len() >= VERSIONS_MAX {
             drop(versions);
-            return self.make(None);
+            return self.other();
         }
         let entry = versions.entry(version.clone());
         Arc::clone(entry.or_insert_with(|| self.make(Some(version.clone()))))
+    }
+
+    /// What all have together that have none of their own.
+    fn other(&self) -> Arc<Series> {
+        Arc::clone(self.other.get_or_init(|| self.make(None)))
     }
 
     fn make(&self, version: Option<VersionId>) -> Arc<Series> {
@@ -252,29 +268,40 @@ impl Metrics {
     }
 
     /// Forgets versions that are not called any more, with their series, once room for new ones grows short.
-    pub fn retain(&self, called: impl Fn(&VersionId) -> bool) {
+    pub fn retain(&self, called: impl Fn(&VersionId) -> bool, is_known: impl Fn(&FunctionId) -> bool) {
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner).retain(&called);
-        self.usage.retain(&called);
-        // Calls wait for the lock, and each version has more than a hundred series: they go without it.
-        let Some((versions, functions)) = self.take_uncalled(called) else { return };
-        versions.iter().for_each(|version| self.forget(version));
-        for function in functions {
-            let function = Function { function: FunctionLabel(Some(function)) };
-            self.durations.remove(&function);
-            self.in_flight.remove(&function);
+        self.usage.retain(is_known);
+        if let Some(gone) = self.take_uncalled(called) {
+            self.forget_all(&gone);
         }
     }
 
+    /// Calls wait for the lock, and each version has more than a hundred series: they go without it.
+    fn forget_all(&self, gone: &Gone) {
+        gone.versions.iter().for_each(|version| self.forget(version));
+        for function in &gone.functions {
+            let function = Function { function: FunctionLabel(Some(function.clone())) };
+            self.durations.remove(&function);
+            self.in_flight.remove(&function);
+        }
+        // Who was called meanwhile took up what is removed now: its next call begins anew.
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        versions.retain(|version, series| {
+            let lost = gone.versions.contains(version) || gone.functions.contains(&version.function);
+            if lost {
+                series.forget();
+            }
+            !lost
+        });
+    }
+
     /// Versions that are not called any more, and the functions that have no other one.
-    fn take_uncalled(
-        &self,
-        called: impl Fn(&VersionId) -> bool,
-    ) -> Option<(Vec<VersionId>, BTreeSet<FunctionId>)> {
+    fn take_uncalled(&self, called: impl Fn(&VersionId) -> bool) -> Option<Gone> {
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         if versions.len() < VERSIONS_MAX / 2 {
             return None;
         }
-        let gone: Vec<VersionId> = versions.keys().filter(|version| !called(version)).cloned().collect();
+        let gone: BTreeSet<VersionId> = versions.keys().filter(|version| !called(version)).cloned().collect();
         for version in &gone {
             if let Some(series) = versions.remove(version) {
                 series.forget();
@@ -283,7 +310,7 @@ impl Metrics {
         let kept: BTreeSet<&FunctionId> = versions.keys().map(|version| &version.function).collect();
         let functions = gone.iter().map(|version| &version.function).filter(|it| !kept.contains(it));
         let functions = functions.cloned().collect();
-        Some((gone, functions))
+        Some(Gone { versions: gone, functions })
     }
 
     /// Every series of a version that there can be.
@@ -303,82 +330,4 @@ pub fn text(registry: &Registry) -> String {
     // Writing to a string does not fail.
     let _ = encode_registry(&mut text, registry);
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use coracle_proto::id::{FunctionId, VersionNumber};
-
-    use super::*;
-
-    fn version(number: u64) -> VersionId {
-        VersionId { function: FunctionId::parse("shop", "cart").unwrap(), number: VersionNumber::new(number) }
-    }
-
-    #[test]
-    fn a_call_is_counted_once_and_ends_when_dropped() {
-        let mut registry = Registry::default();
-        let metrics = Metrics::register(&mut registry);
-        let mut running = metrics.begin(&metrics.series(&version(3)));
-        metrics.answered(&mut running, "success", true, &Span::none());
-        assert!(text(&registry).contains("coracle_calls_in_flight{function=\"shop/cart\"} 1"));
-        drop(running);
-        let text = text(&registry);
-        let line =
-            "coracle_calls_total{function=\"shop/cart\",version=\"3\",outcome=\"success\",start=\"cold\"} 1";
-        assert!(text.contains(line), "{text}");
-        assert!(text.contains("coracle_calls_in_flight{function=\"shop/cart\"} 0"), "{text}");
-        assert!(text.contains("coracle_call_duration_seconds_count{function=\"shop/cart\"} 1"), "{text}");
-        assert!(!text.contains("# EOF"), "{text}");
-    }
-
-    #[test]
-    fn series_are_bounded() {
-        let mut registry = Registry::default();
-        let metrics = Metrics::register(&mut registry);
-        for number in 0..VERSIONS_MAX as u64 + 10 {
-            let mut running = metrics.begin(&metrics.series(&version(number)));
-            metrics.answered(&mut running, "success", false, &Span::none());
-        }
-        let text = text(&registry);
-        assert_eq!(
-            text.lines().filter(|line| line.starts_with("coracle_calls_total")).count(),
-            VERSIONS_MAX + 1
-        );
-        let other =
-            "coracle_calls_total{function=\"other\",version=\"other\",outcome=\"success\",start=\"warm\"} 10";
-        assert!(text.contains(other), "{text}");
-    }
-
-    #[test]
-    fn versions_that_are_not_called_any_more_make_room() {
-        let mut registry = Registry::default();
-        let metrics = Metrics::register(&mut registry);
-        let call = |number, outcome, cold| {
-            let mut running = metrics.begin(&metrics.series(&version(number)));
-            metrics.answered(&mut running, outcome, cold, &Span::none());
-        };
-        call(0, "node-lost", true);
-        metrics.retain(|_| false);
-        assert!(text(&registry).contains("version=\"0\""), "there is room enough");
-        let newest = VERSIONS_MAX as u64 * 2;
-        for number in 0..newest {
-            CLASSES.into_iter().for_each(|outcome| call(number, outcome, false));
-            metrics.retain(|version| version.number.get() + 1 >= number);
-        }
-        call(newest, "success", false);
-        let text = text(&registry);
-        assert!(text.contains(&format!("version=\"{newest}\"")) && !text.contains("other"), "{text}");
-        assert!(!text.contains("version=\"0\""), "{text}");
-        assert!(text.lines().count() < VERSIONS_MAX * 4, "{}", text.lines().count());
-    }
-
-    #[test]
-    fn a_function_that_is_gone_has_no_series() {
-        let mut registry = Registry::default();
-        let metrics = Metrics::register(&mut registry);
-        (0..VERSIONS_MAX as u64).for_each(|number| drop(metrics.begin(&metrics.series(&version(number)))));
-        metrics.retain(|_| false);
-        assert!(!text(&registry).contains("shop/cart"), "{}", text(&registry));
-    }
 }

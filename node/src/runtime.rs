@@ -1,8 +1,9 @@
 //! The Wasm runtime: from an artifact to answers.
 //!
 //! An upload is checked ([`Runtime::check`]), compiled once in a child process ([`Runtime::prepare`]), and mapped when
-//! it is called ([`Runtime::invoke`]). Each call has an instance of its own; one future owns it, and dropping the
-//! future, or the response's body, ends it. This is the only place that knows wasmtime.
+//! it is called ([`Runtime::invoke`]). An instance serves one call at a time, and no other one unless its function asks for
+//! that; one future owns it meanwhile, and dropping the future, or the response's body, ends it. This is the only
+//! place that knows wasmtime.
 
 mod after;
 mod begin;

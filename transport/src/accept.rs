@@ -20,7 +20,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONTROL_STREAMS_MAX: u32 = 1024;
 /// What may be sent of one body before it is read: 10 MB/s and more where a round trip takes a tenth of a second. At 7402
 /// there are as many of them as calls are admitted and artifacts received; at 7400 uploads pass through.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const BODY_WINDOW_BYTES: u32 = 1 << 20;
 /// Of all uploads of one connection.
 const CONTROL_WINDOW_BYTES: u32 = 4 << 20;
 
@@ -64,7 +64,7 @@ impl Port {
             Self::Control => CONTROL_WINDOW_BYTES,
             Self::Data { .. } => calls::CONNECTION_WINDOW_BYTES,
         };
-        Windows { stream: STREAM_WINDOW_BYTES, connection }
+        Windows { stream: BODY_WINDOW_BYTES, connection }
     }
 }
 

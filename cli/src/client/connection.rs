@@ -13,6 +13,8 @@ use super::{Address, Deadline, Trace};
 
 /// A connection is refused or made in less, but over the slowest of networks.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
+// That bound says how long was waited, and for what; the connection's own would say less.
+const _: () = assert!(CONNECT_MAX.as_millis() < Purpose::Command.connect_max().as_millis());
 /// Bytes of one answer: lists of 100,000 functions stay below.
 const ANSWER_MAX: usize = 64 << 20;
 

@@ -25,6 +25,8 @@ use crate::soft::copies;
 
 /// A stopped process still takes connections: only one that answers a small question by then is given an upload.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+// Whoever does not even connect by then is as silent, and noted as that.
+const _: () = assert!(ANSWER_TIMEOUT.as_millis() < Purpose::Upload.connect_max().as_millis());
 /// So long workers are asked how much they have to compile: who does not answer by then has enough to do.
 const WORK_TIMEOUT: Duration = Duration::from_millis(250);
 /// Workers tried before the upload is refused.

@@ -1,9 +1,10 @@
 //! The shape of all that the leader does beside Raft: something wakes it, it looks at what is known and decides, it does what
 //! was decided, and waits again.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock;
 use crate::context::Context;
@@ -34,8 +35,12 @@ pub(super) trait Duty {
     /// For logs, and the name under which it raises alarms.
     const NAME: &'static str;
 
+    /// Whether its acts are small steps of which many take several tries: one that is not done yet is told with what it was,
+    /// and is nothing to be warned of.
+    const RETRIED: bool = false;
+
     /// One thing to do.
-    type Act;
+    type Act: Debug;
 
     /// Waits until it is worth looking, the first time too.
     async fn wake(&mut self);
@@ -76,8 +81,13 @@ async fn look<D: Duty>(duty: &mut D) -> bool {
     let Agenda { acts, more } = duty.plan(clock::now());
     let mut done = false;
     for act in acts {
+        // What other duties do may be long, and they tell it themselves before they try.
+        let step = D::RETRIED.then(|| format!("{act:?}"));
         if let Err(reason) = duty.act(act).await {
-            warn!(duty = D::NAME, reason, "not done yet");
+            match step {
+                Some(step) => info!(duty = D::NAME, step, reason, "not done yet"),
+                None => warn!(duty = D::NAME, reason, "not done yet"),
+            }
             return false;
         }
         done = true;
@@ -90,17 +100,22 @@ mod tests {
     use std::collections::VecDeque;
 
     use tokio::sync::mpsc;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
 
     use super::*;
 
     /// Decides what it was given, tells what it does, and fails at 0.
-    struct Scripted {
+    struct Scripted<const RETRIED: bool> {
         plans: VecDeque<Agenda<u8>>,
         told: mpsc::UnboundedSender<String>,
     }
 
-    impl Duty for Scripted {
+    impl<const RETRIED: bool> Duty for Scripted<RETRIED> {
         const NAME: &'static str = "scripted";
+
+        const RETRIED: bool = RETRIED;
 
         type Act = u8;
 
@@ -125,7 +140,7 @@ mod tests {
     async fn done(plans: impl IntoIterator<Item = Agenda<u8>>) -> String {
         let (told, mut said) = mpsc::unbounded_channel();
         let plans: VecDeque<_> = plans.into_iter().collect();
-        let wakes = drive(Scripted { plans, told });
+        let wakes = drive(Scripted::<false> { plans, told });
         tokio::pin!(wakes);
         assert!(futures::poll!(&mut wakes).is_pending());
         let mut all = Vec::new();
@@ -147,5 +162,58 @@ mod tests {
     async fn what_is_not_done_ends_the_look() {
         let more = |acts: &[u8]| Agenda { acts: acts.to_vec(), more: true };
         assert_eq!(done([more(&[1, 0, 2]), Agenda::of([3])]).await, "wake 1 0 wake 3 wake");
+    }
+
+    /// Keeps the level of each event, and what it says.
+    struct Listener(mpsc::UnboundedSender<String>);
+
+    impl Subscriber for Listener {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut line = Line(event.metadata().level().to_string());
+            event.record(&mut line);
+            self.0.send(line.0).unwrap();
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.push_str(&format!(" {field}={value:?}"));
+        }
+    }
+
+    /// What is logged of an act that is not done.
+    async fn logged<const RETRIED: bool>() -> String {
+        let (told, _said) = mpsc::unbounded_channel();
+        let (lines, mut heard) = mpsc::unbounded_channel();
+        let _listening = tracing::subscriber::set_default(Listener(lines));
+        let mut duty = Scripted::<RETRIED> { plans: [Agenda::of([0])].into(), told };
+        assert!(!look(&mut duty).await);
+        std::iter::from_fn(|| heard.try_recv().ok()).find(|line| line.contains("not done yet")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_step_that_is_tried_again_is_named_and_warns_nobody() {
+        let line = logged::<true>().await;
+        assert!(line.starts_with("INFO") && line.contains("step=\"0\""), "{line}");
+        let line = logged::<false>().await;
+        assert!(line.starts_with("WARN") && line.contains("reason=\"as it was told\""), "{line}");
     }
 }

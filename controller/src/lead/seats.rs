@@ -68,6 +68,8 @@ impl Watching {
 impl Duty for Seats<'_> {
     const NAME: &'static str = "seats";
 
+    const RETRIED: bool = true;
+
     type Act = Step;
 
     async fn wake(&mut self) {
@@ -84,7 +86,7 @@ impl Duty for Seats<'_> {
     }
 
     async fn act(&mut self, step: Step) -> Result<(), String> {
-        info!(?step, "members");
+        info!(?step, "seats");
         let raft = &self.leading.context.raft;
         let said = |error: coracle_raft::ProposeError| error.to_string();
         match step {
@@ -94,6 +96,8 @@ impl Duty for Seats<'_> {
             Step::TransferTo(node) => raft.transfer_leader(node).await.map_err(said),
             Step::RemoveLearner(node) => raft.remove(node).await.map_err(said),
             Step::RemoveRecord(node) => {
+                // Given up as soon as any other decision, for all other steps wait behind it. That it may be applied after that
+                // does no harm: one that is decided again meanwhile is refused, for there is no such node any more.
                 let decided = self.leading.decide(Command::RemoveNode { node }).await?;
                 debug!(revision = %decided.revision, "record removed");
                 Ok(())

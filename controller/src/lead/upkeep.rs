@@ -31,7 +31,7 @@ struct Upkeep<'a> {
 }
 
 impl Duty for Upkeep<'_> {
-    const NAME: &'static str = "members";
+    const NAME: &'static str = "upkeep";
 
     type Act = Command;
 

@@ -165,3 +165,45 @@ impl Hub {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Command;
+    use crate::model::samples::Asked;
+
+    #[test]
+    fn what_changed_between_two_revisions_is_known_as_far_back_as_the_ring_reaches() {
+        let mut asked = Asked::cluster(1);
+        let hub = Hub::new(asked.state.clone());
+        let first = asked.state.revision().get();
+        // Two revisions each: 'a' changed in the first two, 'b' in the next.
+        for key in ["a", "b"] {
+            asked.run(Command::KeepTime);
+            asked.run(Command::KeepTime);
+            hub.applied(asked.state.clone(), vec![pb::Change { key: key.to_owned(), record: None }]);
+        }
+        assert_eq!(asked.state.revision().get(), first + 4);
+        for (after, upto, key, expected) in [
+            (0, 4, "a", true),
+            (0, 4, "b", true),
+            (0, 4, "c", false),
+            (2, 4, "a", false),
+            (2, 4, "b", true),
+            (0, 2, "b", false),
+            // A batch that one of the two revisions lies in counts whole.
+            (1, 4, "a", true),
+            (3, 4, "b", true),
+            (0, 3, "b", true),
+            // Who has seen as much, or more, has missed nothing.
+            (4, 4, "b", false),
+            (9, 4, "b", false),
+        ] {
+            let between = (Revision::new(first + after), Revision::new(first + upto));
+            let changed = hub.has_changed(between, |change| change.key == key);
+            assert_eq!(changed, expected, "'{key}' after {after} up to {upto}");
+        }
+        let before = (Revision::new(first - 1), Revision::new(first + 4));
+        assert!(hub.has_changed(before, |_| false), "nobody knows what changed before the ring");
+    }
+}

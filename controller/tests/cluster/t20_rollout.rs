@@ -17,11 +17,16 @@ fn deploy(name: &str, digest: u8) -> DeployRequest {
     DeployRequest { context: None, deploy: Some(deploy) }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this test measures time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 async fn revision(node: &Running) -> u64 {
     until("a status", async || node.status().await).await.revision
 }
 
-/// Deploys a function on both workers, which are ready at once.
+/// Deploys a function on both workers, which are ready at once, and waits until both are counted.
 async fn comes_up(node: &Running, workers: &[Worker; 2], name: &str, digest: u8) {
     workers.iter().for_each(|worker| worker.holds(&[digest; 32], 0));
     node.admin().deploy(deploy(name, digest)).await.unwrap();
@@ -37,6 +42,7 @@ async fn comes_up(node: &Running, workers: &[Worker; 2], name: &str, digest: u8)
         let worker = workers.iter().find(|worker| worker.id == id).expect("one of them");
         worker.is_ready(name, 1, epoch);
     }
+    event(&mut rollout(node, name).await, |event| event.ready == 2).await;
 }
 
 async fn rollout(node: &Running, name: &str) -> Streaming<RolloutEvent> {
@@ -67,17 +73,20 @@ async fn a_deploy_waits_for_a_gateway_that_does_not_know_of_it_and_not_for_news_
     routes_by(revision(&node).await);
 
     comes_up(&node, &workers, "hello", 7).await;
+    let begun = now();
     let mut events = rollout(&node, "hello").await;
     let ready = event(&mut events, |event| event.ready == 2).await;
     assert!(!ready.done, "the gateway does not know of it");
     let known = revision(&node).await;
     routes_by(known);
     event(&mut events, |event| event.done).await;
+    let took = begun.elapsed();
+    assert!(took < GATEWAYS_WAIT, "{took:?}: it did not end because the gateway knows");
 
     // The gateway hears nothing of another function: what it knows of this one is all there is to know.
     comes_up(&node, &workers, "other", 8).await;
     assert!(revision(&node).await > known);
-    let begun = Instant::now();
+    let begun = now();
     event(&mut rollout(&node, "hello").await, |event| event.done).await;
     let took = begun.elapsed();
     println!("an unchanged function: {took:.0?}");

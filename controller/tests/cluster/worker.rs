@@ -212,15 +212,18 @@ impl Worker {
         self.says.lock().expect("no panic").artifacts.push(held);
     }
 
+    /// From now on it holds this version of a function, and no other one of it.
     pub(crate) fn is_ready(&self, name: &str, version: u64, epoch: u64) {
-        self.says.lock().expect("no panic").replicas = vec![ReplicaStatus {
+        let mut says = self.says.lock().expect("no panic");
+        says.replicas.retain(|replica| replica.name != name);
+        says.replicas.push(ReplicaStatus {
             namespace: "default".to_owned(),
             name: name.to_owned(),
             version,
             epoch,
             phase: ReplicaPhase::Ready.into(),
             ..ReplicaStatus::default()
-        }];
+        });
     }
 
     pub(crate) fn orders(&self) -> Orders {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coracle_proto::id::{Revision, VersionId};
+use coracle_proto::id::{FunctionId, Revision, VersionId};
 use tokio_util::sync::CancellationToken;
 
 use super::{Dispatcher, Inner};
@@ -49,8 +49,10 @@ impl Inner {
         let node = |id| view.node(id).is_some();
         self.driver.retain(node, |version| view.routing.content.versions().contains_key(version));
         self.remote.retain(node);
-        self.resolutions.retain(view);
-        self.metrics.retain(|version| takes_calls(view, version));
+        let is_known = |function: &FunctionId| view.routing.content.functions().contains_key(function);
+        self.metrics.retain(|version| takes_calls(view, version), is_known);
+        // Those for which there is room now were looked up when there was none.
+        self.resolutions.clear();
     }
 }
 

@@ -18,8 +18,6 @@ const KEPT_MAX: usize = 10_000;
 /// A function as one view shows it.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    /// The number of that view.
-    of: u64,
     function: Arc<Function>,
     /// In the order of the function's traffic.
     callees: Box<[Callee]>,
@@ -47,7 +45,7 @@ impl Resolved {
                 callees.push(Callee { version: Arc::clone(version), series, candidates });
             }
         }
-        Self { of: view.number, function: Arc::clone(function), callees: callees.into() }
+        Self { function: Arc::clone(function), callees: callees.into() }
     }
 
     /// The version that takes an invocation: the same in each round, unless the traffic changed meanwhile.
@@ -98,13 +96,26 @@ fn choose(function: &Function, random: u64) -> VersionNumber {
     function.main_version()
 }
 
-/// What was looked up last, for the functions that are called.
+/// What was looked up in the newest view, of the functions that were called since.
 #[derive(Debug)]
 pub(super) struct Resolutions {
     /// This node, if it is a worker.
     own: Option<NodeId>,
     metrics: Arc<Metrics>,
-    kept: RwLock<HashMap<FunctionId, Arc<Resolved>>>,
+    kept: RwLock<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The number of the view.
+    of: u64,
+    functions: HashMap<FunctionId, Arc<Resolved>>,
+}
+
+impl Kept {
+    fn has_room(&self, view: u64) -> bool {
+        self.of < view || (self.of == view && self.functions.len() < KEPT_MAX)
+    }
 }
 
 impl Resolutions {
@@ -114,29 +125,45 @@ impl Resolutions {
 
     /// The function as this view shows it.
     pub(super) fn get(&self, view: &View, function: &FunctionId) -> Result<Arc<Resolved>, CallError> {
-        if let Some(known) = self.kept(function).filter(|known| known.of == view.number) {
-            return Ok(known);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        if kept.of == view.number
+            && let Some(known) = kept.functions.get(function)
+        {
+            return Ok(Arc::clone(known));
         }
+        let has_room = kept.has_room(view.number);
+        drop(kept);
         let Some(found) = view.routing.content.functions().get(function) else {
             let said = format!("'{function}': there is no such function");
             return Err(CallError::new(Code::FunctionNotFound, said));
         };
         let resolved = Arc::new(Resolved::new(view, found, self.own, &self.metrics));
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT_MAX || kept.contains_key(function) {
-            kept.insert(function.clone(), Arc::clone(&resolved));
+        if has_room {
+            self.keep(view.number, &resolved);
         }
-        drop(kept);
         Ok(resolved)
     }
 
-    fn kept(&self, function: &FunctionId) -> Option<Arc<Resolved>> {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner).get(function).cloned()
+    fn keep(&self, view: u64, resolved: &Arc<Resolved>) {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let old = if kept.of < view {
+            std::mem::replace(&mut *kept, Kept { of: view, ..Kept::default() })
+        } else {
+            Kept::default()
+        };
+        if kept.has_room(view) {
+            kept.functions.insert(resolved.function.id.clone(), Arc::clone(resolved));
+        }
+        drop(kept);
+        // What an older view showed may be much: it goes without the lock.
+        drop(old);
     }
 
-    /// Forgets functions: those that there are no more, and those that were not called since a view before this.
-    pub(super) fn retain(&self, view: &View) {
+    /// Has everything looked up anew.
+    pub(super) fn clear(&self) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, resolved| resolved.of == view.number);
+        let old = std::mem::take(&mut kept.functions);
+        drop(kept);
+        drop(old);
     }
 }

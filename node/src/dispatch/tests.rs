@@ -113,8 +113,13 @@ fn nothing_is_looked_up_twice_in_one_view() {
     let world = World::new();
     assert!(Arc::ptr_eq(&world.resolved(), &world.resolved()));
     let before = world.resolved();
+    let old = world.view.load();
     world.divides(&[(1, 2)]);
-    assert!(!Arc::ptr_eq(&before, &world.resolved()));
+    let after = world.resolved();
+    assert!(!Arc::ptr_eq(&before, &after));
+    // A call that began before goes on with its own view, and puts nothing out of the newer one.
+    let late = world.resolutions.get(&old, &world.version.id.function).unwrap();
+    assert!(!Arc::ptr_eq(&late, &after) && Arc::ptr_eq(&after, &world.resolved()));
 }
 
 #[test]

@@ -3,10 +3,10 @@
 //! [`FUNCTIONS_MAX`] functions have series of their own, more share `other`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use coracle_proto::id::{FunctionId, VersionId, VersionNumber};
+use coracle_proto::id::FunctionId;
 use coracle_proto::status::Code;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -36,6 +36,7 @@ struct Ended {
 pub(crate) struct UsageMetrics {
     families: Families,
     functions: Arc<RwLock<HashMap<FunctionId, Arc<Counters>>>>,
+    other: Arc<OnceLock<Arc<Counters>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -52,8 +53,6 @@ struct Families {
 #[derive(Debug)]
 struct Counters {
     label: FunctionLabel,
-    /// Of the version that was called last.
-    version: AtomicU64,
     success: Counter,
     cpu: Amount,
     memory: Amount,
@@ -66,7 +65,7 @@ impl UsageMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let Families { calls, cpu, memory, received, sent, requests } = metrics.families.clone();
-        registry.register("coracle_usage_calls", "Calls that this worker ran or refused to begin", calls);
+        registry.register("coracle_usage_calls", "Calls that this worker admitted, by how they ended", calls);
         let help = "Processor time of calls, with what was done for their requests";
         registry.register_with_unit("coracle_usage_cpu", help, Unit::Seconds, cpu);
         let help = "The most memory that a call had, times how long it took";
@@ -79,23 +78,32 @@ impl UsageMetrics {
         metrics
     }
 
-    /// Forgets functions whose last version is not called any more, with their series, once room grows short.
-    pub(super) fn retain(&self, called: impl Fn(&VersionId) -> bool) {
+    /// Forgets functions that there are no more, with their series, once room grows short.
+    pub(super) fn retain(&self, is_known: impl Fn(&FunctionId) -> bool) {
+        let gone = self.take_unknown(is_known);
+        self.forget_all(&gone);
+    }
+
+    fn take_unknown(&self, is_known: impl Fn(&FunctionId) -> bool) -> Vec<FunctionId> {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         if functions.len() < FUNCTIONS_MAX / 2 {
-            return;
+            return Vec::new();
         }
-        let last = |(function, counters): (&FunctionId, &Arc<Counters>)| VersionId {
-            function: function.clone(),
-            number: VersionNumber::new(counters.version.load(Ordering::Relaxed)),
-        };
-        let gone: Vec<VersionId> = functions.iter().map(last).filter(|version| !called(version)).collect();
-        for VersionId { function, .. } in &gone {
+        let gone: Vec<_> = functions.keys().filter(|function| !is_known(function)).cloned().collect();
+        for function in &gone {
             functions.remove(function);
         }
-        // Calls wait for the lock, and each function has many series: they go without it.
-        drop(functions);
-        gone.into_iter().for_each(|version| self.families.forget(FunctionLabel(Some(version.function))));
+        gone
+    }
+
+    /// Calls wait for the lock, and each function has many series: they go without it.
+    fn forget_all(&self, gone: &[FunctionId]) {
+        gone.iter().for_each(|function| self.families.forget(FunctionLabel(Some(function.clone()))));
+        // Whose call ended meanwhile took up what is removed now: its next one begins anew.
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        for function in gone {
+            functions.remove(function);
+        }
     }
 
     fn counters(&self, function: &FunctionId) -> Arc<Counters> {
@@ -103,20 +111,29 @@ impl UsageMetrics {
         if let Some(counters) = functions.get(function) {
             return Arc::clone(counters);
         }
+        let full = functions.len() >= FUNCTIONS_MAX;
         drop(functions);
+        if full {
+            return self.other();
+        }
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         if functions.len() >= FUNCTIONS_MAX && !functions.contains_key(function) {
-            return Arc::new(self.families.counters(FunctionLabel(None)));
+            drop(functions);
+            return self.other();
         }
         let new = || Arc::new(self.families.counters(FunctionLabel(Some(function.clone()))));
         Arc::clone(functions.entry(function.clone()).or_insert_with(new))
+    }
+
+    /// What all have together that have none of their own.
+    fn other(&self) -> Arc<Counters> {
+        Arc::clone(self.other.get_or_init(|| Arc::new(self.families.counters(FunctionLabel(None)))))
     }
 }
 
 impl UsageSink for UsageMetrics {
     fn used(&self, usage: Usage) {
         let counters = self.counters(&usage.version.id.function);
-        counters.version.store(usage.version.id.number.get(), Ordering::Relaxed);
         let outcome = name(usage.outcome);
         if outcome == CLASSES[0] {
             counters.success.inc();
@@ -138,7 +155,6 @@ impl Families {
         let ended = Ended { function: label.clone(), outcome: CLASSES[0] };
         Counters {
             label,
-            version: AtomicU64::new(0),
             success: self.calls.get_or_create_owned(&ended),
             cpu: self.cpu.get_or_create_owned(&function),
             memory: self.memory.get_or_create_owned(&function),
@@ -178,7 +194,7 @@ fn name(outcome: Outcome) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use coracle_proto::id::{Digest, InvocationId};
+    use coracle_proto::id::{Digest, InvocationId, VersionId, VersionNumber};
     use coracle_proto::record::{Kind, Version};
     use coracle_proto::spec::{Draft, FunctionSpec};
     use http::StatusCode;
@@ -186,10 +202,10 @@ mod tests {
     use super::super::text;
     use super::*;
 
-    fn usage(function: &str, number: u64, outcome: Outcome) -> Usage {
+    fn usage(function: &str, outcome: Outcome) -> Usage {
         let function = FunctionId::parse("shop", function).unwrap();
         let version = Version {
-            id: VersionId { function, number: VersionNumber::new(number) },
+            id: VersionId { function, number: VersionNumber::new(1) },
             digest: Digest::new([0; 32]),
             size: 0,
             kind: Kind::HttpComponent,
@@ -222,7 +238,7 @@ mod tests {
             Outcome::Failed(Code::FunctionTrapped),
             Outcome::Abandoned,
         ] {
-            metrics.used(usage("cart", 1, outcome));
+            metrics.used(usage("cart", outcome));
         }
         let text = text(&registry);
         for line in [
@@ -246,16 +262,34 @@ mod tests {
         let metrics = UsageMetrics::register(&mut registry);
         let ok = Outcome::Answered(StatusCode::OK);
         for number in 0..FUNCTIONS_MAX + 10 {
-            metrics.used(usage(&format!("f{number}"), 2, ok));
+            metrics.used(usage(&format!("f{number}"), ok));
         }
         let lines = |text: &str| text.lines().filter(|line| line.starts_with("coracle_usage_cpu_s")).count();
         let full = text(&registry);
         assert_eq!(lines(&full), FUNCTIONS_MAX + 1);
         assert!(full.contains("coracle_usage_sent_bytes_total{function=\"other\"} 50"), "{full}");
-        metrics.retain(|version| version.function.name.as_str() == "f7" && version.number.get() == 2);
-        metrics.used(usage("new", 1, ok));
+        metrics.retain(|function| function.name.as_str() == "f7");
+        metrics.used(usage("new", ok));
         let after = text(&registry);
         assert_eq!(lines(&after), 3, "f7, new and other:\n{after}");
         assert!(after.contains("function=\"shop/new\"") && !after.contains("shop/f8"), "{after}");
+    }
+
+    /// A function is deleted and made anew while it is called.
+    #[test]
+    fn what_is_called_while_it_is_forgotten_is_counted_from_its_next_call_on() {
+        let mut registry = Registry::default();
+        let metrics = UsageMetrics::register(&mut registry);
+        let ok = Outcome::Answered(StatusCode::OK);
+        for number in 0..FUNCTIONS_MAX {
+            metrics.used(usage(&format!("f{number}"), ok));
+        }
+        let gone = metrics.take_unknown(|_| false);
+        metrics.used(usage("f0", ok));
+        metrics.forget_all(&gone);
+        metrics.used(usage("f0", ok));
+        let text = text(&registry);
+        let line = "coracle_usage_calls_total{function=\"shop/f0\",outcome=\"success\"} 1";
+        assert!(text.contains(line), "{text}");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::call::CallContext;
 use super::instance::Instance;
 use super::rest::Rest;
+use crate::clock;
 
 /// Whether instances of a program can take one call after another, as far as it is known.
 #[derive(Debug, Default)]
@@ -38,12 +39,14 @@ impl After {
             return;
         };
         let left = instance.end();
-        if left == 0 && instance.may_serve(reuse) {
-            self.rest.keep(&invocation.version, instance);
+        // The guest returned, and its answer may have failed all the same, or do so later: whatever rests asks for that.
+        let ending = invocation.account.ending();
+        if left == 0 && !ending.is_broken() && instance.may_serve(reuse, clock::now()) {
+            self.rest.keep(&invocation.version, instance, ending.clone());
         } else if left > 0 && !self.manners.told.swap(true, Ordering::Relaxed) {
             invocation.author.say(&format!(
-                "'reuse' has no effect: the function holds on to {left} resources of a call that has ended (its request, a \
-                 body, header fields), and such an instance serves no other call"
+                "'reuse' has no effect: the function holds on to {left} resources of calls that have ended (the request, a \
+                 body, header fields, streams that it opens at each call), and such an instance serves no other call"
             ));
         }
     }
@@ -51,6 +54,8 @@ impl After {
     /// The guest trapped. One that fails at its second call, whatever that is, may be made for one alone.
     pub(super) fn trapped(&self, instance: &Instance, invocation: &CallContext) {
         if instance.serves_second() && !self.manners.serves_once.swap(true, Ordering::Relaxed) {
+            // Those at rest are of the same program. Whoever puts one there just now is not waited for: nobody takes it.
+            self.rest.forget(&invocation.version.id);
             invocation.author.say(
                 "'reuse' is off until the function's code is loaded anew: an instance that had served a call trapped at the next",
             );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::{Sleep, sleep};
@@ -186,9 +186,18 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// The answer of a call. What is here as a whole cannot break off: its call is over.
-    pub(super) fn answer(answer: http::Response<Body>, invocation: Arc<CallContext>) -> http::Response<Body> {
+    /// The answer of a call. What is here as a whole cannot break off: its call is over. So is one whose caller takes no body
+    /// of the answer, whatever the guest makes.
+    pub(super) fn answer(
+        method: &Method,
+        answer: http::Response<Body>,
+        invocation: Arc<CallContext>,
+    ) -> http::Response<Body> {
         let status = answer.status();
+        if has_no_body(method, status) {
+            invocation.account.end(Outcome::Answered(status));
+            return answer;
+        }
         if let Some(bytes) = answer.body().size_hint().exact() {
             invocation.account.sent(bytes);
             invocation.account.end(Outcome::Answered(status));
@@ -207,6 +216,12 @@ impl Taken {
             self.invocation.account.end(Outcome::Answered(self.status));
         }
     }
+}
+
+/// Whether an answer ends with its head (RFC 9110): the front takes the body from it.
+fn has_no_body(method: &Method, status: StatusCode) -> bool {
+    let without = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+    *method == Method::HEAD || without.contains(&status)
 }
 
 impl HttpBody for Taken {
@@ -236,5 +251,21 @@ impl HttpBody for Taken {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_no_body_or_may_have_none_takes_none() {
+        assert!(has_no_body(&Method::HEAD, StatusCode::OK));
+        for status in [204, 205, 304] {
+            assert!(has_no_body(&Method::GET, StatusCode::from_u16(status).unwrap()), "{status}");
+        }
+        for status in [200, 206, 404] {
+            assert!(!has_no_body(&Method::GET, StatusCode::from_u16(status).unwrap()), "{status}");
+        }
     }
 }

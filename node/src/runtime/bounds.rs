@@ -1,14 +1,18 @@
 //! What one instance may have at most, beside what its function was granted.
 
-/// Core instances of one call: the largest of real programs, CPython's, has 14.
+/// Core instances of one instance: the largest of real programs, CPython's, has 14.
 pub(super) const INSTANCES_MAX: u32 = 200;
-/// Linear memories of one call: real programs have one, those that carry an adapter two.
+/// Linear memories of one instance: real programs have one, those that carry an adapter two.
 pub(super) const MEMORIES_MAX: u32 = 4;
-/// Tables of one call: real programs have one or two.
+/// Tables of one instance: real programs have one or two.
 pub(super) const TABLES_MAX: u32 = 16;
 
-/// Host resources of one call: streams, requests, timers. Scripting languages use some dozens.
+/// Host resources of one instance: streams, requests, timers. Scripting languages use some dozens.
 pub(super) const RESOURCES_MAX: usize = 512;
+/// Of them, streams and what waits for them that an instance may keep from one call to the next. Libraries open the three
+/// standard streams once, and two libraries of one program may each do so. Who keeps more opens them at each call, and would
+/// fill the table at the expense of a later caller.
+pub(super) const STREAMS_KEPT_MAX: usize = 16;
 /// Handles in the component's own tables.
 pub(super) const HANDLES_MAX: usize = 16_384;
 /// Bytes that one call of a host function may copy out of a component: a header block, or what a stream takes at once.
@@ -18,14 +22,14 @@ pub(super) const COMPONENT_CALL_BYTES_MAX: usize = 64 << 10;
 pub(super) const MODULE_CALL_BYTES_MAX: usize = 16 << 20;
 /// What a guest may write to a stream at once.
 pub(super) const WRITE_BYTES_MAX: usize = 64 << 10;
-/// Random bytes that one call may ask for.
+/// Random bytes that one call of a host function may ask for.
 pub(super) const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// In-memory size of the header fields of one message.
 pub(super) const FIELDS_BYTES_MAX: usize = 64 << 10;
 /// Writes that wait in one body that a guest makes, and bytes of one of them.
 pub(super) const BODY_CHUNKS_MAX: usize = 1;
 pub(super) const BODY_CHUNK_BYTES: usize = 16 << 10;
-/// What the host may keep for one call beside its `memory`: as much as `memory` is where nobody asks for more.
+/// What the host may keep for one instance beside its `memory`: as much as `memory` is where nobody asks for more.
 const HOST_BYTES_MAX: usize = 128 << 20;
 
 /// A body under way: the implementation adds a chunk to those that are asked for.
@@ -33,6 +37,7 @@ const BODY_BYTES_MAX: usize = (BODY_CHUNKS_MAX + 1) * BODY_CHUNK_BYTES;
 /// A request: its header fields, and method, scheme and authority, of which each is one string of the guest's.
 const REQUEST_BYTES_MAX: usize = FIELDS_BYTES_MAX + 3 * COMPONENT_CALL_BYTES_MAX;
 
+const _: () = assert!(STREAMS_KEPT_MAX * 2 <= RESOURCES_MAX, "most of them are for the call");
 const _: () = assert!(RESOURCES_MAX * REQUEST_BYTES_MAX <= HOST_BYTES_MAX);
 const _: () = assert!(RESOURCES_MAX * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);
 const _: () =

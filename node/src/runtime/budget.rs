@@ -97,7 +97,8 @@ impl Budget {
         loop {
             let taken = self.given.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
             let Err(given) = taken else { return Ok(()) };
-            // What nobody could have is not asked for; and each round gives back something.
+            // What nobody could have is not asked for; and each round gives back something. Instances that others are just
+            // dropping, one to a thread, are not waited for.
             let spare = self.spare.get().filter(|_| bytes <= self.max).and_then(Weak::upgrade);
             if !spare.is_some_and(|spare| spare.give_up()) {
                 return Err(Full { given, max: self.max });

@@ -3,6 +3,7 @@
 
 mod account;
 mod deadline;
+mod ending;
 mod signals;
 mod watch;
 
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(super) use self::account::Account;
 pub(super) use self::deadline::Deadline;
+pub(super) use self::ending::Ending;
 pub(super) use self::signals::Signals;
 pub(super) use self::watch::Watch;
 use super::log::Author;

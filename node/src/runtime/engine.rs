@@ -14,11 +14,16 @@ use crate::os;
 
 /// Entries of one table: programs in Go have some ten thousands.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// Bytes of the engine's own data about all instances of one call together.
+/// Bytes of the engine's own data about all core instances of one instance together.
 const INSTANCE_BYTES_MAX: usize = 16 << 20;
 
 /// Calls that have an instance at once, however many cores there are.
 const CALLS_MAX: u32 = 4096;
+/// Slots of the pools beside those of calls, for instances at rest that are just being dropped: their place is asked for
+/// before it is free. A thread drops one at a time, and there are some threads to a core.
+const DROPPED_AT_ONCE: u32 = 16;
+/// All of them, at most.
+const SLOTS_MAX: u32 = CALLS_MAX + DROPPED_AT_ONCE;
 /// Fewer are not worth a pool: where not even these fit, memory is mapped for each call.
 const CALLS_MIN: u32 = 16;
 /// Address space of one memory: all that 32 bits reach, and a little that nobody may touch.
@@ -27,10 +32,10 @@ const MEMORY_ADDRESS_BYTES: u64 = (4 << 30) + (32 << 20);
 const ADDRESS_BYTES_MAX: u64 = 1 << 47;
 /// The pool of memories may have up to three quarters of it.
 const _: () = assert!(
-    CALLS_MAX as u64 * MEMORIES_MAX as u64 * MEMORY_ADDRESS_BYTES <= ADDRESS_BYTES_MAX / 4 * 3,
+    SLOTS_MAX as u64 * MEMORIES_MAX as u64 * MEMORY_ADDRESS_BYTES <= ADDRESS_BYTES_MAX / 4 * 3,
     "a pool for every call fits into the address space"
 );
-const _: () = assert!(CALLS_MIN <= CALLS_MAX && CALLS_MAX.checked_mul(INSTANCES_MAX).is_some());
+const _: () = assert!(CALLS_MIN <= CALLS_MAX && SLOTS_MAX.checked_mul(INSTANCES_MAX).is_some());
 
 /// Of the mappings that the kernel gives a process, calls may have one part in so many.
 const CALL_MAPPINGS_PART: u64 = 2;
@@ -69,7 +74,7 @@ impl MemoryMode {
         }
     }
 
-    /// The engine for so many calls at once.
+    /// The engine for so many instances at once.
     fn engine(self, calls: u32) -> wasmtime::Result<Engine> {
         match self {
             Self::Auto | Self::PoolScan => pooled(calls, Enabled::Yes, KEEP_RESIDENT_BYTES),
@@ -98,7 +103,7 @@ impl FromStr for MemoryMode {
 pub(super) struct Built {
     pub(super) engine: Engine,
     pub(super) memory: MemoryMode,
-    /// Calls that may have an instance at once: none of them finds a pool empty.
+    /// Calls that may have an instance at once, those at rest among them: none of them finds a pool empty.
     pub(super) running_max: u32,
 }
 
@@ -148,7 +153,8 @@ fn halving(mode: MemoryMode, mut calls: u32, calls_min: u32) -> wasmtime::Result
 }
 
 fn exactly(memory: MemoryMode, calls: u32) -> wasmtime::Result<Built> {
-    Ok(Built { engine: memory.engine(calls)?, memory, running_max: calls })
+    let engine = memory.engine(calls.saturating_add(DROPPED_AT_ONCE))?;
+    Ok(Built { engine, memory, running_max: calls })
 }
 
 /// The engine of the compile child: a pool of nothing, so that it fits under a memory limit, which yet refuses what no
@@ -200,7 +206,7 @@ fn config() -> Config {
 
 fn pooled(calls: u32, scan: Enabled, keep_resident: usize) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    // Whatever runs has all that it may ask for: an admitted call never fails because others have it.
+    // Whatever runs has all that it may ask for: an admitted call never fails because others have it, or had it just now.
     pool.total_memories(calls.saturating_mul(MEMORIES_MAX))
         // Of one call at least, for the engine measures each module against all there are.
         .total_tables(calls.max(1).saturating_mul(TABLES_MAX))

@@ -1,4 +1,4 @@
-//! Calls of `wasi:http` 0.2 components: a fresh instance each, driven by whoever awaits the answer.
+//! Calls of `wasi:http` 0.2 components: each in a fresh instance or in one that rests, driven by whoever awaits the answer.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

@@ -61,8 +61,8 @@ impl Instance {
     }
 
     /// Whether it may serve one more call.
-    pub(super) const fn may_serve(&self, reuse: Reuse) -> bool {
-        self.handler.is_some() && self.served < reuse.calls
+    pub(super) fn may_serve(&self, reuse: Reuse, now: Instant) -> bool {
+        self.handler.is_some() && self.served < reuse.calls && self.is_young(reuse, now)
     }
 
     /// Whether it is young enough to.

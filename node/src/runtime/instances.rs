@@ -71,8 +71,15 @@ impl Instances {
 
     /// One that has served the version before, if any rests.
     pub(super) fn rested(&self, invocation: &CallContext) -> Option<Instance> {
-        let reuse = invocation.version.spec.reuse()?;
-        self.rest.take(&invocation.version, reuse, invocation.account.began())
+        invocation.version.spec.reuse()?;
+        self.rest.take(&invocation.version, invocation.account.began())
+    }
+
+    /// The call's answer has failed: the instance that served it serves no other one, if it rests already.
+    pub(super) fn failed(&self, invocation: &CallContext) {
+        if invocation.version.spec.reuse().is_some() {
+            self.rest.drop_broken(&invocation.version.id);
+        }
     }
 
     /// Has an instance serve a call from now on.

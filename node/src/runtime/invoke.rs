@@ -46,7 +46,7 @@ impl Invoker {
         if !span.is_disabled() {
             trace::write_headers(&span, request.headers_mut());
         }
-        let trace = trace_id(request.headers());
+        let (trace, method) = (trace_id(request.headers()), request.method().clone());
         let author = Author::new(Arc::clone(&self.logs), Arc::clone(&version), invocation, trace);
         let invocation = CallContext::new(version, Arc::new(author), account, request.headers());
         let stage = Stage {
@@ -68,11 +68,12 @@ impl Invoker {
         };
         match response {
             Ok(response) => {
-                let response = Taken::answer(response, invocation);
+                let response = Taken::answer(&method, response, invocation);
                 Ok(Answer { response, cold, queue_wait: Duration::ZERO })
             }
             Err(error) => {
                 invocation.account.end(Outcome::Failed(error.code()));
+                self.instances.failed(&invocation);
                 // What did not begin, or could not, is no affair of the function's.
                 if error.code().retry() == Again::Unknown {
                     invocation.author.say(&format!("the call failed: {error} ({})", error.code()));

@@ -1,4 +1,5 @@
-//! Places of instances, those at rest among them: the engine's pools have as many.
+//! Places of instances, those at rest among them: the engine's pools have as many, and a few more for those that are just
+//! being dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +23,7 @@ impl Places {
     }
 
     /// Takes one, which may be that of an instance at rest. No more calls are admitted than there are places: where none is
-    /// free, one rests.
+    /// free, one rests, or somebody is dropping one that did. The pools have a reserve for that moment, so that nobody waits.
     pub(super) fn take(self: &Arc<Self>, spare: &dyn Spare) -> Place {
         let place = Place(Arc::clone(self));
         let mut taken = self.taken.fetch_add(1, Ordering::Relaxed) + 1;

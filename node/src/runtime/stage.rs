@@ -40,8 +40,11 @@ impl Stage<'_> {
         (system::granted(&self.invocation.version, (stdout.clone(), stderr)), stdout)
     }
 
-    /// An instance for this call that has served another one before, if there is one.
+    /// An instance for this call that has served another one before, if there is one and the program can take that.
     pub(super) fn rested(&self) -> Option<Instance> {
+        if self.manners.serves_once() {
+            return None;
+        }
         let mut instance = self.instances.rested(self.invocation)?;
         self.instances.begin(&mut instance, Arc::clone(self.invocation));
         Some(instance)

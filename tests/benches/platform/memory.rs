@@ -16,8 +16,12 @@ const AT_ONCE: usize = 8;
 const CALLERS: usize = 16;
 /// First calls that come one after the other.
 const ONE_BY_ONE: usize = 300;
-/// What a node that does nothing still moves by.
-const FLAT_KIB: u64 = 2048;
+/// Fewer are lost in what a node moves by anyway.
+const FUNCTIONS_MIN: usize = 10;
+/// What a node that does nothing still moves by, of any of the fields.
+const FLAT_KIB_MIN: u64 = 256;
+/// Where functions are many, they may move by a tenth of a KiB each: what is told of one has no more digits.
+const FLAT_FUNCTIONS_PER_KIB: usize = 10;
 
 struct Bench {
     cluster: Cluster,
@@ -31,26 +35,34 @@ struct Bench {
 pub(crate) async fn run() {
     let functions =
         std::env::var("CORACLE_FUNCTIONS").map_or(FUNCTIONS, |text| text.parse().expect("a number"));
+    assert!(
+        functions >= FUNCTIONS_MIN,
+        "CORACLE_FUNCTIONS is {functions}: {FUNCTIONS_MIN} or more tell anything"
+    );
     println!("\n== memory: {functions} idle functions with different artifacts on one node");
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
     let original = std::fs::read(guest("rust-http-wasip2crate.component.wasm")).unwrap();
     let bench = Bench { cluster, folder: tempfile::TempDir::new().unwrap(), original, functions };
-    let idle = memory(&bench.cluster).await;
+    let idle = bench.memory().await;
     println!("an idle node: {idle:?} KiB");
     // What the first deploys and calls cost is the node's, not a function's.
     bench.deploy_all(0..FIRST).await;
     bench.call_all(0..FIRST, "").await;
-    let before = memory(&bench.cluster).await;
+    let before = bench.memory().await;
     let begun = Instant::now();
     bench.deploy_all(FIRST..FIRST + functions).await;
     println!("deployed in {:.0?}, {AT_ONCE} at once", begun.elapsed());
-    print("deployed, never called", functions, &before, &memory(&bench.cluster).await);
+    print("deployed, never called", functions, &before, &bench.memory().await);
     bench.call_all(FIRST..FIRST + functions, "").await;
-    print("called once, idle", functions, &before, &memory(&bench.cluster).await);
+    print("called once, idle", functions, &before, &bench.memory().await);
     bench.cold_starts().await;
 }
 
 impl Bench {
+    async fn memory(&self) -> [Memory; 3] {
+        memory(&self.cluster, flat_kib(self.functions)).await
+    }
+
     async fn deploy(&self, number: usize) {
         // A custom section of its own makes each artifact a different one.
         let mut bytes = self.original.clone();
@@ -142,8 +154,20 @@ fn print(what: &str, functions: usize, before: &[Memory; 3], after: &[Memory; 3]
     }
 }
 
-/// The memory of the node's processes, once it changes no more.
-async fn memory(cluster: &Cluster) -> [Memory; 3] {
+/// By so much memory may move and still be flat, where so many functions are looked at.
+fn flat_kib(functions: usize) -> u64 {
+    FLAT_KIB_MIN.max((functions / FLAT_FUNCTIONS_PER_KIB) as u64)
+}
+
+impl Memory {
+    /// Whether none of it has moved by more than that.
+    const fn is_near(self, other: Self, kib: u64) -> bool {
+        self.pss.abs_diff(other.pss) <= kib && self.anonymous.abs_diff(other.anonymous) <= kib
+    }
+}
+
+/// The memory of the node's processes, once it changes no more: by no more than `flat_kib`.
+async fn memory(cluster: &Cluster, flat_kib: u64) -> [Memory; 3] {
     let look = || {
         PROCESSES.map(|process| {
             let pid = cluster.nodes[0].pid(process).unwrap();
@@ -158,7 +182,7 @@ async fn memory(cluster: &Cluster) -> [Memory; 3] {
     let last = Cell::new((look(), Instant::now()));
     eventually("memory is flat for a second", async || {
         let now = look();
-        if now.iter().zip(last.get().0).any(|(now, last)| now.pss.abs_diff(last.pss) > FLAT_KIB) {
+        if now.iter().zip(last.get().0).any(|(now, last)| !now.is_near(last, flat_kib)) {
             last.set((now, Instant::now()));
         }
         if last.get().1.elapsed() > Duration::from_secs(1) { Ok(now) } else { Err(format!("{now:?} KiB")) }

@@ -30,6 +30,33 @@ fn connections_are_found() {
     }
 }
 
+#[test]
+fn ways_round_the_dialer_are_found() {
+    let found = |text: &str| {
+        let name = "controller/src/peers.rs".to_owned();
+        connections(&Source { name, text: format!("//! A plant.\n{text}\n") }).len()
+    };
+    for allowed in [
+        "let mut client = Client::connect(targets, deadline, talk).await?;",
+        "let client = AdminClient::new(channel);",
+        "fn channel(address: &str) -> Result<Channel, Error>; // not by Channel::from_static",
+        "let stream = TcpStream::connect(address).await?;",
+    ] {
+        assert_eq!(found(allowed), 0, "{allowed}");
+    }
+    for planted in [
+        "let channel = Channel::from_static(\"http://127.0.0.1:1\").connect_lazy();",
+        "let channel = Channel::from_shared(address)?.connect().await?;",
+        "let channel = tonic::transport::Channel::builder(uri).connect().await?;",
+        "let (channel, added) = Channel::balance_channel(8);",
+        "let client = AdminClient::connect(address).await?;",
+        "let client = pb::admin_client::AdminClient::<Channel>::connect(address).await?;",
+        "    .and_then(ControlClient::connect)",
+    ] {
+        assert_eq!(found(planted), 1, "{planted}");
+    }
+}
+
 /// Whether a file is of tests alone.
 fn is_test(name: &str) -> bool {
     ["tests/", "/tests.rs", "/fake.rs"].iter().any(|part| name.contains(part))
@@ -41,10 +68,31 @@ fn connections(source: &Source) -> Vec<String> {
         let code = line.split("//").next().unwrap_or_default();
         let path = code.split_once("transport::").map_or("", |(_, path)| path);
         let mut words = path.split(|char: char| !char.is_alphanumeric() && char != '_');
-        words.any(|word| matches!(word, "Endpoint" | "Server"))
+        words.any(|word| matches!(word, "Endpoint" | "Server")) || dials(code)
     };
     let told = |(number, line): (usize, &str)| format!("{}:{number}: {}", source.name, line.trim());
     source.product().filter(|(_, line)| names(line)).map(told).collect()
+}
+
+/// Whether a line makes an endpoint by way of its channel, or a generated client that connects by itself. A plain `Client` is
+/// one of our own.
+fn dials(line: &str) -> bool {
+    let line = line.replace("::<Channel>", "");
+    let mut pairs =
+        line.match_indices("::").map(|(at, _)| (last_word(&line[..at]), first_word(&line[at + 2..])));
+    pairs.any(|(owner, verb)| match verb {
+        "from_shared" | "from_static" | "builder" | "balance_list" | "balance_channel" => owner == "Channel",
+        "connect" => owner == "Channel" || owner.strip_suffix("Client").is_some_and(|name| !name.is_empty()),
+        _ => false,
+    })
+}
+
+fn first_word(text: &str) -> &str {
+    text.split(|char: char| !char.is_alphanumeric() && char != '_').next().unwrap_or_default()
+}
+
+fn last_word(text: &str) -> &str {
+    text.rsplit(|char: char| !char.is_alphanumeric() && char != '_').next().unwrap_or_default()
 }
 
 /// Whom each module of a package names.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use coracle_proto::id::InvocationId;
 use coracle_proto::record::Version;
 
+use super::ending::Ending;
 use crate::clock;
 use crate::runtime::usage::{Outcome, Usage, UsageSink};
 
@@ -20,6 +21,7 @@ pub(in crate::runtime) struct Account {
     began: Instant,
     cold: AtomicBool,
     outcome: OnceLock<Outcome>,
+    ending: Ending,
     cpu_nanos: AtomicU64,
     memory_bytes: AtomicU64,
     bytes_in: AtomicU64,
@@ -42,6 +44,7 @@ impl Account {
             began: clock::now(),
             cold: AtomicBool::new(false),
             outcome: OnceLock::new(),
+            ending: Ending::default(),
             cpu_nanos: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
@@ -62,7 +65,14 @@ impl Account {
 
     /// It ended so. What is said first counts.
     pub(in crate::runtime) fn end(&self, outcome: Outcome) {
-        let _ = self.outcome.set(outcome);
+        if self.outcome.set(outcome).is_ok() {
+            self.ending.tell(matches!(outcome, Outcome::Answered(_)));
+        }
+    }
+
+    /// Where it is told whether its answer was whole, at the latest when the account is.
+    pub(in crate::runtime) const fn ending(&self) -> &Ending {
+        &self.ending
     }
 
     /// Something computed for it.
@@ -99,6 +109,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        self.end(Outcome::Abandoned);
         let count = |counter: &mut AtomicU64| std::mem::take(counter.get_mut());
         self.sink.used(Usage {
             version: Arc::clone(&self.version),

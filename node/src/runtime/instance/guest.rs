@@ -13,7 +13,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::memory::{Memory, Refused};
 use crate::outbound::Egress;
-use crate::runtime::bounds::{FIELDS_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, RESOURCES_MAX, TABLES_MAX};
+use crate::runtime::bounds::{
+    FIELDS_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, RESOURCES_MAX, STREAMS_KEPT_MAX, TABLES_MAX,
+};
 use crate::runtime::budget::Share;
 use crate::runtime::call::CallContext;
 use crate::runtime::host::http::WayOut;
@@ -61,12 +63,20 @@ impl Guest {
         self.serving = Some(Serving { invocation, _ticking: ticking });
     }
 
-    /// The call is over: nothing of it stays here. Gives how much the guest holds on to all the same.
+    /// The call is over: nothing of it stays here. Gives how much the guest holds on to all the same, streams over their bound
+    /// among it.
     pub(super) fn end(&mut self) -> usize {
         self.log.end();
         self.way_out.end();
         self.serving = None;
-        self.wasi.ctx().table.iter_mut().filter(|entry| !outlives_call(&**entry)).count()
+        let (mut streams, mut of_call) = (0_usize, 0);
+        for entry in self.wasi.ctx().table.iter_mut() {
+            match outlives_call(entry) {
+                true => streams += 1,
+                false => of_call += 1,
+            }
+        }
+        of_call + streams.saturating_sub(STREAMS_KEPT_MAX)
     }
 
     /// Whether the guest has computed for a whole turn. Whoever gives way waits behind all others: a short call that a tick

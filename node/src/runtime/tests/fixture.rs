@@ -27,21 +27,33 @@ const RUNNING_MAX: u32 = 128;
 /// Memory of all guests: enough.
 const GUESTS_BYTES: u64 = 64 << 30;
 
+/// Whose a line is: a call, and its trace.
+pub(super) type Whose = (InvocationId, Option<[u8; 16]>);
+
 /// Lines of all guests.
 #[derive(Debug, Default)]
-pub(in crate::runtime) struct Lines(Mutex<Vec<String>>);
+pub(in crate::runtime) struct Lines {
+    lines: Mutex<Vec<String>>,
+    whose: Mutex<Vec<Whose>>,
+}
 
 impl Lines {
     pub(in crate::runtime) fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Whose each of them is.
+    pub(super) fn whose(&self) -> Vec<Whose> {
+        self.whose.lock().unwrap().clone()
     }
 }
 
 impl LogSink for Lines {
     fn line(&self, line: Line<'_>) -> bool {
         assert!(line.text.len() <= 8 << 10);
-        let mut lines = self.0.lock().unwrap();
+        let mut lines = self.lines.lock().unwrap();
         if lines.len() < LINES_MAX {
+            self.whose.lock().unwrap().push((line.invocation, line.trace));
             lines.push(format!("{}: {}", line.version, String::from_utf8_lossy(line.text)));
         }
         lines.len() < LINES_MAX

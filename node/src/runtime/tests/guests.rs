@@ -7,7 +7,8 @@ use super::fixture::guest;
 /// A component of `wasi:http` whose handler is `body`. It has `$req`, `$out`, three locals, and the functions
 /// `$head` (out -> body), `$sized` (out, digits pointer, digits -> body) with a `content-length`, `$stream` (body ->
 /// stream), `$print` (stream, pointer, length), `$write_now` (stream, pointer, length, result) without a wait, `$finish`
-/// (body, stream), `$fail` (out, pointer, length) and `$forget` (req); and a global `$count`, which is zero.
+/// (body, stream), `$abandon` (body), `$fail` (out, pointer, length), `$decline` (out), `$forget` (req), and `$stdout` (->
+/// stream) with `$drop` (stream); and a global `$count`, which is zero.
 pub(super) fn http(body: &str) -> Vec<u8> {
     let mut module = wat::parse_str(HTTP.replace(";; BODY", body)).unwrap();
     // This component's world has all that these need.
@@ -40,6 +41,9 @@ const HTTP: &str = r#"(module
     (func $flush (param i32 i32 i32 i32)))
   (import "wasi:io/streams@0.2.12" "[resource-drop]output-stream" (func $drop (param i32)))
   (import "wasi:http/types@0.2.12" "[resource-drop]incoming-request" (func $forget (param i32)))
+  (import "wasi:http/types@0.2.12" "[resource-drop]outgoing-body" (func $abandon (param i32)))
+  (import "wasi:http/types@0.2.12" "[resource-drop]response-outparam" (func $decline (param i32)))
+  (import "wasi:cli/stdout@0.2.12" "get-stdout" (func $stdout (result i32)))
   (global $count (mut i32) (i32.const 0))
   (memory (export "memory") 17)
   (data (i32.const 1024) "0123456789abcdef")

@@ -3,13 +3,20 @@
 
 use std::time::Duration;
 
+use coracle_proto::id::InvocationId;
 use coracle_proto::spec::{Draft, ReuseDraft};
 use http_body_util::BodyExt as _;
 
-use super::fixture::{Fixture, Function, Making, env, eventually, get};
+use super::fixture::{Fixture, Function, Making, call, collect, env, eventually, get};
 use super::guests::http;
+use crate::call::Call;
 use crate::clock;
+use crate::runtime::bounds::STREAMS_KEPT_MAX;
 use crate::runtime::{MemoryMode, RestLimits};
+
+/// Computes for some tens of milliseconds.
+const SLOW: &str = "(loop (local.set $n (i32.add (local.get $n) (i32.const 1)))
+    (br_if 0 (i32.lt_u (local.get $n) (i32.const 100000000))))";
 
 /// Counts the calls of its instance, does what `then` says, and answers with the count.
 fn counts(then: &str) -> Vec<u8> {
@@ -82,6 +89,25 @@ async fn it_serves_so_many_calls_and_grows_so_old() {
     assert!((4..=7).contains(&all.len()), "{all:?}");
 }
 
+/// Its first call is as long as its reader takes.
+#[tokio::test]
+async fn one_that_grew_too_old_in_its_call_does_not_rest() {
+    let pieces = "(local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b)))
+        (loop (call $print (local.get $s) (i32.const 1024) (i32.const 1))
+            (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 9))))
+        (call $finish (local.get $b) (local.get $s)) (call $forget (local.get $req))";
+    for (age_ms, resting) in [(60_000, 1), (1000, 0)] {
+        let draft = Draft { reuse: Some(ReuseDraft { calls: 0, age_ms }), ..Draft::default() };
+        let fixture = Fixture::new();
+        let function = fixture.deploy("f", &http(pieces), draft).await.unwrap();
+        let answer = fixture.call(&function, get("/")).await.unwrap();
+        let here = clock::now();
+        eventually("its reader is ready", || here.elapsed() > Duration::from_secs(1)).await;
+        assert_eq!(collect(answer).await.unwrap().1, "000000000");
+        assert_eq!(fixture.runtime.stats().resting, resting, "{age_ms}");
+    }
+}
+
 #[tokio::test]
 async fn after_a_failure_it_serves_no_other_call() {
     let (all, _) = four(&at(3, "(unreachable)"), reuse()).await;
@@ -99,6 +125,30 @@ async fn after_a_failure_it_serves_no_other_call() {
     assert_eq!(all, "1 function-failed 1 function-failed");
     let (all, fixture) = four(&at(2, "(drop (memory.grow (i32.const 60000)))"), reuse()).await;
     assert_eq!((all.as_str(), fixture.runtime.stats().resting), ("1 2 3 4", 1), "it coped");
+}
+
+/// It returns from its call, and keeps nothing of it.
+#[tokio::test]
+async fn after_an_answer_that_failed_it_serves_no_other_call() {
+    for (what, answers) in [
+        ("no answer", "(call $decline (local.get $out))"),
+        ("an error", "(call $fail (local.get $out) (i32.const 1024) (i32.const 4))"),
+        ("a body that is not finished", "(call $abandon (call $head (local.get $out)))"),
+        (
+            "a body of another length",
+            "(local.set $b (call $sized (local.get $out) (i32.const 1029) (i32.const 1)))
+            (local.set $s (call $stream (local.get $b)))
+            (call $print (local.get $s) (i32.const 1024) (i32.const 2)) (call $finish (local.get $b) (local.get $s))",
+        ),
+    ] {
+        let second = at(2, &format!("{answers} (call $forget (local.get $req)) (return)"));
+        let (all, fixture) = four(&second, reuse()).await;
+        let all = all.replace("invalid-response", "function-failed");
+        assert_eq!(all, "1 function-failed 1 function-failed", "{what}");
+        assert_eq!(fixture.runtime.stats().resting, 0, "{what}");
+        let lines = fixture.lines.all();
+        assert!(!lines.iter().any(|line| line.contains("'reuse' has no effect")), "{what}: {lines:?}");
+    }
 }
 
 #[tokio::test]
@@ -133,6 +183,77 @@ async fn what_holds_on_to_its_callers_request_serves_no_other_call() {
         .filter(|line| line.contains("'reuse' has no effect: the function holds on to 1"))
         .count();
     assert_eq!(told, 1, "{lines:?}");
+}
+
+/// Else the host's table would be full at a later call, whose caller did nothing.
+#[tokio::test]
+async fn what_opens_a_stream_at_each_call_serves_so_many() {
+    let fixture = Fixture::new();
+    let leaks = fixture.deploy("f", &counts("(drop (call $stdout))"), reuse()).await.unwrap();
+    said(&fixture, &leaks, STREAMS_KEPT_MAX).await;
+    assert_eq!((fixture.runtime.stats().resting, fixture.lines.all().len()), (1, 0));
+    said(&fixture, &leaks, 1).await;
+    assert_eq!(fixture.runtime.stats().resting, 0);
+    let lines = fixture.lines.all();
+    assert!(lines.concat().contains("'reuse' has no effect: the function holds on to 1"), "{lines:?}");
+    assert_eq!(said(&fixture, &leaks, 2).await, "1 2");
+    let drops = fixture.deploy("f", &counts("(call $drop (call $stdout))"), reuse()).await.unwrap();
+    said(&fixture, &drops, STREAMS_KEPT_MAX + 1).await;
+    assert_eq!(fixture.runtime.stats().resting, 1);
+}
+
+/// Others of its instances rest when one is found out.
+#[tokio::test]
+async fn none_of_those_at_rest_is_asked_to_either() {
+    let fixture = Fixture::new();
+    let guest = counts(&[at(1, SLOW), at(2, "(unreachable)")].concat());
+    let function = fixture.deploy("f", &guest, reuse()).await.unwrap();
+    let (first, second) = tokio::join!(fixture.get(&function, "/"), fixture.get(&function, "/"));
+    assert_eq!((first.unwrap().1, second.unwrap().1), ("1".to_owned(), "1".to_owned()));
+    eventually("both rest", || fixture.runtime.stats().resting == 2).await;
+    assert_eq!(said(&fixture, &function, 1).await, "function-trapped");
+    eventually("none rests", || fixture.runtime.stats().resting == 0).await;
+    assert_eq!(said(&fixture, &function, 2).await, "1 1");
+}
+
+#[tokio::test]
+async fn each_call_has_its_own_log_trace_and_invocation() {
+    let prints = "(local.set $s (call $stdout)) (call $print (local.get $s) (i32.const 1024) (i32.const 3))
+        (call $drop (local.get $s))";
+    let fixture = Fixture::new();
+    let function = fixture.deploy("f", &counts(prints), reuse()).await.unwrap();
+    for (number, answer) in [(1, "1"), (2, "2")] {
+        let mut request = get("/");
+        let traceparent = format!("00-{number:032x}-00000000000000ff-01");
+        request.headers_mut().insert("traceparent", traceparent.parse().unwrap());
+        let call = Call { invocation: InvocationId::new(number), ..call(&function, request) };
+        assert_eq!(collect(fixture.runtime.invoke(call).await.unwrap()).await.unwrap().1, answer);
+    }
+    // Neither of them ends its line.
+    let lines = fixture.lines.all();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.ends_with(": 012")), "{lines:?}");
+    let whose = [1, 2].map(|number: u128| (InvocationId::new(number), Some(number.to_be_bytes())));
+    assert_eq!(fixture.lines.whose(), whose);
+}
+
+#[tokio::test]
+async fn each_call_has_its_own_processor_time() {
+    let fixture = Fixture::new();
+    let function = fixture.deploy("f", &counts(SLOW), Draft::default()).await.unwrap();
+    assert_eq!(said(&fixture, &function, 2).await, "1 1");
+    eventually("both are told", || fixture.usages.count() == 2).await;
+    let takes = fixture.usages.take().iter().map(|usage| usage.cpu).max().unwrap();
+    // Two calls have more together than one may have.
+    let cpu_time_ms = clock::millis(takes * 5 / 3);
+    let draft = Draft { cpu_time_ms, ..reuse() };
+    let function = fixture.deploy("f", &counts(SLOW), draft).await.unwrap();
+    for count in ["1", "2"] {
+        assert_eq!(said(&fixture, &function, 1).await, count, "{cpu_time_ms} ms each");
+        eventually("it rests", || fixture.runtime.stats().resting == 1).await;
+    }
+    eventually("both are told", || fixture.usages.count() == 2).await;
+    let used: Duration = fixture.usages.take().iter().map(|usage| usage.cpu).sum();
+    println!("{used:?} of {cpu_time_ms} ms each");
 }
 
 #[tokio::test]
@@ -182,10 +303,8 @@ async fn one_that_is_not_called_goes() {
 
 #[tokio::test]
 async fn so_many_rest_of_one_function_and_of_all() {
-    let slow = "(loop (local.set $n (i32.add (local.get $n) (i32.const 1)))
-        (br_if 0 (i32.lt_u (local.get $n) (i32.const 100000000))))";
     let fixture = Fixture::with_rest(RestLimits { version: 1, node: 2, ..RestLimits::DEFAULT });
-    let one = fixture.deploy("one", &counts(slow), reuse()).await.unwrap();
+    let one = fixture.deploy("one", &counts(SLOW), reuse()).await.unwrap();
     let (first, second) = tokio::join!(fixture.get(&one, "/"), fixture.get(&one, "/"));
     assert_eq!((first.unwrap().1, second.unwrap().1), ("1".to_owned(), "1".to_owned()), "one call each");
     eventually("one rests", || fixture.runtime.stats().resting == 1).await;

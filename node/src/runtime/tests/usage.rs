@@ -9,7 +9,7 @@ use coracle_proto::record::Version;
 use coracle_proto::spec::Draft;
 use coracle_proto::status::Code;
 use futures::{StreamExt as _, stream};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
@@ -127,6 +127,20 @@ async fn a_call_that_was_given_up_is_told() {
     assert_eq!(fixture.usages.count(), 0);
     calling.abort();
     assert_eq!(one(&fixture).await.outcome, Outcome::Abandoned);
+}
+
+/// The front takes the body from such an answer, which stops its guest.
+#[tokio::test]
+async fn an_answer_without_a_body_is_answered_at_its_head() {
+    let fixture = Fixture::new();
+    let endless = "(local.set $s (call $stream (call $head (local.get $out))))
+        (loop (call $print (local.get $s) (i32.const 1024) (i32.const 16)) (br 0))";
+    let function = fixture.deploy("endless", &http(endless), Draft::default()).await.unwrap();
+    let mut request = get("/");
+    *request.method_mut() = Method::HEAD;
+    drop(fixture.call(&function, request).await.unwrap());
+    let usage = one(&fixture).await;
+    assert_eq!((usage.outcome, usage.bytes_out), (OK, 0));
 }
 
 /// Whoever has as many bytes as were declared may not ask for the end.
