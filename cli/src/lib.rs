@@ -39,9 +39,7 @@ compile_error!("coracle runs on Linux on x86-64 and aarch64 only");
 /// Everything that the program does, from its arguments to its exit code.
 #[must_use]
 pub fn main_entry() -> ExitCode {
-    // The allocator asks for huge pages, and a process that holds a little has them for all it once had: an idle node took three
-    // times the memory. Its children have the same. A kernel that knows none has nothing to turn off.
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
+    os::use_small_pages();
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),

@@ -31,6 +31,13 @@ pub(crate) enum ParentDeath {
     Terminate,
 }
 
+/// Has this process and its children use pages of the least size. The allocator asks for huge ones, and who holds a little then
+/// keeps 2 MiB wherever it once had something: an idle node took three times the memory, and calls were no faster.
+pub(crate) fn use_small_pages() {
+    // A kernel that knows no others has nothing to turn off.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
 /// Ties this process to its parent's life; `false` when the parent is gone already.
 pub(crate) fn follow_parent(parent: u32, death: ParentDeath) -> io::Result<bool> {
     let signal = match death {
@@ -160,6 +167,12 @@ mod tests {
     use std::os::fd::AsFd as _;
 
     use super::*;
+
+    #[test]
+    fn a_process_that_was_told_to_has_no_huge_pages() {
+        use_small_pages();
+        assert!(rustix::thread::transparent_huge_pages_are_disabled().unwrap());
+    }
 
     #[test]
     fn a_listener_crosses_a_socket() {
