@@ -25,6 +25,11 @@ const OPEN_PART: f64 = 0.5;
 const COMPONENTS: [(&str, &str); 2] =
     [("hello-min", "hello-min.component.wasm"), ("rust-http", "rust-http-wasip2crate.component.wasm")];
 
+/// The component that is also called in instances that serve one call after another, so many: what the other one keeps of a
+/// call it is not used again for here.
+const REUSED: &str = "rust-http";
+const REUSE_CALLS: &str = "1000";
+
 /// Somebody who answers.
 struct Contender {
     name: &'static str,
@@ -62,7 +67,14 @@ pub(crate) async fn run() {
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
     for (name, file) in COMPONENTS {
         cluster.deploy(name, &guest(file), &["--concurrency", "1000"]).await;
-        let contenders = contenders(&cluster, name, &guest(file)).await;
+        let mut contenders = contenders(&cluster, name, &guest(file)).await;
+        if name == REUSED {
+            let flags = ["--concurrency", "1000", "--reuse-calls", REUSE_CALLS];
+            cluster.deploy("reused", &guest(file), &flags).await;
+            let [ours, theirs] = reusing(&contenders[0], &guest(file)).await;
+            contenders.insert(3, theirs);
+            contenders.insert(3, ours);
+        }
         let mut least = f64::INFINITY;
         for connections in CONNECTIONS {
             for contender in &contenders {
@@ -89,21 +101,6 @@ async fn contenders(cluster: &Cluster, name: &str, component: &Path) -> Vec<Cont
         pids: processes.iter().map(|process| node.pid(*process).expect("it runs")).collect(),
         _server: None,
     };
-    let theirs = |name, server: Server| Contender {
-        name,
-        address: server.address.clone(),
-        path: "/".into(),
-        pids: vec![server.pid()],
-        _server: Some(server),
-    };
-    let serve = |flags: &'static [&'static str]| {
-        Server::start("wasmtime serve", move |address| {
-            let mut command = Command::new(wasmtime());
-            command.args(["serve", "-S", "cli", "--max-instance-reuse-count", "1", "--addr", address]);
-            command.args(flags).arg(component);
-            command
-        })
-    };
     // What our engine and the floor's are told as well.
     let tuned = &[
         "-O",
@@ -120,10 +117,33 @@ async fn contenders(cluster: &Cluster, name: &str, component: &Path) -> Vec<Cont
     });
     vec![
         ours,
-        theirs("serve", serve(&[]).await),
-        theirs("serve, tuned", serve(tuned).await),
+        theirs("serve", serve(component, "1", &[]).await),
+        theirs("serve, tuned", serve(component, "1", tuned).await),
         theirs("floor", floor.await),
     ]
+}
+
+/// Ourselves and the peer, with instances that serve one call after another.
+async fn reusing(ours: &Contender, component: &Path) -> [Contender; 2] {
+    let (address, pids) = (ours.address.clone(), ours.pids.clone());
+    let ours = Contender { name: "coracle reuse", address, path: "/reused".into(), pids, _server: None };
+    [ours, theirs("serve reuse", serve(component, REUSE_CALLS, &[]).await)]
+}
+
+fn theirs(name: &'static str, server: Server) -> Contender {
+    let (address, pids) = (server.address.clone(), vec![server.pid()]);
+    Contender { name, address, path: "/".into(), pids, _server: Some(server) }
+}
+
+/// `wasmtime serve`, with so many calls for each instance.
+async fn serve(component: &Path, calls: &str, flags: &[&str]) -> Server {
+    Server::start("wasmtime serve", |address| {
+        let mut command = Command::new(wasmtime());
+        command.args(["serve", "-S", "cli", "--max-instance-reuse-count", calls, "--addr", address]);
+        command.args(flags).arg(component);
+        command
+    })
+    .await
 }
 
 fn wasmtime() -> String {
