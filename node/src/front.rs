@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use coracle_ports::{ACCEPT_PAUSE, Bounds, Files, Places};
 use coracle_proto::id::NodeId;
+use coracle_transport::calls::ANSWER_WINDOW_BYTES;
 use tokio::sync::Semaphore;
 
 use self::replay::KEPT_BYTES_MAX;
@@ -38,7 +39,6 @@ use crate::clock;
 use crate::dispatch::Dispatcher;
 use crate::metrics::Metrics;
 use crate::view::ViewHandle;
-use crate::worker::STREAM_WINDOW_BYTES;
 
 /// For so long after the start a controller's first word is likely.
 pub(crate) const NEWS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,10 +91,10 @@ const _: () = assert!(SHUT_TIME.as_millis() >= 10 * ACCEPT_PAUSE.as_millis());
 /// Requests that wait for a controller's first word at once. More are told at once that what they want is not known.
 const WAITING_MAX: usize = 1000;
 
-/// Calls that are open at once, of all connections: each may have an answer of [`STREAM_WINDOW_BYTES`] here that its
+/// Calls that are open at once, of all connections: each may have an answer of [`ANSWER_WINDOW_BYTES`] here that its
 /// caller does not read, a gigabyte together.
 const OPEN_MAX: usize = 4096;
-const _: () = assert!(OPEN_MAX as u64 * STREAM_WINDOW_BYTES as u64 <= 1 << 30);
+const _: () = assert!(OPEN_MAX as u64 * ANSWER_WINDOW_BYTES as u64 <= 1 << 30);
 /// Each may have the beginning of its request's body here too, a quarter of a gigabyte together.
 const _: () = assert!(OPEN_MAX as u64 * KEPT_BYTES_MAX as u64 <= 256 << 20);
 

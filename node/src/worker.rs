@@ -17,7 +17,6 @@ pub use remote::{Failed, LoadSink, RemoteClient};
 pub use service::WorkerService;
 
 pub(crate) use admission::{Holding, UntilEnd};
-pub(crate) use coracle_transport::calls::ANSWER_WINDOW_BYTES as STREAM_WINDOW_BYTES;
 
 use std::sync::Arc;
 

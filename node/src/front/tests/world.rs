@@ -120,7 +120,7 @@ async fn worker(
     let service = WorkerService::new(CLUSTER, executor.clone(), Handle::current()).into_server();
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()
-        .initial_stream_window_size(worker::STREAM_WINDOW_BYTES)
+        .initial_stream_window_size(coracle_transport::calls::ANSWER_WINDOW_BYTES)
         .initial_connection_window_size(coracle_transport::calls::CONNECTION_WINDOW_BYTES)
         .add_service(service);
     tokio::spawn(server.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()));
