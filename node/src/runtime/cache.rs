@@ -121,8 +121,26 @@ impl Cache {
             return Ok(Some(Verified::new(code, &file.metadata()?)));
         }
         tracing::warn!(%digest, "compiled code is damaged: deleted");
-        self.remove(digest);
+        self.discard(digest, &file.metadata()?);
         Ok(None)
+    }
+
+    /// Deletes code that was found damaged, and nothing that came in its place: another process may have removed it while it was
+    /// read, and made it anew.
+    fn discard(&self, digest: &Digest, damaged: &Metadata) {
+        let (code, aside) = (self.file(digest, "code"), self.tmp());
+        if fs::rename(&code, &aside).is_err() {
+            return;
+        }
+        let is_it = |file: Metadata| (file.dev(), file.ino()) == (damaged.dev(), damaged.ino());
+        let done = match fs::metadata(&aside).is_ok_and(is_it) {
+            true => fs::remove_file(&aside),
+            // Whoever looked for it meanwhile makes it once more.
+            false => fs::rename(&aside, &code),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%digest, %error, "compiled code was put aside and could not be put back or deleted");
+        }
     }
 
     /// Notes that the code was mapped just now: what is used comes first when files are checked at start.
@@ -307,6 +325,27 @@ mod tests {
         fs::write(&code, b"cod3").unwrap();
         assert!(other.verify(&DIGEST).unwrap().is_none());
         assert!(!other.holds(&DIGEST));
+    }
+
+    #[test]
+    fn what_was_made_anew_is_not_deleted_for_what_stood_there_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let store = |code: &[u8]| {
+            let tmp = cache.tmp();
+            fs::write(&tmp, code).unwrap();
+            cache.store(&DIGEST, &tmp).unwrap();
+        };
+        store(b"code");
+        let before = File::open(cache.file(&DIGEST, "code")).unwrap();
+        cache.remove(&DIGEST);
+        store(b"code");
+        cache.discard(&DIGEST, &before.metadata().unwrap());
+        assert!(cache.verify(&DIGEST).unwrap().is_some());
+        let now = File::open(cache.file(&DIGEST, "code")).unwrap();
+        cache.discard(&DIGEST, &now.metadata().unwrap());
+        assert!(!cache.holds(&DIGEST));
+        cache.discard(&DIGEST, &now.metadata().unwrap());
     }
 
     #[test]

@@ -198,6 +198,18 @@ impl Fixture {
     pub(super) async fn get(&self, function: &Function, uri: &str) -> Result<(u16, String), CallError> {
         collect(self.call(function, get(uri)).await?).await
     }
+
+    /// As [`Self::get`], and waits until nothing of the call is left: its answer may be whole a moment before its guest has ended.
+    pub(super) async fn get_to_the_end(&self, function: &Function, uri: &str) -> Result<(u16, String), CallError> {
+        let held = Arc::new(());
+        let call = Call { lease: Lease::of(Arc::clone(&held) as _), ..call(function, get(uri)) };
+        let answered = match self.runtime.invoke(call).await {
+            Ok(answer) => collect(answer).await,
+            Err(error) => Err(error),
+        };
+        eventually("its guest has ended", || Arc::strong_count(&held) == 1).await;
+        answered
+    }
 }
 
 fn runtime(folder: &Path, making: Making, (lines, usages): (&Arc<Lines>, &Arc<Usages>)) -> Runtime {
