@@ -4,12 +4,15 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 8] = [
     "coracle/v1/records.proto",
     "coracle/v1/cluster.proto",
     "coracle/v1/admin.proto",
     "coracle/v1/data.proto",
+    "coracle/v1/groups.proto",
+    "coracle/v1/kv.proto",
     "coracle/raft/v1/raft.proto",
+    "coracle/store/v1/store.proto",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "cargo tells a build script its output folder in no other way")]

@@ -46,6 +46,8 @@ pub(crate) enum Verb {
     Client(crate::command::Verb),
     #[command(name = crate::children::CONTROLLER, hide = true)]
     Controller(crate::children::Args),
+    #[command(name = crate::children::STORE, hide = true)]
+    Store(crate::children::Args),
     #[command(name = crate::children::DATA_PLANE, hide = true)]
     DataPlane(crate::children::Args),
     #[command(name = crate::children::COMPILE, hide = true)]

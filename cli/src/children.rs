@@ -19,6 +19,8 @@ use crate::telemetry::{self, Process};
 
 /// Verb of the controller.
 pub(crate) const CONTROLLER: &str = "__controller";
+/// Verb of the store.
+pub(crate) const STORE: &str = "__store";
 /// Verb of the data plane.
 pub(crate) const DATA_PLANE: &str = "__data-plane";
 /// Verb of one compilation, a child of the data plane.
@@ -50,6 +52,11 @@ pub(crate) struct CompileArgs {
 /// Runs the controller until it is asked to end.
 pub(crate) fn controller(args: &Args) -> ExitCode {
     run(args, Process::Controller)
+}
+
+/// Runs the store until it is asked to end.
+pub(crate) fn store(args: &Args) -> ExitCode {
+    run(args, Process::Store)
 }
 
 /// Runs gateway and worker until they are asked to end.
@@ -102,9 +109,17 @@ fn leave_panics(line: Arc<ParentLine>) {
     }));
 }
 
+const fn nice(process: Process) -> i32 {
+    match process {
+        Process::Controller => CONTROLLER_NICE,
+        Process::DataPlane => DATA_PLANE_NICE,
+        // What is kept waits for the disk more than for a core.
+        Process::Store | Process::Client | Process::Supervisor => 0,
+    }
+}
+
 fn obey(process: Process, line: &ParentLine) -> Result<(), Failure> {
-    let nice = if process == Process::Controller { CONTROLLER_NICE } else { DATA_PLANE_NICE };
-    let niceness = os::be_nice(nice);
+    let niceness = os::be_nice(nice(process));
     let files = os::raise_open_files()
         .map_err(|error| Failure::local("cannot raise the limit of open files", error))?;
     let handed = line.receive().map_err(|error| Failure::local("no order from the supervisor", error))?;

@@ -8,6 +8,7 @@ pub(crate) mod context;
 mod deadline;
 #[cfg(test)]
 pub(crate) mod fake;
+mod keeper;
 mod race;
 mod target;
 mod trace;
@@ -21,6 +22,7 @@ use coracle_proto::status::{Code, Refusal};
 
 pub(crate) use connection::{Admin, Info};
 pub(crate) use deadline::{Deadline, Stopwatch, now_ms};
+pub(crate) use keeper::Keeper;
 pub(crate) use race::first;
 pub(crate) use target::Targets;
 pub(crate) use trace::Trace;

@@ -1,11 +1,13 @@
 //! The client's verbs: one file each.
 
+mod cluster;
 mod completion;
 mod context;
 pub(crate) mod deploy;
 mod function;
 mod input;
 mod invoke;
+mod kv;
 mod logs;
 mod node;
 mod route;
@@ -49,6 +51,10 @@ pub(crate) enum Verb {
     Status(status::Args),
     /// List, show, remove nodes.
     Node(node::Args),
+    /// Keep values in the cluster, and look at those that functions keep.
+    Kv(kv::Args),
+    /// Look into the cluster: its data groups.
+    Cluster(cluster::Args),
     /// List routes.
     Route(route::Args),
     /// List the clusters that are known by a name; choose one.
@@ -181,6 +187,8 @@ async fn dispatch(
         Verb::Logs(args) => logs::run(args, session).await,
         Verb::Status(args) => status::run(args, session).await,
         Verb::Node(args) => node::run(args, session).await,
+        Verb::Kv(args) => kv::run(args, session).await,
+        Verb::Cluster(args) => cluster::run(args, session).await,
         Verb::Route(args) => route::run(args, session).await,
         Verb::Context(args) => context::run(args, session),
         Verb::Trace(args) => trace::run(args, session).await,

@@ -17,6 +17,8 @@ pub(crate) struct Defaults {
     pub(crate) data_port: u16,
     /// The gateway.
     pub(crate) http_port: u16,
+    /// Of data groups.
+    pub(crate) store_port: u16,
     /// Between a node's ports and the next one's in `dev`, but for the gateway's: those count by one.
     pub(crate) dev_port_step: u16,
     /// For servers: what happens. For client verbs: what a person should know.
@@ -37,6 +39,7 @@ pub(crate) const DEFAULTS: Defaults = Defaults {
     admin_port: 7401,
     data_port: 7402,
     http_port: 8080,
+    store_port: 7403,
     dev_port_step: 10,
     // openraft tells each heartbeat that a dead node misses; what it decides, our own crates tell.
     server_log: "info,openraft=error,hickory=off",

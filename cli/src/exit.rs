@@ -76,6 +76,7 @@ impl From<Code> for Exit {
             | Code::DiskFull
             | Code::NoWorker
             | Code::NoQuorum
+            | Code::NotLeader
             | Code::OutcomeUnknown
             | Code::StoreDamaged
             | Code::StoreForeign => Self::Server,
@@ -84,6 +85,8 @@ impl From<Code> for Exit {
             | Code::ReservedPath
             | Code::ArtifactMissing
             | Code::VersionNotFound
+            | Code::BucketNotFound
+            | Code::KeyNotFound
             | Code::NodeNotFound => Self::NotFound,
             Code::RequestTimeout
             | Code::ResponseTimeout

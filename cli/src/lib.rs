@@ -68,6 +68,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Dev(args) => dev::run(*args, &environment, log),
         Verb::Client(verb) => command::run(verb, &cli.shared, &environment, log, args::command),
         Verb::Controller(args) => Ok(children::controller(&args)),
+        Verb::Store(args) => Ok(children::store(&args)),
         Verb::DataPlane(args) => Ok(children::data_plane(&args)),
         Verb::Compile(args) => Ok(children::compile(args)),
     }

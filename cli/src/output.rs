@@ -63,6 +63,11 @@ impl Output {
         Self { format }
     }
 
+    /// Whether people read it: what a command is asked for is written as it is.
+    pub(crate) fn is_for_people(self) -> bool {
+        matches!(self.format, Format::Table | Format::Wide)
+    }
+
     /// Writes a list.
     pub(crate) fn list<R: Row>(&self, rows: &[R]) -> Result<(), Failure> {
         print(&render_list(self.format, rows)?)

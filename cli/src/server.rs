@@ -75,7 +75,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "")]
     pub(crate) zone: String,
 
-    /// What the node does: controller, worker, gateway; several may be given [default: all].
+    /// What the node does: controller, worker, gateway, store (what functions keep: being built); several may be given
+    /// [default: controller, worker, gateway].
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     pub(crate) roles: Vec<Role>,
 
@@ -94,6 +95,10 @@ pub(crate) struct Args {
     /// The HTTP gateway [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = "Addresses")]
     pub(crate) http: Option<SocketAddr>,
+
+    /// Data groups, with the role store [default: 127.0.0.1:7403].
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, help_heading = "Addresses")]
+    pub(crate) store: Option<SocketAddr>,
 
     /// Host under which other nodes reach this one [default: the bound address].
     #[arg(long, value_name = "HOST", help_heading = "Addresses")]

@@ -51,6 +51,8 @@ pub(crate) enum Process {
     Controller,
     /// Gateway and worker.
     DataPlane,
+    /// Data groups.
+    Store,
 }
 
 impl Process {
@@ -60,6 +62,7 @@ impl Process {
             Self::Supervisor => &[],
             Self::Controller => &[attr::SERVICE_CONTROLLER],
             Self::DataPlane => &[attr::SERVICE_WORKER, attr::SERVICE_GATEWAY],
+            Self::Store => &[attr::SERVICE_STORE],
         }
     }
 }

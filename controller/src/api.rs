@@ -6,6 +6,7 @@ mod ask;
 mod control;
 mod deadline;
 mod deploy;
+mod groups;
 mod logs;
 mod overview;
 mod process;

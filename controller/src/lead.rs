@@ -2,6 +2,7 @@
 //! keeps the cluster's record. Each is a [`duty`] with a file of its own; what decides is pure and elsewhere.
 
 mod duty;
+mod groups;
 mod liveness;
 mod orders;
 mod placement;
@@ -56,5 +57,6 @@ async fn work(context: &Context, term: u64) {
         placement::place(leading),
         orders::order(leading),
         upkeep::keep(leading),
+        groups::keep(leading),
     );
 }

@@ -11,6 +11,7 @@ pub mod codec;
 mod command;
 mod edit;
 mod function;
+mod group;
 mod hash;
 mod invariant;
 mod kept;
@@ -27,15 +28,16 @@ mod tests;
 
 pub use apply::Applied;
 pub use cluster::{
-    COMMAND_FORMAT, FORMAT_DECISIONS, FORMAT_GRANTS, TIME_STEP_MAX_MS, VOTERS_WANTED_DEFAULT,
-    VOTERS_WANTED_MAX,
+    COMMAND_FORMAT, FORMAT_DECISIONS, FORMAT_FIRST, FORMAT_GRANTS, FORMAT_GROUPS, TIME_STEP_MAX_MS,
+    VOTERS_WANTED_DEFAULT, VOTERS_WANTED_MAX,
 };
 pub use command::{Command, Envelope, Placement, Switch};
 pub use edit::Change;
 pub use function::{FUNCTIONS_MAX, VERSIONS_MAX, default_route};
+pub use group::{GROUPS_MAX, MEMBERS_MAX};
 pub use invariant::Broken;
 pub(crate) use kept::Encoded;
-pub use node::NODES_MAX;
+pub use node::{NODES_MAX, at_format};
 pub use restore::RestoreError;
 pub use state::{ClusterState, REMEMBERED_MAX};
 pub use subtree::Taken;

@@ -154,7 +154,7 @@ mod tests {
         let node = Node {
             id,
             name: format!("n{id}"),
-            roles: Role::ALL.into(),
+            roles: Role::DEFAULT.into(),
             zone: String::new(),
             version: String::new(),
             addresses: Addresses { grpc: address(id), ..Addresses::default() },

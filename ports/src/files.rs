@@ -8,10 +8,13 @@ const GATEWAY_PARTS: u64 = 4;
 const PROGRAMS_PARTS: u64 = 2;
 const DATA_PARTS: u64 = 1;
 const CONTROL_PARTS: u64 = 4;
+const STORE_PARTS: u64 = 2;
 
 // What is left is the reserve: other nodes, what guests call, files that are open for a moment. A controller's is for
 // its log, its state, and the members that it calls.
-const _: () = assert!(GATEWAY_PARTS + PROGRAMS_PARTS + DATA_PARTS < PARTS && CONTROL_PARTS < PARTS);
+const _: () = assert!(
+    GATEWAY_PARTS + PROGRAMS_PARTS + DATA_PARTS < PARTS && CONTROL_PARTS < PARTS && STORE_PARTS < PARTS
+);
 
 /// What files are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Files {
     Data,
     /// Connections at 7400: a half of the controller's.
     Control,
+    /// Connections at 7403: a quarter of the store's, whose state has most of the others.
+    Store,
 }
 
 impl Files {
@@ -41,6 +46,7 @@ impl Files {
             Self::Programs => PROGRAMS_PARTS,
             Self::Data => DATA_PARTS,
             Self::Control => CONTROL_PARTS,
+            Self::Store => STORE_PARTS,
         };
         // Divided first, for where there is no limit.
         usize::try_from((open_files / PARTS).saturating_mul(parts)).unwrap_or(usize::MAX).max(1)

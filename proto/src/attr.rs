@@ -10,6 +10,8 @@ pub const SERVICE_GATEWAY: &str = "coracle-gateway";
 pub const SERVICE_WORKER: &str = "coracle-worker";
 /// Service of the control plane.
 pub const SERVICE_CONTROLLER: &str = "coracle-controller";
+/// The store.
+pub const SERVICE_STORE: &str = "coracle-store";
 
 /// The span field that tells which service a span belongs to; spans without it are their parent's.
 pub const SERVICE: &str = "coracle.service";

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::id::{FunctionId, Namespace, NodeId, RequestId, Revision, VersionId, VersionNumber};
+use crate::id::{FunctionId, GroupId, Namespace, NodeId, RequestId, Revision, VersionId, VersionNumber};
 use crate::route::RouteSpec;
 
 /// Which replicated fact a record is.
@@ -15,6 +15,8 @@ pub enum Key {
     Cluster,
     /// `function/NAMESPACE/NAME`
     Function(FunctionId),
+    /// `group/ID`, the id as 8 hexadecimal digits
+    Group(GroupId),
     /// `namespace/NAMESPACE`
     Namespace(Namespace),
     /// `node/ID`, the id as 16 hexadecimal digits, as all numbers here, so that text and number sort alike
@@ -25,6 +27,8 @@ pub enum Key {
     Request(Revision, RequestId),
     /// `route/ROUTE`
     Route(RouteSpec),
+    /// `slots`
+    Slots,
     /// `version/NAMESPACE/NAME/NUMBER`
     Version(VersionId),
 }
@@ -38,6 +42,8 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cluster => write!(f, "cluster"),
+            Self::Slots => write!(f, "slots"),
+            Self::Group(id) => write!(f, "group/{:08x}", id.get()),
             Self::Namespace(name) => write!(f, "namespace/{name}"),
             Self::Node(id) => write!(f, "node/{:016x}", id.get()),
             Self::Function(id) => write!(f, "function/{}", Path(id)),
@@ -69,8 +75,10 @@ impl FromStr for Key {
 }
 
 fn parse(text: &str) -> Option<Key> {
-    if text == "cluster" {
-        return Some(Key::Cluster);
+    match text {
+        "cluster" => return Some(Key::Cluster),
+        "slots" => return Some(Key::Slots),
+        _ => {}
     }
     let (kind, rest) = text.split_once('/')?;
     if kind == "route" {
@@ -78,6 +86,7 @@ fn parse(text: &str) -> Option<Key> {
     }
     let mut parts = rest.split('/');
     let key = match kind {
+        "group" => Key::Group(GroupId::new(group(parts.next()?)?)),
         "namespace" => Key::Namespace(Namespace::stored(parts.next()?).ok()?),
         "node" => Key::Node(NodeId::new(number(parts.next()?)?)),
         "function" => Key::Function(function(&mut parts)?),
@@ -97,6 +106,10 @@ fn version<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Option<VersionId> {
     Some(VersionId { function: function(parts)?, number: VersionNumber::new(number(parts.next()?)?) })
 }
 
+fn group(digits: &str) -> Option<u32> {
+    (digits.len() == 8).then(|| u32::from_str_radix(digits, 16).ok())?
+}
+
 fn number(digits: &str) -> Option<u64> {
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }
@@ -111,6 +124,8 @@ mod tests {
         let version = VersionId { function: function.clone(), number: VersionNumber::new(3) };
         for key in [
             Key::Cluster,
+            Key::Slots,
+            Key::Group(GroupId::new(10)),
             Key::Namespace(Namespace::default()),
             Key::Node(NodeId::new(10)),
             Key::Function(function),
@@ -125,8 +140,15 @@ mod tests {
 
     #[test]
     fn foreign_keys_are_refused() {
-        for bad in ["", "node/1", "node/000000000000000g", "version/default/a", "function/default/a/b", "x/y"]
-        {
+        for bad in [
+            "",
+            "node/1",
+            "node/000000000000000g",
+            "version/default/a",
+            "function/default/a/b",
+            "x/y",
+            "group/1",
+        ] {
             assert!(bad.parse::<Key>().is_err(), "{bad}");
         }
     }

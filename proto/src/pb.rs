@@ -20,5 +20,10 @@ pub mod raft {
     tonic::include_proto!("coracle.raft.v1");
 }
 
+/// Messages of `coracle.store.v1`.
+pub mod store {
+    tonic::include_proto!("coracle.store.v1");
+}
+
 /// The descriptors of every file, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

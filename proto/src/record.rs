@@ -1,6 +1,7 @@
 //! The replicated facts: what controllers hold, disks keep and watchers see.
 
 mod function;
+mod group;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::route::RouteSpec;
 use crate::spec::FunctionSpec;
 
 pub use function::{Function, Weight};
+pub use group::{DataGroup, SLOTS, SlotTable, slot_of};
 
 /// One replicated fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,10 @@ pub enum Record {
     Replica(Replica),
     /// The answer to a request that was applied, for a client that asks again.
     Remembered(Remembered),
+    /// A data group.
+    Group(DataGroup),
+    /// Which data group has what: there is one such table.
+    Slots(SlotTable),
 }
 
 impl Record {
@@ -50,6 +56,8 @@ impl Record {
             Self::Route(record) => Key::Route(record.spec.clone()),
             Self::Replica(record) => Key::Replica(record.version.clone(), record.node),
             Self::Remembered(record) => Key::Request(record.revision, record.request),
+            Self::Group(record) => Key::Group(record.id),
+            Self::Slots(_) => Key::Slots,
         }
     }
 }
@@ -116,11 +124,16 @@ pub enum Role {
     Worker,
     /// Takes HTTP calls.
     Gateway,
+    /// Keeps what functions keep: replicas of data groups.
+    Store,
 }
 
 impl Role {
-    /// All of them: what a node is by default.
-    pub const ALL: [Self; 3] = [Self::Controller, Self::Worker, Self::Gateway];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Controller, Self::Worker, Self::Gateway, Self::Store];
+
+    /// What a node is by default.
+    pub const DEFAULT: [Self; 3] = [Self::Controller, Self::Worker, Self::Gateway];
 
     /// The word for it in flags, tables, tokens.
     #[must_use]
@@ -129,6 +142,7 @@ impl Role {
             Self::Controller => "controller",
             Self::Worker => "worker",
             Self::Gateway => "gateway",
+            Self::Store => "store",
         }
     }
 }
@@ -145,7 +159,7 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let found = Self::ALL.into_iter().find(|role| role.name() == text);
         found.ok_or_else(|| IdError::Number {
-            what: "role (controller, worker or gateway)",
+            what: "role (controller, worker, gateway or store)",
             value: text.to_owned(),
         })
     }
@@ -185,6 +199,8 @@ pub struct Addresses {
     pub data: String,
     /// The gateway (8080).
     pub http: String,
+    /// Data groups (7403).
+    pub store: String,
 }
 
 /// A node.
@@ -215,6 +231,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether it has, or says that it is reached as one that has, replicas of data groups.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.is(Role::Store) || !self.addresses.store.is_empty()
+    }
+
     /// Whether it has the role.
     #[must_use]
     pub fn is(&self, role: Role) -> bool {

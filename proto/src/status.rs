@@ -160,6 +160,12 @@ codes! {
     UpgradeRequired = "upgrade-required", 409, FailedPrecondition, Never;
     /// The message is of another cluster.
     WrongCluster = "wrong-cluster", 409, FailedPrecondition, Never;
+    /// The bucket that is named does not exist.
+    BucketNotFound = "bucket-not-found", 404, NotFound, Never;
+    /// The bucket has no such key.
+    KeyNotFound = "key-not-found", 404, NotFound, Never;
+    /// The store that was asked does not lead the data group, or has no replica of it.
+    NotLeader = "not-leader", 503, Unavailable, NotStarted;
     /// There is no leader, or it has no majority.
     NoQuorum = "no-quorum", 503, Unavailable, NotStarted;
     /// The answer was lost: the change may or may not have been made.

@@ -15,7 +15,7 @@ use crate::{Client, eventually, within};
 pub struct Options {
     /// How many.
     pub nodes: usize,
-    /// The roles of each node, as `--role` takes them; all where none are given.
+    /// The roles of each node, as `--role` takes them; the default ones where none are given.
     pub roles: Vec<&'static str>,
     /// Further flags of `server`, for all nodes.
     pub flags: Vec<String>,

@@ -1,4 +1,4 @@
-//! One real node: a supervisor with its two children, in a folder of its own.
+//! One real node: a supervisor with its children, in a folder of its own.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,12 +13,18 @@ use rustix::process::{Pid, Signal, kill_process};
 /// One of a node's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {
-    /// The parent of the other two.
+    /// The parent of the others.
     Supervisor,
     /// API, Raft, watch.
     Controller,
     /// Gateway and worker.
     DataPlane,
+    /// Data groups.
+    Store,
+}
+
+impl Process {
+    const ALL: [Self; 4] = [Self::Supervisor, Self::Controller, Self::DataPlane, Self::Store];
 }
 
 /// A node and how it is reached. Its ports are kept over a restart.
@@ -34,6 +40,8 @@ pub struct Node {
     pub data: String,
     /// `HOST:PORT` of the gateway.
     pub http: String,
+    /// `HOST:PORT` of the store, where it has one.
+    pub store: String,
     /// Its data folder.
     pub folder: PathBuf,
     program: PathBuf,
@@ -93,11 +101,18 @@ impl Node {
         extra: &[String],
     ) -> Self {
         let address = || format!("127.0.0.1:{}", free_port());
-        let (grpc, admin, data, http) = (address(), address(), address(), address());
+        let (grpc, admin, data, http, store) = (address(), address(), address(), address(), address());
         let folder = base.join(format!("n{}", index + 1));
         let mut arguments: Vec<String> =
             vec!["server".into(), "--data-dir".into(), folder.display().to_string()];
-        for (flag, value) in [("--grpc", &grpc), ("--admin", &admin), ("--data", &data), ("--http", &http)] {
+        let ports = [
+            ("--grpc", &grpc),
+            ("--admin", &admin),
+            ("--data", &data),
+            ("--http", &http),
+            ("--store", &store),
+        ];
+        for (flag, value) in ports {
             arguments.extend([flag.to_owned(), value.clone()]);
         }
         arguments.extend(["--name".into(), format!("n{}", index + 1)]);
@@ -113,6 +128,7 @@ impl Node {
             admin,
             data,
             http,
+            store,
             folder,
             program,
             arguments,
@@ -170,6 +186,7 @@ impl Node {
         }
         let wanted = match process {
             Process::Controller => "controller",
+            Process::Store => "store",
             Process::DataPlane | Process::Supervisor => "data",
         };
         let text = fs::read_to_string(self.folder.join("pids")).map_err(|error| format!("pids: {error}"))?;
@@ -189,9 +206,9 @@ impl Node {
         kill_process(Pid::from_raw(pid).expect("a process id"), signal).expect("the signal is sent");
     }
 
-    /// Sends a signal to all three processes.
+    /// Sends a signal to all its processes.
     pub fn signal_all(&self, signal: Signal) {
-        for process in [Process::Supervisor, Process::Controller, Process::DataPlane] {
+        for process in Process::ALL {
             if let Ok(pid) = self.pid(process) {
                 // One that ended by itself is as good as killed.
                 let _ = kill_process(Pid::from_raw(pid).expect("a process id"), signal);
@@ -201,8 +218,7 @@ impl Node {
 
     /// Kills all its processes at once, as a power cut does, and waits until they are gone.
     pub fn kill(&mut self) {
-        let all = [Process::Supervisor, Process::Controller, Process::DataPlane];
-        let pids: Vec<_> = all.iter().filter_map(|process| self.pid(*process).ok()).collect();
+        let pids: Vec<_> = Process::ALL.iter().filter_map(|process| self.pid(*process).ok()).collect();
         self.signal_all(Signal::KILL);
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();

@@ -16,7 +16,7 @@ const CONNECTIONS_MAX: usize = 4096;
 /// Finds callers that are stopped, or gone, but still connected.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Open requests on one connection to a controller: watches, reports and questions of one node.
+/// Open requests on one connection to a controller: watches, reports and questions of one node. To a store as many.
 const CONTROL_STREAMS_MAX: u32 = 1024;
 /// What may be sent of one body before it is read: 10 MB/s and more where a round trip takes a tenth of a second. At 7402
 /// there are as many of them as calls are admitted and artifacts received; at 7400 uploads pass through.
@@ -34,6 +34,8 @@ pub enum Port {
         /// Requests that may be open on one connection.
         streams_max: u32,
     },
+    /// A store's, 7403.
+    Store,
 }
 
 impl Port {
@@ -42,6 +44,7 @@ impl Port {
         match self {
             Self::Control => "grpc",
             Self::Data { .. } => "data",
+            Self::Store => "store",
         }
     }
 
@@ -49,19 +52,20 @@ impl Port {
         match self {
             Self::Control => Files::Control,
             Self::Data { .. } => Files::Data,
+            Self::Store => Files::Store,
         }
     }
 
     const fn streams_max(self) -> u32 {
         match self {
-            Self::Control => CONTROL_STREAMS_MAX,
+            Self::Control | Self::Store => CONTROL_STREAMS_MAX,
             Self::Data { streams_max } => streams_max,
         }
     }
 
     const fn windows(self) -> Windows {
         let connection = match self {
-            Self::Control => CONTROL_WINDOW_BYTES,
+            Self::Control | Self::Store => CONTROL_WINDOW_BYTES,
             Self::Data { .. } => calls::CONNECTION_WINDOW_BYTES,
         };
         Windows { stream: BODY_WINDOW_BYTES, connection }

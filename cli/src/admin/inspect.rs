@@ -30,7 +30,11 @@ pub(crate) struct Inspector(Vec<(Kind, ProcessClient<Channel>)>);
 impl Inspector {
     /// Connects when it is first asked, and again after a restart.
     pub(crate) fn new(addresses: Addresses) -> Self {
-        let children = [(Kind::Controller, addresses.grpc), (Kind::Data, addresses.data)];
+        let children = [
+            (Kind::Controller, addresses.grpc),
+            (Kind::Data, addresses.data),
+            (Kind::Store, addresses.store),
+        ];
         let client = |(kind, bound): (Kind, Option<_>)| {
             let dialer = Dialer::new(Purpose::Question(ANSWER_TIMEOUT));
             let channel = dialer.connect_lazily(local(bound?)).ok()?;

@@ -17,6 +17,7 @@ pub(super) async fn serve(process: Process, handed: Handed) -> Result<(), Failur
     match process {
         Process::Controller => controller(&handed, signals.next()).await,
         Process::DataPlane => data_plane(handed, signals.next()).await,
+        Process::Store => store(&handed, signals.next()).await,
         Process::Client | Process::Supervisor => Err(config("no child is of this kind")),
     }
 }
@@ -60,6 +61,25 @@ fn ended(error: &RunError) -> Failure {
 
 fn config(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Config, message)
+}
+
+/// Holds the folder's lock as the controller does.
+async fn store(handed: &Handed, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    let order = &handed.order;
+    let options = coracle_store::Options {
+        data_dir: order.folder.clone(),
+        cluster: order.cluster().map_err(|error| config(error.to_string()))?,
+        node: order.node(),
+        listen: order.store.ok_or_else(|| config("a store needs an address"))?,
+        accept_failed_sync: order.accept_failed_sync,
+    };
+    coracle_store::run(options, shutdown).await.map_err(|error| {
+        let exit = if error.is_configuration() { Exit::Config } else { Exit::Server };
+        match error.code() {
+            Some(code) => Failure::coded(exit, code, error),
+            None => Failure::new(exit, error.to_string()),
+        }
+    })
 }
 
 async fn data_plane(handed: Handed, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {

@@ -194,5 +194,6 @@ impl Admin for Fake {
         list_functions(ListFunctionsRequest) -> ListFunctionsReply;
         list_nodes(ListNodesRequest) -> ListNodesReply;
         remove_node(RemoveNodeRequest) -> ChangeReply;
+        list_groups(ListGroupsRequest) -> ListGroupsReply;
     }
 }

@@ -79,6 +79,7 @@ fn one(index: u16, ports: Ports, base: &Path) -> Plan {
             admin: address(DEFAULTS.admin_port, step),
             data: address(DEFAULTS.data_port, step),
             http: address(DEFAULTS.http_port, 1),
+            store: None,
         },
     }
 }

@@ -14,7 +14,7 @@ use crate::os;
 /// The file in the data folder.
 pub(crate) const FILE: &str = "addresses";
 
-/// One of a node's four ports.
+/// One of a node's five ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
     /// API, Raft, watch.
@@ -25,6 +25,8 @@ pub(crate) enum Port {
     Data,
     /// The gateway.
     Http,
+    /// Data groups.
+    Store,
 }
 
 impl Port {
@@ -35,6 +37,7 @@ impl Port {
             Self::Admin => "--admin",
             Self::Data => "--data",
             Self::Http => "--http",
+            Self::Store => "--store",
         }
     }
 
@@ -44,6 +47,7 @@ impl Port {
             Self::Admin => DEFAULTS.admin_port,
             Self::Data => DEFAULTS.data_port,
             Self::Http => DEFAULTS.http_port,
+            Self::Store => DEFAULTS.store_port,
         }
     }
 }
@@ -60,6 +64,9 @@ pub(crate) struct Addresses {
     pub(crate) data: Option<SocketAddr>,
     /// See [`Port::Http`].
     pub(crate) http: Option<SocketAddr>,
+    /// See [`Port::Store`]. Files of older programs lack it.
+    #[serde(default)]
+    pub(crate) store: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -70,6 +77,7 @@ impl Addresses {
             Port::Admin => self.admin,
             Port::Data => self.data,
             Port::Http => self.http,
+            Port::Store => self.store,
         }
     }
 
@@ -126,7 +134,7 @@ impl Addresses {
 /// Other ports than the last ones would be a surprise to whoever calls the node there: somebody must say which.
 fn damaged(path: &Path, error: &impl std::fmt::Display) -> Failure {
     let sentence = format!(
-        "{} is damaged: {}; remove it and start the node once with --grpc, --admin, --data and --http as they were, \
+        "{} is damaged: {}; remove it and start the node once with --grpc, --admin, --data, --http and --store as they were, \
          or without them for the default ports",
         path.display(),
         error.to_string().trim_end()

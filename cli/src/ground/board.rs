@@ -11,10 +11,10 @@ use tracing::warn;
 
 use crate::os;
 
-/// The file in the data folder: `supervisor = 1`, `controller = 2`, `data = 3`, without those that do not run.
+/// The file in the data folder: `supervisor = 1`, `controller = 2`, `store = 3`, `data = 4`, without those that do not run.
 pub(crate) const PIDS: &str = "pids";
 
-/// One of the two children.
+/// One of the three children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Controller,
     /// 8080 and 7402.
     Data,
+    /// 7403.
+    Store,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
         match self {
             Self::Controller => "controller",
             Self::Data => "data",
+            Self::Store => "store",
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Reached {
     pub(crate) data: String,
     /// 8080.
     pub(crate) http: String,
+    /// 7403.
+    pub(crate) store: String,
 }
 
 /// Everything that a child must know. Written and read by the same program, so its form may change.
@@ -65,6 +67,8 @@ pub(crate) struct Order {
     pub(crate) reached: Reached,
     /// What the controller binds.
     pub(crate) grpc: Option<SocketAddr>,
+    /// What the store binds.
+    pub(crate) store: Option<SocketAddr>,
     /// Cores.
     pub(crate) slots: u32,
     /// Memory for guests, bytes.
@@ -106,6 +110,7 @@ impl Order {
                 admin: reached.admin,
                 data: reached.data,
                 http: reached.http,
+                store: reached.store,
             },
             state: NodeState::Alive,
             registered: Revision::ZERO,
@@ -213,6 +218,7 @@ pub(crate) fn example() -> Order {
         accept_failed_sync: false,
         reached: Reached::default(),
         grpc: None,
+        store: None,
         slots: 2,
         memory_bytes: 1 << 30,
         controllers: Vec::new(),

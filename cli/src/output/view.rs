@@ -2,6 +2,8 @@
 
 mod changed;
 mod function;
+mod group;
+mod kv;
 mod log;
 mod node;
 mod process;
@@ -10,6 +12,8 @@ mod status;
 
 pub(crate) use changed::Changed;
 pub(crate) use function::{FunctionDetailView, FunctionView, function_name, kind};
+pub(crate) use group::replicas;
+pub(crate) use kv::{EntryView, NumberView};
 pub(crate) use log::{LogView, gap_sentence};
 pub(crate) use node::{NodeDetailView, NodeView};
 pub(crate) use process::forget_far_pids;

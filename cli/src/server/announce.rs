@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use coracle_controller::identity::Identity;
 use coracle_proto::record::Node;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::join::{self, JoinError};
+use super::join::{self, Announced, JoinError};
 use crate::ground::Board;
 use crate::os;
 
@@ -37,14 +37,18 @@ pub(crate) fn known_controllers(folder: &Path, own: Option<String>, told: &[Stri
 /// Before the first try: this node's own controller, which is asked first, must open its store.
 const START_PAUSE: Duration = Duration::from_secs(1);
 
-/// Tries until the cluster knows; only a refusal ends it.
+/// Tries until the cluster knows all of it; only a refusal ends it.
 pub(crate) async fn announce(folder: PathBuf, identity: Identity, node: Node, board: Board) {
     tokio::time::sleep(START_PAUSE).await;
     loop {
         match join::announce(&identity, &node).await {
-            Ok(controllers) => {
-                info!(node = %identity.node, "announced");
-                return keep(&folder, &controllers);
+            Ok(Announced { controllers, later }) => {
+                keep(&folder, &controllers);
+                if !later {
+                    return info!(node = %identity.node, "announced");
+                }
+                debug!("not all controllers know of data groups yet");
+                tokio::time::sleep(PAUSE).await;
             }
             Err(JoinError::Refused { refusal }) => {
                 warn!(code = %refusal.code, reason = %refusal, "the cluster does not take this node");

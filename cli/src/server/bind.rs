@@ -1,5 +1,5 @@
-//! Binds a node's ports. Those of the data plane and 7401 listen from now on; 7400 is only held: the
-//! controller listens itself, so that its end is refused connections, which others take as a sign.
+//! Binds a node's ports. Those of the data plane and 7401 listen from now on; 7400 and 7403 are only held: controller and
+//! store listen themselves, so that their end is refused connections, which others take as a sign.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,6 +23,8 @@ pub(crate) struct Serves {
     pub(crate) data_plane: bool,
     /// It has a gateway.
     pub(crate) gateway: bool,
+    /// It has a store.
+    pub(crate) store: bool,
 }
 
 /// The sockets of a node. They are the same over all restarts of its children.
@@ -36,8 +38,9 @@ pub(crate) struct Sockets {
     pub(crate) data: Option<TcpListener>,
     /// For the gateway, if there is one.
     pub(crate) http: Option<TcpListener>,
-    /// Kept by the supervisor as long as it runs: keeps the kernel from giving 7400 to another while no controller listens: bound, not listening.
-    pub(crate) grpc: Option<TcpSocket>,
+    /// Bound, not listening, for as long as the supervisor runs: the kernel gives 7400 and 7403 to no other while nobody
+    /// listens there.
+    pub(crate) held: Vec<TcpSocket>,
 }
 
 /// Binds what the node serves and keeps the addresses. Call it inside a runtime.
@@ -58,16 +61,18 @@ pub(crate) fn bind(
     let admin = open(Port::Admin, true)?;
     let data = open(Port::Data, serves.data_plane)?;
     let http = open(Port::Http, serves.gateway)?;
+    let store = open(Port::Store, serves.store)?;
     let address = |socket: Option<&TcpSocket>| socket.and_then(|socket| socket.local_addr().ok());
     let addresses = Addresses {
         grpc: address(grpc.as_ref()),
         admin: address(admin.as_ref()),
         data: address(data.as_ref()),
         http: address(http.as_ref()),
+        store: address(store.as_ref()),
     };
     let admin = listen(Port::Admin, admin)?.ok_or_else(|| Failure::local("--admin", "not bound"))?;
-    let sockets =
-        Sockets { addresses, admin, data: listen(Port::Data, data)?, http: listen(Port::Http, http)?, grpc };
+    let (data, http) = (listen(Port::Data, data)?, listen(Port::Http, http)?);
+    let sockets = Sockets { addresses, admin, data, http, held: grpc.into_iter().chain(store).collect() };
     addresses.save(folder)?;
     Ok(sockets)
 }
@@ -78,7 +83,8 @@ fn stored(folder: &Path, flags: &Addresses, serves: Serves) -> Result<Addresses,
     let all_said = said(Port::Grpc, serves.controller)
         && said(Port::Admin, true)
         && said(Port::Data, serves.data_plane)
-        && said(Port::Http, serves.gateway);
+        && said(Port::Http, serves.gateway)
+        && said(Port::Store, serves.store);
     match Addresses::load(folder) {
         Err(reason) if all_said => {
             warn!(%reason, "the flags name every address: the file is written anew");
@@ -128,18 +134,19 @@ fn refused(port: Port, address: SocketAddr, error: &std::io::Error) -> Failure {
 mod tests {
     use super::*;
 
-    const ALL: Serves = Serves { controller: true, data_plane: true, gateway: true };
+    const ALL: Serves = Serves { controller: true, data_plane: true, gateway: true, store: true };
 
     fn any_port() -> Addresses {
         let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-        Addresses { grpc: any, admin: any, data: any, http: any }
+        Addresses { grpc: any, admin: any, data: any, http: any, store: any }
     }
 
     #[tokio::test]
     async fn a_node_keeps_its_ports() {
         let folder = tempfile::tempdir().unwrap();
         let first = bind(folder.path(), &any_port(), ALL, false).unwrap().addresses;
-        assert!([first.grpc, first.admin, first.data, first.http].iter().all(|it| it.unwrap().port() > 0));
+        let all = [first.grpc, first.admin, first.data, first.http, first.store];
+        assert!(all.iter().all(|it| it.unwrap().port() > 0));
         assert_eq!(bind(folder.path(), &any_port(), ALL, false).unwrap().addresses, first);
     }
 
@@ -188,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_role_that_is_lacking_binds_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let serves = Serves { controller: false, data_plane: true, gateway: false };
+        let serves = Serves { controller: false, data_plane: true, gateway: false, store: false };
         let sockets = bind(folder.path(), &any_port(), serves, false).unwrap();
         assert!(sockets.addresses.grpc.is_none() && sockets.http.is_none() && sockets.data.is_some());
     }

@@ -91,11 +91,20 @@ async fn ask_for_id(dir: &Path, seeds: &[String], node: &Node) -> Result<JoinRep
     ask_to_join(seeds, request).await
 }
 
+/// A node has told where it is reached.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    /// The cluster's controllers.
+    pub(crate) controllers: Vec<String>,
+    /// Not all that it told is recorded yet: tell it again.
+    pub(crate) later: bool,
+}
+
 /// Tells the cluster this node's present addresses, version and roles. Answers with its controllers.
 ///
 /// # Errors
 /// `node-removed` when the cluster no longer knows the node; else as [`join`].
-pub(crate) async fn announce(identity: &Identity, node: &Node) -> Result<Vec<String>, JoinError> {
+pub(crate) async fn announce(identity: &Identity, node: &Node) -> Result<Announced, JoinError> {
     let request = JoinRequest {
         node: Some(node_to_wire(node)),
         request_id: RequestId::new(rand::random()).to_wire(),
@@ -103,7 +112,8 @@ pub(crate) async fn announce(identity: &Identity, node: &Node) -> Result<Vec<Str
         cluster_id: identity.cluster.to_wire(),
         since: 0,
     };
-    Ok(ask_to_join(&identity.controllers, request).await?.controllers)
+    let JoinReply { controllers, later, .. } = ask_to_join(&identity.controllers, request).await?;
+    Ok(Announced { controllers, later })
 }
 
 /// Tells one controller, the first that takes it, of this node's processes. Answers with the cluster's controllers.
@@ -312,7 +322,7 @@ mod tests {
         Node {
             id: NodeId::new(0),
             name: "late".to_owned(),
-            roles: Role::ALL.into(),
+            roles: Role::DEFAULT.into(),
             zone: String::new(),
             version: "0.0.0".to_owned(),
             addresses: Addresses::default(),

@@ -114,6 +114,7 @@ impl Keeper {
         let verb = match self.kind {
             Kind::Controller => children::CONTROLLER,
             Kind::Data => children::DATA_PLANE,
+            Kind::Store => children::STORE,
         };
         // The link leads to this very program even when its file was replaced meanwhile. A process group of
         // its own keeps Ctrl-C in a terminal from children: they end in the order that we choose.

@@ -60,7 +60,13 @@ impl Settings {
     /// Checks everything that can be checked without touching the machine.
     pub(crate) fn new(args: Args, environment: &Environment, log: Log) -> Result<Self, Failure> {
         let mut wrong = Vec::new();
-        let flags = Addresses { grpc: args.grpc, admin: args.admin, data: args.data, http: args.http };
+        let flags = Addresses {
+            grpc: args.grpc,
+            admin: args.admin,
+            data: args.data,
+            http: args.http,
+            store: args.store,
+        };
         let name = args.name.clone().unwrap_or_else(machine::name);
         for (flag, value) in
             [("--name", &name), ("--cluster-name", &args.cluster_name), ("--zone", &args.zone)]
@@ -95,7 +101,7 @@ impl Settings {
         }
         let folder = absolute(folder.unwrap_or_default())?;
         let roles =
-            if args.roles.is_empty() { Role::ALL.into() } else { args.roles.iter().copied().collect() };
+            if args.roles.is_empty() { Role::DEFAULT.into() } else { args.roles.iter().copied().collect() };
         let cache = args.cache_dir.clone().map_or_else(|| Ok(folder.join("cache")), absolute)?;
         Ok(Self {
             begin: begin(&args),
@@ -125,6 +131,7 @@ impl Settings {
             controller: has(Role::Controller),
             data_plane: has(Role::Worker) || has(Role::Gateway),
             gateway: has(Role::Gateway),
+            store: has(Role::Store),
         }
     }
 
@@ -167,8 +174,10 @@ impl Settings {
                 admin: reach(bound.admin),
                 data: reach(bound.data),
                 http: reach(bound.http),
+                store: reach(bound.store),
             },
             grpc: bound.grpc,
+            store: bound.store,
             slots: machine::slots(),
             memory_bytes: self.guests_memory,
             controllers: Vec::new(),

@@ -51,16 +51,15 @@ pub(crate) async fn supervise(settings: Settings) -> Result<(), Failure> {
     if begins {
         may_begin(&settings)?;
     }
-    let Sockets { addresses, admin, data, http, grpc: _held } =
+    let Sockets { addresses, admin, data, http, held: _held } =
         bind(&settings.folder, &settings.flags, settings.serves(), settings.insecure)?;
     if begins {
         settings.may_join(&addresses)?;
     }
     let mut order = settings.order(&addresses);
-    let kinds: Vec<Kind> = [(Kind::Controller, addresses.grpc), (Kind::Data, addresses.data)]
-        .into_iter()
-        .filter_map(|(kind, bound)| bound.map(|_| kind))
-        .collect();
+    let bound =
+        [(Kind::Controller, addresses.grpc), (Kind::Store, addresses.store), (Kind::Data, addresses.data)];
+    let kinds: Vec<Kind> = bound.into_iter().filter_map(|(kind, bound)| bound.map(|_| kind)).collect();
     let board = Board::new(&settings.folder, &kinds);
     // From now on, for a node may wait long until it has joined.
     let admin = tokio::spawn(admin::serve(admin, addresses, board.clone()));
@@ -187,7 +186,7 @@ async fn run(node: Known, signals: &mut Signals) -> Result<(), Failure> {
     );
     let announced = tokio::spawn(announce(order.folder.clone(), identity, record(&order)?, board.clone()));
     let (order, lock) = (Arc::new(order), Arc::new(lock));
-    // The data plane ends first, while the controller still tells others that it does.
+    // The data plane ends first, while the controller still tells others that it does, and the store what it keeps.
     let mut children = Vec::new();
     for kind in kinds.into_iter().rev() {
         // Its keeper alone holds them, so that it can let go of them when nobody will accept any more.

@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 use super::ask::ask;
 use super::deadline::deadline;
 use super::span::{self, joined};
-use super::{Answers, STREAM_QUEUE, answers, deploy, logs, overview, remove, rollout, upload};
+use super::{Answers, STREAM_QUEUE, answers, deploy, groups, logs, overview, remove, rollout, upload};
 use crate::context::Context;
 use crate::model::Command;
 use crate::propose::{barrier, propose};
@@ -178,6 +178,10 @@ impl Admin for AdminService {
         let (metadata, _, asked) = request.into_parts();
         let removing = remove::remove(&self.context, asked, deadline(&metadata));
         Ok(Response::new(joined(span::change("RemoveNode"), &metadata, removing).await?))
+    }
+
+    async fn list_groups(&self, _: Request<ListGroupsRequest>) -> Result<Response<ListGroupsReply>, Status> {
+        Ok(Response::new(groups::list(&self.context).await))
     }
 
     type LogsStream = Answers<LogsEvent>;

@@ -24,7 +24,7 @@ use super::{Answers, STREAM_QUEUE, answers};
 use crate::clock;
 use crate::context::Context;
 use crate::exchange::report;
-use crate::model::{ClusterState, Command};
+use crate::model::{ClusterState, Command, at_format};
 use crate::propose::{Ask, LEADER_WAIT, barrier, committed, propose, propose_forwarded, serve};
 use crate::soft::{Accepted, Via};
 use crate::watch::{Confirmed, Follower, Scope, follow};
@@ -33,7 +33,7 @@ use crate::watch::{Confirmed, Follower, Scope, follow};
 const TEXT_MAX: usize = 255;
 /// Orders in one answer to another controller: with one node's more it is still below gRPC's 4 MiB.
 const ORDERS_BYTES_MAX: usize = 2 << 20;
-/// A node has two children.
+/// A node has three children.
 const CHILDREN_MAX: usize = 4;
 /// The longest last message of a child that is taken: supervisors cut them at a quarter of it.
 const MESSAGE_MAX: usize = 4096;
@@ -54,7 +54,7 @@ impl Control for ControlService {
         let context = &self.context;
         let asked = request.into_inner();
         context.check_cluster(&asked.cluster_id)?;
-        let node = joining_node(&asked)?;
+        let (node, later) = known_to_all(context, joining_node(&asked)?)?;
         let id = match asked.known_id {
             0 => register(context, &asked, node, deadline).await,
             known => update(context, Node { id: NodeId::new(known), ..node }, deadline).await,
@@ -68,6 +68,7 @@ impl Control for ControlService {
             node_id: id.map_or(0, NodeId::get),
             controllers: controllers(&state),
             forgotten: id.is_none(),
+            later,
         }))
     }
 
@@ -247,13 +248,25 @@ fn joining_node(asked: &JoinRequest) -> Result<Node, Refusal> {
     let missing = || Refusal::new(Code::InvalidArgument, "field 'node': missing");
     let node = node_from_wire(asked.node.clone().ok_or_else(missing)?)?;
     let at = &node.addresses;
-    for text in [&node.name, &node.zone, &node.version, &at.grpc, &at.admin, &at.data, &at.http] {
+    for text in [&node.name, &node.zone, &node.version, &at.grpc, &at.admin, &at.data, &at.http, &at.store] {
         if text.len() > TEXT_MAX {
             let sentence = format!("field 'node': a text of {} bytes, at most {TEXT_MAX}", text.len());
             return Err(Refusal::new(Code::InvalidArgument, sentence));
         }
     }
     Ok(Node { state: NodeState::Alive, ..node })
+}
+
+/// The node without what not every controller knows of, and whether that is less than it told.
+fn known_to_all(context: &Context, node: Node) -> Result<(Node, bool), Refusal> {
+    let format = context.hub.state().cluster().map_or(0, |cluster| cluster.version);
+    let (known, roles) = (at_format(node.clone(), format), node.roles.len());
+    if known.roles.is_empty() && roles > 0 {
+        let sentence = "a node that only keeps what functions keep: upgrade all controllers first";
+        return Err(Refusal::new(Code::UpgradeRequired, sentence));
+    }
+    let later = known != node;
+    Ok((known, later))
 }
 
 /// A new id, or the one that an earlier try of the same join was given.

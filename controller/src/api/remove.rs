@@ -50,11 +50,14 @@ pub(super) async fn remove(
         revision = propose(context, ask(context, asked.context, command)?, deadline).await?.revision;
     }
     if asked.force {
-        // Its replicas end with its record; only its vote must be gone before.
+        // Its replicas end with its record; only its vote must be gone before, and what it keeps be kept by others.
         let member =
             |status: &Status| status.voters.contains_key(&node) || status.learners.contains_key(&node);
         let mut members = context.raft.watch();
         in_time(node, deadline, members.until(|now| !member(now))).await?;
+        let keeps = || context.hub.state().groups().any(|group| group.members.contains(&node));
+        let mut revisions = context.hub.subscribe();
+        let _ = in_time(node, deadline, revisions.wait_for(|_| !keeps())).await?;
         match propose(context, Ask::own(context, Command::RemoveNode { node }), deadline).await {
             Ok(_) => {}
             // The leader's driver was faster: the node held nothing.

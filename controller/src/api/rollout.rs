@@ -109,7 +109,9 @@ fn is_of(change: &Change, function: &FunctionId) -> bool {
             }
             Some(_) | None => true,
         },
-        Ok(Key::Cluster | Key::Namespace(_) | Key::Node(_) | Key::Request(..)) => false,
+        Ok(
+            Key::Cluster | Key::Group(_) | Key::Namespace(_) | Key::Node(_) | Key::Request(..) | Key::Slots,
+        ) => false,
         Err(_) => true,
     }
 }

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use crate::clock;
 use crate::context::{Context, REQUEST_TIMEOUT};
 use crate::identity::Identity;
-use crate::model::Command;
+use crate::model::{Command, FORMAT_FIRST, at_format};
 use crate::propose::{Ask, propose};
 
 /// Between two tries: without a leader there is nothing else to do.
@@ -26,7 +26,8 @@ pub(super) async fn announce(context: Arc<Context>, identity: Identity, voters_w
         nodes.mark_unchanged();
         let state = context.hub.state();
         if let Some(known) = state.node(context.node)
-            && let Some(node) = changed(known, &context.own)
+            && let Some(node) =
+                changed(known, &context.own, state.cluster().map_or(0, |cluster| cluster.version))
         {
             info!(addresses = ?node.addresses, "telling the cluster what changed here");
             let ask = Ask::own(&context, Command::UpdateNode { node });
@@ -42,9 +43,9 @@ pub(super) async fn announce(context: Arc<Context>, identity: Identity, voters_w
     }
 }
 
-/// The record as it should be, if it differs from what is known in what a node says of itself.
-fn changed(known: &Node, own: &Node) -> Option<Node> {
-    let wanted = Node { state: known.state, registered: known.registered, ..own.clone() };
+/// The record as it should be in a cluster of that format, if it differs from what is known in what a node says of itself.
+fn changed(known: &Node, own: &Node, format: u32) -> Option<Node> {
+    let wanted = Node { state: known.state, registered: known.registered, ..at_format(own.clone(), format) };
     (wanted != *known).then_some(wanted)
 }
 
@@ -59,7 +60,7 @@ async fn found(context: &Context, identity: &Identity, voters_wanted: u32) {
     while context.hub.state().cluster().is_none() {
         let command = Command::CreateCluster {
             name: identity.cluster_name.clone(),
-            first: context.own.clone(),
+            first: at_format(context.own.clone(), FORMAT_FIRST),
             voters_wanted,
         };
         match propose(context, Ask::own(context, command), clock::now() + REQUEST_TIMEOUT).await {

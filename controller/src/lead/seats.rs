@@ -112,7 +112,8 @@ fn wanted(context: &Context, watched: Duration) -> Option<Step> {
     let wanted = usize::try_from(state.cluster()?.voters_wanted).unwrap_or(usize::MAX);
     let nodes: BTreeMap<NodeId, Node> = state.nodes().map(|node| (node.id, node.clone())).collect();
     // By the index: this is asked at every revision, and replicas are many.
-    let holds = |node: &NodeId| state.replicas_on(*node).next().is_some();
+    let keeps = |node: &NodeId| state.groups().any(|group| group.members.contains(node));
+    let holds = |node: &NodeId| state.replicas_on(*node).next().is_some() || keeps(node);
     let holding: BTreeSet<NodeId> = nodes.keys().copied().filter(holds).collect();
     next_step(&members(context, watched)?, &nodes, &holding, wanted)
 }

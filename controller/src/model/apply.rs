@@ -6,7 +6,7 @@ use coracle_proto::record::{Outcome, Record, Remembered};
 use coracle_proto::status::{Code, Refusal};
 
 use super::edit::{Change, Edit};
-use super::{ClusterState, Command, Envelope, REMEMBERED_MAX, assign, cluster, function, node};
+use super::{ClusterState, Command, Envelope, REMEMBERED_MAX, assign, cluster, function, group, node};
 
 /// What became of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,7 @@ fn run(edit: &mut Edit<'_>, envelope: Envelope) -> Result<Outcome, Refusal> {
         }
         Command::RaiseFormat { format } => Ok(cluster::raise_format(edit, format)),
         Command::KeepTime => Ok(Outcome::Done),
+        Command::SetGroup { group, members, begun } => group::set(edit, group, members, begun),
         Command::Assign { placements, switches } => Ok(assign::assign(edit, placements, switches)),
     }
 }

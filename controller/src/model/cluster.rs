@@ -10,15 +10,17 @@ use super::node;
 /// The highest format of commands that this build reads. What `apply` makes of a command, its bounds too, belongs to
 /// the format: whoever changes it raises this, and does it the new way only where [`Cluster::version`] says so, for
 /// two voters that apply one command differently have two states.
-pub const COMMAND_FORMAT: u32 = 4;
+pub const COMMAND_FORMAT: u32 = 5;
 /// Every cluster begins with it, whatever the program that makes it: its log may be read by another one.
-const FORMAT_FIRST: u32 = 1;
+pub const FORMAT_FIRST: u32 = 1;
 /// The first format in which a leader's decisions carry their term, and time goes on by bounded steps.
 pub const FORMAT_DECISIONS: u32 = 2;
 /// The first format in which functions grant routes: a voter of a lower one would drop the grants, and have another state.
 pub const FORMAT_GRANTS: u32 = 3;
 /// The first format in which a function says that its instances are used again: a voter of a lower one would drop that.
 pub(super) const FORMAT_REUSE: u32 = 4;
+/// The first format with data groups: a voter of a lower one knows neither the role nor the records.
+pub const FORMAT_GROUPS: u32 = 5;
 /// By so much a command moves the cluster's time on at most: what one wrong clock can do. The leader keeps the time
 /// ([`Command::KeepTime`](super::Command::KeepTime)) of a cluster in which nothing is asked for.
 pub const TIME_STEP_MAX_MS: u64 = 60 * 60 * 1000;

@@ -1,5 +1,7 @@
 //! What may be asked of the state, and the envelope in which it is asked.
 
+use std::collections::BTreeSet;
+
 use coracle_proto::id::{
     ClusterId, Digest, Epoch, FunctionId, GroupId, NodeId, RequestId, Revision, VersionId,
 };
@@ -7,7 +9,7 @@ use coracle_proto::record::{Kind, Node, NodeState, Weight};
 use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::FunctionSpec;
 
-use super::cluster::{FORMAT_DECISIONS, FORMAT_GRANTS, FORMAT_REUSE};
+use super::cluster::{FORMAT_DECISIONS, FORMAT_GRANTS, FORMAT_GROUPS, FORMAT_REUSE};
 
 /// A command with what makes it safe to repeat, to misdirect and to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,13 +127,30 @@ pub enum Command {
     },
     /// Brings the cluster's time up to that of the envelope, and nothing else.
     KeepTime,
+    /// Who the members of a data group are to be. The first group gets every slot.
+    SetGroup {
+        /// Which group; made if there is none.
+        group: GroupId,
+        /// One at least, each with the role.
+        members: BTreeSet<NodeId>,
+        /// It has had a leader. A group that has begun stays so.
+        begun: bool,
+    },
 }
 
 impl Command {
     /// The first format of commands that has it as it is here: voters of a lower one cannot apply it.
     #[must_use]
-    pub const fn format(&self) -> u32 {
+    pub fn format(&self) -> u32 {
         match self {
+            Self::CreateCluster { first: node, .. }
+            | Self::RegisterNode { node }
+            | Self::UpdateNode { node }
+                if node.keeps() =>
+            {
+                FORMAT_GROUPS
+            }
+            Self::SetGroup { .. } => FORMAT_GROUPS,
             Self::Deploy { spec, .. } if spec.reuse().is_some() => FORMAT_REUSE,
             Self::Deploy { route_grants, .. } if !route_grants.is_empty() => FORMAT_GRANTS,
             Self::CreateCluster { .. }

@@ -5,6 +5,7 @@ mod bound;
 
 use std::collections::BTreeSet;
 
+use coracle_proto::id::GroupId;
 use coracle_proto::id::{FunctionId, StateHash, VersionId};
 use coracle_proto::record::{Function, Role};
 use thiserror::Error;
@@ -21,7 +22,7 @@ pub struct Broken(String);
 type Check = fn(&ClusterState) -> Result<(), Broken>;
 
 /// What makes records one state.
-const CONSISTENCY: [Check; 11] = [
+const CONSISTENCY: [Check; 12] = [
     nothing_is_without_a_cluster,
     there_is_a_controller,
     nodes_have_ids_that_were_given_out,
@@ -30,6 +31,7 @@ const CONSISTENCY: [Check; 11] = [
     versions_belong_to_functions,
     routes_are_those_of_functions,
     replicas_are_of_versions_on_workers,
+    data_groups_are_on_nodes,
     revisions_are_not_of_the_future,
     outcomes_are_remembered_once,
     the_hash_is_that_of_the_records,
@@ -151,6 +153,20 @@ fn replicas_are_of_versions_on_workers(state: &ClusterState) -> Result<(), Broke
     ensure(indexed == state.replicas.len(), || "the index of replicas has more than the replicas".to_owned())
 }
 
+fn data_groups_are_on_nodes(state: &ClusterState) -> Result<(), Broken> {
+    for group in state.groups() {
+        let id = group.id;
+        ensure(id != GroupId::META && !group.members.is_empty(), || {
+            format!("data group {id} has no member")
+        })?;
+        let missing = group.members.iter().find(|member| state.node(**member).is_none());
+        ensure(missing.is_none(), || format!("data group {id} is on node {missing:?}, which has no record"))?;
+    }
+    let nowhere = state.slots().and_then(|slots| slots.groups.iter().find(|id| state.group(**id).is_none()));
+    ensure(nowhere.is_none(), || format!("a slot is of data group {nowhere:?}, which is not there"))?;
+    ensure(state.slots().is_some() || state.groups.is_empty(), || "no slot is of any data group".to_owned())
+}
+
 fn revisions_are_not_of_the_future(state: &ClusterState) -> Result<(), Broken> {
     let now = state.revision();
     for replica in state.replicas() {
@@ -162,7 +178,8 @@ fn revisions_are_not_of_the_future(state: &ClusterState) -> Result<(), Broken> {
     let nodes = state.nodes().map(|node| node.registered);
     let namespaces = state.namespaces().map(|namespace| namespace.created);
     let functions = state.functions().map(|function| function.updated);
-    for revision in nodes.chain(namespaces).chain(functions) {
+    let groups = state.groups().map(|group| group.revision).chain(state.slots().map(|slots| slots.revision));
+    for revision in nodes.chain(namespaces).chain(functions).chain(groups) {
         ensure(revision <= now, || format!("a record is of revision {revision}, the state of {now}"))?;
     }
     Ok(())

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coracle_proto::key::Key;
 use coracle_proto::record::{
-    Cluster, Function, NamespaceRecord, Node, Record, Remembered, Replica, Route, Version,
+    Cluster, DataGroup, Function, NamespaceRecord, Node, Record, Remembered, Replica, Route, SlotTable,
+    Version,
 };
 
 use super::{codec, hash};
@@ -28,6 +29,8 @@ pub(super) enum Held {
     Route(Arc<Kept<Route>>),
     Replica(Arc<Kept<Replica>>),
     Remembered(Arc<Kept<Remembered>>),
+    Group(Arc<Kept<DataGroup>>),
+    Slots(Arc<Kept<SlotTable>>),
 }
 
 /// Key and record as they are stored, hashed and sent: made once for each record that is written.
@@ -58,6 +61,8 @@ impl Held {
             Record::Route(record) => Self::Route(Arc::new(Kept { record, hash })),
             Record::Replica(record) => Self::Replica(Arc::new(Kept { record, hash })),
             Record::Remembered(record) => Self::Remembered(Arc::new(Kept { record, hash })),
+            Record::Group(record) => Self::Group(Arc::new(Kept { record, hash })),
+            Record::Slots(record) => Self::Slots(Arc::new(Kept { record, hash })),
         }
     }
 
@@ -72,6 +77,8 @@ impl Held {
             Self::Route(it) => it.hash,
             Self::Replica(it) => it.hash,
             Self::Remembered(it) => it.hash,
+            Self::Group(it) => it.hash,
+            Self::Slots(it) => it.hash,
         }
     }
 
@@ -86,6 +93,8 @@ impl Held {
             Self::Route(it) => Key::Route(it.record.spec.clone()),
             Self::Replica(it) => Key::Replica(it.record.version.clone(), it.record.node),
             Self::Remembered(it) => Key::Request(it.record.revision, it.record.request),
+            Self::Group(it) => Key::Group(it.record.id),
+            Self::Slots(_) => Key::Slots,
         }
     }
 }

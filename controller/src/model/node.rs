@@ -6,7 +6,9 @@ use coracle_proto::record::{Cluster, Node, NodeState, Outcome, Record, Role};
 use coracle_proto::status::{Code, Refusal};
 
 use super::ClusterState;
+use super::cluster::FORMAT_GROUPS;
 use super::edit::Edit;
+use super::group;
 
 /// Nodes of one cluster: every controller and gateway keeps all of them in memory.
 pub const NODES_MAX: usize = 10_000;
@@ -85,9 +87,20 @@ pub(super) fn remove(edit: &mut Edit<'_>, id: NodeId) -> Result<Outcome, Refusal
         return Err(Refusal::new(Code::Conflict, sentence));
     }
     check_not_last_controller(edit.state, id)?;
+    group::check_holds_none(edit.state, id)?;
     edit.drop_replicas_on(id);
     edit.remove(Key::Node(id));
     Ok(Outcome::Done)
+}
+
+/// What voters of such a format know of a node: without data groups it has no store. The node tells of it again.
+#[must_use]
+pub fn at_format(mut node: Node, format: u32) -> Node {
+    if format < FORMAT_GROUPS {
+        node.roles.remove(&Role::Store);
+        node.addresses.store.clear();
+    }
+    node
 }
 
 fn next_node(cluster: Option<&Cluster>) -> NodeId {

@@ -117,7 +117,7 @@ pub(crate) fn node(zone: &str) -> Node {
     Node {
         id: NodeId::default(),
         name: "node".into(),
-        roles: BTreeSet::from(Role::ALL),
+        roles: BTreeSet::from(Role::DEFAULT),
         zone: zone.into(),
         version: "0.1.0".into(),
         addresses: Addresses::default(),

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coracle_proto::id::{
-    Digest, FunctionId, Namespace, NodeId, RequestId, Revision, StateHash, VersionId, VersionNumber,
+    Digest, FunctionId, GroupId, Namespace, NodeId, RequestId, Revision, StateHash, VersionId, VersionNumber,
 };
 use coracle_proto::record::{
-    Cluster, Function, NamespaceRecord, Node, Record, Remembered, Replica, Route, Version,
+    Cluster, DataGroup, Function, NamespaceRecord, Node, Record, Remembered, Replica, Route, SlotTable,
+    Version,
 };
 use coracle_proto::route::RouteSpec;
 use imbl::{OrdMap, OrdSet};
@@ -30,6 +31,8 @@ pub struct ClusterState {
     pub(super) routes: Table<RouteSpec, Route>,
     pub(super) replicas: Table<(VersionId, NodeId), Replica>,
     pub(super) remembered: Table<Revision, Remembered>,
+    pub(super) groups: Table<GroupId, DataGroup>,
+    pub(super) slots: Option<Arc<Kept<SlotTable>>>,
     pub(super) hash: StateHash,
     // Indexes: made of the above, in no record.
     pub(super) held_by: OrdMap<NodeId, OrdSet<VersionId>>,
@@ -75,6 +78,23 @@ impl ClusterState {
     /// Whether no node's record was written in between: the very same table, so it costs nothing to ask.
     pub(crate) fn has_nodes_of(&self, other: &Self) -> bool {
         self.nodes.ptr_eq(&other.nodes)
+    }
+
+    /// Every data group, by id.
+    pub fn groups(&self) -> impl Iterator<Item = &DataGroup> {
+        self.groups.values().map(|kept| &kept.record)
+    }
+
+    /// One data group.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<&DataGroup> {
+        self.groups.get(&id).map(|kept| &kept.record)
+    }
+
+    /// Which data group has what, once there is one.
+    #[must_use]
+    pub fn slots(&self) -> Option<&SlotTable> {
+        self.slots.as_deref().map(|kept| &kept.record)
     }
 
     /// Every namespace, by name.
@@ -170,11 +190,13 @@ impl ClusterState {
         let cluster = self.cluster().cloned().map(Record::Cluster).into_iter();
         cluster
             .chain(self.functions().cloned().map(Record::Function))
+            .chain(self.groups().cloned().map(Record::Group))
             .chain(self.namespaces().cloned().map(Record::Namespace))
             .chain(self.nodes().cloned().map(Record::Node))
             .chain(self.replicas().cloned().map(Record::Replica))
             .chain(self.remembered.values().map(|it| Record::Remembered(it.record.clone())))
             .chain(self.routes().cloned().map(Record::Route))
+            .chain(self.slots().cloned().map(Record::Slots))
             .chain(self.versions().cloned().map(Record::Version))
     }
 }

@@ -28,6 +28,8 @@ impl ClusterState {
             Held::Route(it) => self.routes.insert(it.record.spec.clone(), it).map(Held::Route),
             Held::Replica(it) => self.put_replica(it).map(Held::Replica),
             Held::Remembered(it) => self.put_remembered(it).map(Held::Remembered),
+            Held::Group(it) => self.groups.insert(it.record.id, it).map(Held::Group),
+            Held::Slots(it) => self.slots.replace(it).map(Held::Slots),
         };
         self.hash = old.as_ref().map_or(added, |old| hash::without(added, old.hash()));
         old
@@ -43,6 +45,8 @@ impl ClusterState {
             Key::Version(id) => self.versions.remove(id).map(Held::Version),
             Key::Route(spec) => self.routes.remove(spec).map(Held::Route),
             Key::Replica(version, node) => self.remove_replica(version, *node).map(Held::Replica),
+            Key::Group(id) => self.groups.remove(id).map(Held::Group),
+            Key::Slots => self.slots.take().map(Held::Slots),
             Key::Request(revision, _) => {
                 let old = self.remembered.remove(revision);
                 old.inspect(|old| {
@@ -68,6 +72,8 @@ impl ClusterState {
             Record::Route(it) => is(self.routes.get(&it.spec), it),
             Record::Replica(it) => self.replica(&it.version, it.node) == Some(it),
             Record::Remembered(it) => is(self.remembered.get(&it.revision), it),
+            Record::Group(it) => is(self.groups.get(&it.id), it),
+            Record::Slots(it) => self.slots() == Some(it),
         }
     }
 

@@ -29,7 +29,12 @@ impl Scope {
     pub(super) fn filter(self, change: &pb::Change) -> Option<pb::Change> {
         match self {
             Self::All => Some(change.clone()),
-            Self::Gateway if change.key.starts_with("request/") => None,
+            // Data groups are asked by whoever has something for them, not by who routes calls.
+            Self::Gateway
+                if ["request/", "group/", "slots"].iter().any(|key| change.key.starts_with(key)) =>
+            {
+                None
+            }
             Self::Gateway => stripped(change),
             Self::Node(node) => self.node_sees(node, change).then(|| change.clone()),
         }
@@ -60,10 +65,12 @@ fn replica_node(change: &pb::Change) -> Option<NodeId> {
         Key::Replica(_, node) => Some(node),
         Key::Cluster
         | Key::Function(_)
+        | Key::Group(_)
         | Key::Namespace(_)
         | Key::Node(_)
         | Key::Request(..)
         | Key::Route(_)
+        | Key::Slots
         | Key::Version(_) => None,
     }
 }

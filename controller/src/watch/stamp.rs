@@ -103,10 +103,12 @@ fn needed_version(state: &ClusterState, node: NodeId, change: &pb::Change) -> Op
         Key::Replica(..)
         | Key::Cluster
         | Key::Function(_)
+        | Key::Group(_)
         | Key::Namespace(_)
         | Key::Node(_)
         | Key::Request(..)
         | Key::Route(_)
+        | Key::Slots
         | Key::Version(_) => None,
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn own_record(name: &str) -> Node {
     Node {
         id: NodeId::new(0),
         name: name.to_owned(),
-        roles: Role::ALL.into(),
+        roles: Role::DEFAULT.into(),
         zone: String::new(),
         version: "0.0.0".to_owned(),
         addresses: Addresses { data: "127.0.0.1:1".to_owned(), ..Addresses::default() },

@@ -30,7 +30,7 @@ impl World {
         let node = Node {
             id: HERE,
             name: "n1".into(),
-            roles: Role::ALL.into_iter().collect(),
+            roles: Role::DEFAULT.into_iter().collect(),
             zone: String::new(),
             version: String::new(),
             addresses: Addresses::default(),

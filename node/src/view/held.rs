@@ -64,7 +64,9 @@ impl Content for Held {
                 | Record::Namespace(_)
                 | Record::Function(_)
                 | Record::Route(_)
-                | Record::Remembered(_),
+                | Record::Remembered(_)
+                | Record::Group(_)
+                | Record::Slots(_),
             ) => {}
             None => self.remove(&change.key),
         }
@@ -94,7 +96,13 @@ impl Held {
                 // A new assignment brings its version again.
                 self.versions.remove(version);
             }
-            Key::Cluster | Key::Function(_) | Key::Namespace(_) | Key::Request(..) | Key::Route(_) => {}
+            Key::Cluster
+            | Key::Function(_)
+            | Key::Group(_)
+            | Key::Namespace(_)
+            | Key::Request(..)
+            | Key::Route(_)
+            | Key::Slots => {}
         }
     }
 }

@@ -86,7 +86,7 @@ impl Routing {
             Record::Version(it) => drop(self.versions.insert(it.id.clone(), Arc::new(it))),
             Record::Route(it) => self.routes.put(it),
             Record::Replica(it) => self.set_replica(it.version, it.node, Some(it.epoch)),
-            Record::Namespace(_) | Record::Remembered(_) => {}
+            Record::Namespace(_) | Record::Remembered(_) | Record::Group(_) | Record::Slots(_) => {}
         }
     }
 
@@ -98,7 +98,7 @@ impl Routing {
             Key::Version(id) => drop(self.versions.remove(id)),
             Key::Route(spec) => self.routes.remove(spec),
             Key::Replica(version, node) => self.set_replica(version.clone(), *node, None),
-            Key::Namespace(_) | Key::Request(..) => {}
+            Key::Group(_) | Key::Namespace(_) | Key::Request(..) | Key::Slots => {}
         }
     }
 }

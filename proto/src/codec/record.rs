@@ -7,14 +7,14 @@ use super::{
     spec_from_wire, spec_to_wire,
 };
 use crate::id::{
-    ClusterId, Digest, Epoch, FunctionId, Namespace, NodeId, RequestId, Revision, StoreId, VersionId,
-    VersionNumber,
+    ClusterId, Digest, Epoch, FunctionId, GroupId, Namespace, NodeId, RequestId, Revision, StoreId,
+    VersionId, VersionNumber,
 };
 use crate::key::Key;
 use crate::pb::{self, outcome, record};
 use crate::record::{
-    Addresses, Change, Cluster, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record,
-    Remembered, Replica, Role, Route, Version, Weight,
+    Addresses, Change, Cluster, DataGroup, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record,
+    Remembered, Replica, Role, Route, SLOTS, SlotTable, Version, Weight,
 };
 use crate::route::RouteSpec;
 use crate::status::{Code, Refusal};
@@ -60,6 +60,13 @@ impl TryFrom<pb::Record> for Record {
                 node: NodeId::new(wire.node),
                 epoch: Epoch::new(wire.epoch),
             }),
+            record::Value::DataGroup(wire) => Self::Group(DataGroup {
+                id: GroupId::new(wire.id),
+                members: wire.members.into_iter().map(NodeId::new).collect(),
+                revision: Revision::new(wire.revision),
+                begun: wire.begun,
+            }),
+            record::Value::Slots(wire) => Self::Slots(slots(wire)?),
             record::Value::Remembered(wire) => Self::Remembered(Remembered {
                 request: RequestId::try_from(&wire.request_id[..]).in_field("request_id")?,
                 revision: Revision::new(wire.revision),
@@ -97,6 +104,16 @@ impl From<&Record> for pb::Record {
                 node: it.node.get(),
                 epoch: it.epoch.get(),
             }),
+            Record::Group(it) => record::Value::DataGroup(pb::DataGroup {
+                id: it.id.get(),
+                members: it.members.iter().map(|node| node.get()).collect(),
+                revision: it.revision.get(),
+                begun: it.begun,
+            }),
+            Record::Slots(it) => record::Value::Slots(pb::SlotTable {
+                groups: it.groups.iter().map(|group| group.get()).collect(),
+                revision: it.revision.get(),
+            }),
             Record::Remembered(it) => record::Value::Remembered(pb::Remembered {
                 request_id: it.request.to_wire(),
                 revision: it.revision.get(),
@@ -118,6 +135,14 @@ fn cluster(wire: pb::Cluster) -> Result<Cluster, DecodeError> {
         remembered_from: Revision::new(wire.remembered_from),
         revision: Revision::new(wire.revision),
     })
+}
+
+fn slots(wire: pb::SlotTable) -> Result<SlotTable, DecodeError> {
+    if wire.groups.len() != SLOTS {
+        return Err(DecodeError::new("slots.groups", format!("{} slots, not {SLOTS}", wire.groups.len())));
+    }
+    let groups = wire.groups.into_iter().map(GroupId::new).collect();
+    Ok(SlotTable { groups, revision: Revision::new(wire.revision) })
 }
 
 fn version_id(namespace: &str, name: &str, number: u64) -> Result<VersionId, DecodeError> {
@@ -154,6 +179,7 @@ pub fn node_from_wire(wire: pb::Node) -> Result<Node, DecodeError> {
         pb::Role::Controller => Ok(Role::Controller),
         pb::Role::Worker => Ok(Role::Worker),
         pb::Role::Gateway => Ok(Role::Gateway),
+        pb::Role::Store => Ok(Role::Store),
     };
     let roles = wire.roles().map(role).collect::<Result<_, _>>()?;
     let addresses = wire.addresses.unwrap_or_default();
@@ -168,6 +194,7 @@ pub fn node_from_wire(wire: pb::Node) -> Result<Node, DecodeError> {
             admin: addresses.admin,
             data: addresses.data,
             http: addresses.http,
+            store: addresses.store,
         },
         state,
         registered: Revision::new(wire.registered),
@@ -184,6 +211,7 @@ pub fn node_to_wire(node: &Node) -> pb::Node {
         Role::Controller => pb::Role::Controller.into(),
         Role::Worker => pb::Role::Worker.into(),
         Role::Gateway => pb::Role::Gateway.into(),
+        Role::Store => pb::Role::Store.into(),
     };
     let state = match node.state {
         NodeState::Alive => pb::NodeState::Alive,
@@ -202,6 +230,7 @@ pub fn node_to_wire(node: &Node) -> pb::Node {
             admin: at.admin.clone(),
             data: at.data.clone(),
             http: at.http.clone(),
+            store: at.store.clone(),
         }),
         state: state.into(),
         registered: node.registered.get(),

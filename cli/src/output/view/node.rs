@@ -76,6 +76,7 @@ fn role(role: pb::Role) -> Option<&'static str> {
         pb::Role::Controller => Some("controller"),
         pb::Role::Worker => Some("worker"),
         pb::Role::Gateway => Some("gateway"),
+        pb::Role::Store => Some("store"),
     }
 }
 
@@ -117,7 +118,7 @@ impl Row for NodeView {
 
     fn cells(&self) -> Vec<String> {
         let load = |show: fn(&Load) -> String| self.load.as_ref().map(show).unwrap_or_default();
-        let pids = self.pids.map(|it| it.show([""; 3], ","));
+        let pids = self.pids.map(|it| it.show([""; 4], ","));
         vec![
             self.id.to_string(),
             self.name.clone(),
@@ -227,7 +228,7 @@ impl Detail for NodeDetailView {
                 it.cpu_permille / 10
             )
         });
-        let pids = node.pids.map(|it| it.show(["supervisor ", "controller ", "data plane "], ", "));
+        let pids = node.pids.map(|it| it.show(["supervisor ", "controller ", "data plane ", "store "], ", "));
         let child = |name: &str| self.children.iter().find(|child| child.name == name).map(ChildView::show);
         let mut text = table::pairs([
             ("node", format!("{} ({})", node.id, node.name)),
@@ -282,6 +283,7 @@ pub(super) mod tests {
                     admin: "127.0.0.1:7401".into(),
                     data: "127.0.0.1:7402".into(),
                     http: "127.0.0.1:8080".into(),
+                    store: String::new(),
                 }),
                 state: pb::NodeState::Alive.into(),
                 ..pb::Node::default()

@@ -11,11 +11,12 @@ pub(super) struct Pids {
     supervisor: Option<u32>,
     controller: Option<u32>,
     data: Option<u32>,
+    store: Option<u32>,
 }
 
 impl Pids {
-    pub(super) fn show(self, names: [&str; 3], separator: &str) -> String {
-        let all = [self.supervisor, self.controller, self.data].into_iter().zip(names);
+    pub(super) fn show(self, names: [&str; 4], separator: &str) -> String {
+        let all = [self.supervisor, self.controller, self.data, self.store].into_iter().zip(names);
         let known = all.filter_map(|(pid, name)| Some(format!("{name}{}", pid?)));
         known.collect::<Vec<_>>().join(separator)
     }
@@ -28,6 +29,7 @@ impl Pids {
             supervisor,
             controller: child("controller"),
             data: child("data"),
+            store: child("store"),
         })
     }
 }

@@ -178,7 +178,7 @@ mod tests {
                 "roles": ["controller", "worker", "gateway"],
                 "voter": true,
                 "version": "0.1.0",
-                "pids": {"supervisor": 10, "controller": 11, "data": 12},
+                "pids": {"supervisor": 10, "controller": 11, "data": 12, "store": null},
                 "grpc": "127.0.0.1:7400",
                 "http": "127.0.0.1:8080",
                 "admin": "127.0.0.1:7401",

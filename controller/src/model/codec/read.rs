@@ -78,6 +78,11 @@ fn command(kind: Kind, door: Door) -> Result<Command, FieldError> {
         Kind::SetVotersWanted(wire) => Command::SetVotersWanted { voters: wire.voters },
         Kind::RaiseFormat(wire) => Command::RaiseFormat { format: wire.format },
         Kind::KeepTime(pb::KeepTime {}) => Command::KeepTime,
+        Kind::SetGroup(wire) => Command::SetGroup {
+            group: GroupId::new(wire.group),
+            members: wire.members.into_iter().map(NodeId::new).collect(),
+            begun: wire.begun,
+        },
     })
 }
 

@@ -67,6 +67,11 @@ fn command(it: &Command) -> Kind {
         Command::SetVotersWanted { voters } => Kind::SetVotersWanted(pb::SetVotersWanted { voters: *voters }),
         Command::RaiseFormat { format } => Kind::RaiseFormat(pb::RaiseFormat { format: *format }),
         Command::KeepTime => Kind::KeepTime(pb::KeepTime {}),
+        Command::SetGroup { group, members, begun } => Kind::SetGroup(pb::SetGroup {
+            group: group.get(),
+            members: members.iter().map(|node| node.get()).collect(),
+            begun: *begun,
+        }),
     }
 }
 

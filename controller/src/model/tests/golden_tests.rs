@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use coracle_proto::codec::{Door, outcome_from_wire, outcome_to_wire};
-use coracle_proto::id::{Digest, Epoch, NodeId, RequestId, Revision, StoreId, VersionNumber};
+use coracle_proto::id::{Digest, Epoch, GroupId, NodeId, RequestId, Revision, StoreId, VersionNumber};
 use coracle_proto::pb;
 use coracle_proto::record::{
-    Addresses, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record, Remembered, Replica, Role,
-    Route, Version, Weight,
+    Addresses, DataGroup, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record, Remembered,
+    Replica, Role, Route, SLOTS, SlotTable, Version, Weight,
 };
 use coracle_proto::spec::{Draft, FunctionSpec, Retry, ReuseDraft};
 use coracle_proto::status::{Code, Refusal};
@@ -26,6 +26,8 @@ const FORMAT_2: &str = include_str!("golden/format_2.txt");
 const FORMAT_3: &str = include_str!("golden/format_3.txt");
 /// Functions whose instances are used again.
 const FORMAT_4: &str = include_str!("golden/format_4.txt");
+/// Data groups, and nodes that have their replicas.
+const FORMAT_5: &str = include_str!("golden/format_5.txt");
 
 fn weight(version: u64, weight: u32) -> Weight {
     Weight { version: VersionNumber::new(version), weight }
@@ -43,6 +45,7 @@ fn node() -> Node {
             admin: "10.0.0.3:7401".into(),
             data: "10.0.0.3:7402".into(),
             http: "10.0.0.3:8080".into(),
+            store: String::new(),
         },
         state: NodeState::Leaving,
         registered: Revision::new(4),
@@ -219,9 +222,31 @@ fn written_4() -> String {
     versions.collect::<String>() + &asked(deploy, None)
 }
 
+/// What it writes that came with the fifth format.
+fn written_5() -> String {
+    let mut keeping = node();
+    keeping.roles.insert(Role::Store);
+    keeping.addresses.store = "10.0.0.3:7403".into();
+    let (id, revision) = (GroupId::new(1), Revision::new(9));
+    let members = [NodeId::new(1), NodeId::new(3)];
+    let records = [
+        Record::Node(keeping.clone()),
+        Record::Group(DataGroup { id, members: members.into(), revision, begun: true }),
+        Record::Slots(SlotTable { groups: vec![id; SLOTS], revision }),
+    ];
+    let mut text = String::new();
+    for record in records {
+        writeln!(text, "record {} {}", name(&record), hex(&codec::record(&record))).unwrap();
+    }
+    text + &asked(Command::RegisterNode { node: keeping.clone() }, None)
+        + &asked(Command::UpdateNode { node: keeping }, None)
+        + &asked(Command::SetGroup { group: id, members: members.into(), begun: false }, Some(7))
+}
+
 #[test]
 fn what_older_formats_wrote_is_read_and_written_again_with_the_same_bytes() {
-    for line in FORMAT_1.lines().chain(FORMAT_2.lines()).chain(FORMAT_3.lines()).chain(FORMAT_4.lines()) {
+    let formats = [FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5];
+    for line in formats.iter().flat_map(|format| format.lines()) {
         let [what, name, hex] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let stored = bytes(hex);
         let again = match what {
@@ -246,9 +271,13 @@ fn the_golden_files_have_everything() {
     let kinds = |text: &str| -> BTreeSet<String> {
         text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
     };
-    for (golden, written) in
-        [(FORMAT_1, written()), (FORMAT_2, written_2()), (FORMAT_3, written_3()), (FORMAT_4, written_4())]
-    {
+    for (golden, written) in [
+        (FORMAT_1, written()),
+        (FORMAT_2, written_2()),
+        (FORMAT_3, written_3()),
+        (FORMAT_4, written_4()),
+        (FORMAT_5, written_5()),
+    ] {
         assert_eq!(kinds(golden), kinds(&written), "add what is missing of:\n{written}");
         assert_eq!(golden, written, "this program would write:\n{written}");
     }

@@ -71,6 +71,15 @@ fn assigns() -> impl Strategy<Value = Command> {
         .prop_map(|(placements, switches)| Command::Assign { placements, switches })
 }
 
+fn groups() -> impl Strategy<Value = Command> {
+    let members = proptest::collection::btree_set((0_u64..7).prop_map(NodeId::new), 0..4);
+    (0_u32..3, members, any::<bool>()).prop_map(|(group, members, begun)| Command::SetGroup {
+        group: GroupId::new(group),
+        members,
+        begun,
+    })
+}
+
 fn commands() -> impl Strategy<Value = Command> {
     prop_oneof![
         1 => (nodes(), 0_u32..9).prop_map(|(first, voters_wanted)| Command::CreateCluster { name: "p".into(), first, voters_wanted }),
@@ -84,6 +93,7 @@ fn commands() -> impl Strategy<Value = Command> {
         20 => assigns(),
         1 => (0_u32..9).prop_map(|voters| Command::SetVotersWanted { voters }),
         1 => (1_u32..=2).prop_map(|format| Command::RaiseFormat { format }),
+        6 => groups(),
         1 => Just(Command::KeepTime),
     ]
 }

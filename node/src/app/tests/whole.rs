@@ -42,7 +42,7 @@ pub(super) struct Plane {
 
 impl Plane {
     fn start(folder: &Path, controllers: &[SocketAddr]) -> Self {
-        Self::start_as(folder, controllers, 1, &Role::ALL)
+        Self::start_as(folder, controllers, 1, &Role::DEFAULT)
     }
 
     pub(super) fn start_as(folder: &Path, controllers: &[SocketAddr], node: u64, roles: &[Role]) -> Self {
@@ -129,7 +129,7 @@ pub(super) fn state(plane: &Plane, stored: &Stored, epoch: u64) -> Vec<Record> {
     let node = Node {
         id: NodeId::new(1),
         name: "one".to_owned(),
-        roles: BTreeSet::from(Role::ALL),
+        roles: BTreeSet::from(Role::DEFAULT),
         zone: String::new(),
         version: String::new(),
         addresses: Addresses { data: plane.data.to_string(), ..Addresses::default() },

@@ -203,7 +203,7 @@ fn node(id: u64, address: SocketAddr) -> Node {
     Node {
         id: NodeId::new(id),
         name: format!("n{id}"),
-        roles: Role::ALL.into_iter().collect(),
+        roles: Role::DEFAULT.into_iter().collect(),
         zone: String::new(),
         version: String::new(),
         addresses: Addresses { data: address.to_string(), ..Addresses::default() },

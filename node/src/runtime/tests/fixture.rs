@@ -200,7 +200,11 @@ impl Fixture {
     }
 
     /// As [`Self::get`], and waits until nothing of the call is left: its answer may be whole a moment before its guest has ended.
-    pub(super) async fn get_to_the_end(&self, function: &Function, uri: &str) -> Result<(u16, String), CallError> {
+    pub(super) async fn get_to_the_end(
+        &self,
+        function: &Function,
+        uri: &str,
+    ) -> Result<(u16, String), CallError> {
         let held = Arc::new(());
         let call = Call { lease: Lease::of(Arc::clone(&held) as _), ..call(function, get(uri)) };
         let answered = match self.runtime.invoke(call).await {

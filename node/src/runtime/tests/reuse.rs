@@ -208,7 +208,8 @@ async fn none_of_those_at_rest_is_asked_to_either() {
     let fixture = Fixture::new();
     let guest = counts(&[at(1, SLOW), at(2, "(unreachable)")].concat());
     let function = fixture.deploy("f", &guest, reuse()).await.unwrap();
-    let (first, second) = tokio::join!(fixture.get_to_the_end(&function, "/"), fixture.get_to_the_end(&function, "/"));
+    let (first, second) =
+        tokio::join!(fixture.get_to_the_end(&function, "/"), fixture.get_to_the_end(&function, "/"));
     assert_eq!((first.unwrap().1, second.unwrap().1), ("1".to_owned(), "1".to_owned()));
     eventually("both rest", || fixture.runtime.stats().resting == 2).await;
     assert_eq!(said(&fixture, &function, 1).await, "function-trapped");

@@ -36,7 +36,7 @@ fn node(id: u64, grpc: &str) -> Record {
     Record::Node(Node {
         id: NodeId::new(id),
         name: format!("n{id}"),
-        roles: Role::ALL.into_iter().collect(),
+        roles: Role::DEFAULT.into_iter().collect(),
         zone: String::new(),
         version: String::new(),
         addresses: Addresses { grpc: grpc.to_owned(), ..Addresses::default() },

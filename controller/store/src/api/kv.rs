@@ -1,0 +1,180 @@
+//! Values of buckets, for whoever asks over the network.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coracle_proto::codec::InField as _;
+use coracle_proto::id::{GroupId, RequestId};
+use coracle_proto::pb::key_value_server::KeyValue;
+use coracle_proto::pb::{
+    KvChangeReply, KvDropBucketRequest, KvEntry, KvGetReply, KvGetRequest, KvListReply, KvListRequest,
+    KvPlace, KvPutBucketRequest, KvRequest, KvWrite, KvWriteReply, KvWriteRequest, KvWritten, kv_write,
+};
+use coracle_proto::status::{Code, Refusal};
+use coracle_raft::{Stop, View};
+use tonic::{Request, Response, Status};
+
+use crate::app::Context;
+use crate::model::{self, Asked, Change, Effect, Effected, Entry, Op, Outcome, Place, Value, Write};
+use crate::propose::{refusal, refused};
+use crate::replicas::Served;
+
+/// Serves clients and other processes of the cluster.
+pub(crate) struct KvService {
+    pub(crate) context: Arc<Context>,
+}
+
+/// Where something is asked for: the replica that answers, and the bucket.
+struct Asking {
+    served: Served,
+    group: GroupId,
+    bucket: Place,
+}
+
+impl KvService {
+    fn asking(&self, place: Option<KvPlace>) -> Result<Asking, Refusal> {
+        let place = place.in_field("place")?;
+        self.context.check_cluster(&place.cluster_id)?;
+        let group = GroupId::new(place.group);
+        let bucket = Place::parse(&place.namespace, &place.bucket).in_field("place")?;
+        let served = self.context.replicas.served(group)?;
+        Ok(Asking { served, group, bucket })
+    }
+}
+
+impl Asking {
+    /// A view that has all that was acknowledged before now.
+    async fn view(&self) -> Result<View, Refusal> {
+        self.served.replica.read_barrier().await.map_err(|error| refusal(self.group, error))?;
+        Ok(self.served.replica.state())
+    }
+
+    async fn done(&self, request: Option<KvRequest>, op: Op) -> Result<Outcome, Refusal> {
+        let request = request.map(request_of).transpose()?;
+        match self.served.proposer.propose(Asked { request, op }).await? {
+            Outcome::Refused(why) => Err(refused(&why)),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// What a later request may name as seen.
+    fn sequence(&self) -> Result<u64, Refusal> {
+        let group = model::group(&self.served.replica.state()).map_err(|stop| unreadable(&stop))?;
+        Ok(group.map_or(0, |group| group.sequence))
+    }
+}
+
+#[tonic::async_trait]
+impl KeyValue for KvService {
+    async fn get(&self, request: Request<KvGetRequest>) -> Result<Response<KvGetReply>, Status> {
+        let KvGetRequest { place, key } = request.into_inner();
+        let asking = self.asking(place)?;
+        let view = asking.view().await?;
+        let (now_ms, sequence) = moment(&view)?;
+        let found = model::value(&view, &asking.bucket, &key, now_ms).map_err(|stop| unreadable(&stop))?;
+        Ok(Response::new(KvGetReply { entry: found.map(|value| entry(key, value, true)), sequence }))
+    }
+
+    async fn list(&self, request: Request<KvListRequest>) -> Result<Response<KvListReply>, Status> {
+        let KvListRequest { place, prefix, after, limit, keys_only } = request.into_inner();
+        let asking = self.asking(place)?;
+        let view = asking.view().await?;
+        let (now_ms, sequence) = moment(&view)?;
+        let most = if limit == 0 { model::PAGE_MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
+        let after = (!after.is_empty()).then_some(&after[..]);
+        let page = model::values(&view, &asking.bucket, &prefix, after, (most, now_ms));
+        let page = page.map_err(|stop| unreadable(&stop))?;
+        let entries = page.entries.into_iter().map(|Entry { key, value }| entry(key, value, !keys_only));
+        Ok(Response::new(KvListReply {
+            entries: entries.collect(),
+            after: page.after.unwrap_or_default(),
+            sequence,
+        }))
+    }
+
+    async fn write(&self, request: Request<KvWriteRequest>) -> Result<Response<KvWriteReply>, Status> {
+        let KvWriteRequest { place, request, writes } = request.into_inner();
+        let asking = self.asking(place)?;
+        let effects = writes.into_iter().map(|write| effect(&asking.bucket, write));
+        let op = Op::Perform { effects: effects.collect::<Result<_, _>>()? };
+        let written = match asking.done(request, op).await? {
+            Outcome::Performed(effects) => effects.iter().map(written).collect(),
+            Outcome::Done | Outcome::Moved { .. } | Outcome::Refused(_) => Vec::new(),
+        };
+        Ok(Response::new(KvWriteReply { written, sequence: asking.sequence()? }))
+    }
+
+    async fn put_bucket(
+        &self,
+        request: Request<KvPutBucketRequest>,
+    ) -> Result<Response<KvChangeReply>, Status> {
+        let KvPutBucketRequest { place, request, keys_max, bytes_max } = request.into_inner();
+        let asking = self.asking(place)?;
+        let bucket = asking.bucket.clone();
+        asking.done(request, Op::PutBucket { bucket, keys_max, bytes_max }).await?;
+        Ok(Response::new(KvChangeReply { sequence: asking.sequence()? }))
+    }
+
+    /// In steps of their own entries: others of the group go on meanwhile.
+    async fn drop_bucket(
+        &self,
+        request: Request<KvDropBucketRequest>,
+    ) -> Result<Response<KvChangeReply>, Status> {
+        let asking = self.asking(request.into_inner().place)?;
+        let step = || asking.done(None, Op::DropBucket { bucket: asking.bucket.clone() });
+        while let Outcome::Moved { more: true, .. } = step().await? {}
+        Ok(Response::new(KvChangeReply { sequence: asking.sequence()? }))
+    }
+}
+
+/// The time at which values are read, and the group's sequence. Its clock is that of its entries: where none comes nothing is
+/// written, but values expire all the same.
+fn moment(view: &View) -> Result<(u64, u64), Refusal> {
+    let group = model::group(view).map_err(|stop| unreadable(&stop))?;
+    let (time_ms, sequence) = group.map_or((0, 0), |group| (group.time_ms, group.sequence));
+    Ok((time_ms.max(crate::clock::unix_ms()), sequence))
+}
+
+fn entry(key: Bytes, value: Value, whole: bool) -> KvEntry {
+    KvEntry {
+        key,
+        value: if whole { value.data } else { Bytes::new() },
+        version: value.version,
+        expires_ms: value.expires_ms.unwrap_or_default(),
+    }
+}
+
+fn request_of(wire: KvRequest) -> Result<model::Request, Refusal> {
+    let id = RequestId::try_from(&wire.id[..]).in_field("request.id")?;
+    Ok(model::Request { id, since: wire.since })
+}
+
+fn effect(bucket: &Place, wire: KvWrite) -> Result<Effect, Refusal> {
+    let ttl_of = |ttl_ms: u64| (ttl_ms > 0).then_some(ttl_ms);
+    let change = match wire.change.in_field("writes.change")? {
+        kv_write::Change::Delete(_) => Change::Delete,
+        kv_write::Change::Increment(it) => Change::Increment { by: it.by },
+        kv_write::Change::Set(it) => match it.if_version {
+            None => Change::Set { data: it.value, ttl_ms: ttl_of(it.ttl_ms) },
+            Some(version) => Change::CompareAndSet {
+                expected: (version > 0).then_some(version),
+                data: it.value,
+                ttl_ms: ttl_of(it.ttl_ms),
+            },
+        },
+    };
+    Ok(Effect::Write(Write { bucket: bucket.clone(), key: wire.key, change }))
+}
+
+fn written(effected: &Effected) -> KvWritten {
+    match effected {
+        Effected::Written { version, number } => {
+            KvWritten { version: *version, number: *number, existed: false }
+        }
+        Effected::Deleted { existed } => KvWritten { version: 0, number: None, existed: *existed },
+    }
+}
+
+fn unreadable(stop: &Stop) -> Refusal {
+    Refusal::new(Code::Internal, stop.to_string())
+}

@@ -1,0 +1,59 @@
+//! Port 7403: the services, health and reflection on one listener.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use coracle_proto::pb;
+use coracle_proto::pb::groups_server::GroupsServer;
+use coracle_proto::pb::key_value_server::KeyValueServer;
+use coracle_proto::pb::process_server::ProcessServer;
+use coracle_raft::RaftServer;
+use coracle_transport::{Acceptor, Port};
+use tokio::net::{TcpListener, TcpSocket};
+use tonic::service::RoutesBuilder;
+
+use super::{Context, RunError};
+use crate::api::{GroupsService, KvService, ProcessService};
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Binds a port; one whose last owner ended a moment ago is taken over.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| RunError::Bind { address, source })
+}
+
+/// Serves until `until`, then lets open requests end.
+pub(super) async fn serve(
+    context: Arc<Context>,
+    raft: RaftServer,
+    listener: TcpListener,
+    until: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<GroupsServer<GroupsService>>().await;
+    health.set_serving::<KeyValueServer<KvService>>().await;
+    let groups = GroupsService { context: Arc::clone(&context) };
+    let values = KvService { context: Arc::clone(&context) };
+    let process = ProcessService { context };
+    let mut routes = RoutesBuilder::default();
+    routes
+        .add_service(raft)
+        .add_service(GroupsServer::new(groups))
+        .add_service(KeyValueServer::new(values))
+        .add_service(ProcessServer::new(process))
+        .add_service(health_service);
+    let reflection =
+        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(pb::DESCRIPTORS);
+    // The descriptors are compiled in: they were checked when this was built.
+    if let Ok(service) = reflection.build_v1() {
+        routes.add_service(service);
+    }
+    Acceptor::new(Port::Store).serve(listener, routes.routes(), until).await
+}

@@ -1,0 +1,222 @@
+//! What this store was told of its groups, and where their members are: kept on the disk, so that a store that starts while no
+//! controller answers has its groups.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coracle_proto::codec::DecodeError;
+use coracle_proto::id::{GroupId, NodeId, Revision, StoreId};
+use coracle_proto::pb::{ArrangeRequest, ArrangedGroups, GroupSeat};
+use coracle_raft::{AddressBook, Seat};
+use prost::Message as _;
+use tracing::warn;
+
+/// The file in the node's folder: an `ArrangedGroups`.
+const FILE: &str = "store-groups";
+
+/// Who the members of a group are to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arrangement {
+    /// Which group.
+    pub(crate) group: GroupId,
+    /// Of the cluster's state, when that was decided.
+    pub(crate) revision: Revision,
+    /// Where each of them is.
+    pub(crate) members: BTreeMap<NodeId, Seat>,
+    /// The group has had a leader: nobody founds it.
+    pub(crate) begun: bool,
+}
+
+impl Arrangement {
+    /// Reads what a leader of the cluster told.
+    ///
+    /// # Errors
+    /// When it names no group, or no member.
+    pub(crate) fn from_wire(wire: &ArrangeRequest) -> Result<Self, DecodeError> {
+        let group = GroupId::new(wire.group);
+        if group == GroupId::META {
+            return Err(DecodeError::new("group", "the group of the cluster's own state is no data group"));
+        }
+        if wire.members.is_empty() {
+            return Err(DecodeError::missing("members"));
+        }
+        let seat = |it: &GroupSeat| {
+            (NodeId::new(it.node), Seat { address: it.address.clone(), store: StoreId::new(it.store) })
+        };
+        Ok(Self {
+            group,
+            revision: Revision::new(wire.revision),
+            members: wire.members.iter().map(seat).collect(),
+            begun: wire.begun,
+        })
+    }
+
+    fn to_wire(&self) -> ArrangeRequest {
+        let seat = |(node, seat): (&NodeId, &Seat)| GroupSeat {
+            node: node.get(),
+            address: seat.address.clone(),
+            store: seat.store.get(),
+        };
+        ArrangeRequest {
+            cluster_id: Vec::new().into(),
+            group: self.group.get(),
+            revision: self.revision.get(),
+            members: self.members.iter().map(seat).collect(),
+            begun: self.begun,
+        }
+    }
+}
+
+/// The newest arrangement of each group. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Book {
+    path: PathBuf,
+    groups: Arc<Mutex<BTreeMap<GroupId, Arrangement>>>,
+}
+
+impl Book {
+    /// Opens the book of a store. One that cannot be read is begun anew: the cluster's leader tells all of it again.
+    pub(crate) fn open(folder: &Path) -> Self {
+        let path = folder.join(FILE);
+        let groups = read(&path).unwrap_or_else(|error| {
+            warn!(file = %path.display(), %error, "what this store was told of its groups cannot be read: it is told again");
+            BTreeMap::new()
+        });
+        Self { path, groups: Arc::new(Mutex::new(groups)) }
+    }
+
+    /// All that it has.
+    pub(crate) fn all(&self) -> Vec<Arrangement> {
+        self.groups().values().cloned().collect()
+    }
+
+    /// What is known of one group.
+    pub(crate) fn of(&self, group: GroupId) -> Option<Arrangement> {
+        self.groups().get(&group).cloned()
+    }
+
+    /// Takes over a newer word than the one that it has, and keeps it. Answers whether it was one. Blocks.
+    ///
+    /// # Errors
+    /// When the disk does not take it: then nothing is taken over.
+    pub(crate) fn note(&self, arrangement: &Arrangement) -> io::Result<bool> {
+        let mut groups = self.groups();
+        if let Some(known) = groups.get(&arrangement.group)
+            && (known.revision > arrangement.revision || known == arrangement)
+        {
+            return Ok(false);
+        }
+        let mut next = groups.clone();
+        next.insert(arrangement.group, arrangement.clone());
+        self.write(&next)?;
+        *groups = next;
+        Ok(true)
+    }
+
+    /// Forgets a group of which nothing is here any more. Blocks.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(crate) fn forget(&self, group: GroupId) -> io::Result<()> {
+        let mut groups = self.groups();
+        let mut next = groups.clone();
+        if next.remove(&group).is_some() {
+            self.write(&next)?;
+            *groups = next;
+        }
+        Ok(())
+    }
+
+    fn write(&self, groups: &BTreeMap<GroupId, Arrangement>) -> io::Result<()> {
+        let message = ArrangedGroups { groups: groups.values().map(Arrangement::to_wire).collect() };
+        let fresh = self.path.with_extension("tmp");
+        let mut file = File::create(&fresh)?;
+        file.write_all(&message.encode_to_vec())?;
+        file.sync_all()?;
+        fs::rename(&fresh, &self.path)
+    }
+
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupId, Arrangement>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(path: &Path) -> io::Result<BTreeMap<GroupId, Arrangement>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        bytes => bytes?,
+    };
+    let damaged =
+        |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    let message = ArrangedGroups::decode(&bytes[..]).map_err(|error| damaged(&error))?;
+    let arrangements = message.groups.iter().map(|wire| {
+        let arrangement = Arrangement::from_wire(wire).map_err(|error| damaged(&error))?;
+        Ok((arrangement.group, arrangement))
+    });
+    arrangements.collect()
+}
+
+/// What was told last of any group goes before what a group recorded: a node that has moved is found again by all of them.
+impl AddressBook for Book {
+    fn address(&self, node: NodeId, recorded: &str) -> String {
+        let groups = self.groups();
+        let told = groups.values().filter_map(|group| Some((group.revision, group.members.get(&node)?)));
+        let newest = told.filter(|(_, seat)| !seat.address.is_empty()).max_by_key(|(revision, _)| *revision);
+        newest.map_or_else(|| recorded.to_owned(), |(_, seat)| seat.address.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrangement(group: u32, revision: u64, address: &str) -> Arrangement {
+        let seat = Seat { address: address.to_owned(), store: StoreId::new(7) };
+        Arrangement {
+            group: GroupId::new(group),
+            revision: Revision::new(revision),
+            members: BTreeMap::from([(NodeId::new(1), seat)]),
+            begun: revision > 1,
+        }
+    }
+
+    #[test]
+    fn the_newest_word_counts_and_outlives_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let book = Book::open(folder.path());
+        assert!(book.note(&arrangement(1, 5, "a:1")).unwrap());
+        assert!(!book.note(&arrangement(1, 5, "a:1")).unwrap(), "nothing new");
+        assert!(!book.note(&arrangement(1, 4, "b:1")).unwrap(), "an older word");
+        assert!(book.note(&arrangement(1, 5, "c:1")).unwrap(), "members were told to have moved");
+        assert!(book.note(&arrangement(2, 3, "d:1")).unwrap());
+        let again = Book::open(folder.path());
+        assert_eq!(again.all(), [arrangement(1, 5, "c:1"), arrangement(2, 3, "d:1")]);
+        assert_eq!(again.address(NodeId::new(1), "old:1"), "c:1");
+        assert_eq!(again.address(NodeId::new(2), "old:1"), "old:1");
+        again.forget(GroupId::new(1)).unwrap();
+        assert_eq!(Book::open(folder.path()).all(), [arrangement(2, 3, "d:1")]);
+    }
+
+    #[test]
+    fn a_damaged_book_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), b"\xff\xff\xff").unwrap();
+        let book = Book::open(folder.path());
+        assert_eq!(book.all(), []);
+        assert!(book.note(&arrangement(1, 5, "a:1")).unwrap());
+        assert_eq!(Book::open(folder.path()).all().len(), 1);
+    }
+
+    #[test]
+    fn what_names_no_data_group_or_nobody_is_refused() {
+        let wire = arrangement(1, 5, "a:1").to_wire();
+        assert_eq!(Arrangement::from_wire(&wire).unwrap(), arrangement(1, 5, "a:1"));
+        for wrong in [ArrangeRequest { group: 0, ..wire.clone() }, ArrangeRequest { members: vec![], ..wire }]
+        {
+            assert!(Arrangement::from_wire(&wrong).is_err());
+        }
+    }
+}

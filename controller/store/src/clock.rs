@@ -1,0 +1,10 @@
+//! The one place where this process reads the clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// For stamps: Unix milliseconds.
+#[expect(clippy::disallowed_methods, reason = "this is the edge at which the clock is read")]
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

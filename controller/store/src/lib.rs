@@ -1,0 +1,20 @@
+//! What functions keep: the pure model of a data group, and what drives it.
+//!
+//! A data group replicates messages, values and cursors of the namespaces whose slots it has (docs/adr/0013). [`model`]
+//! decides and does nothing else; [`DataMachine`] brings it entries and takes its answers. A store process has replicas of
+//! groups: `book` is what it was told of them, `replicas` begins and ends them, `lead` has a group led towards the members
+//! that it is to have (`members` decides), `propose` gathers operations to entries, `api` is the gRPC surface at 7403.
+
+mod api;
+mod app;
+mod book;
+mod clock;
+mod lead;
+mod machine;
+mod members;
+pub mod model;
+mod propose;
+mod replicas;
+
+pub use app::{Options, RunError, run};
+pub use machine::DataMachine;

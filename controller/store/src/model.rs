@@ -1,0 +1,43 @@
+//! What a data group replicates and the operations that change it: pure, total, and each costs what it changes.
+//!
+//! [`apply`] is the only way in. It takes a [`Batch`] off the log and drafts the records that come of it. What is read
+//! without a change ([`value`], [`values`], [`due`]) is a function of a view, so that any replica can answer it.
+//!
+//! No operation does more than a named number of steps (`limits`): what has more to do says so, and is asked again.
+
+mod apply;
+mod bucket;
+/// Entries, answers and records to and from their bytes.
+pub mod codec;
+mod edit;
+mod fault;
+mod group;
+mod keys;
+mod kv;
+mod limits;
+mod name;
+mod op;
+mod outcome;
+mod record;
+mod refusal;
+mod remembered;
+mod sweep;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use apply::apply;
+pub use group::{Group, TIME_STEP_MAX_MS, group};
+pub use keys::Due;
+pub use kv::{Entry, Page, value, values};
+pub use limits::{
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX, EFFECTS_MAX, KEY_BYTES_MAX, OP_STEPS_MAX, PAGE_MAX,
+    REMEMBERED_MAX, VALUE_BYTES_MAX,
+};
+pub use name::{Name, NameError, Place};
+pub use op::{Asked, Batch, Change, Effect, FORMAT, Op, Request, Write};
+pub use outcome::{Effected, Outcome, Reply};
+pub use record::{Bucket, Value};
+pub use refusal::{Reason, Refusal};
+pub use sweep::due;

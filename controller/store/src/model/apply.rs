@@ -1,0 +1,115 @@
+//! The way of every entry: admitted or refused as a whole; then each operation is repeated, refused or done, and remembered.
+
+use coracle_raft::Draft;
+use coracle_raft::Position;
+use coracle_raft::Stop;
+
+use super::codec::Stored as _;
+use super::edit::{Edit, Moment, Purse};
+use super::fault::Fault;
+use super::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX, EFFECTS_MAX};
+use super::op::{Asked, Batch, Effect, Op};
+use super::outcome::{Effected, Outcome, Reply};
+use super::refusal::{Reason, Refusal};
+use super::{Group, bucket, group, keys, kv, remembered, sweep};
+
+/// Applies one entry of so many bytes, which stands at `position`. Total and pure: a refusal is an answer.
+///
+/// # Errors
+/// When a record cannot be read: nothing of the entry may then be kept.
+pub fn apply(draft: &mut Draft<'_>, position: Position, bytes: usize, batch: Batch) -> Result<Reply, Stop> {
+    let mut group = group::found(draft, &batch)?;
+    if let Err(refusal) = group::admit(&group, position, &batch).and_then(|()| check_size(bytes, &batch)) {
+        return Ok(Reply::Refused(refusal));
+    }
+    group.time_ms = group::time_at(&group, batch.stamp_ms);
+    let moment = Moment { term: batch.term, now_ms: group.time_ms, random: batch.random };
+    let mut steps = BATCH_STEPS_MAX;
+    let mut outcomes = Vec::with_capacity(batch.ops.len());
+    for asked in batch.ops {
+        outcomes.push(answer(draft, &mut group, &mut steps, moment, asked)?);
+    }
+    draft.put(keys::group(), group.encode());
+    Ok(Reply::Outcomes(outcomes))
+}
+
+fn check_size(bytes: usize, batch: &Batch) -> Result<(), Refusal> {
+    if bytes > BATCH_BYTES_MAX {
+        return Err(over(Reason::TooLarge, "the entry", bytes, BATCH_BYTES_MAX));
+    }
+    if batch.ops.len() > BATCH_OPS_MAX {
+        return Err(over(Reason::TooMany, "operations in one entry", batch.ops.len(), BATCH_OPS_MAX));
+    }
+    Ok(())
+}
+
+/// Does what is asked, unless it was done before.
+fn answer(
+    draft: &mut Draft<'_>,
+    group: &mut Group,
+    steps: &mut usize,
+    moment: Moment,
+    asked: Asked,
+) -> Result<Outcome, Stop> {
+    if let Some(request) = asked.request {
+        if let Some(first) = remembered::find(draft, request.id)? {
+            return Ok(first);
+        }
+        if let Err(refusal) = remembered::check(group, request) {
+            return Ok(Outcome::Refused(refusal));
+        }
+    }
+    let mut edit = Edit::over(draft, moment, Purse { sequence: group.sequence, steps: *steps });
+    let run = run(&mut edit, asked.op);
+    let (changes, purse) = edit.finish();
+    // Steps were made, whatever came of them.
+    *steps = purse.steps;
+    let outcome = match run {
+        Ok(outcome) => {
+            group.sequence = purse.sequence;
+            keep(draft, changes);
+            outcome
+        }
+        Err(Fault::Refused(refusal)) => Outcome::Refused(refusal),
+        Err(Fault::Stop(stop)) => return Err(stop),
+    };
+    if let Some(request) = asked.request {
+        remembered::keep(draft, group, request.id, &outcome)?;
+    }
+    Ok(outcome)
+}
+
+fn keep(draft: &mut Draft<'_>, changes: Vec<coracle_raft::Change>) {
+    for change in changes {
+        match change.value {
+            Some(value) => draft.put(change.key, value),
+            None => draft.remove(&change.key),
+        }
+    }
+}
+
+fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
+    match op {
+        Op::PutBucket { bucket, keys_max, bytes_max } => bucket::put(edit, &bucket, keys_max, bytes_max),
+        Op::DropBucket { bucket } => bucket::drop(edit, &bucket),
+        Op::Perform { effects } => Ok(Outcome::Performed(perform(edit, &effects)?)),
+        Op::Sweep { due, steps } => sweep::sweep(edit, due, steps),
+    }
+}
+
+/// All of them or none: whoever calls drops the edit when one is refused.
+fn perform(edit: &mut Edit<'_>, effects: &[Effect]) -> Result<Vec<Effected>, Fault> {
+    if effects.len() > EFFECTS_MAX {
+        return Err(over(Reason::TooMany, "effects of one operation", effects.len(), EFFECTS_MAX).into());
+    }
+    let one = |effect: &Effect| match effect {
+        Effect::Write(write) => kv::write(edit, write),
+    };
+    effects.iter().map(one).collect()
+}
+
+/// A refusal of sizes.
+pub(super) fn over(reason: Reason, subject: impl std::fmt::Display, found: usize, bound: usize) -> Refusal {
+    let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    Refusal::over(reason, subject, wide(found), wide(bound))
+}

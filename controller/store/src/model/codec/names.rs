@@ -1,0 +1,60 @@
+//! Places, kinds and reasons to and from their wire form.
+
+use coracle_proto::codec::{DecodeError, InField as _};
+use coracle_proto::pb::store as pb;
+
+use super::super::keys::Due;
+use super::super::{Place, Reason};
+
+/// Two enums of the same names, one of which has a number for nothing.
+macro_rules! same_names {
+    ($to:ident, $from:ident, $own:ty, $wire:ty, $field:literal, [$($name:ident),+]) => {
+        pub(super) fn $to(own: $own) -> $wire {
+            match own { $(<$own>::$name => <$wire>::$name,)+ }
+        }
+
+        pub(super) fn $from(wire: $wire) -> Result<$own, DecodeError> {
+            match wire {
+                <$wire>::Unspecified => Err(DecodeError::missing($field)),
+                $(<$wire>::$name => Ok(<$own>::$name),)+
+            }
+        }
+    };
+}
+
+same_names!(due_to_wire, due_from_wire, Due, pb::Due, "due", [Values]);
+same_names!(
+    reason_to_wire,
+    reason_from_wire,
+    Reason,
+    pb::Reason,
+    "reason",
+    [
+        WrongGroup,
+        WrongTerm,
+        TooMany,
+        TooLarge,
+        Invalid,
+        OutcomeUnknown,
+        NoBucket,
+        BucketFullKeys,
+        BucketFullBytes,
+        Mismatch,
+        NotANumber,
+        Overflow
+    ]
+);
+
+pub(super) fn place_to_wire(place: &Place) -> pb::Place {
+    pb::Place { namespace: place.namespace.to_string(), name: place.name.to_string() }
+}
+
+pub(super) fn place_from_wire(wire: Option<pb::Place>, field: &'static str) -> Result<Place, DecodeError> {
+    let wire = wire.in_field(field)?;
+    Place::parse(&wire.namespace, &wire.name).in_field(field)
+}
+
+/// Zero stands for nothing where a number begins at one.
+pub(super) fn above_zero(number: u64) -> Option<u64> {
+    (number > 0).then_some(number)
+}

@@ -1,0 +1,78 @@
+//! Entries from their wire form, checked field by field.
+
+use coracle_proto::codec::{DecodeError as FieldError, InField as _};
+use coracle_proto::id::{ClusterId, GroupId, RequestId};
+use coracle_proto::pb::store::{self as pb, effect, op, write};
+
+use super::super::{Asked, Batch, Change, Effect, FORMAT, Op, Request, Write};
+use super::DecodeError;
+use super::names::{above_zero, due_from_wire, place_from_wire};
+
+pub(super) fn batch(wire: pb::Batch) -> Result<Batch, DecodeError> {
+    if wire.format > FORMAT {
+        return Err(DecodeError::UnknownOp);
+    }
+    Ok(Batch {
+        cluster: ClusterId::try_from(&wire.cluster_id[..]).in_field("cluster_id")?,
+        group: GroupId::new(wire.group),
+        term: wire.term,
+        stamp_ms: wire.stamp_ms,
+        random: wire.random,
+        ops: wire.ops.into_iter().map(asked).collect::<Result<_, _>>()?,
+    })
+}
+
+fn asked(wire: pb::Asked) -> Result<Asked, DecodeError> {
+    let request = if wire.request_id.is_empty() {
+        None
+    } else {
+        let id = RequestId::try_from(&wire.request_id[..]).in_field("request_id")?;
+        Some(Request { id, since: wire.since })
+    };
+    // A kind that this build does not know leaves the field empty.
+    let kind = wire.op.and_then(|op| op.kind).ok_or(DecodeError::UnknownOp)?;
+    Ok(Asked { request, op: op(kind)? })
+}
+
+fn op(kind: op::Kind) -> Result<Op, DecodeError> {
+    Ok(match kind {
+        op::Kind::PutBucket(wire) => Op::PutBucket {
+            bucket: place_from_wire(wire.bucket, "put_bucket.bucket")?,
+            keys_max: wire.keys_max,
+            bytes_max: wire.bytes_max,
+        },
+        op::Kind::DropBucket(wire) => {
+            Op::DropBucket { bucket: place_from_wire(wire.bucket, "drop_bucket.bucket")? }
+        }
+        op::Kind::Perform(wire) => Op::Perform { effects: effects(wire.effects)? },
+        op::Kind::Sweep(wire) => Op::Sweep { due: due_from_wire(wire.due())?, steps: wire.steps },
+    })
+}
+
+fn effects(wire: Vec<pb::Effect>) -> Result<Vec<Effect>, DecodeError> {
+    wire.into_iter().map(effect).collect()
+}
+
+fn effect(wire: pb::Effect) -> Result<Effect, DecodeError> {
+    Ok(match wire.kind.ok_or(DecodeError::UnknownOp)? {
+        effect::Kind::Write(wire) => Effect::Write(write(wire)?),
+    })
+}
+
+fn write(wire: pb::Write) -> Result<Write, DecodeError> {
+    let change = match wire.change.ok_or(DecodeError::UnknownOp)? {
+        write::Change::Set(set) => Change::Set { data: set.data, ttl_ms: above_zero(set.ttl_ms) },
+        write::Change::Delete(pb::Delete {}) => Change::Delete,
+        write::Change::CompareAndSet(wire) => {
+            let set = wire.set.in_field("compare_and_set.set")?;
+            let (expected, ttl_ms) = (above_zero(wire.expected), above_zero(set.ttl_ms));
+            Change::CompareAndSet { expected, data: set.data, ttl_ms }
+        }
+        write::Change::Increment(wire) => Change::Increment { by: wire.by },
+    };
+    Ok(Write { bucket: bucket(wire.bucket)?, key: wire.key, change })
+}
+
+fn bucket(wire: Option<pb::Place>) -> Result<super::super::Place, FieldError> {
+    place_from_wire(wire, "write.bucket")
+}

@@ -1,0 +1,102 @@
+//! Records to and from their bytes. Equal records have equal bytes: fields are written in order.
+
+use bytes::Bytes;
+use coracle_proto::codec::InField as _;
+use coracle_proto::id::{ClusterId, GroupId};
+use coracle_proto::pb::store as pb;
+use prost::Message as _;
+
+use super::super::record::{Bucket, Group, Remembered, Value};
+use super::DecodeError;
+use super::names::above_zero;
+use super::reply::{outcome_from_wire, outcome_to_wire};
+
+/// A record that stands under a key.
+pub(in super::super) trait Stored: Sized {
+    /// What it is, for people.
+    const WHAT: &'static str;
+
+    /// Its bytes.
+    fn encode(&self) -> Bytes;
+
+    /// The record of these bytes.
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError>;
+}
+
+impl Stored for Group {
+    const WHAT: &'static str = "the group's record";
+
+    fn encode(&self) -> Bytes {
+        let wire = pb::Group {
+            cluster_id: self.cluster.to_wire(),
+            group: self.id.get(),
+            sequence: self.sequence,
+            time_ms: self.time_ms,
+            remembered: self.remembered,
+            remembered_from: self.remembered_from,
+        };
+        wire.encode_to_vec().into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let wire = pb::Group::decode(bytes)?;
+        Ok(Self {
+            cluster: ClusterId::try_from(&wire.cluster_id[..]).in_field("cluster_id")?,
+            id: GroupId::new(wire.group),
+            sequence: wire.sequence,
+            time_ms: wire.time_ms,
+            remembered: wire.remembered,
+            remembered_from: wire.remembered_from,
+        })
+    }
+}
+
+impl Stored for Remembered {
+    const WHAT: &'static str = "a remembered outcome";
+
+    fn encode(&self) -> Bytes {
+        let outcome = Some(outcome_to_wire(&self.outcome));
+        pb::Remembered { sequence: self.sequence, outcome }.encode_to_vec().into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let wire = pb::Remembered::decode(bytes)?;
+        let outcome = outcome_from_wire(wire.outcome.in_field("outcome")?)?;
+        Ok(Self { sequence: wire.sequence, outcome })
+    }
+}
+
+/// A record whose message has the same plain fields.
+macro_rules! plain {
+    ($record:ident, $what:literal, [$($field:ident),+]) => {
+        impl Stored for $record {
+            const WHAT: &'static str = $what;
+
+            fn encode(&self) -> Bytes {
+                let Self { $($field),+ } = *self;
+                pb::$record { $($field),+ }.encode_to_vec().into()
+            }
+
+            fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+                let pb::$record { $($field),+ } = pb::$record::decode(bytes)?;
+                Ok(Self { $($field),+ })
+            }
+        }
+    };
+}
+
+plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes]);
+
+impl Stored for Value {
+    const WHAT: &'static str = "a value";
+
+    fn encode(&self) -> Bytes {
+        let expires_ms = self.expires_ms.unwrap_or_default();
+        pb::Value { version: self.version, expires_ms, data: self.data.clone() }.encode_to_vec().into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let wire = pb::Value::decode(bytes)?;
+        Ok(Self { version: wire.version, expires_ms: above_zero(wire.expires_ms), data: wire.data })
+    }
+}

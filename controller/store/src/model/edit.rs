@@ -1,0 +1,87 @@
+//! One operation at work: it reads records as they stand and drafts others, which are kept when it is done and dropped when it
+//! is refused.
+
+use bytes::Bytes;
+use coracle_raft::Draft;
+use coracle_raft::Stop;
+
+use super::codec::Stored;
+use super::limits::OP_STEPS_MAX;
+use super::view;
+
+/// What an entry brings for all of its operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// Of the leader that made it.
+    pub(super) term: u64,
+    /// The group's time, Unix milliseconds.
+    pub(super) now_ms: u64,
+    /// The leader's random word.
+    pub(super) random: u64,
+}
+
+/// What operations of an entry draw on, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Purse {
+    /// The last number that was given out.
+    pub(super) sequence: u64,
+    /// Steps that the entry may still make.
+    pub(super) steps: usize,
+}
+
+/// Records as the operation will leave them.
+#[derive(Debug)]
+pub(super) struct Edit<'a> {
+    draft: Draft<'a>,
+    /// When it happens.
+    pub(super) moment: Moment,
+    purse: Purse,
+}
+
+impl<'a> Edit<'a> {
+    pub(super) fn over(before: &'a Draft<'_>, moment: Moment, purse: Purse) -> Self {
+        Self { draft: Draft::over(before), moment, purse }
+    }
+
+    pub(super) fn get<R: Stored>(&self, key: &[u8]) -> Result<Option<R>, Stop> {
+        view::get(&self.draft, key)
+    }
+
+    /// The keys of a range, in order, as many as `most`.
+    pub(super) fn keys(&self, range: &(Bytes, Bytes), most: usize) -> Result<Vec<Bytes>, Stop> {
+        view::keys(&self.draft, range, most)
+    }
+
+    /// The keys of a range, each of which is a step; the flag tells that there may be more of them.
+    pub(super) fn steps(&mut self, range: &(Bytes, Bytes), most: usize) -> Result<(Vec<Bytes>, bool), Stop> {
+        let most = most.min(OP_STEPS_MAX).min(self.purse.steps);
+        let found = self.keys(range, most)?;
+        self.purse.steps -= found.len();
+        let more = found.len() == most;
+        Ok((found, more))
+    }
+
+    pub(super) fn put<R: Stored>(&mut self, key: Bytes, record: &R) {
+        self.draft.put(key, record.encode());
+    }
+
+    /// A row whose key says all.
+    pub(super) fn mark(&mut self, key: Bytes) {
+        self.draft.put(key, Bytes::new());
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.draft.remove(key);
+    }
+
+    /// The next number of the group: greater than any before it.
+    pub(super) const fn next(&mut self) -> u64 {
+        self.purse.sequence = self.purse.sequence.saturating_add(1);
+        self.purse.sequence
+    }
+
+    /// What was drafted, and what is left.
+    pub(super) fn finish(self) -> (Vec<coracle_raft::Change>, Purse) {
+        (self.draft.into_changes().collect(), self.purse)
+    }
+}

@@ -1,0 +1,214 @@
+//! Where each record lies. This is the one place that knows the keys of a data group.
+//!
+//! A key begins with one byte for its kind. Numbers are big-endian, so that they sort as numbers; a PLACE is a namespace
+//! and a name, each with a zero byte behind it, so that no name is the beginning of another one. What may be any bytes stands last.
+//!
+//! | key | record | why it is scanned |
+//! |---|---|---|
+//! | `g` | the group | |
+//! | `r` REQUEST | a remembered outcome | |
+//! | `o` SEQUENCE REQUEST | | the oldest outcome is forgotten first |
+//! | `b` PLACE | a bucket | |
+//! | `v` PLACE KEY | a value | list by prefix; drop of a bucket |
+//! | `t` KIND TIME SUBJECT | | what has become due, per kind |
+//!
+//! The SUBJECT of a timer is the rest of the key of what it is about.
+
+use bytes::Bytes;
+use coracle_proto::id::RequestId;
+
+use super::name::Place;
+
+/// Kinds of things that become due at a time, each with timers of its own: a flood of one does not hold up the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Due {
+    /// Values whose time to live has passed.
+    Values,
+}
+
+impl Due {
+    /// Every kind.
+    pub const ALL: [Self; 1] = [Self::Values];
+
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Values => b'v',
+        }
+    }
+}
+
+/// Bytes before the subject in a timer's key: `t`, the kind and the time.
+const TIMER_HEAD: usize = 10;
+
+pub(super) fn group() -> Bytes {
+    Bytes::from_static(b"g")
+}
+
+pub(super) fn request(id: RequestId) -> Bytes {
+    Parts::of(b'r').bytes(&id.to_wire()).key()
+}
+
+/// In the order in which requests were done.
+pub(super) fn done(sequence: u64, id: RequestId) -> Bytes {
+    Parts::of(b'o').number(sequence).bytes(&id.to_wire()).key()
+}
+
+/// The oldest outcomes: all rows before this sequence.
+pub(super) fn done_range() -> (Bytes, Bytes) {
+    range(Parts::of(b'o').key())
+}
+
+/// Sequence and request of a row of [`done`].
+pub(super) fn done_parts(key: &[u8]) -> Option<(u64, RequestId)> {
+    let (sequence, id) = key.get(1..)?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*sequence), RequestId::try_from(id).ok()?))
+}
+
+pub(super) fn bucket(bucket: &Place) -> Bytes {
+    Parts::of(b'b').place(bucket).key()
+}
+
+pub(super) fn value(bucket: &Place, key: &[u8]) -> Bytes {
+    Parts::of(b'v').place(bucket).bytes(key).key()
+}
+
+/// All values of a bucket whose keys begin so.
+pub(super) fn values(bucket: &Place, prefix: &[u8]) -> (Bytes, Bytes) {
+    range(value(bucket, prefix))
+}
+
+/// A timer of `subject`, which is the key of what it is about.
+pub(super) fn timer(due: Due, at_ms: u64, about: &[u8]) -> Bytes {
+    Parts::of(b't').byte(due.byte()).number(at_ms).bytes(about.get(1..).unwrap_or_default()).key()
+}
+
+/// The timers of a kind up to a time, and of that time.
+pub(super) fn timers(due: Due, until_ms: u64) -> (Bytes, Bytes) {
+    let kind = Parts::of(b't').byte(due.byte());
+    let from = kind.clone().key();
+    // After the last millisecond that there is come the timers of the next kind.
+    let to = until_ms.checked_add(1).map_or_else(|| after(&from), |after_ms| kind.number(after_ms).key());
+    (from, to)
+}
+
+/// When a timer is due, and what it is about.
+pub(super) fn timer_parts(key: &[u8]) -> Option<(u64, &[u8])> {
+    let (head, subject) = key.split_at_checked(TIMER_HEAD)?;
+    Some((u64::from_be_bytes(*head.last_chunk()?), subject))
+}
+
+/// The place with which a subject begins, and what follows it.
+pub(super) fn subject_parts(subject: &[u8]) -> Option<(Place, &[u8])> {
+    let (namespace, rest) = text(subject)?;
+    let (name, rest) = text(rest)?;
+    Some((Place::parse(namespace, name).ok()?, rest))
+}
+
+/// The key of a value, after that of its bucket.
+pub(super) fn value_parts(key: &[u8]) -> Option<(Place, &[u8])> {
+    subject_parts(key.get(1..)?)
+}
+
+/// From a prefix on to whatever does not begin with it.
+fn range(prefix: Bytes) -> (Bytes, Bytes) {
+    let to = after(&prefix);
+    (prefix, to)
+}
+
+/// The least bytes that are greater than all that begin with `prefix`. Every key begins with a letter, so there are some.
+fn after(prefix: &[u8]) -> Bytes {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end.into()
+}
+
+fn text(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let (text, rest) = bytes.split_at_checked(end)?;
+    Some((std::str::from_utf8(text).ok()?, rest.get(1..)?))
+}
+
+/// A key in the making.
+#[derive(Clone)]
+struct Parts(Vec<u8>);
+
+impl Parts {
+    fn of(kind: u8) -> Self {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.push(kind);
+        Self(bytes)
+    }
+
+    fn byte(mut self, byte: u8) -> Self {
+        self.0.push(byte);
+        self
+    }
+
+    fn number(self, number: u64) -> Self {
+        self.bytes(&number.to_be_bytes())
+    }
+
+    fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes()).byte(0)
+    }
+
+    fn place(self, place: &Place) -> Self {
+        self.text(place.namespace.as_str()).text(place.name.as_str())
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn key(self) -> Bytes {
+        self.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(name: &str) -> Place {
+        Place::parse("shop", name).unwrap()
+    }
+
+    #[test]
+    fn timers_sort_by_time_and_tell_what_they_are_about() {
+        let about = value(&place("a"), b"k\0\xff");
+        let (from, to) = timers(Due::Values, 256);
+        for (at_ms, inside) in [(0, true), (255, true), (256, true), (257, false), (u64::MAX, false)] {
+            let key = timer(Due::Values, at_ms, &about);
+            assert_eq!(from <= key && key < to, inside, "{at_ms}");
+            let (at, subject) = timer_parts(&key).unwrap();
+            assert_eq!((at, subject_parts(subject)), (at_ms, Some((place("a"), &b"k\0\xff"[..]))));
+        }
+        let (from, to) = timers(Due::Values, u64::MAX);
+        let last = timer(Due::Values, u64::MAX, &about);
+        assert!(from <= last && last < to);
+    }
+
+    #[test]
+    fn a_name_is_not_the_beginning_of_another_one() {
+        let (from, to) = values(&place("a"), b"");
+        for (bucket, key, inside) in
+            [("a", &b"\0"[..], true), ("a", b"\xff\xff", true), ("ab", b"x", false), ("a-", b"x", false)]
+        {
+            let key = value(&place(bucket), key);
+            assert_eq!(from <= key && key < to, inside, "{bucket}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_prefix_is_after_all_of_it() {
+        assert_eq!(after(b"va\xff\xff"), Bytes::from_static(b"vb"));
+        assert_eq!(after(b"va"), Bytes::from_static(b"vb"));
+        assert!(value(&place("a"), b"\xff\xff\xff") < values(&place("a"), b"\xff").1);
+    }
+}

@@ -1,0 +1,164 @@
+//! Changes of values: within the bucket's bounds, each with a version of its own, each with a timer where it expires.
+
+use bytes::Bytes;
+
+use super::super::apply::over;
+use super::super::bucket;
+use super::super::edit::Edit;
+use super::super::fault::{Fault, unreadable};
+use super::super::keys::{self, Due};
+use super::super::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use super::super::name::Place;
+use super::super::op::{Change, Write};
+use super::super::outcome::Effected;
+use super::super::record::{Bucket, Value};
+use super::super::refusal::{Reason, Refusal};
+
+/// Makes the change, or refuses it.
+pub(in super::super) fn write(edit: &mut Edit<'_>, write: &Write) -> Result<Effected, Fault> {
+    check_key(&write.key)?;
+    let mut slot = Slot::open(edit, &write.bucket, &write.key)?;
+    let now_ms = slot.edit.moment.now_ms;
+    let expires = |ttl_ms: &Option<u64>| ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
+    match &write.change {
+        Change::Set { data, ttl_ms } => slot.set(data.clone(), expires(ttl_ms), None),
+        Change::CompareAndSet { expected, data, ttl_ms } => {
+            slot.expect(*expected)?;
+            slot.set(data.clone(), expires(ttl_ms), None)
+        }
+        Change::Increment { by } => {
+            let (number, expires_ms) = slot.incremented(*by)?;
+            slot.set(number.to_string().into(), expires_ms, Some(number))
+        }
+        Change::Delete => {
+            let existed = slot.live().is_some();
+            slot.clear();
+            Ok(Effected::Deleted { existed })
+        }
+    }
+}
+
+/// Takes a value away that is known to be there.
+pub(in super::super) fn take(edit: &mut Edit<'_>, bucket: &Place, key: &[u8]) -> Result<(), Fault> {
+    Slot::open(edit, bucket, key)?.clear();
+    Ok(())
+}
+
+/// Takes a value away whose timer is due.
+pub(in super::super) fn expire(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(), Fault> {
+    let (bucket, key) = keys::subject_parts(subject).ok_or_else(|| unreadable("a value's timer"))?;
+    let mut slot = Slot::open(edit, &bucket, key)?;
+    if slot.live().is_none() {
+        slot.clear();
+    }
+    Ok(())
+}
+
+fn check_key(key: &[u8]) -> Result<(), Refusal> {
+    if key.is_empty() {
+        return Err(Refusal::of(Reason::Invalid, "a key has at least one byte"));
+    }
+    if key.len() > KEY_BYTES_MAX {
+        return Err(over(Reason::TooLarge, "a key", key.len(), KEY_BYTES_MAX));
+    }
+    Ok(())
+}
+
+/// A key of a bucket, with what stands there.
+struct Slot<'e, 'a> {
+    edit: &'e mut Edit<'a>,
+    place: &'e Place,
+    key: &'e [u8],
+    bucket: Bucket,
+    /// Also what has expired and is not swept yet: it counts in the bucket.
+    stored: Option<Value>,
+}
+
+impl<'e, 'a> Slot<'e, 'a> {
+    fn open(edit: &'e mut Edit<'a>, place: &'e Place, key: &'e [u8]) -> Result<Self, Fault> {
+        let bucket = bucket::need(edit, place)?;
+        let stored = edit.get(&keys::value(place, key))?;
+        Ok(Self { edit, place, key, bucket, stored })
+    }
+
+    /// What is there for whoever looks now.
+    fn live(&self) -> Option<&Value> {
+        self.stored.as_ref().filter(|value| value.is_live(self.edit.moment.now_ms))
+    }
+
+    fn expect(&self, expected: Option<u64>) -> Result<(), Refusal> {
+        let version = self.live().map(|value| value.version);
+        if version == expected {
+            return Ok(());
+        }
+        let (found, expected) = (version.unwrap_or_default(), expected.unwrap_or_default());
+        Err(Refusal::over(Reason::Mismatch, self.named(), found, expected))
+    }
+
+    fn incremented(&self, by: i64) -> Result<(i64, Option<u64>), Refusal> {
+        let (number, expires_ms) = match self.live() {
+            None => (0, None),
+            Some(value) => (self.number(&value.data)?, value.expires_ms),
+        };
+        let sum = number.checked_add(by).ok_or_else(|| Refusal::of(Reason::Overflow, self.named()))?;
+        Ok((sum, expires_ms))
+    }
+
+    fn number(&self, data: &[u8]) -> Result<i64, Refusal> {
+        let digits = std::str::from_utf8(data).ok().and_then(|text| text.parse().ok());
+        digits.ok_or_else(|| Refusal::of(Reason::NotANumber, self.named()))
+    }
+
+    fn set(mut self, data: Bytes, expires_ms: Option<u64>, number: Option<i64>) -> Result<Effected, Fault> {
+        if data.len() > VALUE_BYTES_MAX {
+            return Err(over(Reason::TooLarge, "a value", data.len(), VALUE_BYTES_MAX).into());
+        }
+        let before = self.bucket;
+        self.clear();
+        self.bucket.keys += 1;
+        self.bucket.bytes += self.weight(&data);
+        self.check_bounds(before)?;
+        let version = self.edit.next();
+        let at = keys::value(self.place, self.key);
+        if let Some(expires_ms) = expires_ms {
+            self.edit.mark(keys::timer(Due::Values, expires_ms, &at));
+        }
+        self.edit.put(at, &Value { version, expires_ms, data });
+        self.edit.put(keys::bucket(self.place), &self.bucket);
+        Ok(Effected::Written { version, number })
+    }
+
+    /// Nothing is stored here any more.
+    fn clear(&mut self) {
+        let Some(stored) = self.stored.take() else { return };
+        let at = keys::value(self.place, self.key);
+        if let Some(expires_ms) = stored.expires_ms {
+            self.edit.remove(&keys::timer(Due::Values, expires_ms, &at));
+        }
+        self.edit.remove(&at);
+        self.bucket.keys = self.bucket.keys.saturating_sub(1);
+        self.bucket.bytes = self.bucket.bytes.saturating_sub(self.weight(&stored.data));
+        self.edit.put(keys::bucket(self.place), &self.bucket);
+    }
+
+    /// A bucket that is over its bounds, which were others once, may shrink.
+    fn check_bounds(&self, before: Bucket) -> Result<(), Refusal> {
+        let Bucket { keys_max, bytes_max, keys, bytes } = self.bucket;
+        if keys > keys_max && keys > before.keys {
+            return Err(Refusal::over(Reason::BucketFullKeys, self.place, keys, keys_max));
+        }
+        if bytes > bytes_max && bytes > before.bytes {
+            return Err(Refusal::over(Reason::BucketFullBytes, self.place, bytes, bytes_max));
+        }
+        Ok(())
+    }
+
+    /// Bytes for which the bucket answers.
+    fn weight(&self, data: &[u8]) -> u64 {
+        u64::try_from(self.key.len() + data.len()).unwrap_or(u64::MAX)
+    }
+
+    fn named(&self) -> String {
+        format!("'{}' of bucket '{}'", String::from_utf8_lossy(self.key), self.place)
+    }
+}

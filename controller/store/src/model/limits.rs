@@ -1,0 +1,24 @@
+//! Every bound of the model, with its reason. They belong to the format: what is refused on one replica is refused on all.
+
+/// Operations in an entry: as many as gather while two entries are on their way at 100,000 a second.
+pub const BATCH_OPS_MAX: usize = 512;
+/// Bytes of an entry: it is copied to each replica in one message, and a slow disk syncs it in a few milliseconds.
+pub const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Records that the sweeps, claims and purges of one entry may go through together: some milliseconds of work, for
+/// which everybody in the group waits.
+pub const BATCH_STEPS_MAX: usize = 4096;
+/// Those of one operation, so that a sweep leaves room for others of its entry.
+pub const OP_STEPS_MAX: usize = 256;
+/// Effects that are done all or not at all: what one call of a function may have buffered.
+pub const EFFECTS_MAX: usize = 256;
+/// Bytes of a value; what is larger is a blob.
+pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a value's key.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Values that one page of a list has, and records that are looked at for it.
+pub const PAGE_MAX: usize = 1000;
+/// Outcomes that are remembered for requests that come again: 100 MB at most, minutes of a busy group.
+pub const REMEMBERED_MAX: u64 = 100_000;
+
+const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024 <= BATCH_BYTES_MAX);
+const _: () = assert!(OP_STEPS_MAX <= BATCH_STEPS_MAX);

@@ -1,0 +1,64 @@
+//! What a data group keeps, each kind under its keys (`keys`).
+
+use bytes::Bytes;
+use coracle_proto::id::{ClusterId, GroupId};
+
+use super::outcome::Outcome;
+
+/// The one record about the group itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Of which cluster it is.
+    pub cluster: ClusterId,
+    /// Which group it is.
+    pub id: GroupId,
+    /// The last number that was given out: to a value's version, a message, a fence.
+    pub sequence: u64,
+    /// Its clock: the highest stamp so far, Unix milliseconds.
+    pub time_ms: u64,
+    /// Outcomes that are kept.
+    pub remembered: u64,
+    /// Requests that were done before this sequence are forgotten.
+    pub remembered_from: u64,
+}
+
+/// What a request was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Remembered {
+    /// The group's sequence when it was done.
+    pub(super) sequence: u64,
+    /// The answer.
+    pub(super) outcome: Outcome,
+}
+
+/// A bucket of values: its bounds and what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// Keys that it may have.
+    pub keys_max: u64,
+    /// Bytes of keys and values that it may have.
+    pub bytes_max: u64,
+    /// Keys that it has, also those that have expired and are not swept yet.
+    pub keys: u64,
+    /// Bytes of these keys and their values.
+    pub bytes: u64,
+}
+
+/// A value of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// Greater than that of whatever was written before it.
+    pub version: u64,
+    /// From when on it is not there any more, Unix milliseconds.
+    pub expires_ms: Option<u64>,
+    /// What was set.
+    pub data: Bytes,
+}
+
+impl Value {
+    /// Whether it is there at this time.
+    #[must_use]
+    pub fn is_live(&self, at_ms: u64) -> bool {
+        self.expires_ms.is_none_or(|expires_ms| at_ms < expires_ms)
+    }
+}

@@ -1,0 +1,88 @@
+//! Why an operation was refused: a reason for programs, a sentence for people.
+
+use std::fmt;
+
+/// What was wrong, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The entry is of another cluster or group.
+    WrongGroup,
+    /// The entry was made in another term than its log's: its stamp and its decisions count for nothing.
+    WrongTerm,
+    /// More parts than one entry or operation may have.
+    TooMany,
+    /// A key, value or body of too many bytes.
+    TooLarge,
+    /// It cannot be done with these arguments.
+    Invalid,
+    /// A request so old that its outcome may be forgotten.
+    OutcomeUnknown,
+    /// There is no such bucket.
+    NoBucket,
+    /// The bucket has as many keys as it may.
+    BucketFullKeys,
+    /// The bucket has as many bytes as it may.
+    BucketFullBytes,
+    /// The value is at another version than the one that was expected.
+    Mismatch,
+    /// An increment of what is no number.
+    NotANumber,
+    /// An increment over the greatest number, or below the least.
+    Overflow,
+}
+
+/// An operation that was not done, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs.
+    pub reason: Reason,
+    /// What it is about: a bucket, a key, an argument.
+    pub subject: String,
+    /// How much there is, or would be.
+    pub found: u64,
+    /// How much there may be, or was expected.
+    pub bound: u64,
+}
+
+impl Refusal {
+    /// A refusal that needs no numbers.
+    pub(super) fn of(reason: Reason, subject: impl fmt::Display) -> Self {
+        Self::over(reason, subject, 0, 0)
+    }
+
+    /// A refusal with what was found and what the bound is.
+    pub(super) fn over(reason: Reason, subject: impl fmt::Display, found: u64, bound: u64) -> Self {
+        Self { reason, subject: subject.to_string(), found, bound }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, subject, found, bound } = self;
+        match reason {
+            Reason::WrongGroup => write!(f, "the entry is of {subject}, and this is another group"),
+            Reason::WrongTerm => {
+                write!(f, "it was made in term {found}, and this is term {bound}: make it anew")
+            }
+            Reason::TooMany => write!(f, "{found} {subject}, and at most {bound} are allowed"),
+            Reason::TooLarge => write!(f, "{subject} has {found} bytes, and at most {bound} are allowed"),
+            Reason::Invalid => f.write_str(subject),
+            Reason::OutcomeUnknown => write!(
+                f,
+                "the request is as old as sequence {found}, and outcomes before {bound} are forgotten: look whether it was done"
+            ),
+            Reason::NoBucket => write!(f, "there is no bucket '{subject}'"),
+            Reason::BucketFullKeys => {
+                write!(f, "bucket '{subject}' would have {found} keys, its bound is {bound}")
+            }
+            Reason::BucketFullBytes => {
+                write!(f, "bucket '{subject}' would have {found} bytes, its bound is {bound}")
+            }
+            Reason::Mismatch => write!(f, "{subject} is at version {found}, not at {bound}"),
+            Reason::NotANumber => write!(f, "{subject} is not a whole number of 64 bits"),
+            Reason::Overflow => write!(f, "{subject} would leave the range of 64 bits"),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What becomes due at a time: done in bounded steps, each kind by itself, when the leader asks for it.
+
+use coracle_raft::Reader;
+use coracle_raft::Stop;
+
+use super::edit::Edit;
+use super::fault::{Fault, unreadable};
+use super::keys::{self, Due};
+use super::outcome::Outcome;
+use super::{kv, view};
+
+/// When the next of a kind is due, Unix milliseconds: a leader waits until then.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn due(reader: &dyn Reader, due: Due) -> Result<Option<u64>, Stop> {
+    let first = view::keys(reader, &keys::timers(due, u64::MAX), 1)?.pop();
+    first.map(|key| at(&key).map(|(at_ms, _)| at_ms)).transpose()
+}
+
+/// Does what is due by the entry's time, the oldest first.
+pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32) -> Result<Outcome, Fault> {
+    let most = usize::try_from(steps).unwrap_or(usize::MAX);
+    let (found, more) = edit.steps(&keys::timers(due, edit.moment.now_ms), most)?;
+    for key in &found {
+        let (_, subject) = at(key)?;
+        match due {
+            Due::Values => kv::expire(edit, subject)?,
+        }
+        edit.remove(key);
+    }
+    Ok(Outcome::Moved { moved: found.len().try_into().unwrap_or(u32::MAX), more })
+}
+
+fn at(key: &[u8]) -> Result<(u64, &[u8]), Stop> {
+    keys::timer_parts(key).ok_or_else(|| unreadable("a timer"))
+}

@@ -1,0 +1,8 @@
+//! Goal: the model keeps its rules, agrees with simple oracles, and never ends on whatever bytes come.
+
+mod bench;
+mod entry_tests;
+mod golden_tests;
+mod kv_oracle;
+mod kv_simulation_tests;
+mod kv_tests;

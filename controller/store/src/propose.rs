@@ -1,0 +1,176 @@
+//! The way of an operation into the log: those of all callers gather to entries, of which two are on their way at once.
+
+use std::sync::Arc;
+
+use coracle_proto::id::{ClusterId, GroupId};
+use coracle_proto::status::{Code, Refusal};
+use coracle_raft::{Leader, ProposeError, Role};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tracing::debug;
+
+use crate::clock;
+use crate::model::{self, Asked, BATCH_BYTES_MAX, BATCH_OPS_MAX, Batch, Outcome, Reply};
+use crate::replicas::Replica;
+
+/// Entries on their way: while the log syncs one the next one gathers, and is replicated beside it.
+const ENTRIES_AT_ONCE: usize = 2;
+/// Operations that wait for an entry. Who comes beyond waits for a place.
+const WAITING_MAX: usize = 4 * BATCH_OPS_MAX;
+/// What an entry has beside its operations, at most.
+const ENVELOPE_BYTES: usize = 256;
+
+/// The proposer of one group. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Proposer {
+    waiting: mpsc::Sender<Waiting>,
+}
+
+/// An operation and who waits for it.
+#[derive(Debug)]
+struct Waiting {
+    asked: Asked,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Outcome, Refusal>>,
+}
+
+impl Proposer {
+    /// Begins one; it ends with its last clone.
+    pub(crate) fn start(cluster: ClusterId, group: GroupId, replica: Replica) -> Self {
+        let (waiting, taken) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(gather(cluster, group, replica, taken));
+        Self { waiting }
+    }
+
+    /// Brings an operation into the log, and waits until it is done on this replica.
+    ///
+    /// # Errors
+    /// `not-leader`, `no-quorum` where nothing was done, `outcome-unknown` where it may have been. What the group
+    /// itself refuses is an outcome.
+    pub(crate) async fn propose(&self, asked: Asked) -> Result<Outcome, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let bytes = model::codec::bytes(&asked);
+        if bytes + ENVELOPE_BYTES > BATCH_BYTES_MAX {
+            let sentence =
+                format!("{bytes} bytes of changes at once, and at most {BATCH_BYTES_MAX} are allowed");
+            return Err(Refusal::new(Code::InvalidArgument, sentence));
+        }
+        let ended = || Refusal::new(Code::OutcomeUnknown, "this replica ends");
+        self.waiting.send(Waiting { asked, bytes, answer }).await.map_err(|_| ended())?;
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+async fn gather(cluster: ClusterId, group: GroupId, replica: Replica, mut waiting: mpsc::Receiver<Waiting>) {
+    let places = Arc::new(Semaphore::new(ENTRIES_AT_ONCE));
+    let mut first = waiting.recv().await;
+    while let Some(next) = first.take() {
+        // Never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let (together, left) = fill(next, &mut waiting);
+        let replica = replica.clone();
+        tokio::spawn(async move {
+            entry(cluster, group, &replica, together).await;
+            drop(place);
+        });
+        first = match left {
+            Some(left) => Some(left),
+            None => waiting.recv().await,
+        };
+    }
+}
+
+/// Those that wait now, as far as they make one entry; the one that did not fit into it.
+fn fill(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> (Vec<Waiting>, Option<Waiting>) {
+    let mut bytes = ENVELOPE_BYTES + first.bytes;
+    let mut together = vec![first];
+    while together.len() < BATCH_OPS_MAX
+        && let Ok(next) = waiting.try_recv()
+    {
+        bytes += next.bytes;
+        if bytes > BATCH_BYTES_MAX {
+            return (together, Some(next));
+        }
+        together.push(next);
+    }
+    (together, None)
+}
+
+async fn entry(cluster: ClusterId, group: GroupId, replica: &Replica, together: Vec<Waiting>) {
+    let (ops, answers): (Vec<_>, Vec<_>) = together.into_iter().map(|it| (it.asked, it.answer)).unzip();
+    let outcomes = decided(cluster, group, replica, ops).await;
+    match outcomes {
+        Ok(outcomes) => {
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                // Who asked may have left.
+                let _ = answer.send(Ok(outcome));
+            }
+        }
+        Err(refusal) => {
+            debug!(%group, %refusal, operations = answers.len(), "an entry was not decided");
+            for answer in answers {
+                let _ = answer.send(Err(refusal.clone()));
+            }
+        }
+    }
+}
+
+async fn decided(
+    cluster: ClusterId,
+    group: GroupId,
+    replica: &Replica,
+    ops: Vec<Asked>,
+) -> Result<Vec<Outcome>, Refusal> {
+    let status = replica.status();
+    if status.role != Role::Leader {
+        return Err(not_leader(group, status.leader.as_ref()));
+    }
+    let batch =
+        Batch { cluster, group, term: status.term, stamp_ms: clock::unix_ms(), random: rand::random(), ops };
+    let reply = replica.propose(model::codec::encode(&batch)).await.map_err(|error| refusal(group, error))?;
+    let unreadable = |error: model::codec::DecodeError| Refusal::new(Code::Internal, error.to_string());
+    match model::codec::decode_reply(&reply).map_err(unreadable)? {
+        Reply::Outcomes(outcomes) => Ok(outcomes),
+        Reply::Refused(why) => Err(refused(&why)),
+    }
+}
+
+/// What the group refused, for whoever asked.
+pub(crate) fn refused(why: &model::Refusal) -> Refusal {
+    use model::Reason;
+    let code = match why.reason {
+        Reason::WrongGroup => Code::WrongCluster,
+        // Another one led when it came into the log: it is asked of that one.
+        Reason::WrongTerm => Code::NotLeader,
+        Reason::TooMany | Reason::TooLarge | Reason::Invalid | Reason::NotANumber | Reason::Overflow => {
+            Code::InvalidArgument
+        }
+        Reason::OutcomeUnknown => Code::OutcomeUnknown,
+        Reason::NoBucket => Code::BucketNotFound,
+        Reason::BucketFullKeys | Reason::BucketFullBytes => Code::LimitReached,
+        Reason::Mismatch => Code::Conflict,
+    };
+    Refusal::new(code, why.to_string())
+}
+
+/// Whom to ask instead.
+pub(crate) fn not_leader(group: GroupId, leader: Option<&Leader>) -> Refusal {
+    let who = match leader {
+        Some(leader) => format!("node {} at {} does", leader.node, leader.address),
+        None => "nobody does just now".to_owned(),
+    };
+    Refusal::new(Code::NotLeader, format!("this store does not lead data group {group}: {who}"))
+}
+
+/// Why Raft did not take it.
+pub(crate) fn refusal(group: GroupId, error: ProposeError) -> Refusal {
+    let code = match &error {
+        ProposeError::NotLeader { leader } => return not_leader(group, leader.as_ref()),
+        ProposeError::NoQuorum { .. } => Code::NoQuorum,
+        ProposeError::OutcomeUnknown { .. }
+        | ProposeError::TimedOut { .. }
+        | ProposeError::Stopped { .. } => Code::OutcomeUnknown,
+        ProposeError::TooLarge { .. } => Code::InvalidArgument,
+        ProposeError::Membership { .. } => Code::Conflict,
+    };
+    Refusal::new(code, format!("data group {group}: {error}"))
+}

@@ -1,0 +1,193 @@
+//! The replicas of this store: begun and ended as the cluster's leader arranges, and each led towards the members that it is
+//! to have.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
+use coracle_proto::status::{Code, Refusal};
+use coracle_raft::{Change, GroupOptions, Host, Observer, Position, Raft, View};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::DataMachine;
+use crate::book::{Arrangement, Book};
+use crate::lead::{hand_over, lead};
+use crate::propose::{Proposer, not_leader};
+
+/// A member of a group whose state is on the disk.
+pub(crate) type Replica = Raft<View>;
+
+/// Nobody is told of changes yet.
+struct Nobody;
+
+impl Observer<View> for Nobody {
+    fn applied(&self, _: &View, _: &[(Position, Vec<Change>)]) {}
+
+    fn replaced(&self, _: Position, _: &View) {}
+}
+
+/// All of a store.
+pub(crate) struct Replicas {
+    cluster: ClusterId,
+    node: NodeId,
+    host: Host,
+    book: Book,
+    running: Mutex<BTreeMap<GroupId, Running>>,
+    /// One begins or ends at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A replica that is asked, and its way into the log.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) replica: Replica,
+    pub(crate) proposer: Proposer,
+}
+
+struct Running {
+    served: Served,
+    /// Told when there is a newer arrangement.
+    arranged: Arc<Notify>,
+    leads: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.leads.abort();
+    }
+}
+
+impl Replicas {
+    pub(crate) fn new((cluster, node): (ClusterId, NodeId), host: Host, book: Book) -> Self {
+        Self { cluster, node, host, book, running: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Begins whatever this store had when it ended. One that cannot be begun is told and left out: the others go on.
+    pub(crate) async fn resume(&self) {
+        for arrangement in self.book.all() {
+            let group = arrangement.group;
+            if let Err(refusal) = self.begin(group).await {
+                warn!(%group, %refusal, "this replica does not begin");
+            }
+        }
+    }
+
+    /// Does as the cluster's leader says of one group.
+    ///
+    /// # Errors
+    /// Why not; an older word than the last one is refused.
+    pub(crate) async fn arrange(&self, arrangement: Arrangement) -> Result<(), Refusal> {
+        let _turn = self.turn.lock().await;
+        let group = arrangement.group;
+        if let Some(known) = self.book.of(group).filter(|known| known.revision > arrangement.revision) {
+            let sentence = format!(
+                "group {group}: this was decided at revision {}, and what this store knows at {}",
+                arrangement.revision, known.revision
+            );
+            return Err(Refusal::new(Code::Conflict, sentence));
+        }
+        let (book, noted) = (self.book.clone(), arrangement.clone());
+        let noted = tokio::task::spawn_blocking(move || book.note(&noted)).await;
+        noted.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        if !arrangement.members.contains_key(&self.node) {
+            return self.end(group).await;
+        }
+        self.begin(group).await?;
+        let Some(replica) = self.get(group) else { return Ok(()) };
+        self.found(&replica, &arrangement).await;
+        if let Some(running) = self.running().get(&group) {
+            running.arranged.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn begin(&self, group: GroupId) -> Result<(), Refusal> {
+        if self.running().contains_key(&group) {
+            return Ok(());
+        }
+        let started =
+            self.host.start_on_disk::<DataMachine>(GroupOptions::new(group), Arc::new(Nobody)).await;
+        let replica = started.map_err(|error| internal(&error))?;
+        info!(%group, "a replica begins");
+        let arranged = Arc::new(Notify::new());
+        let leads = tokio::spawn(lead(group, replica.clone(), self.book.clone(), Arc::clone(&arranged)));
+        let proposer = Proposer::start(self.cluster, group, replica.clone());
+        let served = Served { replica, proposer };
+        self.running().insert(group, Running { served, arranged, leads });
+        Ok(())
+    }
+
+    /// Makes the group, where this is the one that does. The first of its members alone: two groups under one name could both
+    /// find a majority.
+    async fn found(&self, replica: &Replica, arrangement: &Arrangement) {
+        let is_first = arrangement.members.keys().next() == Some(&self.node);
+        if arrangement.begun || !is_first || !replica.status().voters.is_empty() {
+            return;
+        }
+        let group = arrangement.group;
+        match replica.initialize(arrangement.members.clone()).await {
+            Ok(()) => info!(%group, members = ?arrangement.members.keys(), "a group is founded"),
+            // It is told again.
+            Err(error) => warn!(%group, %error, "the group is not founded yet"),
+        }
+    }
+
+    /// Ends a replica that no leader counts on any more.
+    async fn end(&self, group: GroupId) -> Result<(), Refusal> {
+        let Some(running) = self.running().remove(&group) else { return self.forget(group).await };
+        info!(%group, "a replica ends");
+        running.served.replica.shutdown().await;
+        drop(running);
+        self.forget(group).await
+    }
+
+    async fn forget(&self, group: GroupId) -> Result<(), Refusal> {
+        let book = self.book.clone();
+        let forgotten = tokio::task::spawn_blocking(move || book.forget(group)).await;
+        forgotten.map_err(|error| internal(&error))?.map_err(|error| internal(&error))
+    }
+
+    /// The replica of a group.
+    pub(crate) fn get(&self, group: GroupId) -> Option<Replica> {
+        self.running().get(&group).map(|running| running.served.replica.clone())
+    }
+
+    /// The same, for what is asked of it.
+    ///
+    /// # Errors
+    /// `not-leader` where there is none.
+    pub(crate) fn served(&self, group: GroupId) -> Result<Served, Refusal> {
+        let served = self.running().get(&group).map(|running| running.served.clone());
+        served.ok_or_else(|| not_leader(group, None))
+    }
+
+    /// All of them, by group.
+    pub(crate) fn all(&self) -> Vec<(GroupId, Replica)> {
+        self.running().iter().map(|(group, running)| (*group, running.served.replica.clone())).collect()
+    }
+
+    /// Names what is on the disk.
+    pub(crate) fn store(&self) -> StoreId {
+        self.host.store()
+    }
+
+    /// Ends all of them, leaders by handing over first.
+    pub(crate) async fn close(&self) {
+        let all: Vec<_> = std::mem::take(&mut *self.running()).into_values().collect();
+        for running in &all {
+            running.leads.abort();
+            hand_over(&running.served.replica).await;
+        }
+        self.host.shutdown().await;
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<GroupId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn internal(error: &impl std::fmt::Display) -> Refusal {
+    Refusal::new(Code::Internal, error.to_string())
+}

@@ -1,0 +1,177 @@
+//! Goal: what functions keep is kept by a data group of three replicas, through the loss of any node, and moves with its nodes.
+
+use std::time::Duration;
+
+use coracle_tests::{Cluster, Options, Process, within};
+use futures::future::join_all;
+use rustix::process::Signal;
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
+/// Commands that are under way while a leader is killed.
+const COUNTERS: usize = 8;
+const ALL: &str = "controller,worker,gateway,store";
+
+async fn cluster(nodes: usize) -> Cluster {
+    Cluster::with(PROGRAM, Options { nodes, roles: vec![ALL; nodes], ..Options::default() }).await
+}
+
+/// `coracle cluster groups -o json`.
+async fn replicas(cluster: &Cluster) -> Result<Vec<Value>, String> {
+    let listed = cluster.run(&["cluster", "groups", "-o", "json", "--wait-timeout", "5s"]).await;
+    if listed.code != 0 {
+        return Err(listed.stderr);
+    }
+    serde_json::from_str(&listed.stdout).map_err(|error| format!("{error}: {}", listed.stdout))
+}
+
+fn nodes_that(replicas: &[Value], state: &str) -> Vec<u64> {
+    let are = replicas.iter().filter(|replica| replica["state"] == state);
+    are.filter_map(|replica| replica["node"].as_u64()).collect()
+}
+
+/// Waits until these nodes, and no others, have replicas, all of them voting, one leading; answers with the leader.
+async fn settled(cluster: &Cluster, nodes: &[u64]) -> u64 {
+    within(Duration::from_secs(20), &format!("the replicas are on {nodes:?}"), async || {
+        let replicas = replicas(cluster).await?;
+        let leaders = nodes_that(&replicas, "leader");
+        let mut all = [nodes_that(&replicas, "voter"), leaders.clone()].concat();
+        all.sort_unstable();
+        if all == nodes && replicas.len() == nodes.len() && leaders.len() == 1 {
+            Ok(leaders[0])
+        } else {
+            Err(format!("{replicas:?}"))
+        }
+    })
+    .await
+}
+
+async fn get(cluster: &Cluster, key: &str) -> String {
+    cluster.run(&["kv", "get", "shop/carts", key]).await.ok().stdout
+}
+
+async fn set(cluster: &Cluster, key: &str, value: &str) {
+    cluster.run(&["kv", "set", "shop/carts", key, value]).await.ok();
+}
+
+async fn count(cluster: &Cluster) -> String {
+    cluster.run(&["kv", "increment", "shop/carts", "n"]).await.ok().stdout.trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_are_kept_through_the_loss_of_any_node() {
+    let mut cluster = cluster(3).await;
+    settled(&cluster, &[1, 2, 3]).await;
+    cluster.run(&["kv", "create", "shop/carts"]).await.ok();
+    set(&cluster, "a", "1").await;
+    let conflict =
+        cluster.run(&["kv", "set", "shop/carts", "a", "2", "--if-version", "0"]).await.failed_with(8);
+    assert!(conflict.stderr.contains("at version"), "{}", conflict.stderr);
+    for expected in 1..=3 {
+        assert_eq!(count(&cluster).await, expected.to_string());
+    }
+    cluster.run(&["kv", "get", "shop/carts", "zz"]).await.failed_with(6);
+    cluster.run(&["kv", "set", "shop/nowhere", "a", "1"]).await.failed_with(6);
+
+    for round in 0..3 {
+        let leader = settled(&cluster, &[1, 2, 3]).await;
+        let index = usize::try_from(leader - 1).unwrap();
+        let counting = join_all((1..COUNTERS).map(|_| count(&cluster)));
+        let killing = async {
+            count(&cluster).await;
+            cluster.nodes[index].signal_all(Signal::KILL);
+        };
+        tokio::join!(counting, killing);
+        cluster.nodes[index].kill();
+        set(&cluster, "a", &format!("round {round}")).await;
+        assert_eq!(get(&cluster, "a").await, format!("round {round}"));
+        let counted = 3 + COUNTERS * (round + 1);
+        assert_eq!(get(&cluster, "n").await, counted.to_string(), "each was counted once");
+        cluster.nodes[index].start();
+        cluster.wait_alive(3).await;
+    }
+    settled(&cluster, &[1, 2, 3]).await;
+    // All at once, as a power cut of the room.
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    for node in &mut cluster.nodes {
+        node.start();
+    }
+    cluster.wait_alive(3).await;
+    settled(&cluster, &[1, 2, 3]).await;
+    assert_eq!(get(&cluster, "a").await, "round 2");
+    let listed = cluster.run(&["kv", "list", "shop/carts", "-o", "name"]).await.ok();
+    assert_eq!(listed.stdout, "a\nn\n");
+}
+
+/// Which three nodes have replicas, once all of them vote.
+async fn three(cluster: &Cluster) -> Vec<u64> {
+    within(Duration::from_secs(20), "three replicas vote", async || {
+        let replicas = replicas(cluster).await?;
+        let mut all = [nodes_that(&replicas, "voter"), nodes_that(&replicas, "leader")].concat();
+        all.sort_unstable();
+        if all.len() == 3 && replicas.len() == 3 { Ok(all) } else { Err(format!("{replicas:?}")) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_follow_their_nodes() {
+    let mut cluster = cluster(4).await;
+    let members = three(&cluster).await;
+    let spare = (1..=4).find(|node| !members.contains(node)).unwrap();
+    cluster.run(&["kv", "create", "shop/carts"]).await.ok();
+    set(&cluster, "a", "1").await;
+    // A node that leaves on purpose: its replica moves first.
+    let leaves = members[1];
+    cluster.run(&["node", "remove", &leaves.to_string(), "--yes"]).await.ok();
+    let mut left: Vec<u64> = members.into_iter().filter(|node| *node != leaves).chain([spare]).collect();
+    left.sort_unstable();
+    settled(&cluster, &left).await;
+    assert_eq!(get(&cluster, "a").await, "1");
+    // One that dies and comes back: nobody can take its place, and two go on.
+    let dies = usize::try_from(left[2] - 1).unwrap();
+    cluster.nodes[dies].kill();
+    set(&cluster, "a", "2").await;
+    assert_eq!(get(&cluster, "a").await, "2");
+    cluster.nodes[dies].start();
+    settled(&cluster, &left).await;
+    // Three have replicas and each is needed by nobody but the group: with two left it shrinks.
+    cluster.run(&["node", "remove", &left[1].to_string(), "--yes"]).await.ok();
+    settled(&cluster, &[left[0], left[2]]).await;
+    assert_eq!(get(&cluster, "a").await, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_supervised_as_the_other_processes_are() {
+    let cluster = cluster(1).await;
+    settled(&cluster, &[1]).await;
+    cluster.run(&["kv", "create", "shop/carts"]).await.ok();
+    set(&cluster, "a", "1").await;
+    let node = &cluster.nodes[0];
+    let before = node.pid(Process::Store).unwrap();
+    node.signal(Process::Store, Signal::KILL);
+    within(Duration::from_secs(5), "another one runs", async || {
+        let pid = node.pid(Process::Store)?;
+        if pid == before { Err("it is the same".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    settled(&cluster, &[1]).await;
+    assert_eq!(get(&cluster, "a").await, "1");
+    let metrics = cluster.client.get(&format!("http://{}/metrics", node.admin)).await.unwrap().text();
+    for line in ["coracle_child_up{child=\"store\"} 1", "coracle_store_raft_leader{group=\"1\"} 1"] {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
+    let status = cluster.status().await.unwrap();
+    assert!(status["nodes"][0]["pids"]["store"].is_u64(), "{status}");
+    assert!(status["nodes"][0]["roles"].to_string().contains("store"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_without_stores_says_how_to_get_one() {
+    let cluster = Cluster::start(PROGRAM, 1).await;
+    let refused = cluster.run(&["kv", "get", "carts", "a"]).await.failed_with(6);
+    assert!(refused.stderr.contains("role store"), "{}", refused.stderr);
+    assert_eq!(cluster.run(&["cluster", "groups", "-o", "json"]).await.ok().stdout.trim(), "[]");
+}
