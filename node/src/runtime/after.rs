@@ -38,9 +38,9 @@ impl After {
         let Some(reuse) = invocation.version.spec.reuse().filter(|_| !self.manners.serves_once()) else {
             return;
         };
-        let left = instance.end();
         // The guest returned, and its answer may have failed all the same, or do so later: whatever rests asks for that.
-        let ending = invocation.account.ending();
+        let Some(ending) = invocation.account.ending() else { return };
+        let left = instance.end();
         if left == 0 && !ending.is_broken() && instance.may_serve(reuse, clock::now()) {
             self.rest.keep(&invocation.version, instance, ending.clone());
         } else if left > 0 && !self.manners.told.swap(true, Ordering::Relaxed) {
