@@ -42,7 +42,7 @@ impl Stage<'_> {
 
     /// An instance for this call that has served another one before, if there is one and the program can take that.
     pub(super) fn rested(&self) -> Option<Instance> {
-        if self.manners.serves_once() {
+        if !self.manners.serves_again() {
             return None;
         }
         let mut instance = self.instances.rested(self.invocation)?;

@@ -19,7 +19,7 @@ const SLOW: &str = "(loop (local.set $n (i32.add (local.get $n) (i32.const 1)))
     (br_if 0 (i32.lt_u (local.get $n) (i32.const 100000000))))";
 
 /// Counts the calls of its instance, does what `then` says, and answers with the count.
-fn counts(then: &str) -> Vec<u8> {
+pub(super) fn counts(then: &str) -> Vec<u8> {
     http(&format!(
         "(global.set $count (i32.add (global.get $count) (i32.const 1))) {then}
         (call $forget (local.get $req))
@@ -30,16 +30,16 @@ fn counts(then: &str) -> Vec<u8> {
 }
 
 /// Does something at one of its calls.
-fn at(call: u32, what: &str) -> String {
+pub(super) fn at(call: u32, what: &str) -> String {
     format!("(if (i32.eq (global.get $count) (i32.const {call})) (then {what}))")
 }
 
-fn reuse() -> Draft {
+pub(super) fn reuse() -> Draft {
     Draft { reuse: Some(ReuseDraft::default()), ..Draft::default() }
 }
 
 /// What so many calls say, one after the other; an error as its code.
-async fn said(fixture: &Fixture, function: &Function, calls: usize) -> String {
+pub(super) async fn said(fixture: &Fixture, function: &Function, calls: usize) -> String {
     let mut all = Vec::new();
     for _ in 0..calls {
         all.push(match fixture.get(function, "/").await {
