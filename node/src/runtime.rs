@@ -29,6 +29,7 @@ mod log;
 mod map;
 mod pipe;
 mod place;
+mod probe;
 mod program;
 mod programs;
 mod rest;
@@ -47,13 +48,15 @@ use std::sync::Arc;
 
 use coracle_ports::Files;
 use coracle_proto::id::Digest;
+use coracle_proto::record::Version;
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 use thiserror::Error;
+use tokio::sync::Mutex;
 
 use self::engine::Built;
 use self::instances::{Bounds, Instances};
-use self::invoke::Invoker;
+use self::invoke::{Invoker, Told};
 
 pub use self::child::compile_child;
 pub use self::engine::MemoryMode;
@@ -150,7 +153,7 @@ pub struct RuntimeStats {
 pub struct Runtime(Arc<Shared>);
 
 struct Shared {
-    invoker: Invoker,
+    invoker: Arc<Invoker>,
     memory: MemoryMode,
     running_max: u32,
     resident_max: usize,
@@ -202,7 +205,8 @@ impl Runtime {
             .map_err(RuntimeError::Thread)?;
         let bounds = Bounds { guests_bytes, running_max, rest };
         let instances = Instances::new(engine, ticker, egress, bounds, slow.handle().clone());
-        let invoker = Invoker { programs, instances, slow, logs, usage };
+        let (told, probing) = (Told { logs, usage, manners: None }, Mutex::default());
+        let invoker = Arc::new(Invoker { programs, instances, slow, told, probing });
         Ok(Self(Arc::new(Shared { invoker, memory, running_max, resident_max })))
     }
 
@@ -232,6 +236,12 @@ impl Runtime {
     /// Removes the code of an artifact, and the memory of its failure. Calls that run are not disturbed.
     pub fn forget(&self, digest: &Digest) {
         self.0.invoker.programs.forget(digest);
+    }
+
+    /// Finds out, on threads of its own, whether a version takes one call after another, where it asks for that: by two calls that
+    /// change nothing. Nobody waits for it, and its calls have fresh instances until it is known.
+    pub fn probe(&self, version: &Arc<Version>) {
+        self.0.invoker.probe(version);
     }
 
     /// Runs a call up to its response's head. The response's body is the rest of the run: dropping it, or this
@@ -274,6 +284,10 @@ impl Prepare for Runtime {
 
     fn is_prepared(&self, digest: &Digest) -> bool {
         self.is_prepared(digest)
+    }
+
+    fn made_ready(&self, version: &Arc<Version>) {
+        self.probe(version);
     }
 
     fn forget(&self, digest: &Digest) {

@@ -86,5 +86,7 @@ pub const HEADER_NODE: &str = "coracle-node";
 pub const HEADER_START: &str = "coracle-start";
 /// Header of answers and for guests: the invocation's id.
 pub const HEADER_INVOCATION: &str = "coracle-invocation-id";
+/// Header with what the node tries out by a call of its own, for the guest: `reuse`.
+pub const HEADER_PROBE: &str = "coracle-probe";
 /// Header of answers: the version that ran.
 pub const HEADER_VERSION: &str = "coracle-version";

@@ -262,6 +262,12 @@ impl FunctionSpec {
     pub const fn reuse(&self) -> Option<Reuse> {
         self.reuse
     }
+
+    /// The same with no host granted.
+    #[must_use]
+    pub fn without_hosts(self) -> Self {
+        Self { hosts: Vec::new(), ..self }
+    }
 }
 
 /// Both came as numbers of 32 bits, and no default is greater.

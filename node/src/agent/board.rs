@@ -58,8 +58,13 @@ impl Board {
     }
 
     /// Takes over what is assigned, how far it is and how many compilations are before each; tells of it only when it is
-    /// something new.
-    pub(super) fn publish(&self, held: &Held, facts: &Facts, ahead: &BTreeMap<Digest, u32>) {
+    /// something new. Gives those that are ready and were not.
+    pub(super) fn publish(
+        &self,
+        held: &Held,
+        facts: &Facts,
+        ahead: &BTreeMap<Digest, u32>,
+    ) -> Vec<Arc<Version>> {
         let entries: Entries = held
             .assignments()
             .map(|assignment| {
@@ -76,11 +81,23 @@ impl Board {
                 (entry.version.id.clone(), entry)
             })
             .collect();
-        if **self.entries.load() != entries {
-            self.entries.store(Arc::new(entries));
-            self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        let before = self.entries.load_full();
+        if *before == entries {
+            return Vec::new();
         }
+        let ready =
+            entries.values().filter(|entry| entry.phase == Phase::Ready && !was_ready(&before, entry));
+        let ready = ready.map(|entry| Arc::clone(&entry.version)).collect();
+        self.entries.store(Arc::new(entries));
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        ready
     }
+}
+
+/// Whether the very version was: one of its number may have been another.
+fn was_ready(before: &Entries, entry: &Entry) -> bool {
+    let known = before.get(&entry.version.id);
+    known.is_some_and(|known| known.phase == Phase::Ready && known.version == entry.version)
 }
 
 impl Assignments for Board {

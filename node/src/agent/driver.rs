@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::{Digest, Epoch, NodeId};
+use coracle_proto::record::Version;
 use coracle_proto::{attr, trace};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -107,7 +108,8 @@ impl Agent {
         let wanted = agent.facts.wanted();
         agent.facts.prepared =
             wanted.into_iter().filter(|it| agent.options.prepare.is_prepared(it)).collect();
-        agent.publish();
+        // What was ready before this process was is found out when it is called: a node that starts loads no code in advance.
+        drop(agent.tell());
         agent
     }
 
@@ -203,9 +205,15 @@ impl Agent {
 
     /// Tells how far each assignment is.
     fn publish(&self) {
+        for version in self.tell() {
+            self.options.prepare.made_ready(&version);
+        }
+    }
+
+    fn tell(&self) -> Vec<Arc<Version>> {
         let ahead = if self.turns.is_empty() { BTreeMap::new() } else { self.options.turns.ahead() };
         let of = |(digest, number): (&Digest, &u64)| Some((*digest, *ahead.get(number)?));
-        self.board.publish(&self.seen, &self.facts, &self.turns.iter().filter_map(of).collect());
+        self.board.publish(&self.seen, &self.facts, &self.turns.iter().filter_map(of).collect())
     }
 
     /// Takes over what changed outside, and forgets what is not wanted any more.

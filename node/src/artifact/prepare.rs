@@ -2,9 +2,10 @@
 
 use std::fmt::Debug;
 use std::path::Path;
+use std::sync::Arc;
 
 use coracle_proto::id::Digest;
-use coracle_proto::record::Kind;
+use coracle_proto::record::{Kind, Version};
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 
@@ -30,6 +31,9 @@ pub trait Prepare: Debug + Send + Sync + 'static {
 
     /// Whether it is compiled.
     fn is_prepared(&self, digest: &Digest) -> bool;
+
+    /// A version of what is compiled takes calls here from now on: what is to be found out of it is begun. Nobody waits for it.
+    fn made_ready(&self, version: &Arc<Version>);
 
     /// Removes what was compiled of it.
     fn forget(&self, digest: &Digest);

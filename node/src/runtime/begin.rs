@@ -104,8 +104,10 @@ mod tests {
     use coracle_proto::status::Code;
     use tokio::runtime::Handle;
 
+    use super::super::after::After;
     use super::super::call::CallContext;
     use super::super::call::tests::invocation;
+    use super::super::rest::{Rest, RestLimits};
     use super::super::run::{Run, Turns};
     use super::*;
     use crate::call::Lease;
@@ -123,7 +125,9 @@ mod tests {
 
     /// One that waits for ever.
     fn waiting(invocation: Arc<CallContext>) -> Run {
-        let turns = Turns::new(std::future::pending(), invocation, (Arc::default(), None), Lease::default());
+        let after =
+            After { rest: Rest::new(RestLimits::DEFAULT, Handle::current()), manners: Arc::default() };
+        let turns = Turns::new(std::future::pending(), invocation, (Arc::default(), after), Lease::default());
         Run::new(turns, Handle::current())
     }
 

@@ -1,5 +1,6 @@
 //! Bodies in both directions: bounded in the time between two bytes.
 
+use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -115,6 +116,9 @@ pub(super) trait Source: Send + Unpin {
 pub(super) struct ResponseBody<S> {
     run: Run,
     source: S,
+    /// What the guest had made by its end, and how that ends: at most what its channel holds.
+    made: VecDeque<Result<Frame<Bytes>, CallError>>,
+    made_all: bool,
     alarm: IdleAlarm,
     over: bool,
 }
@@ -123,7 +127,7 @@ impl<S: Source> ResponseBody<S> {
     pub(super) fn new(run: Run, source: S) -> Self {
         let alarm = IdleAlarm { invocation: Arc::clone(run.invocation()), sleep: None };
         alarm.invocation.watch.moved();
-        Self { run, source, alarm, over: false }
+        Self { run, source, made: VecDeque::new(), made_all: false, alarm, over: false }
     }
 
     /// Whether the guest waits for more of the request's body.
@@ -138,7 +142,14 @@ impl<S: Source> ResponseBody<S> {
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
         let mut run = self.run.poll(cx);
-        let next = self.source.poll(run.is_ready(), cx);
+        if run == Poll::Ready(Ok(())) {
+            self.take_all(cx);
+        }
+        let next = match self.made.pop_front() {
+            Some(made) => Poll::Ready(Some(made)),
+            None if self.made_all => Poll::Ready(None),
+            None => self.source.poll(run.is_ready(), cx),
+        };
         // The end of a guest that ran somewhere else ends its body: why it ended is known before.
         if run.is_pending() && matches!(next, Poll::Ready(None | Some(Err(_)))) {
             run = self.run.poll(cx);
@@ -154,6 +165,28 @@ impl<S: Source> ResponseBody<S> {
                 Poll::Ready(next)
             }
             Poll::Pending => self.alarm.poll(cx).map(|error| Some(Err(self.run.stop(error)))),
+        }
+    }
+
+    /// Takes what a guest that has returned leaves of its body, where its instance may serve again: that need not wait until
+    /// a slow caller has it.
+    fn take_all(&mut self, cx: &mut Context<'_>) {
+        let account = &self.run.invocation().account;
+        if account.ending().is_none() {
+            return;
+        }
+        while !self.made_all {
+            match self.source.poll(true, cx) {
+                Poll::Ready(Some(made)) => {
+                    self.made_all = made.is_err();
+                    self.made.push_back(made);
+                }
+                Poll::Ready(None) => {
+                    self.made_all = true;
+                    account.is_made();
+                }
+                Poll::Pending => return,
+            }
         }
     }
 }

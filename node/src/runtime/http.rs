@@ -115,7 +115,9 @@ async fn respond(
     }
     let body = Outgoing { body, length: Length::declared(method, &parts)? };
     let body = if run.has_ended() {
-        whole(body)?
+        let body = whole(body)?;
+        run.invocation().account.is_made();
+        body
     } else {
         let opening = begin(ResponseBody::new(run, body), deadline).await?;
         if opening.whole { whole(opening)? } else { opening.boxed_unsync() }

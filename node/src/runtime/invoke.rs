@@ -6,8 +6,10 @@ use std::time::Duration;
 use coracle_proto::status::Again;
 use coracle_proto::{attr, trace};
 use http::HeaderMap;
+use tokio::sync::Mutex;
 use tracing::info_span;
 
+use super::after::Manners;
 use super::body::Taken;
 use super::call::{Account, CallContext, Deadline};
 use super::cgi::Origin;
@@ -26,35 +28,53 @@ pub(super) struct Invoker {
     pub(super) programs: Arc<Programs>,
     pub(super) instances: Instances,
     pub(super) slow: Threads,
+    pub(super) told: Told,
+    /// Held while a program is probed: one has an instance beside those of calls, for which the pools have a reserve.
+    pub(super) probing: Mutex<()>,
+}
+
+/// Who is told of calls.
+pub(super) struct Told {
+    /// Where guests' lines go.
     pub(super) logs: Arc<dyn LogSink>,
+    /// Where is told what calls came to.
     pub(super) usage: Arc<dyn UsageSink>,
+    /// Where it is noted how instances take one call after another; `None`: where the program's is.
+    pub(super) manners: Option<Arc<Manners>>,
 }
 
 impl Invoker {
-    /// Runs a call up to its response's head.
-    pub(super) async fn invoke(&self, call: Call) -> Result<Answer, CallError> {
+    /// Runs a caller's call up to its response's head.
+    pub(super) async fn invoke(self: &Arc<Self>, call: Call) -> Result<Answer, CallError> {
         // A call may end without having waited once: whoever does nothing but call gives way to others all the same.
         tokio::task::coop::consume_budget().await;
+        self.serve(call, &self.told).await
+    }
+
+    /// Runs any call.
+    pub(super) async fn serve(self: &Arc<Self>, call: Call, told: &Told) -> Result<Answer, CallError> {
         let Call { version, invocation, trigger, head_timeout, mut request, lease, .. } = call;
-        let account = Account::new(Arc::clone(&self.usage), Arc::clone(&version), invocation, trigger.name());
+        let account = Account::new(Arc::clone(&told.usage), Arc::clone(&version), invocation, trigger.name());
         let mut deadline = Deadline::new(account.began(), head_timeout, version.spec.limits().timeout);
         let loading = self.programs.get(&version.digest, version.kind);
         let loaded = deadline.guard(loading).await;
         account.set_cold(loaded.as_ref().map_or_else(|error| error.cold, |(_, cold)| *cold));
         let (program, cold) = loaded.inspect_err(|error| account.end(Outcome::Failed(error.code())))?;
+        let manners = told.manners.as_ref().unwrap_or(&program.manners);
+        self.probe_called(&version, manners);
         let span = info_span!(attr::SPAN_RUN, { attr::SERVICE } = attr::SERVICE_WORKER);
         if !span.is_disabled() {
             trace::write_headers(&span, request.headers_mut());
         }
         let (trace, method) = (trace_id(request.headers()), request.method().clone());
-        let author = Author::new(Arc::clone(&self.logs), Arc::clone(&version), invocation, trace);
+        let author = Author::new(Arc::clone(&told.logs), Arc::clone(&version), invocation, trace);
         let invocation = CallContext::new(version, Arc::new(author), account, request.headers());
         let stage = Stage {
             instances: &self.instances,
             invocation: &invocation,
             habit: &program.habit,
             typical: &program.typical,
-            manners: &program.manners,
+            manners,
             slow: self.slow.handle(),
             span,
             lease,

@@ -97,7 +97,7 @@ impl Programs {
             }
             mapped => mapped,
         };
-        let program = self.room.resident(program.map_err(cold)?);
+        let program = self.room.resident(program.map_err(cold)?, &slot);
         slot.program.store(Some(Arc::clone(&program)));
         Ok((program, true))
     }
@@ -125,6 +125,12 @@ impl Programs {
     pub(super) fn forget(&self, digest: &Digest) {
         self.room.forget(digest);
         self.cache.remove(digest);
+    }
+
+    /// How instances of a program take one call after another.
+    #[cfg(test)]
+    pub(super) fn manners(&self, digest: &Digest) -> Arc<super::after::Manners> {
+        Arc::clone(&self.room.slot(digest).manners)
     }
 
     /// Programs that are mapped, and their bytes.

@@ -42,7 +42,7 @@ impl Stage<'_> {
 
     /// An instance for this call that has served another one before, if there is one and the program can take that.
     pub(super) fn rested(&self) -> Option<Instance> {
-        if self.manners.serves_once() {
+        if !self.manners.serves_again() {
             return None;
         }
         let mut instance = self.instances.rested(self.invocation)?;
@@ -67,11 +67,7 @@ impl Stage<'_> {
 
     /// Puts the guest under the call's limits.
     pub(super) fn run(self, guest: impl Future<Output = Left> + Send + 'static) -> Run {
-        let after =
-            self.invocation.version.spec.reuse().map(|_| After {
-                rest: Arc::clone(self.instances.rest()),
-                manners: Arc::clone(self.manners),
-            });
+        let after = After { rest: Arc::clone(self.instances.rest()), manners: Arc::clone(self.manners) };
         let (invocation, habit) = (Arc::clone(self.invocation), Arc::clone(self.habit));
         let turns = Turns::new(guest.instrument(self.span), invocation, (habit, after), self.lease);
         Run::new(turns, self.slow.clone())

@@ -10,6 +10,7 @@ mod lanes;
 mod limits;
 mod neighbours;
 mod pools;
+mod probe;
 mod refusals;
 mod reuse;
 mod rooms;

@@ -29,6 +29,10 @@ const KEPT_KIB_MAX: u32 = 256 << 10;
 /// An answer up to this size is not counted: the gateway bounds how many calls are open, whoever has their answers.
 const UNCOUNTED_BYTES_MAX: u64 = 64 << 10;
 
+/// Functions without a call that are kept beside those with one, so that the next call finds what the last one left: some
+/// hundred KiB.
+const IDLE_KEPT_MAX: usize = 1024;
+
 /// The node's slots and what is in them.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -41,8 +45,8 @@ pub(super) struct Admission {
     queue_max: u32,
     /// Admitted or waiting.
     in_flight: AtomicU32,
-    /// The same for each function that has any: bounded by `in_flight`.
-    functions: Mutex<HashMap<FunctionId, Entered>>,
+    /// The same for each function that has any, or had lately: bounded by `in_flight` and [`IDLE_KEPT_MAX`].
+    functions: Mutex<HashMap<FunctionId, Arc<Entered>>>,
     /// KiB of answers that have no slot any more.
     kept: Arc<Semaphore>,
 }
@@ -50,7 +54,9 @@ pub(super) struct Admission {
 /// The calls of one function.
 #[derive(Debug)]
 struct Entered {
-    calls: u32,
+    function: FunctionId,
+    /// More come under the lock of all functions.
+    calls: AtomicU32,
     /// Its share of the slots: who waits for it is in nobody else's way.
     share: Arc<Semaphore>,
 }
@@ -59,8 +65,7 @@ struct Entered {
 #[derive(Debug)]
 pub(super) struct Counted {
     admission: Arc<Admission>,
-    function: FunctionId,
-    share: Arc<Semaphore>,
+    entered: Arc<Entered>,
 }
 
 /// A call that has a slot.
@@ -130,7 +135,7 @@ impl Admission {
     pub(super) fn taken<'a>(&self, function: &'a FunctionId, limit: u32) -> (Option<&'a FunctionId>, u32) {
         let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         let (calls, own) =
-            (functions.get(function).map_or(0, |entered| entered.calls), limit.min(self.calls_max));
+            (functions.get(function).map_or(0, |entered| entered.calls()), limit.min(self.calls_max));
         // Others' places are of no use to one that has all of its own.
         if calls >= own || !self.is_full() {
             (Some(function), own)
@@ -148,31 +153,42 @@ impl Admission {
                 format!("the node runs {} calls and {} wait: no more", self.running_max, self.queue_max);
             return Err(CallError::new(Code::Overloaded, said));
         }
-        let share = match functions.get_mut(function) {
-            Some(entered) if entered.calls >= limit => {
-                let said = format!("'{function}' has {limit} calls on this node: its concurrency");
-                return Err(CallError::new(Code::ConcurrencyLimit, said));
-            }
-            Some(entered) if entered.calls >= self.calls_max => {
-                let said = format!(
-                    "'{function}' has {} calls on this node, running or waiting: others have the rest",
-                    self.calls_max
-                );
-                return Err(CallError::new(Code::Overloaded, said));
-            }
-            Some(entered) => {
-                entered.calls += 1;
-                Arc::clone(&entered.share)
-            }
-            None => {
-                let share = Arc::new(Semaphore::new(self.share_max as usize));
-                functions.insert(function.clone(), Entered { calls: 1, share: Arc::clone(&share) });
-                share
-            }
+        let entered = match functions.get(function) {
+            Some(entered) => Arc::clone(entered),
+            None => self.know(&mut functions, function),
         };
+        if entered.calls() >= limit {
+            let said = format!("'{function}' has {limit} calls on this node: its concurrency");
+            return Err(CallError::new(Code::ConcurrencyLimit, said));
+        }
+        if entered.calls() >= self.calls_max {
+            let said = format!(
+                "'{function}' has {} calls on this node, running or waiting: others have the rest",
+                self.calls_max
+            );
+            return Err(CallError::new(Code::Overloaded, said));
+        }
+        entered.calls.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         drop(functions);
-        Ok(Counted { admission: Arc::clone(self), function: function.clone(), share })
+        Ok(Counted { admission: Arc::clone(self), entered })
+    }
+
+    /// Takes up a function that has no call yet, for which others without one may have to make room.
+    fn know(&self, functions: &mut HashMap<FunctionId, Arc<Entered>>, function: &FunctionId) -> Arc<Entered> {
+        if functions.len() >= (self.in_flight() as usize).saturating_add(IDLE_KEPT_MAX) {
+            functions.retain(|_, entered| entered.calls() > 0);
+        }
+        let share = Arc::new(Semaphore::new(self.share_max as usize));
+        let entered = Arc::new(Entered { function: function.clone(), calls: AtomicU32::new(0), share });
+        functions.insert(function.clone(), Arc::clone(&entered));
+        entered
+    }
+}
+
+impl Entered {
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
     }
 }
 
@@ -180,8 +196,8 @@ impl Counted {
     /// Whose slots are taken: its function's, where it has all that one may have and others' are no use to it, or those of
     /// all; and how many these are.
     pub(super) fn taken(&self) -> (Option<&FunctionId>, u32) {
-        if self.share.available_permits() == 0 {
-            (Some(&self.function), self.admission.share_max)
+        if self.entered.share.available_permits() == 0 {
+            (Some(&self.entered.function), self.admission.share_max)
         } else {
             (None, self.admission.running_max)
         }
@@ -189,7 +205,7 @@ impl Counted {
 
     /// A slot, if one is free and nobody waits.
     pub(super) fn try_slot(self) -> Result<Slot, Self> {
-        let share = Arc::clone(&self.share).try_acquire_owned();
+        let share = Arc::clone(&self.entered.share).try_acquire_owned();
         let permit = share.and_then(|share| {
             let slot = Arc::clone(&self.admission.slots).try_acquire_owned()?;
             Ok((slot, share))
@@ -204,7 +220,7 @@ impl Counted {
     pub(super) async fn slot(self, patience: Duration) -> Result<Slot, CallError> {
         let wait = patience.min(QUEUE_WAIT_MAX);
         let acquiring = async {
-            let share = Arc::clone(&self.share).acquire_owned().await?;
+            let share = Arc::clone(&self.entered.share).acquire_owned().await?;
             Ok::<_, AcquireError>((Arc::clone(&self.admission.slots).acquire_owned().await?, share))
         };
         if let Ok(Ok((permit, share))) = tokio::time::timeout(wait, acquiring).await {
@@ -214,7 +230,7 @@ impl Counted {
         let said = format!(
             "no slot was free for {} ms: the node has {running_max}, of which '{}' may have {share_max}",
             wait.as_millis(),
-            self.function
+            self.entered.function
         );
         Err(CallError::new(Code::Overloaded, said))
     }
@@ -223,13 +239,7 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.admission.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let mut functions = self.admission.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entered) = functions.get_mut(&self.function) {
-            entered.calls = entered.calls.saturating_sub(1);
-            if entered.calls == 0 {
-                functions.remove(&self.function);
-            }
-        }
+        self.entered.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -287,5 +297,30 @@ impl<T: UntilEnd> http_body::Body for Holding<T> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(number: usize) -> FunctionId {
+        FunctionId::parse("", &format!("f{number}")).unwrap()
+    }
+
+    #[test]
+    fn functions_without_a_call_make_room_and_those_with_one_keep_their_count() {
+        let admission = Admission::new(4, 4);
+        let known = || admission.functions.lock().unwrap().len();
+        let held = admission.enter(&function(0), 1).unwrap();
+        for number in 1..=IDLE_KEPT_MAX * 3 {
+            drop(admission.enter(&function(number), 1).unwrap());
+            assert!(known() <= IDLE_KEPT_MAX + 1, "{}", known());
+        }
+        assert_eq!(admission.in_flight(), 1);
+        let refused = admission.enter(&function(0), 1).unwrap_err();
+        assert_eq!(refused.code(), Code::ConcurrencyLimit);
+        drop(held);
+        assert!(admission.enter(&function(0), 1).is_ok());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, Digest, NodeId, Revision};
 use coracle_proto::key::Key;
-use coracle_proto::record::{Change, Kind};
+use coracle_proto::record::{Change, Kind, Version};
 use coracle_proto::status::{Code, Refusal};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -34,6 +34,8 @@ struct Compiler {
     failing: Mutex<Option<&'static str>>,
     /// How often it was asked whether something is compiled.
     asked: Mutex<BTreeMap<Digest, usize>>,
+    /// Which versions it was told of as ready.
+    ready: Mutex<Vec<u64>>,
 }
 
 impl Prepare for Compiler {
@@ -52,6 +54,10 @@ impl Prepare for Compiler {
     fn is_prepared(&self, digest: &Digest) -> bool {
         *self.asked.lock().unwrap().entry(*digest).or_default() += 1;
         self.prepared.lock().unwrap().contains(digest)
+    }
+
+    fn made_ready(&self, version: &Arc<Version>) {
+        self.ready.lock().unwrap().push(version.id.number.get());
     }
 
     fn forget(&self, digest: &Digest) {
@@ -344,4 +350,26 @@ async fn an_artifact_that_rotted_is_fetched_again() {
     assign(&rig.view, 1, digest, 5);
     rig.until("ready", |rig| rig.phase(1) == Some(Phase::Ready)).await;
     assert_eq!(std::fs::read(rig.node.store.path(&digest)).unwrap(), b"a function");
+}
+
+/// Whatever it finds out holds up nobody.
+#[tokio::test]
+async fn the_runtime_is_told_once_of_each_version_that_is_made_ready_and_of_none_that_was() {
+    let node = Node::new();
+    let (known, new) = (node.store(b"a function").await, node.store(b"another").await);
+    node.compiler.prepared.lock().unwrap().insert(known);
+    let view = empty_view();
+    assign(&view, 1, known, 5);
+    let rig = Rig::start(node, view);
+    // One is compiled already, as what was uploaded here is.
+    assign(&rig.view, 2, known, 6);
+    assign(&rig.view, 3, new, 7);
+    rig.until("all are ready", |rig| (1..=3).all(|number| rig.phase(number) == Some(Phase::Ready))).await;
+    rig.until("both are told of", |rig| rig.node.compiler.ready.lock().unwrap().len() >= 2).await;
+    for _ in 0..5 {
+        until_removed(&rig).await;
+    }
+    let mut ready = rig.node.compiler.ready.lock().unwrap().clone();
+    ready.sort_unstable();
+    assert_eq!(ready, [2, 3]);
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use coracle_proto::id::{Digest, NodeId};
 use coracle_proto::pb::artifacts_client::ArtifactsClient;
 use coracle_proto::pb::{Step, Stored, UploadChunk, upload_event};
-use coracle_proto::record::Kind;
+use coracle_proto::record::{Kind, Version};
 use coracle_proto::status::{Code, Refusal};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -72,6 +72,8 @@ impl Prepare for Compiler {
     fn is_prepared(&self, digest: &Digest) -> bool {
         self.prepared.lock().unwrap().contains(digest)
     }
+
+    fn made_ready(&self, _: &Arc<Version>) {}
 
     fn forget(&self, digest: &Digest) {
         self.prepared.lock().unwrap().remove(digest);

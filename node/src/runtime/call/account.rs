@@ -21,7 +21,8 @@ pub(in crate::runtime) struct Account {
     began: Instant,
     cold: AtomicBool,
     outcome: OnceLock<Outcome>,
-    ending: Ending,
+    /// Where an instance may serve again: somebody waits for that.
+    ending: Option<Ending>,
     cpu_nanos: AtomicU64,
     memory_bytes: AtomicU64,
     bytes_in: AtomicU64,
@@ -36,6 +37,7 @@ impl Account {
         invocation: InvocationId,
         trigger: &'static str,
     ) -> Self {
+        let ending = version.spec.reuse().map(|_| Ending::default());
         Self {
             sink,
             version,
@@ -44,7 +46,7 @@ impl Account {
             began: clock::now(),
             cold: AtomicBool::new(false),
             outcome: OnceLock::new(),
-            ending: Ending::default(),
+            ending,
             cpu_nanos: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
@@ -65,14 +67,23 @@ impl Account {
 
     /// It ended so. What is said first counts.
     pub(in crate::runtime) fn end(&self, outcome: Outcome) {
-        if self.outcome.set(outcome).is_ok() {
-            self.ending.tell(matches!(outcome, Outcome::Answered(_)));
+        if self.outcome.set(outcome).is_ok()
+            && let Some(ending) = &self.ending
+        {
+            ending.tell(matches!(outcome, Outcome::Answered(_)));
         }
     }
 
-    /// Where it is told whether its answer was whole, at the latest when the account is.
-    pub(in crate::runtime) const fn ending(&self) -> &Ending {
-        &self.ending
+    /// Its guest has returned, and the host has the whole of its answer: nothing can fail any more but the caller.
+    pub(in crate::runtime) fn is_made(&self) {
+        if let Some(ending) = &self.ending {
+            ending.tell(true);
+        }
+    }
+
+    /// Where it is told whether its answer was whole, at the latest when the account is; `None` where nobody asks.
+    pub(in crate::runtime) const fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
     }
 
     /// Something computed for it.

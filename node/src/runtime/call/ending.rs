@@ -1,4 +1,4 @@
-//! Whether a call's answer came to its end: a guest is often done before that is known.
+//! Whether all of a call's answer was made: a guest is often done before that is known.
 
 use std::sync::{Arc, OnceLock};
 

@@ -45,12 +45,12 @@ struct Totals {
 }
 
 impl Resident {
-    fn new(program: Program, totals: &Arc<Totals>) -> Arc<Self> {
+    fn new(program: Program, manners: &Arc<Manners>, totals: &Arc<Totals>) -> Arc<Self> {
         let (bytes, typical) = (program.bytes(), Arc::new(Typical::at_least(program.memory_min())));
         totals.programs.fetch_add(1, Ordering::Relaxed);
         totals.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let (habit, manners) = Default::default();
-        Arc::new(Self { program, habit, typical, manners, bytes, totals: Arc::clone(totals) })
+        let (manners, totals) = (Arc::clone(manners), Arc::clone(totals));
+        Arc::new(Self { program, habit: Arc::default(), typical, manners, bytes, totals })
     }
 }
 
@@ -65,6 +65,8 @@ impl Drop for Resident {
 #[derive(Default)]
 pub(super) struct Slot {
     pub(super) program: ArcSwapOption<Resident>,
+    /// Of the program, mapped or not: what was found out is not asked again.
+    pub(super) manners: Arc<Manners>,
     used_ms: AtomicU64,
     /// Held while code is compiled, checked or mapped: the others wait and find it done.
     pub(super) work: Mutex<Work>,
@@ -122,8 +124,8 @@ impl Room {
     }
 
     /// Counts a program.
-    pub(super) fn resident(&self, program: Program) -> Arc<Resident> {
-        Resident::new(program, &self.totals)
+    pub(super) fn resident(&self, program: Program, slot: &Slot) -> Arc<Resident> {
+        Resident::new(program, &slot.manners, &self.totals)
     }
 
     /// Programs that are mapped, and their bytes.

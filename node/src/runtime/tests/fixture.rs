@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::call::{Answer, Body, Call, CallError, Lease, Trigger};
 use crate::logs::Line;
 use crate::outbound::Reach;
+use crate::runtime::after::Manners;
 use crate::runtime::{LogSink, MemoryMode, RestLimits, Runtime, RuntimeOptions, Usage, UsageSink};
 
 /// Lines kept: what a guest prints beyond them it may not.
@@ -163,8 +164,27 @@ impl Fixture {
         (digest, path)
     }
 
-    /// Checks and compiles.
+    /// Checks and compiles one of which nobody has to find out whether it serves again.
     pub(super) async fn deploy(&self, name: &str, wasm: &[u8], draft: Draft) -> Result<Function, Refusal> {
+        let function = self.deploy_unknown(name, wasm, draft).await?;
+        let manners = self.manners(&function);
+        manners.ask();
+        manners.learn(&Manners::default());
+        Ok(function)
+    }
+
+    /// How instances of it take one call after another.
+    pub(super) fn manners(&self, function: &Function) -> Arc<Manners> {
+        self.runtime.0.invoker.programs.manners(&function.version.digest)
+    }
+
+    /// Checks and compiles.
+    pub(super) async fn deploy_unknown(
+        &self,
+        name: &str,
+        wasm: &[u8],
+        draft: Draft,
+    ) -> Result<Function, Refusal> {
         let (digest, artifact) = self.write(wasm);
         let found = self.runtime.check(&artifact).await?;
         self.runtime.prepare(&digest, &artifact).await?;

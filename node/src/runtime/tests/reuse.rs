@@ -19,7 +19,7 @@ const SLOW: &str = "(loop (local.set $n (i32.add (local.get $n) (i32.const 1)))
     (br_if 0 (i32.lt_u (local.get $n) (i32.const 100000000))))";
 
 /// Counts the calls of its instance, does what `then` says, and answers with the count.
-fn counts(then: &str) -> Vec<u8> {
+pub(super) fn counts(then: &str) -> Vec<u8> {
     http(&format!(
         "(global.set $count (i32.add (global.get $count) (i32.const 1))) {then}
         (call $forget (local.get $req))
@@ -30,16 +30,16 @@ fn counts(then: &str) -> Vec<u8> {
 }
 
 /// Does something at one of its calls.
-fn at(call: u32, what: &str) -> String {
+pub(super) fn at(call: u32, what: &str) -> String {
     format!("(if (i32.eq (global.get $count) (i32.const {call})) (then {what}))")
 }
 
-fn reuse() -> Draft {
+pub(super) fn reuse() -> Draft {
     Draft { reuse: Some(ReuseDraft::default()), ..Draft::default() }
 }
 
 /// What so many calls say, one after the other; an error as its code.
-async fn said(fixture: &Fixture, function: &Function, calls: usize) -> String {
+pub(super) async fn said(fixture: &Fixture, function: &Function, calls: usize) -> String {
     let mut all = Vec::new();
     for _ in 0..calls {
         all.push(match fixture.get_to_the_end(function, "/").await {
@@ -162,6 +162,36 @@ async fn after_its_caller_left_it_serves_no_other_call() {
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 16);
     drop(body);
     assert_eq!(said(&fixture, &function, 1).await, "1");
+}
+
+/// Nothing of its guest's can fail any more, whatever becomes of the caller.
+#[tokio::test]
+async fn one_whose_guest_has_returned_serves_before_its_answer_has_been_read() {
+    let pieces = "(local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b)))
+        (loop (call $print (local.get $s) (i32.const 1024) (i32.const 1))
+            (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 9))))
+        (call $forget (local.get $req)) (global.set $count (i32.add (global.get $count) (i32.const 1)))
+        (i32.store8 (i32.const 3000) (i32.add (i32.const 48) (global.get $count)))
+        (call $write_now (local.get $s) (i32.const 3000) (i32.const 1) (i32.const 64))
+        (call $finish (local.get $b) (local.get $s))";
+    for leaves in [false, true] {
+        let fixture = Fixture::new();
+        let function = fixture.deploy("f", &http(pieces), reuse()).await.unwrap();
+        let mut first = fixture.call(&function, get("/")).await.unwrap().response.into_body();
+        let mut read = 0;
+        while fixture.runtime.stats().resting == 0 {
+            read += first.frame().await.unwrap().unwrap().into_data().unwrap().len();
+        }
+        assert!(read < 10, "its reader does not have all of it");
+        if !leaves {
+            assert_eq!(said(&fixture, &function, 1).await, "0000000002");
+            let rest = first.collect().await.unwrap().to_bytes();
+            assert_eq!(rest, "0000000001"[read..]);
+        } else {
+            drop(first);
+            assert_eq!(said(&fixture, &function, 1).await, "0000000002");
+        }
+    }
 }
 
 /// Whatever is left of a request could be read in the next one.
