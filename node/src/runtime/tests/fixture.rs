@@ -91,6 +91,7 @@ pub(super) struct Making {
     pub(super) resident_max: Option<u64>,
     pub(super) guests_bytes: u64,
     pub(super) rest: RestLimits,
+    pub(super) wasip3: bool,
 }
 
 impl Default for Making {
@@ -101,6 +102,7 @@ impl Default for Making {
             resident_max: None,
             guests_bytes: GUESTS_BYTES,
             rest: RestLimits::DEFAULT,
+            wasip3: false,
         }
     }
 }
@@ -142,6 +144,10 @@ impl Fixture {
 
     pub(super) fn with_rest(rest: RestLimits) -> Self {
         Self::made(Making { rest, ..Making::default() })
+    }
+
+    pub(super) fn with_wasip3() -> Self {
+        Self::made(Making { wasip3: true, ..Making::default() })
     }
 
     pub(super) fn made(making: Making) -> Self {
@@ -201,10 +207,11 @@ impl Fixture {
 }
 
 fn runtime(folder: &Path, making: Making, (lines, usages): (&Arc<Lines>, &Arc<Usages>)) -> Runtime {
-    let Making { memory, running_max, resident_max, guests_bytes, rest } = making;
+    let Making { memory, running_max, resident_max, guests_bytes, rest, wasip3 } = making;
     Runtime::new(RuntimeOptions {
         cache_dir: folder.join("cache"),
         memory,
+        wasip3,
         guests_bytes,
         running_max,
         compile_program: std::env::current_exe().unwrap(),
