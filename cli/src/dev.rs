@@ -56,6 +56,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     pub(crate) otlp: Option<String>,
 
+    /// Run functions made for WASI 0.3 too: an experiment.
+    #[arg(long)]
+    pub(crate) enable_wasip3: bool,
+
     /// Which ports to bind.
     #[arg(long, value_enum, default_value = "fixed")]
     pub(crate) ports: Ports,

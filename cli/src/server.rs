@@ -124,6 +124,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = units::bytes, env = GUESTS_MEMORY)]
     pub(crate) guests_memory: Option<u64>,
 
+    /// Run functions made for WASI 0.3 too: an experiment, with fewer security releases; give it to every node of the cluster.
+    #[arg(long, env = "CORACLE_ENABLE_WASIP3")]
+    pub(crate) enable_wasip3: bool,
+
     /// Ends when this process does; for `dev`.
     #[arg(long, hide = true, value_name = "PID")]
     pub(crate) parent: Option<u32>,
@@ -166,7 +170,8 @@ mod tests {
         assert_eq!(args.roles.len(), 2);
         assert_eq!(args.grpc.unwrap().to_string(), "127.0.0.1:0");
         assert_eq!(args.runtime_memory, super::MemoryMode::PoolScan);
-        assert_eq!(args.voters, None);
+        assert_eq!((args.voters, args.enable_wasip3), (None, false));
+        assert!(parse("coracle server --enable-wasip3").unwrap().enable_wasip3);
         assert_eq!(parse("coracle server --bootstrap --voters 5").unwrap().voters, Some(5));
     }
 

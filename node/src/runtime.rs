@@ -6,6 +6,7 @@
 //! place that knows wasmtime.
 
 mod after;
+mod answer;
 mod begin;
 mod body;
 mod bounds;
@@ -35,6 +36,7 @@ mod programs;
 mod rest;
 mod run;
 mod scan;
+mod service;
 mod stage;
 mod stopwatch;
 #[cfg(test)]
@@ -55,6 +57,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use self::engine::Built;
+use self::host::Release;
 use self::instances::{Bounds, Instances};
 use self::invoke::{Invoker, Told};
 
@@ -85,13 +88,15 @@ pub struct RuntimeOptions {
     pub cache_dir: PathBuf,
     /// How linear memories are given out.
     pub memory: MemoryMode,
+    /// Whether functions may be made for WASI 0.3: an experiment, see docs/adr/0012.
+    pub wasip3: bool,
     /// Bytes that guests may have together.
     pub guests_bytes: u64,
     /// Calls that are to run at once: the pools are made for them. The system may allow fewer, see [`RuntimeStats`].
     pub running_max: u32,
     /// The program whose run comes to [`compile_child`]: this one.
     pub compile_program: PathBuf,
-    /// What stands before the three arguments of [`compile_child`]: a hidden verb.
+    /// What stands before the arguments of [`compile_child`]: a hidden verb.
     pub compile_args: Vec<OsString>,
     /// Programs mapped at once; what the system allows if that is less.
     pub resident_max: Option<u64>,
@@ -174,6 +179,7 @@ impl Runtime {
         let RuntimeOptions {
             cache_dir,
             memory,
+            wasip3,
             guests_bytes,
             running_max,
             compile_program,
@@ -185,18 +191,21 @@ impl Runtime {
             usage,
         } = options;
         let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
-        let Built { engine, memory, running_max } = engine::build(memory, running_max).map_err(failed)?;
+        let newest = if wasip3 { Release::Wasip3 } else { Release::Wasip2 };
+        let Built { engine, memory, running_max } =
+            engine::build(memory, running_max, newest).map_err(failed)?;
         let cache = cache::Cache::open(&cache_dir, engine::code_hash(&engine))
             .map_err(|error| RuntimeError::Cache { folder: cache_dir, error })?;
-        let compiler = compile::Compiler::new(compile_program, compile_args).map_err(RuntimeError::Thread)?;
+        let compiler =
+            compile::Compiler::new(compile_program, compile_args, newest).map_err(RuntimeError::Thread)?;
         let resident_max = resident_max_here(resident_max);
         let programs =
-            programs::Programs::new(engine.clone(), cache, compiler, resident_max).map_err(failed)?;
+            programs::Programs::new(engine.clone(), cache, compiler, resident_max, newest).map_err(failed)?;
         let programs = Arc::new(programs);
         let ticker = ticker::Ticker::start(&engine).map_err(RuntimeError::Thread)?;
         let slow = lane::start().map_err(RuntimeError::Thread)?;
         let egress = Egress::new(reach).map_err(|error| RuntimeError::Outbound(error.to_string()))?;
-        tracing::info!(%memory, running_max, resident_max, "wasm runtime is ready");
+        tracing::info!(%memory, running_max, resident_max, wasip3, "wasm runtime is ready");
 
         let checked = Arc::clone(&programs);
         std::thread::Builder::new()

@@ -23,6 +23,7 @@ mod guests;
 mod load;
 mod node;
 mod wait;
+pub mod wasip3;
 pub mod wat;
 
 pub use client::{Answer, Client};

@@ -102,6 +102,7 @@ async fn data_plane(handed: Handed, shutdown: impl Future<Output = ()>) -> Resul
         compile_args: vec![super::COMPILE.into()],
         guests_bytes: order.memory_bytes,
         memory: order.runtime_memory.parse().map_err(|error| wrong(&error))?,
+        wasip3: order.wasip3,
         reach: order.guests_reach.parse().map_err(|error| wrong(&error))?,
         drain_timeout: DEFAULTS.drain_timeout,
     };

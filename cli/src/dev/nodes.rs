@@ -95,6 +95,7 @@ impl Nodes {
             let each = machine::guest_memory_bytes() / u64::from(args.nodes.max(1));
             options.extend(["--guests-memory".to_owned(), each.to_string()]);
         }
+        options.extend(args.enable_wasip3.then(|| "--enable-wasip3".to_owned()));
         options.extend(args.otlp.iter().flat_map(|url| ["--otlp".to_owned(), url.clone()]));
         options.extend(log.filter.iter().flat_map(|filter| ["--log".to_owned(), filter.clone()]));
         let format = log.format.to_possible_value().map(|value| value.get_name().to_owned());

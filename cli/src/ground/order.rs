@@ -79,6 +79,8 @@ pub(crate) struct Order {
     pub(crate) runtime_memory: String,
     /// `public`, `private` or `anywhere`.
     pub(crate) guests_reach: String,
+    /// Functions may be made for WASI 0.3.
+    pub(crate) wasip3: bool,
     /// The log.
     pub(crate) log: Log,
     /// Spans, if they are wanted.
@@ -224,6 +226,7 @@ pub(crate) fn example() -> Order {
         controllers: Vec::new(),
         runtime_memory: "auto".to_owned(),
         guests_reach: "private".to_owned(),
+        wasip3: false,
         log: Log::default(),
         otlp: None,
     }

@@ -54,6 +54,7 @@ pub(crate) struct Settings {
     runtime_memory: &'static str,
     guests_reach: &'static str,
     guests_memory: u64,
+    wasip3: bool,
 }
 
 impl Settings {
@@ -121,6 +122,7 @@ impl Settings {
             runtime_memory: args.runtime_memory.name(),
             guests_reach: args.guests_reach.name(),
             guests_memory: args.guests_memory.unwrap_or_else(machine::guest_memory_bytes),
+            wasip3: args.enable_wasip3,
         })
     }
 
@@ -183,6 +185,7 @@ impl Settings {
             controllers: Vec::new(),
             runtime_memory: self.runtime_memory.to_owned(),
             guests_reach: self.guests_reach.to_owned(),
+            wasip3: self.wasip3,
             log: self.log.clone(),
             otlp: self.otlp.clone(),
         }

@@ -34,7 +34,7 @@ impl Ground {
         let data_dir = options.data_dir.clone();
         let (node, readers) = (options.node, readers.clone());
         let (cache_dir, memory) = (options.cache_dir.clone(), options.memory);
-        let (reach, guests_bytes) = (options.reach, options.guests_bytes);
+        let (reach, guests_bytes, wasip3) = (options.reach, options.guests_bytes, options.wasip3);
         let (compile_program, compile_args) = (options.compile_program.clone(), options.compile_args.clone());
         let view = view::Options {
             cluster: options.cluster,
@@ -50,6 +50,7 @@ impl Ground {
             let runtime = Runtime::new(RuntimeOptions {
                 cache_dir,
                 memory,
+                wasip3,
                 guests_bytes,
                 running_max,
                 compile_program,

@@ -48,6 +48,8 @@ pub struct Options {
     pub guests_bytes: u64,
     /// How memory for guests is reserved.
     pub memory: MemoryMode,
+    /// Whether functions may be made for WASI 0.3.
+    pub wasip3: bool,
     /// How far guests' own requests may go, whatever they were granted.
     pub reach: Reach,
     /// How long calls may take to end once it is stopped; gateway and worker each.

@@ -15,6 +15,11 @@ pub(super) const RESOURCES_MAX: usize = 512;
 pub(super) const STREAMS_KEPT_MAX: usize = 16;
 /// Handles in the component's own tables.
 pub(super) const HANDLES_MAX: usize = 16_384;
+/// What the engine keeps at once for one instance of 0.3: tasks, and ends of streams and futures. A body takes six; servers that
+/// answer one request use some dozens.
+pub(super) const CONCURRENT_MAX: usize = 4096;
+/// What each body takes of them: a stream and its two ends, and the same for the future of its trailers.
+const CONCURRENT_OF_BODY: usize = 6;
 /// Bytes that one call of a host function may copy out of a component: a header block, or what a stream takes at once.
 /// The host may keep them.
 pub(super) const COMPONENT_CALL_BYTES_MAX: usize = 64 << 10;
@@ -29,10 +34,12 @@ pub(super) const FIELDS_BYTES_MAX: usize = 64 << 10;
 /// Writes that wait in one body that a guest makes, and bytes of one of them.
 pub(super) const BODY_CHUNKS_MAX: usize = 1;
 pub(super) const BODY_CHUNK_BYTES: usize = 16 << 10;
+/// Of an answer as a stream, what waits to be taken: a frame, and the word that it was the last.
+pub(super) const BODY_PIECES_MAX: usize = 2;
 /// What the host may keep for one instance beside its `memory`: as much as `memory` is where nobody asks for more.
 const HOST_BYTES_MAX: usize = 128 << 20;
 
-/// A body under way: the implementation adds a chunk to those that are asked for.
+/// A body under way: the implementation adds a chunk to those that are asked for. In 0.3 it keeps one, and one waits here.
 const BODY_BYTES_MAX: usize = (BODY_CHUNKS_MAX + 1) * BODY_CHUNK_BYTES;
 /// A request: its header fields, and method, scheme and authority, of which each is one string of the guest's.
 const REQUEST_BYTES_MAX: usize = FIELDS_BYTES_MAX + 3 * COMPONENT_CALL_BYTES_MAX;
@@ -40,5 +47,7 @@ const REQUEST_BYTES_MAX: usize = FIELDS_BYTES_MAX + 3 * COMPONENT_CALL_BYTES_MAX
 const _: () = assert!(STREAMS_KEPT_MAX * 2 <= RESOURCES_MAX, "most of them are for the call");
 const _: () = assert!(RESOURCES_MAX * REQUEST_BYTES_MAX <= HOST_BYTES_MAX);
 const _: () = assert!(RESOURCES_MAX * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);
+const _: () =
+    assert!(CONCURRENT_MAX / CONCURRENT_OF_BODY * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);
 const _: () =
     assert!(BODY_CHUNK_BYTES <= COMPONENT_CALL_BYTES_MAX && WRITE_BYTES_MAX <= COMPONENT_CALL_BYTES_MAX);

@@ -9,6 +9,7 @@ use wasmtime::Module;
 use wasmtime::component::Component;
 
 use super::engine;
+use super::host::Release;
 use crate::os::{self, ChildLimits};
 
 /// A 5 KiB module can cost 25 s of CPU and a 19 MB component honestly costs 20 s: what is over this is no function.
@@ -19,6 +20,8 @@ pub(super) const ADDRESS_SPACE_MAX: u64 = 4 << 30;
 const NICE: i32 = 10;
 /// The compiler understood the module and refused it; the reason is on standard error.
 pub(super) const EXIT_REFUSED: u8 = 65;
+/// What stands behind its arguments where the code is for WASI 0.3, too.
+pub(super) const WASIP3: &str = "wasip3";
 /// Something else failed.
 pub(super) const EXIT_FAILED: u8 = 70;
 
@@ -27,7 +30,7 @@ enum Failed {
     Other(String),
 }
 
-/// Runs the compile child: `WASM CODE PARENT`, two paths and the id of the process that started it.
+/// Runs the compile child: `WASM CODE PARENT [wasip3]`, two paths and the id of the process that started it.
 ///
 /// This is the whole life of a process that a node starts for itself; it is of no use to people.
 #[must_use]
@@ -49,8 +52,9 @@ pub(super) fn exit_code(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
     let mut args = args.into_iter();
     let (Some(wasm), Some(code), Some(parent)) = (args.next(), args.next(), args.next()) else {
-        return Err(Failed::Other("expected: WASM CODE PARENT".into()));
+        return Err(Failed::Other("expected: WASM CODE PARENT [wasip3]".into()));
     };
+    let newest = if args.next().is_some_and(|it| it == WASIP3) { Release::Wasip3 } else { Release::Wasip2 };
     let other = |what: &str, error: &dyn std::fmt::Display| Failed::Other(format!("{what}: {error}"));
     let parent = parent.to_string_lossy().parse().map_err(|error| other("parent", &error))?;
     let limits =
@@ -58,7 +62,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failed> {
     os::become_child(parent, limits).map_err(|error| other("limits", &error))?;
 
     let bytes = std::fs::read(PathBuf::from(wasm)).map_err(|error| other("reading", &error))?;
-    let engine = engine::compiling().map_err(|error| other("engine", &error))?;
+    let engine = engine::compiling(newest).map_err(|error| other("engine", &error))?;
     // Made and not only compiled: that is when the engine looks whether it fits its bounds.
     let compiled = if wasmparser::Parser::is_component(&bytes) {
         Component::new(&engine, &bytes).and_then(|component| component.serialize())

@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::turns::queue::PLACES;
 
-use super::child::{ADDRESS_SPACE_MAX, CPU_SECONDS_MAX, EXIT_REFUSED};
+use super::child::{ADDRESS_SPACE_MAX, CPU_SECONDS_MAX, EXIT_REFUSED, WASIP3};
+use super::host::Release;
 
 /// Twice the CPU time that is allowed would fit even on half a core; on a machine more loaded it is tried again.
 const WALL_MAX: Duration = Duration::from_secs(180);
@@ -60,6 +61,7 @@ impl From<Refusal> for NotCompiled {
 pub(super) struct Compiler {
     program: PathBuf,
     args: Vec<OsString>,
+    newest: Release,
     starter: SyncSender<Start>,
     children: Semaphore,
 }
@@ -71,8 +73,8 @@ struct Start {
 }
 
 impl Compiler {
-    /// `program` with `args` must come to [`super::compile_child`].
-    pub(super) fn new(program: PathBuf, args: Vec<OsString>) -> std::io::Result<Self> {
+    /// `program` with `args` must come to [`super::compile_child`]. The code is for an engine with WASI's releases up to `newest`.
+    pub(super) fn new(program: PathBuf, args: Vec<OsString>, newest: Release) -> std::io::Result<Self> {
         let (starter, starts) = sync_channel::<Start>(STARTS_MAX);
         // A death signal follows the thread that forked, so one thread that lives as long as the node starts them.
         std::thread::Builder::new().name("compile-start".into()).spawn(move || {
@@ -82,7 +84,7 @@ impl Compiler {
                 let _ = start.started.send(start.command.spawn());
             }
         })?;
-        Ok(Self { program, args, starter, children: Semaphore::new(CHILDREN_MAX) })
+        Ok(Self { program, args, newest, starter, children: Semaphore::new(CHILDREN_MAX) })
     }
 
     /// Compiles `wasm` into the new file `code`. Dropping the future kills the child.
@@ -117,6 +119,7 @@ impl Compiler {
             .args(&self.args)
             .args([wasm, code])
             .arg(std::process::id().to_string())
+            .args((self.newest >= Release::Wasip3).then_some(WASIP3))
             .env_clear()
             .env("RAYON_NUM_THREADS", threads.to_string())
             .env("MALLOC_ARENA_MAX", "2")
@@ -168,7 +171,7 @@ mod tests {
     /// What a child that runs this script comes to.
     async fn outcome(script: &str) -> Result<(), (Code, bool)> {
         let args = ["-c", script, "child"].map(OsString::from).to_vec();
-        let compiler = Compiler::new("/bin/sh".into(), args).unwrap();
+        let compiler = Compiler::new("/bin/sh".into(), args, Release::Wasip2).unwrap();
         let done = compiler.compile(Path::new("in"), Path::new("out")).await;
         done.map_err(|error| {
             println!("{}: {}", error.refusal.code, error.refusal.message);
@@ -186,7 +189,7 @@ mod tests {
         assert_eq!(outcome("kill -SEGV $$").await, Err((Code::CompileFailed, true)));
         assert_eq!(outcome("kill -KILL $$").await, Err((Code::CompileLimit, false)));
         assert_eq!(outcome("exit 70").await, Err((Code::Internal, false)));
-        let missing = Compiler::new("/nonexistent".into(), Vec::new()).unwrap();
+        let missing = Compiler::new("/nonexistent".into(), Vec::new(), Release::Wasip2).unwrap();
         let error = missing.compile(Path::new("in"), Path::new("out")).await.unwrap_err();
         assert_eq!((error.refusal.code, error.lasting), (Code::Internal, false));
     }

@@ -10,6 +10,7 @@ use wasmtime::{
 use wasmtime::{OptLevel, WasmFeatures};
 
 use super::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
+use super::host::Release;
 use crate::os;
 
 /// Entries of one table: programs in Go have some ten thousands.
@@ -39,8 +40,18 @@ const _: () = assert!(CALLS_MIN <= CALLS_MAX && SLOTS_MAX.checked_mul(INSTANCES_
 
 /// Of the mappings that the kernel gives a process, calls may have one part in so many.
 const CALL_MAPPINGS_PART: u64 = 2;
-/// Mappings of one call: its stack with the page below it; and each memory's contents, its growth, and what is above.
-const CALL_MAPPINGS: u64 = 2 + 3 * MEMORIES_MAX as u64;
+/// Mappings of one stack, with the page below it.
+const STACK_MAPPINGS: u64 = 2;
+/// Mappings of one call's memories: each one's contents, its growth, and what is above.
+const MEMORY_MAPPINGS: u64 = 3 * MEMORIES_MAX as u64;
+
+/// Stacks of one call. A guest of 0.3 may wait on one while the engine works for it on another.
+const fn stacks(newest: Release) -> u32 {
+    match newest {
+        Release::Wasip2 => 1,
+        Release::Wasip3 => 2,
+    }
+}
 
 /// What a slot keeps between two calls where the kernel tells which pages were touched: measured, it halves the
 /// time of a small call; without that knowledge it is slower than nothing.
@@ -75,11 +86,11 @@ impl MemoryMode {
     }
 
     /// The engine for so many instances at once.
-    fn engine(self, calls: u32) -> wasmtime::Result<Engine> {
+    fn engine(self, calls: u32, newest: Release) -> wasmtime::Result<Engine> {
         match self {
-            Self::Auto | Self::PoolScan => pooled(calls, Enabled::Yes, KEEP_RESIDENT_BYTES),
-            Self::Pool => pooled(calls, Enabled::No, 0),
-            Self::OnDemand => Engine::new(&config()),
+            Self::Auto | Self::PoolScan => pooled(calls, Enabled::Yes, KEEP_RESIDENT_BYTES, newest),
+            Self::Pool => pooled(calls, Enabled::No, 0, newest),
+            Self::OnDemand => Engine::new(&config(newest)),
         }
     }
 }
@@ -107,15 +118,16 @@ pub(super) struct Built {
     pub(super) running_max: u32,
 }
 
-/// Makes the engine for as many of `running_max` calls at once as this process can have.
-pub(super) fn build(wanted: MemoryMode, running_max: u32) -> wasmtime::Result<Built> {
+/// Makes the engine for as many of `running_max` calls at once as this process can have, and for guests of WASI's releases up to
+/// `newest`.
+pub(super) fn build(wanted: MemoryMode, running_max: u32, newest: Release) -> wasmtime::Result<Built> {
     let scan = || PoolingAllocationConfig::is_pagemap_scan_available();
-    let calls = running_max.min(CALLS_MAX).min(mapped_calls_max(os::mappings_max())).max(1);
+    let calls = running_max.min(CALLS_MAX).min(mapped_calls_max(os::mappings_max(), newest)).max(1);
     let built = match wanted {
-        MemoryMode::Auto if scan() => pool_or_none(MemoryMode::PoolScan, calls),
-        MemoryMode::Auto => pool_or_none(MemoryMode::Pool, calls),
-        MemoryMode::PoolScan | MemoryMode::Pool => halving(wanted, calls, 1),
-        MemoryMode::OnDemand => exactly(wanted, calls),
+        MemoryMode::Auto if scan() => pool_or_none(MemoryMode::PoolScan, calls, newest),
+        MemoryMode::Auto => pool_or_none(MemoryMode::Pool, calls, newest),
+        MemoryMode::PoolScan | MemoryMode::Pool => halving(wanted, (calls, 1), newest),
+        MemoryMode::OnDemand => exactly(wanted, calls, newest),
     }?;
     if built.running_max < running_max {
         let (wanted, mappings) = (running_max, os::mappings_max());
@@ -130,21 +142,22 @@ pub(super) fn build(wanted: MemoryMode, running_max: u32) -> wasmtime::Result<Bu
 }
 
 /// How many calls the kernel's mappings are enough for.
-fn mapped_calls_max(mappings: u64) -> u32 {
-    u32::try_from(mappings / CALL_MAPPINGS_PART / CALL_MAPPINGS).unwrap_or(u32::MAX)
+fn mapped_calls_max(mappings: u64, newest: Release) -> u32 {
+    let of_call = u64::from(stacks(newest)) * STACK_MAPPINGS + MEMORY_MAPPINGS;
+    u32::try_from(mappings / CALL_MAPPINGS_PART / of_call).unwrap_or(u32::MAX)
 }
 
-fn pool_or_none(mode: MemoryMode, calls: u32) -> wasmtime::Result<Built> {
-    halving(mode, calls, CALLS_MIN).or_else(|error| {
+fn pool_or_none(mode: MemoryMode, calls: u32, newest: Release) -> wasmtime::Result<Built> {
+    halving(mode, (calls, CALLS_MIN), newest).or_else(|error| {
         tracing::info!(%mode, error = format!("{error:#}"), "memory mode does not work here");
-        exactly(MemoryMode::OnDemand, calls)
+        exactly(MemoryMode::OnDemand, calls, newest)
     })
 }
 
 /// A pool that is halved until its address space can be reserved.
-fn halving(mode: MemoryMode, mut calls: u32, calls_min: u32) -> wasmtime::Result<Built> {
+fn halving(mode: MemoryMode, (mut calls, calls_min): (u32, u32), newest: Release) -> wasmtime::Result<Built> {
     loop {
-        let built = exactly(mode, calls);
+        let built = exactly(mode, calls, newest);
         if built.is_ok() || calls / 2 < calls_min {
             return built;
         }
@@ -152,15 +165,15 @@ fn halving(mode: MemoryMode, mut calls: u32, calls_min: u32) -> wasmtime::Result
     }
 }
 
-fn exactly(memory: MemoryMode, calls: u32) -> wasmtime::Result<Built> {
-    let engine = memory.engine(calls.saturating_add(DROPPED_AT_ONCE))?;
+fn exactly(memory: MemoryMode, calls: u32, newest: Release) -> wasmtime::Result<Built> {
+    let engine = memory.engine(calls.saturating_add(DROPPED_AT_ONCE), newest)?;
     Ok(Built { engine, memory, running_max: calls })
 }
 
 /// The engine of the compile child: a pool of nothing, so that it fits under a memory limit, which yet refuses what no
 /// call could have. Its code is the same.
-pub(super) fn compiling() -> wasmtime::Result<Engine> {
-    pooled(0, Enabled::No, 0)
+pub(super) fn compiling(newest: Release) -> wasmtime::Result<Engine> {
+    pooled(0, Enabled::No, 0, newest)
 }
 
 /// What compiled code is tied to: the engine's version, settings and processor.
@@ -181,8 +194,8 @@ pub(super) fn code_hash(engine: &Engine) -> String {
 }
 
 /// The proposals that are on: what compilers emit today, without threads, 64-bit memories and garbage collection,
-/// which no kind of function needs and whose holes are the youngest.
-pub(super) fn features() -> WasmFeatures {
+/// which no kind of function needs and whose holes are the youngest. What WASI 0.3 is made of is on with it alone.
+pub(super) fn features(newest: Release) -> WasmFeatures {
     let off = WasmFeatures::GC
         | WasmFeatures::GC_TYPES
         | WasmFeatures::FUNCTION_REFERENCES
@@ -190,21 +203,25 @@ pub(super) fn features() -> WasmFeatures {
         | WasmFeatures::MEMORY64
         | WasmFeatures::THREADS
         | WasmFeatures::CM_ASYNC;
-    (WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) - off
+    let on = (WasmFeatures::WASM3 | WasmFeatures::COMPONENT_MODEL) - off;
+    match newest {
+        Release::Wasip2 => on,
+        Release::Wasip3 => on | WasmFeatures::CM_ASYNC,
+    }
 }
 
-fn config() -> Config {
+fn config(newest: Release) -> Config {
     let mut config = Config::new();
     config
-        .wasm_features(WasmFeatures::all() - features(), false)
+        .wasm_features(WasmFeatures::all() - features(newest), false)
         .epoch_interruption(true)
-        .concurrency_support(false)
+        .concurrency_support(newest >= Release::Wasip3)
         .cranelift_opt_level(OptLevel::Speed)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config
 }
 
-fn pooled(calls: u32, scan: Enabled, keep_resident: usize) -> wasmtime::Result<Engine> {
+fn pooled(calls: u32, scan: Enabled, keep_resident: usize, newest: Release) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     // Whatever runs has all that it may ask for: an admitted call never fails because others have it, or had it just now.
     pool.total_memories(calls.saturating_mul(MEMORIES_MAX))
@@ -212,7 +229,7 @@ fn pooled(calls: u32, scan: Enabled, keep_resident: usize) -> wasmtime::Result<E
         .total_tables(calls.max(1).saturating_mul(TABLES_MAX))
         .total_core_instances(calls.saturating_mul(INSTANCES_MAX))
         .total_component_instances(calls)
-        .total_stacks(calls)
+        .total_stacks(calls.saturating_mul(stacks(newest)))
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memories_per_module(MEMORIES_MAX)
         .max_tables_per_module(TABLES_MAX)
@@ -224,7 +241,7 @@ fn pooled(calls: u32, scan: Enabled, keep_resident: usize) -> wasmtime::Result<E
         .linear_memory_keep_resident(keep_resident)
         .table_keep_resident(keep_resident)
         .pagemap_scan(scan);
-    let mut config = config();
+    let mut config = config(newest);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }
@@ -235,30 +252,40 @@ mod tests {
 
     #[test]
     fn code_is_the_same_whatever_the_memory_mode() {
-        let child = code_hash(&compiling().unwrap());
-        for mode in [MemoryMode::Auto, MemoryMode::Pool, MemoryMode::OnDemand] {
-            let Built { engine, memory, running_max } = build(mode, 128).unwrap();
-            println!("{mode} came to {memory} for {running_max} calls");
-            assert_eq!((code_hash(&engine), running_max), (child.clone(), 128), "{mode}");
+        for newest in [Release::Wasip2, Release::Wasip3] {
+            let child = code_hash(&compiling(newest).unwrap());
+            for mode in [MemoryMode::Auto, MemoryMode::Pool, MemoryMode::OnDemand] {
+                let Built { engine, memory, running_max } = build(mode, 128, newest).unwrap();
+                println!("{mode} came to {memory} for {running_max} calls");
+                assert_eq!((code_hash(&engine), running_max), (child.clone(), 128), "{mode}, {newest:?}");
+            }
         }
     }
 
     #[test]
+    fn code_of_a_node_with_wasi_0_3_is_another() {
+        let [without, with] =
+            [Release::Wasip2, Release::Wasip3].map(|newest| code_hash(&compiling(newest).unwrap()));
+        assert_ne!(without, with);
+    }
+
+    #[test]
     fn more_calls_than_the_address_space_holds_are_fewer() {
-        let built = build(MemoryMode::Pool, u32::MAX).unwrap();
-        let most = CALLS_MAX.min(mapped_calls_max(os::mappings_max()));
+        let built = build(MemoryMode::Pool, u32::MAX, Release::Wasip2).unwrap();
+        let most = CALLS_MAX.min(mapped_calls_max(os::mappings_max(), Release::Wasip2));
         println!("{} calls of {most}", built.running_max);
         assert!((1..=most).contains(&built.running_max));
         // 2^64 bytes and more.
-        assert!(MemoryMode::Pool.engine(1 << 30).is_err());
-        let halved = halving(MemoryMode::Pool, 1 << 20, 1).unwrap();
+        assert!(MemoryMode::Pool.engine(1 << 30, Release::Wasip2).is_err());
+        let halved = halving(MemoryMode::Pool, (1 << 20, 1), Release::Wasip2).unwrap();
         assert!(halved.running_max < 1 << 20, "2^54 bytes");
     }
 
     #[test]
     fn calls_leave_mappings_to_programs() {
-        assert_eq!(mapped_calls_max(65_530), 2340);
-        assert_eq!(mapped_calls_max(u64::MAX), u32::MAX);
+        assert_eq!(mapped_calls_max(65_530, Release::Wasip2), 2340);
+        assert_eq!(mapped_calls_max(65_530, Release::Wasip3), 2047);
+        assert_eq!(mapped_calls_max(u64::MAX, Release::Wasip2), u32::MAX);
     }
 
     #[test]

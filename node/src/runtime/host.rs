@@ -1,39 +1,44 @@
 //! What the platform gives to guests. An interface has a module that names it and says how it is linked and what of it is
 //! granted; here is the list of them, which the check of an upload asks too.
 
+pub(super) mod cut;
 pub(super) mod http;
 mod interface;
 mod preview1;
 pub(super) mod system;
+mod wasip3;
 
 use std::collections::HashSet;
 
 use wasmtime::{Engine, component};
 
 use self::interface::Interface;
-pub(super) use self::interface::is_release;
+pub(super) use self::interface::Release;
 pub(super) use self::preview1::PREVIEW1;
+pub(super) use self::wasip3::HANDLER;
 use super::instance::Guest;
 
-/// All that a component may import.
-const PROVIDED: [Interface<Guest>; 2] = [system::interface(), http::interface()];
+/// All that a component may import, where its release is provided.
+const PROVIDED: [Interface<Guest>; 3] = [system::interface(), http::interface(), wasip3::interface()];
 
 /// What programs are linked with.
 pub(super) struct Linkers {
     pub(super) component: component::Linker<Guest>,
     pub(super) module: wasmtime::Linker<Guest>,
+    /// The newest release of WASI whose interfaces are there.
+    pub(super) newest: Release,
     functions: HashSet<String>,
 }
 
 impl Linkers {
-    pub(super) fn new(engine: &Engine) -> wasmtime::Result<Self> {
+    pub(super) fn new(engine: &Engine, newest: Release) -> wasmtime::Result<Self> {
         let mut component = component::Linker::new(engine);
-        for interface in PROVIDED {
+        for interface in PROVIDED.iter().filter(|interface| interface.release <= newest) {
             (interface.link)(&mut component)?;
         }
         let mut module = wasmtime::Linker::new(engine);
         preview1::link(&mut module, Guest::preview1)?;
-        Ok(Self { component, module, functions: preview1::functions(engine)? })
+        Ok(Self { component, module, newest, functions: preview1::functions(engine)? })
     }
 
     /// Whether preview 1 has the function.
@@ -42,9 +47,9 @@ impl Linkers {
     }
 }
 
-/// Whether a component may import it.
-pub(super) fn has_interface(import: &str) -> bool {
-    PROVIDED.iter().any(|interface| interface.provides(import))
+/// Whether a component may import it, where releases up to `newest` are provided.
+pub(super) fn has_interface(import: &str, newest: Release) -> bool {
+    PROVIDED.iter().any(|interface| interface.release <= newest && interface.provides(import))
 }
 
 #[cfg(test)]
@@ -54,14 +59,29 @@ mod tests {
     #[test]
     fn any_patch_of_a_release_is_provided_and_no_other() {
         for import in ["wasi:cli/exit@0.2.0", "wasi:http/types@0.2.12", "wasi:sockets/tcp@0.2.3"] {
-            assert!(has_interface(import), "{import}");
+            assert!(has_interface(import, Release::Wasip2), "{import}");
+            assert!(has_interface(import, Release::Wasip3), "{import}");
         }
-        for import in
-            ["wasi:cli/exit", "wasi:cli/exit@0.3.0", "wasi:cli/exit@0.2.x", "wasi:keyvalue/store@0.2.0"]
-        {
-            assert!(!has_interface(import), "{import}");
+        for import in ["wasi:cli/exit@0.3.0", "wasi:http/client@0.3.7"] {
+            assert!(!has_interface(import, Release::Wasip2), "{import}");
+            assert!(has_interface(import, Release::Wasip3), "{import}");
         }
-        let mut names: Vec<_> = PROVIDED.iter().flat_map(|interface| interface.names).collect();
+        for import in [
+            "wasi:cli/exit",
+            "wasi:cli/exit@0.4.0",
+            "wasi:cli/exit@0.2.x",
+            "wasi:cli/exit@0.3.0-rc-2025-09-16",
+            "wasi:http/client@0.2.0",
+            "wasi:http/outgoing-handler@0.3.0",
+            "wasi:keyvalue/store@0.2.0",
+        ] {
+            assert!(!has_interface(import, Release::Wasip3), "{import}");
+        }
+        let names = |interface: Interface<Guest>| {
+            let release = interface.release;
+            interface.names.iter().map(move |name| (*name, release))
+        };
+        let mut names: Vec<_> = PROVIDED.into_iter().flat_map(names).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -1,5 +1,7 @@
 //! The checks of an upload: what it is, whether it can be given what it imports, and whether compiling it is bearable.
 
+mod release;
+
 use std::path::{Path, PathBuf};
 
 use coracle_proto::record::Kind;
@@ -7,13 +9,14 @@ use coracle_proto::spec::ARTIFACT_SIZE_MAX;
 use coracle_proto::status::{Code, Refusal};
 use tokio::task::spawn_blocking;
 use wasmparser::{
-    ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures,
+    CanonicalFunction, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef, Validator,
+    WasmFeatures,
     types::{Types, TypesRef},
 };
 use wasmtime::Engine;
 
 use super::engine;
-use super::host::{self, Linkers, PREVIEW1};
+use super::host::{self, Linkers, PREVIEW1, Release};
 use super::scan::Scan;
 
 /// Names of exports that a refusal lists.
@@ -42,13 +45,13 @@ pub struct Inspection {
 
 /// Checks an artifact on a thread of its own. The time is linear in its size, of which there is a limit.
 pub(super) async fn check(artifact: &Path, linkers: &Linkers) -> Result<Found, Refusal> {
-    let path = artifact.to_owned();
-    let found = spawn_blocking(move || check_file(&path)).await;
+    let (path, newest) = (artifact.to_owned(), linkers.newest);
+    let found = spawn_blocking(move || check_file(&path, newest)).await;
     let found =
         found.map_err(|error| Refusal::new(Code::Internal, format!("the check failed: {error}")))??;
     // Preview 1's functions are known to the linker alone.
     match found.functions.iter().find(|name| !linkers.has_function(name)) {
-        Some(name) => Err(unsatisfied(&format!("{PREVIEW1}.{name}"))),
+        Some(name) => Err(unsatisfied(&format!("{PREVIEW1}.{name}"), linkers.newest)),
         None => Ok(found),
     }
 }
@@ -62,7 +65,7 @@ pub(super) struct Found {
     pub(super) runnable: Result<(), Refusal>,
 }
 
-fn check_file(path: &PathBuf) -> Result<Found, Refusal> {
+fn check_file(path: &PathBuf, newest: Release) -> Result<Found, Refusal> {
     let unreadable =
         |error: std::io::Error| Refusal::new(Code::Internal, format!("the artifact cannot be read: {error}"));
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
@@ -70,10 +73,10 @@ fn check_file(path: &PathBuf) -> Result<Found, Refusal> {
         let message = format!("{size} bytes, at most {ARTIFACT_SIZE_MAX}");
         return Err(Refusal::new(Code::ArtifactTooLarge, message));
     }
-    check_bytes(&std::fs::read(path).map_err(unreadable)?)
+    check_bytes(&std::fs::read(path).map_err(unreadable)?, newest)
 }
 
-fn check_bytes(bytes: &[u8]) -> Result<Found, Refusal> {
+fn check_bytes(bytes: &[u8], newest: Release) -> Result<Found, Refusal> {
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(not_wasm("this is code that was compiled before: upload the Wasm it was compiled from"));
     }
@@ -81,11 +84,11 @@ fn check_bytes(bytes: &[u8]) -> Result<Found, Refusal> {
         return Err(not_wasm("neither a core module nor a component: it does not begin with '\\0asm'"));
     }
     let surface = Surface::read(bytes)?;
-    surface.check_release()?;
-    let types = validate(bytes)?;
-    let kind = surface.kind()?;
-    if let Some(import) = surface.imports.iter().find(|import| !import.is_known()) {
-        return Err(unsatisfied(&import.to_string()));
+    let release = release::of(surface.names(), newest)?;
+    let types = validate(bytes, release)?;
+    let kind = surface.kind(release)?;
+    if let Some(import) = surface.imports.iter().find(|import| !import.is_known(release)) {
+        return Err(unsatisfied(&import.to_string(), newest));
     }
     let runnable = match kind {
         Kind::CommandModule => surface.check_module(types.as_ref()),
@@ -111,10 +114,10 @@ fn not_wasm(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::NotWasm, message)
 }
 
-fn unsatisfied(import: &str) -> Refusal {
-    let message = format!(
-        "it imports '{import}', which the platform does not provide; it provides WASI 0.2 (wasi:cli, wasi:http) and WASI preview 1"
-    );
+fn unsatisfied(import: &str, newest: Release) -> Refusal {
+    let provided = release::provided(newest);
+    let message =
+        format!("it imports '{import}', which the platform does not provide; it provides {provided}");
     Refusal::new(Code::UnsatisfiedImport, message)
 }
 
@@ -123,9 +126,9 @@ fn broken(error: wasmparser::BinaryReaderError) -> Refusal {
 }
 
 /// Validates; what would be valid with every proposal on is told apart from what never is.
-fn validate(bytes: &[u8]) -> Result<Types, Refusal> {
+fn validate(bytes: &[u8], release: Release) -> Result<Types, Refusal> {
     let with = |features| Validator::new_with_features(features).validate_all(bytes);
-    with(engine::features()).map_err(|error| match with(WasmFeatures::all()) {
+    with(engine::features(release)).map_err(|error| match with(WasmFeatures::all()) {
         Ok(_) => Refusal::new(Code::FeatureNotAllowed, format!("a proposal that is off here: {error}")),
         Err(_) => broken(error),
     })
@@ -138,10 +141,10 @@ enum Import {
 }
 
 impl Import {
-    fn is_known(&self) -> bool {
+    fn is_known(&self, release: Release) -> bool {
         match self {
             Self::Core { module, is_function, .. } => module == PREVIEW1 && *is_function,
-            Self::Component(name) => host::has_interface(name),
+            Self::Component(name) => host::has_interface(name, release),
         }
     }
 
@@ -172,6 +175,8 @@ struct Surface {
     memory_min: u64,
     /// Of the module at hand.
     module_min: u64,
+    /// Whether a component inside it has functions of its own.
+    composed: bool,
     listens: Option<&'static str>,
 }
 
@@ -200,6 +205,7 @@ impl Surface {
             exports: Vec::new(),
             memory_min: 0,
             module_min: 0,
+            composed: false,
             listens: None,
         };
         let mut scan = Scan::default();
@@ -217,6 +223,12 @@ impl Surface {
                 }
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 payload if depth == 1 => surface.section(payload).map_err(broken)?,
+                Payload::ComponentCanonicalSection(section) => {
+                    for function in section {
+                        let lifts = matches!(function.map_err(broken)?, CanonicalFunction::Lift { .. });
+                        surface.composed |= lifts;
+                    }
+                }
                 _ => {}
             }
         }
@@ -294,23 +306,13 @@ impl Surface {
         Ok(())
     }
 
-    /// What is made for another release of WASI would be told of by whatever of it is unknown first.
-    fn check_release(&self) -> Result<(), Refusal> {
+    /// Names that tell of a release.
+    fn names(&self) -> impl Iterator<Item = &String> {
         let imports = self.imports.iter().filter_map(|import| match import {
             Import::Component(name) => Some(name),
             Import::Core { .. } => None,
         });
-        let mut names = imports.chain(self.exports.iter().map(|export| &export.name));
-        let other = names.find(|name| {
-            let version = name.strip_prefix("wasi:").and_then(|name| name.split_once('@'));
-            version.is_some_and(|(_, version)| !host::is_release(version))
-        });
-        let Some(other) = other else { return Ok(()) };
-        let release = other.split_once('@').map_or("", |(_, version)| version);
-        let sentence = format!(
-            "it is made for WASI {release} ('{other}'), and WASI 0.2 runs here: build it for 0.2 (target wasm32-wasip2)"
-        );
-        Err(Refusal::new(Code::UnsupportedModule, sentence))
+        imports.chain(self.exports.iter().map(|export| &export.name))
     }
 
     /// Whether there can be an instance of the module, and its start can be called.
@@ -340,13 +342,22 @@ impl Surface {
         Ok(())
     }
 
-    fn kind(&self) -> Result<Kind, Refusal> {
+    fn kind(&self, release: Release) -> Result<Kind, Refusal> {
         let exports = |start: &str| {
             self.exports.iter().any(|it| it.what == What::Instance && it.name.starts_with(start))
         };
         let starts = |it: &Export| it.name == START && matches!(it.what, What::Function(_));
         match self.encoding {
             Encoding::Module if self.exports.iter().any(starts) => Ok(Kind::CommandModule),
+            Encoding::Component if release == Release::Wasip3 => match exports("wasi:http/handler@0.3.") {
+                // Each call between two of them may hold a stack.
+                true if self.composed => Err(Refusal::new(
+                    Code::UnsupportedModule,
+                    "it is composed of several components, which one of WASI 0.3 must not be",
+                )),
+                true => Ok(Kind::HttpComponent),
+                false => Err(self.unsupported("a component of WASI 0.3 must export 'wasi:http/handler'")),
+            },
             Encoding::Component if exports("wasi:http/incoming-handler@0.2.") => Ok(Kind::HttpComponent),
             Encoding::Component if exports("wasi:cli/run@0.2.") => Ok(Kind::CommandComponent),
             Encoding::Module => Err(self.unsupported("a core module must export '_start' (WASI preview 1)")),

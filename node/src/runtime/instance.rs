@@ -8,21 +8,29 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coracle_proto::spec::Reuse;
-use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime::{AsContextMut, Engine, Store, UpdateDeadline};
 use wasmtime_wasi_http::p2::bindings::Proxy;
+use wasmtime_wasi_http::p3::bindings::Service;
 
 pub(super) use self::guest::Guest;
-use super::bounds::HANDLES_MAX;
+use super::bounds::{CONCURRENT_MAX, HANDLES_MAX};
 use super::budget::Share;
 use super::call::CallContext;
 use super::place::Place;
 use super::ticker::Ticking;
 
+/// What takes requests.
+pub(super) enum Handler {
+    Proxy(Proxy),
+    /// Of 0.3, with how many tasks, streams and futures the engine held for it when it was made.
+    Service(Service, usize),
+}
+
 /// A store, and what it takes up on the node.
 pub(super) struct Instance {
     pub(super) store: Store<Guest>,
     /// What takes requests, once it has been instantiated and while it takes none.
-    pub(super) handler: Option<Proxy>,
+    pub(super) handler: Option<Handler>,
     made: Instant,
     served: u32,
     /// Both behind the store, whose memory they count: fields are dropped in their order.
@@ -52,7 +60,11 @@ impl Instance {
 
     /// Its call is over. Gives how many resources of it the guest holds on to.
     pub(super) fn end(&mut self) -> usize {
-        self.store.data_mut().end()
+        let under_way = match self.handler {
+            Some(Handler::Service(_, kept)) => concurrent(&mut self.store).saturating_sub(kept),
+            Some(Handler::Proxy(_)) | None => 0,
+        };
+        self.store.data_mut().end() + under_way
     }
 
     /// Whether its guest left a body unfinished, its answer's or one of its own requests'.
@@ -76,11 +88,19 @@ impl Instance {
     }
 }
 
+/// How many tasks, streams and futures the engine holds for a guest of 0.3.
+pub(super) fn concurrent(mut store: impl AsContextMut) -> usize {
+    store.as_context_mut().concurrent_resource_table().map_or(0, |table| table.iter_mut().count())
+}
+
 fn store(engine: &Engine, guest: Guest, call_bytes_max: usize) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| guest);
     store.set_hostcall_fuel(call_bytes_max);
     store.set_max_component_handles(HANDLES_MAX);
+    if let Some(table) = store.concurrent_resource_table() {
+        table.set_max_capacity(CONCURRENT_MAX);
+    }
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {
         if !store.data().ends_turn() {

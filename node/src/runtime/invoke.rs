@@ -19,7 +19,7 @@ use super::program::Program;
 use super::programs::Programs;
 use super::stage::Stage;
 use super::usage::{Outcome, UsageSink};
-use super::{command, http as component};
+use super::{command, http as component, service};
 use crate::call::{Answer, Call, CallError};
 use crate::threads::Threads;
 
@@ -81,6 +81,7 @@ impl Invoker {
         };
         let response = match &program.program {
             Program::Http(pre) => component::call(pre, stage, request, deadline).await,
+            Program::Service(pre) => service::call(pre, stage, request, deadline).await,
             Program::Command(command) => {
                 let origin = Origin { route: trigger.route(), remote: trigger.remote() };
                 command::call(command, stage, origin, request, deadline).await

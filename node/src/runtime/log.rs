@@ -1,8 +1,11 @@
 //! What a guest prints, cut into lines for the log.
 
 use std::fmt::Debug;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use coracle_proto::id::{InvocationId, VersionId};
@@ -203,12 +206,34 @@ impl IsTerminal for LineLog {
 
 impl StdoutStream for LineLog {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Asked for by WASI 0.3 only, which is not linked.
-        Box::new(tokio::io::sink())
+        Box::new(self.clone())
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
+    }
+}
+
+/// What WASI 0.3 prints to.
+impl AsyncWrite for LineLog {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.shared.turn.load(Ordering::Relaxed) >= TURN_BYTES_MAX {
+            self.shared.turn.store(0, Ordering::Relaxed);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let some = bytes.get(..WRITE_BYTES_MAX).unwrap_or(bytes);
+        self.shared.turn.fetch_add(some.len(), Ordering::Relaxed);
+        self.print(some);
+        Poll::Ready(Ok(some.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,6 +3,7 @@
 use wasmtime::InstancePre;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::bounds::{COMPONENT_CALL_BYTES_MAX, MODULE_CALL_BYTES_MAX};
 use super::instance::Guest;
@@ -13,6 +14,8 @@ const PAGE_BYTES: u64 = 64 << 10;
 /// By the way in which it is called.
 pub(super) enum Program {
     Http(ProxyPre<Guest>),
+    /// `wasi:http` of 0.3.
+    Service(ServicePre<Guest>),
     Command(Command),
 }
 
@@ -21,6 +24,7 @@ impl Program {
     pub(super) fn bytes(&self) -> usize {
         let image = match self {
             Self::Http(pre) => pre.instance_pre().component().image_range(),
+            Self::Service(pre) => pre.instance_pre().component().image_range(),
             Self::Command(Command::Component(pre)) => pre.instance_pre().component().image_range(),
             Self::Command(Command::Module(pre)) => pre.module().image_range(),
         };
@@ -31,6 +35,7 @@ impl Program {
     pub(super) fn memory_min(&self) -> u64 {
         let required = match self {
             Self::Http(pre) => pre.instance_pre().component().resources_required(),
+            Self::Service(pre) => pre.instance_pre().component().resources_required(),
             Self::Command(Command::Component(pre)) => pre.instance_pre().component().resources_required(),
             Self::Command(Command::Module(pre)) => Some(pre.module().resources_required()),
         };

@@ -15,12 +15,13 @@ use tracing::{Instrument as _, Span, info_span};
 use wasmtime::Engine;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 pub(super) use self::room::Resident;
 use self::room::{Room, Work};
 use super::cache::{Cache, Verified};
 use super::compile::{Compiler, NotCompiled};
-use super::host::Linkers;
+use super::host::{HANDLER, Linkers, Release};
 use super::inspect::{self, Inspection};
 use super::map;
 use super::program::{Command, Program};
@@ -53,9 +54,10 @@ impl Programs {
         cache: Cache,
         compiler: Compiler,
         resident_max: usize,
+        newest: Release,
     ) -> wasmtime::Result<Self> {
         Ok(Self {
-            linkers: Linkers::new(&engine)?,
+            linkers: Linkers::new(&engine, newest)?,
             engine,
             cache: Arc::new(cache),
             compiler,
@@ -226,7 +228,11 @@ impl Programs {
             Kind::HttpComponent => {
                 let component = map::component(&self.engine, code).map_err(mapped)?;
                 let pre = self.linkers.component.instantiate_pre(&component).map_err(linked)?;
-                Ok(Program::Http(ProxyPre::new(pre).map_err(linked)?))
+                // The check takes no other component of 0.3 than one that has this.
+                match component.get_export_index(None, HANDLER) {
+                    Some(_) => Ok(Program::Service(ServicePre::new(pre).map_err(linked)?)),
+                    None => Ok(Program::Http(ProxyPre::new(pre).map_err(linked)?)),
+                }
             }
             Kind::CommandComponent => {
                 let component = map::component(&self.engine, code).map_err(mapped)?;

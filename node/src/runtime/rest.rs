@@ -255,6 +255,7 @@ mod tests {
     use crate::runtime::budget::Budget;
     use crate::runtime::call::tests::invocation;
     use crate::runtime::engine;
+    use crate::runtime::host::Release;
     use crate::runtime::instance::Guest;
     use crate::runtime::log::LineLog;
     use crate::runtime::place::Places;
@@ -276,7 +277,7 @@ mod tests {
         let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
         let wasi = WasiCtxBuilder::new().build_p1();
         let guest = Guest::new(wasi, LineLog::pair().0, version, egress, share.clone());
-        let engine = engine::build(MemoryMode::OnDemand, 1).unwrap().engine;
+        let engine = engine::build(MemoryMode::OnDemand, 1, Release::Wasip2).unwrap().engine;
         Instance::new(&engine, guest, 1, made, (share, Places::new(1).take(rest)))
     }
 

@@ -9,6 +9,7 @@ use tracing::{Instrument as _, Span, info_span};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::after::{After, Manners};
+use super::bounds::COMPONENT_CALL_BYTES_MAX;
 use super::budget::Typical;
 use super::call::CallContext;
 use super::host::system;
@@ -40,8 +41,19 @@ impl Stage<'_> {
         (system::granted(&self.invocation.version, (stdout.clone(), stderr)), stdout)
     }
 
-    /// An instance for this call that has served another one before, if there is one and the program can take that.
-    pub(super) fn rested(&self) -> Option<Instance> {
+    /// An instance of a component for this call: one that has served another one before, if there is one and the program can
+    /// take that, or a fresh one.
+    pub(super) fn component(&self) -> Result<Instance, CallError> {
+        match self.rested() {
+            Some(instance) => Ok(instance),
+            None => {
+                let (mut wasi, log) = self.wasi();
+                self.instance((&mut wasi, log), COMPONENT_CALL_BYTES_MAX)
+            }
+        }
+    }
+
+    fn rested(&self) -> Option<Instance> {
         if !self.manners.serves_again() {
             return None;
         }

@@ -16,5 +16,6 @@ mod reuse;
 mod rooms;
 mod sandbox;
 mod usage;
+mod wasip3;
 
 pub(super) use fixture::{Lines, Usages};

@@ -66,6 +66,7 @@ impl Plane {
             compile_program: std::env::current_exe().unwrap(),
             compile_args: test.map(Into::into).to_vec(),
             memory: MemoryMode::OnDemand,
+            wasip3: false,
             reach: crate::Reach::default(),
             drain_timeout: Duration::from_secs(5),
         };

@@ -6,7 +6,8 @@ use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView};
 
-use super::interface::Interface;
+use super::cut::Cut;
+use super::interface::{Interface, Release};
 use crate::outbound::{Egress, OutboundError, Timeouts};
 use crate::runtime::bounds::{BODY_CHUNK_BYTES, BODY_CHUNKS_MAX};
 use crate::runtime::call::CallContext;
@@ -15,6 +16,7 @@ type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(),
 
 pub(super) const fn interface<T: WasiHttpView + 'static>() -> Interface<T> {
     Interface {
+        release: Release::Wasip2,
         names: &["wasi:http/outgoing-handler", "wasi:http/types"],
         link: |linker| add_only_http_to_linker_async(linker),
     }
@@ -25,11 +27,13 @@ pub(in crate::runtime) struct WayOut {
     egress: Arc<Egress>,
     /// The call that the guest serves.
     invocation: Option<Arc<CallContext>>,
+    /// Where the bodies of its requests are streams: whether they were cut off.
+    cut: Option<Cut>,
 }
 
 impl WayOut {
     pub(in crate::runtime) const fn new(egress: Arc<Egress>) -> Self {
-        Self { egress, invocation: None }
+        Self { egress, invocation: None, cut: None }
     }
 
     /// Requests are this call's from now on: its grant, its trace, its log.
@@ -40,6 +44,13 @@ impl WayOut {
     /// No request goes out until another call begins.
     pub(in crate::runtime) fn end(&mut self) {
         self.invocation = None;
+        self.cut = None;
+    }
+
+    /// The bodies of this call's requests are streams, which look whole when they are dropped with their guest: they are
+    /// cut off when `cut` says so.
+    pub(in crate::runtime) fn cut_by(&mut self, cut: Cut) {
+        self.cut = Some(cut);
     }
 }
 
@@ -54,6 +65,9 @@ impl WasiHttpHooks for WayOut {
             return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
         };
         invocation.write_onward(request.headers_mut());
+        if let Some(cut) = &self.cut {
+            request = request.map(|body| cut.watch(body));
+        }
         let options = options.unwrap_or_default();
         let timeouts = Timeouts {
             connect: options.connect_timeout,
@@ -83,6 +97,10 @@ impl WasiHttpHooks for WayOut {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK_BYTES
     }
 }

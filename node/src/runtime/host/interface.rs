@@ -2,11 +2,37 @@
 
 use wasmtime::component::Linker;
 
-/// The release of WASI whose interfaces are provided: any patch of it.
-const RELEASE: &str = "0.2.";
+/// A release of WASI whose interfaces are provided, in any patch of it; later ones are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::runtime) enum Release {
+    /// 0.2.
+    Wasip2,
+    /// 0.3, where the node was told to have it.
+    Wasip3,
+}
+
+impl Release {
+    const ALL: [Self; 2] = [Self::Wasip2, Self::Wasip3];
+
+    /// That of an interface's version, if it is one of these.
+    pub(in crate::runtime) fn of(version: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|release| {
+            let patch = version.strip_prefix(release.prefix());
+            patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Wasip2 => "0.2.",
+            Self::Wasip3 => "0.3.",
+        }
+    }
+}
 
 /// Interfaces that are put into a linker together, for guests whose stores hold a `T`.
 pub(super) struct Interface<T: 'static> {
+    pub(super) release: Release,
     /// Their names, without the release.
     pub(super) names: &'static [&'static str],
     /// Puts all of them into a linker.
@@ -17,12 +43,6 @@ impl<T> Interface<T> {
     /// Whether an import of a component is one of these.
     pub(super) fn provides(&self, import: &str) -> bool {
         let Some((name, version)) = import.split_once('@') else { return false };
-        self.names.contains(&name) && is_release(version)
+        self.names.contains(&name) && Release::of(version) == Some(self.release)
     }
-}
-
-/// Whether a version of WASI is provided.
-pub(in crate::runtime) fn is_release(version: &str) -> bool {
-    let patch = version.strip_prefix(RELEASE);
-    patch.is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -5,7 +5,7 @@ use coracle_proto::record::Version;
 use wasmtime_wasi::p2::add_to_linker_async;
 use wasmtime_wasi::{WasiCtxBuilder, WasiView};
 
-use super::interface::Interface;
+use super::interface::{Interface, Release};
 use crate::runtime::bounds::RANDOM_BYTES_MAX;
 use crate::runtime::log::LineLog;
 
@@ -41,7 +41,7 @@ const NAMES: &[&str] = &[
 ];
 
 pub(super) const fn interface<T: WasiView>() -> Interface<T> {
-    Interface { names: NAMES, link: |linker| add_to_linker_async(linker) }
+    Interface { release: Release::Wasip2, names: NAMES, link: |linker| add_to_linker_async(linker) }
 }
 
 /// What a version was granted, with output going to the log, and nothing else.

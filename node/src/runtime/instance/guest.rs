@@ -18,6 +18,7 @@ use crate::runtime::bounds::{
 };
 use crate::runtime::budget::Share;
 use crate::runtime::call::CallContext;
+use crate::runtime::host::cut::{Cut, Cutter};
 use crate::runtime::host::http::WayOut;
 use crate::runtime::log::LineLog;
 use crate::runtime::ticker::Ticking;
@@ -88,6 +89,14 @@ impl Guest {
     /// happens to meet must not.
     pub(super) fn ends_turn(&self) -> bool {
         self.serving.as_ref().is_none_or(|it| it.invocation.signals.ends_turn())
+    }
+
+    /// The bodies of its own requests are streams, in this call; they are cut off when what is given is dropped.
+    pub(in crate::runtime) fn cutter(&mut self) -> Cutter {
+        let cut = Cut::default();
+        let cutter = cut.by_drop();
+        self.way_out.cut_by(cut);
+        cutter
     }
 
     /// The state of core modules' WASI.

@@ -92,6 +92,7 @@ pub(super) struct Making {
     pub(super) resident_max: Option<u64>,
     pub(super) guests_bytes: u64,
     pub(super) rest: RestLimits,
+    pub(super) wasip3: bool,
 }
 
 impl Default for Making {
@@ -102,6 +103,7 @@ impl Default for Making {
             resident_max: None,
             guests_bytes: GUESTS_BYTES,
             rest: RestLimits::DEFAULT,
+            wasip3: false,
         }
     }
 }
@@ -143,6 +145,10 @@ impl Fixture {
 
     pub(super) fn with_rest(rest: RestLimits) -> Self {
         Self::made(Making { rest, ..Making::default() })
+    }
+
+    pub(super) fn with_wasip3() -> Self {
+        Self::made(Making { wasip3: true, ..Making::default() })
     }
 
     pub(super) fn made(making: Making) -> Self {
@@ -237,10 +243,11 @@ impl Fixture {
 }
 
 fn runtime(folder: &Path, making: Making, (lines, usages): (&Arc<Lines>, &Arc<Usages>)) -> Runtime {
-    let Making { memory, running_max, resident_max, guests_bytes, rest } = making;
+    let Making { memory, running_max, resident_max, guests_bytes, rest, wasip3 } = making;
     Runtime::new(RuntimeOptions {
         cache_dir: folder.join("cache"),
         memory,
+        wasip3,
         guests_bytes,
         running_max,
         compile_program: std::env::current_exe().unwrap(),

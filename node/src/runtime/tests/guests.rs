@@ -1,6 +1,7 @@
 //! Guests written in WAT, each for one thing.
 
-use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding};
+use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
 
 use super::fixture::guest;
 
@@ -17,7 +18,18 @@ pub(super) fn http(body: &str) -> Vec<u8> {
     else {
         panic!("a component");
     };
-    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}
+
+/// A component of `wasi:http` 0.3 whose handler is `body`, with the functions that `tests/guests/wasip3/guest.wat` names.
+pub(super) fn service(body: &str) -> Vec<u8> {
+    let text = |file: &str| String::from_utf8(guest(&format!("wasip3/{file}"))).unwrap();
+    let mut module = wat::parse_str(text("guest.wat").replace(";; BODY", body)).unwrap();
+    let mut resolve = Resolve::default();
+    let package = resolve.push_source("guest.wit", &text("guest.wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("guest")).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 

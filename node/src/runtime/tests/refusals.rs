@@ -6,6 +6,7 @@ use coracle_proto::status::{Code, Refusal};
 use super::fixture::{Fixture, guest};
 use super::guests::http;
 use crate::runtime::engine;
+use crate::runtime::host::Release;
 
 async fn refused(wasm: &[u8]) -> Refusal {
     let fixture = Fixture::new();
@@ -131,7 +132,10 @@ async fn what_is_made_for_another_release_is_told_so() {
 
 #[tokio::test]
 async fn code_that_was_compiled_elsewhere() {
-    let code = engine::compiling().unwrap().precompile_component(&guest("hello-min.component.wasm")).unwrap();
+    let code = engine::compiling(Release::Wasip2)
+        .unwrap()
+        .precompile_component(&guest("hello-min.component.wasm"))
+        .unwrap();
     let refusal = refused(&code).await;
     assert_eq!(refusal.code, Code::NotWasm);
     assert!(refusal.message.contains("compiled before"), "{}", refusal.message);
