@@ -50,8 +50,13 @@ async fn get(cluster: &Cluster, key: &str) -> String {
     cluster.run(&["kv", "get", "shop/carts", key]).await.ok().stdout
 }
 
+/// A command that ends with this code.
+async fn ends(cluster: &Cluster, code: i32, arguments: &[&str]) -> String {
+    cluster.run(arguments).await.failed_with(code).stderr
+}
+
 async fn set(cluster: &Cluster, key: &str, value: &str) {
-    cluster.run(&["kv", "set", "shop/carts", key, value]).await.ok();
+    ends(cluster, 0, &["kv", "set", "shop/carts", key, value]).await;
 }
 
 async fn count(cluster: &Cluster) -> String {
@@ -62,16 +67,15 @@ async fn count(cluster: &Cluster) -> String {
 async fn values_are_kept_through_the_loss_of_any_node() {
     let mut cluster = cluster(3).await;
     settled(&cluster, &[1, 2, 3]).await;
-    cluster.run(&["kv", "create", "shop/carts"]).await.ok();
+    ends(&cluster, 0, &["kv", "create", "shop/carts"]).await;
     set(&cluster, "a", "1").await;
-    let conflict =
-        cluster.run(&["kv", "set", "shop/carts", "a", "2", "--if-version", "0"]).await.failed_with(8);
-    assert!(conflict.stderr.contains("at version"), "{}", conflict.stderr);
+    let conflict = ends(&cluster, 8, &["kv", "set", "shop/carts", "a", "2", "--if-version", "0"]).await;
+    assert!(conflict.contains("at version"), "{conflict}");
     for expected in 1..=3 {
         assert_eq!(count(&cluster).await, expected.to_string());
     }
-    cluster.run(&["kv", "get", "shop/carts", "zz"]).await.failed_with(6);
-    cluster.run(&["kv", "set", "shop/nowhere", "a", "1"]).await.failed_with(6);
+    ends(&cluster, 6, &["kv", "get", "shop/carts", "zz"]).await;
+    ends(&cluster, 6, &["kv", "set", "shop/nowhere", "a", "1"]).await;
 
     for round in 0..3 {
         let leader = settled(&cluster, &[1, 2, 3]).await;
@@ -121,11 +125,11 @@ async fn replicas_follow_their_nodes() {
     let mut cluster = cluster(4).await;
     let members = three(&cluster).await;
     let spare = (1..=4).find(|node| !members.contains(node)).unwrap();
-    cluster.run(&["kv", "create", "shop/carts"]).await.ok();
+    ends(&cluster, 0, &["kv", "create", "shop/carts"]).await;
     set(&cluster, "a", "1").await;
     // A node that leaves on purpose: its replica moves first.
     let leaves = members[1];
-    cluster.run(&["node", "remove", &leaves.to_string(), "--yes"]).await.ok();
+    ends(&cluster, 0, &["node", "remove", &leaves.to_string(), "--yes"]).await;
     let mut left: Vec<u64> = members.into_iter().filter(|node| *node != leaves).chain([spare]).collect();
     left.sort_unstable();
     settled(&cluster, &left).await;
@@ -138,7 +142,7 @@ async fn replicas_follow_their_nodes() {
     cluster.nodes[dies].start();
     settled(&cluster, &left).await;
     // Three have replicas and each is needed by nobody but the group: with two left it shrinks.
-    cluster.run(&["node", "remove", &left[1].to_string(), "--yes"]).await.ok();
+    ends(&cluster, 0, &["node", "remove", &left[1].to_string(), "--yes"]).await;
     settled(&cluster, &[left[0], left[2]]).await;
     assert_eq!(get(&cluster, "a").await, "2");
 }
@@ -147,7 +151,7 @@ async fn replicas_follow_their_nodes() {
 async fn a_store_is_supervised_as_the_other_processes_are() {
     let cluster = cluster(1).await;
     settled(&cluster, &[1]).await;
-    cluster.run(&["kv", "create", "shop/carts"]).await.ok();
+    ends(&cluster, 0, &["kv", "create", "shop/carts"]).await;
     set(&cluster, "a", "1").await;
     let node = &cluster.nodes[0];
     let before = node.pid(Process::Store).unwrap();
@@ -171,7 +175,7 @@ async fn a_store_is_supervised_as_the_other_processes_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_without_stores_says_how_to_get_one() {
     let cluster = Cluster::start(PROGRAM, 1).await;
-    let refused = cluster.run(&["kv", "get", "carts", "a"]).await.failed_with(6);
-    assert!(refused.stderr.contains("role store"), "{}", refused.stderr);
+    let refused = ends(&cluster, 6, &["kv", "get", "carts", "a"]).await;
+    assert!(refused.contains("role store"), "{refused}");
     assert_eq!(cluster.run(&["cluster", "groups", "-o", "json"]).await.ok().stdout.trim(), "[]");
 }
