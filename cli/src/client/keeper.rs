@@ -23,11 +23,19 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The generated client; each of its requests carries the command's trace.
 pub(crate) type Keeper = KeyValueClient<InterceptedService<Channel, Trace>>;
 
-/// Who leads, and of which group.
+/// Who leads a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Leads {
-    group: u32,
     address: String,
+    seen: Seen,
+}
+
+/// A data group, and how far it was before anything was asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) group: u32,
+    /// What makes a request that comes again known: a group remembers those since then, or says that it does not.
+    pub(crate) sequence: u64,
 }
 
 impl Client {
@@ -37,16 +45,19 @@ impl Client {
         &mut self,
         what: &str,
         namespace: &Namespace,
-        attempt: impl AsyncFn(Keeper, u32) -> Result<tonic::Response<T>, tonic::Status>,
+        attempt: impl AsyncFn(Keeper, Seen) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Failure> {
-        let mut told = false;
+        let (mut told, mut first) = (false, None);
         loop {
             let trouble = match self.leads(namespace).await? {
                 None => Trouble::from(tonic::Status::from(nobody())),
-                Some(leads) => match self.attempt(&leads, &attempt).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(trouble) => trouble,
-                },
+                Some(Leads { address, seen }) => {
+                    let seen = Seen { sequence: *first.get_or_insert(seen.sequence), ..seen };
+                    match self.attempt(&address, seen, &attempt).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(trouble) => trouble,
+                    }
+                }
             };
             if trouble.verdict() == Verdict::Final || self.deadline.is_over() {
                 return Err(trouble.into_failure().during(what));
@@ -72,15 +83,16 @@ impl Client {
 
     async fn attempt<T>(
         &self,
-        leads: &Leads,
-        attempt: &impl AsyncFn(Keeper, u32) -> Result<tonic::Response<T>, tonic::Status>,
+        address: &str,
+        seen: Seen,
+        attempt: &impl AsyncFn(Keeper, Seen) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Trouble> {
         let limit = self.deadline.at_most(ATTEMPT_MAX);
         let asked = async {
-            let channel = Dialer::new(Purpose::Command).connect(&leads.address).await;
-            let channel = channel.map_err(|error| Trouble::Broken(format!("{}: {error}", leads.address)))?;
+            let channel = Dialer::new(Purpose::Command).connect(address).await;
+            let channel = channel.map_err(|error| Trouble::Broken(format!("{address}: {error}")))?;
             let keeper = KeyValueClient::with_interceptor(channel, self.trace.clone());
-            let answered = attempt(keeper.max_decoding_message_size(ANSWER_MAX), leads.group).await;
+            let answered = attempt(keeper.max_decoding_message_size(ANSWER_MAX), seen).await;
             answered.map(tonic::Response::into_inner).map_err(Trouble::from)
         };
         tokio::time::timeout(limit, asked).await.unwrap_or(Err(Trouble::Silent(limit)))
@@ -96,8 +108,8 @@ fn leads(reply: &pb::ListGroupsReply, namespace: &Namespace) -> Option<Leads> {
     let detail = reply.groups.iter().find(|detail| detail.group.as_ref().is_some_and(|it| it.id == group))?;
     let statuses = detail.replicas.iter().filter_map(|replica| Some((replica, replica.status.as_ref()?)));
     let leaders = statuses.filter(|(_, status)| status.role() == pb::GroupRole::Leader);
-    let (leader, _) = leaders.max_by_key(|(_, status)| status.term)?;
-    Some(Leads { group, address: leader.address.clone() })
+    let (leader, status) = leaders.max_by_key(|(_, status)| status.term)?;
+    Some(Leads { address: leader.address.clone(), seen: Seen { group, sequence: status.sequence } })
 }
 
 #[cfg(test)]
@@ -109,7 +121,7 @@ mod tests {
         let replica = |node: u64, role: pb::GroupRole, term| pb::GroupReplica {
             node,
             address: format!("n{node}:7403"),
-            status: Some(pb::GroupStatus { role: role.into(), term, ..pb::GroupStatus::default() }),
+            status: Some(pb::GroupStatus { role: role.into(), term, sequence: 9, ..pb::GroupStatus::default() }),
             ..pb::GroupReplica::default()
         };
         let group = |id, replicas| pb::GroupDetail {
@@ -124,7 +136,7 @@ mod tests {
         let mut reply =
             pb::ListGroupsReply { groups: vec![group(1, vec![]), group(2, replicas)], slots: vec![2; 256] };
         let namespace = Namespace::default();
-        assert_eq!(leads(&reply, &namespace), Some(Leads { group: 2, address: "n2:7403".to_owned() }));
+        assert_eq!(leads(&reply, &namespace), Some(Leads { address: "n2:7403".to_owned(), seen: Seen { group: 2, sequence: 9 } }));
         reply.slots = vec![1; 256];
         assert_eq!(leads(&reply, &namespace), None, "nobody leads it");
     }

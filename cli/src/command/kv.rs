@@ -11,7 +11,7 @@ use coracle_proto::status::{Code, Refusal};
 use tokio::io::AsyncReadExt as _;
 
 use super::{Session, input};
-use crate::client::{Client, Keeper};
+use crate::client::{Client, Keeper, Seen};
 use crate::exit::Failure;
 use crate::output::view::{Changed, EntryView, NumberView};
 use crate::output::{door, print, unwritten};
@@ -142,7 +142,7 @@ impl Asking {
     async fn ask<T>(
         &mut self,
         what: &str,
-        attempt: impl AsyncFn(Keeper, pb::KvPlace) -> Result<tonic::Response<T>, tonic::Status>,
+        attempt: impl AsyncFn(Keeper, pb::KvPlace, u64) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Failure> {
         let Self { client, namespace, bucket, cluster } = self;
         let place = |group| pb::KvPlace {
@@ -151,7 +151,8 @@ impl Asking {
             namespace: namespace.to_string(),
             bucket: bucket.clone(),
         };
-        client.keep(what, namespace, async |keeper, group| attempt(keeper, place(group)).await).await
+        let attempt = async |keeper, seen: Seen| attempt(keeper, place(seen.group), seen.sequence).await;
+        client.keep(what, namespace, attempt).await
     }
 
     /// One write, done once however often it is sent.
@@ -161,10 +162,10 @@ impl Asking {
         key: &str,
         change: kv_write::Change,
     ) -> Result<pb::KvWritten, Failure> {
-        let request = pb::KvRequest { id: RequestId::new(rand::random()).to_wire(), since: 0 };
+        let id = RequestId::new(rand::random()).to_wire();
         let write = pb::KvWrite { key: Bytes::copy_from_slice(key.as_bytes()), change: Some(change) };
-        let write = async |mut keeper: Keeper, place| {
-            let (request, writes) = (Some(request.clone()), vec![write.clone()]);
+        let write = async |mut keeper: Keeper, place, since| {
+            let (request, writes) = (Some(pb::KvRequest { id: id.clone(), since }), vec![write.clone()]);
             keeper.write(pb::KvWriteRequest { place: Some(place), request, writes }).await
         };
         Ok(self.ask(what, write).await?.written.pop().unwrap_or_default())
@@ -174,7 +175,7 @@ impl Asking {
 async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
     let mut asking = Asking::of(&args.bucket, session).await?;
     let (keys_max, bytes_max) = (args.keys, args.size);
-    let put = async |mut keeper: Keeper, place| {
+    let put = async |mut keeper: Keeper, place, _| {
         keeper
             .put_bucket(pb::KvPutBucketRequest { place: Some(place), request: None, keys_max, bytes_max })
             .await
@@ -188,7 +189,7 @@ async fn drop_bucket(args: &Bucket, session: &Session<'_>) -> Result<(), Failure
     let bucket = &args.bucket;
     session.talk.confirm(&format!("Delete bucket {bucket} with all that is in it?"), session.shared.yes)?;
     let mut asking = Asking::of(args, session).await?;
-    let drop = async |mut keeper: Keeper, place| {
+    let drop = async |mut keeper: Keeper, place, _| {
         keeper.drop_bucket(pb::KvDropBucketRequest { place: Some(place) }).await
     };
     asking.ask("kv drop", drop).await?;
@@ -199,7 +200,7 @@ async fn drop_bucket(args: &Bucket, session: &Session<'_>) -> Result<(), Failure
 async fn get(args: &Key, session: &Session<'_>) -> Result<(), Failure> {
     let mut asking = Asking::of(&args.bucket, session).await?;
     let key = Bytes::copy_from_slice(args.key.as_bytes());
-    let get = async |mut keeper: Keeper, place| {
+    let get = async |mut keeper: Keeper, place, _| {
         keeper.get(pb::KvGetRequest { place: Some(place), key: key.clone() }).await
     };
     let entry = asking.ask("kv get", get).await?.entry.ok_or_else(|| missing(args))?;
@@ -271,7 +272,7 @@ async fn list(args: &List, session: &Session<'_>) -> Result<(), Failure> {
     let prefix = Bytes::copy_from_slice(args.prefix.as_bytes());
     let (mut rows, mut after) = (Vec::new(), Bytes::new());
     loop {
-        let list = async |mut keeper: Keeper, place| {
+        let list = async |mut keeper: Keeper, place, _| {
             let (prefix, after) = (prefix.clone(), after.clone());
             keeper
                 .list(pb::KvListRequest { place: Some(place), prefix, after, limit: 0, keys_only: true })

@@ -129,12 +129,6 @@ impl Programs {
         self.cache.remove(digest);
     }
 
-    /// How instances of a program take one call after another.
-    #[cfg(test)]
-    pub(super) fn manners(&self, digest: &Digest) -> Arc<super::after::Manners> {
-        Arc::clone(&self.room.slot(digest).manners)
-    }
-
     /// Programs that are mapped, and their bytes.
     pub(super) fn resident(&self) -> (usize, usize) {
         self.room.resident_now()
@@ -294,6 +288,14 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::runtime::after::Manners;
+
+    impl Programs {
+        /// How instances of a program take one call after another.
+        pub(in crate::runtime) fn manners(&self, digest: &Digest) -> Arc<Manners> {
+            Arc::clone(&self.room.slot(digest).manners)
+        }
+    }
 
     #[test]
     fn a_node_that_is_short_of_something_did_not_begin_the_call() {

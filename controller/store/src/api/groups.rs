@@ -14,6 +14,7 @@ use tonic::{Request, Response};
 
 use crate::app::Context;
 use crate::book::Arrangement;
+use crate::model;
 use crate::replicas::Replica;
 
 /// Serves the cluster's leader.
@@ -60,6 +61,8 @@ fn group_status(group: GroupId, replica: &Replica) -> GroupStatus {
         leader: status.leader.as_ref().map_or(0, |leader| leader.node.get()),
         applied: status.applied.map_or(0, |at| at.index),
         bytes: replica.store_status().bytes,
+        // What cannot be read is told by whoever asks for it.
+        sequence: model::group(&replica.state()).ok().flatten().map_or(0, |group| group.sequence),
         members: members(&status),
         changing: status.changing,
         stopped: status.stopped.unwrap_or_default(),
