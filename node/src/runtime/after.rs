@@ -1,5 +1,5 @@
 //! What becomes of an instance when its call has ended well: it rests, where its function has asked for that and the program
-//! can take one call after another, or it is put away.
+//! can take one call after another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -81,30 +81,18 @@ pub(super) struct After {
 }
 
 impl After {
-    /// The call has ended as it should. Gives the instance back if it does not rest.
-    pub(super) fn ended(&self, mut instance: Instance, invocation: &CallContext) -> Option<Instance> {
+    /// The call has ended as it should.
+    pub(super) fn ended(&self, mut instance: Instance, invocation: &CallContext) {
         let Some(reuse) = invocation.version.spec.reuse().filter(|_| self.manners.serves_again()) else {
-            return Some(instance);
+            return;
         };
         // The guest returned, and its answer may have failed all the same, or do so later: whatever rests asks for that.
-        let Some(ending) = invocation.account.ending() else { return Some(instance) };
+        let Some(ending) = invocation.account.ending() else { return };
         let left = instance.end();
         if left == 0 && !ending.is_broken() && instance.may_serve(reuse, clock::now()) {
             self.rest.keep(&invocation.version, instance, ending.clone());
-            return None;
-        }
-        if left > 0 && self.manners.holds.swap(left, Ordering::Relaxed) == 0 {
+        } else if left > 0 && self.manners.holds.swap(left, Ordering::Relaxed) == 0 {
             invocation.author.say(&holds_on(left));
-        }
-        Some(instance)
-    }
-
-    /// Nobody needs it any more: it goes behind its call's answer, and its call is over, and told, before that. One that left a
-    /// body unfinished goes at once, for who reads that learns by it that no more comes.
-    pub(super) fn put_away(&self, mut instance: Instance) {
-        if !instance.owes_body() {
-            instance.end();
-            self.rest.put_away_soon(instance);
         }
     }
 

@@ -104,10 +104,8 @@ mod tests {
     use coracle_proto::status::Code;
     use tokio::runtime::Handle;
 
-    use super::super::after::After;
     use super::super::call::CallContext;
     use super::super::call::tests::invocation;
-    use super::super::rest::{Rest, RestLimits};
     use super::super::run::{Run, Turns};
     use super::*;
     use crate::call::Lease;
@@ -125,9 +123,7 @@ mod tests {
 
     /// One that waits for ever.
     fn waiting(invocation: Arc<CallContext>) -> Run {
-        let after =
-            After { rest: Rest::new(RestLimits::DEFAULT, Handle::current()), manners: Arc::default() };
-        let turns = Turns::new(std::future::pending(), invocation, (Arc::default(), after), Lease::default());
+        let turns = Turns::new(std::future::pending(), invocation, (Arc::default(), None), Lease::default());
         Run::new(turns, Handle::current())
     }
 

@@ -67,11 +67,6 @@ impl Instance {
         self.store.data_mut().end() + under_way
     }
 
-    /// Whether its guest left a body unfinished, its answer's or one of its own requests'.
-    pub(super) fn owes_body(&mut self) -> bool {
-        self.store.data_mut().owes_body()
-    }
-
     /// Whether the call that it serves is its second one.
     pub(super) const fn serves_second(&self) -> bool {
         self.served == 2

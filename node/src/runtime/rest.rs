@@ -1,5 +1,4 @@
-//! Instances at rest: they have served a call, and wait for the next one of the same version, or until their call's answer has
-//! gone out.
+//! Instances at rest: they have served a call, and wait for the next one of the same version.
 //!
 //! They are bounded in number and in time, count with what they have in memory, and give way to whatever finds no room.
 
@@ -15,10 +14,6 @@ use super::budget::Spare;
 use super::call::Ending;
 use super::instance::Instance;
 use crate::clock;
-
-/// Instances that serve no more and wait for their answers to go out: as many as end on a thread before it has gone round once.
-/// Where more do, each is put away before its answer goes.
-const ASIDE_MAX: usize = 64;
 
 /// How many rest, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +46,6 @@ struct Resting {
     versions: HashMap<VersionId, VecDeque<Rested>>,
     count: usize,
     swept: bool,
-    /// Those that serve no more.
-    aside: VecDeque<Instance>,
 }
 
 struct Rested {
@@ -121,23 +114,6 @@ impl Rest {
         }
     }
 
-    /// Puts an instance away whose call is over, by a task that comes after the one that makes its answer: to give back a store
-    /// takes as long as a small guest, and nobody is to wait for it.
-    pub(super) fn put_away_soon(self: &Arc<Self>, instance: Instance) {
-        let mut resting = self.resting();
-        if resting.aside.len() >= ASIDE_MAX {
-            drop(resting);
-            return;
-        }
-        resting.aside.push_back(instance);
-        drop(resting);
-        let rest = Arc::clone(self);
-        tokio::spawn(async move {
-            let aside = rest.resting().aside.pop_front();
-            drop(aside);
-        });
-    }
-
     /// Drops all of a version.
     pub(super) fn forget(&self, version: &VersionId) {
         self.drop_those(version, |_| true);
@@ -187,14 +163,7 @@ impl Rest {
 
 impl Spare for Rest {
     fn give_up(&self) -> bool {
-        let mut resting = self.resting();
-        if let Some(aside) = resting.aside.pop_front() {
-            drop(resting);
-            drop(aside);
-            return true;
-        }
-        let oldest = resting.pop_oldest();
-        drop(resting);
+        let oldest = self.resting().pop_oldest();
         oldest.is_some()
     }
 }
@@ -326,23 +295,5 @@ mod tests {
         rest.keep(&version, instance(&rest, &version, now), whole());
         assert!(rest.take(&version, now).is_some(), "it had the place of the one that will serve no more");
         assert_eq!(rest.count(), 0);
-    }
-
-    #[tokio::test]
-    async fn one_that_serves_no_more_goes_after_its_call_or_where_somebody_finds_no_room() {
-        let (rest, version, now) = (rest(), version(), clock::now());
-        let aside = || rest.resting().aside.len();
-        rest.put_away_soon(instance(&rest, &version, now));
-        assert_eq!((aside(), rest.count()), (1, 0));
-        assert!(rest.take(&version, now).is_none(), "it is nobody's any more");
-        tokio::task::yield_now().await;
-        assert_eq!(aside(), 0);
-        for _ in 0..=ASIDE_MAX {
-            rest.put_away_soon(instance(&rest, &version, now));
-        }
-        assert_eq!(aside(), ASIDE_MAX);
-        rest.keep(&version, instance(&rest, &version, now), whole());
-        assert!(rest.give_up());
-        assert_eq!((aside(), rest.count()), (ASIDE_MAX - 1, 1), "it goes before those that may serve");
     }
 }

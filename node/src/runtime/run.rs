@@ -56,12 +56,7 @@ impl Run {
             && !turns.is_long()
         {
             match turns.poll_turn(cx) {
-                Poll::Ready(ended) => {
-                    if ended.is_ok() {
-                        turns.make_way();
-                    }
-                    self.state = State::Over(ended);
-                }
+                Poll::Ready(ended) => self.state = State::Over(ended),
                 Poll::Pending if turns.is_long() => {}
                 Poll::Pending => return Poll::Pending,
             }
@@ -135,8 +130,8 @@ pub(super) struct Turns {
     invocation: Arc<CallContext>,
     /// Of the guest's program.
     habit: Arc<Habit>,
-    /// Where its instance goes.
-    after: After,
+    /// Where its instance goes; `None`: nowhere.
+    after: Option<After>,
     /// Behind the guest, and given back when that is gone: fields are dropped in their order.
     _lease: Lease,
 }
@@ -145,7 +140,7 @@ impl Turns {
     pub(super) fn new(
         guest: impl Future<Output = Left> + Send + 'static,
         invocation: Arc<CallContext>,
-        (habit, after): (Arc<Habit>, After),
+        (habit, after): (Arc<Habit>, Option<After>),
         lease: Lease,
     ) -> Self {
         let guest = Box::pin(guest);
@@ -188,21 +183,14 @@ impl Turns {
     /// The guest has ended: `whole` when it returned from its call.
     fn settle(&mut self, instance: Instance, ended: &Ended, whole: bool) {
         self.has_ended = true;
-        self.left = match ended {
-            Ok(()) if whole => self.after.ended(instance, &self.invocation),
-            Err(error) if error.code() == Code::FunctionTrapped => {
-                self.after.trapped(&instance, &self.invocation);
-                Some(instance)
+        match (&self.after, ended) {
+            (Some(after), Ok(())) if whole => return after.ended(instance, &self.invocation),
+            (Some(after), Err(error)) if error.code() == Code::FunctionTrapped => {
+                after.trapped(&instance, &self.invocation);
             }
-            Ok(()) | Err(_) => Some(instance),
-        };
-    }
-
-    /// Has what is left of a guest that ended well put away behind its answer.
-    fn make_way(&mut self) {
-        if let Some(instance) = self.left.take() {
-            self.after.put_away(instance);
+            _ => {}
         }
+        self.left = Some(instance);
     }
 
     fn judge(&self, error: &wasmtime::Error) -> Ended {

@@ -79,7 +79,11 @@ impl Stage<'_> {
 
     /// Puts the guest under the call's limits.
     pub(super) fn run(self, guest: impl Future<Output = Left> + Send + 'static) -> Run {
-        let after = After { rest: Arc::clone(self.instances.rest()), manners: Arc::clone(self.manners) };
+        let after =
+            self.invocation.version.spec.reuse().map(|_| After {
+                rest: Arc::clone(self.instances.rest()),
+                manners: Arc::clone(self.manners),
+            });
         let (invocation, habit) = (Arc::clone(self.invocation), Arc::clone(self.habit));
         let turns = Turns::new(guest.instrument(self.span), invocation, (habit, after), self.lease);
         Run::new(turns, self.slow.clone())

@@ -80,11 +80,6 @@ impl Guest {
         of_call + streams.saturating_sub(STREAMS_KEPT_MAX)
     }
 
-    /// Whether the guest left a body unfinished.
-    pub(super) fn owes_body(&mut self) -> bool {
-        self.wasi.ctx().table.iter_mut().any(|entry| entry.is::<HostOutgoingBody>())
-    }
-
     /// Whether the guest has computed for a whole turn. Whoever gives way waits behind all others: a short call that a tick
     /// happens to meet must not.
     pub(super) fn ends_turn(&self) -> bool {

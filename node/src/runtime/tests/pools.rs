@@ -7,8 +7,7 @@ use coracle_proto::id::NodeId;
 use coracle_proto::spec::Draft;
 use coracle_proto::status::Code;
 
-use super::fixture::{Fixture, Making, call, eventually, get};
-use super::guests::http;
+use super::fixture::{Fixture, call, eventually, get};
 use crate::runtime::MemoryMode;
 use crate::runtime::bounds::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use crate::worker::tests::{Fixed, metrics};
@@ -104,32 +103,5 @@ async fn what_no_call_could_have_is_refused_when_it_is_deployed() {
         let refusal = fixture.deploy("heavy", &wasm, Draft::default()).await.unwrap_err();
         assert_eq!(refusal.code, Code::CompileFailed, "{}", refusal.message);
         assert!(refusal.message.contains("16777216 bytes"), "{}", refusal.message);
-    }
-}
-
-/// To give memory back takes as long as a small guest. Whoever needs it, or its place, has it all the same.
-#[tokio::test]
-async fn an_answer_goes_before_the_memory_of_its_guest_and_that_keeps_nobody_waiting() {
-    let answers = http(
-        "(local.set $b (call $head (local.get $out))) (local.set $s (call $stream (local.get $b)))
-        (call $print (local.get $s) (i32.const 1024) (i32.const 4)) (call $finish (local.get $b) (local.get $s))",
-    );
-    let pages = 17_u64 << 16;
-    for making in [
-        Making { guests_bytes: pages + pages / 2, ..Making::default() },
-        Making { running_max: 1, memory: MemoryMode::Pool, ..Making::default() },
-    ] {
-        let fixture = Fixture::made(making);
-        let function = fixture.deploy("f", &answers, Draft::default()).await.unwrap();
-        fixture.get(&function, "/").await.unwrap();
-        eventually("it is given back", || fixture.runtime.stats().guests_bytes == 0).await;
-        for _ in 0..3 {
-            assert_eq!(fixture.get(&function, "/").await.unwrap(), (200, "0123".to_owned()), "{making:?}");
-            let stats = fixture.runtime.stats();
-            assert!((pages..pages * 3 / 2).contains(&stats.guests_bytes), "{}", stats.guests_bytes);
-            assert_eq!((stats.running, stats.resting), (0, 0), "{making:?}");
-        }
-        eventually("it is given back", || fixture.runtime.stats().guests_bytes == 0).await;
-        assert_eq!(fixture.usages.count(), 4);
     }
 }
