@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use coracle_proto::id::{GroupId, NodeId};
+use coracle_proto::id::{GroupId, NodeId, StoreId};
 use coracle_proto::pb::groups_client::GroupsClient;
 use coracle_proto::pb::{
-    ArrangeRequest, GroupRole, GroupSeat, GroupStatus, GroupsStatusReply, GroupsStatusRequest,
+    ArrangeRequest, GroupMember, GroupRole, GroupSeat, GroupStatus, GroupsStatusReply, GroupsStatusRequest,
 };
 use coracle_proto::record::{DataGroup, Node, Role};
 use coracle_proto::status::Refusal;
+use coracle_raft::Seat;
 use futures::future::join_all;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -106,11 +107,20 @@ pub(crate) fn told(answers: &Answers) -> BTreeMap<GroupId, Told> {
                 terms.insert(group, status.term);
                 told.leader = Some(node);
                 told.voters = voters(status);
+                told.seats = seats_of(status);
                 told.changing = status.changing;
             }
         }
     }
     all
+}
+
+/// Where the leader of a group has its members.
+fn seats_of(status: &GroupStatus) -> BTreeMap<NodeId, Seat> {
+    let seat = |it: &GroupMember| {
+        (NodeId::new(it.node), Seat { address: it.address.clone(), store: StoreId::new(it.store) })
+    };
+    status.members.iter().map(seat).collect()
 }
 
 fn voters(status: &GroupStatus) -> BTreeSet<NodeId> {
@@ -119,8 +129,6 @@ fn voters(status: &GroupStatus) -> BTreeSet<NodeId> {
 
 #[cfg(test)]
 mod tests {
-    use coracle_proto::pb::GroupMember;
-
     use super::*;
 
     fn reply(

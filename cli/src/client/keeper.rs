@@ -47,7 +47,7 @@ impl Client {
         namespace: &Namespace,
         attempt: impl AsyncFn(Keeper, Seen) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Failure> {
-        let (mut told, mut first) = (false, None);
+        let (mut told, mut first, mut lost) = (false, None, false);
         loop {
             let trouble = match self.leads(namespace).await? {
                 None => Trouble::from(tonic::Status::from(nobody())),
@@ -59,8 +59,14 @@ impl Client {
                     }
                 }
             };
+            // An answer that was lost may have been that it is done: what is refused after that says nothing of it.
+            lost |= trouble.may_be_done();
             if trouble.verdict() == Verdict::Final || self.deadline.is_over() {
-                return Err(trouble.into_failure().during(what));
+                return Err(match lost && !trouble.may_be_done() && trouble.verdict() != Verdict::Final {
+                    true => Refusal::new(Code::OutcomeUnknown, trouble.to_string()).into(),
+                    false => trouble.into_failure(),
+                }
+                .during(what));
             }
             if !std::mem::replace(&mut told, true) {
                 let left = self.deadline.left().as_secs();

@@ -49,6 +49,14 @@ impl Trouble {
         code(status).is_some_and(|code| code.retry() == Again::NotStarted)
     }
 
+    /// Whether what was asked may have been done all the same.
+    pub(super) fn may_be_done(&self) -> bool {
+        match self {
+            Self::Refused(status) => code(status).is_none_or(|code| code.retry() == Again::Unknown),
+            Self::Broken(_) | Self::Silent(_) => true,
+        }
+    }
+
     pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::Refused(status) => Failure::from(status.as_ref()),

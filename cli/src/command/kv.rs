@@ -1,5 +1,6 @@
 //! `coracle kv`: values that the cluster keeps.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ enum Verb {
     Delete(Key),
     /// Add to a number, which begins at 0.
     Increment(Increment),
-    /// List keys with their values' versions and sizes.
+    /// List keys with their values' versions.
     List(List),
 }
 
@@ -189,8 +190,16 @@ async fn drop_bucket(args: &Bucket, session: &Session<'_>) -> Result<(), Failure
     let bucket = &args.bucket;
     session.talk.confirm(&format!("Delete bucket {bucket} with all that is in it?"), session.shared.yes)?;
     let mut asking = Asking::of(args, session).await?;
+    let tried = Cell::new(false);
     let drop = async |mut keeper: Keeper, place, _| {
-        keeper.drop_bucket(pb::KvDropBucketRequest { place: Some(place) }).await
+        let again = tried.replace(true);
+        match keeper.drop_bucket(pb::KvDropBucketRequest { place: Some(place) }).await {
+            // It was there a moment ago: whoever was asked before has done it.
+            Err(status) if again && status.code() == tonic::Code::NotFound => {
+                Ok(tonic::Response::new(pb::KvChangeReply::default()))
+            }
+            answered => answered,
+        }
     };
     asking.ask("kv drop", drop).await?;
     session.talk.say(session.talk.done(&format!("bucket {bucket} is deleted")));

@@ -112,7 +112,9 @@ pub(crate) async fn announce(identity: &Identity, node: &Node) -> Result<Announc
         cluster_id: identity.cluster.to_wire(),
         since: 0,
     };
-    let JoinReply { controllers, later, .. } = ask_to_join(&identity.controllers, request).await?;
+    let JoinReply { controllers, later, format, .. } = ask_to_join(&identity.controllers, request).await?;
+    // Whoever does not tell the format has dropped what it does not know.
+    let later = later || (node.keeps() && format == 0);
     Ok(Announced { controllers, later })
 }
 

@@ -101,8 +101,11 @@ impl Settings {
             return Err(Failure::usage(wrong.join("\n       ")));
         }
         let folder = absolute(folder.unwrap_or_default())?;
-        let roles =
+        let roles: BTreeSet<Role> =
             if args.roles.is_empty() { Role::DEFAULT.into() } else { args.roles.iter().copied().collect() };
+        if roles.len() == 1 && roles.contains(&Role::Store) {
+            return Err(Failure::usage("--role store: give the node another role beside it, by which the cluster hears of it"));
+        }
         let cache = args.cache_dir.clone().map_or_else(|| Ok(folder.join("cache")), absolute)?;
         Ok(Self {
             begin: begin(&args),

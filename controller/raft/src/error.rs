@@ -1,4 +1,4 @@
-//! What goes wrong, as a caller can act on it. openraft's and sled's errors become text here.
+//! What goes wrong, as a caller can act on it. The errors of openraft, sled and fjall become text here.
 
 use std::io;
 use std::path::PathBuf;

@@ -16,6 +16,7 @@ use coracle_proto::id::{GroupId, StoreId};
 use tokio::runtime::{Handle, Runtime};
 
 use self::folder::{Contents, DATA_LOG, Folder, META_LOG};
+use crate::disk_machine::DiskMachine;
 use crate::error::OpenError;
 use crate::failure::Failure;
 use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Restored, Start};
@@ -23,9 +24,10 @@ use crate::metrics::StoreMetrics;
 use crate::network::{AddressBook, Channels, Hosted, RaftServer, RaftService, Registry, end_on_failure};
 use crate::options::{GroupOptions, HostIdentity, HostOptions};
 use crate::raft::Raft;
+use crate::reader::View;
 use crate::start;
-use crate::state::{Checkpoint, CheckpointThread, EngineStore};
-use crate::state_machine::{Observer, StateMachine};
+use crate::state::{Checkpoint, CheckpointThread};
+use crate::state_machine::{Observer, State, StateMachine};
 
 /// Threads for the cores of all groups, and for what applies: they must not wait for anything else of the process, nor
 /// for each other.
@@ -219,8 +221,29 @@ impl Host {
         options: GroupOptions,
         observer: Arc<dyn Observer<S>>,
     ) -> Result<Raft<S>, OpenError> {
+        self.start_with(options, observer, start::in_memory).await
+    }
+
+    /// The same of a group whose state is on the disk, for a host that was opened with [`States::OnDisk`](crate::States).
+    ///
+    /// # Errors
+    /// When what the store holds of the group is damaged, or the options are wrong.
+    pub async fn start_on_disk<M: DiskMachine>(
+        &self,
+        options: GroupOptions,
+        observer: Arc<dyn Observer<View>>,
+    ) -> Result<Raft<View>, OpenError> {
+        self.start_with(options, observer, start::on_disk::<M>).await
+    }
+
+    async fn start_with<S: State>(
+        &self,
+        options: GroupOptions,
+        observer: Arc<dyn Observer<S>>,
+        open: start::Open<S>,
+    ) -> Result<Raft<S>, OpenError> {
         options.validate()?;
-        let starting = self.0.tasks.spawn(start::start(Arc::clone(&self.0), options, observer));
+        let starting = self.0.tasks.spawn(start::start(Arc::clone(&self.0), options, observer, open));
         let member = starting.await.map_err(|error| OpenError::Raft { reason: error.to_string() })??;
         Ok(Raft::new(member, self.clone()))
     }
@@ -257,12 +280,10 @@ impl Host {
 fn open(options: HostOptions, addresses: Arc<dyn AddressBook>) -> Result<Host, OpenError> {
     let failure = Arc::new(Failure::new(&options.dir));
     let folder = Folder(&options, &failure);
-    let Contents { identity, meta, data, state, taint } = folder.open()?;
-    let engines: Arc<dyn EngineStore> = Arc::new(state);
+    let Contents { identity, meta, data, state: engines, taint } = folder.open()?;
     // What a killed process had not synced is taken for acknowledged from now on.
-    let synced = engines.sync().inspect_err(|error| failure.sync_failed("the state", error));
-    synced.map_err(folder.io("syncing the state"))?;
     let checkpoint = Arc::new(Checkpoint::new(engines, Arc::clone(&failure)));
+    checkpoint.sync().map_err(folder.io("syncing the state"))?;
     let (mut logs, mut log_threads) = (BTreeMap::new(), Vec::new());
     for (name, log) in [(META_LOG, Some(meta)), (DATA_LOG, data)] {
         let Some(log) = log else { continue };

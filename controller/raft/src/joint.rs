@@ -10,13 +10,13 @@ use openraft::async_runtime::WatchReceiver as _;
 use tokio::time::sleep;
 
 use crate::member::Member;
-use crate::state_machine::StateMachine;
+use crate::state_machine::State;
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Settles what nobody here is changing, for as long as the member lives.
-pub(crate) async fn settle<S: StateMachine>(member: Arc<Member<S>>) {
+pub(crate) async fn settle<S: State>(member: Arc<Member<S>>) {
     let mut metrics = member.raft.server_metrics();
     loop {
         if unsettled(&member) {
@@ -41,7 +41,7 @@ pub(crate) async fn settle<S: StateMachine>(member: Arc<Member<S>>) {
 }
 
 /// Whether this member leads, and both sets of voters decide by an entry that is committed.
-fn unsettled<S: StateMachine>(member: &Member<S>) -> bool {
+fn unsettled<S: State>(member: &Member<S>) -> bool {
     let metrics = member.raft.server_metrics().borrow_watched().clone();
     let (newest, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
     metrics.state.is_leader()

@@ -16,12 +16,12 @@ use crate::metrics::StoreMetrics;
 use crate::network::Lines;
 use crate::options::{Limits, MemberId};
 use crate::state::{Machine, Published, ReceivedFile, Staging};
-use crate::state_machine::{Position, StateMachine};
+use crate::state_machine::{Position, State};
 use crate::status::Status;
 use crate::types::{LogId, SnapshotMeta, Types, Vote};
 
 /// A running member of a group.
-pub(crate) struct Member<S: StateMachine> {
+pub(crate) struct Member<S: State> {
     pub(crate) raft: openraft::Raft<Types, Machine<S>>,
     pub(crate) identity: MemberId,
     pub(crate) limits: Limits,
@@ -42,7 +42,7 @@ pub(crate) struct Member<S: StateMachine> {
     pub(crate) stopping: watch::Sender<bool>,
 }
 
-impl<S: StateMachine> Member<S> {
+impl<S: State> Member<S> {
     /// A leader whose process this member sees refuse leads nobody here: Raft itself goes on naming it until another one
     /// is elected, which in a minority is never.
     pub(crate) fn status(&self) -> Status {
@@ -153,7 +153,7 @@ impl<S: StateMachine> Member<S> {
         meta: &SnapshotMeta,
     ) -> Result<ReceivedFile, RpcStatus> {
         let staging = self.staging.clone();
-        let read = move || staging.read(&received, |_, _| ()).map(|found| (found, received));
+        let read = move || staging.check(&received).map(|found| (found, received));
         let read = tokio::task::spawn_blocking(read)
             .await
             .map_err(|error| RpcStatus::internal(error.to_string()))?;

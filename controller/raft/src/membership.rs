@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::error::ProposeError;
 use crate::raft::Raft;
-use crate::state_machine::StateMachine;
+use crate::state_machine::State;
 use crate::status::Role;
 use crate::types::LogId;
 
@@ -36,7 +36,7 @@ impl From<&str> for Seat {
     }
 }
 
-impl<S: StateMachine> Raft<S> {
+impl<S: State> Raft<S> {
     /// Makes a new group of these voters. Once in the life of a group, on one of them.
     ///
     /// # Errors

@@ -44,6 +44,17 @@ pub struct HostOptions {
     pub must_exist: bool,
     /// Go on from a store one of whose syncs has failed: what it acknowledged may be gone.
     pub accept_taint: bool,
+    /// Where the states of its groups are.
+    pub states: States,
+}
+
+/// Where a host has the states of its groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum States {
+    /// In memory, each wholly, and as a checkpoint on the disk.
+    InMemory,
+    /// On the disk, where they are read: they may be larger than the memory.
+    OnDisk,
 }
 
 /// What a member of a group is started with.
@@ -172,6 +183,7 @@ impl Options {
             owner: Owner { cluster, node },
             must_exist: self.must_exist,
             accept_taint: self.accept_taint,
+            states: States::InMemory,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::member::Member;
 use crate::network::{AddressBook, Hosted, RaftServer};
 use crate::options::{COMMAND_BYTES_MAX, Options};
-use crate::state_machine::{Observer, Position, StateMachine};
+use crate::state_machine::{Observer, Position, State, StateMachine};
 use crate::status::{Status, StoreStatus};
 use crate::status_watch::StatusWatch;
 use crate::types::{Command, Types};
@@ -30,26 +30,26 @@ const LEASE_PATIENCE: Duration = Duration::from_millis(1_000);
 const READ_RETRY: Duration = Duration::from_millis(50);
 
 /// A running member of a group. Clones share it.
-pub struct Raft<S: StateMachine> {
+pub struct Raft<S: State> {
     pub(crate) member: Arc<Member<S>>,
     pub(crate) host: Host,
     /// The host was opened for this member, and ends with it.
     alone: bool,
 }
 
-impl<S: StateMachine> Clone for Raft<S> {
+impl<S: State> Clone for Raft<S> {
     fn clone(&self) -> Self {
         Self { member: Arc::clone(&self.member), host: self.host.clone(), alone: self.alone }
     }
 }
 
-impl<S: StateMachine> fmt::Debug for Raft<S> {
+impl<S: State> fmt::Debug for Raft<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raft").field("identity", &self.member.identity).finish_non_exhaustive()
     }
 }
 
-impl<S: StateMachine> Raft<S> {
+impl<S: State> Raft<S> {
     pub(crate) fn new(member: Arc<Member<S>>, host: Host) -> Self {
         Self { member, host, alone: false }
     }
@@ -62,7 +62,10 @@ impl<S: StateMachine> Raft<S> {
         options: Options,
         observer: Arc<dyn Observer<S>>,
         addresses: Arc<dyn AddressBook>,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, OpenError>
+    where
+        S: StateMachine,
+    {
         let group = options.group();
         group.validate()?;
         let host = Host::open(options.host(), addresses).await?;
@@ -145,7 +148,7 @@ impl<S: StateMachine> Raft<S> {
         Ok(applied.applied.unwrap_or(wanted))
     }
 
-    /// The state after the newest command that was applied here; as stale as this member is.
+    /// The state after the newest command that was applied here, or a view of it; as stale as this member is.
     #[must_use]
     pub fn state(&self) -> S {
         self.member.published.borrow().state.clone()

@@ -1,5 +1,6 @@
 //! Starts a member on its host's threads: its part of the stores, Raft's core, what attends to it.
 
+use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use tokio::sync::watch;
 
 use crate::codec::raft::position;
+use crate::disk_machine::DiskMachine;
 use crate::error::OpenError;
 use crate::host::{Place, Shared};
 use crate::log::LogStore;
@@ -15,8 +17,9 @@ use crate::member::Member;
 use crate::metrics::StoreMetrics;
 use crate::network::{CHUNK_BYTES, Connector, Lines};
 use crate::options::{GroupOptions, MemberId};
-use crate::state::{Engine, Machine, Published, Staging};
-use crate::state_machine::{Observer, StateMachine};
+use crate::reader::View;
+use crate::state::{Driver, Engine, Group, InMemory, Machine, OnDisk, Published, Staging};
+use crate::state_machine::{Observer, State, StateMachine};
 use crate::{joint, witness};
 
 /// Entries in one message to a follower; their bytes are bounded too.
@@ -25,15 +28,19 @@ const ENTRIES_MAX: u64 = 512;
 /// Between two attempts to reach a member that does not answer: soon at first, a second at most.
 const BACKOFF: &str = "100ms 200ms 400ms ...1s";
 
+/// Opens a group's part of the stores, and its state. Blocks.
+pub(crate) type Open<S> = fn(&Shared, MemberId, Arc<dyn Observer<S>>) -> Result<Opened<S>, OpenError>;
+
 /// Starts the one member of a group. Runs on the host's own threads.
-pub(crate) async fn start<S: StateMachine>(
+pub(crate) async fn start<S: State>(
     host: Arc<Shared>,
     options: GroupOptions,
     observer: Arc<dyn Observer<S>>,
+    open: Open<S>,
 ) -> Result<Arc<Member<S>>, OpenError> {
     let group = options.group;
     host.take_group(group)?;
-    let begun = begin(Arc::clone(&host), options, observer).await;
+    let begun = begin(Arc::clone(&host), options, observer, open).await;
     if begun.is_err() {
         // A panic in there has ended the store, which says so itself.
         drop(tokio::task::spawn_blocking(move || host.release_group(group)).await);
@@ -41,10 +48,11 @@ pub(crate) async fn start<S: StateMachine>(
     begun
 }
 
-async fn begin<S: StateMachine>(
+async fn begin<S: State>(
     host: Arc<Shared>,
     options: GroupOptions,
     observer: Arc<dyn Observer<S>>,
+    open: Open<S>,
 ) -> Result<Arc<Member<S>>, OpenError> {
     let failed = |reason: String| OpenError::Raft { reason };
     let owner = host.identity.owner;
@@ -53,7 +61,7 @@ async fn begin<S: StateMachine>(
     let opening = Arc::clone(&host);
     let opened = tokio::task::spawn_blocking(move || open(&opening, identity, observer)).await;
     let (place, machine, published) = opened.map_err(|error| failed(error.to_string()))??;
-    let (staging, halted) = (machine.staging.clone(), Arc::clone(&machine.halted));
+    let (staging, halted) = (place.staging, Arc::clone(&machine.halted));
     let own_term = place.log.group.tail().vote.map_or(0, |vote| vote.leader_id.term);
     let lines = Lines::new(Arc::clone(&host.channels), options.group, own_term);
     let id = identity.node.get();
@@ -98,33 +106,56 @@ pub(crate) type Opened<S> = (Parts, Machine<S>, watch::Receiver<Published<S>>);
 pub(crate) struct Parts {
     pub(crate) log: LogStore,
     pub(crate) metrics: Arc<StoreMetrics>,
+    pub(crate) staging: Staging,
 }
 
-/// Opens a group's part of the stores, and restores its state. Blocks.
-pub(crate) fn open<S: StateMachine>(
+/// Opens a group whose state is in memory, and restores that. Blocks.
+pub(crate) fn in_memory<S: StateMachine>(
     host: &Shared,
     identity: MemberId,
     observer: Arc<dyn Observer<S>>,
 ) -> Result<Opened<S>, OpenError> {
-    let Place { log, writer, metrics, engine } = host.place(identity.group)?;
+    let place = host.place(identity.group)?;
+    let state: S = restore(host, place.engine.as_ref())?;
+    finish(host, identity, observer, place, state.clone(), |group, staging| {
+        let (checkpoint, failure) = (Arc::clone(&host.checkpoint), Arc::clone(&host.failure));
+        Box::new(InMemory { state, group, checkpoint, failure, staging })
+    })
+}
+
+/// Opens a group whose state is on the disk. Blocks.
+pub(crate) fn on_disk<M: DiskMachine>(
+    host: &Shared,
+    identity: MemberId,
+    observer: Arc<dyn Observer<View>>,
+) -> Result<Opened<View>, OpenError> {
+    let place = host.place(identity.group)?;
+    let view = place.engine.view().map_err(|error| host.read_error(error))?;
+    finish(host, identity, observer, place, view.clone(), |group, staging| {
+        let (checkpoint, failure) = (Arc::clone(&host.checkpoint), Arc::clone(&host.failure));
+        Box::new(OnDisk::<M> { view, group, checkpoint, failure, staging, machine: PhantomData })
+    })
+}
+
+/// What both have in common: the group is known to who syncs, and the observer to what there is.
+fn finish<S: State>(
+    host: &Shared,
+    identity: MemberId,
+    observer: Arc<dyn Observer<S>>,
+    place: Place,
+    state: S,
+    driver: impl FnOnce(Arc<Group>, Staging) -> Box<dyn Driver<S>>,
+) -> Result<Opened<S>, OpenError> {
+    let Place { log, writer, metrics, engine } = place;
     let at = engine.applied().map_err(|error| host.read_error(error))?.unwrap_or_default();
-    let state: S = restore(host, engine.as_ref())?;
-    let group = host.checkpoint.add(engine, Arc::clone(&log.group), writer);
+    let staging = Staging::new(host.dir(), identity.cluster, identity.group);
+    let driver = driver(host.checkpoint.add(engine, Arc::clone(&log.group), writer), staging.clone());
     let applied = at.log_id.as_ref().map(position);
     observer.replaced(applied.unwrap_or_default(), &state);
-    let (sender, published) = watch::channel(Published { applied, state: state.clone() });
-    let machine = Machine {
-        state,
-        at,
-        group,
-        checkpoint: Arc::clone(&host.checkpoint),
-        failure: Arc::clone(&host.failure),
-        staging: Staging::new(host.dir(), identity.cluster, identity.group),
-        published: sender,
-        observer,
-        halted: Arc::new(OnceLock::new()),
-    };
-    Ok((Parts { log, metrics }, machine, published))
+    let (published, publications) = watch::channel(Published { applied, state });
+    let failure = Arc::clone(&host.failure);
+    let machine = Machine { driver, at, failure, published, observer, halted: Arc::new(OnceLock::new()) };
+    Ok((Parts { log, metrics, staging }, machine, publications))
 }
 
 /// The state, rebuilt from its records.

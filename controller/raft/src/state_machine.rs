@@ -66,6 +66,11 @@ pub trait StateMachine: Clone + Send + Sync + 'static {
     fn records(&self) -> Box<dyn Iterator<Item = (Bytes, Bytes)> + Send + '_>;
 }
 
+/// What a member publishes after each batch of commands: a state in memory, or a [`View`](crate::View) of one on the disk.
+pub trait State: Clone + Send + Sync + 'static {}
+
+impl<S: Clone + Send + Sync + 'static> State for S {}
+
 /// Told of each change, in order, on the thread that applies: it must be quick and must not block.
 pub trait Observer<S>: Send + Sync + 'static {
     /// Commands were applied and written; `state` is the state after the last of them.

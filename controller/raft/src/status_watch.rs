@@ -7,24 +7,24 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::metrics::RaftServerMetrics;
 
 use crate::member::Member;
-use crate::state_machine::StateMachine;
+use crate::state_machine::State;
 use crate::status::Status;
 use crate::types::Types;
 
 /// Follows who leads, who the members are, and whether this one has ended. Not how far it is: that changes several times
 /// with each command.
-pub struct StatusWatch<S: StateMachine> {
+pub struct StatusWatch<S: State> {
     servers: WatchReceiverOf<Types, RaftServerMetrics<Types>>,
     member: Arc<Member<S>>,
 }
 
-impl<S: StateMachine> std::fmt::Debug for StatusWatch<S> {
+impl<S: State> std::fmt::Debug for StatusWatch<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StatusWatch").finish_non_exhaustive()
     }
 }
 
-impl<S: StateMachine> StatusWatch<S> {
+impl<S: State> StatusWatch<S> {
     pub(crate) fn new(member: Arc<Member<S>>) -> Self {
         Self { servers: member.raft.server_metrics(), member }
     }

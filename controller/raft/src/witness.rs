@@ -22,7 +22,7 @@ use tonic::Code;
 
 use crate::member::Member;
 use crate::network::Testimony;
-use crate::state_machine::StateMachine;
+use crate::state_machine::State;
 use crate::types::Vote;
 
 /// Between two attempts to attend a leader.
@@ -72,7 +72,7 @@ struct Verdict {
 }
 
 /// Watches the leader for as long as the member lives.
-pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
+pub(crate) async fn run<S: State>(member: Arc<Member<S>>) {
     let mut metrics = member.raft.server_metrics();
     let mut acted_on: Option<Vote> = None;
     // The leader that was attended until it was lost: its Raft may end a while before its port closes.
@@ -112,7 +112,7 @@ pub(crate) async fn run<S: StateMachine>(member: Arc<Member<S>>) {
 }
 
 /// The leader that this member follows. Notes every member's address by the way.
-fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
+fn attended<S: State>(member: &Member<S>) -> Option<Attended> {
     let metrics = member.raft.server_metrics().borrow_watched().clone();
     let (vote, own) = (metrics.vote, member.identity.node);
     let leader = NodeId::new(vote.leader_id.voted_for);
@@ -125,7 +125,7 @@ fn attended<S: StateMachine>(member: &Member<S>) -> Option<Attended> {
 }
 
 /// Holds a stream open to the leader until it ends. Without a leader, for ever.
-async fn attend<S: StateMachine>(member: &Member<S>, leader: Option<&Attended>) -> End {
+async fn attend<S: State>(member: &Member<S>, leader: Option<&Attended>) -> End {
     let Some(leader) = leader else { return std::future::pending().await };
     match timeout(ASK_MAX, member.lines.attend(leader.leader)).await {
         Ok(Ok(attendance)) => {
@@ -154,7 +154,7 @@ async fn refused(address: &str) -> bool {
 }
 
 /// Asks every other voter; the leader counts as a voter that does not see it.
-async fn ask<S: StateMachine>(member: &Member<S>, leader: &Attended) -> Verdict {
+async fn ask<S: State>(member: &Member<S>, leader: &Attended) -> Verdict {
     let own = member.identity.node;
     let last = member.last_log_id();
     let others = leader.voters.iter().filter(|node| **node != own && **node != leader.leader);
@@ -170,7 +170,7 @@ async fn ask<S: StateMachine>(member: &Member<S>, leader: &Attended) -> Verdict 
 }
 
 /// Campaigns as if the leader had handed over, unless somebody else did meanwhile.
-async fn campaign<S: StateMachine>(member: &Member<S>, leader: &Attended, behind: bool) {
+async fn campaign<S: State>(member: &Member<S>, leader: &Attended, behind: bool) {
     let spread = Duration::from_millis(rand::random_range(0..SPREAD_MAX_MS));
     sleep(spread + if behind { BEHIND } else { Duration::ZERO }).await;
     if attended(member).is_none_or(|now| now.vote != leader.vote) {

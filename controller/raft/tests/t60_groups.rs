@@ -22,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::GroupId;
-use coracle_raft::{GroupOptions, Host, HostOptions, OpenError, Owner, Raft, RecordedAddresses, Role};
+use coracle_raft::{
+    GroupOptions, Host, HostOptions, OpenError, Owner, Raft, RecordedAddresses, Role, States,
+};
 use kv::{Kv, Mirror};
 use node::{CLUSTER, eventually, get, id, listen, set, until};
 use tokio::runtime::Runtime;
@@ -54,7 +56,7 @@ impl Node {
     async fn start(dir: &Path, node: u64, at: Option<SocketAddr>) -> Self {
         let owner = Owner { cluster: CLUSTER, node: id(node) };
         let dir = dir.join(node.to_string());
-        let options = HostOptions { dir, owner, must_exist: false, accept_taint: false };
+        let options = HostOptions { dir, owner, must_exist: false, accept_taint: false, states: States::InMemory };
         let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
         let mut groups = BTreeMap::new();
         for group in 1..=GROUPS {
@@ -179,7 +181,7 @@ async fn sixty_four_groups_on_three_hosts() {
 /// One host without others, whose groups lead themselves.
 async fn alone(dir: &Path) -> (Host, BTreeMap<u32, Raft<Kv>>) {
     let owner = Owner { cluster: CLUSTER, node: id(1) };
-    let options = HostOptions { dir: dir.join("alone"), owner, must_exist: false, accept_taint: false };
+    let options = HostOptions { dir: dir.join("alone"), owner, must_exist: false, accept_taint: false, states: States::InMemory };
     let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
     let mut groups = BTreeMap::new();
     for group in 0..ALONE {

@@ -69,6 +69,7 @@ impl Control for ControlService {
             controllers: controllers(&state),
             forgotten: id.is_none(),
             later,
+            format: state.cluster().map_or(0, |cluster| cluster.version),
         }))
     }
 

@@ -3,7 +3,8 @@
 //! A data group replicates messages, values and cursors of the namespaces whose slots it has (docs/adr/0013). [`model`]
 //! decides and does nothing else; [`DataMachine`] brings it entries and takes its answers. A store process has replicas of
 //! groups: `book` is what it was told of them, `replicas` begins and ends them, `lead` has a group led towards the members
-//! that it is to have (`members` decides), `propose` gathers operations to entries, `api` is the gRPC surface at 7403.
+//! that it is to have (`members` decides), `propose` gathers operations to entries, `tend` has the leader's
+//! group do what is due, `api` is the gRPC surface at 7403.
 
 mod api;
 mod app;
@@ -15,6 +16,7 @@ mod members;
 pub mod model;
 mod propose;
 mod replicas;
+mod tend;
 
 pub use app::{Options, RunError, run};
 pub use machine::DataMachine;

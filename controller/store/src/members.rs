@@ -49,8 +49,9 @@ pub(crate) fn next_step(members: &Members, wanted: &BTreeMap<NodeId, Seat>) -> O
 }
 
 fn voters(members: &Members, desired: &BTreeSet<NodeId>) -> Option<Step> {
-    // Who votes already may be silent, which is no reason to wait.
-    let ready = |id: &NodeId| members.voters.contains(id) || members.caught_up.contains(id);
+    // Who votes already may be silent, which is no reason to wait. Whose store is not known could vote with another one.
+    let known = |id: &NodeId| members.seats.get(id).is_some_and(|seat| seat.store != StoreId::UNKNOWN);
+    let ready = |id: &NodeId| members.voters.contains(id) || (members.caught_up.contains(id) && known(id));
     if desired.is_empty() || !desired.iter().all(ready) {
         return None;
     }
@@ -109,6 +110,17 @@ mod tests {
         assert_eq!(next(&members(&[1], &[2], &[1])), None, "it lags");
         assert_eq!(next(&members(&[1], &[2], &[1, 2])), Some(Step::SetVoters(ids(&[1, 2]))));
         assert_eq!(next(&members(&[1, 2], &[], &[1, 2])), None);
+    }
+
+    #[test]
+    fn whose_store_is_not_known_does_not_vote_yet() {
+        let mut unknown = members(&[1], &[2], &[1, 2]);
+        unknown.seats.insert(node(2), Seat { store: StoreId::UNKNOWN, ..seat(node(2)) });
+        let told = wanted(&[1, 2]);
+        assert_eq!(next_step(&unknown, &told), Some(Step::SetSeat(node(2), seat(node(2)))), "it has told");
+        let untold: BTreeMap<_, _> =
+            told.into_iter().map(|(id, seat)| (id, Seat { store: StoreId::UNKNOWN, ..seat })).collect();
+        assert_eq!(next_step(&unknown, &untold), None);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use coracle_proto::id::{ClusterId, GroupId};
 use coracle_proto::status::{Code, Refusal};
 use coracle_raft::{Leader, ProposeError, Role};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::debug;
 
 use crate::clock;
@@ -14,8 +15,9 @@ use crate::replicas::Replica;
 
 /// Entries on their way: while the log syncs one the next one gathers, and is replicated beside it.
 const ENTRIES_AT_ONCE: usize = 2;
-/// Operations that wait for an entry. Who comes beyond waits for a place.
+/// Operations that wait for an entry, and their bytes: some tenths of a second of a fast disk. Who comes beyond is refused.
 const WAITING_MAX: usize = 4 * BATCH_OPS_MAX;
+const WAITING_BYTES_MAX: usize = 32 * BATCH_BYTES_MAX;
 /// What an entry has beside its operations, at most.
 const ENVELOPE_BYTES: usize = 256;
 
@@ -23,6 +25,7 @@ const ENVELOPE_BYTES: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Proposer {
     waiting: mpsc::Sender<Waiting>,
+    bytes: Arc<Semaphore>,
 }
 
 /// An operation and who waits for it.
@@ -31,6 +34,8 @@ struct Waiting {
     asked: Asked,
     bytes: usize,
     answer: oneshot::Sender<Result<Outcome, Refusal>>,
+    /// Of the bytes that may wait.
+    _room: OwnedSemaphorePermit,
 }
 
 impl Proposer {
@@ -38,13 +43,13 @@ impl Proposer {
     pub(crate) fn start(cluster: ClusterId, group: GroupId, replica: Replica) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING_MAX);
         tokio::spawn(gather(cluster, group, replica, taken));
-        Self { waiting }
+        Self { waiting, bytes: Arc::new(Semaphore::new(WAITING_BYTES_MAX)) }
     }
 
     /// Brings an operation into the log, and waits until it is done on this replica.
     ///
     /// # Errors
-    /// `not-leader`, `no-quorum` where nothing was done, `outcome-unknown` where it may have been. What the group
+    /// `not-leader`, `no-quorum`, `overloaded` where nothing was done, `outcome-unknown` where it may have been. What the group
     /// itself refuses is an outcome.
     pub(crate) async fn propose(&self, asked: Asked) -> Result<Outcome, Refusal> {
         let (answer, answered) = oneshot::channel();
@@ -55,7 +60,14 @@ impl Proposer {
             return Err(Refusal::new(Code::InvalidArgument, sentence));
         }
         let ended = || Refusal::new(Code::OutcomeUnknown, "this replica ends");
-        self.waiting.send(Waiting { asked, bytes, answer }).await.map_err(|_| ended())?;
+        let full = |what: &str| Refusal::new(Code::Overloaded, format!("{what} wait to be written in this data group"));
+        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.bytes).try_acquire_many_owned(wanted);
+        let _room = room.map_err(|_| full(&format!("{WAITING_BYTES_MAX} bytes")))?;
+        self.waiting.try_send(Waiting { asked, bytes, answer, _room }).map_err(|error| match error {
+            TrySendError::Full(_) => full(&format!("{WAITING_MAX} operations")),
+            TrySendError::Closed(_) => ended(),
+        })?;
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
 }

@@ -15,6 +15,7 @@ use crate::DataMachine;
 use crate::book::{Arrangement, Book};
 use crate::lead::{hand_over, lead};
 use crate::propose::{Proposer, not_leader};
+use crate::tend::tend;
 
 /// A member of a group whose state is on the disk.
 pub(crate) type Replica = Raft<View>;
@@ -50,12 +51,12 @@ struct Running {
     served: Served,
     /// Told when there is a newer arrangement.
     arranged: Arc<Notify>,
-    leads: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.leads.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -66,12 +67,20 @@ impl Replicas {
 
     /// Begins whatever this store had when it ended. One that cannot be begun is told and left out: the others go on.
     pub(crate) async fn resume(&self) {
-        for arrangement in self.book.all() {
-            let group = arrangement.group;
+        let _turn = self.turn.lock().await;
+        let own = self.book.all().into_iter().filter(|it| it.members.contains_key(&self.node));
+        for Arrangement { group, .. } in own {
             if let Err(refusal) = self.begin(group).await {
                 warn!(%group, %refusal, "this replica does not begin");
             }
         }
+    }
+
+    /// Groups of which this store is to have a replica and has none: it could not begin.
+    pub(crate) fn missing(&self) -> Vec<GroupId> {
+        let own = self.book.all().into_iter().filter(|it| it.members.contains_key(&self.node));
+        let running = self.running();
+        own.map(|it| it.group).filter(|group| !running.contains_key(group)).collect()
     }
 
     /// Does as the cluster's leader says of one group.
@@ -92,7 +101,8 @@ impl Replicas {
         let noted = tokio::task::spawn_blocking(move || book.note(&noted)).await;
         noted.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
         if !arrangement.members.contains_key(&self.node) {
-            return self.end(group).await;
+            self.end(group).await;
+            return Ok(());
         }
         self.begin(group).await?;
         let Some(replica) = self.get(group) else { return Ok(()) };
@@ -115,7 +125,8 @@ impl Replicas {
         let leads = tokio::spawn(lead(group, replica.clone(), self.book.clone(), Arc::clone(&arranged)));
         let proposer = Proposer::start(self.cluster, group, replica.clone());
         let served = Served { replica, proposer };
-        self.running().insert(group, Running { served, arranged, leads });
+        let tends = tokio::spawn(tend(group, served.clone()));
+        self.running().insert(group, Running { served, arranged, tasks: [leads, tends] });
         Ok(())
     }
 
@@ -134,19 +145,12 @@ impl Replicas {
         }
     }
 
-    /// Ends a replica that no leader counts on any more.
-    async fn end(&self, group: GroupId) -> Result<(), Refusal> {
-        let Some(running) = self.running().remove(&group) else { return self.forget(group).await };
+    /// Ends a replica that no leader counts on any more. What it has stays on the disk, and so does the word that ended it: an
+    /// older one does not begin it again.
+    async fn end(&self, group: GroupId) {
+        let Some(running) = self.running().remove(&group) else { return };
         info!(%group, "a replica ends");
         running.served.replica.shutdown().await;
-        drop(running);
-        self.forget(group).await
-    }
-
-    async fn forget(&self, group: GroupId) -> Result<(), Refusal> {
-        let book = self.book.clone();
-        let forgotten = tokio::task::spawn_blocking(move || book.forget(group)).await;
-        forgotten.map_err(|error| internal(&error))?.map_err(|error| internal(&error))
     }
 
     /// The replica of a group.
@@ -177,7 +181,7 @@ impl Replicas {
     pub(crate) async fn close(&self) {
         let all: Vec<_> = std::mem::take(&mut *self.running()).into_values().collect();
         for running in &all {
-            running.leads.abort();
+            running.tasks.iter().for_each(JoinHandle::abort);
             hand_over(&running.served.replica).await;
         }
         self.host.shutdown().await;

@@ -13,8 +13,8 @@ use crate::disk;
 use crate::error::OpenError;
 use crate::failure::{Failure, forget_taint, taint};
 use crate::log::{self, Syncs};
-use crate::options::{HostIdentity, HostOptions, Owner};
-use crate::state::{EngineStore as _, SledStore, Trouble};
+use crate::options::{HostIdentity, HostOptions, Owner, States};
+use crate::state::{EngineStore, FjallStore, SledStore, Trouble};
 
 /// The log of the group that all else depends on, and that of all other groups.
 pub(super) const META_LOG: &str = "log-meta";
@@ -26,7 +26,7 @@ pub(super) struct Contents {
     pub(super) meta: log::Log,
     /// Only where there ever was a group but the first.
     pub(super) data: Option<log::Log>,
-    pub(super) state: SledStore,
+    pub(super) state: Arc<dyn EngineStore>,
     /// Why an earlier process ended, where that is accepted: forgotten when all of it is synced.
     pub(super) taint: Option<String>,
 }
@@ -74,25 +74,43 @@ impl Folder<'_> {
         fs::create_dir_all(&self.0.dir).map_err(self.io("making the folder"))?;
         let owner = self.owner()?;
         let there = |path: PathBuf| path.try_exists().map_err(self.io("looking for the store"));
-        let whole = there(self.path("state/db"))? && there(self.path(META_LOG))?;
+        let whole = there(self.path("state").join(self.marker()))? && there(self.path(META_LOG))?;
         if !whole && (owner.is_some() || self.0.must_exist) {
             return Err(self.empty());
         }
-        let state = SledStore::open(&self.path("state")).map_err(|trouble| match trouble {
-            Trouble::InUse => OpenError::InUse { dir: self.0.dir.clone() },
-            Trouble::Refused(source) => self.io("opening the database")(source),
-            Trouble::Damaged(reason) => self.damaged(reason),
-        })?;
+        let state = self.state()?;
         // It is locked: nobody else is at work here.
         let taint = self.taint()?;
         self.sweep().map_err(self.io("cleaning up"))?;
-        let identity = self.claim(&state, owner)?;
+        let identity = self.claim(state.as_ref(), owner)?;
         let meta = self.log(META_LOG, &identity)?;
         let data = if there(self.path(DATA_LOG))? { Some(self.log(DATA_LOG, &identity)?) } else { None };
         if let Some(reason) = &taint {
-            self.check_alone(reason, &state, [&meta].into_iter().chain(&data))?;
+            self.check_alone(reason, state.as_ref(), [&meta].into_iter().chain(&data))?;
         }
         Ok(Contents { identity, meta, data, state, taint })
+    }
+
+    /// The file that says that the database was made.
+    fn marker(&self) -> &'static str {
+        match self.0.states {
+            States::InMemory => "db",
+            States::OnDisk => "version",
+        }
+    }
+
+    /// Opens the database, or makes it.
+    fn state(&self) -> Result<Arc<dyn EngineStore>, OpenError> {
+        let dir = self.path("state");
+        let opened: Result<Arc<dyn EngineStore>, _> = match self.0.states {
+            States::InMemory => SledStore::open(&dir).map(|store| Arc::new(store) as _),
+            States::OnDisk => FjallStore::open(&dir).map(|store| Arc::new(store) as _),
+        };
+        opened.map_err(|trouble| match trouble {
+            Trouble::InUse => OpenError::InUse { dir: self.0.dir.clone() },
+            Trouble::Refused(source) => self.io("opening the database")(source),
+            Trouble::Damaged(reason) => self.damaged(reason),
+        })
     }
 
     /// Who had a store here before, which must be who is asking.
@@ -119,7 +137,7 @@ impl Folder<'_> {
     fn check_alone<'b>(
         &self,
         reason: &str,
-        state: &SledStore,
+        state: &dyn EngineStore,
         logs: impl Iterator<Item = &'b log::Log>,
     ) -> Result<(), OpenError> {
         let own = self.0.owner.node.get();
@@ -156,7 +174,7 @@ impl Folder<'_> {
     }
 
     /// Checks that the database is the one that this folder had; makes a store otherwise.
-    fn claim(&self, state: &SledStore, owner: Option<HostIdentity>) -> Result<HostIdentity, OpenError> {
+    fn claim(&self, state: &dyn EngineStore, owner: Option<HostIdentity>) -> Result<HostIdentity, OpenError> {
         let found = state.identity().map_err(self.io("reading the identity record"))?;
         match (found, owner) {
             (Some(found), _) if found.owner != self.0.owner => Err(self.foreign(found.owner)),
@@ -185,7 +203,7 @@ impl Folder<'_> {
     }
 
     /// Makes a new store durable, the identity last: when it is there, everything else was.
-    fn create(&self, state: &SledStore) -> io::Result<HostIdentity> {
+    fn create(&self, state: &dyn EngineStore) -> io::Result<HostIdentity> {
         let identity =
             HostIdentity { owner: self.0.owner, store: StoreId::new(rand::random_range(1..=u64::MAX)) };
         state.claim(&identity)?;

@@ -17,7 +17,7 @@ use crate::codec::raft::log_id;
 use crate::log::LogStore;
 use crate::membership::Seat;
 use crate::network::RecordedAddresses;
-use crate::options::{GroupOptions, HostOptions, MemberId, Owner};
+use crate::options::{GroupOptions, HostOptions, MemberId, Owner, States};
 use crate::state::Machine;
 use crate::state_machine::{Applied, Change, Halt, Observer, Position, RestoreError, StateMachine};
 use crate::status::Role;
@@ -65,10 +65,16 @@ impl StoreBuilder<Types, LogStore, Machine<Void>, (tempfile::TempDir, Host)> for
 /// Opens the store of a folder, which must be closed.
 async fn reopen(dir: &Path) -> (Host, LogStore, Machine<Void>) {
     let owner = Owner { cluster: ClusterId::new(1), node: NodeId::new(1) };
-    let options = HostOptions { dir: dir.to_owned(), owner, must_exist: false, accept_taint: false };
+    let options = HostOptions {
+        dir: dir.to_owned(),
+        owner,
+        must_exist: false,
+        accept_taint: false,
+        states: States::InMemory,
+    };
     let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
     let identity = MemberId { cluster: owner.cluster, group: GroupId::META, node: owner.node };
-    let (parts, machine, _) = crate::start::open(&host.0, identity, Arc::new(NoObserver)).unwrap();
+    let (parts, machine, _) = crate::start::in_memory(&host.0, identity, Arc::new(NoObserver)).unwrap();
     (host, parts.log, machine)
 }
 
@@ -127,7 +133,13 @@ async fn stores_are_known_when_a_member_has_started() {
         .unwrap();
     host.shutdown().await;
     let owner = Owner { cluster: ClusterId::new(1), node: NodeId::new(1) };
-    let options = HostOptions { dir: dir.path().to_owned(), owner, must_exist: true, accept_taint: false };
+    let options = HostOptions {
+        dir: dir.path().to_owned(),
+        owner,
+        must_exist: true,
+        accept_taint: false,
+        states: States::InMemory,
+    };
     let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
     let started = host.start::<Void>(GroupOptions::new(GroupId::META), Arc::new(NoObserver)).await;
     assert_eq!(host.0.channels.store_of(NodeId::new(2)), StoreId::new(0xbeef));

@@ -23,7 +23,7 @@ use crate::codec::raft::{log_id_to_wire, vote_from_wire, vote_to_wire};
 use crate::error::ProposeError;
 use crate::member::Member;
 use crate::state::{ReceivedFile, SnapshotData};
-use crate::state_machine::StateMachine;
+use crate::state_machine::State;
 use crate::terms::Terms;
 
 /// Snapshots received at a time: an old leader's last one and the new leader's.
@@ -33,7 +33,7 @@ const INCOMING_MAX: usize = 2;
 /// see the same connections end, or that it leads; within a scheduler's delay of each other.
 const NOTICE_MAX: Duration = Duration::from_millis(150);
 
-impl<S: StateMachine> Member<S> {
+impl<S: State> Member<S> {
     pub(crate) fn incoming() -> Semaphore {
         Semaphore::new(INCOMING_MAX)
     }
@@ -70,7 +70,7 @@ fn stopped(error: impl std::fmt::Display) -> Status {
 }
 
 #[tonic::async_trait]
-impl<S: StateMachine> Hosted for Member<S> {
+impl<S: State> Hosted for Member<S> {
     fn check(&self, header: &pb::Header) -> Result<(), Status> {
         let from = NodeId::new(header.from);
         let (known, told) = (self.lines.channels.store_of(from), StoreId::new(header.from_store));

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use coracle_proto::id::GroupId;
 use tokio::sync::Notify;
 
-use super::{Engine, EngineStore, RecordsIter};
+use super::{Changes, Engine, EngineStore};
 use crate::codec::record::AppliedState;
 use crate::failure::Failure;
 use crate::log::{GroupLog, LogWriter};
+use crate::reader::{RecordsIter, View};
 use crate::state_machine::Change;
 
 /// Changes are gathered for so long: a record that changes all the time is written ten times a second at most.
@@ -40,6 +41,8 @@ struct Gathered {
     changes: HashMap<Bytes, Option<Bytes>>,
     bytes: usize,
     at: Option<AppliedState>,
+    /// How far the engine is by itself, where nothing is gathered for it.
+    written: Option<AppliedState>,
 }
 
 impl Group {
@@ -68,6 +71,19 @@ impl Group {
         }
     }
 
+    /// Writes what was applied at once, and gives a view of the state that this makes. It is not synced yet. Blocks.
+    pub(crate) fn write_through(&self, changes: Changes, at: &AppliedState) -> io::Result<View> {
+        let mut engine = lock(&self.engine);
+        engine.write(changes, at)?;
+        lock(&self.gathered).written = Some(at.clone());
+        engine.view()
+    }
+
+    /// A view of the state, where the engine has them.
+    pub(crate) fn view(&self) -> io::Result<View> {
+        lock(&self.engine).view()
+    }
+
     /// Puts another state in the place of this one and forgets what was gathered. It is not synced yet.
     pub(crate) fn replace(&self, records: RecordsIter<'_>, at: &AppliedState) -> io::Result<()> {
         let mut engine = lock(&self.engine);
@@ -78,9 +94,9 @@ impl Group {
     /// Writes what is gathered; the position up to which that is everything, if there was any.
     fn write(&self) -> io::Result<Option<AppliedState>> {
         let mut engine = lock(&self.engine);
-        let Gathered { changes, at, .. } = std::mem::take(&mut *lock(&self.gathered));
+        let Gathered { changes, at, written, .. } = std::mem::take(&mut *lock(&self.gathered));
         self.taken.notify_waiters();
-        let Some(at) = at else { return Ok(None) };
+        let Some(at) = at else { return Ok(written) };
         let mut changes: Vec<_> = changes.into_iter().collect();
         changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         engine.write(changes, &at)?;
@@ -166,7 +182,10 @@ impl Checkpoint {
     /// Makes durable what engines have. Blocks.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let store = self.store()?;
-        store.sync().inspect_err(|error| self.failure.sync_failed("the state", error))
+        store.sync().inspect_err(|error| match store.failed_sync_taints() {
+            true => self.failure.sync_failed("the state", error),
+            false => self.failure.write_failed("the state", error),
+        })
     }
 
     fn stop(&self) {
@@ -259,7 +278,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Changes;
+    use crate::options::HostIdentity;
 
     /// As sled does now and then.
     struct Panics;
@@ -271,6 +290,22 @@ mod tests {
 
         fn sync(&self) -> io::Result<()> {
             panic!("a test: the store panics")
+        }
+
+        fn identity(&self) -> io::Result<Option<HostIdentity>> {
+            Ok(None)
+        }
+
+        fn claim(&self, _identity: &HostIdentity) -> io::Result<()> {
+            panic!("a test: the store panics")
+        }
+
+        fn is_empty(&self) -> bool {
+            true
+        }
+
+        fn failed_sync_taints(&self) -> bool {
+            true
         }
     }
 

@@ -1,26 +1,29 @@
-//! The driver of the state machine: applies committed entries in memory, publishes the new state, tells the observer,
-//! then answers. The disk follows by itself.
+//! What openraft drives: takes committed entries in batches, has them applied, publishes the new state, tells the observer,
+//! then answers. Where the state is, and how it comes to the disk, it leaves to a [`Driver`].
 
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, Snapshot};
 use tokio::sync::watch;
 
-use super::checkpoint::{Checkpoint, Group};
-use super::snapshot::{SnapshotData, Staging};
+use super::driver::{Driver, Outcome};
+use super::snapshot::SnapshotData;
 use crate::codec::raft::position;
 use crate::codec::record::AppliedState;
+use crate::disk_machine::Stop;
 use crate::failure::Failure;
 use crate::faults;
-use crate::state_machine::{Applied, Change, Observer, Position, StateMachine};
-use crate::types::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, Types};
+use crate::state_machine::{Observer, Position, State};
+use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Types};
 
 /// Entries that are applied before somebody is told: bounds how long an answer waits when a member catches up.
-const APPLY_BATCH_MAX: usize = 512;
+const BATCH_MAX: usize = 512;
+
+/// Bytes of their commands: bounds what is in memory twice meanwhile, and what an engine writes at once.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// The state after the newest applied entry.
 #[derive(Debug, Clone)]
@@ -29,136 +32,91 @@ pub(crate) struct Published<S> {
     pub(crate) state: S,
 }
 
-/// A state machine, its checkpoint, and who is told.
+/// A machine, and who is told of what it does.
 pub(crate) struct Machine<S> {
-    pub(crate) state: S,
+    pub(crate) driver: Box<dyn Driver<S>>,
     /// How far the state is.
     pub(crate) at: AppliedState,
-    pub(crate) group: Arc<Group>,
-    pub(crate) checkpoint: Arc<Checkpoint>,
     pub(crate) failure: Arc<Failure>,
-    pub(crate) staging: Staging,
     pub(crate) published: watch::Sender<Published<S>>,
     pub(crate) observer: Arc<dyn Observer<S>>,
     /// Why the state machine stopped this member.
     pub(crate) halted: Arc<OnceLock<String>>,
 }
 
-/// Entries that are applied and not yet told of.
+/// Entries to apply, and who waits for their answers.
 #[derive(Default)]
-struct Pending {
-    entries: usize,
-    changes: Vec<(Position, Vec<Change>)>,
-    answers: Vec<(ApplyResponder<Types>, Reply)>,
+struct Batch {
+    entries: Vec<Entry>,
+    responders: Vec<Option<ApplyResponder<Types>>>,
+    bytes: usize,
 }
 
-impl<S: StateMachine> Machine<S> {
-    /// Applies one entry in memory.
-    fn take(
-        &mut self,
-        entry: Entry,
-        responder: Option<ApplyResponder<Types>>,
-        to: &mut Pending,
-    ) -> io::Result<()> {
-        let mut reply = Bytes::new();
-        match entry.payload {
-            EntryPayload::Blank => {}
-            EntryPayload::Membership(membership) => {
-                self.at.membership = StoredMembership::new(Some(entry.log_id), membership);
-            }
-            EntryPayload::Normal(command) => {
-                let position = position(&entry.log_id);
-                let Applied { reply: answer, changes } =
-                    self.state.apply(position, &command.0).map_err(|halt| {
-                        let reason = self.halted.get_or_init(|| halt.to_string());
-                        io::Error::other(reason.clone())
-                    })?;
-                reply = answer;
-                to.changes.push((position, changes));
-            }
+impl Batch {
+    fn add(&mut self, entry: Entry, responder: Option<ApplyResponder<Types>>) {
+        if let EntryPayload::Normal(command) = &entry.payload {
+            self.bytes += command.0.len();
         }
-        self.at.log_id = Some(entry.log_id);
-        to.entries += 1;
-        to.answers.extend(responder.map(|responder| (responder, Reply(reply))));
-        Ok(())
+        self.entries.push(entry);
+        self.responders.push(responder);
     }
 
-    /// Publishes the state, tells what changed, answers. The log is durable and can be applied again.
-    async fn conclude(&mut self, pending: Pending) -> io::Result<()> {
-        let Pending { entries, changes, answers } = pending;
-        if entries == 0 {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= BATCH_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+}
+
+impl<S: State> Machine<S> {
+    /// Applies a batch, publishes the state, tells what changed, answers. What came before an entry that ends the member is
+    /// kept.
+    async fn take(&mut self, batch: Batch) -> io::Result<()> {
+        if batch.entries.is_empty() {
             return Ok(());
         }
-        if let Some(found) = self.failure.found() {
-            return Err(io::Error::other(found.reason));
+        let Outcome { at, replies, changes, stop } =
+            self.driver.apply(batch.entries, self.at.clone()).await?;
+        if !replies.is_empty() {
+            if let Some(found) = self.failure.found() {
+                return Err(io::Error::other(found.reason));
+            }
+            self.at = at;
+            let state = self.publish();
+            if !changes.is_empty() {
+                self.observer.applied(&state, &changes);
+            }
+            let answers = batch.responders.into_iter().zip(replies);
+            let answers: Vec<_> = answers.filter_map(|(to, reply)| Some((to?, reply))).collect();
+            if !answers.is_empty() && !changes.is_empty() {
+                let keys = changes.iter().flat_map(|(_, changes)| changes).map(|change| change.key.as_ref());
+                faults::hit(faults::APPLIED_BEFORE_ANSWER, keys);
+            }
+            for (responder, reply) in answers {
+                responder.send(reply);
+            }
+            self.driver.told(changes, self.at.clone()).await;
         }
-        self.publish();
-        if !changes.is_empty() {
-            self.observer.applied(&self.state, &changes);
-        }
-        if !answers.is_empty() && !changes.is_empty() {
-            let keys = changes.iter().flat_map(|(_, changes)| changes).map(|change| change.key.as_ref());
-            faults::hit(faults::APPLIED_BEFORE_ANSWER, keys);
-        }
-        for (responder, reply) in answers {
-            responder.send(reply);
-        }
-        self.group.gather(changes.into_iter().flat_map(|(_, changes)| changes), &self.at);
-        self.checkpoint.changed();
-        self.group.room(&self.failure).await;
-        Ok(())
+        stop.map_or(Ok(()), |stop| Err(self.stopped(stop)))
     }
 
-    fn publish(&self) {
-        let applied = self.at.log_id.as_ref().map(position);
-        self.published.send_replace(Published { applied, state: self.state.clone() });
+    fn stopped(&self, stop: Stop) -> io::Error {
+        match stop {
+            Stop::Halt(halt) => io::Error::other(self.halted.get_or_init(|| halt.to_string()).clone()),
+            Stop::Read(error) => io::Error::new(error.kind(), Stop::Read(error).to_string()),
+        }
+    }
+
+    fn publish(&self) -> S {
+        let (applied, state) = (self.at.log_id.as_ref().map(position), self.driver.state());
+        self.published.send_replace(Published { applied, state: state.clone() });
+        state
     }
 
     fn meta(&self) -> SnapshotMeta {
         SnapshotMeta { last_log_id: self.at.log_id, last_membership: self.at.membership.clone() }
     }
-
-    /// Reads a snapshot, and puts it in the place of the state on the disk, synced. Gives the state. Blocks.
-    fn installation(
-        &self,
-        at: AppliedState,
-        snapshot: SnapshotData,
-    ) -> impl FnOnce() -> io::Result<(S, AppliedState)> + Send + use<S> {
-        let (staging, group) = (self.staging.clone(), Arc::clone(&self.group));
-        let checkpoint = Arc::clone(&self.checkpoint);
-        move || {
-            let records = read(&staging, at.log_id, &snapshot)?;
-            let state = S::restore(&mut records.iter().cloned()).map_err(io::Error::other)?;
-            faults::hit(faults::SNAPSHOT_BEFORE_STATE, std::iter::empty());
-            group.replace(Box::new(records.into_iter().map(Ok)), &at)?;
-            checkpoint.sync()?;
-            group.synced(&at);
-            Ok((state, at))
-        }
-    }
 }
 
-/// The records of a snapshot, if it is the one announced. Blocks.
-fn read(
-    staging: &Staging,
-    announced: Option<LogId>,
-    snapshot: &SnapshotData,
-) -> io::Result<Vec<(Bytes, Bytes)>> {
-    match snapshot {
-        SnapshotData::View(view) => Ok(view.records().collect()),
-        SnapshotData::Received(file) => {
-            let mut records = Vec::new();
-            let found = staging.read(file, |key, value| records.push((key, value)))?;
-            if found.last_log_id != announced {
-                let reason = "the snapshot is not the one announced";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-            }
-            Ok(records)
-        }
-    }
-}
-
-impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
+impl<S: State> RaftStateMachine<Types> for Machine<S> {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
 
@@ -170,32 +128,27 @@ impl<S: StateMachine> RaftStateMachine<Types> for Machine<S> {
     where
         Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
-        let mut pending = Pending::default();
+        let mut batch = Batch::default();
         while let Some((entry, responder)) = entries.try_next().await? {
-            if let Err(halt) = self.take(entry, responder, &mut pending) {
-                // What came before the entry is applied: it is kept.
-                self.conclude(pending).await?;
-                return Err(halt);
-            }
-            if pending.entries >= APPLY_BATCH_MAX {
-                self.conclude(std::mem::take(&mut pending)).await?;
+            batch.add(entry, responder);
+            if batch.is_full() {
+                self.take(std::mem::take(&mut batch)).await?;
             }
         }
-        self.conclude(pending).await
+        self.take(batch).await
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { meta: self.meta(), view: SnapshotData::View(Arc::new(self.state.clone())) }
+        Builder { meta: self.meta(), view: self.driver.snapshot() }
     }
 
-    /// The state is on the disk, and synced, before this returns: the log forgets what it stands for.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let at = AppliedState { log_id: meta.last_log_id, membership: meta.last_membership.clone() };
-        let installed = tokio::task::spawn_blocking(self.installation(at, snapshot)).await;
-        (self.state, self.at) = installed.map_err(io::Error::other)??;
-        self.publish();
+        self.driver.install(at.clone(), snapshot).await?;
+        self.at = at;
+        let state = self.publish();
         let end = self.at.log_id.as_ref().map(position).unwrap_or_default();
-        self.observer.replaced(end, &self.state);
+        self.observer.replaced(end, &state);
         Ok(())
     }
 

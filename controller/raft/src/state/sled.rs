@@ -12,10 +12,11 @@ use sled::Batch;
 
 use super::blobs::Blobs;
 use super::database::{self, Trouble};
-use super::{Changes, Engine, EngineStore, RecordsIter};
+use super::{Changes, Engine, EngineStore};
 use crate::codec::frame::{FrameError, seal, unseal};
 use crate::codec::record::{AppliedState, Stored};
 use crate::options::HostIdentity;
+use crate::reader::RecordsIter;
 
 /// Key of the identity, in a tree of its own.
 const IDENTITY: &[u8] = b"identity";
@@ -42,28 +43,25 @@ impl SledStore {
         let file = File::open(dir.join("db")).map_err(Trouble::Refused)?;
         Ok(Self { db, file, blobs: Mutex::new(Blobs::new(dir)) })
     }
+}
 
-    /// Whose it is: none for a new one.
-    pub(crate) fn identity(&self) -> io::Result<Option<HostIdentity>> {
+impl EngineStore for SledStore {
+    fn identity(&self) -> io::Result<Option<HostIdentity>> {
         read(&self.db, IDENTITY)
     }
 
-    /// Says whose it is, durably.
-    pub(crate) fn claim(&self, identity: &HostIdentity) -> io::Result<()> {
+    fn claim(&self, identity: &HostIdentity) -> io::Result<()> {
         self.db.insert(IDENTITY, identity.seal(IDENTITY)).map_err(error)?;
         self.sync()
     }
 
-    /// Whether no group has anything in it.
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         let trees = self.db.tree_names().into_iter().filter(|name| name.starts_with(b"group-"));
         // What cannot be read is there.
         let is_empty = |name| guarded(|| Ok(self.db.open_tree(name)?.is_empty())).unwrap_or(false);
         trees.into_iter().all(is_empty)
     }
-}
 
-impl EngineStore for SledStore {
     fn open(&self, group: GroupId) -> io::Result<Box<dyn Engine>> {
         let tree = guarded(|| self.db.open_tree(format!("group-{group}")))?;
         let digest = guarded(|| tree.get(DIGEST))?;
@@ -77,6 +75,10 @@ impl EngineStore for SledStore {
         self.db.flush().map_err(error)?;
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
         self.file.sync_data()
+    }
+
+    fn failed_sync_taints(&self) -> bool {
+        true
     }
 }
 

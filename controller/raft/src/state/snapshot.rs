@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::codec::record::{SnapshotItem, Stored as _};
 use crate::network::CHUNK_BYTES;
+use crate::reader::{RecordsIter, View};
 use crate::state_machine::StateMachine;
-use crate::types::SnapshotMeta;
+use crate::types::{LogId, SnapshotMeta};
 
 /// The longest item: a record is far below it, a damaged length most likely above.
 const ITEM_BYTES_MAX: u32 = 64 << 20;
@@ -28,12 +29,18 @@ const KEY: &[u8] = b"snapshot";
 
 /// A state between two applies, of any type.
 pub(crate) trait Records: Send + Sync {
-    fn records(&self) -> Box<dyn Iterator<Item = (Bytes, Bytes)> + Send + '_>;
+    fn records(&self) -> RecordsIter<'_>;
 }
 
 impl<S: StateMachine> Records for S {
-    fn records(&self) -> Box<dyn Iterator<Item = (Bytes, Bytes)> + Send + '_> {
-        StateMachine::records(self)
+    fn records(&self) -> RecordsIter<'_> {
+        Box::new(StateMachine::records(self).map(Ok))
+    }
+}
+
+impl Records for View {
+    fn records(&self) -> RecordsIter<'_> {
+        self.all()
     }
 }
 
@@ -83,30 +90,36 @@ impl Staging {
         Ok(ReceivedFile { path, file })
     }
 
-    /// Reads a received file from its head to its end, checks all of it, and passes each record on. Blocks.
-    pub(crate) fn read(
+    /// Reads a received file from its head to its end, and checks all of it. Blocks.
+    pub(crate) fn check(&self, received: &ReceivedFile) -> io::Result<SnapshotMeta> {
+        let (meta, mut records) = self.read(received)?;
+        records.try_for_each(|record| record.map(drop))?;
+        Ok(meta)
+    }
+
+    /// The records of a snapshot, if it is the one announced. Blocks, and so does what it gives.
+    pub(crate) fn records<'a>(
         &self,
-        received: &ReceivedFile,
-        mut each: impl FnMut(Bytes, Bytes),
-    ) -> io::Result<SnapshotMeta> {
+        snapshot: &'a SnapshotData,
+        announced: Option<LogId>,
+    ) -> io::Result<RecordsIter<'a>> {
+        let received = match snapshot {
+            SnapshotData::View(view) => return Ok(view.records()),
+            SnapshotData::Received(received) => received,
+        };
+        let (meta, records) = self.read(received)?;
+        if meta.last_log_id != announced {
+            return Err(invalid("it is not the one announced"));
+        }
+        Ok(Box::new(records))
+    }
+
+    /// The head of a received file, and its records as they are read.
+    fn read<'a>(&self, received: &'a ReceivedFile) -> io::Result<(SnapshotMeta, ReceivedRecords<'a>)> {
         (&received.file).rewind()?;
         let mut input = BufReader::new(&received.file);
         let meta = self.read_head(&mut input)?;
-        let mut read = 0;
-        loop {
-            match read_item(&mut input)? {
-                SnapshotItem::Record { key, value } => each(key, value),
-                SnapshotItem::End { records } if records == read => break,
-                SnapshotItem::End { .. } | SnapshotItem::Head { .. } => {
-                    return Err(invalid("its records are not complete"));
-                }
-            }
-            read += 1;
-        }
-        if input.read(&mut [0])? != 0 {
-            return Err(invalid("something follows its end"));
-        }
-        Ok(meta)
+        Ok((meta, ReceivedRecords { input, read: 0, ended: false }))
     }
 
     fn read_head(&self, input: &mut impl Read) -> io::Result<SnapshotMeta> {
@@ -119,6 +132,44 @@ impl Staging {
                 Err(invalid("it does not begin with its head"))
             }
         }
+    }
+}
+
+/// The records of a received file. The last thing that it gives is an error, unless all of it was there.
+struct ReceivedRecords<'a> {
+    input: BufReader<&'a File>,
+    read: u64,
+    ended: bool,
+}
+
+impl ReceivedRecords<'_> {
+    fn record(&mut self) -> io::Result<Option<(Bytes, Bytes)>> {
+        match read_item(&mut self.input)? {
+            SnapshotItem::Record { key, value } => {
+                self.read += 1;
+                Ok(Some((key, value)))
+            }
+            SnapshotItem::End { records } if records == self.read => match self.input.read(&mut [0])? {
+                0 => Ok(None),
+                _ => Err(invalid("something follows its end")),
+            },
+            SnapshotItem::End { .. } | SnapshotItem::Head { .. } => {
+                Err(invalid("its records are not complete"))
+            }
+        }
+    }
+}
+
+impl Iterator for ReceivedRecords<'_> {
+    type Item = io::Result<(Bytes, Bytes)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let record = self.record().transpose();
+        self.ended = !matches!(record, Some(Ok(_)));
+        record
     }
 }
 
@@ -151,7 +202,8 @@ fn send_items(
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     write_item(&mut chunk, &SnapshotItem::Head { cluster, group, meta })?;
     let mut count = 0;
-    for (key, value) in view.records() {
+    for record in view.records() {
+        let (key, value) = record?;
         write_item(&mut chunk, &SnapshotItem::Record { key, value })?;
         count += 1;
         while chunk.len() >= CHUNK_BYTES {

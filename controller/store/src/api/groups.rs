@@ -10,6 +10,7 @@ use coracle_proto::pb::{
 };
 use coracle_proto::status::{Code, Refusal};
 use coracle_raft::{Role, Seat, Status};
+use tokio::task::spawn_blocking;
 use tonic::{Request, Response};
 
 use crate::app::Context;
@@ -30,10 +31,12 @@ impl Groups for GroupsService {
     ) -> Result<Response<GroupsStatusReply>, tonic::Status> {
         self.context.check_cluster(&request.get_ref().cluster_id)?;
         let all = self.context.replicas.all();
+        // How much lies on the disk is asked of the disk.
+        let groups = spawn_blocking(move || all.iter().map(|(group, it)| group_status(*group, it)).collect()).await;
         Ok(Response::new(GroupsStatusReply {
             node: self.context.node.get(),
             store: self.context.replicas.store().get(),
-            groups: all.iter().map(|(group, replica)| group_status(*group, replica)).collect(),
+            groups: groups.map_err(|error| Refusal::new(Code::Internal, error.to_string()))?,
         }))
     }
 
@@ -87,6 +90,7 @@ fn members(status: &Status) -> Vec<GroupMember> {
             node: node.get(),
             votes,
             address: seat.address.clone(),
+            store: seat.store.get(),
             lag: follower.map(|follower| follower.lag),
             heard_ms: follower.and_then(|follower| follower.heard).map(millis),
         }

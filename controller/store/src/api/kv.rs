@@ -11,13 +11,16 @@ use coracle_proto::pb::{
     KvPlace, KvPutBucketRequest, KvRequest, KvWrite, KvWriteReply, KvWriteRequest, KvWritten, kv_write,
 };
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::{Stop, View};
+use coracle_raft::{Role, Stop, View};
 use tonic::{Request, Response, Status};
 
 use crate::app::Context;
 use crate::model::{self, Asked, Change, Effect, Effected, Entry, Op, Outcome, Place, Value, Write};
-use crate::propose::{refusal, refused};
+use crate::propose::{not_leader, refusal, refused};
 use crate::replicas::Served;
+
+/// Keys and values of one answer to a list: it is whole in memory, here and there.
+const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Serves clients and other processes of the cluster.
 pub(crate) struct KvService {
@@ -43,8 +46,12 @@ impl KvService {
 }
 
 impl Asking {
-    /// A view that has all that was acknowledged before now.
+    /// A view that has all that was acknowledged before now. The leader's alone: by its clock values expire.
     async fn view(&self) -> Result<View, Refusal> {
+        let status = self.served.replica.status();
+        if status.role != Role::Leader {
+            return Err(not_leader(self.group, status.leader.as_ref()));
+        }
         self.served.replica.read_barrier().await.map_err(|error| refusal(self.group, error))?;
         Ok(self.served.replica.state())
     }
@@ -84,12 +91,8 @@ impl KeyValue for KvService {
         let after = (!after.is_empty()).then_some(&after[..]);
         let page = model::values(&view, &asking.bucket, &prefix, after, (most, now_ms));
         let page = page.map_err(|stop| unreadable(&stop))?;
-        let entries = page.entries.into_iter().map(|Entry { key, value }| entry(key, value, !keys_only));
-        Ok(Response::new(KvListReply {
-            entries: entries.collect(),
-            after: page.after.unwrap_or_default(),
-            sequence,
-        }))
+        let (entries, after) = cut(page, !keys_only);
+        Ok(Response::new(KvListReply { entries, after: after.unwrap_or_default(), sequence }))
     }
 
     async fn write(&self, request: Request<KvWriteRequest>) -> Result<Response<KvWriteReply>, Status> {
@@ -133,6 +136,21 @@ fn moment(view: &View) -> Result<(u64, u64), Refusal> {
     let group = model::group(view).map_err(|stop| unreadable(&stop))?;
     let (time_ms, sequence) = group.map_or((0, 0), |group| (group.time_ms, group.sequence));
     Ok((time_ms.max(crate::clock::unix_ms()), sequence))
+}
+
+/// As much of a page as one answer has; where the next one begins.
+fn cut(page: model::Page, whole: bool) -> (Vec<KvEntry>, Option<Bytes>) {
+    let (mut entries, mut bytes, mut last) = (Vec::new(), 0, None);
+    for Entry { key, value } in page.entries {
+        let next = entry(key.clone(), value, whole);
+        bytes += next.key.len() + next.value.len();
+        if bytes > PAGE_BYTES_MAX && last.is_some() {
+            return (entries, last);
+        }
+        last = Some(key);
+        entries.push(next);
+    }
+    (entries, page.after)
 }
 
 fn entry(key: Bytes, value: Value, whole: bool) -> KvEntry {

@@ -32,7 +32,9 @@ impl Process for ProcessService {
         let stopped = self.context.replicas.all().into_iter().filter_map(|(group, replica)| {
             Some(format!("group {group} has stopped: {}", replica.status().stopped?))
         });
-        let reasons: Vec<_> = ends.into_iter().chain(stopped).collect();
+        let missing = self.context.replicas.missing();
+        let missing = missing.iter().map(|group| format!("the replica of data group {group} does not begin: see the log"));
+        let reasons: Vec<_> = ends.into_iter().chain(stopped).chain(missing).collect();
         let metrics = match request.into_inner().metrics {
             true => {
                 exposition(&self.context.replicas).map_err(|error| Status::internal(error.to_string()))?
