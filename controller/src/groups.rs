@@ -77,7 +77,10 @@ pub(crate) fn next_steps(
         return begins.then_some(Step::Set { group: FIRST, members, begun: false }).into_iter().collect();
     }
     let nothing = Told::default();
-    groups.values().flat_map(|group| of_group(stores, group, told.get(&group.id).unwrap_or(&nothing))).collect()
+    groups
+        .values()
+        .flat_map(|group| of_group(stores, group, told.get(&group.id).unwrap_or(&nothing)))
+        .collect()
 }
 
 fn of_group(stores: &Stores, group: &DataGroup, told: &Told) -> Vec<Step> {
@@ -151,7 +154,8 @@ fn chosen(stores: &Stores, kept: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
     let mut chosen = kept.clone();
     while chosen.len() < REPLICAS {
         let others = stores.nodes.keys().copied().filter(|id| stores.is_fit(*id) && !chosen.contains(id));
-        let in_zone = |id: NodeId| chosen.iter().filter(|other| stores.zone(**other) == stores.zone(id)).count();
+        let in_zone =
+            |id: NodeId| chosen.iter().filter(|other| stores.zone(**other) == stores.zone(id)).count();
         let Some(best) = others.min_by_key(|id| (in_zone(*id), *id)) else { break };
         chosen.insert(best);
     }
@@ -252,13 +256,21 @@ mod tests {
     fn others_come_one_by_one_until_there_are_enough() {
         let stores = alive(4);
         assert_eq!(next(&stores, &[1], &[1], &[1]), set(&[1, 2], true));
-        assert_eq!(next(&stores, &[1, 2], &[1], &[1]), arrange(&[1, 2]), "the leader lets it in, and it begins");
+        assert_eq!(
+            next(&stores, &[1, 2], &[1], &[1]),
+            arrange(&[1, 2]),
+            "the leader lets it in, and it begins"
+        );
         assert_eq!(next(&stores, &[1, 2], &[1, 2], &[1, 2]), set(&[1, 2, 3], true));
     }
 
     #[test]
     fn who_is_silent_for_long_is_replaced_and_stays_while_nobody_can() {
-        assert_eq!(next(&silent(3, &[3]), &[1, 2, 3], &[1, 2, 3], &[1, 2]), arrange(&[3]), "told when it is back");
+        assert_eq!(
+            next(&silent(3, &[3]), &[1, 2, 3], &[1, 2, 3], &[1, 2]),
+            arrange(&[3]),
+            "told when it is back"
+        );
         let four = silent(4, &[3]);
         assert_eq!(next(&four, &[1, 2, 3], &[1, 2, 3], &[1, 2]), set(&[1, 2, 4], true));
         let out = next(&four, &[1, 2, 4], &[1, 2, 4], &[1, 2, 3, 4]);
@@ -275,7 +287,11 @@ mod tests {
         let five = silent(5, &[3, 4]);
         assert_eq!(next(&five, &[1, 2, 4], &[1, 2, 3], &[1, 2]), set(&[1, 2, 5], true));
         let back = silent(4, &[4]);
-        assert_eq!(next(&back, &[1, 2, 4], &[1, 2, 3], &[1, 2, 3]), set(&[1, 2, 3], true), "the old one is back");
+        assert_eq!(
+            next(&back, &[1, 2, 4], &[1, 2, 3], &[1, 2, 3]),
+            set(&[1, 2, 3], true),
+            "the old one is back"
+        );
         assert_eq!(next(&silent(2, &[2]), &[1, 2], &[1], &[1]), set(&[1], true));
     }
 
@@ -290,7 +306,11 @@ mod tests {
     #[test]
     fn no_plan_costs_the_majority() {
         let two_left = leaving(silent(3, &[3]), &[2]);
-        assert_eq!(next(&two_left, &[1, 2, 3], &[1, 2, 3], &[1, 2]), arrange(&[3]), "the one that leaves is needed");
+        assert_eq!(
+            next(&two_left, &[1, 2, 3], &[1, 2, 3], &[1, 2]),
+            arrange(&[3]),
+            "the one that leaves is needed"
+        );
         let with_spare = leaving(silent(4, &[3]), &[2]);
         let silent_first = next(&with_spare, &[1, 2, 3], &[1, 2, 3], &[1, 2]);
         assert_eq!(silent_first, set(&[1, 2, 4], true), "the silent one before the one that leaves");
@@ -304,21 +324,31 @@ mod tests {
         moved.nodes.get_mut(&NodeId::new(2)).unwrap().addresses.store = "10.9.9.9:7403".to_owned();
         assert_eq!(next(&moved, all, all, all), arrange(all));
         let mut late = told(all, all);
-        late.values_mut().for_each(|told| told.seats.get_mut(&NodeId::new(3)).unwrap().store = StoreId::UNKNOWN);
+        late.values_mut()
+            .for_each(|told| told.seats.get_mut(&NodeId::new(3)).unwrap().store = StoreId::UNKNOWN);
         assert_eq!(next_steps(&alive(3), &group(all, true), &late), arrange(all));
     }
 
     /// Whatever was decided, is voted, answers and leaves: those that answer can decide before and after.
     #[test]
     fn whatever_is_planned_can_be_decided() {
-        let subsets = |of: u64| (0..1_u64 << of).map(move |bits| (1..=of).filter(|id| bits >> (id - 1) & 1 == 1).collect::<Vec<_>>());
-        for (voters, gone) in subsets(4).flat_map(|voters| subsets(4).map(move |gone| (voters.clone(), gone))) {
+        let subsets = |of: u64| {
+            (0..1_u64 << of)
+                .map(move |bits| (1..=of).filter(|id| bits >> (id - 1) & 1 == 1).collect::<Vec<_>>())
+        };
+        for (voters, gone) in subsets(4).flat_map(|voters| subsets(4).map(move |gone| (voters.clone(), gone)))
+        {
             for leaves in subsets(4) {
                 let stores = leaving(silent(4, &gone), &leaves);
                 let planned = wanted(&stores, &ids(&voters));
-                let answer = |members: &BTreeSet<NodeId>| members.difference(&stores.silent).count() * 2 > members.len();
+                let answer = |members: &BTreeSet<NodeId>| {
+                    members.difference(&stores.silent).count() * 2 > members.len()
+                };
                 let changes = planned != ids(&voters);
-                assert!(!changes || answer(&planned), "{voters:?}, silent {gone:?}, leaving {leaves:?}: {planned:?}");
+                assert!(
+                    !changes || answer(&planned),
+                    "{voters:?}, silent {gone:?}, leaving {leaves:?}: {planned:?}"
+                );
                 let steps = planned.symmetric_difference(&ids(&voters)).count();
                 assert!(steps <= 2, "{voters:?} to {planned:?}");
             }

@@ -127,7 +127,12 @@ mod tests {
         let replica = |node: u64, role: pb::GroupRole, term| pb::GroupReplica {
             node,
             address: format!("n{node}:7403"),
-            status: Some(pb::GroupStatus { role: role.into(), term, sequence: 9, ..pb::GroupStatus::default() }),
+            status: Some(pb::GroupStatus {
+                role: role.into(),
+                term,
+                sequence: 9,
+                ..pb::GroupStatus::default()
+            }),
             ..pb::GroupReplica::default()
         };
         let group = |id, replicas| pb::GroupDetail {
@@ -142,7 +147,10 @@ mod tests {
         let mut reply =
             pb::ListGroupsReply { groups: vec![group(1, vec![]), group(2, replicas)], slots: vec![2; 256] };
         let namespace = Namespace::default();
-        assert_eq!(leads(&reply, &namespace), Some(Leads { address: "n2:7403".to_owned(), seen: Seen { group: 2, sequence: 9 } }));
+        assert_eq!(
+            leads(&reply, &namespace),
+            Some(Leads { address: "n2:7403".to_owned(), seen: Seen { group: 2, sequence: 9 } })
+        );
         reply.slots = vec![1; 256];
         assert_eq!(leads(&reply, &namespace), None, "nobody leads it");
     }

@@ -104,7 +104,9 @@ impl Settings {
         let roles: BTreeSet<Role> =
             if args.roles.is_empty() { Role::DEFAULT.into() } else { args.roles.iter().copied().collect() };
         if roles.len() == 1 && roles.contains(&Role::Store) {
-            return Err(Failure::usage("--role store: give the node another role beside it, by which the cluster hears of it"));
+            return Err(Failure::usage(
+                "--role store: give the node another role beside it, by which the cluster hears of it",
+            ));
         }
         let cache = args.cache_dir.clone().map_or_else(|| Ok(folder.join("cache")), absolute)?;
         Ok(Self {

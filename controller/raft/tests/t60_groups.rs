@@ -56,7 +56,8 @@ impl Node {
     async fn start(dir: &Path, node: u64, at: Option<SocketAddr>) -> Self {
         let owner = Owner { cluster: CLUSTER, node: id(node) };
         let dir = dir.join(node.to_string());
-        let options = HostOptions { dir, owner, must_exist: false, accept_taint: false, states: States::InMemory };
+        let options =
+            HostOptions { dir, owner, must_exist: false, accept_taint: false, states: States::InMemory };
         let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
         let mut groups = BTreeMap::new();
         for group in 1..=GROUPS {
@@ -181,7 +182,13 @@ async fn sixty_four_groups_on_three_hosts() {
 /// One host without others, whose groups lead themselves.
 async fn alone(dir: &Path) -> (Host, BTreeMap<u32, Raft<Kv>>) {
     let owner = Owner { cluster: CLUSTER, node: id(1) };
-    let options = HostOptions { dir: dir.join("alone"), owner, must_exist: false, accept_taint: false, states: States::InMemory };
+    let options = HostOptions {
+        dir: dir.join("alone"),
+        owner,
+        must_exist: false,
+        accept_taint: false,
+        states: States::InMemory,
+    };
     let host = Host::open(options, Arc::new(RecordedAddresses)).await.unwrap();
     let mut groups = BTreeMap::new();
     for group in 0..ALONE {

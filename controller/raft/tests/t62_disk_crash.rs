@@ -10,6 +10,7 @@
 )]
 
 #[path = "harness/files.rs"]
+#[allow(dead_code, reason = "another test flips bits")]
 mod files;
 #[path = "harness/kv.rs"]
 mod kv;

@@ -25,7 +25,8 @@ const _: () = assert!(LOOK_EVERY.as_millis() < GAP.as_millis());
 /// Runs until it is dropped.
 pub(super) async fn keep(leading: Leading<'_>) {
     let nodes = leading.context.hub.subscribe_nodes();
-    drive(Groups { leading, nodes, answers: Answers::new(), heard: BTreeMap::new(), looked: clock::now() }).await;
+    drive(Groups { leading, nodes, answers: Answers::new(), heard: BTreeMap::new(), looked: clock::now() })
+        .await;
 }
 
 /// What stores answered last, and since when those that do not have been silent.

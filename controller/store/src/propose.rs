@@ -60,7 +60,9 @@ impl Proposer {
             return Err(Refusal::new(Code::InvalidArgument, sentence));
         }
         let ended = || Refusal::new(Code::OutcomeUnknown, "this replica ends");
-        let full = |what: &str| Refusal::new(Code::Overloaded, format!("{what} wait to be written in this data group"));
+        let full = |what: &str| {
+            Refusal::new(Code::Overloaded, format!("{what} wait to be written in this data group"))
+        };
         let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.bytes).try_acquire_many_owned(wanted);
         let _room = room.map_err(|_| full(&format!("{WAITING_BYTES_MAX} bytes")))?;

@@ -22,7 +22,8 @@ use super::ticker::Ticking;
 /// What takes requests.
 pub(super) enum Handler {
     Proxy(Proxy),
-    /// Of 0.3, with how many tasks, streams and futures the engine held for it when it was made.
+    /// Of 0.3, with how many tasks, streams and futures it held when it was made. One that held any serves one call: later they
+    /// cannot be told from those of a call.
     Service(Service, usize),
 }
 
@@ -31,6 +32,8 @@ pub(super) struct Instance {
     pub(super) store: Store<Guest>,
     /// What takes requests, once it has been instantiated and while it takes none.
     pub(super) handler: Option<Handler>,
+    /// How many tasks, streams and futures the engine has in a store whose guest has not run.
+    empty: usize,
     made: Instant,
     served: u32,
     /// Both behind the store, whose memory they count: fields are dropped in their order.
@@ -48,8 +51,19 @@ impl Instance {
         made: Instant,
         (share, place): (Share, Place),
     ) -> Self {
-        let store = store(engine, guest, call_bytes_max);
-        Self { store, handler: None, made, served: 0, _share: share, _place: place }
+        let mut store = store(engine, guest, call_bytes_max);
+        let empty = concurrent(&mut store);
+        Self { store, handler: None, empty, made, served: 0, _share: share, _place: place }
+    }
+
+    /// How many tasks, streams and futures the engine has in it when it holds none.
+    pub(super) const fn empty(&self) -> usize {
+        self.empty
+    }
+
+    /// How many tasks, streams and futures of 0.3 it holds.
+    pub(super) fn holds(&mut self) -> usize {
+        concurrent(&mut self.store).abs_diff(self.empty)
     }
 
     /// It serves a call from now on.
@@ -61,7 +75,7 @@ impl Instance {
     /// Its call is over. Gives how many resources of it the guest holds on to.
     pub(super) fn end(&mut self) -> usize {
         let under_way = match self.handler {
-            Some(Handler::Service(_, kept)) => concurrent(&mut self.store).saturating_sub(kept),
+            Some(Handler::Service(_, at_first)) => self.holds().max(at_first),
             Some(Handler::Proxy(_)) | None => 0,
         };
         self.store.data_mut().end() + under_way
@@ -83,7 +97,7 @@ impl Instance {
     }
 }
 
-/// How many tasks, streams and futures the engine holds for a guest of 0.3.
+/// How many tasks, streams and futures of 0.3 the engine has in a store.
 pub(super) fn concurrent(mut store: impl AsContextMut) -> usize {
     store.as_context_mut().concurrent_resource_table().map_or(0, |table| table.iter_mut().count())
 }

@@ -27,9 +27,10 @@ use super::instance::{Guest, Handler, Instance, concurrent};
 use super::stage::{Spans, Stage};
 use crate::call::{Body, CallError};
 
-/// Steps that the engine is given at the end of a call, to end its tasks and clear away what it has closed: each stream and
-/// future takes one or two.
-const LAST_STEPS_MAX: usize = 64;
+/// Steps that the engine is given at the end of a call to end its tasks: behind its last write a guest takes two or three.
+const LAST_STEPS_MAX: usize = 16;
+/// The same where it is to clear away what the call has closed, too: each stream and future takes one or two.
+const CLEARING_STEPS_MAX: usize = 64;
 
 type Head = Result<http::Response<Handed>, ErrorCode>;
 /// Where the answer goes. Whoever waits for it has this too, so that it stays open when the guest fails: why, its run says.
@@ -52,11 +53,11 @@ pub(super) async fn call(
     let answer: Answer = Arc::new(Mutex::new(Some(answer)));
 
     let (pre, given) = (pre.clone(), Arc::clone(&answer));
-    let spans = stage.spans();
+    let (spans, reuse) = (stage.spans(), stage.invocation.version.spec.reuse().is_some());
     let mut run = stage.run(async move {
         // Dropped before the instance, however this ends.
         let _cutter = instance.store.data_mut().cutter();
-        (serve(&pre, &mut instance, request, (given, spans)).await, instance)
+        (serve(&pre, &mut instance, request, (given, spans, reuse)).await, instance)
     });
     match answer::head(&mut run, &mut answered, &mut deadline).await? {
         Ok(response) => answer::respond(run, &method, response, deadline).await,
@@ -86,19 +87,21 @@ async fn serve(
     pre: &ServicePre<Guest>,
     instance: &mut Instance,
     request: Request,
-    (answer, spans): (Answer, Spans),
+    (answer, spans, reuse): (Answer, Spans, bool),
 ) -> wasmtime::Result<()> {
-    let (service, kept) = match instance.handler.take() {
-        Some(Handler::Service(service, kept)) => (service, kept),
+    let (service, at_first) = match instance.handler.take() {
+        Some(Handler::Service(service, at_first)) => (service, at_first),
         Some(Handler::Proxy(_)) | None => {
             let service = spans.instantiate(pre.instantiate_async(&mut instance.store)).await?;
-            (service, concurrent(&mut instance.store))
+            (service, instance.holds())
         }
     };
+    // Of what serves no other call nobody asks what it still holds.
+    let empty = Some(instance.empty()).filter(|_| reuse && at_first == 0);
     let handling = async |accessor: &Accessor<Guest>| {
         let whole = handle(&service, accessor, request, &answer).await?;
         // Before the word that ends the body, with which the guest is ended.
-        take_last_steps(accessor, kept).await;
+        take_last_steps(accessor, empty).await;
         if let Some(pieces) = whole {
             let _ = pieces.send(Ok(None)).await;
         }
@@ -106,7 +109,7 @@ async fn serve(
         wasmtime::error::Ok(())
     };
     instance.store.run_concurrent(handling).await??;
-    instance.handler = Some(Handler::Service(service, kept));
+    instance.handler = Some(Handler::Service(service, at_first));
     Ok(())
 }
 
@@ -170,14 +173,15 @@ async fn hand_on(mut body: WasiBody, pieces: &mpsc::Sender<Piece>) -> bool {
     true
 }
 
-/// Lets the engine end tasks that wait for nothing, and clear away what the call has closed. What is there afterwards, the guest
-/// holds on to.
-async fn take_last_steps(accessor: &Accessor<Guest>, kept: usize) {
+/// Lets the engine end tasks that wait for nothing and, where it is to have no more than `empty`, clear away what the call has
+/// closed. What is there afterwards, the guest holds on to.
+async fn take_last_steps<T: 'static>(accessor: &Accessor<T>, empty: Option<usize>) {
+    let steps_max = if empty.is_some() { CLEARING_STEPS_MAX } else { LAST_STEPS_MAX };
     let mut steps = 0;
     poll_fn(|cx| {
         let is_clear = accessor.poll_no_interesting_tasks(cx).is_ready()
-            && accessor.with(|mut store| concurrent(&mut store)) <= kept;
-        if is_clear || steps == LAST_STEPS_MAX {
+            && empty.is_none_or(|empty| accessor.with(|mut store| concurrent(&mut store)) == empty);
+        if is_clear || steps == steps_max {
             return Poll::Ready(());
         }
         steps += 1;
@@ -208,5 +212,43 @@ impl HttpBody for Handed {
         let piece = ready!(self.pieces.poll_recv(cx)).unwrap_or(Err(Error::ConnectionTerminated));
         self.over = !matches!(piece, Ok(Some(_)));
         Poll::Ready(piece.transpose())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use wasmtime::Store;
+    use wasmtime::component::StreamReader;
+
+    use super::*;
+    use crate::runtime::MemoryMode;
+    use crate::runtime::engine;
+    use crate::runtime::host::Release;
+
+    /// Steps that are taken at the end of a call whose tasks have ended, and whose guest leaves a stream open.
+    async fn steps(empty: Option<usize>) -> usize {
+        let engine = engine::build(MemoryMode::OnDemand, 1, Release::Wasip3).unwrap().engine;
+        let mut store = Store::new(&engine, ());
+        let ending = async |accessor: &Accessor<()>| {
+            let open = accessor.with(|store| StreamReader::<u8>::new(store, std::iter::empty::<u8>()));
+            open.unwrap();
+            let mut last = pin!(take_last_steps(accessor, empty));
+            let mut polled = 0;
+            poll_fn(|cx| {
+                polled += 1;
+                last.as_mut().poll(cx)
+            })
+            .await;
+            polled - 1
+        };
+        store.run_concurrent(ending).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_guest_leaves_open_holds_up_its_answer_only_where_its_instance_may_serve_again() {
+        assert_eq!(steps(None).await, 0);
+        assert_eq!(steps(Some(0)).await, CLEARING_STEPS_MAX, "it is waited for, and not for ever");
     }
 }

@@ -32,7 +32,8 @@ impl Groups for GroupsService {
         self.context.check_cluster(&request.get_ref().cluster_id)?;
         let all = self.context.replicas.all();
         // How much lies on the disk is asked of the disk.
-        let groups = spawn_blocking(move || all.iter().map(|(group, it)| group_status(*group, it)).collect()).await;
+        let groups =
+            spawn_blocking(move || all.iter().map(|(group, it)| group_status(*group, it)).collect()).await;
         Ok(Response::new(GroupsStatusReply {
             node: self.context.node.get(),
             store: self.context.replicas.store().get(),

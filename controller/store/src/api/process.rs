@@ -33,7 +33,9 @@ impl Process for ProcessService {
             Some(format!("group {group} has stopped: {}", replica.status().stopped?))
         });
         let missing = self.context.replicas.missing();
-        let missing = missing.iter().map(|group| format!("the replica of data group {group} does not begin: see the log"));
+        let missing = missing
+            .iter()
+            .map(|group| format!("the replica of data group {group} does not begin: see the log"));
         let reasons: Vec<_> = ends.into_iter().chain(stopped).chain(missing).collect();
         let metrics = match request.into_inner().metrics {
             true => {
