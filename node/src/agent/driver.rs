@@ -65,6 +65,10 @@ pub struct Agent {
     running: BTreeMap<Digest, AbortHandle>,
     /// The turns of compilations that run or wait, by [`Turn::number`].
     turns: BTreeMap<Digest, u64>,
+    /// When this process began, Unix milliseconds,
+    began_ms: u64,
+    /// and what it has compiled for assignments and orders since.
+    compiled: BTreeSet<Digest>,
     jobs: JoinSet<Result<(), String>>,
 }
 
@@ -102,13 +106,15 @@ impl Agent {
             held: Arc::default(),
             running: BTreeMap::new(),
             turns: BTreeMap::new(),
+            began_ms: clock::unix_ms(),
+            compiled: BTreeSet::new(),
             jobs: JoinSet::new(),
         };
         agent.learn();
         let wanted = agent.facts.wanted();
         agent.facts.prepared =
             wanted.into_iter().filter(|it| agent.options.prepare.is_prepared(it)).collect();
-        // What was ready before this process was is found out when it is called: a node that starts loads no code in advance.
+        // What is ready already is not made so.
         drop(agent.tell());
         agent
     }
@@ -206,8 +212,16 @@ impl Agent {
     /// Tells how far each assignment is.
     fn publish(&self) {
         for version in self.tell() {
-            self.options.prepare.made_ready(&version);
+            if self.is_new(&version) {
+                self.options.prepare.made_ready(&version);
+            }
         }
+    }
+
+    /// Whether the version, or its code here, was made since this process began. What was there before is found out when it is
+    /// called, whenever the view tells of it: a node that starts loads no code in advance.
+    fn is_new(&self, version: &Version) -> bool {
+        version.created_ms >= self.began_ms || self.compiled.contains(&version.digest)
     }
 
     fn tell(&self) -> Vec<Arc<Version>> {
@@ -244,6 +258,7 @@ impl Agent {
         }
         let Facts { assigned, hold, failures, .. } = &mut self.facts;
         failures.retain(|digest, _| assigned.contains(digest) || hold.contains(digest));
+        self.compiled.retain(|digest| assigned.contains(digest) || hold.contains(digest));
     }
 
     fn now(&self) -> Duration {
@@ -315,7 +330,12 @@ impl Agent {
         self.turns.remove(&digest);
         let step = self.facts.running.remove(&digest);
         match result {
-            Ok(()) => drop(self.facts.failures.remove(&digest)),
+            Ok(()) => {
+                self.facts.failures.remove(&digest);
+                if step == Some(Step::Compile) {
+                    self.compiled.insert(digest);
+                }
+            }
             Err(reason) => {
                 tracing::warn!(%digest, ?step, "artifact not ready: {reason}");
                 let failure = Failure::after(self.facts.failures.get(&digest), reason, self.now());

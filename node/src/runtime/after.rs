@@ -105,3 +105,15 @@ impl After {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Manners {
+        /// Whether somebody has begun to find it out, or has done so.
+        pub(in crate::runtime) fn is_asked(&self) -> bool {
+            self.asked.load(Ordering::Relaxed)
+        }
+    }
+}

@@ -18,6 +18,15 @@ pub(super) struct Budget {
     spare: OnceLock<Weak<dyn Spare>>,
 }
 
+/// Whose need it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A caller's: what rests gives way to it.
+    Caller,
+    /// The node's own, of a probe: it takes what nobody has.
+    Probe,
+}
+
 /// Who has memory of the budget that nobody needs just now.
 pub(super) trait Spare: Send + Sync {
     /// Gives something of it back; false when there is none.
@@ -33,6 +42,7 @@ pub(super) struct Share(Arc<Counted>);
 struct Counted {
     budget: Arc<Budget>,
     typical: Arc<Typical>,
+    need: Need,
     /// Taken from the budget, and the most that was used of it.
     bytes: AtomicU64,
     used: AtomicU64,
@@ -74,8 +84,26 @@ impl Budget {
 
     /// Begins a call, with room for what such calls come to and no more than `most`.
     pub(super) fn begin(self: &Arc<Self>, typical: &Arc<Typical>, most: u64) -> Result<Share, CallError> {
+        self.begin_for(Need::Caller, typical, most)
+    }
+
+    /// Begins one that takes nothing from what rests, at its beginning and as it grows.
+    pub(super) fn begin_probe(
+        self: &Arc<Self>,
+        typical: &Arc<Typical>,
+        most: u64,
+    ) -> Result<Share, CallError> {
+        self.begin_for(Need::Probe, typical, most)
+    }
+
+    fn begin_for(
+        self: &Arc<Self>,
+        need: Need,
+        typical: &Arc<Typical>,
+        most: u64,
+    ) -> Result<Share, CallError> {
         let bytes = typical.bytes().min(most);
-        if let Err(full) = self.take(bytes) {
+        if let Err(full) = self.take(bytes, need) {
             // Else what one call needed once would keep all others out for as long as the memory is taken.
             typical.note(0);
             let said = format!(
@@ -88,18 +116,20 @@ impl Budget {
             return Err(CallError::new(Code::Overloaded, said));
         }
         let (budget, typical) = (Arc::clone(self), Arc::clone(typical));
-        let counted = Counted { budget, typical, bytes: AtomicU64::new(bytes), used: AtomicU64::new(0) };
+        let counted =
+            Counted { budget, typical, need, bytes: AtomicU64::new(bytes), used: AtomicU64::new(0) };
         Ok(Share(Arc::new(counted)))
     }
 
-    fn take(&self, bytes: u64) -> Result<(), Full> {
+    fn take(&self, bytes: u64, need: Need) -> Result<(), Full> {
         let add = |given: u64| given.checked_add(bytes).filter(|sum| *sum <= self.max);
         loop {
             let taken = self.given.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
             let Err(given) = taken else { return Ok(()) };
             // What nobody could have is not asked for; and each round gives back something. Instances that others are just
             // dropping, one to a thread, are not waited for.
-            let spare = self.spare.get().filter(|_| bytes <= self.max).and_then(Weak::upgrade);
+            let asks = need == Need::Caller && bytes <= self.max;
+            let spare = self.spare.get().filter(|_| asks).and_then(Weak::upgrade);
             if !spare.is_some_and(|spare| spare.give_up()) {
                 return Err(Full { given, max: self.max });
             }
@@ -113,7 +143,7 @@ impl Share {
         let counted = &self.0;
         if let Some(more) = bytes.checked_sub(counted.bytes.load(Ordering::Relaxed)).filter(|more| *more > 0)
         {
-            counted.budget.take(more)?;
+            counted.budget.take(more, counted.need)?;
             counted.bytes.store(bytes, Ordering::Relaxed);
         }
         counted.used.fetch_max(bytes, Ordering::Relaxed);
@@ -147,9 +177,39 @@ impl Typical {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     const MIB: u64 = 1 << 20;
+
+    /// What rests, until it is given up.
+    struct Resting(Mutex<Option<Share>>);
+
+    impl Spare for Resting {
+        fn give_up(&self) -> bool {
+            let share = self.0.lock().unwrap().take();
+            share.is_some()
+        }
+    }
+
+    #[test]
+    fn what_rests_gives_way_to_callers_and_not_to_a_probe() {
+        let (budget, typical) = (Budget::new(10 * MIB), Arc::default());
+        let share = budget.begin(&typical, u64::MAX).unwrap();
+        share.grow(8 * MIB).unwrap();
+        let resting: Arc<dyn Spare> = Arc::new(Resting(Mutex::new(Some(share))));
+        budget.ask_first(Arc::downgrade(&resting));
+        let large = Arc::new(Typical::at_least(8 * MIB));
+        assert!(budget.begin_probe(&large, u64::MAX).unwrap_err().not_started());
+        let probe = budget.begin_probe(&Arc::default(), u64::MAX).unwrap();
+        probe.grow(2 * MIB).unwrap();
+        assert_eq!(probe.grow(3 * MIB), Err(Full { given: 10 * MIB, max: 10 * MIB }));
+        let caller = budget.begin(&large, u64::MAX).unwrap();
+        assert_eq!(budget.given(), 10 * MIB, "of what rested nothing is left");
+        drop((probe, caller));
+        assert_eq!(budget.given(), 0);
+    }
 
     #[test]
     fn what_is_given_is_counted_and_comes_back() {

@@ -1,16 +1,18 @@
 //! Where instances come from: they are made, or they rest.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use coracle_proto::status::Code;
 use tokio::runtime::Handle;
 use wasmtime::Engine;
 use wasmtime_wasi::WasiCtxBuilder;
 
-use super::budget::{Budget, Spare, Typical};
+use super::budget::{Budget, Need, Spare, Typical};
 use super::call::CallContext;
 use super::instance::{Guest, Instance};
 use super::log::LineLog;
-use super::place::Places;
+use super::place::{Place, Places};
 use super::rest::{Rest, RestLimits};
 use super::ticker::Ticker;
 use crate::call::CallError;
@@ -53,20 +55,35 @@ impl Instances {
         Self { engine, ticker, budget, places, egress, rest }
     }
 
-    /// Makes one with room for what calls of its program come to.
+    /// Makes one with room for what calls of its program come to. A caller's takes that from what rests where none is free, a
+    /// probe's is refused.
     pub(super) fn make(
         &self,
         invocation: &CallContext,
         typical: &Arc<Typical>,
+        need: Need,
         (wasi, log): (&mut WasiCtxBuilder, LineLog),
         call_bytes_max: usize,
     ) -> Result<Instance, CallError> {
         let version = &invocation.version;
-        let place = self.places.take(&*self.rest);
-        let share = self.budget.begin(typical, version.spec.limits().memory_bytes)?;
+        let most = version.spec.limits().memory_bytes;
+        let (place, share) = match need {
+            Need::Caller => (self.places.take(&*self.rest), self.budget.begin(typical, most)?),
+            Need::Probe => (self.free_place()?, self.budget.begin_probe(typical, most)?),
+        };
         let guest = Guest::new(wasi.build_p1(), log, version, Arc::clone(&self.egress), share.clone());
         let made = invocation.account.began();
         Ok(Instance::new(&self.engine, guest, call_bytes_max, made, (share, place)))
+    }
+
+    /// A place that nobody has.
+    fn free_place(&self) -> Result<Place, CallError> {
+        let nothing = Nothing::default();
+        let place = self.places.take(&nothing);
+        match nothing.0.into_inner() {
+            true => Err(CallError::new(Code::Overloaded, "the node has no free place for another instance")),
+            false => Ok(place),
+        }
     }
 
     /// One that has served the version before, if any rests.
@@ -105,5 +122,16 @@ impl Instances {
     /// Bytes that guests have.
     pub(super) fn given(&self) -> u64 {
         self.budget.given()
+    }
+}
+
+/// Who gives up nothing, and knows whether it was asked to.
+#[derive(Default)]
+struct Nothing(AtomicBool);
+
+impl Spare for Nothing {
+    fn give_up(&self) -> bool {
+        self.0.store(true, Ordering::Relaxed);
+        false
     }
 }

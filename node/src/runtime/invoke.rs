@@ -7,13 +7,15 @@ use coracle_proto::status::Again;
 use coracle_proto::{attr, trace};
 use http::HeaderMap;
 use tokio::sync::Mutex;
-use tracing::info_span;
+use tracing::{Span, info_span};
 
 use super::after::Manners;
 use super::body::Taken;
+use super::budget::{Need, Typical};
 use super::call::{Account, CallContext, Deadline};
 use super::cgi::Origin;
 use super::instances::Instances;
+use super::lane::Habit;
 use super::log::{Author, LogSink};
 use super::program::Program;
 use super::programs::Programs;
@@ -29,7 +31,8 @@ pub(super) struct Invoker {
     pub(super) instances: Instances,
     pub(super) slow: Threads,
     pub(super) told: Told,
-    /// Held while a program is probed: one has an instance beside those of calls, for which the pools have a reserve.
+    /// Held while a program is probed, never while its code is loaded or waited for. One has an instance beside those of
+    /// calls, for which the pools have a reserve.
     pub(super) probing: Mutex<()>,
 }
 
@@ -39,8 +42,16 @@ pub(super) struct Told {
     pub(super) logs: Arc<dyn LogSink>,
     /// Where is told what calls came to.
     pub(super) usage: Arc<dyn UsageSink>,
-    /// Where it is noted how instances take one call after another; `None`: where the program's is.
-    pub(super) manners: Option<Arc<Manners>>,
+    /// Where it is noted how the program behaves; `None`: with the program. What is noted elsewhere is a probe, which leaves
+    /// nothing behind.
+    pub(super) manners: Option<Notes>,
+}
+
+/// How a program behaves, for its next calls.
+pub(super) struct Notes {
+    pub(super) habit: Arc<Habit>,
+    pub(super) typical: Arc<Typical>,
+    pub(super) manners: Arc<Manners>,
 }
 
 impl Invoker {
@@ -60,9 +71,15 @@ impl Invoker {
         let loaded = deadline.guard(loading).await;
         account.set_cold(loaded.as_ref().map_or_else(|error| error.cold, |(_, cold)| *cold));
         let (program, cold) = loaded.inspect_err(|error| account.end(Outcome::Failed(error.code())))?;
-        let manners = told.manners.as_ref().unwrap_or(&program.manners);
-        self.probe_called(&version, manners);
-        let span = info_span!(attr::SPAN_RUN, { attr::SERVICE } = attr::SERVICE_WORKER);
+        let (need, habit, typical, manners) = match &told.manners {
+            Some(own) => (Need::Probe, &own.habit, &own.typical, &own.manners),
+            None => (Need::Caller, &program.habit, &program.typical, &program.manners),
+        };
+        let span = match need {
+            Need::Caller => info_span!(attr::SPAN_RUN, { attr::SERVICE } = attr::SERVICE_WORKER),
+            // Traces of these would hide those of callers.
+            Need::Probe => Span::none(),
+        };
         if !span.is_disabled() {
             trace::write_headers(&span, request.headers_mut());
         }
@@ -72,9 +89,10 @@ impl Invoker {
         let stage = Stage {
             instances: &self.instances,
             invocation: &invocation,
-            habit: &program.habit,
-            typical: &program.typical,
+            habit,
+            typical,
             manners,
+            need,
             slow: self.slow.handle(),
             span,
             lease,
@@ -87,6 +105,8 @@ impl Invoker {
                 command::call(command, stage, origin, request, deadline).await
             }
         };
+        // Behind the call that asks for it, so that it takes nothing which that one needs to begin.
+        self.probe_called(&invocation.version, manners);
         match response {
             Ok(response) => {
                 let response = Taken::answer(&method, response, invocation);

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 pub(super) use self::room::Resident;
 use self::room::{Room, Work};
+use super::after::Manners;
 use super::cache::{Cache, Verified};
 use super::compile::{Compiler, NotCompiled};
 use super::host::{HANDLER, Linkers, Release};
@@ -121,6 +122,11 @@ impl Programs {
     /// Whether there is code for it.
     pub(super) fn is_prepared(&self, digest: &Digest) -> bool {
         self.cache.holds(digest)
+    }
+
+    /// How instances of a program take one call after another, mapped or not; `None` where nothing is known of it.
+    pub(super) fn known_manners(&self, digest: &Digest) -> Option<Arc<Manners>> {
+        self.room.known(digest).map(|slot| Arc::clone(&slot.manners))
     }
 
     /// Removes the code. Calls that run keep it until they end.
@@ -288,7 +294,6 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::runtime::after::Manners;
 
     impl Programs {
         /// How instances of a program take one call after another.

@@ -251,4 +251,16 @@ mod tests {
         assert_eq!(steps(None).await, 0);
         assert_eq!(steps(Some(0)).await, CLEARING_STEPS_MAX, "it is waited for, and not for ever");
     }
+
+    /// Whenever its guest's store is dropped.
+    #[tokio::test]
+    async fn a_body_is_whole_only_when_that_was_said() {
+        let (pieces, handed) = mpsc::channel::<Piece>(BODY_PIECES_MAX);
+        let mut body = Handed { pieces: handed, over: false };
+        pieces.send(Ok(Some(Frame::data(Bytes::from("half"))))).await.unwrap();
+        assert!(body.frame().await.unwrap().is_ok());
+        drop(pieces);
+        assert!(body.frame().await.unwrap().is_err());
+        assert!(body.frame().await.is_none());
+    }
 }

@@ -10,7 +10,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 
 use super::after::{After, Manners};
 use super::bounds::COMPONENT_CALL_BYTES_MAX;
-use super::budget::Typical;
+use super::budget::{Need, Typical};
 use super::call::CallContext;
 use super::host::system;
 use super::instance::Instance;
@@ -24,10 +24,12 @@ use crate::call::{CallError, Lease};
 pub(super) struct Stage<'a> {
     pub(super) instances: &'a Instances,
     pub(super) invocation: &'a Arc<CallContext>,
-    /// Of the program.
+    /// Where it is noted how the program behaves.
     pub(super) habit: &'a Arc<Habit>,
     pub(super) typical: &'a Arc<Typical>,
     pub(super) manners: &'a Arc<Manners>,
+    /// Whose call it is.
+    pub(super) need: Need,
     /// Where guests go on that compute for long.
     pub(super) slow: &'a Handle,
     pub(super) span: Span,
@@ -68,7 +70,8 @@ impl Stage<'_> {
         wasi: (&mut WasiCtxBuilder, LineLog),
         call_bytes_max: usize,
     ) -> Result<Instance, CallError> {
-        let mut instance = self.instances.make(self.invocation, self.typical, wasi, call_bytes_max)?;
+        let mut instance =
+            self.instances.make(self.invocation, self.typical, self.need, wasi, call_bytes_max)?;
         self.instances.begin(&mut instance, Arc::clone(self.invocation));
         Ok(instance)
     }
@@ -96,13 +99,17 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// Runs an instantiation in its span.
+    /// Runs an instantiation in its span, where the run has one: it would begin a trace otherwise.
     pub(super) fn instantiate<F: Future>(
         &self,
         instantiation: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        let span =
-            info_span!(parent: &self.run, attr::SPAN_INSTANTIATE, { attr::SERVICE } = attr::SERVICE_WORKER);
+        let span = match self.run.is_none() {
+            true => Span::none(),
+            false => {
+                info_span!(parent: &self.run, attr::SPAN_INSTANTIATE, { attr::SERVICE } = attr::SERVICE_WORKER)
+            }
+        };
         instantiation.instrument(span)
     }
 }

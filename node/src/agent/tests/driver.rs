@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, Digest, NodeId, Revision};
 use coracle_proto::key::Key;
-use coracle_proto::record::{Change, Kind, Version};
+use coracle_proto::record::{Change, Kind, Record, Version};
 use coracle_proto::status::{Code, Refusal};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -361,15 +361,20 @@ async fn the_runtime_is_told_once_of_each_version_that_is_made_ready_and_of_none
     let view = empty_view();
     assign(&view, 1, known, 5);
     let rig = Rig::start(node, view);
-    // One is compiled already, as what was uploaded here is.
+    // One that the view had not told of: its code was there before, and so was the version.
     assign(&rig.view, 2, known, 6);
     assign(&rig.view, 3, new, 7);
-    rig.until("all are ready", |rig| (1..=3).all(|number| rig.phase(number) == Some(Phase::Ready))).await;
+    // One whose code is there, as what was uploaded here is.
+    let [version, replica] = assignment(4, known, 8);
+    let Record::Version(version) = version else { panic!("a version and its assignment") };
+    let version = Record::Version(Version { created_ms: clock::unix_ms(), ..version });
+    change(&rig.view, 8, vec![Change::put(version), Change::put(replica)]);
+    rig.until("all are ready", |rig| (1..=4).all(|number| rig.phase(number) == Some(Phase::Ready))).await;
     rig.until("both are told of", |rig| rig.node.compiler.ready.lock().unwrap().len() >= 2).await;
     for _ in 0..5 {
         until_removed(&rig).await;
     }
     let mut ready = rig.node.compiler.ready.lock().unwrap().clone();
     ready.sort_unstable();
-    assert_eq!(ready, [2, 3]);
+    assert_eq!(ready, [3, 4]);
 }

@@ -108,10 +108,15 @@ impl Room {
     }
 
     pub(super) fn slot(&self, digest: &Digest) -> Arc<Slot> {
-        if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(digest) {
-            return Arc::clone(slot);
+        if let Some(slot) = self.known(digest) {
+            return slot;
         }
         Arc::clone(self.slots.write().unwrap_or_else(PoisonError::into_inner).entry(*digest).or_default())
+    }
+
+    /// What is known of it, if anything is.
+    pub(super) fn known(&self, digest: &Digest) -> Option<Arc<Slot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).get(digest).map(Arc::clone)
     }
 
     pub(super) fn forget(&self, digest: &Digest) {

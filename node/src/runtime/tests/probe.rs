@@ -1,11 +1,22 @@
 //! Goal: whether a program serves again is found out before a caller finds out, by calls that change nothing and hold up nobody.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use coracle_proto::attr;
 use http_body_util::BodyExt as _;
+use tokio::sync::MutexGuard;
+use tracing::{Subscriber, span};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::fixture::{Fixture, Function, eventually, get};
 use super::guests::http;
 use super::reuse::{at, counts, reuse, said};
-use crate::runtime::probe::PROBE_MAX;
+use crate::runtime::MemoryMode;
+use crate::runtime::after::Manners;
+use crate::runtime::budget::Budget;
+use crate::runtime::probe::{PROBE_MAX, Probe};
+use crate::runtime::programs::Resident;
 
 /// Prints at each call.
 const PRINTS: &str =
@@ -19,9 +30,33 @@ async fn ready(fixture: &Fixture, name: &str, guest: &[u8]) -> Function {
     function
 }
 
+/// One that was just made ready, and gets its turn when what comes with it is dropped.
+async fn waiting<'a>(fixture: &'a Fixture, guest: &[u8]) -> (Function, Arc<Manners>, MutexGuard<'a, ()>) {
+    let turn = fixture.runtime.0.invoker.probing.lock().await;
+    let function = ready(fixture, "f", guest).await;
+    let manners = fixture.manners(&function);
+    eventually("it waits for its turn", || manners.is_asked()).await;
+    (function, manners, turn)
+}
+
+fn is_known(manners: &Manners) -> bool {
+    manners.serves_again() || manners.serves_once()
+}
+
 async fn until_known(fixture: &Fixture, function: &Function) {
     let manners = fixture.manners(function);
-    eventually("it is found out", || manners.serves_again() || manners.serves_once()).await;
+    eventually("it is found out", || is_known(&manners)).await;
+}
+
+/// As [`eventually`], of what calls functions meanwhile.
+async fn in_time(what: &str, waiting: impl Future<Output = ()>) {
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// Its program as it is loaded.
+async fn program(fixture: &Fixture, function: &Function) -> Arc<Resident> {
+    let programs = &fixture.runtime.0.invoker.programs;
+    programs.get(&function.version.digest, function.version.kind).await.unwrap().0
 }
 
 #[tokio::test]
@@ -58,9 +93,13 @@ async fn one_that_nobody_tried_is_tried_when_it_is_called_and_not_used_again_bef
     for (then, later) in [("", "1 2"), (at(2, "(unreachable)").as_str(), "1 1")] {
         let fixture = Fixture::new();
         let function = fixture.deploy_unknown("f", &counts(then), reuse()).await.unwrap();
-        while !fixture.manners(&function).serves_again() && !fixture.manners(&function).serves_once() {
-            assert_eq!(said(&fixture, &function, 1).await, "1");
-        }
+        let manners = fixture.manners(&function);
+        in_time("it is found out", async {
+            while !is_known(&manners) {
+                assert_eq!(said(&fixture, &function, 1).await, "1");
+            }
+        })
+        .await;
         // The last of those may have ended when it was known.
         let told = said(&fixture, &function, 2).await;
         assert!(told == later || told == "2 3", "{told}");
@@ -120,9 +159,110 @@ async fn one_that_finds_no_room_is_tried_later() {
     eventually("it was refused", || manners.ask()).await;
     manners.ask_again();
     drop(body);
-    // There is room for one: a call that has it refuses the probe that it asked for, and the next one asks again.
-    while !manners.serves_again() {
-        said(&fixture, &function, 1).await;
-        tokio::task::yield_now().await;
+    // There is room for one: where a call still has it the probe that it asked for is refused, and the next one asks again.
+    in_time("it is found out", async {
+        while !is_known(&manners) {
+            said(&fixture, &function, 1).await;
+            eventually("that has come to an end", || !manners.is_asked() || is_known(&manners)).await;
+        }
+    })
+    .await;
+    assert!(manners.serves_again());
+}
+
+#[tokio::test]
+async fn what_rests_does_not_give_way_to_one_that_is_tried() {
+    let places = Fixture::with_running_max(MemoryMode::OnDemand, 1);
+    for fixture in [Fixture::with_guests_bytes(20 << 16), places] {
+        let other = fixture.deploy("other", &counts("(nop)"), reuse()).await.unwrap();
+        assert_eq!(said(&fixture, &other, 1).await, "1");
+        let (function, manners, turn) = waiting(&fixture, &counts("")).await;
+        drop(turn);
+        eventually("it was refused", || !manners.is_asked()).await;
+        assert!(!is_known(&manners));
+        assert_eq!(said(&fixture, &other, 1).await, "2", "the instance that rested is there");
+        // A caller's call has what it needs.
+        assert_eq!(said(&fixture, &function, 1).await, "1");
     }
+}
+
+#[tokio::test]
+async fn one_that_goes_before_its_turn_does_not_run() {
+    for removed in [false, true] {
+        let fixture = Fixture::new();
+        let (function, manners, turn) = waiting(&fixture, &counts("")).await;
+        if removed {
+            fixture.runtime.forget(&function.version.digest);
+        }
+        // The version is there as long as somebody has it.
+        let kept = Some(function).filter(|_| removed);
+        drop(turn);
+        eventually("it was given up", || !manners.is_asked()).await;
+        assert!(!is_known(&manners));
+        drop(kept);
+    }
+}
+
+/// Names of spans that a call has.
+struct Spans(Arc<Mutex<Vec<&'static str>>>);
+
+impl<S: Subscriber> Layer<S> for Spans {
+    fn on_new_span(&self, span: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
+        let name = span.metadata().name();
+        if [attr::SPAN_RUN, attr::SPAN_INSTANTIATE].contains(&name) {
+            self.0.lock().unwrap().push(name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_tried_leaves_no_trace() {
+    let fixture = Fixture::new();
+    let function = fixture.deploy("f", &counts(""), reuse()).await.unwrap();
+    let spans = Arc::<Mutex<Vec<&'static str>>>::default();
+    // Of this thread, on which calls begin.
+    let subscriber = tracing_subscriber::registry().with(Spans(Arc::clone(&spans)));
+    let _default = tracing::subscriber::set_default(subscriber);
+    in_time("a caller's call has both", async {
+        while *spans.lock().unwrap() != [attr::SPAN_RUN, attr::SPAN_INSTANTIATE] {
+            // Another test met a span for the first time just while the subscriber came.
+            tracing::callsite::rebuild_interest_cache();
+            fixture.runtime.0.invoker.instances.rest().forget(&function.version.id);
+            spans.lock().unwrap().clear();
+            assert_eq!(said(&fixture, &function, 1).await, "1");
+        }
+    })
+    .await;
+    spans.lock().unwrap().clear();
+    fixture.runtime.0.invoker.two_calls(&Probe::of(&function.version)).await.unwrap();
+    assert!(spans.lock().unwrap().is_empty(), "{spans:?}");
+}
+
+#[tokio::test]
+async fn what_one_that_is_tried_takes_is_not_expected_of_callers() {
+    // Computes for some tens of milliseconds, and grows.
+    let slow = "(loop (local.set $n (i32.add (local.get $n) (i32.const 1)))
+        (br_if 0 (i32.lt_u (local.get $n) (i32.const 100000000))))
+        (drop (memory.grow (i32.const 8)))";
+    // What a caller's call is admitted with.
+    let typical = |program: &Resident| {
+        let budget = Budget::new(u64::MAX);
+        let share = budget.begin(&program.typical, u64::MAX).unwrap();
+        let given = budget.given();
+        drop(share);
+        given
+    };
+    let fixture = Fixture::new();
+    let function = fixture.deploy_unknown("f", &counts(&at(1, slow)), reuse()).await.unwrap();
+    let program = program(&fixture, &function).await;
+    let before = typical(&program);
+    fixture.runtime.probe(&function.version);
+    until_known(&fixture, &function).await;
+    eventually("it has ended", || fixture.runtime.stats().running == 0).await;
+    assert!(!program.habit.is_long());
+    assert_eq!(typical(&program), before);
+    // What a caller's takes is, once its instance is gone.
+    assert_eq!(said(&fixture, &function, 1).await, "1");
+    fixture.runtime.0.invoker.instances.rest().forget(&function.version.id);
+    assert!(program.habit.is_long() && typical(&program) > before);
 }

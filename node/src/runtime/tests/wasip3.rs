@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_proto::spec::Draft;
+use coracle_proto::spec::{Draft, ReuseDraft};
 use coracle_proto::status::Code;
 use futures::stream;
 use http::{HeaderMap, StatusCode};
@@ -28,6 +28,9 @@ const ECHO: &str = "(call $consume) (call $head)
       (br_if $over (i32.eqz (local.tee $n (call $read (i32.const 8192) (i32.const 4096)))))
       (call $print (i32.const 8192) (local.get $n)) (br $more)))
     (call $trailers) (call $finish)";
+/// Computes, and goes on in the slow lane.
+const LONG: &str =
+    "(loop (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 30000000))))";
 
 async fn deployed(fixture: &Fixture, body: &str, draft: Draft) -> Function {
     fixture.deploy("service", &service(body), draft).await.unwrap()
@@ -169,11 +172,15 @@ async fn each_bound_and_each_failure_has_its_code_and_is_told_once() {
 #[tokio::test]
 async fn a_body_that_stands_still_is_ended_and_so_is_one_that_nobody_ends() {
     let fixture = Fixture::with_wasip3();
-    let draft = || Draft { idle_timeout_ms: 200, ..Draft::default() };
-    for after in ["(call $sleep (i64.const 60000000000))", ""] {
+    let draft = || Draft { idle_timeout_ms: 200, reuse: Some(ReuseDraft::default()), ..Draft::default() };
+    // The store of the last one is dropped somewhere else, after its answer was told.
+    for after in ["(call $sleep (i64.const 60000000000))", "", LONG] {
         let body = format!("(call $head) (call $print (i32.const 1024) (i32.const 4)) {after}");
         let function = deployed(&fixture, &body, draft()).await;
         assert_eq!(fails(&fixture, &function).await.code(), Code::IdleTimeout, "{after}");
+        eventually("the instance is gone", || fixture.runtime.stats().running == 0).await;
+        assert_eq!(one(&fixture).await.outcome, Outcome::Failed(Code::IdleTimeout), "{after}");
+        assert_eq!(fixture.runtime.stats().resting, 0, "{after}");
     }
 }
 
@@ -194,6 +201,30 @@ async fn a_caller_that_leaves_ends_the_guest() {
         drop(calling.await);
         eventually("the instance is gone", || fixture.runtime.stats().running == 0).await;
         assert_eq!(one(&fixture).await.outcome, Outcome::Abandoned, "{body}");
+    }
+}
+
+/// Its guest waits, goes on with it, or computes in the slow lane.
+#[tokio::test]
+async fn a_caller_that_leaves_in_mid_answer_ends_the_guests_tasks() {
+    let fixture = Fixture::with_wasip3();
+    let draft = || Draft { cpu_time_ms: 60_000, reuse: Some(ReuseDraft::default()), ..Draft::default() };
+    let print = "(call $print (i32.const 1024) (i32.const 4))";
+    // The second piece waits until the first is on its way.
+    let begun = format!("(call $head) {print} {print} {print}");
+    for body in [
+        format!("{begun} (call $sleep (i64.const 60000000000))"),
+        format!("{begun} (loop {print} (br 0))"),
+        format!("{LONG} {begun} (loop (br 0))"),
+    ] {
+        let function = deployed(&fixture, &body, draft()).await;
+        let mut answer = fixture.call(&function, get("/")).await.unwrap().response.into_body();
+        assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "0123", "{body}");
+        assert_eq!(fixture.runtime.stats().running, 1, "{body}");
+        drop(answer);
+        eventually("the instance is gone", || fixture.runtime.stats().running == 0).await;
+        assert_eq!(one(&fixture).await.outcome, Outcome::Abandoned, "{body}");
+        assert_eq!(fixture.runtime.stats().resting, 0, "{body}");
     }
 }
 

@@ -5,15 +5,36 @@ use coracle_proto::spec::{Draft, ReuseDraft};
 use super::deployed;
 use crate::runtime::tests::fixture::Fixture;
 
-/// What four calls say of a guest that counts them and does something, with what the platform said of it.
-async fn four(then: &str, draft: Draft) -> (String, Fixture) {
-    let fixture = Fixture::with_wasip3();
-    let body = format!(
+/// What lets go of the request.
+const FORGET: &str = "(call $forget (global.get $req))";
+
+/// Counts the calls of its instance, does something, and answers with the count.
+fn counts(then: &str) -> String {
+    format!(
         "(global.set $count (i32.add (global.get $count) (i32.const 1))) {then}
         (i32.store8 (i32.const 1024) (i32.add (i32.const 48) (global.get $count)))
         (call $head) (call $print (i32.const 1024) (i32.const 1)) (call $finish)"
-    );
-    let function = deployed(&fixture, &body, draft).await;
+    )
+}
+
+/// The handler `body` of an instance that does `start` when it is made. Behind a handler the guest's text goes on with the end of
+/// a function: here of one that nobody calls.
+fn started(start: &str, body: &str) -> String {
+    format!(
+        r#"{body} (i32.const 0))
+        (func (export "_initialize") (local $n i32) {start})
+        (func (result i32)"#
+    )
+}
+
+/// What four calls of a guest say that counts them and does something, with what the platform said of it.
+async fn four(then: &str, draft: Draft) -> (String, Fixture) {
+    four_of(&counts(then), draft).await
+}
+
+async fn four_of(body: &str, draft: Draft) -> (String, Fixture) {
+    let fixture = Fixture::with_wasip3();
+    let function = deployed(&fixture, body, draft).await;
     let mut all = Vec::new();
     for _ in 0..4 {
         all.push(match fixture.get_to_the_end(&function, "/").await {
@@ -30,7 +51,6 @@ fn reuse(calls: u32) -> Draft {
 
 #[tokio::test]
 async fn only_where_it_is_asked_for_and_so_many_times() {
-    const FORGET: &str = "(call $forget (global.get $req))";
     assert_eq!(four(FORGET, Draft::default()).await.0, "1 1 1 1");
     let (all, fixture) = four(FORGET, reuse(0)).await;
     let stats = fixture.runtime.stats();
@@ -51,6 +71,26 @@ async fn not_by_one_that_holds_on_to_its_calls() {
         assert_eq!((all.as_str(), fixture.runtime.stats().resting), ("1 1 1 1", 0), "{kept}");
         let said = fixture.lines.all().concat();
         assert!(said.contains("'reuse' has no effect"), "{kept}: {said}");
+    }
+}
+
+/// What it opened before its first call could not be told from what it has kept of that one: a later call could read the body.
+#[tokio::test]
+async fn not_by_one_that_held_streams_before_its_first_call() {
+    const OPENS: &str = "(loop (i64.store offset=3072 (local.get $n) (call $body_new))
+        (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 8))) (i32.const 64))))";
+    const CLOSES: &str = "(loop (call $body_close (call $writer (i64.load offset=3072 (local.get $n))))
+        (call $in_close (call $reader (i64.load offset=3072 (local.get $n))))
+        (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 8))) (i32.const 64))))";
+    let (all, fixture) = four_of(&started("", &counts(FORGET)), reuse(0)).await;
+    assert_eq!((all.as_str(), fixture.runtime.stats().resting), ("1 2 3 4", 1), "it opened none");
+    for then in [format!("{CLOSES} (call $consume)"), format!("{CLOSES} {FORGET}"), FORGET.to_owned()] {
+        // Once an instance has closed them there is nothing left to close.
+        let then = format!("(if (i32.eq (global.get $count) (i32.const 1)) (then {then}) (else {FORGET}))");
+        let (all, fixture) = four_of(&started(OPENS, &counts(&then)), reuse(0)).await;
+        assert_eq!((all.as_str(), fixture.runtime.stats().resting), ("1 1 1 1", 0), "{then}");
+        let said = fixture.lines.all().concat();
+        assert!(said.contains("'reuse' has no effect"), "{then}: {said}");
     }
 }
 
