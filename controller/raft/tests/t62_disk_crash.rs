@@ -10,7 +10,7 @@
 )]
 
 #[path = "harness/files.rs"]
-#[allow(dead_code, reason = "another test flips bits")]
+#[expect(dead_code, reason = "nothing is flipped here")]
 mod files;
 #[path = "harness/kv.rs"]
 mod kv;
@@ -28,7 +28,7 @@ use std::process::{Child, Command, Stdio};
 use coracle_raft::{OpenError, Raft, View};
 use files::copy_dir;
 use node::{eventually, set};
-use on_disk::{alone, count, get, host_options, open, whole};
+use on_disk::{alone, alone_with, count, forgetful, get, host_options, open, whole};
 
 /// Writers of the process that is killed.
 const WRITERS: usize = 8;
@@ -188,21 +188,42 @@ async fn a_power_cut_takes_nothing_that_was_acknowledged() {
     }
 }
 
-/// The state of an earlier sync, whole and too old: the log knows better.
+/// Puts the engine's files of another moment in the place of those that there are.
+fn go_back(dir: &Path, old: &Path) {
+    fs::remove_dir_all(state_dir(dir)).unwrap();
+    copy_dir(old, &state_dir(dir));
+}
+
+/// The state of an earlier sync, whole: the log brings it up again, or knows that it cannot.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_went_back_is_refused() {
+async fn an_engine_that_went_back_is_brought_up_or_refused() {
     let (dir, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (host, raft) = alone(dir.path()).await;
+    let (host, raft) = alone_with(dir.path(), forgetful).await;
     raft.propose(set("a", 1)).await.unwrap();
     host.shutdown().await;
     copy_dir(&state_dir(dir.path()), old.path());
-    let (host, raft) = alone(dir.path()).await;
-    for round in 0..3 {
-        raft.propose(set("a", round)).await.unwrap();
-    }
+    let (host, raft) = alone_with(dir.path(), forgetful).await;
+    raft.propose(set("a", 2)).await.unwrap();
     host.shutdown().await;
-    fs::remove_dir_all(state_dir(dir.path())).unwrap();
-    copy_dir(old.path(), &state_dir(dir.path()));
+    go_back(dir.path(), old.path());
+    let (host, raft) = alone_with(dir.path(), forgetful).await;
+    assert_eq!(get(&raft, "a").as_deref(), Some("2"), "the log has it");
+    // Some segments of the log, of which the oldest go.
+    let large = "v".repeat(coracle_raft::COMMAND_BYTES_MAX - 100);
+    let log = host_options(dir.path(), 1).dir.join("log-data");
+    let segments = || fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let before = segments();
+    let released =
+        || before.iter().any(|path| path.extension().is_some_and(|kind| kind != "tmp") && !path.exists());
+    for key in 0..200 {
+        raft.propose(set(key % 20, &large)).await.unwrap();
+        if released() {
+            break;
+        }
+    }
+    eventually("the log is released", released).await;
+    host.shutdown().await;
+    go_back(dir.path(), old.path());
     let error = open(dir.path(), 1, |_| ()).await.unwrap_err();
     assert!(
         matches!(&error, OpenError::Damaged { reason, .. } if reason.contains("the state was at")),
@@ -253,9 +274,6 @@ async fn a_snapshot_whose_installation_was_cut_off_is_installed_at_the_next_star
     use on_disk::{Node, Nodes, agreed};
 
     let dir = tempfile::tempdir().unwrap();
-    let forgetful = |limits: &mut coracle_raft::Limits| {
-        (limits.snapshot_every, limits.keep_entries) = (50, 5);
-    };
     let first = Node::start(dir.path(), 1, None, forgetful).await;
     first.raft.initialize(BTreeMap::from([(node::id(1), first.address.to_string())])).await.unwrap();
     eventually("it leads", || first.raft.status().role == coracle_raft::Role::Leader).await;

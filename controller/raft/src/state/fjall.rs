@@ -27,7 +27,7 @@ use crate::codec::record::Stored as _;
 use crate::disk;
 use crate::options::HostIdentity;
 
-/// The keyspace that says whose the database is, and its one record.
+/// The keyspace of the host itself, and its record of whose the database is.
 const HOST: &str = "host";
 const IDENTITY: &[u8] = b"identity";
 
@@ -72,7 +72,7 @@ impl EngineStore for FjallStore {
         let wanted: Vec<_> =
             keyspaces.iter().map(|keyspace| keyspace.rotate(&self.database)).collect::<Result<_, _>>()?;
         for (keyspace, wanted) in keyspaces.iter().zip(wanted) {
-            keyspace.flushed(&self.database, wanted)?;
+            keyspace.flushed(wanted, || self.database.check())?;
         }
         Ok(())
     }

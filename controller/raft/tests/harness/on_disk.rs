@@ -123,9 +123,18 @@ pub(crate) async fn start(host: &Host, adjust: impl Fn(&mut Limits)) -> Result<R
     host.start_on_disk::<Twice>(options, Arc::new(NoObserver)).await
 }
 
+/// Snapshots are made often and little of the log is kept: who comes late gets a snapshot.
+pub(crate) fn forgetful(limits: &mut Limits) {
+    (limits.snapshot_every, limits.keep_entries) = (50, 5);
+}
+
 /// A host without others, whose member leads itself.
 pub(crate) async fn alone(dir: &Path) -> (Host, Raft<View>) {
-    let (host, raft) = open(dir, 1, |_| ()).await.unwrap();
+    alone_with(dir, |_| ()).await
+}
+
+pub(crate) async fn alone_with(dir: &Path, adjust: impl Fn(&mut Limits)) -> (Host, Raft<View>) {
+    let (host, raft) = open(dir, 1, adjust).await.unwrap();
     if raft.status().voters.is_empty() {
         raft.initialize(BTreeMap::from([(id(1), "127.0.0.1:1")])).await.unwrap();
     }

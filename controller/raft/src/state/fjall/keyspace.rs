@@ -91,6 +91,10 @@ impl OpenKeyspace {
     /// Has a table made of what is in memory. What must be in tables then: none if there is nothing.
     pub(super) fn rotate(&self, database: &Database) -> io::Result<Option<SeqNo>> {
         self.renew_view(database)?;
+        self.seal()
+    }
+
+    fn seal(&self) -> io::Result<Option<SeqNo>> {
         self.with(|keyspace| {
             let newest = keyspace.tree.get_highest_memtable_seqno();
             if newest.is_some() {
@@ -100,13 +104,22 @@ impl OpenKeyspace {
         })
     }
 
-    /// Returns when that much is in tables.
-    pub(super) fn flushed(&self, database: &Database, wanted: Option<SeqNo>) -> io::Result<()> {
+    /// Returns when that much is in tables, or `check` finds that nothing more is written.
+    pub(super) fn flushed(
+        &self,
+        wanted: Option<SeqNo>,
+        check: impl Fn() -> io::Result<()>,
+    ) -> io::Result<()> {
         let missing = |keyspace: &Keyspace| Ok(keyspace.tree.get_highest_persisted_seqno() < wanted);
         while self.with(missing)? {
-            database.check()?;
+            check()?;
             sleep(LOOK_EVERY);
         }
         Ok(())
+    }
+
+    /// Both, where nobody has a view yet.
+    pub(super) fn flush(&self, check: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        self.flushed(self.seal()?, check)
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fjall::{KeyspaceCreateOptions, LsmError, PersistMode};
 
 use super::keyspace::OpenKeyspace;
-use super::{journal, lists, sync_names};
+use super::{HOST, journal, lists, sync_names};
 use crate::disk;
 use crate::state::database::Trouble;
 
@@ -36,6 +36,12 @@ const FILES_MAX: usize = 128;
 
 /// The least that fjall takes for its journal, which is not relied upon.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+
+/// More than what is written between two starts, and a small part of what there is: enough for two billion starts.
+const NUMBERS_MAX: u64 = 1 << 32;
+
+/// Key of what is written at each start.
+const OPENED: &[u8] = b"opened";
 
 /// A store that was closed a moment ago may still be locked: threads of fjall's own have to end.
 const LOCK_LOOKS: usize = 20;
@@ -86,6 +92,7 @@ impl Database {
         };
         let opened = catch_unwind(AssertUnwindSafe(open));
         let fjall = opened.map_err(|_| Trouble::Damaged("fjall panicked".to_owned()))?.map_err(trouble)?;
+        count_on(&fjall).map_err(Trouble::Refused)?;
         let names = fjall.list_keyspace_names();
         let found = names
             .iter()
@@ -181,6 +188,16 @@ fn lock(dir: &Path) -> Result<Option<File>, Trouble> {
     }
 }
 
+/// Lets fjall count its writes from a number that it has not had. At a start it goes on from what it finds in the tables of
+/// keyspaces, but numbers the making and the removal of keyspaces too: one that got a lower number than the removal of another
+/// one, in whose place it is, would be gone at the next start. A record makes the number last.
+fn count_on(fjall: &fjall::Database) -> io::Result<()> {
+    fjall.supervisor.seqno.fetch_max(fjall.seqno() + NUMBERS_MAX);
+    let host = keyspace(fjall, HOST)?;
+    guarded(|| host.insert(OPENED, fjall.seqno().to_le_bytes()))?;
+    OpenKeyspace::new(host).flush(|| fjall.persist(PersistMode::Buffer).map_err(error))
+}
+
 /// Opens or makes a keyspace.
 fn keyspace(fjall: &fjall::Database, name: &str) -> io::Result<fjall::Keyspace> {
     let options =
@@ -219,10 +236,12 @@ fn trouble(found: fjall::Error) -> Trouble {
     }
     let found = error(found);
     match found.kind() {
-        // A file that another one names is missing, or shorter than it was, or not what it was.
-        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-            Trouble::Damaged(found.to_string())
-        }
+        // A file that another one names is missing, or shorter than it was, or not what it was; or it says to read where
+        // there is no place.
+        io::ErrorKind::NotFound
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::InvalidData
+        | io::ErrorKind::InvalidInput => Trouble::Damaged(found.to_string()),
         _ => Trouble::Refused(found),
     }
 }

@@ -211,7 +211,7 @@ fn a_bit_that_was_flipped_makes_no_wrong_state() {
             Err(Trouble::InUse) => panic!("seed {seed}: nobody uses it"),
             Ok(store) => match store.open(GROUP).and_then(|engine| state(engine.as_ref())) {
                 Err(_) => unread += 1,
-                Ok(found) if found == Some(399) => harmless += 1,
+                Ok(Some(399)) => harmless += 1,
                 // The log knows that the state was newer, and refuses it.
                 Ok(found) => {
                     println!("seed {seed}, byte {byte} of {}: the state at {found:?}", name.display())
@@ -250,6 +250,7 @@ fn a_snapshot_takes_the_place_of_the_state_whole_or_not_at_all() {
     let store = FjallStore::open(dir.path()).unwrap();
     let mut engine = store.open(GROUP).unwrap();
     let before = engine.view().unwrap();
+    // Its keyspace is in the place of one that was removed: fjall by itself would forget it at the next start.
     engine.replace(snapshot(500, false), &at(500)).unwrap();
     assert_eq!(state(engine.as_ref()).unwrap(), Some(500));
     let old: BTreeMap<_, _> = before.all().map(Result::unwrap).collect();
@@ -262,7 +263,7 @@ fn a_snapshot_takes_the_place_of_the_state_whole_or_not_at_all() {
     write(engine.as_mut(), 501..=510);
     assert_eq!(state(engine.as_ref()).unwrap(), Some(510));
     let keyspaces = fs::read_dir(dir.path().join("keyspaces")).unwrap().count();
-    assert_eq!(keyspaces, 2, "fjall's own and the group's");
+    assert_eq!(keyspaces, 3, "fjall's own, the host's and the group's");
 }
 
 /// fjall frees nothing that is newer than the oldest view of any keyspace.
