@@ -179,7 +179,9 @@ mod tests {
     fn contradictions_and_unknown_words_are_refused() {
         assert!(parse("coracle server --bootstrap --join a:1").unwrap_err().contains("cannot be used with"));
         assert!(
-            parse("coracle server --role captain").unwrap_err().contains("controller, worker or gateway")
+            parse("coracle server --role captain")
+                .unwrap_err()
+                .contains("controller, worker, gateway or store")
         );
         assert!(parse("coracle server --bootstrap --voters 8").unwrap_err().contains("1..=7"));
         assert!(parse("coracle server --http nowhere").unwrap_err().contains("127.0.0.1:7400"));

@@ -152,10 +152,10 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "1|1|leader|0|2.0 KiB|256|n1:7403|",
-                "1|2|voter|7|2.0 KiB|256|n2:7403|",
+                "1|1|leader|0|2 KiB|256|n1:7403|",
+                "1|2|voter|7|2 KiB|256|n2:7403|",
                 "1|3|silent|||256|n3:7403|connection refused",
-                "1|4|leaving||2.0 KiB|256|n4:7403|",
+                "1|4|leaving||2 KiB|256|n4:7403|",
             ]
         );
     }
