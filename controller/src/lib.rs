@@ -24,7 +24,6 @@ pub mod reconcile;
 mod seats;
 mod silent;
 mod soft;
-mod stores;
 mod upkeep;
 mod watch;
 mod ways;

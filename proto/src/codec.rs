@@ -1,5 +1,6 @@
 //! Records to and from their wire form. Wire input is checked field by field; the error names the field.
 
+mod group;
 mod record;
 mod spec;
 

@@ -64,7 +64,7 @@ async fn a_server_that_cannot_begin_says_what_to_do() {
         voters.stderr
     );
     let role = server(&fresh("role"), &["--bootstrap", "--role", "captain"]).await.failed_with(1);
-    assert!(role.stderr.contains("controller, worker or gateway"), "{}", role.stderr);
+    assert!(role.stderr.contains("controller, worker, gateway or store"), "{}", role.stderr);
     let founder = server(&fresh("founder"), &["--bootstrap", "--role", "worker"]).await.failed_with(1);
     assert!(founder.stderr.contains("controller"), "{}", founder.stderr);
     for name in ["unsaid", "taken", "open", "both", "role", "founder"] {
@@ -181,6 +181,7 @@ async fn pids_are_right(cluster: &Cluster) {
                 "supervisor": pid(Process::Supervisor)?,
                 "controller": pid(Process::Controller)?,
                 "data": pid(Process::DataPlane)?,
+                "store": null,
             });
             let told = &of(cluster, &status, index)["pids"];
             if *told != real {

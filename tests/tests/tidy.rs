@@ -36,7 +36,7 @@ const PURE: [&str; 19] = [
 ];
 
 /// What a pure module may use. A new line here is a decision, not a convenience.
-const PURE_IMPORTS: [&str; 32] = [
+const PURE_IMPORTS: [&str; 37] = [
     "std::cmp",
     "std::collections::BTreeMap",
     "std::collections::BTreeSet",
@@ -62,7 +62,12 @@ const PURE_IMPORTS: [&str; 32] = [
     "coracle_proto::status",
     "coracle_proto::pb",
     "coracle_proto::{",
+    "coracle_raft::Draft",
+    "coracle_raft::Position",
+    "coracle_raft::Reader",
     "coracle_raft::Seat",
+    "coracle_raft::Stop",
+    "coracle_raft::{Halt, Stop}",
     "crate::clock::millis",
     "crate::model",
     "crate::placer",

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use coracle_proto::id::NodeId;
 use coracle_proto::pb::{self, GroupDetail, GroupReplica, ListGroupsReply};
-use coracle_proto::record::{DataGroup, Record};
+use coracle_proto::record::DataGroup;
 use coracle_proto::status::Refusal;
 
 use crate::context::Context;
+use crate::exchange::{Answers, statuses};
 use crate::model::ClusterState;
-use crate::stores::{Answers, statuses};
 
 /// Every group, by id. Whoever does not answer is named.
 pub(super) async fn list(context: &Context) -> ListGroupsReply {
@@ -27,12 +27,8 @@ fn detail(state: &ClusterState, group: &DataGroup, answers: &Answers) -> GroupDe
     let holders =
         answers.iter().filter(|(_, answer)| answer.as_ref().is_ok_and(holds)).map(|(node, _)| *node);
     let nodes: BTreeSet<NodeId> = group.members.iter().copied().chain(holders).collect();
-    let record = pb::Record::from(&Record::Group(group.clone()));
     GroupDetail {
-        group: match record.value {
-            Some(pb::record::Value::DataGroup(group)) => Some(group),
-            Some(_) | None => None,
-        },
+        group: Some(group.into()),
         replicas: nodes.into_iter().map(|node| replica(state, group, node, answers)).collect(),
     }
 }

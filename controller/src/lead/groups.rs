@@ -10,10 +10,10 @@ use tracing::info;
 
 use super::duty::{Agenda, Duty, Leading, drive};
 use crate::clock;
+use crate::exchange::{Answers, arrange, statuses, stores, told};
 use crate::groups::{Step, Stores, next_steps};
 use crate::liveness::detector::POLICY;
 use crate::model::{Command, FORMAT_GROUPS};
-use crate::stores::{Answers, arrange, statuses, stores, told};
 
 /// Stores are asked this often: what they answer is small, and nothing waits for it but who takes the place of a lost one.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -1,6 +1,8 @@
 //! What this store was told of its groups, and where their members are: kept on the disk, so that a store that starts while no
 //! controller answers has its groups.
 
+mod codec;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -8,10 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_proto::codec::DecodeError;
-use coracle_proto::id::{GroupId, NodeId, Revision, StoreId};
-use coracle_proto::pb::{ArrangeRequest, ArrangedGroups, GroupSeat};
+use coracle_proto::id::{GroupId, NodeId, Revision};
 use coracle_raft::{AddressBook, Seat};
-use prost::Message as _;
 use tracing::warn;
 
 /// The file in the node's folder: an `ArrangedGroups`.
@@ -28,46 +28,6 @@ pub(crate) struct Arrangement {
     pub(crate) members: BTreeMap<NodeId, Seat>,
     /// The group has had a leader: nobody founds it.
     pub(crate) begun: bool,
-}
-
-impl Arrangement {
-    /// Reads what a leader of the cluster told.
-    ///
-    /// # Errors
-    /// When it names no group, or no member.
-    pub(crate) fn from_wire(wire: &ArrangeRequest) -> Result<Self, DecodeError> {
-        let group = GroupId::new(wire.group);
-        if group == GroupId::META {
-            return Err(DecodeError::new("group", "the group of the cluster's own state is no data group"));
-        }
-        if wire.members.is_empty() {
-            return Err(DecodeError::missing("members"));
-        }
-        let seat = |it: &GroupSeat| {
-            (NodeId::new(it.node), Seat { address: it.address.clone(), store: StoreId::new(it.store) })
-        };
-        Ok(Self {
-            group,
-            revision: Revision::new(wire.revision),
-            members: wire.members.iter().map(seat).collect(),
-            begun: wire.begun,
-        })
-    }
-
-    fn to_wire(&self) -> ArrangeRequest {
-        let seat = |(node, seat): (&NodeId, &Seat)| GroupSeat {
-            node: node.get(),
-            address: seat.address.clone(),
-            store: seat.store.get(),
-        };
-        ArrangeRequest {
-            cluster_id: Vec::new().into(),
-            group: self.group.get(),
-            revision: self.revision.get(),
-            members: self.members.iter().map(seat).collect(),
-            begun: self.begun,
-        }
-    }
 }
 
 /// The newest arrangement of each group. Clones share it.
@@ -119,13 +79,12 @@ impl Book {
     }
 
     fn write(&self, groups: &BTreeMap<GroupId, Arrangement>) -> io::Result<()> {
-        let message = ArrangedGroups { groups: groups.values().map(Arrangement::to_wire).collect() };
         let fresh = self.path.with_extension("tmp");
         let mut file = File::create(&fresh)?;
-        file.write_all(&message.encode_to_vec())?;
+        file.write_all(&codec::encode(groups.values()))?;
         file.sync_all()?;
         fs::rename(&fresh, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        File::open(self.path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
     }
 
     fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupId, Arrangement>> {
@@ -138,14 +97,8 @@ fn read(path: &Path) -> io::Result<BTreeMap<GroupId, Arrangement>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         bytes => bytes?,
     };
-    let damaged =
-        |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-    let message = ArrangedGroups::decode(&bytes[..]).map_err(|error| damaged(&error))?;
-    let arrangements = message.groups.iter().map(|wire| {
-        let arrangement = Arrangement::from_wire(wire).map_err(|error| damaged(&error))?;
-        Ok((arrangement.group, arrangement))
-    });
-    arrangements.collect()
+    let damaged = |error: DecodeError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    Ok(codec::decode(&bytes).map_err(damaged)?.into_iter().map(|it| (it.group, it)).collect())
 }
 
 /// What was told last of any group goes before what a group recorded: a node that has moved is found again by all of them.
@@ -160,9 +113,11 @@ impl AddressBook for Book {
 
 #[cfg(test)]
 mod tests {
+    use coracle_proto::id::StoreId;
+
     use super::*;
 
-    fn arrangement(group: u32, revision: u64, address: &str) -> Arrangement {
+    pub(super) fn arrangement(group: u32, revision: u64, address: &str) -> Arrangement {
         let seat = Seat { address: address.to_owned(), store: StoreId::new(7) };
         Arrangement {
             group: GroupId::new(group),
@@ -195,15 +150,5 @@ mod tests {
         assert_eq!(book.all(), []);
         assert!(book.note(&arrangement(1, 5, "a:1")).unwrap());
         assert_eq!(Book::open(folder.path()).all().len(), 1);
-    }
-
-    #[test]
-    fn what_names_no_data_group_or_nobody_is_refused() {
-        let wire = arrangement(1, 5, "a:1").to_wire();
-        assert_eq!(Arrangement::from_wire(&wire).unwrap(), arrangement(1, 5, "a:1"));
-        for wrong in [ArrangeRequest { group: 0, ..wire.clone() }, ArrangeRequest { members: vec![], ..wire }]
-        {
-            assert!(Arrangement::from_wire(&wrong).is_err());
-        }
     }
 }

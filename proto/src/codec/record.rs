@@ -7,14 +7,14 @@ use super::{
     spec_from_wire, spec_to_wire,
 };
 use crate::id::{
-    ClusterId, Digest, Epoch, FunctionId, GroupId, Namespace, NodeId, RequestId, Revision, StoreId,
-    VersionId, VersionNumber,
+    ClusterId, Digest, Epoch, FunctionId, Namespace, NodeId, RequestId, Revision, StoreId, VersionId,
+    VersionNumber,
 };
 use crate::key::Key;
 use crate::pb::{self, outcome, record};
 use crate::record::{
-    Addresses, Change, Cluster, DataGroup, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record,
-    Remembered, Replica, Role, Route, SLOTS, SlotTable, Version, Weight,
+    Addresses, Change, Cluster, Function, Kind, NamespaceRecord, Node, NodeState, Outcome, Record,
+    Remembered, Replica, Role, Route, Version, Weight,
 };
 use crate::route::RouteSpec;
 use crate::status::{Code, Refusal};
@@ -60,13 +60,8 @@ impl TryFrom<pb::Record> for Record {
                 node: NodeId::new(wire.node),
                 epoch: Epoch::new(wire.epoch),
             }),
-            record::Value::DataGroup(wire) => Self::Group(DataGroup {
-                id: GroupId::new(wire.id),
-                members: wire.members.into_iter().map(NodeId::new).collect(),
-                revision: Revision::new(wire.revision),
-                begun: wire.begun,
-            }),
-            record::Value::Slots(wire) => Self::Slots(slots(wire)?),
+            record::Value::DataGroup(wire) => Self::Group(wire.into()),
+            record::Value::Slots(wire) => Self::Slots(wire.try_into()?),
             record::Value::Remembered(wire) => Self::Remembered(Remembered {
                 request: RequestId::try_from(&wire.request_id[..]).in_field("request_id")?,
                 revision: Revision::new(wire.revision),
@@ -104,16 +99,8 @@ impl From<&Record> for pb::Record {
                 node: it.node.get(),
                 epoch: it.epoch.get(),
             }),
-            Record::Group(it) => record::Value::DataGroup(pb::DataGroup {
-                id: it.id.get(),
-                members: it.members.iter().map(|node| node.get()).collect(),
-                revision: it.revision.get(),
-                begun: it.begun,
-            }),
-            Record::Slots(it) => record::Value::Slots(pb::SlotTable {
-                groups: it.groups.iter().map(|group| group.get()).collect(),
-                revision: it.revision.get(),
-            }),
+            Record::Group(it) => record::Value::DataGroup(it.into()),
+            Record::Slots(it) => record::Value::Slots(it.into()),
             Record::Remembered(it) => record::Value::Remembered(pb::Remembered {
                 request_id: it.request.to_wire(),
                 revision: it.revision.get(),
@@ -135,14 +122,6 @@ fn cluster(wire: pb::Cluster) -> Result<Cluster, DecodeError> {
         remembered_from: Revision::new(wire.remembered_from),
         revision: Revision::new(wire.revision),
     })
-}
-
-fn slots(wire: pb::SlotTable) -> Result<SlotTable, DecodeError> {
-    if wire.groups.len() != SLOTS {
-        return Err(DecodeError::new("slots.groups", format!("{} slots, not {SLOTS}", wire.groups.len())));
-    }
-    let groups = wire.groups.into_iter().map(GroupId::new).collect();
-    Ok(SlotTable { groups, revision: Revision::new(wire.revision) })
 }
 
 fn version_id(namespace: &str, name: &str, number: u64) -> Result<VersionId, DecodeError> {

@@ -53,12 +53,14 @@ struct Of {
 }
 
 type Gauges = Family<Of, Gauge>;
+/// What a gauge shows of a replica.
+type Read = fn(&Replica) -> u64;
 
 /// The text without its last line, `# EOF`: the supervisor joins it with that of others.
 fn exposition(replicas: &Replicas) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
     let index = |at: Option<Position>| at.map_or(0, |at| at.index);
-    let families: [(&str, &str, fn(&Replica) -> u64); 4] = [
+    let families: [(&str, &str, Read); 4] = [
         ("raft_term", "Term of the group", |it| it.status().term),
         ("raft_leader", "1 where this replica leads", |it| u64::from(it.status().role == Role::Leader)),
         ("raft_voters", "Voters of the group", |it| it.status().voters.len() as u64),
