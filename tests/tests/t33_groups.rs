@@ -51,6 +51,12 @@ async fn get(cluster: &Cluster, key: &str) -> String {
     cluster.run(&["kv", "get", "shop/carts", key]).await.ok().stdout
 }
 
+/// Which node has the id: they join in any order.
+async fn index_of(cluster: &Cluster, id: u64) -> usize {
+    let status = cluster.status().await.unwrap();
+    cluster.index_of(&status, id).unwrap()
+}
+
 /// A command that ends with this code.
 async fn ends(cluster: &Cluster, code: i32, arguments: &[&str]) -> String {
     cluster.run(arguments).await.failed_with(code).stderr
@@ -90,7 +96,7 @@ async fn values_are_kept_through_the_loss_of_any_node() {
     let mut retried = 0;
     for round in 0..3 {
         let leader = settled(&cluster, &[1, 2, 3]).await;
-        let index = usize::try_from(leader - 1).unwrap();
+        let index = index_of(&cluster, leader).await;
         let counting = join_all((0..COUNTERS).map(|_| counts(&cluster, TIMES)));
         let killing = async {
             count(&cluster).await;
@@ -143,7 +149,7 @@ async fn replicas_follow_their_nodes() {
     set(&cluster, "a", "1").await;
     // One that dies and stays away: the spare one takes its place.
     let dies = members[2];
-    let index = usize::try_from(dies - 1).unwrap();
+    let index = index_of(&cluster, dies).await;
     cluster.nodes[index].kill();
     let mut left: Vec<u64> = members.iter().copied().filter(|node| *node != dies).chain([spare]).collect();
     left.sort_unstable();

@@ -82,7 +82,8 @@ impl KvOracle {
                 (data.clone(), expires(ttl_ms), None)
             }
             Change::Increment { by } => {
-                let text = old.as_ref().map_or_else(|| "0".into(), |cell| String::from_utf8_lossy(&cell.data));
+                let text =
+                    old.as_ref().map_or_else(|| "0".into(), |cell| String::from_utf8_lossy(&cell.data));
                 let number: i64 = text.parse().map_err(|_| Reason::NotANumber)?;
                 let sum = number.checked_add(*by).ok_or(Reason::Overflow)?;
                 let expires_ms = old.as_ref().and_then(|cell| cell.expires_ms);
