@@ -68,7 +68,8 @@ async fn one_that_serves_again_is_found_out_and_nothing_is_left_of_that() {
     assert_eq!((stats.resting, stats.running, stats.guests_bytes, stats.resident), (0, 0, 0, 1));
     assert_eq!((fixture.lines.all(), fixture.usages.count()), (Vec::new(), 0));
     assert_eq!(said(&fixture, &function, 3).await, "1 2 3", "no caller has the instance that was tried");
-    assert_eq!((fixture.lines.all().len(), fixture.usages.count()), (3, 3));
+    eventually("each is told", || fixture.usages.count() == 3).await;
+    assert_eq!(fixture.lines.all().len(), 3);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use coracle_proto::spec::{Draft, ReuseDraft};
 
 use super::deployed;
-use crate::runtime::tests::fixture::Fixture;
+use crate::runtime::tests::fixture::{Fixture, eventually};
 
 /// What lets go of the request.
 const FORGET: &str = "(call $forget (global.get $req))";
@@ -55,7 +55,7 @@ async fn only_where_it_is_asked_for_and_so_many_times() {
     let (all, fixture) = four(FORGET, reuse(0)).await;
     let stats = fixture.runtime.stats();
     assert_eq!((all.as_str(), stats.resting, stats.running), ("1 2 3 4", 1, 0), "{:?}", fixture.lines.all());
-    assert_eq!(fixture.usages.take().len(), 4);
+    eventually("each is told", || fixture.usages.count() == 4).await;
     assert_eq!(four(FORGET, reuse(2)).await.0, "1 2 1 2");
     let reads = "(call $consume) (drop (call $read (i32.const 8192) (i32.const 64))) (call $trailers)
         (i32.store (i32.const 512) (i32.const 0)) (i32.store (i32.const 520) (i32.const 0))
