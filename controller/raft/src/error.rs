@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use coracle_proto::id::NodeId;
+use coracle_proto::status::Code;
 use thiserror::Error;
 
 use crate::options::{OptionsError, Owner};
@@ -100,6 +101,36 @@ pub enum OpenError {
         /// Why.
         reason: String,
     },
+}
+
+impl OpenError {
+    /// Whether starting again cannot help until somebody changes something.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::InUse { .. } | Self::Raft { .. } => false,
+            Self::Options(_)
+            | Self::Foreign { .. }
+            | Self::Empty { .. }
+            | Self::Damaged { .. }
+            | Self::Tainted { .. }
+            | Self::Halted { .. }
+            | Self::Restore { .. } => true,
+        }
+    }
+
+    /// The page that says what to do, where there is one.
+    #[must_use]
+    pub const fn code(&self) -> Option<Code> {
+        match self {
+            Self::Halted { .. } => Some(Code::UpgradeRequired),
+            Self::Foreign { .. } => Some(Code::StoreForeign),
+            Self::Empty { .. } | Self::Damaged { .. } | Self::Tainted { .. } | Self::Restore { .. } => {
+                Some(Code::StoreDamaged)
+            }
+            Self::Options(_) | Self::Io { .. } | Self::InUse { .. } | Self::Raft { .. } => None,
+        }
+    }
 }
 
 /// A member that leads, or is thought to.

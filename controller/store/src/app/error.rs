@@ -62,16 +62,7 @@ impl RunError {
     pub const fn is_configuration(&self) -> bool {
         match self {
             Self::Stopped { halted, tainted, .. } => *halted || *tainted,
-            Self::Store { source, .. } => match source {
-                OpenError::Io { .. } | OpenError::InUse { .. } | OpenError::Raft { .. } => false,
-                OpenError::Options(_)
-                | OpenError::Foreign { .. }
-                | OpenError::Empty { .. }
-                | OpenError::Damaged { .. }
-                | OpenError::Tainted { .. }
-                | OpenError::Halted { .. }
-                | OpenError::Restore { .. } => true,
-            },
+            Self::Store { source, .. } => source.is_configuration(),
             // The port was this node's when it started: whoever has it now may let it go.
             Self::Bind { .. } | Self::Mark { .. } | Self::Server { .. } => false,
         }
@@ -81,18 +72,7 @@ impl RunError {
     #[must_use]
     pub const fn code(&self) -> Option<Code> {
         match self {
-            Self::Store { source, .. } => match source {
-                OpenError::Halted { .. } => Some(Code::UpgradeRequired),
-                OpenError::Foreign { .. } => Some(Code::StoreForeign),
-                OpenError::Empty { .. }
-                | OpenError::Damaged { .. }
-                | OpenError::Tainted { .. }
-                | OpenError::Restore { .. } => Some(Code::StoreDamaged),
-                OpenError::Options(_)
-                | OpenError::Io { .. }
-                | OpenError::InUse { .. }
-                | OpenError::Raft { .. } => None,
-            },
+            Self::Store { source, .. } => source.code(),
             Self::Stopped { halted: true, .. } => Some(Code::UpgradeRequired),
             Self::Stopped { tainted: true, .. } => Some(Code::StoreDamaged),
             Self::Stopped { halted: false, tainted: false, .. }
