@@ -65,6 +65,7 @@ impl From<Code> for Exit {
             // A limit is refused, not throttled: waiting does not help.
             | Code::LimitReached
             | Code::UpgradeRequired
+            | Code::IdempotencyConflict
             | Code::WrongCluster => Self::Refused,
             Code::NoReplica
             | Code::NoView
@@ -77,6 +78,7 @@ impl From<Code> for Exit {
             | Code::NoWorker
             | Code::NoQuorum
             | Code::NotLeader
+            | Code::NoStore
             | Code::OutcomeUnknown
             | Code::StoreDamaged
             | Code::StoreForeign => Self::Server,
@@ -87,13 +89,15 @@ impl From<Code> for Exit {
             | Code::VersionNotFound
             | Code::BucketNotFound
             | Code::KeyNotFound
+            | Code::QueueNotFound
+            | Code::InvocationNotFound
             | Code::NodeNotFound => Self::NotFound,
             Code::RequestTimeout
             | Code::ResponseTimeout
             | Code::IdleTimeout
             | Code::CpuTimeExceeded
             | Code::TimedOut => Self::TimedOut,
-            Code::Conflict | Code::RouteConflict => Self::Conflict,
+            Code::Conflict | Code::RouteConflict | Code::ClaimLost => Self::Conflict,
             Code::MemoryExceeded
             | Code::ResponseTooLarge
             | Code::FunctionTrapped
@@ -102,6 +106,7 @@ impl From<Code> for Exit {
             Code::ConcurrencyLimit
             | Code::Overloaded
             | Code::NodeOutOfMemory
+            | Code::QueueFull
             | Code::TooManyConnections => Self::Throttled,
         }
     }

@@ -164,6 +164,18 @@ codes! {
     BucketNotFound = "bucket-not-found", 404, NotFound, Never;
     /// The bucket has no such key.
     KeyNotFound = "key-not-found", 404, NotFound, Never;
+    /// There is no queue of that name.
+    QueueNotFound = "queue-not-found", 404, NotFound, Never;
+    /// The queue has as much as it may.
+    QueueFull = "queue-full", 429, ResourceExhausted, NotStarted;
+    /// There is no record of that invocation, or not any more.
+    InvocationNotFound = "invocation-not-found", 404, NotFound, Never;
+    /// The idempotency key was used for another request.
+    IdempotencyConflict = "idempotency-conflict", 422, FailedPrecondition, Never;
+    /// The claim of a message is not held any more: what its attempt did counts for nothing.
+    ClaimLost = "claim-lost", 409, Aborted, Never;
+    /// No node keeps anything.
+    NoStore = "no-store", 503, Unavailable, NotStarted;
     /// The store that was asked does not lead the data group, or has no replica of it.
     NotLeader = "not-leader", 503, Unavailable, NotStarted;
     /// There is no leader, or it has no majority.

@@ -8,7 +8,7 @@ use prost::Message as _;
 /// Which part of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// What a gateway needs: everything but environment, arguments and granted hosts of versions.
+    /// What a gateway needs, data groups too: everything but environment, arguments and granted hosts of versions.
     Gateway,
     /// What one node holds, with whole specs, and the nodes.
     Node(NodeId),
@@ -29,12 +29,7 @@ impl Scope {
     pub(super) fn filter(self, change: &pb::Change) -> Option<pb::Change> {
         match self {
             Self::All => Some(change.clone()),
-            // Data groups are asked by whoever has something for them, not by who routes calls.
-            Self::Gateway
-                if ["request/", "group/", "slots"].iter().any(|key| change.key.starts_with(key)) =>
-            {
-                None
-            }
+            Self::Gateway if change.key.starts_with("request/") => None,
             Self::Gateway => stripped(change),
             Self::Node(node) => self.node_sees(node, change).then(|| change.clone()),
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use coracle_tests::{Cluster, Process, guest};
+use coracle_tests::{Cluster, Process, big_guest, guest};
 
 use crate::open_loop::Plan;
 use crate::process::{Server, processor_time};
@@ -17,13 +17,53 @@ const DURATION: Duration = Duration::from_secs(4);
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Measurements of each; who is first changes, and medians are printed.
 const ROUNDS: usize = 5;
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
 /// Connections of the open loop.
 const OPEN_CONNECTIONS: usize = 32;
 /// Of the median rate that `wasmtime serve` came to at most, the open loop asks for this part.
 const OPEN_PART: f64 = 0.5;
-const COMPONENTS: [(&str, &str); 2] =
-    [("hello-min", "hello-min.component.wasm"), ("rust-http", "rust-http-wasip2crate.component.wasm")];
+
+/// What is called.
+struct Component {
+    name: &'static str,
+    file: &'static str,
+    /// Over 150 KB: it lies in the folder of big guests.
+    big: bool,
+    /// In the closed loop, one measurement for each number.
+    connections: &'static [usize],
+    /// Whether the open loop is run too.
+    open: bool,
+}
+
+const COMPONENTS: [Component; 4] = [
+    Component {
+        name: "hello-min",
+        file: "hello-min.component.wasm",
+        big: false,
+        connections: &[1, 16, 64],
+        open: true,
+    },
+    Component {
+        name: "rust-http",
+        file: "rust-http-wasip2crate.component.wasm",
+        big: false,
+        connections: &[1, 16, 64],
+        open: true,
+    },
+    Component {
+        name: "javascript",
+        file: "js-fetch-event.component.wasm",
+        big: true,
+        connections: &[1, 16],
+        open: false,
+    },
+    Component {
+        name: "python",
+        file: "py-http.component.wasm",
+        big: true,
+        connections: &[1, 16],
+        open: false,
+    },
+];
 
 /// The component that is also called in instances that serve one call after another, so many: what the other one keeps of a
 /// call it is not used again for here.
@@ -58,35 +98,41 @@ impl Measured {
     }
 }
 
-/// Compares on two components, at three numbers of connections and in an open loop.
-pub(crate) async fn run() {
+/// Compares on each component, or on those that are named.
+pub(crate) async fn run(named: &[String]) {
     println!(
         "\n== calls: one node, a fresh instance for each request on all sides; medians of {ROUNDS} (least to most)"
     );
     println!("{}", wasmtime_version());
     let cluster = Cluster::start(crate::PROGRAM, 1).await;
-    for (name, file) in COMPONENTS {
-        cluster.deploy(name, &guest(file), &["--concurrency", "1000"]).await;
-        let mut contenders = contenders(&cluster, name, &guest(file)).await;
-        if name == REUSED {
+    let named: Vec<_> = named.iter().map(String::as_str).collect();
+    let chosen =
+        |it: &&Component| !COMPONENTS.iter().any(|it| named.contains(&it.name)) || named.contains(&it.name);
+    for Component { name, file, big, connections, open } in COMPONENTS.iter().filter(chosen) {
+        let file = if *big { big_guest(file) } else { guest(file) };
+        cluster.deploy(name, &file, &["--concurrency", "1000"]).await;
+        let mut contenders = contenders(&cluster, name, &file).await;
+        if *name == REUSED {
             let flags = ["--concurrency", "1000", "--reuse-calls", REUSE_CALLS];
-            cluster.deploy("reused", &guest(file), &flags).await;
-            let [ours, theirs] = reusing(&contenders[0], &guest(file)).await;
+            cluster.deploy("reused", &file, &flags).await;
+            let [ours, theirs] = reusing(&contenders[0], &file).await;
             contenders.insert(3, theirs);
             contenders.insert(3, ours);
         }
         let mut least = f64::INFINITY;
-        for connections in CONNECTIONS {
+        for connections in *connections {
             for contender in &contenders {
-                closed(contender, connections, WARM_UP);
+                closed(contender, *connections, WARM_UP);
             }
-            let all = rounds(&contenders, |contender| closed(contender, connections, DURATION));
+            let all = rounds(&contenders, |contender| closed(contender, *connections, DURATION));
             print(&format!("{name}, {connections} connections"), &contenders, &all);
             least = least.min(median(&all[1], |measured| measured.rate));
         }
-        let rate = (least * OPEN_PART).round();
-        let all = rounds(&contenders, |contender| open(contender, rate));
-        print(&format!("{name}, open loop, {rate} a second"), &contenders, &all);
+        if *open {
+            let rate = (least * OPEN_PART).round();
+            let all = rounds(&contenders, |contender| self::open(contender, rate));
+            print(&format!("{name}, open loop, {rate} a second"), &contenders, &all);
+        }
     }
 }
 

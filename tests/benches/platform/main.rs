@@ -51,7 +51,7 @@ fn main() {
         .expect("a runtime");
     runtime.block_on(async {
         if chosen("calls") {
-            calls::run().await;
+            calls::run(&wanted).await;
         }
         if chosen("hop") {
             hop::run().await;
