@@ -1,7 +1,7 @@
 //! What a data group replicates and the operations that change it: pure, total, and each costs what it changes.
 //!
 //! [`apply`] is the only way in. It takes a [`Batch`] off the log and drafts the records that come of it. What is read
-//! without a change ([`value`], [`values`], [`due`]) is a function of a view, so that any replica can answer it.
+//! without a change ([`value`], [`values`], [`ready`], [`dead`], [`due`]) is a function of a view, so that any replica can answer it.
 //!
 //! No operation does more than a named number of steps (`limits`): what has more to do says so, and is asked again.
 
@@ -10,6 +10,7 @@ mod bucket;
 /// Entries, answers and records to and from their bytes.
 pub mod codec;
 mod edit;
+mod effect;
 mod fault;
 mod group;
 mod keys;
@@ -18,9 +19,11 @@ mod limits;
 mod name;
 mod op;
 mod outcome;
+mod queue;
 mod record;
 mod refusal;
 mod remembered;
+mod schedule;
 mod sweep;
 mod view;
 
@@ -32,12 +35,16 @@ pub use group::{Group, TIME_STEP_MAX_MS, group};
 pub use keys::Due;
 pub use kv::{Entry, Page, value, values};
 pub use limits::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX, EFFECTS_MAX, KEY_BYTES_MAX, OP_STEPS_MAX, PAGE_MAX,
-    REMEMBERED_MAX, VALUE_BYTES_MAX,
+    ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX, CLAIM_MS_MAX,
+    DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX, EFFECTS_MAX, ERROR_BYTES_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX,
+    OP_STEPS_MAX, PAGE_MAX, REMEMBERED_MAX, TEXT_BYTES_MAX, VALUE_BYTES_MAX,
 };
 pub use name::{Name, NameError, Place};
-pub use op::{Asked, Batch, Change, Effect, FORMAT, Op, Request, Write};
-pub use outcome::{Effected, Outcome, Reply};
-pub use record::{Bucket, Value};
+pub use op::{Asked, Batch, Change, Effect, FORMAT, Kept, Op, Publish, Request, Span, Verdict, Write};
+pub use outcome::{Claimed, Effected, Fate, Outcome, Reply};
+pub use queue::{Peeked, counts, dead, message, queue, ready};
+pub use record::{
+    Bucket, Burial, Cause, Claim, Counts, Delivery, Fence, Message, Queue, Settings, State, Ticket, Value,
+};
 pub use refusal::{Reason, Refusal};
 pub use sweep::due;

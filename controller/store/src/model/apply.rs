@@ -7,11 +7,11 @@ use coracle_raft::Stop;
 use super::codec::Stored as _;
 use super::edit::{Edit, Moment, Purse};
 use super::fault::Fault;
-use super::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX, EFFECTS_MAX};
-use super::op::{Asked, Batch, Effect, Op};
-use super::outcome::{Effected, Outcome, Reply};
+use super::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX};
+use super::op::{Asked, Batch, Op};
+use super::outcome::{Outcome, Reply};
 use super::refusal::{Reason, Refusal};
-use super::{Group, bucket, group, keys, kv, remembered, sweep};
+use super::{Group, bucket, effect, group, keys, queue, remembered, schedule, sweep};
 
 /// Applies one entry of so many bytes, which stands at `position`. Total and pure: a refusal is an answer.
 ///
@@ -35,10 +35,15 @@ pub fn apply(draft: &mut Draft<'_>, position: Position, bytes: usize, batch: Bat
 
 fn check_size(bytes: usize, batch: &Batch) -> Result<(), Refusal> {
     if bytes > BATCH_BYTES_MAX {
-        return Err(over(Reason::TooLarge, "the entry", bytes, BATCH_BYTES_MAX));
+        return Err(Refusal::over_size(Reason::TooLarge, "the entry", bytes, BATCH_BYTES_MAX));
     }
     if batch.ops.len() > BATCH_OPS_MAX {
-        return Err(over(Reason::TooMany, "operations in one entry", batch.ops.len(), BATCH_OPS_MAX));
+        return Err(Refusal::over_size(
+            Reason::TooMany,
+            "operations in one entry",
+            batch.ops.len(),
+            BATCH_OPS_MAX,
+        ));
     }
     Ok(())
 }
@@ -71,6 +76,10 @@ fn answer(
             outcome
         }
         Err(Fault::Refused(refusal)) => Outcome::Refused(refusal),
+        Err(Fault::Full(queue, refusal)) => {
+            queue::count_refused(draft, &queue)?;
+            Outcome::Refused(refusal)
+        }
         Err(Fault::Stop(stop)) => return Err(stop),
     };
     if let Some(request) = asked.request {
@@ -92,24 +101,16 @@ fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
     match op {
         Op::PutBucket { bucket, keys_max, bytes_max } => bucket::put(edit, &bucket, keys_max, bytes_max),
         Op::DropBucket { bucket } => bucket::drop(edit, &bucket),
-        Op::Perform { effects } => Ok(Outcome::Performed(perform(edit, &effects)?)),
+        Op::Perform { effects } => Ok(Outcome::Performed(effect::perform(edit, &effects)?)),
         Op::Sweep { due, steps } => sweep::sweep(edit, due, steps),
+        Op::PutQueue { queue, settings } => queue::put(edit, &queue, settings),
+        Op::PauseQueue { queue, paused } => queue::pause(edit, &queue, paused),
+        Op::Claim { queue, node, most, until_ms } => queue::claim(edit, &queue, node, most, until_ms),
+        Op::Extend { ticket, until_ms } => queue::extend(edit, &ticket, until_ms),
+        Op::Offer { ticket } => queue::offer(edit, &ticket),
+        Op::Settle { ticket, verdict } => queue::settle(edit, &ticket, &verdict),
+        Op::Redrive { queue, span, steps } => queue::redrive(edit, &queue, span, steps),
+        Op::Purge { queue, kept, span, steps } => queue::purge(edit, &queue, (kept, span), steps),
+        Op::Tick { schedule, at_ms, publish } => schedule::tick(edit, &schedule, at_ms, publish),
     }
-}
-
-/// All of them or none: whoever calls drops the edit when one is refused.
-fn perform(edit: &mut Edit<'_>, effects: &[Effect]) -> Result<Vec<Effected>, Fault> {
-    if effects.len() > EFFECTS_MAX {
-        return Err(over(Reason::TooMany, "effects of one operation", effects.len(), EFFECTS_MAX).into());
-    }
-    let one = |effect: &Effect| match effect {
-        Effect::Write(write) => kv::write(edit, write),
-    };
-    effects.iter().map(one).collect()
-}
-
-/// A refusal of sizes.
-pub(super) fn over(reason: Reason, subject: impl std::fmt::Display, found: usize, bound: usize) -> Refusal {
-    let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-    Refusal::over(reason, subject, wide(found), wide(bound))
 }

@@ -38,5 +38,5 @@ pub(super) fn drop(edit: &mut Edit<'_>, place: &Place) -> Result<Outcome, Fault>
     if !more && bucket.keys <= found.len().try_into().unwrap_or(u64::MAX) {
         edit.remove(&keys::bucket(place));
     }
-    Ok(Outcome::Moved { moved: found.len().try_into().unwrap_or(u32::MAX), more })
+    Ok(Outcome::Moved { moved: found.len().try_into().unwrap_or(u32::MAX), more, next: 0 })
 }

@@ -2,6 +2,7 @@
 
 use coracle_raft::{Halt, Stop};
 
+use super::name::Place;
 use super::refusal::Refusal;
 
 /// What ends an operation early.
@@ -9,6 +10,8 @@ use super::refusal::Refusal;
 pub(super) enum Fault {
     /// An answer; what was drafted is dropped.
     Refused(Refusal),
+    /// The same, by a bound of this queue, which counts it.
+    Full(Place, Refusal),
     /// A record cannot be read: nothing can be answered.
     Stop(Stop),
 }

@@ -10,6 +10,16 @@
 //! | `o` SEQUENCE REQUEST | | the oldest outcome is forgotten first |
 //! | `b` PLACE | a bucket | |
 //! | `v` PLACE KEY | a value | list by prefix; drop of a bucket |
+//! | `q` PLACE | a queue's settings | |
+//! | `n` PLACE | a queue's counts | |
+//! | `m` PLACE MESSAGE | what was published | |
+//! | `s` PLACE MESSAGE | how far it is | purge of what waits |
+//! | `a` PLACE MESSAGE | | the next ready messages |
+//! | `d` PLACE MESSAGE | | dead letters |
+//! | `f` PLACE GROUP 0 MESSAGE | | who of a group is next |
+//! | `i` PLACE SOURCE 0 ID | an id that was taken in | |
+//! | `j` PLACE MESSAGE SOURCE 0 ID | | the oldest id is forgotten first |
+//! | `k` PLACE | a schedule's cursor | |
 //! | `t` KIND TIME SUBJECT | | what has become due, per kind |
 //!
 //! The SUBJECT of a timer is the rest of the key of what it is about.
@@ -18,21 +28,34 @@ use bytes::Bytes;
 use coracle_proto::id::RequestId;
 
 use super::name::Place;
+use super::op::Span;
 
 /// Kinds of things that become due at a time, each with timers of its own: a flood of one does not hold up the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Due {
     /// Values whose time to live has passed.
     Values,
+    /// Messages whose delay is over.
+    Delays,
+    /// Claims that were neither settled nor extended.
+    Claims,
+    /// Messages that have waited for too long.
+    Ages,
+    /// Dead letters that were kept long enough.
+    Dead,
 }
 
 impl Due {
     /// Every kind.
-    pub const ALL: [Self; 1] = [Self::Values];
+    pub const ALL: [Self; 5] = [Self::Values, Self::Delays, Self::Claims, Self::Ages, Self::Dead];
 
     const fn byte(self) -> u8 {
         match self {
             Self::Values => b'v',
+            Self::Delays => b'w',
+            Self::Claims => b'c',
+            Self::Ages => b'a',
+            Self::Dead => b'd',
         }
     }
 }
@@ -75,6 +98,79 @@ pub(super) fn value(bucket: &Place, key: &[u8]) -> Bytes {
 /// All values of a bucket whose keys begin so.
 pub(super) fn values(bucket: &Place, prefix: &[u8]) -> (Bytes, Bytes) {
     range(value(bucket, prefix))
+}
+
+pub(super) fn queue(queue: &Place) -> Bytes {
+    Parts::of(b'q').place(queue).key()
+}
+
+pub(super) fn counts(queue: &Place) -> Bytes {
+    Parts::of(b'n').place(queue).key()
+}
+
+pub(super) fn message(queue: &Place, message: u64) -> Bytes {
+    Parts::of(b'm').place(queue).number(message).key()
+}
+
+pub(super) fn delivery(queue: &Place, message: u64) -> Bytes {
+    Parts::of(b's').place(queue).number(message).key()
+}
+
+pub(super) fn delivery_span(queue: &Place, span: Span) -> (Bytes, Bytes) {
+    (delivery(queue, span.from), delivery(queue, span.to))
+}
+
+pub(super) fn ready(queue: &Place, message: u64) -> Bytes {
+    Parts::of(b'a').place(queue).number(message).key()
+}
+
+pub(super) fn ready_range(queue: &Place) -> (Bytes, Bytes) {
+    range(Parts::of(b'a').place(queue).key())
+}
+
+pub(super) fn dead(queue: &Place, message: u64) -> Bytes {
+    Parts::of(b'd').place(queue).number(message).key()
+}
+
+pub(super) fn dead_span(queue: &Place, span: Span) -> (Bytes, Bytes) {
+    (dead(queue, span.from), dead(queue, span.to))
+}
+
+pub(super) fn in_group(queue: &Place, group: &str, message: u64) -> Bytes {
+    Parts::of(b'f').place(queue).text(group).number(message).key()
+}
+
+pub(super) fn group_range(queue: &Place, group: &str) -> (Bytes, Bytes) {
+    range(Parts::of(b'f').place(queue).text(group).key())
+}
+
+/// The message with whose number a row ends.
+pub(super) fn message_number(row: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*row.last_chunk()?))
+}
+
+pub(super) fn dedup(queue: &Place, source: &str, id: &str) -> Bytes {
+    Parts::of(b'i').place(queue).text(source).bytes(id.as_bytes()).key()
+}
+
+/// In the order in which ids were taken in.
+pub(super) fn dedup_order(queue: &Place, message: u64, source: &str, id: &str) -> Bytes {
+    Parts::of(b'j').place(queue).number(message).text(source).bytes(id.as_bytes()).key()
+}
+
+pub(super) fn dedup_range(queue: &Place) -> (Bytes, Bytes) {
+    range(Parts::of(b'j').place(queue).key())
+}
+
+/// The key of the id that a row of [`dedup_order`] is about.
+pub(super) fn dedup_of_order(row: &[u8]) -> Option<Bytes> {
+    let (place, rest) = subject_parts(row.get(1..)?)?;
+    let (_, source_and_id) = rest.split_first_chunk::<8>()?;
+    Some(Parts::of(b'i').place(&place).bytes(source_and_id).key())
+}
+
+pub(super) fn cursor(schedule: &Place) -> Bytes {
+    Parts::of(b'k').place(schedule).key()
 }
 
 /// A timer of `subject`, which is the key of what it is about.

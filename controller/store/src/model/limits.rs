@@ -19,6 +19,26 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub const PAGE_MAX: usize = 1000;
 /// Outcomes that are remembered for requests that come again: 100 MB at most, minutes of a busy group.
 pub const REMEMBERED_MAX: u64 = 100_000;
+/// Bytes of a message's data; what is larger is a chunk file that it names.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a message's source, id and group, each of which is part of a key.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// Attributes of a message: a CloudEvent has nine of its own.
+pub const ATTRIBUTES_MAX: usize = 32;
+/// Bytes of all attributes of a message, which become headers of a call.
+pub const ATTRIBUTE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes that are kept of an error, for people.
+pub const ERROR_BYTES_MAX: usize = 1024;
+/// How long a message may be delayed: 15 days.
+pub const DELAY_MS_MAX: u64 = 15 * DAY_MS;
+/// How long a claim may last without being extended, whatever a clock says.
+pub const CLAIM_MS_MAX: u64 = DAY_MS;
+/// How long the id of a message is remembered.
+pub const DEDUP_MS: u64 = DAY_MS;
+/// Ids that a queue remembers: above it the oldest go sooner, and are counted. 100 MB of keys.
+pub const DEDUPS_MAX: u64 = 1_000_000;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024 <= BATCH_BYTES_MAX);
 const _: () = assert!(OP_STEPS_MAX <= BATCH_STEPS_MAX);

@@ -1,10 +1,13 @@
 //! What may be asked of a data group, and the entry in which it is asked.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use coracle_proto::id::{ClusterId, GroupId, RequestId};
+use coracle_proto::id::{ClusterId, GroupId, NodeId, RequestId};
 
 use super::keys::Due;
 use super::name::Place;
+use super::record::{Settings, Ticket};
 
 /// The highest format of operations that this program reads. What `apply` does belongs to the format.
 pub const FORMAT: u32 = 1;
@@ -81,6 +84,79 @@ pub enum Op {
         /// How much of it at most; never more than an operation may.
         steps: u32,
     },
+    /// Makes a queue, or gives it other settings.
+    PutQueue {
+        /// Which one.
+        queue: Place,
+        /// From now on.
+        settings: Settings,
+    },
+    /// Stops claims, or lets them go on.
+    PauseQueue {
+        /// Which one.
+        queue: Place,
+        /// Whether it is paused from now on.
+        paused: bool,
+    },
+    /// Gives ready messages to a node, the oldest first.
+    Claim {
+        /// Of which queue.
+        queue: Place,
+        /// Who calls the function.
+        node: NodeId,
+        /// How many messages at most.
+        most: u32,
+        /// When the attempt counts as lost, Unix milliseconds.
+        until_ms: u64,
+    },
+    /// The attempt goes on.
+    Extend {
+        /// Whose.
+        ticket: Ticket,
+        /// When it counts as lost now.
+        until_ms: u64,
+    },
+    /// The platform could not run it: the message is given back, and no attempt is counted.
+    Offer {
+        /// Whose.
+        ticket: Ticket,
+    },
+    /// The attempt ended.
+    Settle {
+        /// Whose.
+        ticket: Ticket,
+        /// How.
+        verdict: Verdict,
+    },
+    /// Dead letters are tried again, with all their attempts.
+    Redrive {
+        /// Of which queue.
+        queue: Place,
+        /// Which of them.
+        span: Span,
+        /// How many are looked at; never more than an operation may.
+        steps: u32,
+    },
+    /// Messages are taken away.
+    Purge {
+        /// Of which queue.
+        queue: Place,
+        /// Of which kind.
+        kept: Kept,
+        /// Which of them.
+        span: Span,
+        /// How many are looked at; never more than an operation may.
+        steps: u32,
+    },
+    /// A schedule's time has come: a message is published, once for each time.
+    Tick {
+        /// Which schedule.
+        schedule: Place,
+        /// Its time, Unix milliseconds: later than any before.
+        at_ms: u64,
+        /// The message; its id is made of the schedule's name and the time.
+        publish: Publish,
+    },
 }
 
 impl Op {
@@ -88,7 +164,19 @@ impl Op {
     #[must_use]
     pub const fn format(&self) -> u32 {
         match self {
-            Self::PutBucket { .. } | Self::DropBucket { .. } | Self::Perform { .. } | Self::Sweep { .. } => 1,
+            Self::PutBucket { .. }
+            | Self::DropBucket { .. }
+            | Self::Perform { .. }
+            | Self::Sweep { .. }
+            | Self::PutQueue { .. }
+            | Self::PauseQueue { .. }
+            | Self::Claim { .. }
+            | Self::Extend { .. }
+            | Self::Offer { .. }
+            | Self::Settle { .. }
+            | Self::Redrive { .. }
+            | Self::Purge { .. }
+            | Self::Tick { .. } => 1,
         }
     }
 }
@@ -98,6 +186,72 @@ impl Op {
 pub enum Effect {
     /// A change of a value.
     Write(Write),
+    /// A message.
+    Publish(Publish),
+}
+
+/// A message for a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Which queue.
+    pub queue: Place,
+    /// Who makes its ids.
+    pub source: String,
+    /// The same one of the same source is taken once within a day.
+    pub id: String,
+    /// Messages of one group are delivered one after the other; empty: of none.
+    pub group: String,
+    /// A CloudEvent's.
+    pub attributes: BTreeMap<String, String>,
+    /// How long it is held back, milliseconds.
+    pub delay_ms: u64,
+    /// Its body.
+    pub data: Bytes,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The message is done with.
+    Done {
+        /// What the call has done in the platform: with its acknowledgement, or not at all.
+        effects: Vec<Effect>,
+    },
+    /// It failed, and is tried again while attempts are left.
+    Retry {
+        /// How long to wait, milliseconds; none: as the queue's settings say.
+        after_ms: Option<u64>,
+        /// What went wrong, for people.
+        error: String,
+    },
+    /// It failed, and would fail again: it becomes a dead letter.
+    Dead {
+        /// What went wrong, for people.
+        error: String,
+    },
+}
+
+/// Messages by their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// From this one on.
+    pub from: u64,
+    /// Before this one.
+    pub to: u64,
+}
+
+impl Span {
+    /// All of them.
+    pub const ALL: Self = Self { from: 0, to: u64::MAX };
+}
+
+/// Which messages of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// That are ready, delayed, or behind others.
+    Waiting,
+    /// Dead letters.
+    Dead,
 }
 
 /// A change of one value.

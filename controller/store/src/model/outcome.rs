@@ -1,5 +1,6 @@
 //! What became of an entry and of each of its operations.
 
+use super::record::{Cause, Fence};
 use super::refusal::Refusal;
 
 /// What a whole entry is answered.
@@ -24,6 +25,17 @@ pub enum Outcome {
         moved: u32,
         /// Whether there may be more: it is to be asked again.
         more: bool,
+        /// The message to go on from, where messages were dealt with.
+        next: u64,
+    },
+    /// Messages that were claimed; none: none was ready.
+    Claimed(Vec<Claimed>),
+    /// An attempt ended.
+    Settled {
+        /// What becomes of its message.
+        fate: Fate,
+        /// Of each of its effects, in order.
+        effects: Vec<Effected>,
     },
     /// Nothing of it was done.
     Refused(Refusal),
@@ -44,4 +56,38 @@ pub enum Effected {
         /// Whether it was there.
         existed: bool,
     },
+    /// A message was published.
+    Published {
+        /// Its number in the group.
+        message: u64,
+        /// It is the one that was published with this id before: nothing was added.
+        repeated: bool,
+    },
+}
+
+/// An attempt that begins. The message's body is read from a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimed {
+    /// Which message.
+    pub message: u64,
+    /// From 1 on, without gaps.
+    pub attempt: u32,
+    /// Whoever settles it shows this.
+    pub fence: Fence,
+    /// When the attempt counts as lost, Unix milliseconds.
+    pub until_ms: u64,
+}
+
+/// What becomes of a message after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is done with.
+    Done,
+    /// It is tried again at this time, Unix milliseconds.
+    Retried {
+        /// When.
+        at_ms: u64,
+    },
+    /// It is a dead letter.
+    Dead(Cause),
 }

@@ -5,6 +5,13 @@ use coracle_proto::id::{ClusterId, GroupId};
 
 use super::outcome::Outcome;
 
+mod message;
+mod queue;
+
+pub(super) use message::Dedup;
+pub use message::{Burial, Cause, Claim, Delivery, Fence, Message, State, Ticket};
+pub use queue::{Counts, Queue, Settings};
+
 /// The one record about the group itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
@@ -61,4 +68,11 @@ impl Value {
     pub fn is_live(&self, at_ms: u64) -> bool {
         self.expires_ms.is_none_or(|expires_ms| at_ms < expires_ms)
     }
+}
+
+/// How far a schedule is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// Its last tick, Unix milliseconds.
+    pub(super) at_ms: u64,
 }

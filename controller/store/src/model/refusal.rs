@@ -29,6 +29,18 @@ pub enum Reason {
     NotANumber,
     /// An increment over the greatest number, or below the least.
     Overflow,
+    /// There is no such queue.
+    NoQueue,
+    /// The queue has as many messages as it may, dead letters among them.
+    QueueFullMessages,
+    /// The queue has as many bytes as it may.
+    QueueFullBytes,
+    /// Nothing is claimed of a paused queue.
+    Paused,
+    /// The message is not held by this claim any more: what its attempt did counts for nothing.
+    Stale,
+    /// The schedule has had this tick, or a later one.
+    Late,
 }
 
 /// An operation that was not done, and why.
@@ -48,6 +60,12 @@ impl Refusal {
     /// A refusal that needs no numbers.
     pub(super) fn of(reason: Reason, subject: impl fmt::Display) -> Self {
         Self::over(reason, subject, 0, 0)
+    }
+
+    /// The same of sizes in memory.
+    pub(super) fn over_size(reason: Reason, subject: impl fmt::Display, found: usize, bound: usize) -> Self {
+        let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        Self::over(reason, subject, wide(found), wide(bound))
     }
 
     /// A refusal with what was found and what the bound is.
@@ -82,6 +100,18 @@ impl fmt::Display for Refusal {
             }
             Reason::Mismatch => write!(f, "{subject} is at version {found}, not at {bound}"),
             Reason::NotANumber => write!(f, "{subject} is not a whole number of 64 bits"),
+            Reason::NoQueue => write!(f, "there is no queue '{subject}'"),
+            Reason::QueueFullMessages => {
+                write!(f, "queue '{subject}' would have {found} messages, its bound is {bound}")
+            }
+            Reason::QueueFullBytes => {
+                write!(f, "queue '{subject}' would have {found} bytes, its bound is {bound}")
+            }
+            Reason::Paused => write!(f, "queue '{subject}' is paused"),
+            Reason::Stale => write!(f, "message {subject} is not held by this claim any more"),
+            Reason::Late => {
+                write!(f, "schedule '{subject}' has been at {bound}, and {found} is not after it")
+            }
             Reason::Overflow => write!(f, "{subject} would leave the range of 64 bits"),
         }
     }

@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::fault::{Fault, unreadable};
 use super::keys::{self, Due};
 use super::outcome::Outcome;
-use super::{kv, view};
+use super::{kv, queue, view};
 
 /// When the next of a kind is due, Unix milliseconds: a leader waits until then.
 ///
@@ -26,10 +26,14 @@ pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32) -> Result<Outcome
         let (_, subject) = at(key)?;
         match due {
             Due::Values => kv::expire(edit, subject)?,
+            Due::Delays => queue::wake(edit, subject)?,
+            Due::Claims => queue::lapse(edit, subject)?,
+            Due::Ages => queue::age(edit, subject)?,
+            Due::Dead => queue::expire(edit, subject)?,
         }
         edit.remove(key);
     }
-    Ok(Outcome::Moved { moved: found.len().try_into().unwrap_or(u32::MAX), more })
+    Ok(Outcome::Moved { moved: found.len().try_into().unwrap_or(u32::MAX), more, next: 0 })
 }
 
 fn at(key: &[u8]) -> Result<(u64, &[u8]), Stop> {

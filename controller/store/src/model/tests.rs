@@ -6,3 +6,8 @@ mod golden_tests;
 mod kv_oracle;
 mod kv_simulation_tests;
 mod kv_tests;
+mod queue_bench;
+mod queue_simulation_tests;
+mod queue_tests;
+mod rows;
+mod schedule_tests;

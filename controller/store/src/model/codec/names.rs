@@ -4,7 +4,7 @@ use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::pb::store as pb;
 
 use super::super::keys::Due;
-use super::super::{Place, Reason};
+use super::super::{Cause, Fence, Place, Reason};
 
 /// Two enums of the same names, one of which has a number for nothing.
 macro_rules! same_names {
@@ -22,7 +22,7 @@ macro_rules! same_names {
     };
 }
 
-same_names!(due_to_wire, due_from_wire, Due, pb::Due, "due", [Values]);
+same_names!(due_to_wire, due_from_wire, Due, pb::Due, "due", [Values, Delays, Claims, Ages, Dead]);
 same_names!(
     reason_to_wire,
     reason_from_wire,
@@ -41,9 +41,26 @@ same_names!(
         BucketFullBytes,
         Mismatch,
         NotANumber,
-        Overflow
+        Overflow,
+        NoQueue,
+        QueueFullMessages,
+        QueueFullBytes,
+        Paused,
+        Stale,
+        Late
     ]
 );
+
+same_names!(cause_to_wire, cause_from_wire, Cause, pb::Cause, "cause", [Attempts, Age, Rejected]);
+
+pub(super) const fn fence_to_wire(fence: Fence) -> pb::Fence {
+    pb::Fence { term: fence.term, sequence: fence.sequence }
+}
+
+pub(super) fn fence_from_wire(wire: Option<pb::Fence>) -> Result<Fence, DecodeError> {
+    let pb::Fence { term, sequence } = wire.in_field("fence")?;
+    Ok(Fence { term, sequence })
+}
 
 pub(super) fn place_to_wire(place: &Place) -> pb::Place {
     pb::Place { namespace: place.namespace.to_string(), name: place.name.to_string() }

@@ -1,12 +1,15 @@
 //! Entries from their wire form, checked field by field.
 
 use coracle_proto::codec::{DecodeError as FieldError, InField as _};
-use coracle_proto::id::{ClusterId, GroupId, RequestId};
-use coracle_proto::pb::store::{self as pb, effect, op, write};
+use coracle_proto::id::{ClusterId, GroupId, NodeId, RequestId};
+use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
-use super::super::{Asked, Batch, Change, Effect, FORMAT, Op, Request, Write};
+use super::super::{
+    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Place, Publish, Request, Span, Ticket, Verdict, Write,
+};
 use super::DecodeError;
-use super::names::{above_zero, due_from_wire, place_from_wire};
+use super::names::{above_zero, due_from_wire, fence_from_wire, place_from_wire};
+use super::record::settings_from_wire;
 
 pub(super) fn batch(wire: pb::Batch) -> Result<Batch, DecodeError> {
     if wire.format > FORMAT {
@@ -45,6 +48,36 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
             Op::DropBucket { bucket: place_from_wire(wire.bucket, "drop_bucket.bucket")? }
         }
         op::Kind::Perform(wire) => Op::Perform { effects: effects(wire.effects)? },
+        op::Kind::PutQueue(wire) => Op::PutQueue {
+            queue: queue(wire.queue)?,
+            settings: settings_from_wire(wire.settings.in_field("put_queue.settings")?),
+        },
+        op::Kind::PauseQueue(wire) => Op::PauseQueue { queue: queue(wire.queue)?, paused: wire.paused },
+        op::Kind::Claim(wire) => Op::Claim {
+            queue: queue(wire.queue)?,
+            node: NodeId::new(wire.node),
+            most: wire.most,
+            until_ms: wire.until_ms,
+        },
+        op::Kind::Extend(wire) => Op::Extend { ticket: ticket(wire.ticket)?, until_ms: wire.until_ms },
+        op::Kind::Offer(wire) => Op::Offer { ticket: ticket(wire.ticket)? },
+        op::Kind::Settle(wire) => {
+            Op::Settle { ticket: ticket(wire.ticket)?, verdict: verdict(wire.verdict)? }
+        }
+        op::Kind::Redrive(wire) => {
+            Op::Redrive { queue: queue(wire.queue)?, span: span(wire.span)?, steps: wire.steps }
+        }
+        op::Kind::Purge(wire) => Op::Purge {
+            queue: queue(wire.queue)?,
+            kept: if wire.dead { Kept::Dead } else { Kept::Waiting },
+            span: span(wire.span)?,
+            steps: wire.steps,
+        },
+        op::Kind::Tick(wire) => Op::Tick {
+            schedule: place_from_wire(wire.schedule, "tick.schedule")?,
+            at_ms: wire.at_ms,
+            publish: publish(wire.publish.in_field("tick.publish")?)?,
+        },
         op::Kind::Sweep(wire) => Op::Sweep { due: due_from_wire(wire.due())?, steps: wire.steps },
     })
 }
@@ -56,6 +89,7 @@ fn effects(wire: Vec<pb::Effect>) -> Result<Vec<Effect>, DecodeError> {
 fn effect(wire: pb::Effect) -> Result<Effect, DecodeError> {
     Ok(match wire.kind.ok_or(DecodeError::UnknownOp)? {
         effect::Kind::Write(wire) => Effect::Write(write(wire)?),
+        effect::Kind::Publish(wire) => Effect::Publish(publish(wire)?),
     })
 }
 
@@ -73,6 +107,40 @@ fn write(wire: pb::Write) -> Result<Write, DecodeError> {
     Ok(Write { bucket: bucket(wire.bucket)?, key: wire.key, change })
 }
 
-fn bucket(wire: Option<pb::Place>) -> Result<super::super::Place, FieldError> {
+fn bucket(wire: Option<pb::Place>) -> Result<Place, FieldError> {
     place_from_wire(wire, "write.bucket")
+}
+
+fn queue(wire: Option<pb::Place>) -> Result<Place, FieldError> {
+    place_from_wire(wire, "queue")
+}
+
+fn publish(wire: pb::Publish) -> Result<Publish, FieldError> {
+    Ok(Publish {
+        queue: queue(wire.queue)?,
+        source: wire.source,
+        id: wire.id,
+        group: wire.group,
+        attributes: wire.attributes,
+        delay_ms: wire.delay_ms,
+        data: wire.data,
+    })
+}
+
+fn ticket(wire: Option<pb::Ticket>) -> Result<Ticket, FieldError> {
+    let wire = wire.in_field("ticket")?;
+    Ok(Ticket { queue: queue(wire.queue)?, message: wire.message, fence: fence_from_wire(wire.fence)? })
+}
+
+fn verdict(wire: Option<settle::Verdict>) -> Result<Verdict, DecodeError> {
+    Ok(match wire.ok_or(DecodeError::UnknownOp)? {
+        settle::Verdict::Done(wire) => Verdict::Done { effects: effects(wire.effects)? },
+        settle::Verdict::Retry(wire) => Verdict::Retry { after_ms: wire.after_ms, error: wire.error },
+        settle::Verdict::Dead(wire) => Verdict::Dead { error: wire.error },
+    })
+}
+
+fn span(wire: Option<pb::Span>) -> Result<Span, FieldError> {
+    let pb::Span { from, to } = wire.in_field("span")?;
+    Ok(Span { from, to })
 }

@@ -1,4 +1,6 @@
-//! Records to and from their bytes. Equal records have equal bytes: fields are written in order.
+//! Records to and from their bytes. Equal records have equal bytes: fields are written in order and maps are sorted.
+
+mod queue;
 
 use bytes::Bytes;
 use coracle_proto::codec::InField as _;
@@ -6,10 +8,12 @@ use coracle_proto::id::{ClusterId, GroupId};
 use coracle_proto::pb::store as pb;
 use prost::Message as _;
 
-use super::super::record::{Bucket, Group, Remembered, Value};
+use super::super::record::{Bucket, Cursor, Dedup, Group, Remembered, Value};
 use super::DecodeError;
 use super::names::above_zero;
 use super::reply::{outcome_from_wire, outcome_to_wire};
+
+pub(super) use queue::{settings_from_wire, settings_to_wire};
 
 /// A record that stands under a key.
 pub(in super::super) trait Stored: Sized {
@@ -74,18 +78,22 @@ macro_rules! plain {
 
             fn encode(&self) -> Bytes {
                 let Self { $($field),+ } = *self;
-                pb::$record { $($field),+ }.encode_to_vec().into()
+                prost::Message::encode_to_vec(&pb::$record { $($field),+ }).into()
             }
 
             fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-                let pb::$record { $($field),+ } = pb::$record::decode(bytes)?;
+                let pb::$record { $($field),+ } = prost::Message::decode(bytes)?;
                 Ok(Self { $($field),+ })
             }
         }
     };
 }
 
+pub(in super::super) use plain;
+
 plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes]);
+plain!(Dedup, "a remembered id", [message, until_ms]);
+plain!(Cursor, "a schedule's cursor", [at_ms]);
 
 impl Stored for Value {
     const WHAT: &'static str = "a value";

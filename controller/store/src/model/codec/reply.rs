@@ -1,10 +1,12 @@
 //! Answers to and from their wire form.
 
 use coracle_proto::codec::{DecodeError, InField as _};
-use coracle_proto::pb::store::{self as pb, effected, outcome};
+use coracle_proto::pb::store::{self as pb, effected, outcome, settled};
 
-use super::super::{Effected, Outcome, Refusal, Reply};
-use super::names::{reason_from_wire, reason_to_wire};
+use super::super::{Claimed, Effected, Fate, Outcome, Refusal, Reply};
+use super::names::{
+    cause_from_wire, cause_to_wire, fence_from_wire, fence_to_wire, reason_from_wire, reason_to_wire,
+};
 
 pub(super) fn to_wire(reply: &Reply) -> pb::Reply {
     match reply {
@@ -27,8 +29,14 @@ pub(super) fn from_wire(wire: pb::Reply) -> Result<Reply, DecodeError> {
 pub(super) fn outcome_to_wire(outcome: &Outcome) -> pb::Outcome {
     let kind = match outcome {
         Outcome::Done => outcome::Kind::Done(pb::Done {}),
-        Outcome::Performed(effects) => outcome::Kind::Performed(performed(effects)),
-        Outcome::Moved { moved, more } => outcome::Kind::Moved(pb::Moved { moved: *moved, more: *more }),
+        Outcome::Performed(effects) => outcome::Kind::Performed(pb::Performed { effects: effected(effects) }),
+        Outcome::Moved { moved, more, next } => {
+            outcome::Kind::Moved(pb::Moved { moved: *moved, more: *more, next: *next })
+        }
+        Outcome::Claimed(claims) => {
+            outcome::Kind::Claimed(pb::Claimed { claims: claims.iter().map(claim_to_wire).collect() })
+        }
+        Outcome::Settled { fate, effects } => outcome::Kind::Settled(settled(*fate, effects)),
         Outcome::Refused(refusal) => outcome::Kind::Refused(refused(refusal)),
     };
     pb::Outcome { kind: Some(kind) }
@@ -37,30 +45,69 @@ pub(super) fn outcome_to_wire(outcome: &Outcome) -> pb::Outcome {
 pub(super) fn outcome_from_wire(wire: pb::Outcome) -> Result<Outcome, DecodeError> {
     Ok(match wire.kind.in_field("outcome")? {
         outcome::Kind::Done(pb::Done {}) => Outcome::Done,
-        outcome::Kind::Performed(wire) => Outcome::Performed(effects(wire)?),
-        outcome::Kind::Moved(wire) => Outcome::Moved { moved: wire.moved, more: wire.more },
+        outcome::Kind::Performed(wire) => Outcome::Performed(effects(wire.effects)?),
+        outcome::Kind::Moved(wire) => Outcome::Moved { moved: wire.moved, more: wire.more, next: wire.next },
+        outcome::Kind::Claimed(wire) => {
+            Outcome::Claimed(wire.claims.into_iter().map(claim_from_wire).collect::<Result<_, _>>()?)
+        }
+        outcome::Kind::Settled(wire) => {
+            Outcome::Settled { fate: fate(wire.fate)?, effects: effects(wire.effects)? }
+        }
         outcome::Kind::Refused(wire) => Outcome::Refused(refusal(wire)?),
     })
 }
 
-fn performed(effects: &[Effected]) -> pb::Performed {
+fn effected(effects: &[Effected]) -> Vec<pb::Effected> {
     let one = |effected: &Effected| match effected {
         Effected::Written { version, number } => {
             effected::Kind::Written(pb::Written { version: *version, number: *number })
         }
         Effected::Deleted { existed } => effected::Kind::Deleted(pb::Deleted { existed: *existed }),
+        Effected::Published { message, repeated } => {
+            effected::Kind::Published(pb::Published { message: *message, repeated: *repeated })
+        }
     };
-    pb::Performed {
-        effects: effects.iter().map(|effected| pb::Effected { kind: Some(one(effected)) }).collect(),
-    }
+    effects.iter().map(|effected| pb::Effected { kind: Some(one(effected)) }).collect()
 }
 
-fn effects(wire: pb::Performed) -> Result<Vec<Effected>, DecodeError> {
+fn effects(wire: Vec<pb::Effected>) -> Result<Vec<Effected>, DecodeError> {
     let one = |wire: pb::Effected| match wire.kind.in_field("effected")? {
         effected::Kind::Written(wire) => Ok(Effected::Written { version: wire.version, number: wire.number }),
         effected::Kind::Deleted(wire) => Ok(Effected::Deleted { existed: wire.existed }),
+        effected::Kind::Published(wire) => {
+            Ok(Effected::Published { message: wire.message, repeated: wire.repeated })
+        }
     };
-    wire.effects.into_iter().map(one).collect()
+    wire.into_iter().map(one).collect()
+}
+
+fn claim_to_wire(claimed: &Claimed) -> pb::Claiming {
+    let Claimed { message, attempt, fence, until_ms } = *claimed;
+    pb::Claiming { message, attempt, fence: Some(fence_to_wire(fence)), until_ms }
+}
+
+fn claim_from_wire(wire: pb::Claiming) -> Result<Claimed, DecodeError> {
+    let pb::Claiming { message, attempt, fence, until_ms } = wire;
+    Ok(Claimed { message, attempt, fence: fence_from_wire(fence)?, until_ms })
+}
+
+fn settled(fate: Fate, effects: &[Effected]) -> pb::Settled {
+    let fate = match fate {
+        Fate::Done => settled::Fate::Done(pb::Done {}),
+        Fate::Retried { at_ms } => settled::Fate::RetriedAtMs(at_ms),
+        Fate::Dead(cause) => settled::Fate::Dead(cause_to_wire(cause).into()),
+    };
+    pb::Settled { fate: Some(fate), effects: effected(effects) }
+}
+
+fn fate(wire: Option<settled::Fate>) -> Result<Fate, DecodeError> {
+    Ok(match wire.in_field("fate")? {
+        settled::Fate::Done(pb::Done {}) => Fate::Done,
+        settled::Fate::RetriedAtMs(at_ms) => Fate::Retried { at_ms },
+        settled::Fate::Dead(cause) => {
+            Fate::Dead(cause_from_wire(pb::Cause::try_from(cause).in_field("cause")?)?)
+        }
+    })
 }
 
 fn refused(refusal: &Refusal) -> pb::Refused {

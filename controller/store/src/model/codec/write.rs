@@ -1,10 +1,11 @@
 //! Entries to their wire form.
 
 use bytes::Bytes;
-use coracle_proto::pb::store::{self as pb, effect, op, write};
+use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
-use super::super::{Asked, Batch, Change, Effect, Op, Write};
-use super::names::{due_to_wire, place_to_wire};
+use super::super::{Asked, Batch, Change, Effect, Kept, Op, Publish, Span, Ticket, Verdict, Write};
+use super::names::{due_to_wire, fence_to_wire, place_to_wire};
+use super::record::settings_to_wire;
 
 pub(super) fn batch(it: &Batch) -> pb::Batch {
     pb::Batch {
@@ -37,6 +38,43 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::DropBucket(pb::DropBucket { bucket: Some(place_to_wire(bucket)) })
         }
         Op::Perform { effects } => op::Kind::Perform(pb::Perform { effects: self::effects(effects) }),
+        Op::PutQueue { queue, settings } => op::Kind::PutQueue(pb::PutQueue {
+            queue: Some(place_to_wire(queue)),
+            settings: Some(settings_to_wire(settings)),
+        }),
+        Op::PauseQueue { queue, paused } => {
+            op::Kind::PauseQueue(pb::PauseQueue { queue: Some(place_to_wire(queue)), paused: *paused })
+        }
+        Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(pb::Claim {
+            queue: Some(place_to_wire(queue)),
+            node: node.get(),
+            most: *most,
+            until_ms: *until_ms,
+        }),
+        Op::Extend { ticket, until_ms } => {
+            op::Kind::Extend(pb::Extend { ticket: Some(self::ticket(ticket)), until_ms: *until_ms })
+        }
+        Op::Offer { ticket } => op::Kind::Offer(pb::Offer { ticket: Some(self::ticket(ticket)) }),
+        Op::Settle { ticket, verdict } => op::Kind::Settle(pb::Settle {
+            ticket: Some(self::ticket(ticket)),
+            verdict: Some(self::verdict(verdict)),
+        }),
+        Op::Redrive { queue, span, steps } => op::Kind::Redrive(pb::Redrive {
+            queue: Some(place_to_wire(queue)),
+            span: Some(self::span(*span)),
+            steps: *steps,
+        }),
+        Op::Purge { queue, kept, span, steps } => op::Kind::Purge(pb::Purge {
+            queue: Some(place_to_wire(queue)),
+            dead: *kept == Kept::Dead,
+            span: Some(self::span(*span)),
+            steps: *steps,
+        }),
+        Op::Tick { schedule, at_ms, publish } => op::Kind::Tick(pb::Tick {
+            schedule: Some(place_to_wire(schedule)),
+            at_ms: *at_ms,
+            publish: Some(self::publish(publish)),
+        }),
         Op::Sweep { due, steps } => {
             op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps })
         }
@@ -46,6 +84,7 @@ fn op(it: &Op) -> op::Kind {
 fn effects(effects: &[Effect]) -> Vec<pb::Effect> {
     let one = |effect: &Effect| match effect {
         Effect::Write(it) => effect::Kind::Write(write(it)),
+        Effect::Publish(it) => effect::Kind::Publish(publish(it)),
     };
     effects.iter().map(|effect| pb::Effect { kind: Some(one(effect)) }).collect()
 }
@@ -65,4 +104,40 @@ fn write(it: &Write) -> pb::Write {
 
 fn set(data: &Bytes, ttl_ms: Option<u64>) -> pb::Set {
     pb::Set { data: data.clone(), ttl_ms: ttl_ms.unwrap_or_default() }
+}
+
+fn publish(it: &Publish) -> pb::Publish {
+    pb::Publish {
+        queue: Some(place_to_wire(&it.queue)),
+        source: it.source.clone(),
+        id: it.id.clone(),
+        group: it.group.clone(),
+        attributes: it.attributes.clone(),
+        delay_ms: it.delay_ms,
+        data: it.data.clone(),
+    }
+}
+
+fn ticket(it: &Ticket) -> pb::Ticket {
+    pb::Ticket {
+        queue: Some(place_to_wire(&it.queue)),
+        message: it.message,
+        fence: Some(fence_to_wire(it.fence)),
+    }
+}
+
+fn verdict(it: &Verdict) -> settle::Verdict {
+    match it {
+        Verdict::Done { effects } => {
+            settle::Verdict::Done(pb::Acknowledge { effects: self::effects(effects) })
+        }
+        Verdict::Retry { after_ms, error } => {
+            settle::Verdict::Retry(pb::Retry { after_ms: *after_ms, error: error.clone() })
+        }
+        Verdict::Dead { error } => settle::Verdict::Dead(pb::Reject { error: error.clone() }),
+    }
+}
+
+const fn span(it: Span) -> pb::Span {
+    pb::Span { from: it.from, to: it.to }
 }

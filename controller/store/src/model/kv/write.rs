@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::super::apply::over;
 use super::super::bucket;
 use super::super::edit::Edit;
 use super::super::fault::{Fault, unreadable};
@@ -59,7 +58,7 @@ fn check_key(key: &[u8]) -> Result<(), Refusal> {
         return Err(Refusal::of(Reason::Invalid, "a key has at least one byte"));
     }
     if key.len() > KEY_BYTES_MAX {
-        return Err(over(Reason::TooLarge, "a key", key.len(), KEY_BYTES_MAX));
+        return Err(Refusal::over_size(Reason::TooLarge, "a key", key.len(), KEY_BYTES_MAX));
     }
     Ok(())
 }
@@ -111,7 +110,7 @@ impl<'e, 'a> Slot<'e, 'a> {
 
     fn set(mut self, data: Bytes, expires_ms: Option<u64>, number: Option<i64>) -> Result<Effected, Fault> {
         if data.len() > VALUE_BYTES_MAX {
-            return Err(over(Reason::TooLarge, "a value", data.len(), VALUE_BYTES_MAX).into());
+            return Err(Refusal::over_size(Reason::TooLarge, "a value", data.len(), VALUE_BYTES_MAX).into());
         }
         let before = self.bucket;
         self.clear();

@@ -52,11 +52,14 @@ impl Bench {
     pub(crate) fn apply(&mut self, command: &[u8]) -> Result<Reply, Stop> {
         self.index += 1;
         let position = Position { term: self.term, index: self.index };
-        let reply = kept(&mut self.records, position, command)?;
-        let again = kept(&mut self.replica, position, command).unwrap();
-        assert_eq!(reply, again);
-        assert!(self.records == self.replica, "equal entries made other records");
-        Ok(codec::decode_reply(&reply).unwrap())
+        let made = kept(&mut self.records, position, command)?;
+        assert!(
+            made == kept(&mut self.replica, position, command).unwrap(),
+            "equal entries made other records"
+        );
+        // All of them is dear, and each change was compared.
+        assert!(self.index % 64 > 0 || self.records == self.replica, "equal changes made other records");
+        Ok(codec::decode_reply(&made.0).unwrap())
     }
 
     pub(crate) fn ask(&mut self, batch: &Batch) -> Reply {
@@ -133,17 +136,20 @@ impl Bench {
     }
 }
 
-fn kept(records: &mut BTreeMap<Bytes, Bytes>, position: Position, command: &[u8]) -> Result<Bytes, Stop> {
+/// The answer, and what changed.
+type Made = (Bytes, Vec<coracle_raft::Change>);
+
+fn kept(records: &mut BTreeMap<Bytes, Bytes>, position: Position, command: &[u8]) -> Result<Made, Stop> {
     let mut draft = Draft::over(records);
     let reply = DataMachine::apply(&mut draft, position, command)?;
     let changes: Vec<_> = draft.into_changes().collect();
-    for change in changes {
-        match change.value {
-            Some(value) => records.insert(change.key, value),
-            None => records.remove(&change.key),
+    for coracle_raft::Change { key, value } in changes.iter().cloned() {
+        match value {
+            Some(value) => records.insert(key, value),
+            None => records.remove(&key),
         };
     }
-    Ok(reply)
+    Ok((reply, changes))
 }
 
 pub(crate) fn place(name: &str) -> Place {

@@ -6,11 +6,12 @@ use coracle_proto::pb::store as pb;
 use prost::Message as _;
 use rand::Rng as _;
 
-use super::bench::{BEGIN_MS, Bench, luck, perform, reason, set, write};
+use super::bench::{BEGIN_MS, Bench, luck, perform, place, reason, set, write};
+use super::queue_bench::{NODE, published};
 use crate::model::codec::{self, DecodeError};
 use crate::model::{
-    Asked, BATCH_OPS_MAX, Batch, Due, FORMAT, Group, Op, Outcome, REMEMBERED_MAX, Reason, Reply,
-    TIME_STEP_MAX_MS,
+    Asked, BATCH_OPS_MAX, Batch, Due, Effect, FORMAT, Group, Op, Outcome, REMEMBERED_MAX, Reason, Reply,
+    Settings, TIME_STEP_MAX_MS,
 };
 
 fn sweep() -> Op {
@@ -107,10 +108,13 @@ fn an_operation_of_a_newer_format_halts() {
 #[test]
 fn no_bytes_make_it_panic() {
     let mut luck = luck(rand::random());
-    let mut bench = Bench::with_bucket(9, 999);
-    let op = perform(vec![write("k", set("value")), write("l", set("other"))]);
-    let good =
-        codec::encode(&bench.batch(vec![Asked { request: None, op }, Asked { request: None, op: sweep() }]));
+    let mut bench = Bench::with_queue(Settings::DEFAULT);
+    let publish = Effect::Publish(published("a"));
+    let op = perform(vec![write("k", set("value")), publish]);
+    let until_ms = bench.now_ms + 9;
+    let claim = Op::Claim { queue: place("q"), node: NODE, most: 1, until_ms };
+    let ops = [op, claim, sweep()].map(|op| Asked { request: None, op });
+    let good = codec::encode(&bench.batch(ops.into()));
     let mut answered = 0;
     for round in 0..5_000 {
         let mut bytes = good.to_vec();

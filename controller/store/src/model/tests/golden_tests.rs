@@ -6,10 +6,13 @@ use bytes::Bytes;
 use coracle_proto::id::RequestId;
 
 use super::bench::{Bench, CLUSTER, GROUP, perform, place, text, write};
+use super::queue_bench::{NODE, published};
 use crate::model::codec::{self, Stored};
-use crate::model::record::Remembered;
+use crate::model::record::{Cursor, Dedup, Remembered};
 use crate::model::{
-    Asked, Bucket, Change, Due, Effected, Group, Op, Outcome, Reason, Refusal, Reply, Request, Value,
+    Asked, Bucket, Burial, Cause, Change, Claim, Claimed, Counts, Delivery, Due, Effect, Effected, Fate,
+    Fence, Group, Kept, Message, Op, Outcome, Publish, Queue, Reason, Refusal, Reply, Request, Settings,
+    Span, State, Ticket, Value, Verdict,
 };
 
 /// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
@@ -32,6 +35,16 @@ fn name(it: &impl std::fmt::Debug) -> String {
     format!("{it:?}").split([' ', '(']).next().unwrap().to_owned()
 }
 
+fn publish() -> Publish {
+    Publish { group: "g".into(), delay_ms: 5, ..published("a") }
+}
+
+const FENCE: Fence = Fence { term: 3, sequence: 12 };
+
+fn ticket() -> Ticket {
+    Ticket { queue: place("q"), message: 11, fence: FENCE }
+}
+
 fn ops() -> Vec<Op> {
     let ttl_ms = Some(9000);
     let effects = vec![
@@ -41,21 +54,45 @@ fn ops() -> Vec<Op> {
         write("k", Change::CompareAndSet { expected: None, data: text("w"), ttl_ms: None }),
         write("n", Change::Increment { by: -2 }),
     ];
-    vec![
+    let queue = place("q");
+    let mut ops = vec![
         Op::PutBucket { bucket: place("a"), keys_max: 10, bytes_max: 1000 },
         Op::DropBucket { bucket: place("a") },
         perform(effects),
         Op::Sweep { due: Due::Values, steps: 5 },
-    ]
+        Op::PutQueue { queue: queue.clone(), settings: Settings::DEFAULT },
+        Op::PauseQueue { queue: queue.clone(), paused: true },
+        Op::Claim { queue: queue.clone(), node: NODE, most: 2, until_ms: 77 },
+        Op::Extend { ticket: ticket(), until_ms: 78 },
+        Op::Offer { ticket: ticket() },
+        Op::Redrive { queue: queue.clone(), span: Span::ALL, steps: 3 },
+        Op::Purge { queue: queue.clone(), kept: Kept::Dead, span: Span { from: 1, to: 9 }, steps: 3 },
+        Op::Purge { queue, kept: Kept::Waiting, span: Span::ALL, steps: 3 },
+        Op::Tick { schedule: place("nightly"), at_ms: 100, publish: publish() },
+    ];
+    let error = || "no".to_owned();
+    let verdicts = [
+        Verdict::Done { effects: vec![Effect::Publish(publish())] },
+        Verdict::Retry { after_ms: Some(0), error: error() },
+        Verdict::Retry { after_ms: None, error: error() },
+        Verdict::Dead { error: error() },
+    ];
+    ops.extend(verdicts.map(|verdict| Op::Settle { ticket: ticket(), verdict }));
+    ops
 }
 
 fn outcomes() -> Vec<Outcome> {
     let effects =
         vec![Effected::Written { version: 4, number: Some(-2) }, Effected::Deleted { existed: true }];
+    let published = vec![Effected::Published { message: 11, repeated: true }];
     vec![
         Outcome::Done,
         Outcome::Performed(effects),
-        Outcome::Moved { moved: 3, more: true },
+        Outcome::Moved { moved: 3, more: true, next: 4 },
+        Outcome::Claimed(vec![Claimed { message: 11, attempt: 1, fence: FENCE, until_ms: 77 }]),
+        Outcome::Settled { fate: Fate::Done, effects: published },
+        Outcome::Settled { fate: Fate::Retried { at_ms: 80 }, effects: Vec::new() },
+        Outcome::Settled { fate: Fate::Dead(Cause::Attempts), effects: Vec::new() },
         Outcome::Refused(Refusal::over(Reason::BucketFullKeys, place("a"), 11, 10)),
     ]
 }
@@ -75,6 +112,35 @@ fn records() -> String {
         + &line("record", "Value", &value.encode())
 }
 
+fn queue_records() -> String {
+    let message = Message {
+        source: "s".into(),
+        id: "a".into(),
+        attributes: [("type".to_owned(), "t".to_owned())].into(),
+        published_ms: 7,
+        data: text("data"),
+    };
+    let counts = Counts { ready: 1, behind: 2, published: 9, forgotten: 3, ..Counts::default() };
+    let states = [
+        State::Ready,
+        State::Delayed { at_ms: 5 },
+        State::Behind { at_ms: 6 },
+        State::Claimed(Claim { node: NODE, until_ms: 77, fence: FENCE }),
+        State::Dead(Burial { cause: Cause::Age, at_ms: 8, until_ms: 9 }),
+    ];
+    let deliveries = states.map(|state| {
+        let (group, last_error) = ("g".to_owned(), "no".to_owned());
+        Delivery { attempts: 2, deadline_ms: 99, weight: 11, group, last_error, state }
+    });
+    let deliveries = deliveries.map(|delivery| line("record", "Delivery", &delivery.encode()));
+    line("record", "Queue", &Queue { settings: Settings::DEFAULT, paused: true }.encode())
+        + &line("record", "Counts", &counts.encode())
+        + &line("record", "Message", &message.encode())
+        + &line("record", "Dedup", &Dedup { message: 11, until_ms: 6 }.encode())
+        + &line("record", "Cursor", &Cursor { at_ms: 100 }.encode())
+        + &deliveries.concat()
+}
+
 fn written() -> String {
     let bench = Bench::new();
     let request = Some(Request { id: RequestId::new(0xb2), since: 6 });
@@ -90,6 +156,7 @@ fn written() -> String {
     asked.chain(told).collect::<String>()
         + &line("reply", "Whole", &codec::encode_reply(&refused))
         + &records()
+        + &queue_records()
 }
 
 fn again<R: Stored>(bytes: &[u8]) -> Bytes {
@@ -108,6 +175,12 @@ fn what_a_format_wrote_is_read_and_written_again_with_the_same_bytes() {
             ("record", "Remembered") => again::<Remembered>(&stored),
             ("record", "Bucket") => again::<Bucket>(&stored),
             ("record", "Value") => again::<Value>(&stored),
+            ("record", "Queue") => again::<Queue>(&stored),
+            ("record", "Counts") => again::<Counts>(&stored),
+            ("record", "Message") => again::<Message>(&stored),
+            ("record", "Dedup") => again::<Dedup>(&stored),
+            ("record", "Cursor") => again::<Cursor>(&stored),
+            ("record", "Delivery") => again::<Delivery>(&stored),
             other => panic!("{other:?} is no kind of line"),
         };
         assert_eq!(again, stored, "{what} {name} is written otherwise now");

@@ -40,7 +40,7 @@ impl KvOracle {
         let before = self.clone();
         let mut done = Vec::new();
         for effect in effects {
-            let Effect::Write(write) = effect;
+            let Effect::Write(write) = effect else { panic!("{effect:?} is no write") };
             match self.write(write, now_ms) {
                 Ok(effected) => done.push(effected),
                 Err(reason) => {

@@ -118,8 +118,8 @@ fn what_expired_is_not_there_and_is_swept_in_steps() {
     assert_eq!(bench.data("b"), None, "an increment leaves the time to live");
     assert!(matches!(bench.write("a", cas(None, "2")), Outcome::Performed(_)), "what expired is not there");
     let sweep = |steps| Op::Sweep { due: Due::Values, steps };
-    assert_eq!(bench.run(sweep(1)), Outcome::Moved { moved: 1, more: true });
-    assert_eq!(bench.run(sweep(1)), Outcome::Moved { moved: 0, more: false });
+    assert_eq!(bench.run(sweep(1)), Outcome::Moved { moved: 1, more: true, next: 0 });
+    assert_eq!(bench.run(sweep(1)), Outcome::Moved { moved: 0, more: false, next: 0 });
     assert_eq!(names(&list(&bench, "", None, 9)), ["a", "c"]);
     assert_eq!(bench.bucket().unwrap().keys, 2);
     assert_eq!(due(&bench.records, Due::Values).unwrap(), None);
@@ -156,9 +156,9 @@ fn a_bucket_is_dropped_in_steps() {
     }
     let drop = || Op::DropBucket { bucket: place("a") };
     let most = u32::try_from(OP_STEPS_MAX).unwrap();
-    assert_eq!(bench.run(drop()), Outcome::Moved { moved: most, more: true });
+    assert_eq!(bench.run(drop()), Outcome::Moved { moved: most, more: true, next: 0 });
     assert_eq!(bench.bucket().unwrap().keys, 1);
-    assert_eq!(bench.run(drop()), Outcome::Moved { moved: 1, more: false });
+    assert_eq!(bench.run(drop()), Outcome::Moved { moved: 1, more: false, next: 0 });
     assert_eq!((bench.bucket(), due(&bench.records, Due::Values).unwrap()), (None, None));
     assert_eq!(bench.records.len(), 1, "the group's own record");
 }

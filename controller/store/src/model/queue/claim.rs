@@ -1,0 +1,97 @@
+//! A message goes to a node for an attempt, under a fence, until a time.
+
+use coracle_proto::id::NodeId;
+
+use super::super::edit::Edit;
+use super::super::fault::{Fault, unreadable};
+use super::super::keys;
+use super::super::limits::CLAIM_MS_MAX;
+use super::super::name::Place;
+use super::super::outcome::{Claimed, Outcome};
+use super::super::record::{Cause, Claim, Delivery, Fence, State, Ticket};
+use super::super::refusal::{Reason, Refusal};
+use super::desk::Desk;
+
+/// Claims the oldest ready messages for a node. One that has become too old meanwhile is put aside instead.
+pub(in super::super) fn claim(
+    edit: &mut Edit<'_>,
+    place: &Place,
+    node: NodeId,
+    most: u32,
+    until_ms: u64,
+) -> Result<Outcome, Fault> {
+    check_until(edit, until_ms)?;
+    let mut desk = Desk::open(edit, place)?;
+    if desk.queue.paused {
+        return Err(Refusal::of(Reason::Paused, place).into());
+    }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let (rows, _) = desk.edit.steps(&keys::ready_range(place), most)?;
+    let mut claimed = Vec::with_capacity(rows.len());
+    for row in rows {
+        let message = keys::message_number(&row).ok_or_else(|| unreadable("a ready message"))?;
+        let delivery = desk.delivery(message)?.ok_or_else(|| unreadable("a ready message's delivery"))?;
+        claimed.extend(desk.claim(message, delivery, node, until_ms)?);
+    }
+    desk.close();
+    Ok(Outcome::Claimed(claimed))
+}
+
+/// The claim goes on, but never ends sooner than before.
+pub(in super::super) fn extend(
+    edit: &mut Edit<'_>,
+    ticket: &Ticket,
+    until_ms: u64,
+) -> Result<Outcome, Fault> {
+    check_until(edit, until_ms)?;
+    let mut desk = Desk::open(edit, &ticket.queue)?;
+    let (mut delivery, claim) = desk.held(ticket)?;
+    let until_ms = until_ms.max(claim.until_ms);
+    desk.change(ticket.message, &mut delivery, State::Claimed(Claim { until_ms, ..claim }));
+    desk.close();
+    Ok(Outcome::Done)
+}
+
+fn check_until(edit: &Edit<'_>, until_ms: u64) -> Result<(), Refusal> {
+    let now_ms = edit.moment.now_ms;
+    if (1..=CLAIM_MS_MAX).contains(&until_ms.saturating_sub(now_ms)) {
+        return Ok(());
+    }
+    let sentence =
+        format!("a claim until {until_ms}: it is {now_ms}, and a claim has 1 to {CLAIM_MS_MAX} ms");
+    Err(Refusal::of(Reason::Invalid, sentence))
+}
+
+impl Desk<'_, '_> {
+    fn claim(
+        &mut self,
+        message: u64,
+        mut delivery: Delivery,
+        node: NodeId,
+        until_ms: u64,
+    ) -> Result<Option<Claimed>, Fault> {
+        if delivery.deadline_ms <= self.now_ms() {
+            self.bury(message, &mut delivery, Cause::Age)?;
+            return Ok(None);
+        }
+        let fence = Fence { term: self.edit.moment.term, sequence: self.edit.next() };
+        delivery.attempts = delivery.attempts.saturating_add(1);
+        let attempt = delivery.attempts;
+        self.change(message, &mut delivery, State::Claimed(Claim { node, until_ms, fence }));
+        Ok(Some(Claimed { message, attempt, fence, until_ms }))
+    }
+
+    /// The claim of a ticket, while it is the one that holds the message.
+    pub(super) fn held(&self, ticket: &Ticket) -> Result<(Delivery, Claim), Fault> {
+        let stale = || Refusal::of(Reason::Stale, format!("{} of queue '{}'", ticket.message, ticket.queue));
+        let delivery = self.delivery(ticket.message)?.ok_or_else(stale)?;
+        match delivery.state {
+            State::Claimed(claim) if claim.fence == ticket.fence => Ok((delivery, claim)),
+            State::Claimed(_)
+            | State::Ready
+            | State::Delayed { .. }
+            | State::Behind { .. }
+            | State::Dead(_) => Err(stale().into()),
+        }
+    }
+}

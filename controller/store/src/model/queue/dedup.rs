@@ -1,0 +1,49 @@
+//! The memory of what was published: the same id of the same source is taken once within a day.
+
+use super::super::fault::{Fault, unreadable};
+use super::super::keys;
+use super::super::limits::{DEDUP_MS, DEDUPS_MAX};
+use super::super::op::Publish;
+use super::super::record::Dedup;
+use super::desk::Desk;
+
+/// Ids that one publish forgets at most: more than it adds, so that the memory shrinks as ids grow old.
+const FORGOTTEN_AT_ONCE: usize = 2;
+
+impl Desk<'_, '_> {
+    /// The message that was made of this id before.
+    pub(super) fn repeated(&self, publish: &Publish) -> Result<Option<u64>, Fault> {
+        let known: Option<Dedup> = self.edit.get(&keys::dedup(self.place, &publish.source, &publish.id))?;
+        Ok(known.filter(|known| self.now_ms() < known.until_ms).map(|known| known.message))
+    }
+
+    /// Remembers the id, and forgets some that are too old or too many.
+    pub(super) fn remember(&mut self, publish: &Publish, message: u64) -> Result<(), Fault> {
+        let (source, id) = (&publish.source, &publish.id);
+        let key = keys::dedup(self.place, source, id);
+        if let Some(old) = self.edit.get::<Dedup>(&key)? {
+            self.edit.remove(&keys::dedup_order(self.place, old.message, source, id));
+            self.counts.dedups = self.counts.dedups.saturating_sub(1);
+        }
+        self.edit.put(key, &Dedup { message, until_ms: self.now_ms().saturating_add(DEDUP_MS) });
+        self.edit.mark(keys::dedup_order(self.place, message, source, id));
+        self.counts.dedups += 1;
+        self.forget()
+    }
+
+    fn forget(&mut self) -> Result<(), Fault> {
+        for row in self.edit.keys(&keys::dedup_range(self.place), FORGOTTEN_AT_ONCE)? {
+            let key = keys::dedup_of_order(&row).ok_or_else(|| unreadable("a remembered id"))?;
+            let until_ms = self.edit.get::<Dedup>(&key)?.map_or(0, |known| known.until_ms);
+            let old = until_ms <= self.now_ms();
+            if !old && self.counts.dedups <= DEDUPS_MAX {
+                break;
+            }
+            self.counts.forgotten += u64::from(!old);
+            self.counts.dedups = self.counts.dedups.saturating_sub(1);
+            self.edit.remove(&key);
+            self.edit.remove(&row);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Queues and messages read off a view.
+
+use coracle_raft::Reader;
+use coracle_raft::Stop;
+
+use super::super::fault::unreadable;
+use super::super::limits::PAGE_MAX;
+use super::super::name::Place;
+use super::super::op::Span;
+use super::super::record::{Counts, Delivery, Message, Queue};
+use super::super::{keys, view};
+
+/// A message, with how far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peeked {
+    /// Its number in the group.
+    pub message: u64,
+    /// What was published.
+    pub body: Message,
+    /// How far it is.
+    pub delivery: Delivery,
+}
+
+/// A queue's settings; none: there is no such queue.
+///
+/// # Errors
+/// When it cannot be read, as all here.
+pub fn queue(reader: &dyn Reader, queue: &Place) -> Result<Option<Queue>, Stop> {
+    view::get(reader, &keys::queue(queue))
+}
+
+/// What a queue holds, and what became of all that it held.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn counts(reader: &dyn Reader, queue: &Place) -> Result<Counts, Stop> {
+    Ok(view::get(reader, &keys::counts(queue))?.unwrap_or_default())
+}
+
+/// One message, which a claim names.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn message(reader: &dyn Reader, queue: &Place, message: u64) -> Result<Option<Peeked>, Stop> {
+    let Some(delivery) = view::get(reader, &keys::delivery(queue, message))? else { return Ok(None) };
+    let body = view::get(reader, &keys::message(queue, message))?;
+    let body = body.ok_or_else(|| unreadable("a message without a body"))?;
+    Ok(Some(Peeked { message, body, delivery }))
+}
+
+/// The messages that are claimed next, the first of them first, as many as `most` and no more than [`PAGE_MAX`].
+///
+/// # Errors
+/// When they cannot be read.
+pub fn ready(reader: &dyn Reader, queue: &Place, most: usize) -> Result<Vec<Peeked>, Stop> {
+    peek(reader, queue, &view::keys(reader, &keys::ready_range(queue), most.min(PAGE_MAX))?)
+}
+
+/// Dead letters of a span, the oldest message first, as many as `most` and no more than [`PAGE_MAX`].
+///
+/// # Errors
+/// When they cannot be read.
+pub fn dead(reader: &dyn Reader, queue: &Place, span: Span, most: usize) -> Result<Vec<Peeked>, Stop> {
+    peek(reader, queue, &view::keys(reader, &keys::dead_span(queue, span), most.min(PAGE_MAX))?)
+}
+
+fn peek(reader: &dyn Reader, queue: &Place, rows: &[bytes::Bytes]) -> Result<Vec<Peeked>, Stop> {
+    let mut peeked = Vec::with_capacity(rows.len());
+    for row in rows {
+        let number = keys::message_number(row).ok_or_else(|| unreadable("a message's row"))?;
+        peeked.extend(message(reader, queue, number)?);
+    }
+    Ok(peeked)
+}

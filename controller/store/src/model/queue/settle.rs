@@ -1,0 +1,98 @@
+//! An attempt ends: the message is done with its effects, tried again later, or put aside.
+
+use super::super::edit::Edit;
+use super::super::effect;
+use super::super::fault::Fault;
+use super::super::limits::{DELAY_MS_MAX, ERROR_BYTES_MAX};
+use super::super::op::Verdict;
+use super::super::outcome::{Fate, Outcome};
+use super::super::record::{Cause, Delivery, Settings, State, Ticket};
+use super::desk::Desk;
+use super::moves::{End, waiting};
+
+/// Ends the attempt whose ticket it is. Its effects are done in the same operation, or nothing is.
+pub(in super::super) fn settle(
+    edit: &mut Edit<'_>,
+    ticket: &Ticket,
+    verdict: &Verdict,
+) -> Result<Outcome, Fault> {
+    let mut desk = Desk::open(edit, &ticket.queue)?;
+    let (mut delivery, _) = desk.held(ticket)?;
+    let fate = match verdict {
+        Verdict::Done { effects } => {
+            desk.end(ticket.message, &delivery, End::Settled)?;
+            desk.close();
+            let effects = effect::perform(edit, effects)?;
+            return Ok(Outcome::Settled { fate: Fate::Done, effects });
+        }
+        Verdict::Retry { after_ms, error } => {
+            delivery.last_error = shortened(error);
+            desk.retry(ticket.message, &mut delivery, *after_ms)?
+        }
+        Verdict::Dead { error } => {
+            delivery.last_error = shortened(error);
+            desk.bury(ticket.message, &mut delivery, Cause::Rejected)?;
+            Fate::Dead(Cause::Rejected)
+        }
+    };
+    desk.close();
+    Ok(Outcome::Settled { fate, effects: Vec::new() })
+}
+
+/// The platform could not run it: it is given back, and the attempt was none.
+pub(in super::super) fn offer(edit: &mut Edit<'_>, ticket: &Ticket) -> Result<Outcome, Fault> {
+    let mut desk = Desk::open(edit, &ticket.queue)?;
+    let (mut delivery, _) = desk.held(ticket)?;
+    delivery.attempts = delivery.attempts.saturating_sub(1);
+    desk.change(ticket.message, &mut delivery, State::Ready);
+    desk.counts.offered += 1;
+    desk.close();
+    Ok(Outcome::Done)
+}
+
+impl Desk<'_, '_> {
+    /// Tries it again later, while it has attempts left and is not too old by then.
+    pub(super) fn retry(
+        &mut self,
+        message: u64,
+        delivery: &mut Delivery,
+        after_ms: Option<u64>,
+    ) -> Result<Fate, Fault> {
+        if delivery.attempts >= self.queue.settings.attempts_max {
+            self.bury(message, delivery, Cause::Attempts)?;
+            return Ok(Fate::Dead(Cause::Attempts));
+        }
+        let luck = mixed(self.edit.moment.random ^ message);
+        let drawn = || backoff_ms(&self.queue.settings, delivery.attempts, luck);
+        let at_ms = self.now_ms().saturating_add(after_ms.unwrap_or_else(drawn).min(DELAY_MS_MAX));
+        if at_ms >= delivery.deadline_ms {
+            self.bury(message, delivery, Cause::Age)?;
+            return Ok(Fate::Dead(Cause::Age));
+        }
+        let now_ms = self.now_ms();
+        self.change(message, delivery, waiting(at_ms, now_ms));
+        self.counts.retried += 1;
+        Ok(Fate::Retried { at_ms })
+    }
+}
+
+/// After so many attempts: anything from nothing to twice as long as after the one before, up to a bound (full jitter,
+/// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
+fn backoff_ms(settings: &Settings, attempts: u32, luck: u64) -> u64 {
+    let doubled = 1_u64.checked_shl(attempts.saturating_sub(1)).unwrap_or(u64::MAX);
+    let most = settings.backoff_ms.saturating_mul(doubled).min(settings.backoff_max_ms);
+    most.checked_add(1).map_or(luck, |choices| luck % choices)
+}
+
+/// Bits of one word for another message of the same entry (the finaliser of SplitMix64).
+const fn mixed(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+fn shortened(error: &str) -> String {
+    let end = error.floor_char_boundary(ERROR_BYTES_MAX);
+    error.get(..end).unwrap_or_default().to_owned()
+}

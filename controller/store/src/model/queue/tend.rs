@@ -1,0 +1,101 @@
+//! What somebody does who looks after a queue: settings, pause, redrive, purge.
+
+use super::super::edit::Edit;
+use super::super::fault::{Fault, unreadable};
+use super::super::keys;
+use super::super::name::Place;
+use super::super::op::{Kept, Span};
+use super::super::outcome::Outcome;
+use super::super::record::{Queue, Settings};
+use super::super::refusal::{Reason, Refusal};
+use super::desk::Desk;
+use super::moves::End;
+
+/// Makes the queue, or gives it other settings. They hold for what happens from now on.
+pub(in super::super) fn put(
+    edit: &mut Edit<'_>,
+    place: &Place,
+    settings: Settings,
+) -> Result<Outcome, Fault> {
+    if settings.attempts_max == 0 {
+        return Err(Refusal::of(Reason::Invalid, "a message has at least one attempt").into());
+    }
+    let key = keys::queue(place);
+    let paused = edit.get::<Queue>(&key)?.is_some_and(|queue| queue.paused);
+    edit.put(key, &Queue { settings, paused });
+    Ok(Outcome::Done)
+}
+
+/// Nothing is claimed while it is paused; what was claimed goes on.
+pub(in super::super) fn pause(edit: &mut Edit<'_>, place: &Place, paused: bool) -> Result<Outcome, Fault> {
+    let desk = Desk::open(edit, place)?;
+    let queue = Queue { paused, ..desk.queue };
+    edit.put(keys::queue(place), &queue);
+    Ok(Outcome::Done)
+}
+
+/// Gives dead letters all their attempts and their whole age anew.
+pub(in super::super) fn redrive(
+    edit: &mut Edit<'_>,
+    place: &Place,
+    span: Span,
+    steps: u32,
+) -> Result<Outcome, Fault> {
+    each(edit, place, (Kept::Dead, span), steps, |desk, message| {
+        let Some(mut delivery) = desk.delivery(message)?.filter(|it| it.state.is_dead()) else {
+            return Ok(false);
+        };
+        let now_ms = desk.now_ms();
+        delivery.attempts = 0;
+        delivery.deadline_ms = now_ms.saturating_add(desk.queue.settings.age_ms);
+        let state = desk.queue_up(message, &delivery.group, now_ms)?;
+        desk.change(message, &mut delivery, state);
+        desk.counts.redriven += 1;
+        Ok(true)
+    })
+}
+
+/// Takes messages away that wait, or dead letters; what is claimed stays.
+pub(in super::super) fn purge(
+    edit: &mut Edit<'_>,
+    place: &Place,
+    (kept, span): (Kept, Span),
+    steps: u32,
+) -> Result<Outcome, Fault> {
+    each(edit, place, (kept, span), steps, |desk, message| {
+        let meant = |dead: bool, waiting: bool| match kept {
+            Kept::Dead => dead,
+            Kept::Waiting => waiting,
+        };
+        let found = desk.delivery(message)?;
+        let Some(delivery) = found.filter(|it| meant(it.state.is_dead(), it.state.is_waiting())) else {
+            return Ok(false);
+        };
+        desk.end(message, &delivery, End::Purged)?;
+        Ok(true)
+    })
+}
+
+/// Does it to each message of a span, as many as one operation may, and says where to go on.
+fn each(
+    edit: &mut Edit<'_>,
+    place: &Place,
+    (kept, span): (Kept, Span),
+    steps: u32,
+    mut then: impl FnMut(&mut Desk<'_, '_>, u64) -> Result<bool, Fault>,
+) -> Result<Outcome, Fault> {
+    let mut desk = Desk::open(edit, place)?;
+    let range = match kept {
+        Kept::Dead => keys::dead_span(place, span),
+        Kept::Waiting => keys::delivery_span(place, span),
+    };
+    let (rows, more) = desk.edit.steps(&range, usize::try_from(steps).unwrap_or(usize::MAX))?;
+    let (mut moved, mut next) = (0, span.from);
+    for row in rows {
+        let message = keys::message_number(&row).ok_or_else(|| unreadable("a message's row"))?;
+        moved += u32::from(then(&mut desk, message)?);
+        next = message.saturating_add(1);
+    }
+    desk.close();
+    Ok(Outcome::Moved { moved, more, next })
+}

@@ -1,0 +1,99 @@
+//! A queue: what it is told, and what it counts.
+
+/// A queue, as it is told to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Its bounds and times.
+    pub settings: Settings,
+    /// Nothing is claimed while it is.
+    pub paused: bool,
+}
+
+/// Bounds and times of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Messages that it may have, dead letters among them.
+    pub messages_max: u64,
+    /// Their bytes.
+    pub bytes_max: u64,
+    /// How often a message is tried; at least once.
+    pub attempts_max: u32,
+    /// The longest wait after the first attempt; twice as long after each other one.
+    pub backoff_ms: u64,
+    /// The longest wait after any attempt.
+    pub backoff_max_ms: u64,
+    /// How long a message may wait from when it may be delivered first.
+    pub age_ms: u64,
+    /// How long a dead letter is kept.
+    pub dead_keep_ms: u64,
+}
+
+impl Settings {
+    /// What a queue has that says nothing: three tries, waits from a second to five minutes, an age of six hours, two weeks for
+    /// dead letters; a million messages, a gigabyte.
+    pub const DEFAULT: Self = Self {
+        messages_max: 1_000_000,
+        bytes_max: 1 << 30,
+        attempts_max: 3,
+        backoff_ms: 1000,
+        backoff_max_ms: 5 * 60 * 1000,
+        age_ms: 6 * 60 * 60 * 1000,
+        dead_keep_ms: 14 * 24 * 60 * 60 * 1000,
+    };
+}
+
+/// How many messages a queue has in each state, and what became of all that it had: each one that was published is in
+/// one of the states, settled, purged or expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// May be claimed.
+    pub ready: u64,
+    /// Wait for their time.
+    pub delayed: u64,
+    /// Wait for another one of their group.
+    pub behind: u64,
+    /// Are being tried.
+    pub claimed: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Bytes of all of these.
+    pub bytes: u64,
+    /// Ids that are remembered.
+    pub dedups: u64,
+    /// Were taken in.
+    pub published: u64,
+    /// Came again, and were not.
+    pub repeated: u64,
+    /// Were refused by a bound of the queue.
+    pub refused: u64,
+    /// Attempts that failed and are made again.
+    pub retried: u64,
+    /// Attempts that the platform gave back.
+    pub offered: u64,
+    /// Attempts of which nobody told the end.
+    pub lapsed: u64,
+    /// Became dead letters after their last attempt.
+    pub dead_attempts: u64,
+    /// Became dead letters because they waited for too long.
+    pub dead_age: u64,
+    /// Became dead letters because whoever got them wanted it.
+    pub dead_rejected: u64,
+    /// Dead letters that were given another life.
+    pub redriven: u64,
+    /// Are done with.
+    pub settled: u64,
+    /// Were taken away.
+    pub purged: u64,
+    /// Dead letters whose time was over.
+    pub expired: u64,
+    /// Ids that were forgotten before their day was over.
+    pub forgotten: u64,
+}
+
+impl Counts {
+    /// Messages that the queue has.
+    #[must_use]
+    pub const fn messages(&self) -> u64 {
+        self.ready + self.delayed + self.behind + self.claimed + self.dead
+    }
+}

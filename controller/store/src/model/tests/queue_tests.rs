@@ -1,0 +1,305 @@
+//! Goal: each rule of queues once: taken in once, attempts, fences, effects, groups, ages, dead letters, bounds.
+
+use super::bench::{Bench, effected, perform, place, set, text, write};
+use super::queue_bench::{CLAIM_MS, done, grouped, published, retry, ticket};
+use crate::model::{
+    CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, Kept,
+    MESSAGE_BYTES_MAX, Op, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, message, ready,
+};
+
+fn bench() -> Bench {
+    Bench::with_queue(Settings::DEFAULT)
+}
+
+fn settle(claimed: &Claimed, verdict: Verdict) -> Op {
+    Op::Settle { ticket: ticket(claimed), verdict }
+}
+
+fn publish(publish: Publish) -> Op {
+    perform(vec![Effect::Publish(publish)])
+}
+
+#[test]
+fn an_id_is_taken_once_within_a_day() {
+    let mut bench = bench();
+    let first = bench.publish(published("a"));
+    let again = bench.run(publish(published("a")));
+    assert_eq!(effected(&again), [Effected::Published { message: first, repeated: true }]);
+    let elsewhere = bench.publish(Publish { source: "other".into(), ..published("a") });
+    assert!(elsewhere > first);
+    assert_eq!((bench.counts().published, bench.counts().repeated), (2, 1));
+    for _ in 0..24 {
+        bench.now_ms += DEDUP_MS / 24;
+        bench.sweep(Due::Values);
+    }
+    assert!(bench.publish(published("a")) > elsewhere, "the day is over");
+    assert_eq!(bench.counts().dedups, 1, "what is too old is forgotten on the way");
+    assert_eq!(bench.counts().forgotten, 0);
+}
+
+#[test]
+fn attempts_have_no_gaps_and_each_a_greater_fence() {
+    let mut bench = bench();
+    bench.publish(published("a"));
+    let mut before = Fence { term: 0, sequence: 0 };
+    for attempt in 1..=3 {
+        let claimed = bench.claim_one();
+        assert_eq!(claimed.attempt, attempt);
+        assert!(claimed.fence > before);
+        before = claimed.fence;
+        bench.run(Op::Offer { ticket: ticket(&claimed) });
+        let claimed = bench.claim_one();
+        assert_eq!(claimed.attempt, attempt, "what the platform refused was no attempt");
+        let fate = bench.settle(&claimed, retry());
+        assert_eq!(matches!(fate, Fate::Dead(Cause::Attempts)), attempt == 3, "{fate:?}");
+        bench.term += 1;
+    }
+    let counts = bench.counts();
+    assert_eq!((counts.retried, counts.offered, counts.dead_attempts, counts.dead), (2, 3, 1, 1));
+}
+
+#[test]
+fn a_stale_fence_changes_nothing_and_neither_do_its_effects() {
+    let mut bench = bench();
+    bench.publish(published("a"));
+    let lost = bench.claim_one();
+    bench.now_ms += CLAIM_MS;
+    assert_eq!(bench.sweep(Due::Claims), 1);
+    bench.now_ms += 1000;
+    bench.sweep(Due::Delays);
+    let held = bench.claim_one();
+    assert_eq!(held.attempt, 2);
+    let late =
+        || Verdict::Done { effects: vec![write("k", set("late")), Effect::Publish(published("late"))] };
+    assert_eq!(bench.refused(settle(&lost, late())), Reason::Stale);
+    assert_eq!(bench.refused(Op::Offer { ticket: ticket(&lost) }), Reason::Stale);
+    let until_ms = bench.now_ms + 1;
+    assert_eq!(bench.refused(Op::Extend { ticket: ticket(&lost), until_ms }), Reason::Stale);
+    assert_eq!(bench.settle(&held, late()), Fate::Done);
+    assert_eq!(bench.data("k").as_deref(), Some("late"));
+    assert_eq!(bench.refused(settle(&held, late())), Reason::Stale, "once is enough");
+    assert_eq!((bench.counts().settled, bench.counts().ready, bench.counts().lapsed), (1, 1, 1));
+}
+
+#[test]
+fn a_settle_is_refused_with_its_effects() {
+    let mut bench = bench();
+    bench.publish(published("a"));
+    let claimed = bench.claim_one();
+    let check = Change::CompareAndSet { expected: Some(99), data: text("x"), ttl_ms: None };
+    let effects = vec![write("k", set("v")), write("l", check)];
+    assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects })), Reason::Mismatch);
+    assert!(matches!(bench.state(claimed.message), Some(State::Claimed(_))), "it may be tried again");
+    let nowhere = Publish { queue: place("z"), ..published("b") };
+    let effects = vec![Effect::Publish(nowhere)];
+    assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects })), Reason::NoQueue);
+    assert_eq!(bench.settle(&claimed, done()), Fate::Done);
+    assert_eq!(bench.state(claimed.message), None);
+    assert_eq!(bench.counts().bytes, 0);
+}
+
+#[test]
+fn a_wait_is_drawn_from_the_entry_and_doubles_up_to_its_bound() {
+    let settings = Settings { attempts_max: 20, backoff_ms: 1000, ..Settings::DEFAULT };
+    let mut bench = Bench::with_queue(settings);
+    bench.publish(published("a"));
+    let mut longest = 0;
+    for attempt in 1..20_u32 {
+        bench.random += 1;
+        let claimed = bench.claim_one();
+        let verdict = Verdict::Retry { after_ms: None, error: String::new() };
+        let Fate::Retried { at_ms } = bench.settle(&claimed, verdict) else { panic!("attempt {attempt}") };
+        let wait_ms = at_ms - bench.now_ms;
+        assert!(wait_ms <= (1000 << (attempt - 1)).min(settings.backoff_max_ms), "{attempt}: {wait_ms}");
+        longest = longest.max(wait_ms);
+        bench.now_ms = at_ms;
+        bench.sweep(Due::Delays);
+    }
+    assert!(longest > 60_000, "it waits: {longest}");
+}
+
+#[test]
+fn a_claim_is_extended_and_lapses() {
+    let mut bench = bench();
+    bench.publish(published("a"));
+    let claimed = bench.claim_one();
+    let later = bench.now_ms + 10 * CLAIM_MS;
+    assert_eq!(bench.run(Op::Extend { ticket: ticket(&claimed), until_ms: later }), Outcome::Done);
+    let sooner = bench.now_ms + 1;
+    bench.run(Op::Extend { ticket: ticket(&claimed), until_ms: sooner });
+    bench.now_ms = later - 1;
+    assert_eq!(bench.sweep(Due::Claims), 0);
+    bench.now_ms = later;
+    assert_eq!(bench.sweep(Due::Claims), 1);
+    let peeked = message(&bench.records, &place("q"), claimed.message).unwrap().unwrap();
+    assert_eq!(peeked.delivery.attempts, 1, "it counts: it may have ended its node");
+    assert!(peeked.delivery.last_error.contains("node 4"), "{}", peeked.delivery.last_error);
+    for until_ms in [bench.now_ms, bench.now_ms + CLAIM_MS_MAX + 1] {
+        let node = super::queue_bench::NODE;
+        let claim = Op::Claim { queue: place("q"), node, most: 1, until_ms };
+        assert_eq!(bench.refused(claim), Reason::Invalid);
+    }
+}
+
+#[test]
+fn a_delay_holds_a_message_back() {
+    let mut bench = bench();
+    bench.publish(Publish { delay_ms: 50, ..published("a") });
+    assert!(bench.claim(1).is_empty());
+    bench.now_ms += 49;
+    assert_eq!(bench.sweep(Due::Delays), 0);
+    bench.now_ms += 1;
+    assert_eq!(bench.sweep(Due::Delays), 1);
+    assert_eq!(bench.claim_one().attempt, 1);
+    let over = Publish { delay_ms: DELAY_MS_MAX + 1, ..published("b") };
+    assert_eq!(bench.refused(publish(over)), Reason::Invalid);
+}
+
+#[test]
+fn messages_of_a_group_come_one_after_the_other() {
+    let mut bench = bench();
+    let first = bench.publish(grouped("1", "g"));
+    let second = bench.publish(grouped("2", "g"));
+    let third = bench.publish(grouped("3", "g"));
+    let other = bench.publish(grouped("4", "h"));
+    let numbers = |claimed: &[Claimed]| claimed.iter().map(|it| it.message).collect::<Vec<_>>();
+    let claimed = bench.claim(9);
+    assert_eq!(numbers(&claimed), [first, other]);
+    bench.settle(&claimed[0], Verdict::Retry { after_ms: Some(10), error: String::new() });
+    assert!(bench.claim(9).is_empty(), "the group waits for the one that is tried again");
+    bench.now_ms += 10;
+    bench.sweep(Due::Delays);
+    let claimed = bench.claim(9);
+    assert_eq!(numbers(&claimed), [first]);
+    bench.settle(&claimed[0], Verdict::Dead { error: "no".into() });
+    let claimed = bench.claim(9);
+    assert_eq!(numbers(&claimed), [second], "a dead letter does not take its neighbours with it");
+    let redrive = Op::Redrive { queue: place("q"), span: Span::ALL, steps: 9 };
+    assert_eq!(bench.run(redrive), Outcome::Moved { moved: 1, more: false, next: first + 1 });
+    assert!(bench.claim(9).is_empty(), "what is redriven waits its turn too");
+    bench.settle(&claimed[0], done());
+    let claimed = bench.claim(9);
+    assert_eq!((numbers(&claimed), claimed[0].attempt), (vec![first], 1));
+    bench.settle(&claimed[0], done());
+    assert_eq!(numbers(&bench.claim(9)), [third]);
+}
+
+#[test]
+fn who_waits_for_too_long_becomes_a_dead_letter_and_goes_at_last() {
+    let settings = Settings { age_ms: 100, dead_keep_ms: 1000, ..Settings::DEFAULT };
+    let mut bench = Bench::with_queue(settings);
+    let waits = bench.publish(published("a"));
+    let held = bench.publish(published("b"));
+    let unswept = bench.publish(Publish { delay_ms: 5, ..published("c") });
+    bench.claim(1);
+    let claimed = bench.claim_one();
+    assert_eq!(claimed.message, held);
+    bench.now_ms += 105;
+    bench.sweep(Due::Delays);
+    assert!(bench.claim(1).is_empty(), "it is too old, though nobody has swept it");
+    assert!(matches!(bench.state(unswept), Some(State::Dead(burial)) if burial.cause == Cause::Age));
+    bench.sweep(Due::Ages);
+    assert!(matches!(bench.state(waits), Some(State::Claimed(_))), "who is being tried may end well");
+    bench.run(Op::Offer { ticket: ticket(&claimed) });
+    bench.sweep(Due::Ages);
+    assert!(matches!(bench.state(held), Some(State::Dead(_))), "and who is given back is too old");
+    assert_eq!(bench.counts().dead_age, 2);
+    bench.now_ms += 999;
+    assert_eq!(bench.sweep(Due::Dead), 0);
+    bench.now_ms += 1;
+    assert_eq!(bench.sweep(Due::Dead), 2);
+    assert_eq!((bench.counts().expired, bench.counts().dead, bench.counts().claimed), (2, 0, 1));
+}
+
+#[test]
+fn a_queue_has_bounds_that_are_named_and_counts_whom_they_refuse() {
+    let mut bench = Bench::with_queue(Settings { messages_max: 2, bytes_max: 1000, ..Settings::DEFAULT });
+    bench.publish(published("a"));
+    let claimed = bench.claim_one();
+    bench.settle(&claimed, Verdict::Dead { error: "no".into() });
+    let large = Publish { data: vec![7; 990].into(), ..published("b") };
+    let refused = bench.run(publish(large));
+    assert!(
+        matches!(&refused, Outcome::Refused(it) if it.reason == Reason::QueueFullBytes && it.bound == 1000)
+    );
+    bench.publish(published("b"));
+    let refused = bench.run(publish(published("c")));
+    assert!(
+        matches!(&refused, Outcome::Refused(it) if it.reason == Reason::QueueFullMessages && it.found == 3)
+    );
+    assert_eq!(bench.counts().refused, 2);
+    let claimed = bench.claim_one();
+    let effects = vec![Effect::Publish(published("c"))];
+    assert_eq!(
+        bench.settle(&claimed, Verdict::Done { effects }),
+        Fate::Done,
+        "in the place of its own message"
+    );
+}
+
+#[test]
+fn dead_letters_tell_why_and_are_redriven_or_purged() {
+    let mut bench = bench();
+    for id in ["a", "b", "c"] {
+        bench.publish(published(id));
+    }
+    for claimed in bench.claim(3) {
+        bench.settle(&claimed, Verdict::Dead { error: format!("{}{}", "e".repeat(1023), "\u{e9}") });
+    }
+    let letters = dead(&bench.records, &place("q"), Span::ALL, 9).unwrap();
+    let [first, second, _] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!((first.delivery.last_error.len(), first.delivery.attempts), (1023, 1));
+    assert_eq!((first.body.id.as_str(), &first.body.data[..]), ("a", &b"data"[..]));
+    let one = Span { from: second.message, to: second.message + 1 };
+    let redrive = Op::Redrive { queue: place("q"), span: one, steps: 9 };
+    assert_eq!(bench.run(redrive), Outcome::Moved { moved: 1, more: false, next: second.message + 1 });
+    assert_eq!(bench.claim_one().attempt, 1);
+    let purge = |kept| Op::Purge { queue: place("q"), kept, span: Span::ALL, steps: 1 };
+    assert!(matches!(bench.run(purge(Kept::Dead)), Outcome::Moved { moved: 1, more: true, .. }));
+    assert!(matches!(bench.run(purge(Kept::Dead)), Outcome::Moved { moved: 1, more: true, .. }));
+    assert!(matches!(bench.run(purge(Kept::Dead)), Outcome::Moved { moved: 0, more: false, .. }));
+    assert!(
+        matches!(bench.run(purge(Kept::Waiting)), Outcome::Moved { moved: 0, more: true, .. }),
+        "it is claimed"
+    );
+    let counts = bench.counts();
+    assert_eq!((counts.purged, counts.redriven, counts.dead, counts.claimed), (2, 1, 0, 1));
+}
+
+#[test]
+fn a_paused_queue_takes_in_and_gives_nothing_out() {
+    let mut bench = bench();
+    bench.publish(published("a"));
+    let claimed = bench.claim_one();
+    bench.run(Op::PauseQueue { queue: place("q"), paused: true });
+    bench.publish(published("b"));
+    let until_ms = bench.now_ms + CLAIM_MS;
+    let claim = Op::Claim { queue: place("q"), node: super::queue_bench::NODE, most: 1, until_ms };
+    assert_eq!(bench.refused(claim), Reason::Paused);
+    bench.settle(&claimed, done());
+    bench.run(Op::PutQueue { queue: place("q"), settings: Settings::DEFAULT });
+    bench.run(Op::PauseQueue { queue: place("q"), paused: false });
+    let next = ready(&bench.records, &place("q"), 9).unwrap();
+    assert_eq!(next.iter().map(|it| it.message).collect::<Vec<_>>(), [bench.claim_one().message]);
+}
+
+#[test]
+fn what_is_published_has_bounds() {
+    let mut bench = bench();
+    let wrong = [
+        (Publish { data: vec![0; MESSAGE_BYTES_MAX + 1].into(), ..published("a") }, Reason::TooLarge),
+        (Publish { id: "i".repeat(257), ..published("a") }, Reason::TooLarge),
+        (Publish { id: String::new(), ..published("a") }, Reason::Invalid),
+        (Publish { group: "a\0b".into(), ..published("a") }, Reason::Invalid),
+        (Publish { attributes: [("a".into(), "v".repeat(5000))].into(), ..published("a") }, Reason::TooLarge),
+        (Publish { queue: place("z"), ..published("a") }, Reason::NoQueue),
+    ];
+    for (wrong, reason) in wrong {
+        assert_eq!(bench.refused(publish(wrong)), reason);
+    }
+    let many = (0..33).map(|number| (number.to_string(), String::new())).collect();
+    assert_eq!(bench.refused(publish(Publish { attributes: many, ..published("a") })), Reason::TooMany);
+    let never =
+        Op::PutQueue { queue: place("q"), settings: Settings { attempts_max: 0, ..Settings::DEFAULT } };
+    assert_eq!(bench.refused(never), Reason::Invalid);
+}
