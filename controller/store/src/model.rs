@@ -1,7 +1,8 @@
 //! What a data group replicates and the operations that change it: pure, total, and each costs what it changes.
 //!
 //! [`apply`] is the only way in. It takes a [`Batch`] off the log and drafts the records that come of it. What is read
-//! without a change ([`value`], [`values`], [`ready`], [`dead`], [`due`]) is a function of a view, so that any replica can answer it.
+//! without a change ([`value`], [`active`], [`message`], [`invocation`], [`due`] and others) is a function of a view, so that any replica can answer
+//! it. Who is told of changed keys asks [`touched`] what they are about.
 //!
 //! No operation does more than a named number of steps (`limits`): what has more to do says so, and is asked again.
 
@@ -13,6 +14,7 @@ mod edit;
 mod effect;
 mod fault;
 mod group;
+mod invocation;
 mod keys;
 mod kv;
 mod limits;
@@ -32,19 +34,23 @@ mod tests;
 
 pub use apply::apply;
 pub use group::{Group, TIME_STEP_MAX_MS, group};
-pub use keys::Due;
+pub use invocation::{Listing, Mark, Phase, Seen, Wanted, answer, invocation, invocations};
+pub use keys::{Due, Touched, touched};
 pub use kv::{Entry, Page, value, values};
 pub use limits::{
-    ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX, CLAIM_MS_MAX,
-    DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX, EFFECTS_MAX, ERROR_BYTES_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX,
-    OP_STEPS_MAX, PAGE_MAX, REMEMBERED_MAX, TEXT_BYTES_MAX, VALUE_BYTES_MAX,
+    ANSWER_BYTES_MAX, ANSWER_HEADER_BYTES_MAX, ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BATCH_BYTES_MAX,
+    BATCH_OPS_MAX, BATCH_STEPS_MAX, CLAIM_MS_MAX, DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX, EFFECTS_MAX,
+    ERROR_BYTES_MAX, FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX,
+    OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, RECORD_MS, RECORDS_MAX, REMEMBERED_MAX, REPORTS_MAX,
+    TEXT_BYTES_MAX, URI_BYTES_MAX, VALUE_BYTES_MAX,
 };
 pub use name::{Name, NameError, Place};
 pub use op::{Asked, Batch, Change, Effect, FORMAT, Kept, Op, Publish, Request, Span, Verdict, Write};
 pub use outcome::{Claimed, Effected, Fate, Outcome, Reply};
-pub use queue::{Peeked, counts, dead, message, queue, ready};
+pub use queue::{Peeked, active, counts, dead, message, queue, queues, ready};
 pub use record::{
-    Bucket, Burial, Cause, Claim, Counts, Delivery, Fence, Message, Queue, Settings, State, Ticket, Value,
+    Answer, Bucket, Burial, Cause, Claim, Counts, Delivery, Ended, Fence, How, HttpHead, Invocation, Message,
+    Queue, Report, Settings, State, Ticket, Value,
 };
 pub use refusal::{Reason, Refusal};
 pub use sweep::due;

@@ -161,7 +161,12 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         Reason::OutcomeUnknown => Code::OutcomeUnknown,
         Reason::NoBucket => Code::BucketNotFound,
         Reason::BucketFullKeys | Reason::BucketFullBytes => Code::LimitReached,
-        Reason::Mismatch => Code::Conflict,
+        Reason::Mismatch | Reason::Late | Reason::Paused | Reason::Ended | Reason::NotDead => Code::Conflict,
+        Reason::NoQueue => Code::QueueNotFound,
+        Reason::QueueFullMessages | Reason::QueueFullBytes => Code::QueueFull,
+        Reason::Stale => Code::ClaimLost,
+        Reason::OtherRequest => Code::IdempotencyConflict,
+        Reason::NoInvocation => Code::InvocationNotFound,
     };
     Refusal::new(code, why.to_string())
 }

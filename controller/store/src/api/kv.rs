@@ -102,7 +102,11 @@ impl KeyValue for KvService {
         let op = Op::Perform { effects: effects.collect::<Result<_, _>>()? };
         let written = match asking.done(request, op).await? {
             Outcome::Performed(effects) => effects.iter().map(written).collect(),
-            Outcome::Done | Outcome::Moved { .. } | Outcome::Refused(_) => Vec::new(),
+            Outcome::Done
+            | Outcome::Moved { .. }
+            | Outcome::Claimed(_)
+            | Outcome::Settled { .. }
+            | Outcome::Refused(_) => Vec::new(),
         };
         Ok(Response::new(KvWriteReply { written, sequence: asking.sequence()? }))
     }
@@ -190,6 +194,8 @@ fn written(effected: &Effected) -> KvWritten {
             KvWritten { version: *version, number: *number, existed: false }
         }
         Effected::Deleted { existed } => KvWritten { version: 0, number: None, existed: *existed },
+        // Only values are written here.
+        Effected::Published { .. } => KvWritten { version: 0, number: None, existed: false },
     }
 }
 

@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX};
 use super::op::{Asked, Batch, Op};
 use super::outcome::{Outcome, Reply};
+use super::queue::Told;
 use super::refusal::{Reason, Refusal};
 use super::{Group, bucket, effect, group, keys, queue, remembered, schedule, sweep};
 
@@ -103,12 +104,17 @@ fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
         Op::DropBucket { bucket } => bucket::drop(edit, &bucket),
         Op::Perform { effects } => Ok(Outcome::Performed(effect::perform(edit, &effects)?)),
         Op::Sweep { due, steps } => sweep::sweep(edit, due, steps),
-        Op::PutQueue { queue, settings } => queue::put(edit, &queue, settings),
+        Op::PutQueue { queue, settings, target } => queue::put(edit, &queue, settings, target),
         Op::PauseQueue { queue, paused } => queue::pause(edit, &queue, paused),
+        Op::Submit { function, publish } => queue::submit(edit, &function, publish),
         Op::Claim { queue, node, most, until_ms } => queue::claim(edit, &queue, node, most, until_ms),
         Op::Extend { ticket, until_ms } => queue::extend(edit, &ticket, until_ms),
-        Op::Offer { ticket } => queue::offer(edit, &ticket),
-        Op::Settle { ticket, verdict } => queue::settle(edit, &ticket, &verdict),
+        Op::Offer { ticket, after_ms, error } => queue::offer(edit, &ticket, after_ms, &error),
+        Op::Settle { ticket, verdict, report, answer } => {
+            queue::settle(edit, &ticket, &verdict, Told { report, answer })
+        }
+        Op::Cancel { invocation } => queue::cancel(edit, invocation),
+        Op::Revive { invocation } => queue::revive(edit, invocation),
         Op::Redrive { queue, span, steps } => queue::redrive(edit, &queue, span, steps),
         Op::Purge { queue, kept, span, steps } => queue::purge(edit, &queue, (kept, span), steps),
         Op::Tick { schedule, at_ms, publish } => schedule::tick(edit, &schedule, at_ms, publish),

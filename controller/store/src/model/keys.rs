@@ -14,20 +14,25 @@
 //! | `n` PLACE | a queue's counts | |
 //! | `m` PLACE MESSAGE | what was published | |
 //! | `s` PLACE MESSAGE | how far it is | purge of what waits |
-//! | `a` PLACE MESSAGE | | the next ready messages |
+//! | `w` PLACE MESSAGE | | the next ready messages |
+//! | `a` PLACE | | queues that have something ready and whose messages may be claimed |
 //! | `d` PLACE MESSAGE | | dead letters |
 //! | `f` PLACE GROUP 0 MESSAGE | | who of a group is next |
 //! | `i` PLACE SOURCE 0 ID | an id that was taken in | |
 //! | `j` PLACE MESSAGE SOURCE 0 ID | | the oldest id is forgotten first |
+//! | `e` INVOCATION | an invocation's record | |
+//! | `x` INVOCATION | what it was answered | |
+//! | `l` NAMESPACE 0 AGE INVOCATION | | a list, the newest first |
+//! | `z` PLACE TIME INVOCATION | | the record that ended first is forgotten first |
 //! | `k` PLACE | a schedule's cursor | |
 //! | `t` KIND TIME SUBJECT | | what has become due, per kind |
 //!
-//! The SUBJECT of a timer is the rest of the key of what it is about.
+//! The SUBJECT of a timer is the rest of the key of what it is about. AGE is what is missing to the greatest time that there is.
 
 use bytes::Bytes;
-use coracle_proto::id::RequestId;
+use coracle_proto::id::{InvocationId, Namespace, RequestId};
 
-use super::name::Place;
+use super::name::{Name, Place};
 use super::op::Span;
 
 /// Kinds of things that become due at a time, each with timers of its own: a flood of one does not hold up the others.
@@ -59,6 +64,11 @@ impl Due {
         }
     }
 }
+
+/// Kinds of keys that [`touched`] knows.
+const READY: u8 = b'w';
+const ACTIVE: u8 = b'a';
+const INVOCATION: u8 = b'e';
 
 /// Bytes before the subject in a timer's key: `t`, the kind and the time.
 const TIMER_HEAD: usize = 10;
@@ -121,11 +131,34 @@ pub(super) fn delivery_span(queue: &Place, span: Span) -> (Bytes, Bytes) {
 }
 
 pub(super) fn ready(queue: &Place, message: u64) -> Bytes {
-    Parts::of(b'a').place(queue).number(message).key()
+    Parts::of(READY).place(queue).number(message).key()
 }
 
 pub(super) fn ready_range(queue: &Place) -> (Bytes, Bytes) {
-    range(Parts::of(b'a').place(queue).key())
+    range(Parts::of(READY).place(queue).key())
+}
+
+/// That a queue has something to be claimed.
+pub(super) fn active(queue: &Place) -> Bytes {
+    Parts::of(ACTIVE).place(queue).key()
+}
+
+/// Those behind a queue, or all.
+pub(super) fn active_after(queue: Option<&Place>) -> (Bytes, Bytes) {
+    let all = range(Parts::of(ACTIVE).key());
+    queue.map_or_else(|| all.clone(), |queue| (after(&active(queue)), all.1.clone()))
+}
+
+/// The queues of a namespace behind one of them, or all.
+pub(super) fn queues_after(namespace: &Namespace, name: Option<&Name>) -> (Bytes, Bytes) {
+    let parts = Parts::of(b'q').text(namespace.as_str());
+    let all = range(parts.clone().key());
+    name.map_or_else(|| all.clone(), |name| (after(&parts.text(name.as_str()).key()), all.1.clone()))
+}
+
+/// The place of which the whole rest of a key is.
+pub(super) fn place_of(key: &[u8]) -> Option<Place> {
+    subject_parts(key.get(1..)?).filter(|(_, rest)| rest.is_empty()).map(|(place, _)| place)
 }
 
 pub(super) fn dead(queue: &Place, message: u64) -> Bytes {
@@ -167,6 +200,68 @@ pub(super) fn dedup_of_order(row: &[u8]) -> Option<Bytes> {
     let (place, rest) = subject_parts(row.get(1..)?)?;
     let (_, source_and_id) = rest.split_first_chunk::<8>()?;
     Some(Parts::of(b'i').place(&place).bytes(source_and_id).key())
+}
+
+pub(super) fn invocation(id: InvocationId) -> Bytes {
+    Parts::of(INVOCATION).bytes(&id.to_bytes()).key()
+}
+
+pub(super) fn answer(id: InvocationId) -> Bytes {
+    Parts::of(b'x').bytes(&id.to_bytes()).key()
+}
+
+/// In which order a list has them: the newest first.
+pub(super) fn listed(namespace: &Namespace, accepted_ms: u64, id: InvocationId) -> Bytes {
+    Parts::of(b'l').text(namespace.as_str()).number(u64::MAX - accepted_ms).bytes(&id.to_bytes()).key()
+}
+
+/// Those accepted from the first time on and before the second one.
+pub(super) fn listed_between(namespace: &Namespace, since_ms: u64, until_ms: u64) -> (Bytes, Bytes) {
+    let namespace = Parts::of(b'l').text(namespace.as_str());
+    let from = namespace.clone().number((u64::MAX - until_ms).saturating_add(1)).key();
+    (from, after(&namespace.number(u64::MAX - since_ms).key()))
+}
+
+/// When that of a row of [`listed`] was accepted, and which one it is.
+pub(super) fn listed_parts(row: &[u8]) -> Option<(u64, InvocationId)> {
+    let (rest, id) = row.split_last_chunk::<16>()?;
+    let age = u64::from_be_bytes(*rest.last_chunk()?);
+    Some((u64::MAX - age, InvocationId::new(u128::from_be_bytes(*id))))
+}
+
+/// In the order in which the invocations of a queue ended.
+pub(super) fn ended(queue: &Place, at_ms: u64, id: InvocationId) -> Bytes {
+    Parts::of(b'z').place(queue).number(at_ms).bytes(&id.to_bytes()).key()
+}
+
+pub(super) fn ended_range(queue: &Place) -> (Bytes, Bytes) {
+    range(Parts::of(b'z').place(queue).key())
+}
+
+/// When that of a row of [`ended`] ended, and which one it is.
+pub(super) fn ended_parts(row: &[u8]) -> Option<(u64, InvocationId)> {
+    let (rest, id) = row.split_last_chunk::<16>()?;
+    Some((u64::from_be_bytes(*rest.last_chunk()?), InvocationId::new(u128::from_be_bytes(*id))))
+}
+
+/// What somebody who is told of changed keys may want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touched {
+    /// Something may have become ready, or is not any more.
+    Ready,
+    /// The record of this invocation: it was accepted, an attempt was reported, it ended, was revived or forgotten.
+    Invocation(InvocationId),
+}
+
+/// What a changed key is about; none: nothing that anybody waits for.
+#[must_use]
+pub fn touched(key: &[u8]) -> Option<Touched> {
+    let (kind, rest) = key.split_first()?;
+    match *kind {
+        READY | ACTIVE => Some(Touched::Ready),
+        INVOCATION => InvocationId::try_from(rest).ok().map(Touched::Invocation),
+        _ => None,
+    }
 }
 
 pub(super) fn cursor(schedule: &Place) -> Bytes {

@@ -27,10 +27,30 @@ pub const TEXT_BYTES_MAX: usize = 256;
 pub const ATTRIBUTES_MAX: usize = 32;
 /// Bytes of all attributes of a message, which become headers of a call.
 pub const ATTRIBUTE_BYTES_MAX: usize = 4 * 1024;
+/// Headers of a request or an answer that is kept: what the gateway lets in.
+pub const HEADERS_MAX: usize = 128;
+/// Bytes of all headers of a request, names and values.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of a request's URI, and of its route.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of what tells a request from another one of the same id: a hash of 256 bits.
+pub const FINGERPRINT_BYTES_MAX: usize = 32;
 /// Bytes that are kept of an error, for people.
 pub const ERROR_BYTES_MAX: usize = 1024;
+/// Bytes of the body of an answer that is kept.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of its headers.
+pub const ANSWER_HEADER_BYTES_MAX: usize = 8 * 1024;
+/// Reports of attempts that an invocation's record has, the last ones: 11 KB at most.
+pub const REPORTS_MAX: usize = 8;
+/// How long an invocation's record is kept after its end.
+pub const RECORD_MS: u64 = DAY_MS;
+/// Records of what has ended that a queue keeps: above it the oldest go sooner, and are counted. 100 MB of usual ones.
+pub const RECORDS_MAX: u64 = 100_000;
 /// How long a message may be delayed: 15 days.
 pub const DELAY_MS_MAX: u64 = 15 * DAY_MS;
+/// How long a message that the platform could not run waits for its next chance: a node or a replica comes meanwhile.
+pub const OFFER_MS_MAX: u64 = 5 * 60 * 1000;
 /// How long a claim may last without being extended, whatever a clock says.
 pub const CLAIM_MS_MAX: u64 = DAY_MS;
 /// How long the id of a message is remembered.
@@ -41,4 +61,6 @@ pub const DEDUPS_MAX: u64 = 1_000_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024 <= BATCH_BYTES_MAX);
+const _: () =
+    assert!(MESSAGE_BYTES_MAX + HEADER_BYTES_MAX + 2 * URI_BYTES_MAX + 16 * 1024 <= BATCH_BYTES_MAX);
 const _: () = assert!(OP_STEPS_MAX <= BATCH_STEPS_MAX);

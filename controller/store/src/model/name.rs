@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use coracle_proto::id::{IdError, Namespace};
+use coracle_proto::id::{FunctionId, IdError, Namespace};
 use thiserror::Error;
 
 /// The name of a bucket, queue or schedule within its namespace.
@@ -66,6 +66,18 @@ impl Place {
     pub fn parse(namespace: &str, name: &str) -> Result<Self, NameError> {
         Name::parse(namespace)?;
         Ok(Self { namespace: Namespace::stored(namespace)?, name: Name::parse(name)? })
+    }
+
+    /// The queue of a function, in which its asynchronous calls are. People's queues have no '/' in their names.
+    #[must_use]
+    pub fn of_function(function: &FunctionId) -> Self {
+        let name = Name(format!("function/{}", function.name).into());
+        Self { namespace: function.namespace.clone(), name }
+    }
+
+    /// Whether a key can have it: a function's name that was let in before is not asked (`FunctionName::stored`).
+    pub(super) fn check(&self) -> Result<(), NameError> {
+        Self::parse(self.namespace.as_str(), self.name.as_str()).map(|_| ())
     }
 }
 

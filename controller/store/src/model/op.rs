@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coracle_proto::id::{ClusterId, GroupId, NodeId, RequestId};
+use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, RequestId};
 
 use super::keys::Due;
-use super::name::Place;
-use super::record::{Settings, Ticket};
+use super::name::{Name, Place};
+use super::record::{Answer, HttpHead, Report, Settings, Ticket};
 
 /// The highest format of operations that this program reads. What `apply` does belongs to the format.
 pub const FORMAT: u32 = 1;
@@ -90,6 +90,8 @@ pub enum Op {
         queue: Place,
         /// From now on.
         settings: Settings,
+        /// The function of the queue's namespace that takes its messages; none: nothing is claimed.
+        target: Option<Name>,
     },
     /// Stops claims, or lets them go on.
     PauseQueue {
@@ -97,6 +99,13 @@ pub enum Op {
         queue: Place,
         /// Whether it is paused from now on.
         paused: bool,
+    },
+    /// Calls a function asynchronously: a message for its queue, which is made where there is none.
+    Submit {
+        /// Which function.
+        function: FunctionId,
+        /// The call; its queue is that of the function.
+        publish: Publish,
     },
     /// Gives ready messages to a node, the oldest first.
     Claim {
@@ -120,6 +129,10 @@ pub enum Op {
     Offer {
         /// Whose.
         ticket: Ticket,
+        /// When it may be claimed again, milliseconds from now; at most `OFFER_MS_MAX`.
+        after_ms: u64,
+        /// Why it could not, for people; empty: nobody asks.
+        error: String,
     },
     /// The attempt ended.
     Settle {
@@ -127,6 +140,20 @@ pub enum Op {
         ticket: Ticket,
         /// How.
         verdict: Verdict,
+        /// Where and how it ran; none: nothing was run. Its number is set here.
+        report: Option<Report>,
+        /// What the function answered; none: there is nothing to keep.
+        answer: Option<Answer>,
+    },
+    /// What has not ended is not wanted any more: its message is taken away, and who runs it settles in vain.
+    Cancel {
+        /// Which one.
+        invocation: InvocationId,
+    },
+    /// A dead letter is tried again, with all its attempts.
+    Revive {
+        /// Of which invocation.
+        invocation: InvocationId,
     },
     /// Dead letters are tried again, with all their attempts.
     Redrive {
@@ -170,10 +197,13 @@ impl Op {
             | Self::Sweep { .. }
             | Self::PutQueue { .. }
             | Self::PauseQueue { .. }
+            | Self::Submit { .. }
             | Self::Claim { .. }
             | Self::Extend { .. }
             | Self::Offer { .. }
             | Self::Settle { .. }
+            | Self::Cancel { .. }
+            | Self::Revive { .. }
             | Self::Redrive { .. }
             | Self::Purge { .. }
             | Self::Tick { .. } => 1,
@@ -207,6 +237,14 @@ pub struct Publish {
     pub delay_ms: u64,
     /// Its body.
     pub data: Bytes,
+    /// Under which its record is found. Made by who publishes; no other message may have it.
+    pub invocation: InvocationId,
+    /// What fired: `async`, later `queue` and others.
+    pub kind: String,
+    /// The request that it was; none: it was none.
+    pub http: Option<HttpHead>,
+    /// Of the request: the same id with another one is refused. Empty: they are not compared.
+    pub fingerprint: Bytes,
 }
 
 /// How an attempt ended.

@@ -1,5 +1,7 @@
 //! What became of an entry and of each of its operations.
 
+use coracle_proto::id::InvocationId;
+
 use super::record::{Cause, Fence};
 use super::refusal::Refusal;
 
@@ -62,6 +64,8 @@ pub enum Effected {
         message: u64,
         /// It is the one that was published with this id before: nothing was added.
         repeated: bool,
+        /// Under which its record is found: the first one's where it is repeated.
+        invocation: InvocationId,
     },
 }
 

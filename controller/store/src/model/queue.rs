@@ -1,21 +1,26 @@
-//! Messages in queues: each accepted one is ready, delayed, behind another one, claimed or dead, until it is settled, purged
-//! or expired, and each of these ends is counted.
+//! Messages in queues: each accepted one is ready, delayed, behind another one, claimed or dead, until it is settled, cancelled,
+//! purged or expired, and each of these ends is counted. `ledger` has a record follow it, from when it was accepted until a day after its end.
 
+mod bounds;
 mod claim;
 mod dedup;
 mod desk;
 mod group;
 mod lapse;
+mod ledger;
 mod moves;
 mod publish;
 mod read;
+mod revoke;
 mod settle;
 mod tend;
 
 pub(super) use claim::{claim, extend};
 pub(super) use desk::count_refused;
 pub(super) use lapse::{age, expire, lapse, wake};
-pub(super) use publish::publish;
-pub use read::{Peeked, counts, dead, message, queue, ready};
+pub(super) use ledger::Told;
+pub(super) use publish::{publish, submit};
+pub use read::{Peeked, active, counts, dead, message, queue, queues, ready};
+pub(super) use revoke::{cancel, revive};
 pub(super) use settle::{offer, settle};
 pub(super) use tend::{pause, purge, put, redrive};

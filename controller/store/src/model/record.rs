@@ -5,11 +5,13 @@ use coracle_proto::id::{ClusterId, GroupId};
 
 use super::outcome::Outcome;
 
+mod invocation;
 mod message;
 mod queue;
 
+pub use invocation::{Answer, Ended, How, Invocation, Report};
 pub(super) use message::Dedup;
-pub use message::{Burial, Cause, Claim, Delivery, Fence, Message, State, Ticket};
+pub use message::{Burial, Cause, Claim, Delivery, Fence, HttpHead, Message, State, Ticket};
 pub use queue::{Counts, Queue, Settings};
 
 /// The one record about the group itself.

@@ -41,6 +41,14 @@ pub enum Reason {
     Stale,
     /// The schedule has had this tick, or a later one.
     Late,
+    /// The id was used for another request.
+    OtherRequest,
+    /// There is no such invocation, or not any more.
+    NoInvocation,
+    /// The invocation has ended.
+    Ended,
+    /// The invocation is no dead letter.
+    NotDead,
 }
 
 /// An operation that was not done, and why.
@@ -86,7 +94,7 @@ impl fmt::Display for Refusal {
             }
             Reason::TooMany => write!(f, "{found} {subject}, and at most {bound} are allowed"),
             Reason::TooLarge => write!(f, "{subject} has {found} bytes, and at most {bound} are allowed"),
-            Reason::Invalid => f.write_str(subject),
+            Reason::Invalid | Reason::Ended | Reason::NotDead => f.write_str(subject),
             Reason::OutcomeUnknown => write!(
                 f,
                 "the request is as old as sequence {found}, and outcomes before {bound} are forgotten: look whether it was done"
@@ -112,6 +120,8 @@ impl fmt::Display for Refusal {
             Reason::Late => {
                 write!(f, "schedule '{subject}' has been at {bound}, and {found} is not after it")
             }
+            Reason::OtherRequest => write!(f, "{subject} was used for another request"),
+            Reason::NoInvocation => write!(f, "there is no invocation {subject}, or not any more"),
             Reason::Overflow => write!(f, "{subject} would leave the range of 64 bits"),
         }
     }

@@ -3,11 +3,14 @@
 mod bench;
 mod entry_tests;
 mod golden_tests;
+mod invocation_tests;
 mod kv_oracle;
 mod kv_simulation_tests;
 mod kv_tests;
 mod queue_bench;
+mod queue_oracle;
 mod queue_simulation_tests;
 mod queue_tests;
+mod record_rows;
 mod rows;
 mod schedule_tests;

@@ -1,10 +1,12 @@
 //! Places, kinds and reasons to and from their wire form.
 
+use bytes::Bytes;
 use coracle_proto::codec::{DecodeError, InField as _};
+use coracle_proto::id::InvocationId;
 use coracle_proto::pb::store as pb;
 
 use super::super::keys::Due;
-use super::super::{Cause, Fence, Place, Reason};
+use super::super::{Cause, Fence, How, Name, Place, Reason};
 
 /// Two enums of the same names, one of which has a number for nothing.
 macro_rules! same_names {
@@ -47,11 +49,17 @@ same_names!(
         QueueFullBytes,
         Paused,
         Stale,
-        Late
+        Late,
+        OtherRequest,
+        NoInvocation,
+        Ended,
+        NotDead
     ]
 );
 
 same_names!(cause_to_wire, cause_from_wire, Cause, pb::Cause, "cause", [Attempts, Age, Rejected]);
+
+same_names!(how_to_wire, how_from_wire, How, pb::How, "how", [Succeeded, Dead, Cancelled, Dropped]);
 
 pub(super) const fn fence_to_wire(fence: Fence) -> pb::Fence {
     pb::Fence { term: fence.term, sequence: fence.sequence }
@@ -69,6 +77,28 @@ pub(super) fn place_to_wire(place: &Place) -> pb::Place {
 pub(super) fn place_from_wire(wire: Option<pb::Place>, field: &'static str) -> Result<Place, DecodeError> {
     let wire = wire.in_field(field)?;
     Place::parse(&wire.namespace, &wire.name).in_field(field)
+}
+
+pub(super) fn invocation_from_wire(wire: &[u8]) -> Result<InvocationId, DecodeError> {
+    InvocationId::try_from(wire).in_field("invocation")
+}
+
+/// A function within the namespace of whatever names it.
+pub(super) fn function_to_wire(function: Option<&Name>) -> String {
+    function.map_or_else(String::new, Name::to_string)
+}
+
+pub(super) fn function_from_wire(wire: &str) -> Result<Option<Name>, DecodeError> {
+    if wire.is_empty() { Ok(None) } else { Name::parse(wire).map(Some).in_field("function") }
+}
+
+/// Headers of HTTP.
+pub(super) fn headers_to_wire(headers: &[(String, Bytes)]) -> Vec<pb::Header> {
+    headers.iter().map(|(name, value)| pb::Header { name: name.clone(), value: value.clone() }).collect()
+}
+
+pub(super) fn headers_from_wire(wire: Vec<pb::Header>) -> Vec<(String, Bytes)> {
+    wire.into_iter().map(|pb::Header { name, value }| (name, value)).collect()
 }
 
 /// Zero stands for nothing where a number begins at one.

@@ -1,15 +1,17 @@
 //! Entries from their wire form, checked field by field.
 
 use coracle_proto::codec::{DecodeError as FieldError, InField as _};
-use coracle_proto::id::{ClusterId, GroupId, NodeId, RequestId};
+use coracle_proto::id::{ClusterId, FunctionId, GroupId, NodeId, RequestId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
     Asked, Batch, Change, Effect, FORMAT, Kept, Op, Place, Publish, Request, Span, Ticket, Verdict, Write,
 };
 use super::DecodeError;
-use super::names::{above_zero, due_from_wire, fence_from_wire, place_from_wire};
-use super::record::settings_from_wire;
+use super::names::{
+    above_zero, due_from_wire, fence_from_wire, function_from_wire, invocation_from_wire, place_from_wire,
+};
+use super::record::{answer_from_wire, head_from_wire, report_from_wire, settings_from_wire};
 
 pub(super) fn batch(wire: pb::Batch) -> Result<Batch, DecodeError> {
     if wire.format > FORMAT {
@@ -51,8 +53,13 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
         op::Kind::PutQueue(wire) => Op::PutQueue {
             queue: queue(wire.queue)?,
             settings: settings_from_wire(wire.settings.in_field("put_queue.settings")?),
+            target: function_from_wire(&wire.target)?,
         },
         op::Kind::PauseQueue(wire) => Op::PauseQueue { queue: queue(wire.queue)?, paused: wire.paused },
+        op::Kind::Submit(wire) => Op::Submit {
+            function: function(wire.function)?,
+            publish: publish(wire.publish.in_field("submit.publish")?)?,
+        },
         op::Kind::Claim(wire) => Op::Claim {
             queue: queue(wire.queue)?,
             node: NodeId::new(wire.node),
@@ -60,10 +67,17 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
             until_ms: wire.until_ms,
         },
         op::Kind::Extend(wire) => Op::Extend { ticket: ticket(wire.ticket)?, until_ms: wire.until_ms },
-        op::Kind::Offer(wire) => Op::Offer { ticket: ticket(wire.ticket)? },
-        op::Kind::Settle(wire) => {
-            Op::Settle { ticket: ticket(wire.ticket)?, verdict: verdict(wire.verdict)? }
+        op::Kind::Offer(wire) => {
+            Op::Offer { ticket: ticket(wire.ticket)?, after_ms: wire.after_ms, error: wire.error }
         }
+        op::Kind::Settle(wire) => Op::Settle {
+            ticket: ticket(wire.ticket)?,
+            verdict: verdict(wire.verdict)?,
+            report: wire.report.map(report_from_wire),
+            answer: wire.answer.map(answer_from_wire).transpose()?,
+        },
+        op::Kind::Cancel(wire) => Op::Cancel { invocation: invocation_from_wire(&wire.invocation)? },
+        op::Kind::Revive(wire) => Op::Revive { invocation: invocation_from_wire(&wire.invocation)? },
         op::Kind::Redrive(wire) => {
             Op::Redrive { queue: queue(wire.queue)?, span: span(wire.span)?, steps: wire.steps }
         }
@@ -115,6 +129,11 @@ fn queue(wire: Option<pb::Place>) -> Result<Place, FieldError> {
     place_from_wire(wire, "queue")
 }
 
+fn function(wire: Option<pb::Place>) -> Result<FunctionId, FieldError> {
+    let wire = wire.in_field("submit.function")?;
+    FunctionId::stored(&wire.namespace, &wire.name).in_field("submit.function")
+}
+
 fn publish(wire: pb::Publish) -> Result<Publish, FieldError> {
     Ok(Publish {
         queue: queue(wire.queue)?,
@@ -124,6 +143,10 @@ fn publish(wire: pb::Publish) -> Result<Publish, FieldError> {
         attributes: wire.attributes,
         delay_ms: wire.delay_ms,
         data: wire.data,
+        invocation: invocation_from_wire(&wire.invocation)?,
+        kind: wire.kind,
+        http: wire.http.map(head_from_wire),
+        fingerprint: wire.fingerprint,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Records to and from their bytes. Equal records have equal bytes: fields are written in order and maps are sorted.
 
+mod invocation;
+mod message;
 mod queue;
 
 use bytes::Bytes;
@@ -8,11 +10,13 @@ use coracle_proto::id::{ClusterId, GroupId};
 use coracle_proto::pb::store as pb;
 use prost::Message as _;
 
-use super::super::record::{Bucket, Cursor, Dedup, Group, Remembered, Value};
+use super::super::record::{Bucket, Cursor, Group, Remembered, Value};
 use super::DecodeError;
 use super::names::above_zero;
 use super::reply::{outcome_from_wire, outcome_to_wire};
 
+pub(super) use invocation::{answer_from_wire, answer_to_wire, report_from_wire, report_to_wire};
+pub(super) use message::{head_from_wire, head_to_wire};
 pub(super) use queue::{settings_from_wire, settings_to_wire};
 
 /// A record that stands under a key.
@@ -92,7 +96,6 @@ macro_rules! plain {
 pub(in super::super) use plain;
 
 plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes]);
-plain!(Dedup, "a remembered id", [message, until_ms]);
 plain!(Cursor, "a schedule's cursor", [at_ms]);
 
 impl Stored for Value {

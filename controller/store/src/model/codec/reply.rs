@@ -5,7 +5,8 @@ use coracle_proto::pb::store::{self as pb, effected, outcome, settled};
 
 use super::super::{Claimed, Effected, Fate, Outcome, Refusal, Reply};
 use super::names::{
-    cause_from_wire, cause_to_wire, fence_from_wire, fence_to_wire, reason_from_wire, reason_to_wire,
+    cause_from_wire, cause_to_wire, fence_from_wire, fence_to_wire, invocation_from_wire, reason_from_wire,
+    reason_to_wire,
 };
 
 pub(super) fn to_wire(reply: &Reply) -> pb::Reply {
@@ -63,8 +64,9 @@ fn effected(effects: &[Effected]) -> Vec<pb::Effected> {
             effected::Kind::Written(pb::Written { version: *version, number: *number })
         }
         Effected::Deleted { existed } => effected::Kind::Deleted(pb::Deleted { existed: *existed }),
-        Effected::Published { message, repeated } => {
-            effected::Kind::Published(pb::Published { message: *message, repeated: *repeated })
+        Effected::Published { message, repeated, invocation } => {
+            let invocation = invocation.to_wire();
+            effected::Kind::Published(pb::Published { message: *message, repeated: *repeated, invocation })
         }
     };
     effects.iter().map(|effected| pb::Effected { kind: Some(one(effected)) }).collect()
@@ -75,7 +77,8 @@ fn effects(wire: Vec<pb::Effected>) -> Result<Vec<Effected>, DecodeError> {
         effected::Kind::Written(wire) => Ok(Effected::Written { version: wire.version, number: wire.number }),
         effected::Kind::Deleted(wire) => Ok(Effected::Deleted { existed: wire.existed }),
         effected::Kind::Published(wire) => {
-            Ok(Effected::Published { message: wire.message, repeated: wire.repeated })
+            let invocation = invocation_from_wire(&wire.invocation)?;
+            Ok(Effected::Published { message: wire.message, repeated: wire.repeated, invocation })
         }
     };
     wire.into_iter().map(one).collect()

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{Asked, Batch, Change, Effect, Kept, Op, Publish, Span, Ticket, Verdict, Write};
-use super::names::{due_to_wire, fence_to_wire, place_to_wire};
-use super::record::settings_to_wire;
+use super::names::{due_to_wire, fence_to_wire, function_to_wire, place_to_wire};
+use super::record::{answer_to_wire, head_to_wire, report_to_wire, settings_to_wire};
 
 pub(super) fn batch(it: &Batch) -> pb::Batch {
     pb::Batch {
@@ -38,13 +38,21 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::DropBucket(pb::DropBucket { bucket: Some(place_to_wire(bucket)) })
         }
         Op::Perform { effects } => op::Kind::Perform(pb::Perform { effects: self::effects(effects) }),
-        Op::PutQueue { queue, settings } => op::Kind::PutQueue(pb::PutQueue {
+        Op::PutQueue { queue, settings, target } => op::Kind::PutQueue(pb::PutQueue {
             queue: Some(place_to_wire(queue)),
             settings: Some(settings_to_wire(settings)),
+            target: function_to_wire(target.as_ref()),
         }),
         Op::PauseQueue { queue, paused } => {
             op::Kind::PauseQueue(pb::PauseQueue { queue: Some(place_to_wire(queue)), paused: *paused })
         }
+        Op::Submit { function, publish } => op::Kind::Submit(pb::Submit {
+            function: Some(pb::Place {
+                namespace: function.namespace.to_string(),
+                name: function.name.to_string(),
+            }),
+            publish: Some(self::publish(publish)),
+        }),
         Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(pb::Claim {
             queue: Some(place_to_wire(queue)),
             node: node.get(),
@@ -54,11 +62,19 @@ fn op(it: &Op) -> op::Kind {
         Op::Extend { ticket, until_ms } => {
             op::Kind::Extend(pb::Extend { ticket: Some(self::ticket(ticket)), until_ms: *until_ms })
         }
-        Op::Offer { ticket } => op::Kind::Offer(pb::Offer { ticket: Some(self::ticket(ticket)) }),
-        Op::Settle { ticket, verdict } => op::Kind::Settle(pb::Settle {
+        Op::Offer { ticket, after_ms, error } => op::Kind::Offer(pb::Offer {
+            ticket: Some(self::ticket(ticket)),
+            after_ms: *after_ms,
+            error: error.clone(),
+        }),
+        Op::Settle { ticket, verdict, report, answer } => op::Kind::Settle(pb::Settle {
             ticket: Some(self::ticket(ticket)),
             verdict: Some(self::verdict(verdict)),
+            report: report.as_ref().map(report_to_wire),
+            answer: answer.as_ref().map(answer_to_wire),
         }),
+        Op::Cancel { invocation } => op::Kind::Cancel(pb::Cancel { invocation: invocation.to_wire() }),
+        Op::Revive { invocation } => op::Kind::Revive(pb::Revive { invocation: invocation.to_wire() }),
         Op::Redrive { queue, span, steps } => op::Kind::Redrive(pb::Redrive {
             queue: Some(place_to_wire(queue)),
             span: Some(self::span(*span)),
@@ -115,6 +131,10 @@ fn publish(it: &Publish) -> pb::Publish {
         attributes: it.attributes.clone(),
         delay_ms: it.delay_ms,
         data: it.data.clone(),
+        invocation: it.invocation.to_wire(),
+        kind: it.kind.clone(),
+        http: it.http.as_ref().map(head_to_wire),
+        fingerprint: it.fingerprint.clone(),
     }
 }
 

@@ -25,6 +25,10 @@ pub(in super::super) fn claim(
     if desk.queue.paused {
         return Err(Refusal::of(Reason::Paused, place).into());
     }
+    if desk.queue.target.is_none() {
+        let sentence = format!("queue '{place}' has no function that takes its messages");
+        return Err(Refusal::of(Reason::Invalid, sentence).into());
+    }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let (rows, _) = desk.edit.steps(&keys::ready_range(place), most)?;
     let mut claimed = Vec::with_capacity(rows.len());
@@ -77,7 +81,8 @@ impl Desk<'_, '_> {
         let fence = Fence { term: self.edit.moment.term, sequence: self.edit.next() };
         delivery.attempts = delivery.attempts.saturating_add(1);
         let attempt = delivery.attempts;
-        self.change(message, &mut delivery, State::Claimed(Claim { node, until_ms, fence }));
+        let since_ms = self.now_ms();
+        self.change(message, &mut delivery, State::Claimed(Claim { node, since_ms, until_ms, fence }));
         Ok(Some(Claimed { message, attempt, fence, until_ms }))
     }
 

@@ -5,16 +5,23 @@ use super::super::keys;
 use super::super::limits::{DEDUP_MS, DEDUPS_MAX};
 use super::super::op::Publish;
 use super::super::record::Dedup;
+use super::super::refusal::{Reason, Refusal};
 use super::desk::Desk;
 
 /// Ids that one publish forgets at most: more than it adds, so that the memory shrinks as ids grow old.
 const FORGOTTEN_AT_ONCE: usize = 2;
 
 impl Desk<'_, '_> {
-    /// The message that was made of this id before.
-    pub(super) fn repeated(&self, publish: &Publish) -> Result<Option<u64>, Fault> {
+    /// What was made of this id before; a refusal when it was used for another request.
+    pub(super) fn repeated(&self, publish: &Publish) -> Result<Option<Dedup>, Fault> {
         let known: Option<Dedup> = self.edit.get(&keys::dedup(self.place, &publish.source, &publish.id))?;
-        Ok(known.filter(|known| self.now_ms() < known.until_ms).map(|known| known.message))
+        let Some(known) = known.filter(|known| self.now_ms() < known.until_ms) else { return Ok(None) };
+        let (one, other) = (&known.fingerprint, &publish.fingerprint);
+        if !one.is_empty() && !other.is_empty() && one != other {
+            let subject = format!("id '{}' of queue '{}'", publish.id, self.place);
+            return Err(Refusal::of(Reason::OtherRequest, subject).into());
+        }
+        Ok(Some(known))
     }
 
     /// Remembers the id, and forgets some that are too old or too many.
@@ -25,7 +32,9 @@ impl Desk<'_, '_> {
             self.edit.remove(&keys::dedup_order(self.place, old.message, source, id));
             self.counts.dedups = self.counts.dedups.saturating_sub(1);
         }
-        self.edit.put(key, &Dedup { message, until_ms: self.now_ms().saturating_add(DEDUP_MS) });
+        let until_ms = self.now_ms().saturating_add(DEDUP_MS);
+        let (invocation, fingerprint) = (publish.invocation, publish.fingerprint.clone());
+        self.edit.put(key, &Dedup { message, until_ms, invocation, fingerprint });
         self.edit.mark(keys::dedup_order(self.place, message, source, id));
         self.counts.dedups += 1;
         self.forget()

@@ -1,4 +1,5 @@
-//! A queue while one operation works on it: its settings, and its counts, which are written once at the end.
+//! A queue while one operation works on it: its settings, and its counts, which are written once at the end, with the row
+//! that tells that it has something to be claimed.
 
 use bytes::Bytes;
 use coracle_raft::Draft;
@@ -17,6 +18,8 @@ pub(super) struct Desk<'e, 'a> {
     pub(super) place: &'e Place,
     pub(super) queue: Queue,
     pub(super) counts: Counts,
+    /// Whether it had its row when it was opened.
+    active: bool,
 }
 
 impl<'e, 'a> Desk<'e, 'a> {
@@ -24,13 +27,47 @@ impl<'e, 'a> Desk<'e, 'a> {
     pub(super) fn open(edit: &'e mut Edit<'a>, place: &'e Place) -> Result<Self, Fault> {
         let queue = edit.get(&keys::queue(place))?;
         let queue = queue.ok_or_else(|| Refusal::of(Reason::NoQueue, place))?;
+        Self::of(edit, place, queue)
+    }
+
+    /// The queue, which is made so where there is none.
+    pub(super) fn open_or_make(
+        edit: &'e mut Edit<'a>,
+        place: &'e Place,
+        made: impl FnOnce() -> Queue,
+    ) -> Result<Self, Fault> {
+        let key = keys::queue(place);
+        let queue = match edit.get(&key)? {
+            Some(queue) => queue,
+            None => {
+                let queue = made();
+                edit.put(key, &queue);
+                queue
+            }
+        };
+        Self::of(edit, place, queue)
+    }
+
+    fn of(edit: &'e mut Edit<'a>, place: &'e Place, queue: Queue) -> Result<Self, Fault> {
         let counts = edit.get(&keys::counts(place))?.unwrap_or_default();
-        Ok(Self { edit, place, queue, counts })
+        let active = is_active(&queue, &counts);
+        Ok(Self { edit, place, queue, counts, active })
+    }
+
+    /// The queue is this from now on.
+    pub(super) fn tell(&mut self, queue: Queue) {
+        self.edit.put(keys::queue(self.place), &queue);
+        self.queue = queue;
     }
 
     /// Writes the counts. Who is refused before drops them with all the rest.
     pub(super) fn close(self) {
         self.edit.put(keys::counts(self.place), &self.counts);
+        match (self.active, is_active(&self.queue, &self.counts)) {
+            (false, true) => self.edit.mark(keys::active(self.place)),
+            (true, false) => self.edit.remove(&keys::active(self.place)),
+            (false, false) | (true, true) => {}
+        }
     }
 
     pub(super) const fn now_ms(&self) -> u64 {
@@ -45,6 +82,11 @@ impl<'e, 'a> Desk<'e, 'a> {
     pub(super) fn key(&self, message: u64) -> Bytes {
         keys::delivery(self.place, message)
     }
+}
+
+/// Whether it has something that may be claimed.
+const fn is_active(queue: &Queue, counts: &Counts) -> bool {
+    counts.ready > 0 && queue.is_open()
 }
 
 /// Counts a message that a queue's bound has refused: the refusal itself leaves nothing.

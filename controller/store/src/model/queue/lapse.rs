@@ -4,9 +4,13 @@ use super::super::edit::Edit;
 use super::super::fault::{Fault, unreadable};
 use super::super::keys;
 use super::super::name::Place;
-use super::super::record::{Cause, Delivery, State};
+use super::super::record::{Cause, Claim, Delivery, Report, State};
 use super::desk::Desk;
+use super::ledger::Told;
 use super::moves::End;
+
+/// The outcome of an attempt whose claim lapsed: the code with which its settle is refused.
+const LOST: &str = "claim-lost";
 
 /// A delay is over.
 pub(in super::super) fn wake(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(), Fault> {
@@ -23,11 +27,25 @@ pub(in super::super) fn lapse(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(),
     due(edit, subject, |desk, message, delivery| {
         if let State::Claimed(claim) = delivery.state {
             desk.counts.lapsed += 1;
-            delivery.last_error = format!("node {} did not tell how its attempt ended", claim.node);
+            let report = lost(&claim, desk.now_ms());
+            delivery.last_error.clone_from(&report.error);
+            desk.report(delivery, Told { report: Some(report), answer: None })?;
             desk.retry(message, delivery, None)?;
         }
         Ok(())
     })
+}
+
+/// What is known of an attempt of which nobody told the end.
+fn lost(claim: &Claim, now_ms: u64) -> Report {
+    Report {
+        node: claim.node,
+        started_ms: claim.since_ms,
+        ended_ms: now_ms,
+        outcome: LOST.to_owned(),
+        error: format!("node {} did not tell how its attempt ended", claim.node),
+        ..Report::default()
+    }
 }
 
 /// It waited for too long. Whoever has claimed it may still end it well.

@@ -1,14 +1,15 @@
-//! The one place where a message changes its state: its rows, its timers and the counts move together.
+//! The one place where a message changes its state: its rows, its timers, the counts and its record move together.
 
 use super::super::fault::Fault;
 use super::super::keys::{self, Due};
-use super::super::record::{Burial, Cause, Delivery, State};
+use super::super::record::{Burial, Cause, Delivery, How, State};
 use super::desk::Desk;
 
 /// How a message ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Settled,
+    Cancelled,
     Purged,
     Expired,
 }
@@ -86,16 +87,29 @@ impl Desk<'_, '_> {
         let until_ms = at_ms.saturating_add(self.queue.settings.dead_keep_ms);
         delivery.state = State::Dead(Burial { cause, at_ms, until_ms });
         self.enter(message, delivery);
-        Ok(())
+        self.finish(delivery, How::Dead)
+    }
+
+    /// Gives a dead letter all its attempts and its whole age anew.
+    pub(super) fn revive(&mut self, message: u64, delivery: &mut Delivery) -> Result<(), Fault> {
+        let now_ms = self.now_ms();
+        delivery.attempts = 0;
+        delivery.deadline_ms = now_ms.saturating_add(self.queue.settings.age_ms);
+        let state = self.queue_up(message, &delivery.group, now_ms)?;
+        self.change(message, delivery, state);
+        self.counts.redriven += 1;
+        self.reopen(delivery)
     }
 
     /// Takes a message away.
     pub(super) fn end(&mut self, message: u64, delivery: &Delivery, end: End) -> Result<(), Fault> {
-        match end {
-            End::Settled => self.counts.settled += 1,
-            End::Purged => self.counts.purged += 1,
-            End::Expired => self.counts.expired += 1,
-        }
+        let (count, how) = match end {
+            End::Settled => (&mut self.counts.settled, How::Succeeded),
+            End::Cancelled => (&mut self.counts.cancelled, How::Cancelled),
+            End::Purged => (&mut self.counts.purged, How::Dropped),
+            End::Expired => (&mut self.counts.expired, How::Dropped),
+        };
+        *count += 1;
         self.leave(message, delivery);
         if !delivery.state.is_dead() {
             self.leave_line(message, delivery)?;
@@ -103,7 +117,7 @@ impl Desk<'_, '_> {
         self.edit.remove(&keys::message(self.place, message));
         self.edit.remove(&keys::delivery(self.place, message));
         self.counts.bytes = self.counts.bytes.saturating_sub(delivery.weight);
-        Ok(())
+        self.finish(delivery, how)
     }
 
     /// It is not among those any more that are to be delivered.

@@ -1,27 +1,48 @@
 //! Messages enter a queue: once for each id, within the queue's bounds.
 
+use coracle_proto::id::FunctionId;
+
 use super::super::edit::Edit;
 use super::super::fault::Fault;
 use super::super::keys;
-use super::super::limits::{
-    ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DELAY_MS_MAX, MESSAGE_BYTES_MAX, TEXT_BYTES_MAX,
-};
+use super::super::name::{Name, Place};
 use super::super::op::Publish;
-use super::super::outcome::Effected;
-use super::super::record::{Delivery, Message};
+use super::super::outcome::{Effected, Outcome};
+use super::super::record::{Delivery, Message, Queue, Settings};
 use super::super::refusal::{Reason, Refusal};
+use super::bounds;
 use super::desk::Desk;
 
 /// Takes the message, or says which one it was the first time.
 pub(in super::super) fn publish(edit: &mut Edit<'_>, publish: &Publish) -> Result<Effected, Fault> {
-    check(publish)?;
-    let mut desk = Desk::open(edit, &publish.queue)?;
-    if let Some(message) = desk.repeated(publish)? {
+    bounds::check(publish)?;
+    take_in(Desk::open(edit, &publish.queue)?, publish)
+}
+
+/// The same for the queue of a function, which is made where there is none.
+pub(in super::super) fn submit(
+    edit: &mut Edit<'_>,
+    function: &FunctionId,
+    publish: Publish,
+) -> Result<Outcome, Fault> {
+    let queue = Place::of_function(function);
+    let target = queue.check().and_then(|()| Name::parse(function.name.as_str()));
+    let target = target.map_err(|error| Refusal::of(Reason::Invalid, error))?;
+    let publish = Publish { queue, ..publish };
+    bounds::check(&publish)?;
+    let made = || Queue { settings: Settings::DEFAULT, paused: false, target: Some(target) };
+    let desk = Desk::open_or_make(edit, &publish.queue, made)?;
+    Ok(Outcome::Performed(vec![take_in(desk, &publish)?]))
+}
+
+fn take_in(mut desk: Desk<'_, '_>, publish: &Publish) -> Result<Effected, Fault> {
+    if let Some(known) = desk.repeated(publish)? {
         desk.counts.repeated += 1;
         desk.close();
-        return Ok(Effected::Published { message, repeated: true });
+        let (message, invocation) = (known.message, known.invocation);
+        return Ok(Effected::Published { message, repeated: true, invocation });
     }
-    let weight = weight(publish);
+    let weight = bounds::weight(publish);
     desk.check_room(weight)?;
     let message = desk.edit.next();
     let at_ms = desk.now_ms().saturating_add(publish.delay_ms);
@@ -32,15 +53,17 @@ pub(in super::super) fn publish(edit: &mut Edit<'_>, publish: &Publish) -> Resul
         weight,
         group: publish.group.clone(),
         last_error: String::new(),
+        invocation: publish.invocation,
         state,
     };
     desk.enter(message, &delivery);
     desk.edit.put(keys::message(&publish.queue, message), &body(publish, desk.now_ms()));
     desk.remember(publish, message)?;
+    desk.begin(publish, message)?;
     desk.counts.published += 1;
     desk.counts.bytes = desk.counts.bytes.saturating_add(weight);
     desk.close();
-    Ok(Effected::Published { message, repeated: false })
+    Ok(Effected::Published { message, repeated: false, invocation: publish.invocation })
 }
 
 fn body(publish: &Publish, published_ms: u64) -> Message {
@@ -50,6 +73,8 @@ fn body(publish: &Publish, published_ms: u64) -> Message {
         attributes: publish.attributes.clone(),
         published_ms,
         data: publish.data.clone(),
+        kind: publish.kind.clone(),
+        http: publish.http.clone(),
     }
 }
 
@@ -70,58 +95,4 @@ impl Desk<'_, '_> {
         }
         Ok(())
     }
-}
-
-fn check(publish: &Publish) -> Result<(), Refusal> {
-    for (what, text) in [("source", &publish.source), ("id", &publish.id), ("group", &publish.group)] {
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(Refusal::over_size(
-                Reason::TooLarge,
-                format!("a message's {what}"),
-                text.len(),
-                TEXT_BYTES_MAX,
-            ));
-        }
-        if text.contains('\0') {
-            return Err(Refusal::of(Reason::Invalid, format!("a message's {what} has a zero byte")));
-        }
-    }
-    if publish.id.is_empty() {
-        return Err(Refusal::of(Reason::Invalid, "a message needs an id"));
-    }
-    if publish.data.len() > MESSAGE_BYTES_MAX {
-        return Err(Refusal::over_size(Reason::TooLarge, "a message", publish.data.len(), MESSAGE_BYTES_MAX));
-    }
-    if publish.attributes.len() > ATTRIBUTES_MAX {
-        return Err(Refusal::over_size(
-            Reason::TooMany,
-            "attributes",
-            publish.attributes.len(),
-            ATTRIBUTES_MAX,
-        ));
-    }
-    let bytes = attribute_bytes(publish);
-    if bytes > ATTRIBUTE_BYTES_MAX {
-        return Err(Refusal::over_size(
-            Reason::TooLarge,
-            "a message's attributes",
-            bytes,
-            ATTRIBUTE_BYTES_MAX,
-        ));
-    }
-    if publish.delay_ms > DELAY_MS_MAX {
-        let sentence = format!("a delay of {} ms: at most {DELAY_MS_MAX} are allowed", publish.delay_ms);
-        return Err(Refusal::of(Reason::Invalid, sentence));
-    }
-    Ok(())
-}
-
-fn attribute_bytes(publish: &Publish) -> usize {
-    publish.attributes.iter().map(|(name, value)| name.len() + value.len()).sum()
-}
-
-/// Bytes for which the queue answers.
-fn weight(publish: &Publish) -> u64 {
-    let texts = publish.source.len() + publish.id.len() + publish.group.len();
-    u64::try_from(texts + attribute_bytes(publish) + publish.data.len()).unwrap_or(u64::MAX)
 }

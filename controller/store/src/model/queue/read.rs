@@ -1,11 +1,12 @@
 //! Queues and messages read off a view.
 
+use coracle_proto::id::Namespace;
 use coracle_raft::Reader;
 use coracle_raft::Stop;
 
 use super::super::fault::unreadable;
 use super::super::limits::PAGE_MAX;
-use super::super::name::Place;
+use super::super::name::{Name, Place};
 use super::super::op::Span;
 use super::super::record::{Counts, Delivery, Message, Queue};
 use super::super::{keys, view};
@@ -35,6 +36,41 @@ pub fn queue(reader: &dyn Reader, queue: &Place) -> Result<Option<Queue>, Stop> 
 /// When they cannot be read.
 pub fn counts(reader: &dyn Reader, queue: &Place) -> Result<Counts, Stop> {
     Ok(view::get(reader, &keys::counts(queue))?.unwrap_or_default())
+}
+
+/// Queues that have something to be claimed, in the order of their places, those after `after`, as many as `most` and no more than
+/// [`PAGE_MAX`]: not paused, with a target, and with ready messages.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn active(reader: &dyn Reader, after: Option<&Place>, most: usize) -> Result<Vec<(Place, Queue)>, Stop> {
+    let mut found = Vec::new();
+    for row in view::keys(reader, &keys::active_after(after), most.min(PAGE_MAX))? {
+        let place = keys::place_of(&row).ok_or_else(|| unreadable("an active queue's row"))?;
+        let queue = view::get(reader, &keys::queue(&place))?;
+        found.push((place, queue.ok_or_else(|| unreadable("an active queue"))?));
+    }
+    Ok(found)
+}
+
+/// The queues of a namespace in the order of their names, those after `after`, as many as `most` and no more than [`PAGE_MAX`].
+///
+/// # Errors
+/// When they cannot be read.
+pub fn queues(
+    reader: &dyn Reader,
+    namespace: &Namespace,
+    after: Option<&Name>,
+    most: usize,
+) -> Result<Vec<(Place, Queue)>, Stop> {
+    let (from, to) = keys::queues_after(namespace, after);
+    let mut found = Vec::new();
+    for record in reader.scan(&from, &to).take(most.min(PAGE_MAX)) {
+        let (key, bytes) = record?;
+        let place = keys::place_of(&key).ok_or_else(|| unreadable("a queue's key"))?;
+        found.push((place, view::decoded(&bytes)?));
+    }
+    Ok(found)
 }
 
 /// One message, which a claim names.

@@ -3,11 +3,13 @@
 use super::super::edit::Edit;
 use super::super::effect;
 use super::super::fault::Fault;
-use super::super::limits::{DELAY_MS_MAX, ERROR_BYTES_MAX};
+use super::super::limits::{DELAY_MS_MAX, ERROR_BYTES_MAX, OFFER_MS_MAX};
 use super::super::op::Verdict;
 use super::super::outcome::{Fate, Outcome};
-use super::super::record::{Cause, Delivery, Settings, State, Ticket};
+use super::super::record::{Cause, Delivery, Settings, Ticket};
+use super::bounds;
 use super::desk::Desk;
+use super::ledger::Told;
 use super::moves::{End, waiting};
 
 /// Ends the attempt whose ticket it is. Its effects are done in the same operation, or nothing is.
@@ -15,9 +17,12 @@ pub(in super::super) fn settle(
     edit: &mut Edit<'_>,
     ticket: &Ticket,
     verdict: &Verdict,
+    told: Told,
 ) -> Result<Outcome, Fault> {
+    bounds::check_answer(told.answer.as_ref())?;
     let mut desk = Desk::open(edit, &ticket.queue)?;
     let (mut delivery, _) = desk.held(ticket)?;
+    desk.report(&delivery, told)?;
     let fate = match verdict {
         Verdict::Done { effects } => {
             desk.end(ticket.message, &delivery, End::Settled)?;
@@ -26,11 +31,11 @@ pub(in super::super) fn settle(
             return Ok(Outcome::Settled { fate: Fate::Done, effects });
         }
         Verdict::Retry { after_ms, error } => {
-            delivery.last_error = shortened(error);
+            delivery.last_error = shortened(error, ERROR_BYTES_MAX);
             desk.retry(ticket.message, &mut delivery, *after_ms)?
         }
         Verdict::Dead { error } => {
-            delivery.last_error = shortened(error);
+            delivery.last_error = shortened(error, ERROR_BYTES_MAX);
             desk.bury(ticket.message, &mut delivery, Cause::Rejected)?;
             Fate::Dead(Cause::Rejected)
         }
@@ -40,11 +45,21 @@ pub(in super::super) fn settle(
 }
 
 /// The platform could not run it: it is given back, and the attempt was none.
-pub(in super::super) fn offer(edit: &mut Edit<'_>, ticket: &Ticket) -> Result<Outcome, Fault> {
+pub(in super::super) fn offer(
+    edit: &mut Edit<'_>,
+    ticket: &Ticket,
+    after_ms: u64,
+    error: &str,
+) -> Result<Outcome, Fault> {
     let mut desk = Desk::open(edit, &ticket.queue)?;
     let (mut delivery, _) = desk.held(ticket)?;
     delivery.attempts = delivery.attempts.saturating_sub(1);
-    desk.change(ticket.message, &mut delivery, State::Ready);
+    if !error.is_empty() {
+        delivery.last_error = shortened(error, ERROR_BYTES_MAX);
+    }
+    let now_ms = desk.now_ms();
+    let at_ms = now_ms.saturating_add(after_ms.min(OFFER_MS_MAX));
+    desk.change(ticket.message, &mut delivery, waiting(at_ms, now_ms));
     desk.counts.offered += 1;
     desk.close();
     Ok(Outcome::Done)
@@ -92,7 +107,8 @@ const fn mixed(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-fn shortened(error: &str) -> String {
-    let end = error.floor_char_boundary(ERROR_BYTES_MAX);
-    error.get(..end).unwrap_or_default().to_owned()
+/// As much of it as so many bytes have.
+pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
+    let end = text.floor_char_boundary(bytes_max);
+    text.get(..end).unwrap_or_default().to_owned()
 }

@@ -3,7 +3,7 @@
 use super::super::edit::Edit;
 use super::super::fault::{Fault, unreadable};
 use super::super::keys;
-use super::super::name::Place;
+use super::super::name::{Name, Place};
 use super::super::op::{Kept, Span};
 use super::super::outcome::Outcome;
 use super::super::record::{Queue, Settings};
@@ -16,21 +16,25 @@ pub(in super::super) fn put(
     edit: &mut Edit<'_>,
     place: &Place,
     settings: Settings,
+    target: Option<Name>,
 ) -> Result<Outcome, Fault> {
     if settings.attempts_max == 0 {
         return Err(Refusal::of(Reason::Invalid, "a message has at least one attempt").into());
     }
-    let key = keys::queue(place);
-    let paused = edit.get::<Queue>(&key)?.is_some_and(|queue| queue.paused);
-    edit.put(key, &Queue { settings, paused });
+    let made = || Queue { settings, paused: false, target: None };
+    let mut desk = Desk::open_or_make(edit, place, made)?;
+    let paused = desk.queue.paused;
+    desk.tell(Queue { settings, paused, target });
+    desk.close();
     Ok(Outcome::Done)
 }
 
 /// Nothing is claimed while it is paused; what was claimed goes on.
 pub(in super::super) fn pause(edit: &mut Edit<'_>, place: &Place, paused: bool) -> Result<Outcome, Fault> {
-    let desk = Desk::open(edit, place)?;
-    let queue = Queue { paused, ..desk.queue };
-    edit.put(keys::queue(place), &queue);
+    let mut desk = Desk::open(edit, place)?;
+    let queue = Queue { paused, ..desk.queue.clone() };
+    desk.tell(queue);
+    desk.close();
     Ok(Outcome::Done)
 }
 
@@ -45,12 +49,7 @@ pub(in super::super) fn redrive(
         let Some(mut delivery) = desk.delivery(message)?.filter(|it| it.state.is_dead()) else {
             return Ok(false);
         };
-        let now_ms = desk.now_ms();
-        delivery.attempts = 0;
-        delivery.deadline_ms = now_ms.saturating_add(desk.queue.settings.age_ms);
-        let state = desk.queue_up(message, &delivery.group, now_ms)?;
-        desk.change(message, &mut delivery, state);
-        desk.counts.redriven += 1;
+        desk.revive(message, &mut delivery)?;
         Ok(true)
     })
 }

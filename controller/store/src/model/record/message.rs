@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coracle_proto::id::NodeId;
+use coracle_proto::id::{InvocationId, NodeId};
 
 use super::super::name::Place;
 
@@ -20,6 +20,23 @@ pub struct Message {
     pub published_ms: u64,
     /// Its body.
     pub data: Bytes,
+    /// What fired.
+    pub kind: String,
+    /// The request that it was; none: it was none.
+    pub http: Option<HttpHead>,
+}
+
+/// What an HTTP request has beside its body.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HttpHead {
+    /// Its method.
+    pub method: String,
+    /// Absolute, as the function is to see it.
+    pub uri: String,
+    /// In order; a name may come more than once.
+    pub headers: Vec<(String, Bytes)>,
+    /// The prefix that its route has matched.
+    pub route: String,
 }
 
 /// How far a message is.
@@ -35,6 +52,8 @@ pub struct Delivery {
     pub group: String,
     /// What went wrong at its last attempt; empty: nothing yet.
     pub last_error: String,
+    /// Under which its record is found.
+    pub invocation: InvocationId,
     /// Where it is.
     pub state: State,
 }
@@ -82,6 +101,8 @@ impl State {
 pub struct Claim {
     /// Who makes it.
     pub node: NodeId,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
     /// When it counts as lost, Unix milliseconds.
     pub until_ms: u64,
     /// What its end must show.
@@ -131,10 +152,14 @@ pub enum Cause {
 }
 
 /// That an id was taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Dedup {
     /// The message that was made of it.
     pub(in super::super) message: u64,
     /// How long it is remembered, Unix milliseconds.
     pub(in super::super) until_ms: u64,
+    /// The message's.
+    pub(in super::super) invocation: InvocationId,
+    /// Of the request; empty: it is not compared.
+    pub(in super::super) fingerprint: Bytes,
 }

@@ -1,12 +1,24 @@
 //! A queue: what it is told, and what it counts.
 
+use super::super::name::Name;
+
 /// A queue, as it is told to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
     /// Its bounds and times.
     pub settings: Settings,
     /// Nothing is claimed while it is.
     pub paused: bool,
+    /// The function of its namespace that takes its messages; none: nothing is claimed.
+    pub target: Option<Name>,
+}
+
+impl Queue {
+    /// Whether its messages may be claimed.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        !self.paused && self.target.is_some()
+    }
 }
 
 /// Bounds and times of a queue.
@@ -43,7 +55,7 @@ impl Settings {
 }
 
 /// How many messages a queue has in each state, and what became of all that it had: each one that was published is in
-/// one of the states, settled, purged or expired.
+/// one of the states, settled, cancelled, purged or expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// May be claimed.
@@ -88,6 +100,12 @@ pub struct Counts {
     pub expired: u64,
     /// Ids that were forgotten before their day was over.
     pub forgotten: u64,
+    /// Were taken away because nobody wanted them any more.
+    pub cancelled: u64,
+    /// Records that are kept of what has ended, dead letters not among them.
+    pub records: u64,
+    /// Records that were forgotten before their day was over.
+    pub records_forgotten: u64,
 }
 
 impl Counts {

@@ -131,8 +131,13 @@ impl Bench {
     /// Puts other books under both replicas.
     pub(crate) fn set_group(&mut self, group: &Group) {
         use crate::model::codec::Stored as _;
-        self.records.insert(keys::group(), group.encode());
-        self.replica.insert(keys::group(), group.encode());
+        self.set_record(keys::group(), group.encode());
+    }
+
+    /// Puts another record under both replicas.
+    pub(crate) fn set_record(&mut self, key: Bytes, record: Bytes) {
+        self.records.insert(key.clone(), record.clone());
+        self.replica.insert(key, record);
     }
 }
 

@@ -6,12 +6,12 @@ use coracle_proto::pb::store as pb;
 use prost::Message as _;
 use rand::Rng as _;
 
-use super::bench::{BEGIN_MS, Bench, luck, perform, place, reason, set, write};
-use super::queue_bench::{NODE, published};
+use super::bench::{BEGIN_MS, Bench, luck, perform, place, reason, set, text, write};
+use super::queue_bench::{NODE, done, invocation_of, published, report, submit, ticket_of};
 use crate::model::codec::{self, DecodeError};
 use crate::model::{
-    Asked, BATCH_OPS_MAX, Batch, Due, Effect, FORMAT, Group, Op, Outcome, REMEMBERED_MAX, Reason, Reply,
-    Settings, TIME_STEP_MAX_MS,
+    Answer, Asked, BATCH_OPS_MAX, Batch, Due, Effect, FORMAT, Group, HttpHead, Op, Outcome, Publish,
+    REMEMBERED_MAX, Reason, Reply, Settings, TIME_STEP_MAX_MS,
 };
 
 fn sweep() -> Op {
@@ -113,7 +113,17 @@ fn no_bytes_make_it_panic() {
     let op = perform(vec![write("k", set("value")), publish]);
     let until_ms = bench.now_ms + 9;
     let claim = Op::Claim { queue: place("q"), node: NODE, most: 1, until_ms };
-    let ops = [op, claim, sweep()].map(|op| Asked { request: None, op });
+    bench.publish(published("b"));
+    let ticket = ticket_of(place("q"), &bench.claim_one());
+    let answer = Some(Answer { status: 200, body: text("body"), ..Answer::default() });
+    let settle = Op::Settle { ticket: ticket.clone(), verdict: done(), report: Some(report("200")), answer };
+    let offer = Op::Offer { ticket, after_ms: 5, error: "no".into() };
+    let http = Some(HttpHead { uri: "http://h/".into(), ..HttpHead::default() });
+    let submit = submit(Publish { http, ..published("c") });
+    let cancel = Op::Cancel { invocation: invocation_of("a") };
+    let revive = Op::Revive { invocation: invocation_of("b") };
+    let ops = [op, claim, offer, settle, submit, cancel, revive, sweep()];
+    let ops = ops.map(|op| Asked { request: None, op });
     let good = codec::encode(&bench.batch(ops.into()));
     let mut answered = 0;
     for round in 0..5_000 {

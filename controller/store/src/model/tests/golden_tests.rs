@@ -6,13 +6,13 @@ use bytes::Bytes;
 use coracle_proto::id::RequestId;
 
 use super::bench::{Bench, CLUSTER, GROUP, perform, place, text, write};
-use super::queue_bench::{NODE, published};
+use super::queue_bench::{NODE, invocation_of, published, report, submit};
 use crate::model::codec::{self, Stored};
 use crate::model::record::{Cursor, Dedup, Remembered};
 use crate::model::{
-    Asked, Bucket, Burial, Cause, Change, Claim, Claimed, Counts, Delivery, Due, Effect, Effected, Fate,
-    Fence, Group, Kept, Message, Op, Outcome, Publish, Queue, Reason, Refusal, Reply, Request, Settings,
-    Span, State, Ticket, Value, Verdict,
+    Answer, Asked, Bucket, Burial, Cause, Change, Claim, Claimed, Counts, Delivery, Due, Effect, Effected,
+    Ended, Fate, Fence, Group, How, HttpHead, Invocation, Kept, Message, Name, Op, Outcome, Publish, Queue,
+    Reason, Refusal, Reply, Request, Settings, Span, State, Ticket, Value, Verdict,
 };
 
 /// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
@@ -36,13 +36,31 @@ fn name(it: &impl std::fmt::Debug) -> String {
 }
 
 fn publish() -> Publish {
-    Publish { group: "g".into(), delay_ms: 5, ..published("a") }
+    let (http, fingerprint) = (Some(head()), text("f"));
+    Publish { group: "g".into(), delay_ms: 5, http, fingerprint, ..published("a") }
+}
+
+fn headers() -> Vec<(String, Bytes)> {
+    vec![("x".into(), text("1")), ("x".into(), text("2"))]
+}
+
+fn head() -> HttpHead {
+    let (method, uri, route) = ("POST".into(), "http://h/a".into(), "/a".into());
+    HttpHead { method, uri, headers: headers(), route }
+}
+
+fn answer() -> Answer {
+    Answer { status: 200, headers: headers(), body: text("body"), body_bytes: 9 }
 }
 
 const FENCE: Fence = Fence { term: 3, sequence: 12 };
 
 fn ticket() -> Ticket {
     Ticket { queue: place("q"), message: 11, fence: FENCE }
+}
+
+fn target() -> Option<Name> {
+    Some(Name::parse("f").unwrap())
 }
 
 fn ops() -> Vec<Op> {
@@ -60,11 +78,15 @@ fn ops() -> Vec<Op> {
         Op::DropBucket { bucket: place("a") },
         perform(effects),
         Op::Sweep { due: Due::Values, steps: 5 },
-        Op::PutQueue { queue: queue.clone(), settings: Settings::DEFAULT },
+        Op::PutQueue { queue: queue.clone(), settings: Settings::DEFAULT, target: None },
+        Op::PutQueue { queue: queue.clone(), settings: Settings::DEFAULT, target: target() },
+        submit(publish()),
         Op::PauseQueue { queue: queue.clone(), paused: true },
         Op::Claim { queue: queue.clone(), node: NODE, most: 2, until_ms: 77 },
         Op::Extend { ticket: ticket(), until_ms: 78 },
-        Op::Offer { ticket: ticket() },
+        Op::Offer { ticket: ticket(), after_ms: 6, error: "no".into() },
+        Op::Cancel { invocation: invocation_of("a") },
+        Op::Revive { invocation: invocation_of("a") },
         Op::Redrive { queue: queue.clone(), span: Span::ALL, steps: 3 },
         Op::Purge { queue: queue.clone(), kept: Kept::Dead, span: Span { from: 1, to: 9 }, steps: 3 },
         Op::Purge { queue, kept: Kept::Waiting, span: Span::ALL, steps: 3 },
@@ -77,14 +99,20 @@ fn ops() -> Vec<Op> {
         Verdict::Retry { after_ms: None, error: error() },
         Verdict::Dead { error: error() },
     ];
-    ops.extend(verdicts.map(|verdict| Op::Settle { ticket: ticket(), verdict }));
+    ops.extend(verdicts.map(|verdict| {
+        let (report, answer) = (Some(report("200")), Some(answer()));
+        Op::Settle { ticket: ticket(), verdict, report, answer }
+    }));
+    let verdict = Verdict::Done { effects: Vec::new() };
+    ops.push(Op::Settle { ticket: ticket(), verdict, report: None, answer: None });
     ops
 }
 
 fn outcomes() -> Vec<Outcome> {
     let effects =
         vec![Effected::Written { version: 4, number: Some(-2) }, Effected::Deleted { existed: true }];
-    let published = vec![Effected::Published { message: 11, repeated: true }];
+    let invocation = invocation_of("a");
+    let published = vec![Effected::Published { message: 11, repeated: true, invocation }];
     vec![
         Outcome::Done,
         Outcome::Performed(effects),
@@ -119,26 +147,58 @@ fn queue_records() -> String {
         attributes: [("type".to_owned(), "t".to_owned())].into(),
         published_ms: 7,
         data: text("data"),
+        kind: "async".into(),
+        http: Some(head()),
     };
     let counts = Counts { ready: 1, behind: 2, published: 9, forgotten: 3, ..Counts::default() };
     let states = [
         State::Ready,
         State::Delayed { at_ms: 5 },
         State::Behind { at_ms: 6 },
-        State::Claimed(Claim { node: NODE, until_ms: 77, fence: FENCE }),
+        State::Claimed(Claim { node: NODE, since_ms: 70, until_ms: 77, fence: FENCE }),
         State::Dead(Burial { cause: Cause::Age, at_ms: 8, until_ms: 9 }),
     ];
     let deliveries = states.map(|state| {
         let (group, last_error) = ("g".to_owned(), "no".to_owned());
-        Delivery { attempts: 2, deadline_ms: 99, weight: 11, group, last_error, state }
+        let invocation = invocation_of("a");
+        Delivery { attempts: 2, deadline_ms: 99, weight: 11, group, last_error, invocation, state }
     });
     let deliveries = deliveries.map(|delivery| line("record", "Delivery", &delivery.encode()));
-    line("record", "Queue", &Queue { settings: Settings::DEFAULT, paused: true }.encode())
+    let queue = Queue { settings: Settings::DEFAULT, paused: true, target: target() };
+    let dedup = Dedup { message: 11, until_ms: 6, invocation: invocation_of("a"), fingerprint: text("f") };
+    line("record", "Queue", &queue.encode())
         + &line("record", "Counts", &counts.encode())
         + &line("record", "Message", &message.encode())
-        + &line("record", "Dedup", &Dedup { message: 11, until_ms: 6 }.encode())
+        + &line("record", "Dedup", &dedup.encode())
         + &line("record", "Cursor", &Cursor { at_ms: 100 }.encode())
         + &deliveries.concat()
+}
+
+fn invocation_records() -> String {
+    let ended = |how, cause| {
+        let last_error = "no".to_owned();
+        Some(Ended { how, at_ms: 80, until_ms: 90, attempts: 2, last_error, cause })
+    };
+    let ends = [
+        None,
+        ended(How::Succeeded, None),
+        ended(How::Dead, Some(Cause::Rejected)),
+        ended(How::Cancelled, None),
+        ended(How::Dropped, Some(Cause::Age)),
+    ];
+    let records = ends.map(|ended| Invocation {
+        queue: place("q"),
+        message: 11,
+        function: target(),
+        kind: "async".into(),
+        accepted_ms: 70,
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        reports: vec![report("503"), report("200")],
+        answered: true,
+        ended,
+    });
+    records.map(|record| line("record", "Invocation", &record.encode())).concat()
+        + &line("record", "Answer", &answer().encode())
 }
 
 fn written() -> String {
@@ -157,6 +217,7 @@ fn written() -> String {
         + &line("reply", "Whole", &codec::encode_reply(&refused))
         + &records()
         + &queue_records()
+        + &invocation_records()
 }
 
 fn again<R: Stored>(bytes: &[u8]) -> Bytes {
@@ -181,6 +242,8 @@ fn what_a_format_wrote_is_read_and_written_again_with_the_same_bytes() {
             ("record", "Dedup") => again::<Dedup>(&stored),
             ("record", "Cursor") => again::<Cursor>(&stored),
             ("record", "Delivery") => again::<Delivery>(&stored),
+            ("record", "Invocation") => again::<Invocation>(&stored),
+            ("record", "Answer") => again::<Answer>(&stored),
             other => panic!("{other:?} is no kind of line"),
         };
         assert_eq!(again, stored, "{what} {name} is written otherwise now");

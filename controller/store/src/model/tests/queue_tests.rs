@@ -1,7 +1,9 @@
 //! Goal: each rule of queues once: taken in once, attempts, fences, effects, groups, ages, dead letters, bounds.
 
 use super::bench::{Bench, effected, perform, place, set, text, write};
-use super::queue_bench::{CLAIM_MS, done, grouped, published, retry, ticket};
+use super::queue_bench::{
+    CLAIM_MS, done, grouped, invocation_of, offer, published, put, retry, settle, ticket,
+};
 use crate::model::{
     CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, Kept,
     MESSAGE_BYTES_MAX, Op, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, message, ready,
@@ -9,10 +11,6 @@ use crate::model::{
 
 fn bench() -> Bench {
     Bench::with_queue(Settings::DEFAULT)
-}
-
-fn settle(claimed: &Claimed, verdict: Verdict) -> Op {
-    Op::Settle { ticket: ticket(claimed), verdict }
 }
 
 fn publish(publish: Publish) -> Op {
@@ -24,15 +22,19 @@ fn an_id_is_taken_once_within_a_day() {
     let mut bench = bench();
     let first = bench.publish(published("a"));
     let again = bench.run(publish(published("a")));
-    assert_eq!(effected(&again), [Effected::Published { message: first, repeated: true }]);
-    let elsewhere = bench.publish(Publish { source: "other".into(), ..published("a") });
+    let invocation = invocation_of("a");
+    assert_eq!(effected(&again), [Effected::Published { message: first, repeated: true, invocation }]);
+    let named = |name| invocation_of(name);
+    let elsewhere =
+        bench.publish(Publish { source: "other".into(), invocation: named("b"), ..published("a") });
     assert!(elsewhere > first);
     assert_eq!((bench.counts().published, bench.counts().repeated), (2, 1));
     for _ in 0..24 {
         bench.now_ms += DEDUP_MS / 24;
         bench.sweep(Due::Values);
     }
-    assert!(bench.publish(published("a")) > elsewhere, "the day is over");
+    let after = bench.publish(Publish { invocation: named("c"), ..published("a") });
+    assert!(after > elsewhere, "the day is over");
     assert_eq!(bench.counts().dedups, 1, "what is too old is forgotten on the way");
     assert_eq!(bench.counts().forgotten, 0);
 }
@@ -47,7 +49,7 @@ fn attempts_have_no_gaps_and_each_a_greater_fence() {
         assert_eq!(claimed.attempt, attempt);
         assert!(claimed.fence > before);
         before = claimed.fence;
-        bench.run(Op::Offer { ticket: ticket(&claimed) });
+        bench.run(offer(&claimed));
         let claimed = bench.claim_one();
         assert_eq!(claimed.attempt, attempt, "what the platform refused was no attempt");
         let fate = bench.settle(&claimed, retry());
@@ -72,7 +74,7 @@ fn a_stale_fence_changes_nothing_and_neither_do_its_effects() {
     let late =
         || Verdict::Done { effects: vec![write("k", set("late")), Effect::Publish(published("late"))] };
     assert_eq!(bench.refused(settle(&lost, late())), Reason::Stale);
-    assert_eq!(bench.refused(Op::Offer { ticket: ticket(&lost) }), Reason::Stale);
+    assert_eq!(bench.refused(offer(&lost)), Reason::Stale);
     let until_ms = bench.now_ms + 1;
     assert_eq!(bench.refused(Op::Extend { ticket: ticket(&lost), until_ms }), Reason::Stale);
     assert_eq!(bench.settle(&held, late()), Fate::Done);
@@ -200,7 +202,7 @@ fn who_waits_for_too_long_becomes_a_dead_letter_and_goes_at_last() {
     assert!(matches!(bench.state(unswept), Some(State::Dead(burial)) if burial.cause == Cause::Age));
     bench.sweep(Due::Ages);
     assert!(matches!(bench.state(waits), Some(State::Claimed(_))), "who is being tried may end well");
-    bench.run(Op::Offer { ticket: ticket(&claimed) });
+    bench.run(offer(&claimed));
     bench.sweep(Due::Ages);
     assert!(matches!(bench.state(held), Some(State::Dead(_))), "and who is given back is too old");
     assert_eq!(bench.counts().dead_age, 2);
@@ -277,7 +279,7 @@ fn a_paused_queue_takes_in_and_gives_nothing_out() {
     let claim = Op::Claim { queue: place("q"), node: super::queue_bench::NODE, most: 1, until_ms };
     assert_eq!(bench.refused(claim), Reason::Paused);
     bench.settle(&claimed, done());
-    bench.run(Op::PutQueue { queue: place("q"), settings: Settings::DEFAULT });
+    bench.run(put(place("q"), Settings::DEFAULT));
     bench.run(Op::PauseQueue { queue: place("q"), paused: false });
     let next = ready(&bench.records, &place("q"), 9).unwrap();
     assert_eq!(next.iter().map(|it| it.message).collect::<Vec<_>>(), [bench.claim_one().message]);
@@ -299,7 +301,6 @@ fn what_is_published_has_bounds() {
     }
     let many = (0..33).map(|number| (number.to_string(), String::new())).collect();
     assert_eq!(bench.refused(publish(Publish { attributes: many, ..published("a") })), Reason::TooMany);
-    let never =
-        Op::PutQueue { queue: place("q"), settings: Settings { attempts_max: 0, ..Settings::DEFAULT } };
+    let never = put(place("q"), Settings { attempts_max: 0, ..Settings::DEFAULT });
     assert_eq!(bench.refused(never), Reason::Invalid);
 }

@@ -1,45 +1,64 @@
-//! Every row that a queue should have, made anew from its messages: what the rows that there are are compared with.
+//! Every row that queues should have, made anew from their messages: what the rows that there are are compared with.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::bench::{Bench, place};
+use super::bench::Bench;
 use crate::model::keys::{self, Due};
-use crate::model::{Counts, Delivery, Message, Span, State, counts, view};
+use crate::model::{Counts, Delivery, Message, Place, Queue, Span, State, counts, queue, view};
 
-/// The messages of queue `shop/q` by their numbers.
-pub(crate) fn deliveries(bench: &Bench) -> BTreeMap<u64, Delivery> {
-    let range = keys::delivery_span(&place("q"), Span::ALL);
-    let rows = view::keys(&bench.records, &range, usize::MAX).unwrap();
-    let one =
-        |row: &Bytes| (keys::message_number(row).unwrap(), view::get(&bench.records, row).unwrap().unwrap());
-    rows.iter().map(one).collect()
+/// A message where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) queue: Place,
+    pub(crate) delivery: Delivery,
+}
+
+/// The messages of these queues by their numbers, which are the group's.
+pub(crate) fn deliveries(bench: &Bench, queues: &[Place]) -> BTreeMap<u64, Found> {
+    let mut found = BTreeMap::new();
+    for queue in queues {
+        for row in view::keys(&bench.records, &keys::delivery_span(queue, Span::ALL), usize::MAX).unwrap() {
+            let delivery = view::get(&bench.records, &row).unwrap().unwrap();
+            let number = keys::message_number(&row).unwrap();
+            assert!(found.insert(number, Found { queue: queue.clone(), delivery }).is_none());
+        }
+    }
+    found
 }
 
 /// Asserts that rows, timers and counts are those of the messages, and no others.
-pub(crate) fn check(bench: &Bench) -> BTreeMap<u64, Delivery> {
-    let found = deliveries(bench);
+pub(crate) fn check(bench: &Bench, queues: &[Place]) -> BTreeMap<u64, Found> {
+    let found = deliveries(bench, queues);
     let mut expected = BTreeSet::new();
-    let mut gauges = Counts::default();
-    for (number, delivery) in &found {
-        expect(&mut expected, &mut gauges, *number, delivery);
-        let body: Option<Message> = view::get(&bench.records, &keys::message(&place("q"), *number)).unwrap();
-        assert!(body.is_some(), "message {number} has no body");
+    for place in queues {
+        let mut gauges = Counts::default();
+        for (number, it) in found.iter().filter(|(_, it)| it.queue == *place) {
+            expect(&mut expected, &mut gauges, *number, it);
+            let body: Option<Message> = view::get(&bench.records, &keys::message(place, *number)).unwrap();
+            assert!(body.is_some(), "message {number} has no body");
+        }
+        let counts = counts(&bench.records, place).unwrap();
+        check_counts(&counts, &gauges);
+        let queue: Option<Queue> = queue(&bench.records, place).unwrap();
+        if counts.ready > 0 && queue.unwrap().is_open() {
+            expected.insert(keys::active(place));
+        }
     }
     check_rows(bench, &found, &expected);
-    check_counts(&counts(&bench.records, &place("q")).unwrap(), &gauges);
     check_groups(&found);
     found
 }
 
-fn expect(expected: &mut BTreeSet<Bytes>, gauges: &mut Counts, number: u64, delivery: &Delivery) {
-    let (queue, key) = (place("q"), keys::delivery(&place("q"), number));
+fn expect(expected: &mut BTreeSet<Bytes>, gauges: &mut Counts, number: u64, found: &Found) {
+    let Found { queue, delivery } = found;
+    let key = keys::delivery(queue, number);
     gauges.bytes += delivery.weight;
     match delivery.state {
         State::Ready => {
             gauges.ready += 1;
-            expected.insert(keys::ready(&queue, number));
+            expected.insert(keys::ready(queue, number));
         }
         State::Delayed { at_ms } => {
             gauges.delayed += 1;
@@ -52,7 +71,7 @@ fn expect(expected: &mut BTreeSet<Bytes>, gauges: &mut Counts, number: u64, deli
         }
         State::Dead(burial) => {
             gauges.dead += 1;
-            expected.insert(keys::dead(&queue, number));
+            expected.insert(keys::dead(queue, number));
             expected.insert(keys::timer(Due::Dead, burial.until_ms, &key));
         }
     }
@@ -60,17 +79,17 @@ fn expect(expected: &mut BTreeSet<Bytes>, gauges: &mut Counts, number: u64, deli
         expected.insert(keys::timer(Due::Ages, delivery.deadline_ms, &key));
     }
     if !delivery.state.is_dead() && !delivery.group.is_empty() {
-        expected.insert(keys::in_group(&queue, &delivery.group, number));
+        expected.insert(keys::in_group(queue, &delivery.group, number));
     }
 }
 
 /// The rows of states; a claimed message may have a timer of its age, or have lost it.
-fn check_rows(bench: &Bench, found: &BTreeMap<u64, Delivery>, expected: &BTreeSet<Bytes>) {
+fn check_rows(bench: &Bench, found: &BTreeMap<u64, Found>, expected: &BTreeSet<Bytes>) {
     let claimed = |key: &Bytes| {
         key.starts_with(b"ta")
-            && matches!(found[&keys::message_number(key).unwrap()].state, State::Claimed(_))
+            && matches!(found[&keys::message_number(key).unwrap()].delivery.state, State::Claimed(_))
     };
-    let kinds = [&b"a"[..], b"d", b"f", b"tw", b"tc", b"ta", b"td"];
+    let kinds = [&b"a"[..], b"w", b"d", b"f", b"tw", b"tc", b"ta", b"td"];
     let rows = bench.records.keys().filter(|key| kinds.iter().any(|kind| key.starts_with(kind)));
     let rows: BTreeSet<Bytes> = rows.filter(|key| !claimed(key)).cloned().collect();
     assert_eq!(&rows, expected);
@@ -79,16 +98,19 @@ fn check_rows(bench: &Bench, found: &BTreeMap<u64, Delivery>, expected: &BTreeSe
 fn check_counts(counts: &Counts, gauges: &Counts) {
     let states = |it: &Counts| [it.ready, it.delayed, it.behind, it.claimed, it.dead, it.bytes];
     assert_eq!(states(counts), states(gauges));
-    let ended = counts.settled + counts.purged + counts.expired;
+    let ended = counts.settled + counts.cancelled + counts.purged + counts.expired;
     assert_eq!(counts.published, counts.messages() + ended, "each is in one place: {counts:?}");
 }
 
 /// Exactly one of each group that is to be delivered is not behind another one.
-fn check_groups(found: &BTreeMap<u64, Delivery>) {
-    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
-    for delivery in found.values().filter(|it| !it.group.is_empty() && !it.state.is_dead()) {
+fn check_groups(found: &BTreeMap<u64, Found>) {
+    let mut first: BTreeMap<(&Place, &str), usize> = BTreeMap::new();
+    for Found { queue, delivery } in found.values() {
+        if delivery.group.is_empty() || delivery.state.is_dead() {
+            continue;
+        }
         let behind = matches!(delivery.state, State::Behind { .. });
-        *first.entry(&delivery.group).or_default() += usize::from(!behind);
+        *first.entry((queue, &delivery.group)).or_default() += usize::from(!behind);
     }
     assert!(first.values().all(|count| *count == 1), "{first:?}");
 }

@@ -1,18 +1,19 @@
 //! Goal: a schedule's tick is published once, whoever says it and how often, and is not lost to a full queue.
 
 use super::bench::{Bench, effected, place, reason};
-use super::queue_bench::{done, published};
-use crate::model::{Effected, Op, Outcome, Reason, Settings, message};
+use super::queue_bench::{done, invocation_of, published};
+use crate::model::{Effected, Op, Outcome, Publish, Reason, Settings, message};
 
 fn tick(at_ms: u64) -> Op {
-    Op::Tick { schedule: place("nightly"), at_ms, publish: published("") }
+    let invocation = invocation_of(&at_ms.to_string());
+    Op::Tick { schedule: place("nightly"), at_ms, publish: Publish { invocation, ..published("") } }
 }
 
 #[test]
 fn a_tick_is_published_once_and_never_out_of_order() {
     let mut bench = Bench::with_queue(Settings::DEFAULT);
     let outcome = bench.run(tick(100));
-    let [Effected::Published { message: number, repeated: false }] = effected(&outcome) else {
+    let [Effected::Published { message: number, repeated: false, .. }] = effected(&outcome) else {
         panic!("{outcome:?}")
     };
     let body = message(&bench.records, &place("q"), *number).unwrap().unwrap().body;

@@ -1,0 +1,85 @@
+//! What a message and an answer may have. What is over a bound is refused with its name.
+
+use bytes::Bytes;
+
+use super::super::limits::{
+    ANSWER_BYTES_MAX, ANSWER_HEADER_BYTES_MAX, ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DELAY_MS_MAX,
+    FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX,
+};
+use super::super::op::Publish;
+use super::super::record::{Answer, HttpHead};
+use super::super::refusal::{Reason, Refusal};
+
+/// A message that is to be taken in.
+pub(super) fn check(publish: &Publish) -> Result<(), Refusal> {
+    let Publish { source, id, group, attributes, delay_ms, data, kind, http, fingerprint, .. } = publish;
+    for (what, text) in [("source", source), ("id", id), ("group", group), ("kind", kind)] {
+        check_size(&format!("a message's {what}"), text.len(), TEXT_BYTES_MAX)?;
+        if text.contains('\0') {
+            return Err(Refusal::of(Reason::Invalid, format!("a message's {what} has a zero byte")));
+        }
+    }
+    if id.is_empty() {
+        return Err(Refusal::of(Reason::Invalid, "a message needs an id"));
+    }
+    check_size("a message", data.len(), MESSAGE_BYTES_MAX)?;
+    check_size("a request's fingerprint", fingerprint.len(), FINGERPRINT_BYTES_MAX)?;
+    check_count("attributes", attributes.len(), ATTRIBUTES_MAX)?;
+    check_size("a message's attributes", attribute_bytes(publish), ATTRIBUTE_BYTES_MAX)?;
+    if let Some(head) = http {
+        check_size("a request's method", head.method.len(), TEXT_BYTES_MAX)?;
+        check_size("a request's URI", head.uri.len(), URI_BYTES_MAX)?;
+        check_size("a request's route", head.route.len(), URI_BYTES_MAX)?;
+        check_headers("a request's headers", &head.headers, HEADER_BYTES_MAX)?;
+    }
+    if *delay_ms > DELAY_MS_MAX {
+        let sentence = format!("a delay of {delay_ms} ms: at most {DELAY_MS_MAX} are allowed");
+        return Err(Refusal::of(Reason::Invalid, sentence));
+    }
+    Ok(())
+}
+
+/// An answer that is to be kept, if there is one.
+pub(super) fn check_answer(answer: Option<&Answer>) -> Result<(), Refusal> {
+    let Some(answer) = answer else { return Ok(()) };
+    check_size("an answer", answer.body.len(), ANSWER_BYTES_MAX)?;
+    check_headers("an answer's headers", &answer.headers, ANSWER_HEADER_BYTES_MAX)
+}
+
+/// Bytes of a message for which its queue answers.
+pub(super) fn weight(publish: &Publish) -> u64 {
+    let texts = publish.source.len() + publish.id.len() + publish.group.len();
+    let head = publish.http.as_ref().map_or(0, head_bytes);
+    u64::try_from(texts + attribute_bytes(publish) + head + publish.data.len()).unwrap_or(u64::MAX)
+}
+
+fn check_headers(what: &str, headers: &[(String, Bytes)], bytes_max: usize) -> Result<(), Refusal> {
+    check_count("headers", headers.len(), HEADERS_MAX)?;
+    check_size(what, header_bytes(headers), bytes_max)
+}
+
+fn check_size(what: &str, bytes: usize, bytes_max: usize) -> Result<(), Refusal> {
+    if bytes > bytes_max {
+        return Err(Refusal::over_size(Reason::TooLarge, what, bytes, bytes_max));
+    }
+    Ok(())
+}
+
+fn check_count(what: &str, count: usize, count_max: usize) -> Result<(), Refusal> {
+    if count > count_max {
+        return Err(Refusal::over_size(Reason::TooMany, what, count, count_max));
+    }
+    Ok(())
+}
+
+fn attribute_bytes(publish: &Publish) -> usize {
+    publish.attributes.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+fn header_bytes(headers: &[(String, Bytes)]) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+fn head_bytes(head: &HttpHead) -> usize {
+    head.method.len() + head.uri.len() + head.route.len() + header_bytes(&head.headers)
+}
