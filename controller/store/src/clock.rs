@@ -8,3 +8,9 @@ pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// For what is waited for.
+#[expect(clippy::disallowed_methods, reason = "this is the edge at which the clock is read")]
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}

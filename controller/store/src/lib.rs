@@ -3,17 +3,19 @@
 //! A data group replicates messages, values and cursors of the namespaces whose slots it has (docs/adr/0013). [`model`]
 //! decides and does nothing else; [`DataMachine`] brings it entries and takes its answers. A store process has replicas of
 //! groups: `book` is what it was told of them, `replicas` begins and ends them, `lead` has a group led towards the members
-//! that it is to have (`members` decides), `propose` gathers operations to entries, `tend` has the leader's
-//! group do what is due, `api` is the gRPC surface at 7403.
+//! that it is to have (`members` decides), `propose` gathers operations to entries, `deliver` gives messages to nodes (docs/adr/0014),
+//! `news` tells of what is applied, `tend` has the leader's group do what is due, `api` is the gRPC surface at 7403.
 
 mod api;
 mod app;
 mod book;
 mod clock;
+mod deliver;
 mod lead;
 mod machine;
 mod members;
 pub mod model;
+mod news;
 mod propose;
 mod replicas;
 mod tend;

@@ -6,28 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::{Change, GroupOptions, Host, Observer, Position, Raft, View};
+use coracle_raft::{GroupOptions, Host, Raft, View};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::DataMachine;
 use crate::book::{Arrangement, Book};
+use crate::deliver::Deliveries;
 use crate::lead::{hand_over, lead};
+use crate::news::News;
 use crate::propose::{Proposer, not_leader};
 use crate::tend::tend;
 
 /// A member of a group whose state is on the disk.
 pub(crate) type Replica = Raft<View>;
-
-/// Nobody is told of changes yet.
-struct Nobody;
-
-impl Observer<View> for Nobody {
-    fn applied(&self, _: &View, _: &[(Position, Vec<Change>)]) {}
-
-    fn replaced(&self, _: Position, _: &View) {}
-}
 
 /// All of a store.
 pub(crate) struct Replicas {
@@ -40,11 +33,13 @@ pub(crate) struct Replicas {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// A replica that is asked, and its way into the log.
+/// A replica that is asked: its way into the log, what it tells, and what it gives to nodes.
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) replica: Replica,
     pub(crate) proposer: Proposer,
+    pub(crate) news: Arc<News>,
+    pub(crate) deliveries: Deliveries,
 }
 
 struct Running {
@@ -117,14 +112,17 @@ impl Replicas {
         if self.running().contains_key(&group) {
             return Ok(());
         }
-        let started =
-            self.host.start_on_disk::<DataMachine>(GroupOptions::new(group), Arc::new(Nobody)).await;
+        let news = Arc::new(News::new());
+        let observer = Arc::clone(&news);
+        let started = self.host.start_on_disk::<DataMachine>(GroupOptions::new(group), observer).await;
         let replica = started.map_err(|error| internal(&error))?;
         info!(%group, "a replica begins");
         let arranged = Arc::new(Notify::new());
         let leads = tokio::spawn(lead(group, replica.clone(), self.book.clone(), Arc::clone(&arranged)));
         let proposer = Proposer::start(self.cluster, group, replica.clone());
-        let served = Served { replica, proposer };
+        let told = Arc::clone(&news);
+        let deliveries = Deliveries::start(group, replica.clone(), proposer.clone(), told);
+        let served = Served { replica, proposer, news, deliveries };
         let tends = tokio::spawn(tend(group, served.clone()));
         self.running().insert(group, Running { served, arranged, tasks: [leads, tends] });
         Ok(())

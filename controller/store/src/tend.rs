@@ -8,45 +8,97 @@ use tracing::info;
 
 use crate::clock;
 use crate::model::{self, Asked, Due, OP_STEPS_MAX, Op, Outcome, TIME_STEP_MAX_MS};
-use crate::replicas::Served;
+use crate::propose::Proposer;
+use crate::replicas::{Replica, Served};
 
-/// How often it is looked.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked at most, and how late something may be done that came up meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What is known to become due sooner than that is waited for, but not for less than this.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// Half of what an entry may bring the clock on: the next entry is stamped right.
 const LAG_MAX_MS: u64 = TIME_STEP_MAX_MS / 2;
 /// Entries of one look: others of the group have their turn between them, and what is left is done at the next one.
 const ENTRIES_MAX: u32 = 64;
+/// A new leader lets no claim lapse before nodes had so long to tell it what they run: they ask again within two seconds of
+/// finding it.
+const CLAIMS_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs until it is dropped.
 pub(crate) async fn tend(group: GroupId, served: Served) {
     let mut status = served.replica.watch();
-    while status.until(|now| now.role == Role::Leader).await.is_some() {
-        for _ in 0..ENTRIES_MAX {
-            if !is_due(&served.replica.state()).unwrap_or(false) {
-                break;
-            }
-            let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
-            let sweep = Asked { request: None, op: Op::Sweep { due: Due::Values, steps } };
-            match served.proposer.propose(sweep).await {
-                Ok(Outcome::Refused(why)) => {
-                    info!(%group, %why, "what is due is not done yet");
-                    break;
-                }
-                Ok(_) => {}
-                Err(refusal) => {
-                    info!(%group, %refusal, "what is due is not done yet");
-                    break;
-                }
-            }
+    while let Some(leads) = status.until(|now| now.role == Role::Leader).await {
+        let since = clock::now();
+        while still_leads(&served.replica, leads.term) {
+            let claims = clock::now().saturating_duration_since(since) >= CLAIMS_GRACE;
+            let next = round(group, &served.replica, &served.proposer, claims).await;
+            tokio::time::sleep(next.clamp(PAUSE_MIN, LOOK_EVERY)).await;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// Whether an entry of its own is to be made. A group in which there never was one has nothing that could be late.
-fn is_due(view: &View) -> Result<bool, Stop> {
+fn still_leads(replica: &Replica, term: u64) -> bool {
+    let status = replica.status();
+    status.role == Role::Leader && status.term == term
+}
+
+/// Does what is due, as far as one look may; how long until the next of it is.
+async fn round(group: GroupId, replica: &Replica, proposer: &Proposer, claims: bool) -> Duration {
+    for _ in 0..ENTRIES_MAX {
+        let kinds = match due(&replica.state(), claims) {
+            Ok(Next::Now(kinds)) => kinds,
+            Ok(Next::In(time)) => return time,
+            Err(stop) => {
+                info!(%group, %stop, "what is due cannot be read");
+                return LOOK_EVERY;
+            }
+        };
+        for due in kinds {
+            if !sweep(group, proposer, due).await {
+                return LOOK_EVERY;
+            }
+        }
+    }
+    Duration::ZERO
+}
+
+async fn sweep(group: GroupId, proposer: &Proposer, due: Due) -> bool {
+    let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
+    match proposer.propose(Asked { request: None, op: Op::Sweep { due, steps } }).await {
+        Ok(Outcome::Refused(why)) => info!(%group, %why, "what is due is not done yet"),
+        Ok(_) => return true,
+        Err(refusal) => info!(%group, %refusal, "what is due is not done yet"),
+    }
+    false
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// These kinds, at least one.
+    Now(Vec<Due>),
+    /// Something, in so long.
+    In(Duration),
+}
+
+/// What has become due. A group in which there never was an entry has nothing that could be late.
+fn due(view: &View, claims: bool) -> Result<Next, Stop> {
     let now_ms = clock::unix_ms();
-    let Some(group) = model::group(view)? else { return Ok(false) };
-    let late = group.time_ms.saturating_add(LAG_MAX_MS) < now_ms;
-    Ok(late || model::due(view, Due::Values)?.is_some_and(|at_ms| at_ms <= now_ms))
+    let Some(group) = model::group(view)? else { return Ok(Next::In(LOOK_EVERY)) };
+    let (mut kinds, mut next_ms) = (Vec::new(), u64::MAX);
+    for kind in Due::ALL.into_iter().filter(|kind| claims || *kind != Due::Claims) {
+        match model::due(view, kind)? {
+            Some(at_ms) if at_ms <= now_ms => kinds.push(kind),
+            Some(at_ms) => next_ms = next_ms.min(at_ms),
+            None => {}
+        }
+    }
+    // An entry of its own, so that the clock does not fall behind.
+    if kinds.is_empty() && group.time_ms.saturating_add(LAG_MAX_MS) < now_ms {
+        kinds.push(Due::Values);
+    }
+    Ok(if kinds.is_empty() {
+        Next::In(Duration::from_millis(next_ms.saturating_sub(now_ms)))
+    } else {
+        Next::Now(kinds)
+    })
 }

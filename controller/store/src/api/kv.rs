@@ -4,20 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coracle_proto::codec::InField as _;
-use coracle_proto::id::{GroupId, RequestId};
 use coracle_proto::pb::key_value_server::KeyValue;
 use coracle_proto::pb::{
     KvChangeReply, KvDropBucketRequest, KvEntry, KvGetReply, KvGetRequest, KvListReply, KvListRequest,
-    KvPlace, KvPutBucketRequest, KvRequest, KvWrite, KvWriteReply, KvWriteRequest, KvWritten, kv_write,
+    KvPlace, KvPutBucketRequest, KvWrite, KvWriteReply, KvWriteRequest, KvWritten, kv_write,
 };
-use coracle_proto::status::{Code, Refusal};
-use coracle_raft::{Role, Stop, View};
+use coracle_proto::status::Refusal;
 use tonic::{Request, Response, Status};
 
+use super::leading::{Leading, moment, unreadable};
 use crate::app::Context;
-use crate::model::{self, Asked, Change, Effect, Effected, Entry, Op, Outcome, Place, Value, Write};
-use crate::propose::{not_leader, refusal, refused};
-use crate::replicas::Served;
+use crate::model::{self, Change, Effect, Effected, Entry, Op, Outcome, Place, Value, Write};
 
 /// Keys and values of one answer to a list: it is whole in memory, here and there.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -29,45 +26,16 @@ pub(crate) struct KvService {
 
 /// Where something is asked for: the replica that answers, and the bucket.
 struct Asking {
-    served: Served,
-    group: GroupId,
+    leading: Leading,
     bucket: Place,
 }
 
 impl KvService {
     fn asking(&self, place: Option<KvPlace>) -> Result<Asking, Refusal> {
         let place = place.in_field("place")?;
-        self.context.check_cluster(&place.cluster_id)?;
-        let group = GroupId::new(place.group);
+        let leading = Leading::of(&self.context, &place.cluster_id, place.group)?;
         let bucket = Place::parse(&place.namespace, &place.bucket).in_field("place")?;
-        let served = self.context.replicas.served(group)?;
-        Ok(Asking { served, group, bucket })
-    }
-}
-
-impl Asking {
-    /// A view that has all that was acknowledged before now. The leader's alone: by its clock values expire.
-    async fn view(&self) -> Result<View, Refusal> {
-        let status = self.served.replica.status();
-        if status.role != Role::Leader {
-            return Err(not_leader(self.group, status.leader.as_ref()));
-        }
-        self.served.replica.read_barrier().await.map_err(|error| refusal(self.group, error))?;
-        Ok(self.served.replica.state())
-    }
-
-    async fn done(&self, request: Option<KvRequest>, op: Op) -> Result<Outcome, Refusal> {
-        let request = request.map(request_of).transpose()?;
-        match self.served.proposer.propose(Asked { request, op }).await? {
-            Outcome::Refused(why) => Err(refused(&why)),
-            outcome => Ok(outcome),
-        }
-    }
-
-    /// What a later request may name as seen.
-    fn sequence(&self) -> Result<u64, Refusal> {
-        let group = model::group(&self.served.replica.state()).map_err(|stop| unreadable(&stop))?;
-        Ok(group.map_or(0, |group| group.sequence))
+        Ok(Asking { leading, bucket })
     }
 }
 
@@ -76,7 +44,7 @@ impl KeyValue for KvService {
     async fn get(&self, request: Request<KvGetRequest>) -> Result<Response<KvGetReply>, Status> {
         let KvGetRequest { place, key } = request.into_inner();
         let asking = self.asking(place)?;
-        let view = asking.view().await?;
+        let view = asking.leading.view().await?;
         let (now_ms, sequence) = moment(&view)?;
         let found = model::value(&view, &asking.bucket, &key, now_ms).map_err(|stop| unreadable(&stop))?;
         Ok(Response::new(KvGetReply { entry: found.map(|value| entry(key, value, true)), sequence }))
@@ -85,7 +53,7 @@ impl KeyValue for KvService {
     async fn list(&self, request: Request<KvListRequest>) -> Result<Response<KvListReply>, Status> {
         let KvListRequest { place, prefix, after, limit, keys_only } = request.into_inner();
         let asking = self.asking(place)?;
-        let view = asking.view().await?;
+        let view = asking.leading.view().await?;
         let (now_ms, sequence) = moment(&view)?;
         let most = if limit == 0 { model::PAGE_MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
         let after = (!after.is_empty()).then_some(&after[..]);
@@ -100,7 +68,7 @@ impl KeyValue for KvService {
         let asking = self.asking(place)?;
         let effects = writes.into_iter().map(|write| effect(&asking.bucket, write));
         let op = Op::Perform { effects: effects.collect::<Result<_, _>>()? };
-        let written = match asking.done(request, op).await? {
+        let written = match asking.leading.done(request, op).await? {
             Outcome::Performed(effects) => effects.iter().map(written).collect(),
             Outcome::Done
             | Outcome::Moved { .. }
@@ -108,7 +76,7 @@ impl KeyValue for KvService {
             | Outcome::Settled { .. }
             | Outcome::Refused(_) => Vec::new(),
         };
-        Ok(Response::new(KvWriteReply { written, sequence: asking.sequence()? }))
+        Ok(Response::new(KvWriteReply { written, sequence: asking.leading.sequence()? }))
     }
 
     async fn put_bucket(
@@ -118,8 +86,8 @@ impl KeyValue for KvService {
         let KvPutBucketRequest { place, request, keys_max, bytes_max } = request.into_inner();
         let asking = self.asking(place)?;
         let bucket = asking.bucket.clone();
-        asking.done(request, Op::PutBucket { bucket, keys_max, bytes_max }).await?;
-        Ok(Response::new(KvChangeReply { sequence: asking.sequence()? }))
+        asking.leading.done(request, Op::PutBucket { bucket, keys_max, bytes_max }).await?;
+        Ok(Response::new(KvChangeReply { sequence: asking.leading.sequence()? }))
     }
 
     /// In steps of their own entries: others of the group go on meanwhile.
@@ -128,18 +96,10 @@ impl KeyValue for KvService {
         request: Request<KvDropBucketRequest>,
     ) -> Result<Response<KvChangeReply>, Status> {
         let asking = self.asking(request.into_inner().place)?;
-        let step = || asking.done(None, Op::DropBucket { bucket: asking.bucket.clone() });
+        let step = || asking.leading.done(None, Op::DropBucket { bucket: asking.bucket.clone() });
         while let Outcome::Moved { more: true, .. } = step().await? {}
-        Ok(Response::new(KvChangeReply { sequence: asking.sequence()? }))
+        Ok(Response::new(KvChangeReply { sequence: asking.leading.sequence()? }))
     }
-}
-
-/// The time at which values are read, and the group's sequence. Its clock is that of its entries: where none comes nothing is
-/// written, but values expire all the same.
-fn moment(view: &View) -> Result<(u64, u64), Refusal> {
-    let group = model::group(view).map_err(|stop| unreadable(&stop))?;
-    let (time_ms, sequence) = group.map_or((0, 0), |group| (group.time_ms, group.sequence));
-    Ok((time_ms.max(crate::clock::unix_ms()), sequence))
 }
 
 /// As much of a page as one answer has; where the next one begins.
@@ -164,11 +124,6 @@ fn entry(key: Bytes, value: Value, whole: bool) -> KvEntry {
         version: value.version,
         expires_ms: value.expires_ms.unwrap_or_default(),
     }
-}
-
-fn request_of(wire: KvRequest) -> Result<model::Request, Refusal> {
-    let id = RequestId::try_from(&wire.id[..]).in_field("request.id")?;
-    Ok(model::Request { id, since: wire.since })
 }
 
 fn effect(bucket: &Place, wire: KvWrite) -> Result<Effect, Refusal> {
@@ -197,8 +152,4 @@ fn written(effected: &Effected) -> KvWritten {
         // Only values are written here.
         Effected::Published { .. } => KvWritten { version: 0, number: None, existed: false },
     }
-}
-
-fn unreadable(stop: &Stop) -> Refusal {
-    Refusal::new(Code::Internal, stop.to_string())
 }

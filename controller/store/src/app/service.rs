@@ -4,16 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coracle_proto::pb;
+use coracle_proto::pb::deliveries_server::DeliveriesServer;
 use coracle_proto::pb::groups_server::GroupsServer;
+use coracle_proto::pb::invocations_server::InvocationsServer;
 use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::process_server::ProcessServer;
+use coracle_proto::pb::queues_server::QueuesServer;
 use coracle_raft::RaftServer;
 use coracle_transport::{Acceptor, Port};
 use tokio::net::{TcpListener, TcpSocket};
 use tonic::service::RoutesBuilder;
 
 use super::{Context, RunError};
-use crate::api::{GroupsService, KvService, ProcessService};
+use crate::api::{
+    DeliveriesService, GroupsService, InvocationsService, KvService, ProcessService, QueuesService,
+};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -39,14 +44,23 @@ pub(super) async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<GroupsServer<GroupsService>>().await;
     health.set_serving::<KeyValueServer<KvService>>().await;
+    health.set_serving::<DeliveriesServer<DeliveriesService>>().await;
+    health.set_serving::<InvocationsServer<InvocationsService>>().await;
+    health.set_serving::<QueuesServer<QueuesService>>().await;
     let groups = GroupsService { context: Arc::clone(&context) };
     let values = KvService { context: Arc::clone(&context) };
+    let deliveries = DeliveriesService { context: Arc::clone(&context) };
+    let invocations = InvocationsService { context: Arc::clone(&context) };
+    let queues = QueuesService { context: Arc::clone(&context) };
     let process = ProcessService { context };
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(raft)
         .add_service(GroupsServer::new(groups))
         .add_service(KeyValueServer::new(values))
+        .add_service(DeliveriesServer::new(deliveries))
+        .add_service(InvocationsServer::new(invocations))
+        .add_service(QueuesServer::new(queues))
         .add_service(ProcessServer::new(process))
         .add_service(health_service);
     let reflection =

@@ -8,7 +8,7 @@ use super::super::fault::unreadable;
 use super::super::limits::PAGE_MAX;
 use super::super::name::{Name, Place};
 use super::super::op::Span;
-use super::super::record::{Counts, Delivery, Message, Queue};
+use super::super::record::{Claim, Counts, Delivery, Message, Queue, State, Ticket};
 use super::super::{keys, view};
 
 /// A message, with how far it is.
@@ -82,6 +82,20 @@ pub fn message(reader: &dyn Reader, queue: &Place, message: u64) -> Result<Optio
     let body = view::get(reader, &keys::message(queue, message))?;
     let body = body.ok_or_else(|| unreadable("a message without a body"))?;
     Ok(Some(Peeked { message, body, delivery }))
+}
+
+/// The claim of an attempt, while it holds the message.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn held(reader: &dyn Reader, ticket: &Ticket) -> Result<Option<Claim>, Stop> {
+    let delivery: Option<Delivery> = view::get(reader, &keys::delivery(&ticket.queue, ticket.message))?;
+    Ok(delivery.and_then(|delivery| match delivery.state {
+        State::Claimed(claim) if claim.fence == ticket.fence => Some(claim),
+        State::Claimed(_) | State::Ready | State::Delayed { .. } | State::Behind { .. } | State::Dead(_) => {
+            None
+        }
+    }))
 }
 
 /// The messages that are claimed next, the first of them first, as many as `most` and no more than [`PAGE_MAX`].

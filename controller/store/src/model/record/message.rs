@@ -119,7 +119,7 @@ pub struct Fence {
 }
 
 /// Which attempt of which message is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket {
     /// Of which queue.
     pub queue: Place,

@@ -1,0 +1,117 @@
+//! Messages for the nodes that run them, and what came of each attempt.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::codec::InField as _;
+use coracle_proto::id::NodeId;
+use coracle_proto::pb::deliveries_server::Deliveries;
+use coracle_proto::pb::settle_reply::Fate as WireFate;
+use coracle_proto::pb::settle_request::Verdict as WireVerdict;
+use coracle_proto::pb::{
+    Delivery, QueueName, SettleReply, SettleRequest, SettledDead, SettledDone, SettledOffered,
+    SettledRetried, TakeReply, TakeRequest,
+};
+use coracle_proto::status::Refusal;
+use coracle_raft::View;
+use tonic::{Request, Response, Status};
+
+use super::leading::{Leading, unreadable};
+use super::wire;
+use crate::app::Context;
+use crate::deliver::{Taken, Taking};
+use crate::model::{self, Claimed, Fate, Op, Outcome, Place, Ticket, Verdict};
+
+/// Serves data planes.
+pub(crate) struct DeliveriesService {
+    pub(crate) context: Arc<Context>,
+}
+
+#[tonic::async_trait]
+impl Deliveries for DeliveriesService {
+    async fn take(&self, request: Request<TakeRequest>) -> Result<Response<TakeReply>, Status> {
+        let asked = request.into_inner();
+        let leading = Leading::of(&self.context, &asked.cluster_id, asked.group)?;
+        let taken = leading.served.deliveries.take(taking(asked)?).await?;
+        Ok(Response::new(reply(&leading.served.replica.state(), taken)?))
+    }
+
+    async fn settle(&self, request: Request<SettleRequest>) -> Result<Response<SettleReply>, Status> {
+        let asked = request.into_inner();
+        let leading = Leading::of(&self.context, &asked.cluster_id, asked.group)?;
+        let request = asked.request.clone();
+        let fate = match leading.done(request, settlement(asked)?).await? {
+            Outcome::Settled { fate, .. } => settled(fate),
+            // What was offered.
+            Outcome::Done
+            | Outcome::Performed(_)
+            | Outcome::Moved { .. }
+            | Outcome::Claimed(_)
+            | Outcome::Refused(_) => WireFate::Offered(SettledOffered {}),
+        };
+        Ok(Response::new(SettleReply { fate: Some(fate) }))
+    }
+}
+
+fn taking(asked: TakeRequest) -> Result<Taking, Refusal> {
+    let running = asked.running.iter().map(wire::ticket).collect::<Result<BTreeSet<_>, _>>()?;
+    let full = |it: &QueueName| wire::place(&it.namespace, &it.queue, "full");
+    let full = asked.full.iter().map(full).collect::<Result<BTreeSet<Place>, _>>()?;
+    Ok(Taking {
+        node: NodeId::new(asked.node),
+        session: asked.session,
+        heard: asked.heard,
+        running,
+        places: usize::try_from(asked.places).unwrap_or(usize::MAX),
+        full,
+        wait: Duration::from_millis(asked.wait_ms.into()),
+    })
+}
+
+/// With the messages' bodies. One that was taken away in this moment is left out: its attempt lapses.
+fn reply(view: &View, taken: Taken) -> Result<TakeReply, Refusal> {
+    let mut deliveries = Vec::with_capacity(taken.given.len());
+    for (ticket, claimed) in taken.given {
+        deliveries.extend(delivery(view, &ticket, claimed)?);
+    }
+    let lost = taken.lost.iter().map(wire::ticket_to_wire).collect();
+    Ok(TakeReply { number: taken.number, deliveries, lost })
+}
+
+fn delivery(view: &View, ticket: &Ticket, claimed: Claimed) -> Result<Option<Delivery>, Refusal> {
+    let found = model::message(view, &ticket.queue, ticket.message).map_err(|stop| unreadable(&stop))?;
+    let queue = model::queue(view, &ticket.queue).map_err(|stop| unreadable(&stop))?;
+    let (Some(found), Some(function)) = (found, queue.and_then(|queue| queue.target)) else {
+        return Ok(None);
+    };
+    Ok(Some(Delivery {
+        ticket: Some(wire::ticket_to_wire(ticket)),
+        attempt: claimed.attempt,
+        function: function.to_string(),
+        invocation: found.delivery.invocation.to_wire(),
+        accepted_ms: found.body.published_ms,
+        body: Some(wire::body_to_wire(found.body)),
+    }))
+}
+
+fn settlement(asked: SettleRequest) -> Result<Op, Refusal> {
+    let ticket = wire::ticket(&asked.ticket.in_field("ticket")?)?;
+    let report = asked.report.map(wire::report);
+    let (verdict, answer) = match asked.verdict.in_field("verdict")? {
+        WireVerdict::Offer(it) => return Ok(Op::Offer { ticket, after_ms: it.after_ms, error: it.error }),
+        WireVerdict::Done(it) => (Verdict::Done { effects: Vec::new() }, it.answer),
+        WireVerdict::Retry(it) => (Verdict::Retry { after_ms: it.after_ms, error: it.error }, it.answer),
+        WireVerdict::Dead(it) => (Verdict::Dead { error: it.error }, it.answer),
+    };
+    let answer = answer.map(wire::answer).transpose()?;
+    Ok(Op::Settle { ticket, verdict, report, answer })
+}
+
+fn settled(fate: Fate) -> WireFate {
+    match fate {
+        Fate::Done => WireFate::Done(SettledDone {}),
+        Fate::Retried { at_ms } => WireFate::Retried(SettledRetried { at_ms }),
+        Fate::Dead(cause) => WireFate::Dead(SettledDead { cause: wire::cause(cause).to_owned() }),
+    }
+}

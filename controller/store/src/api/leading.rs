@@ -1,0 +1,71 @@
+//! What all services of a data group begin with: the replica that leads it, or a refusal that says who does.
+
+use coracle_proto::codec::InField as _;
+use coracle_proto::id::{GroupId, RequestId};
+use coracle_proto::pb::KvRequest;
+use coracle_proto::status::{Code, Refusal};
+use coracle_raft::{Role, Stop, View};
+
+use crate::app::Context;
+use crate::clock;
+use crate::model::{self, Asked, Op, Outcome};
+use crate::propose::{not_leader, refusal, refused};
+use crate::replicas::Served;
+
+/// A replica that is asked as the leader of its group.
+pub(super) struct Leading {
+    pub(super) served: Served,
+    pub(super) group: GroupId,
+}
+
+impl Leading {
+    /// The replica of a group of this cluster.
+    pub(super) fn of(context: &Context, cluster: &[u8], group: u32) -> Result<Self, Refusal> {
+        context.check_cluster(cluster)?;
+        let group = GroupId::new(group);
+        Ok(Self { served: context.replicas.served(group)?, group })
+    }
+
+    /// A view that has all that was acknowledged before now. The leader's alone: by its clock things expire.
+    pub(super) async fn view(&self) -> Result<View, Refusal> {
+        let status = self.served.replica.status();
+        if status.role != Role::Leader {
+            return Err(not_leader(self.group, status.leader.as_ref()));
+        }
+        self.served.replica.read_barrier().await.map_err(|error| refusal(self.group, error))?;
+        Ok(self.served.replica.state())
+    }
+
+    /// Has an operation done; one that is refused is an error.
+    pub(super) async fn done(&self, request: Option<KvRequest>, op: Op) -> Result<Outcome, Refusal> {
+        let request = request.map(request_of).transpose()?;
+        match self.served.proposer.propose(Asked { request, op }).await? {
+            Outcome::Refused(why) => Err(refused(&why)),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// What a later request may name as seen.
+    pub(super) fn sequence(&self) -> Result<u64, Refusal> {
+        let group = model::group(&self.served.replica.state()).map_err(|stop| unreadable(&stop))?;
+        Ok(group.map_or(0, |group| group.sequence))
+    }
+}
+
+/// The time at which something is read, and the group's sequence. Its clock is that of its entries: where none comes nothing is
+/// written, but things expire all the same.
+pub(super) fn moment(view: &View) -> Result<(u64, u64), Refusal> {
+    let group = model::group(view).map_err(|stop| unreadable(&stop))?;
+    let (time_ms, sequence) = group.map_or((0, 0), |group| (group.time_ms, group.sequence));
+    Ok((time_ms.max(clock::unix_ms()), sequence))
+}
+
+fn request_of(wire: KvRequest) -> Result<model::Request, Refusal> {
+    let id = RequestId::try_from(&wire.id[..]).in_field("request.id")?;
+    Ok(model::Request { id, since: wire.since })
+}
+
+/// What cannot be read off a view.
+pub(super) fn unreadable(stop: &Stop) -> Refusal {
+    Refusal::new(Code::Internal, stop.to_string())
+}

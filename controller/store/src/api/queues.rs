@@ -1,0 +1,179 @@
+//! Queues and their dead letters, for a person who looks after them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coracle_proto::codec::InField as _;
+use coracle_proto::id::FunctionId;
+use coracle_proto::pb::queues_server::Queues;
+use coracle_proto::pb::{
+    DeadLetter, DeadLettersReply, DeadLettersRequest, EventsPlace, ListQueuesReply, ListQueuesRequest,
+    MoveMessagesReply, MoveMessagesRequest, QueueDetail,
+};
+use coracle_proto::status::{Code, Refusal};
+use coracle_raft::View;
+use tonic::{Request, Response, Status};
+
+use super::leading::{Leading, unreadable};
+use super::wire;
+use crate::app::Context;
+use crate::model::{self, Counts, Kept, OP_STEPS_MAX, Op, Outcome, Peeked, Place, Queue, Span, State};
+
+/// Queues of one answer, and records of a page of dead letters unless it is told otherwise.
+const QUEUES_MAX: usize = 1000;
+const PAGE_LETTERS: usize = 100;
+/// Bodies of one answer.
+const PAGE_BYTES_MAX: usize = 3 << 20;
+
+/// Serves the command line.
+pub(crate) struct QueuesService {
+    pub(crate) context: Arc<Context>,
+}
+
+#[tonic::async_trait]
+impl Queues for QueuesService {
+    async fn list(&self, request: Request<ListQueuesRequest>) -> Result<Response<ListQueuesReply>, Status> {
+        let ListQueuesRequest { place, function } = request.into_inner();
+        let EventsPlace { cluster_id, group, namespace } = place.in_field("place")?;
+        let leading = Leading::of(&self.context, &cluster_id, group)?;
+        let view = leading.view().await?;
+        let queues = if function.is_empty() {
+            let namespace = namespace.parse().in_field("place.namespace")?;
+            model::queues(&view, &namespace, None, QUEUES_MAX).map_err(|stop| unreadable(&stop))?
+        } else {
+            let function = FunctionId::parse(&namespace, &function).in_field("function")?;
+            let place = Place::of_function(&function);
+            let queue = model::queue(&view, &place).map_err(|stop| unreadable(&stop))?;
+            queue.map(|queue| (place, queue)).into_iter().collect()
+        };
+        let detail = |(place, queue)| detail(&view, &place, queue);
+        Ok(Response::new(ListQueuesReply {
+            queues: queues.into_iter().map(detail).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    async fn dead_letters(
+        &self,
+        request: Request<DeadLettersRequest>,
+    ) -> Result<Response<DeadLettersReply>, Status> {
+        let DeadLettersRequest { place, queue, from, limit, bodies } = request.into_inner();
+        let (leading, queue) = self.queue(place, &queue)?;
+        let view = leading.view().await?;
+        exists(&view, &queue)?;
+        let most = if limit == 0 { PAGE_LETTERS } else { usize::try_from(limit).unwrap_or(usize::MAX) };
+        let span = Span { from, to: u64::MAX };
+        let found = model::dead(&view, &queue, span, most).map_err(|stop| unreadable(&stop))?;
+        let whole = found.len() >= most.min(model::PAGE_MAX);
+        let mut next = if whole { found.last().map_or(0, |last| last.message.saturating_add(1)) } else { 0 };
+        let (mut letters, mut bytes) = (Vec::with_capacity(found.len()), 0);
+        for peeked in found {
+            bytes += if bodies { peeked.body.data.len() } else { 0 };
+            if bytes > PAGE_BYTES_MAX && !letters.is_empty() {
+                next = peeked.message;
+                break;
+            }
+            letters.push(letter(&view, peeked, bodies)?);
+        }
+        Ok(Response::new(DeadLettersReply { letters, next }))
+    }
+
+    async fn redrive(
+        &self,
+        request: Request<MoveMessagesRequest>,
+    ) -> Result<Response<MoveMessagesReply>, Status> {
+        let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
+        self.moved(request.into_inner(), |queue, span| Op::Redrive { queue, span, steps }).await
+    }
+
+    async fn purge(
+        &self,
+        request: Request<MoveMessagesRequest>,
+    ) -> Result<Response<MoveMessagesReply>, Status> {
+        let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
+        self.moved(request.into_inner(), |queue, span| Op::Purge { queue, kept: Kept::Dead, span, steps })
+            .await
+    }
+}
+
+impl QueuesService {
+    fn queue(&self, place: Option<EventsPlace>, queue: &str) -> Result<(Leading, Place), Refusal> {
+        let EventsPlace { cluster_id, group, namespace } = place.in_field("place")?;
+        let leading = Leading::of(&self.context, &cluster_id, group)?;
+        Ok((leading, wire::place(&namespace, queue, "queue")?))
+    }
+
+    /// In steps of their own entries: others of the group go on meanwhile. What becomes a dead letter while it runs is not meant.
+    async fn moved(
+        &self,
+        asked: MoveMessagesRequest,
+        op: impl Fn(Place, Span) -> Op,
+    ) -> Result<Response<MoveMessagesReply>, Status> {
+        let (leading, queue) = self.queue(asked.place, &asked.queue)?;
+        let to = if asked.to == 0 { u64::MAX } else { asked.to };
+        let (mut span, mut all) = (Span { from: asked.from, to }, 0);
+        loop {
+            let Outcome::Moved { moved, more, next } = leading.done(None, op(queue.clone(), span)).await?
+            else {
+                break;
+            };
+            all += u64::from(moved);
+            span.from = next;
+            if !more {
+                break;
+            }
+        }
+        Ok(Response::new(MoveMessagesReply { moved: all }))
+    }
+}
+
+fn exists(view: &View, queue: &Place) -> Result<Queue, Refusal> {
+    let found = model::queue(view, queue).map_err(|stop| unreadable(&stop))?;
+    found.ok_or_else(|| Refusal::new(Code::QueueNotFound, format!("there is no queue '{queue}'")))
+}
+
+fn detail(view: &View, place: &Place, queue: Queue) -> Result<QueueDetail, Refusal> {
+    let counts = model::counts(view, place).map_err(|stop| unreadable(&stop))?;
+    Ok(QueueDetail {
+        queue: place.name.to_string(),
+        function: queue.target.map_or_else(String::new, |target| target.to_string()),
+        paused: queue.paused,
+        ready: counts.ready,
+        delayed: counts.delayed,
+        behind: counts.behind,
+        claimed: counts.claimed,
+        dead: counts.dead,
+        bytes: counts.bytes,
+        totals: totals(&counts),
+    })
+}
+
+/// What became of all that the queue was given.
+fn totals(counts: &Counts) -> BTreeMap<String, u64> {
+    let all = [
+        ("published", counts.published),
+        ("repeated", counts.repeated),
+        ("refused", counts.refused),
+        ("retried", counts.retried),
+        ("offered", counts.offered),
+        ("lapsed", counts.lapsed),
+        ("dead_attempts", counts.dead_attempts),
+        ("dead_age", counts.dead_age),
+        ("dead_rejected", counts.dead_rejected),
+        ("redriven", counts.redriven),
+        ("settled", counts.settled),
+        ("cancelled", counts.cancelled),
+        ("purged", counts.purged),
+        ("expired", counts.expired),
+    ];
+    all.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn letter(view: &View, peeked: Peeked, body: bool) -> Result<DeadLetter, Refusal> {
+    let seen = model::invocation(view, peeked.delivery.invocation).map_err(|stop| unreadable(&stop))?;
+    let until_ms = match peeked.delivery.state {
+        State::Dead(burial) => burial.until_ms,
+        State::Ready | State::Delayed { .. } | State::Behind { .. } | State::Claimed(_) => 0,
+    };
+    let body = body.then(|| wire::body_to_wire(peeked.body));
+    Ok(DeadLetter { record: seen.map(wire::record), until_ms, body })
+}

@@ -1,0 +1,229 @@
+//! Deliveries over a real group of one member: what nodes are given, and what becomes of it when replies and nodes are lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Revision};
+use coracle_raft::{Host, HostOptions, Owner, Role, Seat, States};
+
+use super::{Taken, Taking};
+use crate::book::{Arrangement, Book};
+use crate::model::{self, Asked, Effected, Fate, Op, Outcome, Phase, Place, Publish, Ticket, Verdict};
+use crate::replicas::{Replicas, Served};
+
+const GROUP: GroupId = GroupId::new(1);
+const HERE: NodeId = NodeId::new(1);
+/// For what is to come at once.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A store of one node that leads a group of one member.
+struct World {
+    _dir: tempfile::TempDir,
+    replicas: Replicas,
+    served: Served,
+}
+
+impl World {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = ClusterId::new(rand::random());
+        let options = HostOptions {
+            dir: dir.path().join("store"),
+            owner: Owner { cluster, node: HERE },
+            must_exist: false,
+            accept_taint: false,
+            states: States::OnDisk,
+        };
+        let book = Book::open(dir.path());
+        let host = Host::open(options, Arc::new(book.clone())).await.unwrap();
+        let seat = Seat { address: "127.0.0.1:1".to_owned(), store: host.store() };
+        let replicas = Replicas::new((cluster, HERE), host, book);
+        let members = BTreeMap::from([(HERE, seat)]);
+        let arranged = Arrangement { group: GROUP, revision: Revision::new(1), members, begun: false };
+        replicas.arrange(arranged).await.unwrap();
+        let served = replicas.served(GROUP).unwrap();
+        let mut status = served.replica.watch();
+        status.until(|now| now.role == Role::Leader).await.unwrap();
+        Self { _dir: dir, replicas, served }
+    }
+
+    async fn done(&self, op: Op) -> Outcome {
+        self.served.proposer.propose(Asked { request: None, op }).await.unwrap()
+    }
+
+    async fn submit(&self, function: &str) -> InvocationId {
+        let function = FunctionId::parse("shop", function).unwrap();
+        let invocation = InvocationId::new(rand::random());
+        let publish = Publish {
+            queue: Place::of_function(&function),
+            source: "test".to_owned(),
+            id: invocation.to_string(),
+            group: String::new(),
+            attributes: BTreeMap::new(),
+            delay_ms: 0,
+            data: "body".into(),
+            invocation,
+            kind: "async".to_owned(),
+            http: None,
+            fingerprint: bytes::Bytes::new(),
+        };
+        let outcome = self.done(Op::Submit { function, publish }).await;
+        let Outcome::Performed(effects) = outcome else { panic!("{outcome:?}") };
+        assert!(matches!(effects[..], [Effected::Published { repeated: false, .. }]), "{effects:?}");
+        invocation
+    }
+
+    async fn take(&self, asked: Taking) -> Taken {
+        tokio::time::timeout(SOON, self.served.deliveries.take(asked)).await.expect("it is answered").unwrap()
+    }
+
+    fn phase(&self, id: InvocationId) -> Phase {
+        model::invocation(&self.served.replica.state(), id).unwrap().unwrap().phase
+    }
+
+    async fn end(self) {
+        self.replicas.close().await;
+    }
+}
+
+/// A node that would run eight messages and waits long.
+fn node(node: u64) -> Taking {
+    Taking {
+        node: NodeId::new(node),
+        session: node,
+        heard: 0,
+        running: BTreeSet::new(),
+        places: 8,
+        full: BTreeSet::new(),
+        wait: SOON * 2,
+    }
+}
+
+fn only(taken: &Taken) -> (Ticket, u32) {
+    let [(ticket, claimed)] = &taken.given[..] else { panic!("{taken:?}") };
+    (ticket.clone(), claimed.attempt)
+}
+
+fn settle(ticket: Ticket) -> Op {
+    let verdict = Verdict::Done { effects: Vec::new() };
+    Op::Settle { ticket, verdict, report: None, answer: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_wakes_a_node_that_waits_and_is_settled_once() {
+    let world = World::start().await;
+    let (taken, id) = tokio::join!(world.take(node(7)), world.submit("thumbnail"));
+    let (ticket, attempt) = only(&taken);
+    assert_eq!((attempt, world.phase(id)), (1, Phase::Running));
+    let outcome = world.done(settle(ticket.clone())).await;
+    assert!(matches!(outcome, Outcome::Settled { fate: Fate::Done, .. }), "{outcome:?}");
+    assert_eq!(world.phase(id), Phase::Succeeded);
+    let again = world.done(settle(ticket)).await;
+    assert!(matches!(again, Outcome::Refused(_)), "{again:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_goes_to_one_node() {
+    let world = World::start().await;
+    let mut ids = BTreeSet::new();
+    for _ in 0..40 {
+        ids.insert(world.submit("thumbnail").await);
+    }
+    let (mut seen, mut by_node) = (BTreeSet::new(), BTreeMap::new());
+    while seen.len() < 40 {
+        let (one, other) = tokio::join!(world.take(node(7)), async {
+            let brief = Taking { wait: Duration::from_millis(200), ..node(8) };
+            world.take(brief).await
+        });
+        for (which, taken) in [(7, one), (8, other)] {
+            for (ticket, _) in taken.given {
+                assert!(seen.insert(ticket.message), "message {} twice", ticket.message);
+                *by_node.entry(which).or_insert(0) += 1;
+                world.done(settle(ticket)).await;
+            }
+        }
+    }
+    println!("by node: {by_node:?}");
+    assert!(by_node.len() == 2, "{by_node:?}: both waited, and both have places");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_reply_had_comes_again_and_counts_once() {
+    let world = World::start().await;
+    world.submit("thumbnail").await;
+    let first = world.take(node(7)).await;
+    let (lost, attempt) = only(&first);
+    // The reply never came: the node knows of no number yet.
+    let second = world.take(node(7)).await;
+    let (ticket, again) = only(&second);
+    assert_eq!((attempt, again), (1, 1), "nothing was run");
+    assert!(ticket.fence > lost.fence);
+    assert!(matches!(world.done(settle(lost)).await, Outcome::Refused(_)), "the first claim counts for nothing");
+    // This one did come, and it is what runs: nothing is given back.
+    let running = BTreeSet::from([ticket.clone()]);
+    let third = world.take(Taking { heard: second.number, running, wait: Duration::from_millis(50), ..node(7) }).await;
+    assert!(third.given.is_empty() && third.lost.is_empty(), "{third:?}");
+    assert!(matches!(world.done(settle(ticket)).await, Outcome::Settled { .. }));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_hears_at_once_of_what_was_cancelled() {
+    let world = World::start().await;
+    let id = world.submit("thumbnail").await;
+    let first = world.take(node(7)).await;
+    let (ticket, _) = only(&first);
+    let running = BTreeSet::from([ticket.clone()]);
+    let waits = world.take(Taking { heard: first.number, running: running.clone(), ..node(7) });
+    let cancels = async {
+        world.done(Op::Cancel { invocation: id }).await;
+        world.served.deliveries.take_away();
+    };
+    let (taken, ()) = tokio::join!(waits, cancels);
+    assert_eq!(taken.lost, [ticket.clone()]);
+    assert_eq!(world.phase(id), Phase::Cancelled);
+    // Whoever missed it is told when it asks.
+    let taken = world.take(Taking { heard: first.number, running, ..node(7) }).await;
+    assert_eq!(taken.lost, [ticket]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_left_while_it_waited_gets_nothing() {
+    let world = World::start().await;
+    let gone = tokio::time::timeout(Duration::from_millis(50), world.served.deliveries.take(node(7))).await;
+    assert!(gone.is_err(), "nothing was there");
+    world.submit("thumbnail").await;
+    let (_, attempt) = only(&world.take(node(8)).await);
+    assert_eq!(attempt, 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_named_lives_on() {
+    let world = World::start().await;
+    world.submit("thumbnail").await;
+    let first = world.take(node(7)).await;
+    let (ticket, _) = only(&first);
+    let until = |ticket: &Ticket| model::held(&world.served.replica.state(), ticket).unwrap().unwrap().until_ms;
+    let before = until(&ticket);
+    // As if most of its lease had passed: the least that a claim may be renewed for is not longer than what it has.
+    let named = |wait| Taking {
+        heard: first.number,
+        running: BTreeSet::from([ticket.clone()]),
+        wait,
+        ..node(7)
+    };
+    world.take(named(Duration::from_millis(10))).await;
+    assert_eq!(until(&ticket), before, "there is time enough: no entry is made for it");
+    let mut renewed = before;
+    while renewed == before {
+        world.take(named(Duration::from_secs(1))).await;
+        renewed = until(&ticket);
+    }
+    assert!(renewed >= before + super::RENEW_MS, "{before} {renewed}");
+    world.end().await;
+}
