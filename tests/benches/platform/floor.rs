@@ -51,7 +51,9 @@ pub(crate) fn serve(component: &Path, address: &str) {
     let engine = engine();
     let component = Component::new(&engine, std::fs::read(component).unwrap()).unwrap();
     let mut linker = Linker::new(&engine);
-    wasmtime_wasi_http::p2::add_to_linker_async(&mut linker).unwrap();
+    // Interpreters import more than `wasi:http` itself does.
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
     let pre = Arc::new(ProxyPre::new(linker.instantiate_pre(&component).unwrap()).unwrap());
     let ticked = engine.clone();
     std::thread::spawn(move || {
@@ -74,7 +76,8 @@ pub(crate) fn serve(component: &Path, address: &str) {
 fn engine() -> Engine {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(1_000).total_tables(2_000).total_stacks(1_000);
-    pool.total_core_instances(4_000).total_component_instances(1_000);
+    pool.total_core_instances(20_000).total_component_instances(1_000);
+    pool.max_core_instances_per_component(50).max_tables_per_component(20).table_elements(100_000);
     pool.linear_memory_keep_resident(KEEP_RESIDENT).table_keep_resident(KEEP_RESIDENT);
     pool.pagemap_scan(Enabled::Auto);
     let mut config = Config::new();

@@ -213,6 +213,7 @@ impl Op {
 
 /// One thing that a call has done, or a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most effects of a busy group are messages")]
 pub enum Effect {
     /// A change of a value.
     Write(Write),
