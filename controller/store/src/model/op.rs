@@ -218,7 +218,7 @@ pub enum Effect {
     /// A change of a value.
     Write(Write),
     /// A message.
-    Publish(Publish),
+    Publish(Box<Publish>),
 }
 
 /// A message for a queue.

@@ -103,7 +103,7 @@ fn effects(wire: Vec<pb::Effect>) -> Result<Vec<Effect>, DecodeError> {
 fn effect(wire: pb::Effect) -> Result<Effect, DecodeError> {
     Ok(match wire.kind.ok_or(DecodeError::UnknownOp)? {
         effect::Kind::Write(wire) => Effect::Write(write(wire)?),
-        effect::Kind::Publish(wire) => Effect::Publish(publish(wire)?),
+        effect::Kind::Publish(wire) => Effect::Publish(Box::new(publish(wire)?)),
     })
 }
 

@@ -109,7 +109,7 @@ fn an_operation_of_a_newer_format_halts() {
 fn no_bytes_make_it_panic() {
     let mut luck = luck(rand::random());
     let mut bench = Bench::with_queue(Settings::DEFAULT);
-    let publish = Effect::Publish(published("a"));
+    let publish = Effect::Publish(Box::new(published("a")));
     let op = perform(vec![write("k", set("value")), publish]);
     let until_ms = bench.now_ms + 9;
     let claim = Op::Claim { queue: place("q"), node: NODE, most: 1, until_ms };

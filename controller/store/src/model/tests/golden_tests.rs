@@ -94,7 +94,7 @@ fn ops() -> Vec<Op> {
     ];
     let error = || "no".to_owned();
     let verdicts = [
-        Verdict::Done { effects: vec![Effect::Publish(publish())] },
+        Verdict::Done { effects: vec![Effect::Publish(Box::new(publish()))] },
         Verdict::Retry { after_ms: Some(0), error: error() },
         Verdict::Retry { after_ms: None, error: error() },
         Verdict::Dead { error: error() },
@@ -116,6 +116,7 @@ fn outcomes() -> Vec<Outcome> {
     vec![
         Outcome::Done,
         Outcome::Performed(effects),
+        Outcome::Moved { moved: 3, more: true, next: 0 },
         Outcome::Moved { moved: 3, more: true, next: 4 },
         Outcome::Claimed(vec![Claimed { message: 11, attempt: 1, fence: FENCE, until_ms: 77 }]),
         Outcome::Settled { fate: Fate::Done, effects: published },

@@ -22,7 +22,7 @@ fn bench() -> Bench {
 }
 
 fn publish(publish: Publish) -> Op {
-    perform(vec![Effect::Publish(publish)])
+    perform(vec![Effect::Publish(Box::new(publish))])
 }
 
 fn told(claimed: &Claimed, verdict: Verdict, answer: Option<Answer>) -> Op {
@@ -76,7 +76,7 @@ fn a_call_makes_its_functions_queue_once() {
     bench.run(put(place.clone(), settings));
     bench.run(submit(published("b")));
     assert_eq!(queue(&bench.records, &place).unwrap().unwrap().settings, settings, "it was there");
-    assert_eq!(bench.claim_of(place.clone(), 9).len(), 2);
+    assert_eq!(bench.claim_of(place, 9).len(), 2);
     let wrong = Publish { id: String::new(), ..published("c") };
     assert_eq!(bench.refused(submit(wrong)), Reason::Invalid);
 }

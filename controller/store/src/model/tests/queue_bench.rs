@@ -22,7 +22,7 @@ impl Bench {
 
     /// The number of a message that is new.
     pub(crate) fn publish(&mut self, publish: Publish) -> u64 {
-        let outcome = self.run(perform(vec![Effect::Publish(publish)]));
+        let outcome = self.run(perform(vec![Effect::Publish(Box::new(publish))]));
         let [Effected::Published { message, repeated: false, .. }] = effected(&outcome) else {
             panic!("{outcome:?}")
         };

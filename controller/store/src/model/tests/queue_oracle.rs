@@ -142,7 +142,7 @@ pub(crate) fn publishes(op: &Op) -> Vec<Publish> {
         _ => &[],
     };
     let one = |effect: &Effect| match effect {
-        Effect::Publish(publish) => Some(publish.clone()),
+        Effect::Publish(publish) => Some((**publish).clone()),
         Effect::Write(_) => None,
     };
     effects.iter().filter_map(one).collect()

@@ -73,7 +73,7 @@ fn verdict(luck: &mut StdRng) -> Verdict {
         0..4 => {
             let mut effects = vec![write("settled", Change::Increment { by: 1 })];
             if luck.random_bool(0.3) {
-                effects.push(Effect::Publish(publish(luck)));
+                effects.push(Effect::Publish(Box::new(publish(luck))));
             }
             if luck.random_bool(0.2) {
                 let data = "x".into();
@@ -112,7 +112,7 @@ fn op(luck: &mut StdRng, bench: &Bench, oracle: &Oracle, found: &BTreeMap<u64, F
     let queue = queues()[luck.random_range(0..2)].clone();
     let held = some_claim(luck, oracle).map(|(queue, claimed)| ticket_of(queue, &claimed));
     match (luck.random_range(0..100), held) {
-        (0..15, _) => perform(vec![Effect::Publish(publish(luck))]),
+        (0..15, _) => perform(vec![Effect::Publish(Box::new(publish(luck)))]),
         (15..30, _) => submit(publish(luck)),
         (30..50, _) => Op::Claim { queue, node: NODE, most: luck.random_range(0..4), until_ms },
         (50..65, Some(ticket)) => settle(luck, ticket),

@@ -14,7 +14,7 @@ fn bench() -> Bench {
 }
 
 fn publish(publish: Publish) -> Op {
-    perform(vec![Effect::Publish(publish)])
+    perform(vec![Effect::Publish(Box::new(publish))])
 }
 
 #[test]
@@ -71,8 +71,9 @@ fn a_stale_fence_changes_nothing_and_neither_do_its_effects() {
     bench.sweep(Due::Delays);
     let held = bench.claim_one();
     assert_eq!(held.attempt, 2);
-    let late =
-        || Verdict::Done { effects: vec![write("k", set("late")), Effect::Publish(published("late"))] };
+    let late = || Verdict::Done {
+        effects: vec![write("k", set("late")), Effect::Publish(Box::new(published("late")))],
+    };
     assert_eq!(bench.refused(settle(&lost, late())), Reason::Stale);
     assert_eq!(bench.refused(offer(&lost)), Reason::Stale);
     let until_ms = bench.now_ms + 1;
@@ -93,7 +94,7 @@ fn a_settle_is_refused_with_its_effects() {
     assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects })), Reason::Mismatch);
     assert!(matches!(bench.state(claimed.message), Some(State::Claimed(_))), "it may be tried again");
     let nowhere = Publish { queue: place("z"), ..published("b") };
-    let effects = vec![Effect::Publish(nowhere)];
+    let effects = vec![Effect::Publish(Box::new(nowhere))];
     assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects })), Reason::NoQueue);
     assert_eq!(bench.settle(&claimed, done()), Fate::Done);
     assert_eq!(bench.state(claimed.message), None);
@@ -231,7 +232,7 @@ fn a_queue_has_bounds_that_are_named_and_counts_whom_they_refuse() {
     );
     assert_eq!(bench.counts().refused, 2);
     let claimed = bench.claim_one();
-    let effects = vec![Effect::Publish(published("c"))];
+    let effects = vec![Effect::Publish(Box::new(published("c")))];
     assert_eq!(
         bench.settle(&claimed, Verdict::Done { effects }),
         Fate::Done,
