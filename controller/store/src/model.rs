@@ -1,8 +1,8 @@
 //! What a data group replicates and the operations that change it: pure, total, and each costs what it changes.
 //!
 //! [`apply`] is the only way in. It takes a [`Batch`] off the log and drafts the records that come of it. What is read
-//! without a change ([`value`], [`active`], [`message`], [`invocation`], [`due`] and others) is a function of a view, so that any replica can answer
-//! it. Who is told of changed keys asks [`touched`] what they are about.
+//! without a change ([`value`], [`active`], [`message`], [`invocation`], [`due`] and others) is a function of a view, so
+//! that any replica can answer it. Who is told of changed keys asks [`touched`] what they are about.
 //!
 //! No operation does more than a named number of steps (`limits`): what has more to do says so, and is asked again.
 

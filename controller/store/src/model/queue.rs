@@ -1,5 +1,6 @@
-//! Messages in queues: each accepted one is ready, delayed, behind another one, claimed or dead, until it is settled, cancelled,
-//! purged or expired, and each of these ends is counted. `ledger` has a record follow it, from when it was accepted until a day after its end.
+//! Messages in queues: each accepted one is ready, delayed, behind another one, claimed or dead, until it is settled,
+//! cancelled, purged or expired, and each of these ends is counted. `ledger` has a record follow it, from when it was
+//! accepted until a day after its end.
 
 mod bounds;
 mod claim;

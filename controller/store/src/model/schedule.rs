@@ -9,7 +9,8 @@ use super::record::Cursor;
 use super::refusal::{Reason, Refusal};
 use super::{keys, queue};
 
-/// Moves the schedule's cursor to the tick and publishes its message. A queue that is full refuses both: the tick is not lost.
+/// Moves the schedule's cursor to the tick and publishes its message. A queue that is full refuses both: the tick is not
+/// lost.
 pub(super) fn tick(
     edit: &mut Edit<'_>,
     schedule: &Place,

@@ -1,5 +1,6 @@
 //! Goal: the model keeps its rules, agrees with simple oracles, and never ends on whatever bytes come.
 
+mod active_tests;
 mod bench;
 mod entry_tests;
 mod golden_tests;
@@ -7,10 +8,13 @@ mod invocation_tests;
 mod kv_oracle;
 mod kv_simulation_tests;
 mod kv_tests;
+mod list_tests;
 mod queue_bench;
 mod queue_oracle;
 mod queue_simulation_tests;
 mod queue_tests;
+mod record_bench;
 mod record_rows;
+mod revoke_tests;
 mod rows;
 mod schedule_tests;

@@ -77,8 +77,9 @@ pub struct Listing {
     pub after: Option<Mark>,
 }
 
-/// The invocations of a namespace that are wanted, those behind `after`, as many as `most` and no more than [`PAGE_MAX`], which are
-/// also the records that are looked at: a page may have fewer, or none, and yet not be the last one.
+/// The invocations of a namespace that are wanted, those behind `after`, as many as `most` and no more than
+/// [`PAGE_MAX`], which are also the records that are looked at: a page may have fewer, or none, and yet not be the last
+/// one.
 ///
 /// # Errors
 /// When they cannot be read.

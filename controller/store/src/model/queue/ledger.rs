@@ -1,5 +1,5 @@
-//! The records of a queue's invocations: each begins when its message is taken in, is told of attempts, ends with the message, and
-//! is forgotten a day later.
+//! The records of a queue's invocations: each begins when its message is taken in, is told of attempts, ends with the
+//! message, and is forgotten a day later.
 
 use coracle_proto::id::InvocationId;
 

@@ -38,8 +38,8 @@ pub fn counts(reader: &dyn Reader, queue: &Place) -> Result<Counts, Stop> {
     Ok(view::get(reader, &keys::counts(queue))?.unwrap_or_default())
 }
 
-/// Queues that have something to be claimed, in the order of their places, those after `after`, as many as `most` and no more than
-/// [`PAGE_MAX`]: not paused, with a target, and with ready messages.
+/// Queues that have something to be claimed, in the order of their places, those after `after`, as many as `most` and no
+/// more than [`PAGE_MAX`]: not paused, with a target, and with ready messages.
 ///
 /// # Errors
 /// When they cannot be read.
@@ -53,7 +53,8 @@ pub fn active(reader: &dyn Reader, after: Option<&Place>, most: usize) -> Result
     Ok(found)
 }
 
-/// The queues of a namespace in the order of their names, those after `after`, as many as `most` and no more than [`PAGE_MAX`].
+/// The queues of a namespace in the order of their names, those after `after`, as many as `most` and no more than
+/// [`PAGE_MAX`].
 ///
 /// # Errors
 /// When they cannot be read.

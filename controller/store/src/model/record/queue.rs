@@ -41,8 +41,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What a queue has that says nothing: three tries, waits from a second to five minutes, an age of six hours, two weeks for
-    /// dead letters; a million messages, a gigabyte.
+    /// What a queue has that says nothing: three tries, waits from a second to five minutes, an age of six hours, two
+    /// weeks for dead letters; a million messages, a gigabyte.
     pub const DEFAULT: Self = Self {
         messages_max: 1_000_000,
         bytes_max: 1 << 30,

@@ -1,62 +1,18 @@
-//! Goal: each rule of invocations once: taken in with a record, told of attempts, ended, cancelled, revived, listed, forgotten.
+//! Goal: each rule of a record once: it is made with what is accepted, follows its message, and is told of attempts
+//! within bounds.
 
-use std::collections::BTreeSet;
-
-use super::bench::{Bench, effected, perform, place, text};
+use super::bench::{Bench, effected, place, text};
 use super::queue_bench::{
-    NODE, dead, done, function, grouped, invocation_of, offer, published, put, report, retry, settle, submit,
-    ticket, ticket_of,
+    NODE, done, function, invocation_of, published, put, report, retry, submit, ticket, ticket_of,
 };
-use crate::model::codec::Stored as _;
+use super::record_bench::{TRACE, answered, publish, told};
 use crate::model::{
-    Answer, Cause, Claimed, Counts, Due, Effect, Effected, Fate, HttpHead, Kept, Listing, Mark, Name,
-    OFFER_MS_MAX, Op, Outcome, PAGE_MAX, Phase, Place, Publish, RECORD_MS, RECORDS_MAX, REPORTS_MAX, Reason,
-    Report, Settings, Span, Touched, Verdict, Wanted, active, answer, counts, invocations, keys, message,
-    queue, queues, touched,
+    Answer, Cause, Claimed, Due, Effected, Fate, HttpHead, Name, OFFER_MS_MAX, Op, Phase, Place, Publish,
+    REPORTS_MAX, Reason, Report, Settings, answer, counts, keys, message, queue,
 };
-
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 fn bench() -> Bench {
     Bench::with_queue(Settings::DEFAULT)
-}
-
-fn publish(publish: Publish) -> Op {
-    perform(vec![Effect::Publish(Box::new(publish))])
-}
-
-fn told(claimed: &Claimed, verdict: Verdict, answer: Option<Answer>) -> Op {
-    Op::Settle { ticket: ticket(claimed), verdict, report: Some(report("200")), answer }
-}
-
-fn body(body: &str) -> Answer {
-    Answer { status: 200, body: text(body), body_bytes: 9, ..Answer::default() }
-}
-
-fn phase(bench: &Bench, id: &str) -> Option<Phase> {
-    bench.seen(id).map(|seen| seen.phase)
-}
-
-fn cancel(id: &str) -> Op {
-    Op::Cancel { invocation: invocation_of(id) }
-}
-
-fn revive(id: &str) -> Op {
-    Op::Revive { invocation: invocation_of(id) }
-}
-
-/// The first message of the queue becomes a dead letter.
-fn bury(bench: &mut Bench) {
-    let claimed = bench.claim_one();
-    bench.settle_op(told(&claimed, dead(), Some(body("no"))));
-}
-
-fn names(listing: &Listing) -> Vec<u128> {
-    listing.seen.iter().map(|seen| seen.invocation.get()).collect()
-}
-
-fn numbers(ids: &[&str]) -> Vec<u128> {
-    ids.iter().map(|id| invocation_of(id).get()).collect()
 }
 
 #[test]
@@ -98,7 +54,7 @@ fn an_id_belongs_to_one_request() {
         assert_eq!(*invocation, invocation_of("first"));
     }
     assert_eq!(bench.refused(publish(of("two", "second"))), Reason::OtherRequest);
-    assert_eq!(phase(&bench, "second"), None);
+    assert_eq!(bench.seen("second"), None);
     let taken = Publish { invocation: invocation_of("first"), ..published("b") };
     assert_eq!(bench.refused(publish(taken)), Reason::Invalid, "one record is of one message");
     let unlike = Publish { fingerprint: text(""), ..published("c") };
@@ -125,10 +81,10 @@ fn a_record_follows_its_message() {
     let claimed = bench.claim_one();
     let seen = bench.seen("a").unwrap();
     assert_eq!((seen.phase, seen.node, seen.attempts), (Phase::Running, Some(NODE), 1));
-    bench.settle_op(told(&claimed, retry(), Some(body("again"))));
+    bench.settle_op(told(&claimed, retry(), Some(answered("again"))));
     let seen = bench.seen("a").unwrap();
     assert_eq!((seen.phase, seen.last_error.as_str(), seen.node), (Phase::Waiting, "again", None));
-    assert_eq!(answer(&bench.records, invocation_of("a")).unwrap(), Some(body("again")));
+    assert_eq!(answer(&bench.records, invocation_of("a")).unwrap(), Some(answered("again")));
     let claimed = bench.claim_one();
     bench.settle_op(told(&claimed, done(), None));
     let seen = bench.seen("a").unwrap();
@@ -150,147 +106,6 @@ fn what_is_no_trace_is_none() {
         bench.publish(Publish { attributes, ..published(&id) });
         assert_eq!(bench.seen(&id).unwrap().record.trace_id, "", "{wrong}");
     }
-}
-
-#[test]
-fn a_dead_letters_record_lives_as_long_as_the_letter() {
-    let mut bench = bench();
-    bench.publish(published("a"));
-    bury(&mut bench);
-    bench.pass(2 * RECORD_MS);
-    let seen = bench.seen("a").unwrap();
-    assert_eq!(
-        (seen.phase, seen.cause, seen.last_error.as_str()),
-        (Phase::Dead, Some(Cause::Rejected), "no")
-    );
-    assert_eq!(answer(&bench.records, invocation_of("a")).unwrap(), Some(body("no")));
-    bench.pass(Settings::DEFAULT.dead_keep_ms - 2 * RECORD_MS);
-    assert_eq!(phase(&bench, "a"), Some(Phase::Dead), "nobody has swept it");
-    bench.sweep(Due::Dead);
-    let seen = bench.seen("a").unwrap();
-    assert_eq!((seen.phase, seen.cause), (Phase::Dropped, Some(Cause::Rejected)));
-    bench.pass(RECORD_MS - 1);
-    assert_eq!(phase(&bench, "a"), Some(Phase::Dropped));
-    bench.pass(1);
-    assert_eq!(phase(&bench, "a"), None, "a day is over");
-    assert_eq!(answer(&bench.records, invocation_of("a")).unwrap(), None);
-    let listed =
-        |bench: &Bench| invocations(&bench.records, &place("q").namespace, &Wanted::ALL, None, 9).unwrap();
-    assert_eq!(names(&listed(&bench)), [0_u128; 0]);
-    assert_eq!(bench.run(cancel("a")), bench.run(revive("a")), "nobody knows it any more");
-}
-
-#[test]
-fn what_is_too_old_is_forgotten_with_all_that_was_kept_of_it() {
-    let mut bench = bench();
-    for id in ["a", "b", "c"] {
-        bench.publish(published(id));
-        let claimed = bench.claim_one();
-        bench.settle_op(told(&claimed, done(), Some(body("yes"))));
-    }
-    assert_eq!(bench.counts().records, 3);
-    bench.publish(published("d"));
-    bench.publish(published("e"));
-    let rows = |bench: &Bench| {
-        bench.records.keys().filter(|key| b"exlz".contains(&key[0])).cloned().collect::<BTreeSet<_>>().len()
-    };
-    assert_eq!(rows(&bench), 3 * 4 + 2 * 2);
-    bench.pass(RECORD_MS);
-    bench.run(cancel("d"));
-    assert_eq!((bench.counts().records, rows(&bench)), (2, 4 + 2 + 3), "two at once, and one more");
-    bench.run(cancel("e"));
-    assert_eq!((bench.counts().records, rows(&bench)), (2, 2 * 3));
-    assert_eq!(bench.counts().records_forgotten, 0, "none before its time");
-}
-
-#[test]
-fn a_queue_has_a_bounded_number_of_records() {
-    let mut bench = bench();
-    for id in ["a", "b"] {
-        bench.publish(published(id));
-    }
-    for claimed in bench.claim(2) {
-        bench.settle_op(told(&claimed, done(), None));
-    }
-    let many = Counts { records: RECORDS_MAX, ..bench.counts() };
-    bench.set_record(keys::counts(&place("q")), many.encode());
-    bench.publish(published("c"));
-    bench.run(cancel("c"));
-    assert_eq!((bench.counts().records, bench.counts().records_forgotten), (RECORDS_MAX, 1));
-    let phases = ["a", "b", "c"].map(|id| phase(&bench, id));
-    assert_eq!(phases, [None, Some(Phase::Succeeded), Some(Phase::Cancelled)], "the oldest one went");
-}
-
-#[test]
-fn what_is_cancelled_is_not_run_and_what_runs_settles_in_vain() {
-    let mut bench = bench();
-    let first = bench.publish(grouped("a", "g"));
-    let second = bench.publish(grouped("b", "g"));
-    bench.publish(grouped("c", "g"));
-    let claimed = bench.claim_one();
-    assert_eq!(claimed.message, first);
-    assert_eq!(bench.run(cancel("a")), Outcome::Done);
-    assert_eq!((phase(&bench, "a"), bench.state(first)), (Some(Phase::Cancelled), None));
-    assert_eq!(bench.refused(told(&claimed, done(), Some(body("late")))), Reason::Stale);
-    assert_eq!(bench.refused(offer(&claimed)), Reason::Stale);
-    let next = bench.claim_one();
-    assert_eq!(next.message, second, "its group goes on");
-    bench.run(cancel("c"));
-    bench.settle(&next, done());
-    assert!(bench.claim(9).is_empty());
-    for ended in ["a", "b", "c"] {
-        assert_eq!(bench.refused(cancel(ended)), Reason::Ended);
-    }
-    assert_eq!(bench.refused(cancel("nobody")), Reason::NoInvocation);
-    let Outcome::Refused(refusal) = bench.run(cancel("b")) else { panic!() };
-    assert!(refusal.to_string().ends_with("has ended: it succeeded"), "{refusal}");
-    let counts = bench.counts();
-    assert_eq!((counts.cancelled, counts.settled, counts.messages()), (2, 1, 0));
-}
-
-#[test]
-fn a_dead_letter_gets_another_life_and_others_do_not() {
-    let mut bench = bench();
-    for id in ["a", "b", "c"] {
-        bench.publish(published(id));
-    }
-    bury(&mut bench);
-    bury(&mut bench);
-    assert_eq!(bench.run(revive("a")), Outcome::Done);
-    bench.run(Op::Redrive { queue: place("q"), span: Span::ALL, steps: 9 });
-    for id in ["a", "b"] {
-        let seen = bench.seen(id).unwrap();
-        assert_eq!((seen.phase, seen.attempts, seen.record.reports.len()), (Phase::Waiting, 0, 1), "{id}");
-    }
-    assert_eq!(bench.counts().redriven, 2);
-    let claimed = bench.claim_one();
-    assert_eq!(claimed.attempt, 1);
-    let why = |bench: &mut Bench, id| {
-        assert_eq!(bench.refused(revive(id)), Reason::NotDead);
-        let Outcome::Refused(refusal) = bench.run(revive(id)) else { panic!() };
-        refusal.to_string()
-    };
-    assert!(why(&mut bench, "a").ends_with("is no dead letter: it runs"));
-    assert!(why(&mut bench, "c").ends_with("it waits"));
-    bench.settle_op(told(&claimed, done(), None));
-    assert!(why(&mut bench, "a").ends_with("it succeeded"));
-    assert_eq!(bench.refused(revive("nobody")), Reason::NoInvocation);
-    let attempts: Vec<u32> = bench.seen("a").unwrap().record.reports.iter().map(|it| it.attempt).collect();
-    assert_eq!(attempts, [1, 1], "those of its first life stay");
-}
-
-#[test]
-fn what_is_purged_was_dropped() {
-    let mut bench = bench();
-    bench.publish(published("a"));
-    bench.publish(published("b"));
-    bury(&mut bench);
-    for kept in [Kept::Dead, Kept::Waiting] {
-        bench.run(Op::Purge { queue: place("q"), kept, span: Span::ALL, steps: 9 });
-    }
-    let (letter, waited) = (bench.seen("a").unwrap(), bench.seen("b").unwrap());
-    assert_eq!((letter.phase, letter.cause), (Phase::Dropped, Some(Cause::Rejected)));
-    assert_eq!((waited.phase, waited.cause), (Phase::Dropped, None));
 }
 
 #[test]
@@ -381,142 +196,6 @@ fn an_answer_and_a_request_have_bounds() {
     let claimed = bench.claim_one();
     let peeked = message(&bench.records, &place("q"), claimed.message).unwrap().unwrap();
     assert_eq!(peeked.body.http, Some(head));
-}
-
-#[test]
-fn queues_tell_whether_they_have_something() {
-    let mut bench = bench();
-    let found = |bench: &Bench| -> Vec<String> {
-        let found = active(&bench.records, None, 9).unwrap();
-        found.iter().map(|(place, _)| place.name.to_string()).collect()
-    };
-    assert_eq!(found(&bench), [""; 0]);
-    bench.publish(published("a"));
-    bench.run(submit(published("b")));
-    assert_eq!(found(&bench), ["function/f", "q"]);
-    let after = Place::of_function(&function());
-    let rest = active(&bench.records, Some(&after), 9).unwrap();
-    assert_eq!(rest.iter().map(|it| &it.0).collect::<Vec<_>>(), [&place("q")]);
-    assert_eq!(active(&bench.records, None, 1).unwrap().len(), 1);
-    bench.run(Op::PauseQueue { queue: after.clone(), paused: true });
-    assert_eq!(found(&bench), ["q"]);
-    bench.run(Op::PutQueue { queue: place("q"), settings: Settings::DEFAULT, target: None });
-    assert_eq!(found(&bench), [""; 0]);
-    let until_ms = bench.now_ms + 9;
-    let claim = Op::Claim { queue: place("q"), node: NODE, most: 1, until_ms };
-    assert_eq!(bench.refused(claim), Reason::Invalid, "nobody takes its messages");
-    bench.run(Op::PauseQueue { queue: after.clone(), paused: false });
-    bench.run(put(place("q"), Settings::DEFAULT));
-    assert_eq!(found(&bench), ["function/f", "q"]);
-    bench.claim_of(after, 1);
-    let claimed = bench.claim_one();
-    assert_eq!(found(&bench), [""; 0]);
-    bench.run(offer(&claimed));
-    assert_eq!(found(&bench), ["q"]);
-}
-
-#[test]
-fn queues_of_a_namespace_are_listed_by_name() {
-    let mut bench = bench();
-    bench.run(submit(published("b")));
-    for other in ["shop-2", "a"] {
-        bench.run(put(Place::parse(other, "q").unwrap(), Settings::DEFAULT));
-    }
-    let namespace = place("q").namespace;
-    let names = |after: Option<&Name>| -> Vec<String> {
-        let found = queues(&bench.records, &namespace, after, 9).unwrap();
-        found.iter().map(|(place, _)| place.to_string()).collect()
-    };
-    assert_eq!(names(None), ["shop/function/f", "shop/q"]);
-    assert_eq!(names(Some(&Name::parse("function/f").unwrap())), ["shop/q"]);
-    assert_eq!(queues(&bench.records, &namespace, None, 1).unwrap().len(), 1);
-}
-
-/// What somebody is told who watches the keys that an operation changes.
-fn touched_by(bench: &mut Bench, op: Op) -> Vec<Touched> {
-    let before = bench.records.clone();
-    bench.run(op);
-    let changed = |(one, other): (&_, &_)| one != other;
-    let keys: BTreeSet<_> = before.keys().chain(bench.records.keys()).cloned().collect();
-    let keys = keys.iter().filter(|key| changed((&before.get(*key), &bench.records.get(*key))));
-    let mut told: Vec<Touched> = keys.filter_map(|key| touched(key)).collect();
-    told.dedup();
-    told
-}
-
-#[test]
-fn changed_keys_tell_what_they_are_about() {
-    let mut bench = bench();
-    let record = Touched::Invocation(invocation_of("a"));
-    assert_eq!(touched_by(&mut bench, publish(published("a"))), [Touched::Ready, record, Touched::Ready]);
-    let paused = |paused| Op::PauseQueue { queue: place("q"), paused };
-    assert_eq!(touched_by(&mut bench, paused(true)), [Touched::Ready]);
-    assert_eq!(touched_by(&mut bench, paused(false)), [Touched::Ready]);
-    let claimed = bench.claim_one();
-    let until_ms = bench.now_ms + 5000;
-    assert_eq!(touched_by(&mut bench, Op::Extend { ticket: ticket(&claimed), until_ms }), []);
-    assert_eq!(touched_by(&mut bench, settle(&claimed, done())), [record]);
-    assert_eq!(touched(b"e123"), None);
-    assert_eq!(touched(b""), None);
-}
-
-#[test]
-fn a_list_has_the_newest_first_and_what_is_wanted() {
-    let mut bench = bench();
-    let begin_ms = bench.now_ms;
-    for id in ["a", "b", "c"] {
-        bench.now_ms += 10;
-        bench.publish(published(id));
-    }
-    bench.now_ms += 10;
-    let attributes = [("traceparent".to_owned(), format!("00-{TRACE}-00f067aa0ba902b7-01"))].into();
-    bench.run(submit(Publish { attributes, ..published("d") }));
-    bench.run(put(Place::parse("other", "q").unwrap(), Settings::DEFAULT));
-    bench.publish(Publish { queue: Place::parse("other", "q").unwrap(), ..published("e") });
-    bury(&mut bench);
-    bench.claim_one();
-    let list = |wanted: &Wanted| -> Vec<u128> {
-        let listing = invocations(&bench.records, &place("q").namespace, wanted, None, 9).unwrap();
-        assert_eq!(listing.after, None);
-        names(&listing)
-    };
-    assert_eq!(list(&Wanted::ALL), numbers(&["d", "c", "b", "a"]));
-    let phases = |phases: &[Phase]| Wanted { phases: phases.to_vec(), ..Wanted::ALL };
-    assert_eq!(list(&phases(&[Phase::Dead])), numbers(&["a"]));
-    assert_eq!(list(&phases(&[Phase::Running, Phase::Waiting])), numbers(&["d", "c", "b"]));
-    let between = Wanted { since_ms: begin_ms + 20, until_ms: begin_ms + 40, ..Wanted::ALL };
-    assert_eq!(list(&between), numbers(&["c", "b"]));
-    assert_eq!(list(&Wanted { trace_id: TRACE.into(), ..Wanted::ALL }), numbers(&["d"]));
-    let of = |name| Wanted { function: Some(Name::parse(name).unwrap()), ..Wanted::ALL };
-    assert_eq!((list(&of("f")).len(), list(&of("g")).len()), (4, 0));
-}
-
-#[test]
-fn a_list_comes_in_pages_that_look_at_so_many() {
-    let mut bench = Bench::with_queue(Settings::DEFAULT);
-    let many = PAGE_MAX + 5;
-    for number in 0..many {
-        bench.now_ms += u64::from(number % 2 == 0);
-        bench.publish(published(&number.to_string()));
-    }
-    let namespace = place("q").namespace;
-    let page = |wanted: &Wanted, after| invocations(&bench.records, &namespace, wanted, after, 400).unwrap();
-    let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
-    loop {
-        let listing = page(&Wanted::ALL, after);
-        found.extend(names(&listing));
-        after = listing.after.map(|mark| Mark::from_wire(&mark.to_wire()).unwrap());
-        pages += 1;
-        if after.is_none() {
-            break;
-        }
-    }
-    assert_eq!((pages, found.len(), found.iter().collect::<BTreeSet<_>>().len()), (3, many, many));
-    let none = Wanted { phases: vec![Phase::Dead], ..Wanted::ALL };
-    let first = page(&none, None);
-    assert!(first.seen.is_empty() && first.after.is_some(), "it stops, and says where to go on");
-    assert_eq!(page(&none, first.after), Listing { seen: Vec::new(), after: None });
-    assert_eq!(Mark::from_wire(b"123"), None);
 }
 
 #[test]

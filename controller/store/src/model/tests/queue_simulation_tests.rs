@@ -35,11 +35,11 @@ fn queues() -> [Place; 2] {
 }
 
 fn publish(luck: &mut StdRng) -> Publish {
-    let number = luck.random_range(0..3000_u32);
+    let number = luck.random_range(0..1500_u32);
     let group = ["", "", "g", "h"][luck.random_range(0..4)].to_owned();
     let delay_ms = if luck.random_bool(0.3) { luck.random_range(0..60) } else { 0 };
     let data = vec![7; luck.random_range(0..60)].into();
-    let fingerprint = text(["", "1", "1", "1", "2"][luck.random_range(0..5)]);
+    let fingerprint = text(["", "1", "1", "2", "2"][luck.random_range(0..5)]);
     // Sometimes that of another message.
     let invocation = invocation_of(&luck.random_range(number..number + 2).to_string());
     Publish { group, delay_ms, data, fingerprint, invocation, ..published(&number.to_string()) }
@@ -56,7 +56,7 @@ fn some_claim(luck: &mut StdRng, oracle: &Oracle) -> Option<(Place, Claimed)> {
 fn some_invocation(luck: &mut StdRng, oracle: &Oracle) -> InvocationId {
     let recent = oracle.accepted.len().saturating_sub(20);
     let from = if luck.random_bool(0.9) { recent } else { 0 };
-    if from == oracle.accepted.len() || luck.random_bool(0.05) {
+    if from == oracle.accepted.len() || luck.random_bool(0.1) {
         return InvocationId::new(luck.random());
     }
     oracle.accepted[luck.random_range(from..oracle.accepted.len())]

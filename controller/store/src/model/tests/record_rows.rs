@@ -9,8 +9,8 @@ use super::bench::Bench;
 use super::rows::Found;
 use crate::model::{How, Invocation, Place, Report, State, counts, keys, view};
 
-/// Asserts that each invocation is in exactly one place: its message waits, runs or is dead, or it has ended; that it is listed once;
-/// and that its reports have no gap. All records of the group, which are those of these queues.
+/// Asserts that each invocation is in exactly one place: its message waits, runs or is dead, or it has ended; that it is
+/// listed once; and that its reports have no gap. All records of the group, which are those of these queues.
 pub(crate) fn check(bench: &Bench, queues: &[Place], found: &BTreeMap<u64, Found>) {
     let records = records(bench);
     let by_message: BTreeMap<u64, &InvocationId> = records.iter().map(|(id, it)| (it.message, id)).collect();

@@ -1,0 +1,54 @@
+//! Keys of invocations: their records, what they were answered, and in which order they are listed and forgotten.
+
+use bytes::Bytes;
+use coracle_proto::id::{InvocationId, Namespace};
+
+use super::super::name::Place;
+use super::parts::{Parts, after, range};
+use super::touched::INVOCATION;
+
+pub(in super::super) fn invocation(id: InvocationId) -> Bytes {
+    Parts::of(INVOCATION).bytes(&id.to_bytes()).key()
+}
+
+pub(in super::super) fn answer(id: InvocationId) -> Bytes {
+    Parts::of(b'x').bytes(&id.to_bytes()).key()
+}
+
+/// In which order a list has them: the newest first.
+pub(in super::super) fn listed(namespace: &Namespace, accepted_ms: u64, id: InvocationId) -> Bytes {
+    Parts::of(b'l').text(namespace.as_str()).number(u64::MAX - accepted_ms).bytes(&id.to_bytes()).key()
+}
+
+/// Those accepted from the first time on and before the second one.
+pub(in super::super) fn listed_between(
+    namespace: &Namespace,
+    since_ms: u64,
+    until_ms: u64,
+) -> (Bytes, Bytes) {
+    let namespace = Parts::of(b'l').text(namespace.as_str());
+    let from = namespace.clone().number((u64::MAX - until_ms).saturating_add(1)).key();
+    (from, after(&namespace.number(u64::MAX - since_ms).key()))
+}
+
+/// When that of a row of [`listed`] was accepted, and which one it is.
+pub(in super::super) fn listed_parts(row: &[u8]) -> Option<(u64, InvocationId)> {
+    let (rest, id) = row.split_last_chunk::<16>()?;
+    let age = u64::from_be_bytes(*rest.last_chunk()?);
+    Some((u64::MAX - age, InvocationId::new(u128::from_be_bytes(*id))))
+}
+
+/// In the order in which the invocations of a queue ended.
+pub(in super::super) fn ended(queue: &Place, at_ms: u64, id: InvocationId) -> Bytes {
+    Parts::of(b'z').place(queue).number(at_ms).bytes(&id.to_bytes()).key()
+}
+
+pub(in super::super) fn ended_range(queue: &Place) -> (Bytes, Bytes) {
+    range(Parts::of(b'z').place(queue).key())
+}
+
+/// When that of a row of [`ended`] ended, and which one it is.
+pub(in super::super) fn ended_parts(row: &[u8]) -> Option<(u64, InvocationId)> {
+    let (rest, id) = row.split_last_chunk::<16>()?;
+    Some((u64::from_be_bytes(*rest.last_chunk()?), InvocationId::new(u128::from_be_bytes(*id))))
+}

@@ -1,0 +1,96 @@
+//! Keys of queues and their messages.
+
+use bytes::Bytes;
+use coracle_proto::id::Namespace;
+
+use super::super::name::{Name, Place};
+use super::super::op::Span;
+use super::parts::{Parts, after, range, subject_parts};
+use super::touched::{ACTIVE, READY};
+
+pub(in super::super) fn queue(queue: &Place) -> Bytes {
+    Parts::of(b'q').place(queue).key()
+}
+
+pub(in super::super) fn counts(queue: &Place) -> Bytes {
+    Parts::of(b'n').place(queue).key()
+}
+
+pub(in super::super) fn message(queue: &Place, message: u64) -> Bytes {
+    Parts::of(b'm').place(queue).number(message).key()
+}
+
+pub(in super::super) fn delivery(queue: &Place, message: u64) -> Bytes {
+    Parts::of(b's').place(queue).number(message).key()
+}
+
+pub(in super::super) fn delivery_span(queue: &Place, span: Span) -> (Bytes, Bytes) {
+    (delivery(queue, span.from), delivery(queue, span.to))
+}
+
+pub(in super::super) fn ready(queue: &Place, message: u64) -> Bytes {
+    Parts::of(READY).place(queue).number(message).key()
+}
+
+pub(in super::super) fn ready_range(queue: &Place) -> (Bytes, Bytes) {
+    range(Parts::of(READY).place(queue).key())
+}
+
+/// That a queue has something to be claimed.
+pub(in super::super) fn active(queue: &Place) -> Bytes {
+    Parts::of(ACTIVE).place(queue).key()
+}
+
+/// Those behind a queue, or all.
+pub(in super::super) fn active_after(queue: Option<&Place>) -> (Bytes, Bytes) {
+    let all = range(Parts::of(ACTIVE).key());
+    queue.map_or_else(|| all.clone(), |queue| (after(&active(queue)), all.1.clone()))
+}
+
+/// The queues of a namespace behind one of them, or all.
+pub(in super::super) fn queues_after(namespace: &Namespace, name: Option<&Name>) -> (Bytes, Bytes) {
+    let parts = Parts::of(b'q').text(namespace.as_str());
+    let all = range(parts.clone().key());
+    name.map_or_else(|| all.clone(), |name| (after(&parts.text(name.as_str()).key()), all.1.clone()))
+}
+
+pub(in super::super) fn dead(queue: &Place, message: u64) -> Bytes {
+    Parts::of(b'd').place(queue).number(message).key()
+}
+
+pub(in super::super) fn dead_span(queue: &Place, span: Span) -> (Bytes, Bytes) {
+    (dead(queue, span.from), dead(queue, span.to))
+}
+
+pub(in super::super) fn in_group(queue: &Place, group: &str, message: u64) -> Bytes {
+    Parts::of(b'f').place(queue).text(group).number(message).key()
+}
+
+pub(in super::super) fn group_range(queue: &Place, group: &str) -> (Bytes, Bytes) {
+    range(Parts::of(b'f').place(queue).text(group).key())
+}
+
+/// The message with whose number a row ends.
+pub(in super::super) fn message_number(row: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*row.last_chunk()?))
+}
+
+pub(in super::super) fn dedup(queue: &Place, source: &str, id: &str) -> Bytes {
+    Parts::of(b'i').place(queue).text(source).bytes(id.as_bytes()).key()
+}
+
+/// In the order in which ids were taken in.
+pub(in super::super) fn dedup_order(queue: &Place, message: u64, source: &str, id: &str) -> Bytes {
+    Parts::of(b'j').place(queue).number(message).text(source).bytes(id.as_bytes()).key()
+}
+
+pub(in super::super) fn dedup_range(queue: &Place) -> (Bytes, Bytes) {
+    range(Parts::of(b'j').place(queue).key())
+}
+
+/// The key of the id that a row of [`dedup_order`] is about.
+pub(in super::super) fn dedup_of_order(row: &[u8]) -> Option<Bytes> {
+    let (place, rest) = subject_parts(row.get(1..)?)?;
+    let (_, source_and_id) = rest.split_first_chunk::<8>()?;
+    Some(Parts::of(b'i').place(&place).bytes(source_and_id).key())
+}

@@ -1,0 +1,28 @@
+//! What a changed key is about, for whoever is told of changes and knows no keys.
+
+use coracle_proto::id::InvocationId;
+
+/// The kinds of keys that somebody waits for.
+pub(super) const READY: u8 = b'w';
+pub(super) const ACTIVE: u8 = b'a';
+pub(super) const INVOCATION: u8 = b'e';
+
+/// What somebody who is told of changed keys may want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touched {
+    /// Something may have become ready, or is not any more.
+    Ready,
+    /// The record of this invocation: it was accepted, an attempt was reported, it ended, was revived or forgotten.
+    Invocation(InvocationId),
+}
+
+/// What a changed key is about; none: nothing that anybody waits for.
+#[must_use]
+pub fn touched(key: &[u8]) -> Option<Touched> {
+    let (kind, rest) = key.split_first()?;
+    match *kind {
+        READY | ACTIVE => Some(Touched::Ready),
+        INVOCATION => InvocationId::try_from(rest).ok().map(Touched::Invocation),
+        _ => None,
+    }
+}

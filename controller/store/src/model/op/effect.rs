@@ -1,0 +1,84 @@
+//! What is done to values and queues.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use coracle_proto::id::InvocationId;
+
+use super::super::name::Place;
+use super::super::record::HttpHead;
+
+/// One thing that a call has done, or a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// A change of a value.
+    Write(Write),
+    /// A message.
+    Publish(Box<Publish>),
+}
+
+/// A message for a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Which queue.
+    pub queue: Place,
+    /// Who makes its ids.
+    pub source: String,
+    /// The same one of the same source is taken once within a day.
+    pub id: String,
+    /// Messages of one group are delivered one after the other; empty: of none.
+    pub group: String,
+    /// A CloudEvent's.
+    pub attributes: BTreeMap<String, String>,
+    /// How long it is held back, milliseconds.
+    pub delay_ms: u64,
+    /// Its body.
+    pub data: Bytes,
+    /// Under which its record is found. Made by who publishes; no other message may have it.
+    pub invocation: InvocationId,
+    /// What fired: `async`, later `queue` and others.
+    pub kind: String,
+    /// The request that it was; none: it was none.
+    pub http: Option<HttpHead>,
+    /// Of the request: the same id with another one is refused. Empty: they are not compared.
+    pub fingerprint: Bytes,
+}
+
+/// A change of one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// In which bucket.
+    pub bucket: Place,
+    /// Under which key: any bytes, at least one.
+    pub key: Bytes,
+    /// What becomes of it.
+    pub change: Change,
+}
+
+/// What becomes of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is this from now on.
+    Set {
+        /// The value.
+        data: Bytes,
+        /// How long it is there, milliseconds; none: until it is changed.
+        ttl_ms: Option<u64>,
+    },
+    /// It is not there any more.
+    Delete,
+    /// As [`Change::Set`], if nobody changed it.
+    CompareAndSet {
+        /// The version that it must have; none: it must not be there.
+        expected: Option<u64>,
+        /// The value.
+        data: Bytes,
+        /// As for [`Change::Set`].
+        ttl_ms: Option<u64>,
+    },
+    /// Adds to a number, which is written in decimal digits, and begins at 0. Its time to live stays as it is.
+    Increment {
+        /// How much; less than zero takes away.
+        by: i64,
+    },
+}
