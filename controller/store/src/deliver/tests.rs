@@ -161,10 +161,15 @@ async fn what_a_lost_reply_had_comes_again_and_counts_once() {
     let (ticket, again) = only(&second);
     assert_eq!((attempt, again), (1, 1), "nothing was run");
     assert!(ticket.fence > lost.fence);
-    assert!(matches!(world.done(settle(lost)).await, Outcome::Refused(_)), "the first claim counts for nothing");
+    assert!(
+        matches!(world.done(settle(lost)).await, Outcome::Refused(_)),
+        "the first claim counts for nothing"
+    );
     // This one did come, and it is what runs: nothing is given back.
     let running = BTreeSet::from([ticket.clone()]);
-    let third = world.take(Taking { heard: second.number, running, wait: Duration::from_millis(50), ..node(7) }).await;
+    let third = world
+        .take(Taking { heard: second.number, running, wait: Duration::from_millis(50), ..node(7) })
+        .await;
     assert!(third.given.is_empty() && third.lost.is_empty(), "{third:?}");
     assert!(matches!(world.done(settle(ticket)).await, Outcome::Settled { .. }));
     world.end().await;
@@ -183,7 +188,7 @@ async fn a_node_hears_at_once_of_what_was_cancelled() {
         world.served.deliveries.take_away();
     };
     let (taken, ()) = tokio::join!(waits, cancels);
-    assert_eq!(taken.lost, [ticket.clone()]);
+    assert_eq!(taken.lost, std::slice::from_ref(&ticket));
     assert_eq!(world.phase(id), Phase::Cancelled);
     // Whoever missed it is told when it asks.
     let taken = world.take(Taking { heard: first.number, running, ..node(7) }).await;
@@ -208,15 +213,12 @@ async fn a_claim_that_is_named_lives_on() {
     world.submit("thumbnail").await;
     let first = world.take(node(7)).await;
     let (ticket, _) = only(&first);
-    let until = |ticket: &Ticket| model::held(&world.served.replica.state(), ticket).unwrap().unwrap().until_ms;
+    let until =
+        |ticket: &Ticket| model::held(&world.served.replica.state(), ticket).unwrap().unwrap().until_ms;
     let before = until(&ticket);
     // As if most of its lease had passed: the least that a claim may be renewed for is not longer than what it has.
-    let named = |wait| Taking {
-        heard: first.number,
-        running: BTreeSet::from([ticket.clone()]),
-        wait,
-        ..node(7)
-    };
+    let named =
+        |wait| Taking { heard: first.number, running: BTreeSet::from([ticket.clone()]), wait, ..node(7) };
     world.take(named(Duration::from_millis(10))).await;
     assert_eq!(until(&ticket), before, "there is time enough: no entry is made for it");
     let mut renewed = before;
