@@ -47,7 +47,7 @@ pub use limits::{
 pub use name::{Name, NameError, Place};
 pub use op::{Asked, Batch, Change, Effect, FORMAT, Kept, Op, Publish, Request, Span, Verdict, Write};
 pub use outcome::{Claimed, Effected, Fate, Outcome, Reply};
-pub use queue::{Peeked, active, counts, dead, held, message, queue, queues, ready};
+pub use queue::{Peeked, active, all_queues, counts, dead, held, message, queue, queues, ready};
 pub use record::{
     Answer, Bucket, Burial, Cause, Claim, Counts, Delivery, Ended, Fence, How, HttpHead, Invocation, Message,
     Queue, Report, Settings, State, Ticket, Value,

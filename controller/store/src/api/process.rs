@@ -1,5 +1,9 @@
 //! What the supervisor asks of its child.
 
+mod queues;
+
+pub(super) use queues::became;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -73,6 +77,8 @@ fn exposition(replicas: &Replicas) -> Result<String, fmt::Error> {
     register(&mut registry, ("raft_applied_index", "Index of the last applied entry"), &all, |it| {
         index(it.status().applied)
     });
+    let all: Vec<_> = all.into_iter().map(|(_, replica)| replica).collect();
+    queues::register(&mut registry, &all);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text))

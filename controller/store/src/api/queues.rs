@@ -1,6 +1,5 @@
 //! Queues and their dead letters, for a person who looks after them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coracle_proto::codec::InField as _;
@@ -15,9 +14,10 @@ use coracle_raft::View;
 use tonic::{Request, Response, Status};
 
 use super::leading::{Leading, unreadable};
+use super::process::became;
 use super::wire;
 use crate::app::Context;
-use crate::model::{self, Counts, Kept, OP_STEPS_MAX, Op, Outcome, Peeked, Place, Queue, Span, State};
+use crate::model::{self, Kept, OP_STEPS_MAX, Op, Outcome, Peeked, Place, Queue, Span, State};
 
 /// Queues of one answer, and records of a page of dead letters unless it is told otherwise.
 const QUEUES_MAX: usize = 1000;
@@ -143,29 +143,8 @@ fn detail(view: &View, place: &Place, queue: Queue) -> Result<QueueDetail, Refus
         claimed: counts.claimed,
         dead: counts.dead,
         bytes: counts.bytes,
-        totals: totals(&counts),
+        totals: became(&counts).into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
     })
-}
-
-/// What became of all that the queue was given.
-fn totals(counts: &Counts) -> BTreeMap<String, u64> {
-    let all = [
-        ("published", counts.published),
-        ("repeated", counts.repeated),
-        ("refused", counts.refused),
-        ("retried", counts.retried),
-        ("offered", counts.offered),
-        ("lapsed", counts.lapsed),
-        ("dead_attempts", counts.dead_attempts),
-        ("dead_age", counts.dead_age),
-        ("dead_rejected", counts.dead_rejected),
-        ("redriven", counts.redriven),
-        ("settled", counts.settled),
-        ("cancelled", counts.cancelled),
-        ("purged", counts.purged),
-        ("expired", counts.expired),
-    ];
-    all.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 fn letter(view: &View, peeked: Peeked, body: bool) -> Result<DeadLetter, Refusal> {

@@ -47,8 +47,9 @@ pub(super) use invocation::{
 };
 pub(super) use parts::{place_of, subject_parts};
 pub(super) use queue::{
-    active, active_after, counts, dead, dead_span, dedup, dedup_of_order, dedup_order, dedup_range, delivery,
-    delivery_span, group_range, in_group, message, message_number, queue, queues_after, ready, ready_range,
+    active, active_after, all_queues, counts, dead, dead_span, dedup, dedup_of_order, dedup_order,
+    dedup_range, delivery, delivery_span, group_range, in_group, message, message_number, queue,
+    queues_after, ready, ready_range,
 };
 pub use touched::{Touched, touched};
 

@@ -21,7 +21,7 @@ pub(super) use desk::count_refused;
 pub(super) use lapse::{age, expire, lapse, wake};
 pub(super) use ledger::Told;
 pub(super) use publish::{publish, submit};
-pub use read::{Peeked, active, counts, dead, held, message, queue, queues, ready};
+pub use read::{Peeked, active, all_queues, counts, dead, held, message, queue, queues, ready};
 pub(super) use revoke::{cancel, revive};
 pub(super) use settle::{offer, settle};
 pub(super) use tend::{pause, purge, put, redrive};

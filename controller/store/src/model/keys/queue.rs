@@ -54,6 +54,11 @@ pub(in super::super) fn queues_after(namespace: &Namespace, name: Option<&Name>)
     name.map_or_else(|| all.clone(), |name| (after(&parts.text(name.as_str()).key()), all.1.clone()))
 }
 
+/// The queues of all namespaces.
+pub(in super::super) fn all_queues() -> (Bytes, Bytes) {
+    range(Parts::of(b'q').key())
+}
+
 pub(in super::super) fn dead(queue: &Place, message: u64) -> Bytes {
     Parts::of(b'd').place(queue).number(message).key()
 }

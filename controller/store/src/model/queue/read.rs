@@ -1,5 +1,6 @@
 //! Queues and messages read off a view.
 
+use bytes::Bytes;
 use coracle_proto::id::Namespace;
 use coracle_raft::Reader;
 use coracle_raft::Stop;
@@ -64,9 +65,24 @@ pub fn queues(
     after: Option<&Name>,
     most: usize,
 ) -> Result<Vec<(Place, Queue)>, Stop> {
-    let (from, to) = keys::queues_after(namespace, after);
+    queues_in(reader, &keys::queues_after(namespace, after), most)
+}
+
+/// The queues of all namespaces, the first ones, as many as `most` and no more than [`PAGE_MAX`].
+///
+/// # Errors
+/// When they cannot be read.
+pub fn all_queues(reader: &dyn Reader, most: usize) -> Result<Vec<(Place, Queue)>, Stop> {
+    queues_in(reader, &keys::all_queues(), most)
+}
+
+fn queues_in(
+    reader: &dyn Reader,
+    (from, to): &(Bytes, Bytes),
+    most: usize,
+) -> Result<Vec<(Place, Queue)>, Stop> {
     let mut found = Vec::new();
-    for record in reader.scan(&from, &to).take(most.min(PAGE_MAX)) {
+    for record in reader.scan(from, to).take(most.min(PAGE_MAX)) {
         let (key, bytes) = record?;
         let place = keys::place_of(&key).ok_or_else(|| unreadable("a queue's key"))?;
         found.push((place, view::decoded(&bytes)?));
@@ -115,7 +131,7 @@ pub fn dead(reader: &dyn Reader, queue: &Place, span: Span, most: usize) -> Resu
     peek(reader, queue, &view::keys(reader, &keys::dead_span(queue, span), most.min(PAGE_MAX))?)
 }
 
-fn peek(reader: &dyn Reader, queue: &Place, rows: &[bytes::Bytes]) -> Result<Vec<Peeked>, Stop> {
+fn peek(reader: &dyn Reader, queue: &Place, rows: &[Bytes]) -> Result<Vec<Peeked>, Stop> {
     let mut peeked = Vec::with_capacity(rows.len());
     for row in rows {
         let number = keys::message_number(row).ok_or_else(|| unreadable("a message's row"))?;
