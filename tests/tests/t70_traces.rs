@@ -82,6 +82,41 @@ async fn a_call_is_one_trace_also_across_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_asynchronous_call_is_one_trace_through_its_queue() {
+    let collector = Collector::start().await;
+    let environment = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint())];
+    let roles = vec!["controller,worker,gateway,store"];
+    let options = Options { nodes: 1, roles, environment, ..Options::default() };
+    let cluster = Cluster::with(PROGRAM, options).await;
+    cluster.deploy("hello-min", &guest("hello-min.component.wasm"), &[]).await;
+    let (url, parent) = (cluster.url(0, "/hello-min"), format!("00-{TRACE}-{CALLER}-01"));
+    let headers = [("traceparent", parent.as_str()), ("prefer", "respond-async")];
+    // The data group is founded some seconds after the cluster.
+    eventually("the call is accepted", async || {
+        let answer = cluster.client.send("POST".parse().unwrap(), &url, &headers, "".into()).await?;
+        if answer.status == 202 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    let names = ["send hello-min", "process hello-min", "invoke hello-min", "execute hello-min", "settle"];
+    let spans = trace(&collector, TRACE, &names).await;
+    let accepted = |span: &&Span| span.name == "send hello-min" && !span.error;
+    let send = spans.iter().find(accepted).expect("the one that was accepted");
+    assert_eq!((send.kind, send.parent.as_str()), (SpanKind::Producer, CALLER));
+    assert_eq!(send.attributes["messaging.system"], "coracle");
+    let process = one(&spans, "process hello-min", "coracle-gateway", SpanKind::Consumer);
+    assert_eq!(process.parent, send.id);
+    assert_eq!(process.attributes["messaging.operation.type"], "process");
+    assert_eq!(process.attributes["messaging.destination.name"], "function/hello-min");
+    let invoke = one(&spans, "invoke hello-min", "coracle-gateway", SpanKind::Server);
+    assert_eq!(
+        (invoke.parent.as_str(), invoke.attributes["faas.trigger"].as_str()),
+        (process.id.as_str(), "pubsub")
+    );
+    let settle = one(&spans, "settle", "coracle-gateway", SpanKind::Client);
+    assert_eq!(settle.parent, process.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_are_marked_and_deploys_are_traces() {
     let (cluster, collector) = traced(1).await;
     let folder = tempfile::TempDir::new().unwrap();
