@@ -96,6 +96,27 @@ fn a_record_follows_its_message() {
 }
 
 #[test]
+fn a_record_names_who_took_its_message_last() {
+    let mut bench = bench();
+    let to = |target: Option<&str>| {
+        let target = target.map(|name| Name::parse(name).unwrap());
+        Op::PutQueue { queue: place("q"), settings: Settings::DEFAULT, target }
+    };
+    bench.run(to(None));
+    bench.publish(published("a"));
+    assert_eq!(bench.seen("a").unwrap().record.function, None);
+    bench.run(to(Some("g")));
+    let claimed = bench.claim_one();
+    bench.settle_op(told(&claimed, retry(), None));
+    let named = |bench: &Bench| bench.seen("a").unwrap().record.function.unwrap().to_string();
+    assert_eq!(named(&bench), "g");
+    let claimed = bench.claim_one();
+    bench.run(to(None));
+    bench.settle_op(told(&claimed, done(), None));
+    assert_eq!(named(&bench), "g");
+}
+
+#[test]
 fn what_is_no_trace_is_none() {
     let mut bench = bench();
     let upper = TRACE.to_uppercase();
