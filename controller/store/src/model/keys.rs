@@ -99,9 +99,10 @@ pub(super) fn done(sequence: u64, id: RequestId) -> Bytes {
     Parts::of(b'o').number(sequence).bytes(&id.to_wire()).key()
 }
 
-/// The oldest outcomes: all rows before this sequence.
-pub(super) fn done_range() -> (Bytes, Bytes) {
-    range(Parts::of(b'o').key())
+/// What was done from this sequence on.
+pub(super) fn done_range(from: u64) -> (Bytes, Bytes) {
+    let done = Parts::of(b'o');
+    (done.clone().number(from).key(), after(&done.key()))
 }
 
 /// Sequence and request of a row of [`done`].

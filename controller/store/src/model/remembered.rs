@@ -42,7 +42,9 @@ pub(super) fn keep(
     if group.remembered <= REMEMBERED_MAX {
         return Ok(());
     }
-    let Some(oldest) = view::keys(draft, &keys::done_range(), 1)?.pop() else { return Ok(()) };
+    // What was forgotten is not gone through again.
+    let range = keys::done_range(group.remembered_from);
+    let Some(oldest) = view::keys(draft, &range, 1)?.pop() else { return Ok(()) };
     let (sequence, id) = keys::done_parts(&oldest).ok_or_else(|| unreadable("a remembered request"))?;
     draft.remove(&oldest);
     draft.remove(keys::request(id));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use coracle_proto::id::{InvocationId, Namespace};
 
 use super::super::name::Place;
-use super::parts::{Parts, after, range};
+use super::parts::{Parts, after};
 use super::touched::INVOCATION;
 
 pub(in super::super) fn invocation(id: InvocationId) -> Bytes {
@@ -43,8 +43,10 @@ pub(in super::super) fn ended(queue: &Place, at_ms: u64, id: InvocationId) -> By
     Parts::of(b'z').place(queue).number(at_ms).bytes(&id.to_bytes()).key()
 }
 
-pub(in super::super) fn ended_range(queue: &Place) -> (Bytes, Bytes) {
-    range(Parts::of(b'z').place(queue).key())
+/// Those that ended then or later.
+pub(in super::super) fn ended_range(queue: &Place, from_ms: u64) -> (Bytes, Bytes) {
+    let queue = Parts::of(b'z').place(queue);
+    (queue.clone().number(from_ms).key(), after(&queue.key()))
 }
 
 /// When that of a row of [`ended`] ended, and which one it is.

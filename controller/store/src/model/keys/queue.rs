@@ -32,8 +32,9 @@ pub(in super::super) fn ready(queue: &Place, message: u64) -> Bytes {
     Parts::of(READY).place(queue).number(message).key()
 }
 
-pub(in super::super) fn ready_range(queue: &Place) -> (Bytes, Bytes) {
-    range(Parts::of(READY).place(queue).key())
+/// From this message on.
+pub(in super::super) fn ready_range(queue: &Place, from: u64) -> (Bytes, Bytes) {
+    (ready(queue, from), after(&Parts::of(READY).place(queue).key()))
 }
 
 /// That a queue has something to be claimed.
@@ -89,13 +90,15 @@ pub(in super::super) fn dedup_order(queue: &Place, message: u64, source: &str, i
     Parts::of(b'j').place(queue).number(message).text(source).bytes(id.as_bytes()).key()
 }
 
-pub(in super::super) fn dedup_range(queue: &Place) -> (Bytes, Bytes) {
-    range(Parts::of(b'j').place(queue).key())
+/// From the id of this message on.
+pub(in super::super) fn dedup_range(queue: &Place, from: u64) -> (Bytes, Bytes) {
+    let queue = Parts::of(b'j').place(queue);
+    (queue.clone().number(from).key(), after(&queue.key()))
 }
 
-/// The key of the id that a row of [`dedup_order`] is about.
-pub(in super::super) fn dedup_of_order(row: &[u8]) -> Option<Bytes> {
+/// The message and the key of the id that a row of [`dedup_order`] is about.
+pub(in super::super) fn dedup_of_order(row: &[u8]) -> Option<(u64, Bytes)> {
     let (place, rest) = subject_parts(row.get(1..)?)?;
-    let (_, source_and_id) = rest.split_first_chunk::<8>()?;
-    Some(Parts::of(b'i').place(&place).bytes(source_and_id).key())
+    let (message, source_and_id) = rest.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*message), Parts::of(b'i').place(&place).bytes(source_and_id).key()))
 }

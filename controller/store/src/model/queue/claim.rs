@@ -1,5 +1,6 @@
 //! A message goes to a node for an attempt, under a fence, until a time.
 
+use bytes::Bytes;
 use coracle_proto::id::NodeId;
 
 use super::super::edit::Edit;
@@ -30,7 +31,9 @@ pub(in super::super) fn claim(
         return Err(Refusal::of(Reason::Invalid, sentence).into());
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let (rows, _) = desk.edit.steps(&keys::ready_range(place), most)?;
+    let range = keys::ready_range(place, desk.counts.ready_from);
+    let (rows, _) = desk.edit.steps(&range, most)?;
+    desk.begin_behind(rows.last())?;
     let mut claimed = Vec::with_capacity(rows.len());
     for row in rows {
         let message = keys::message_number(&row).ok_or_else(|| unreadable("a ready message"))?;
@@ -84,6 +87,14 @@ impl Desk<'_, '_> {
         let since_ms = self.now_ms();
         self.change(message, &mut delivery, State::Claimed(Claim { node, since_ms, until_ms, fence }));
         Ok(Some(Claimed { message, attempt, fence, until_ms }))
+    }
+
+    /// All of these rows go: the next search begins behind the last of them, if nothing before it becomes ready again.
+    fn begin_behind(&mut self, last: Option<&Bytes>) -> Result<(), Fault> {
+        let Some(last) = last else { return Ok(()) };
+        let message = keys::message_number(last).ok_or_else(|| unreadable("a ready message"))?;
+        self.counts.ready_from = message.saturating_add(1);
+        Ok(())
     }
 
     /// The claim of a ticket, while it is the one that holds the message.

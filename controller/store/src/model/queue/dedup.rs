@@ -41,8 +41,10 @@ impl Desk<'_, '_> {
     }
 
     fn forget(&mut self) -> Result<(), Fault> {
-        for row in self.edit.keys(&keys::dedup_range(self.place), FORGOTTEN_AT_ONCE)? {
-            let key = keys::dedup_of_order(&row).ok_or_else(|| unreadable("a remembered id"))?;
+        let range = keys::dedup_range(self.place, self.counts.dedups_from);
+        for row in self.edit.keys(&range, FORGOTTEN_AT_ONCE)? {
+            let (message, key) = keys::dedup_of_order(&row).ok_or_else(|| unreadable("a remembered id"))?;
+            self.counts.dedups_from = message;
             let until_ms = self.edit.get::<Dedup>(&key)?.map_or(0, |known| known.until_ms);
             let old = until_ms <= self.now_ms();
             if !old && self.counts.dedups <= DEDUPS_MAX {

@@ -113,8 +113,10 @@ impl Desk<'_, '_> {
 
     /// Forgets some records that are too old or too many.
     fn forget_records(&mut self) -> Result<(), Fault> {
-        for row in self.edit.keys(&keys::ended_range(self.place), FORGOTTEN_AT_ONCE)? {
+        let range = keys::ended_range(self.place, self.counts.records_from_ms);
+        for row in self.edit.keys(&range, FORGOTTEN_AT_ONCE)? {
             let (at_ms, id) = keys::ended_parts(&row).ok_or_else(|| unreadable("a row of what ended"))?;
+            self.counts.records_from_ms = at_ms;
             let old = at_ms.saturating_add(RECORD_MS) <= self.now_ms();
             if !old && self.counts.records <= RECORDS_MAX {
                 break;

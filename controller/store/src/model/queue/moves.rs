@@ -26,7 +26,10 @@ impl Desk<'_, '_> {
         let key = self.key(message);
         *self.gauge(&delivery.state) += 1;
         match &delivery.state {
-            State::Ready => self.edit.mark(keys::ready(self.place, message)),
+            State::Ready => {
+                self.counts.ready_from = self.counts.ready_from.min(message);
+                self.edit.mark(keys::ready(self.place, message));
+            }
             State::Delayed { at_ms } => self.edit.mark(keys::timer(Due::Delays, *at_ms, &key)),
             State::Behind { .. } => {}
             State::Claimed(claim) => self.edit.mark(keys::timer(Due::Claims, claim.until_ms, &key)),

@@ -120,7 +120,8 @@ pub fn held(reader: &dyn Reader, ticket: &Ticket) -> Result<Option<Claim>, Stop>
 /// # Errors
 /// When they cannot be read.
 pub fn ready(reader: &dyn Reader, queue: &Place, most: usize) -> Result<Vec<Peeked>, Stop> {
-    peek(reader, queue, &view::keys(reader, &keys::ready_range(queue), most.min(PAGE_MAX))?)
+    let range = keys::ready_range(queue, counts(reader, queue)?.ready_from);
+    peek(reader, queue, &view::keys(reader, &range, most.min(PAGE_MAX))?)
 }
 
 /// Dead letters of a span, the oldest message first, as many as `most` and no more than [`PAGE_MAX`].

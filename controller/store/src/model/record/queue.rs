@@ -106,6 +106,12 @@ pub struct Counts {
     pub records: u64,
     /// Records that were forgotten before their day was over.
     pub records_forgotten: u64,
+    /// No ready message has a lower number: a search begins here, and does not go through all that was there before.
+    pub ready_from: u64,
+    /// The same of the messages of remembered ids.
+    pub dedups_from: u64,
+    /// The same of when what has ended did, Unix milliseconds.
+    pub records_from_ms: u64,
 }
 
 impl Counts {

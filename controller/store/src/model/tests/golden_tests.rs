@@ -151,7 +151,17 @@ fn queue_records() -> String {
         kind: "async".into(),
         http: Some(head()),
     };
-    let counts = Counts { ready: 1, behind: 2, published: 9, forgotten: 3, ..Counts::default() };
+    let counts = Counts {
+        ready: 1,
+        behind: 2,
+        published: 9,
+        forgotten: 3,
+        cancelled: 4,
+        records: 5,
+        ready_from: 6,
+        records_from_ms: 7,
+        ..Counts::default()
+    };
     let states = [
         State::Ready,
         State::Delayed { at_ms: 5 },

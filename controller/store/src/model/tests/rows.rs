@@ -47,6 +47,7 @@ pub(crate) fn check(bench: &Bench, queues: &[Place]) -> BTreeMap<u64, Found> {
         }
     }
     check_rows(bench, &found, &expected);
+    check_begins(bench, queues);
     check_groups(&found);
     found
 }
@@ -93,6 +94,22 @@ fn check_rows(bench: &Bench, found: &BTreeMap<u64, Found>, expected: &BTreeSet<B
     let rows = bench.records.keys().filter(|key| kinds.iter().any(|kind| key.starts_with(kind)));
     let rows: BTreeSet<Bytes> = rows.filter(|key| !claimed(key)).cloned().collect();
     assert_eq!(&rows, expected);
+}
+
+/// Nothing lies before where a search for it begins.
+fn check_begins(bench: &Bench, queues: &[Place]) {
+    for queue in queues {
+        let counts = counts(&bench.records, queue).unwrap();
+        let begins = [
+            (keys::ready_range(queue, 0).0, keys::ready_range(queue, counts.ready_from).0),
+            (keys::dedup_range(queue, 0).0, keys::dedup_range(queue, counts.dedups_from).0),
+            (keys::ended_range(queue, 0).0, keys::ended_range(queue, counts.records_from_ms).0),
+        ];
+        for range in begins {
+            let before = view::keys(&bench.records, &range, 1).unwrap();
+            assert!(before.is_empty(), "of queue {queue}: {before:?}");
+        }
+    }
 }
 
 fn check_counts(counts: &Counts, gauges: &Counts) {

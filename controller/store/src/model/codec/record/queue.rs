@@ -37,7 +37,10 @@ plain!(
         forgotten,
         cancelled,
         records,
-        records_forgotten
+        records_forgotten,
+        ready_from,
+        dedups_from,
+        records_from_ms
     ]
 );
 
