@@ -64,6 +64,13 @@ fn start(
             (name, Ok(()))
         });
     }
+    if let Some(events) = composed.events {
+        let taking = events.run(stops.gateway.clone());
+        parts.gateway.spawn(async move {
+            taking.await;
+            ("messages", Ok(()))
+        });
+    }
     if let Some(listener) = http {
         let serving = composed.front.run(listener, calls.clone(), stops.gateway.clone());
         parts.gateway.spawn(async move { ("gateway", serving.await.map_err(AppError::from)) });

@@ -1,5 +1,7 @@
 //! One call on its way through the data plane: the contract between gateway, worker and runtime.
 
+mod receipt;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,9 +11,11 @@ use bytes::Bytes;
 use coracle_proto::id::{Epoch, InvocationId};
 use coracle_proto::record::Version;
 use coracle_proto::status::{Again, Code, Refusal};
+use http::Method;
 use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
 
+pub use self::receipt::{Receipt, Spent, Told};
 use crate::text::on_one_line;
 
 /// A body that streams. Dropping it stops whoever produces it.
@@ -36,6 +40,8 @@ pub struct Call {
     pub request: http::Request<Body>,
     /// Of the worker that admitted it.
     pub lease: Lease,
+    /// Where is told what it took, if somebody wants to know.
+    pub receipt: Receipt,
 }
 
 /// What fired.
@@ -48,14 +54,32 @@ pub enum Trigger {
         /// Who sent it, where that is known.
         remote: Option<SocketAddr>,
     },
+    /// A message of a queue.
+    Queue {
+        /// What had it put there: `async`, and what else there will be.
+        kind: String,
+        /// The matched prefix of a request that was accepted; empty where there was none.
+        route: String,
+    },
 }
 
 impl Trigger {
-    /// Its name in traces and bills.
+    /// Its name in traces and bills, by OpenTelemetry's conventions.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Http { .. } => "http",
+            Self::Queue { kind, .. } if kind == "schedule" => "timer",
+            Self::Queue { .. } => "pubsub",
+        }
+    }
+
+    /// What had it put into a queue; empty for a request to the gateway.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Http { .. } => "",
+            Self::Queue { kind, .. } => kind,
         }
     }
 
@@ -63,7 +87,7 @@ impl Trigger {
     #[must_use]
     pub fn route(&self) -> &str {
         match self {
-            Self::Http { route, .. } => route,
+            Self::Http { route, .. } | Self::Queue { route, .. } => route,
         }
     }
 
@@ -72,6 +96,7 @@ impl Trigger {
     pub const fn remote(&self) -> Option<SocketAddr> {
         match self {
             Self::Http { remote, .. } => *remote,
+            Self::Queue { .. } => None,
         }
     }
 }
@@ -139,6 +164,15 @@ impl CallError {
     pub fn not_started(&self) -> bool {
         self.code().retry() == Again::NotStarted
     }
+}
+
+/// Whether a request may be sent twice by its method alone (RFC 9110, 9.2.2).
+#[must_use]
+pub fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
 }
 
 #[cfg(test)]

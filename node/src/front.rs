@@ -8,6 +8,7 @@ mod content;
 mod gather;
 mod headers;
 mod kept;
+mod later;
 mod line;
 mod linger;
 mod listen;
@@ -38,6 +39,7 @@ use self::shares::Shares;
 use crate::clock;
 use crate::dispatch::Dispatcher;
 use crate::metrics::Metrics;
+use crate::stores::Stores;
 use crate::view::ViewHandle;
 
 /// For so long after the start a controller's first word is likely.
@@ -116,6 +118,8 @@ struct Inner {
     node: NodeId,
     view: ViewHandle,
     dispatcher: Dispatcher,
+    /// Who keeps what is to be run later.
+    stores: Stores,
     metrics: Arc<Metrics>,
     /// Of connections.
     places: Places,
@@ -146,6 +150,7 @@ impl Front {
         node: NodeId,
         view: ViewHandle,
         dispatcher: Dispatcher,
+        stores: Stores,
         metrics: Arc<Metrics>,
     ) -> Self {
         let inner = Inner {
@@ -153,6 +158,7 @@ impl Front {
             node,
             view,
             dispatcher,
+            stores,
             metrics,
             places: Places::new(Bounds::halves(options.connections_max)),
             shut: Mutex::new(None),

@@ -3,7 +3,8 @@
 //! [`run`] composes them ([`app`]). A call comes in at the [`front`]; the [`dispatch`] picks a replica by the [`view`] and the
 //! [`balance`]; it is run by a [`worker`], here or on another node, in the [`runtime`]. What there is to run, the
 //! [`agent`] brings here from the [`artifact`] stores of others; what guests print goes to the [`logs`]; how this node
-//! is goes to a controller by [`report`], whose answer is what the leader wants.
+//! is goes to a controller by [`report`], whose answer is what the leader wants. What is
+//! to be run later is kept by others, which [`stores`] asks, and taken from their queues by [`events`].
 
 mod age;
 pub mod agent;
@@ -14,6 +15,7 @@ pub mod call;
 pub mod clock;
 mod controllers;
 pub mod dispatch;
+pub mod events;
 pub mod front;
 mod hops;
 pub mod load;
@@ -23,6 +25,7 @@ pub mod os;
 pub mod outbound;
 pub mod report;
 pub mod runtime;
+pub mod stores;
 pub mod text;
 mod threads;
 pub mod turns;

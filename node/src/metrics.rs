@@ -3,6 +3,7 @@
 //! Series are bounded: [`VERSIONS_MAX`] versions have labels of their own, more share `other`. Those that take no calls
 //! any more are forgotten once half of the places are taken.
 
+mod events;
 mod label;
 mod series;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tracing::Span;
 
+use self::events::EventMetrics;
 use self::label::{FunctionLabel, VersionLabel};
 pub(crate) use self::usage::UsageMetrics;
 
@@ -107,6 +109,7 @@ pub struct Metrics {
     cold_starts: Family<Cause, Counter>,
     retries: Family<Cause, Counter>,
     usage: UsageMetrics,
+    pub(crate) events: EventMetrics,
     /// Open connections of the gateway.
     pub connections: Gauge,
     /// Calls whose request's body is being read before they take a place.
@@ -132,6 +135,7 @@ impl Metrics {
             cold_starts: Family::default(),
             retries: Family::default(),
             usage: UsageMetrics::register(registry),
+            events: EventMetrics::register(registry),
             connections: Gauge::default(),
             bodies: Gauge::default(),
         };

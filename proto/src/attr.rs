@@ -39,9 +39,23 @@ pub const SPAN_INSTANTIATE: &str = "wasm.instantiate";
 /// The guest's run.
 pub const SPAN_RUN: &str = "wasm.run";
 
+/// An attempt of a message is told to its group.
+pub const SPAN_SETTLE: &str = "settle";
+
+/// What carries messages: `coracle` (OpenTelemetry's messaging conventions, as the following ones).
+pub const MESSAGING_SYSTEM: &str = "messaging.system";
+/// What is done with a message: `send`, `process` or `settle`.
+pub const MESSAGING_OPERATION: &str = "messaging.operation.type";
+/// The queue.
+pub const MESSAGING_DESTINATION: &str = "messaging.destination.name";
+/// The invocation's id.
+pub const MESSAGING_MESSAGE: &str = "messaging.message.id";
+/// What became of a message: done, retried, dead, offered or lost.
+pub const FATE: &str = "coracle.fate";
+
 /// Whether the call was a cold start.
 pub const COLD_START: &str = "faas.coldstart";
-/// What called the function: `http`.
+/// What called the function: `http`, `pubsub` or `timer`.
 pub const TRIGGER: &str = "faas.trigger";
 /// The invocation's id.
 pub const INVOCATION_ID: &str = "faas.invocation_id";
@@ -76,10 +90,12 @@ pub const DIGEST: &str = "coracle.digest";
 
 /// Header of errors that the platform made: the code.
 pub const HEADER_ERROR: &str = "coracle-error";
-/// Header of answers that took more than one attempt.
+/// Header of answers that took more than one attempt; for guests that take messages: which attempt it is, from 1.
 pub const HEADER_ATTEMPT: &str = "coracle-attempt";
 /// Header with the matched prefix, for the guest.
 pub const HEADER_ROUTE: &str = "coracle-route";
+/// Header for guests that take messages: `TERM.SEQUENCE` of the claim, greater than that of whoever held the message before.
+pub const HEADER_FENCE: &str = "coracle-fence";
 /// Header of answers: the node that ran the call.
 pub const HEADER_NODE: &str = "coracle-node";
 /// Header of answers: `cold` or `warm`.

@@ -17,12 +17,14 @@ use crate::agent::{self, Agent, Orders, workers};
 use crate::artifact::{ArtifactMetrics, Pace, Patrol, PeerList, Uploads};
 use crate::call::{Answer, Call, CallError};
 use crate::dispatch::Dispatcher;
+use crate::events::{self, Events};
 use crate::front::{self, Front};
 use crate::logs::{LogService, Logs};
 use crate::metrics::Metrics;
 use crate::os;
 use crate::report::{self, Reporter};
 use crate::runtime::Runtime;
+use crate::stores::Stores;
 use crate::view::Follower;
 use crate::worker::{self, Executor, Invoke, WorkerService};
 
@@ -30,6 +32,8 @@ use crate::worker::{self, Executor, Invoke, WorkerService};
 pub(super) struct Composed {
     pub(super) executor: Executor,
     pub(super) front: Front,
+    /// Of a node that has calls run.
+    pub(super) events: Option<Events>,
     pub(super) logs: Logs,
     pub(super) services: Services,
     pub(super) background: Background,
@@ -94,7 +98,14 @@ impl Composed {
         let bounds = front::Options { drain_timeout: options.drain_timeout, ..front::Options::DEFAULTS };
         let bounds = bounds.within(os::raise_open_files());
         let dispatcher = Dispatcher::new(view.clone(), local, Arc::clone(&metrics));
-        let front = Front::new(bounds, options.node, view.clone(), dispatcher.clone(), metrics);
+        let stores = Stores::new(view.clone(), options.cluster);
+        let (node, of_front) = (options.node, Arc::clone(&metrics));
+        let front = Front::new(bounds, node, view.clone(), dispatcher.clone(), stores.clone(), of_front);
+        let takes = is_worker || options.roles.contains(&Role::Gateway);
+        let events = takes.then(|| {
+            let bounds = events::Options::new(node, slots.running_max, options.drain_timeout);
+            Events::new(bounds, view.clone(), stores, dispatcher.clone(), metrics, calls.clone())
+        });
 
         let process = ProcessService::new(
             registry,
@@ -114,6 +125,7 @@ impl Composed {
         Ok(Self {
             executor,
             front,
+            events,
             logs: ground.logs,
             services: Services { process, worker, streams_max },
             background: Background {

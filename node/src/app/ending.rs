@@ -39,7 +39,7 @@ impl Parts {
         logs: &Logs,
         drain_timeout: Duration,
     ) {
-        // First, because its calls may need this very worker.
+        // First, because its calls may need this very worker, as those of messages may.
         stops.gateway.cancel();
         within(drain_timeout + REST_TIMEOUT, "gateway", ended(&mut self.gateway)).await;
         // Gateways of other nodes are refused from now on, and go elsewhere.

@@ -32,6 +32,8 @@ pub struct Answered {
     pub attempt: u32,
     /// How long whoever reads the response may take for a piece of it.
     pub idle_timeout: Duration,
+    /// How long the function may take to the response's head.
+    pub timeout: Duration,
 }
 
 /// A call with a head: it counts as open until this is dropped.
@@ -71,6 +73,7 @@ pub(super) fn answered(
         version: place.version.id.number,
         attempt: place.attempt,
         idle_timeout: place.version.spec.limits().idle_timeout,
+        timeout: place.version.spec.limits().timeout,
     }
 }
 

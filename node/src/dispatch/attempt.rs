@@ -80,6 +80,7 @@ impl Attempt<'_> {
     async fn send(&self, body: Body, span: &Span, moves: impl FnOnce() -> bool) -> Result<Answer, Failed> {
         let Self { dispatcher, view, place, .. } = self;
         let call = self.call(body, span);
+        call.receipt.sent(place.node, place.version.id.number);
         if let Some(local) = &dispatcher.local
             && local.node() == place.node
         {
@@ -89,13 +90,19 @@ impl Attempt<'_> {
             let said = format!("node {} is not in the view", place.node);
             return Err(Failed::Unreached(CallError::new(Code::NoReplica, said)));
         };
+        let receipt = call.receipt.clone();
         let remote = Box::pin(dispatcher.remote.call(node, call, moves));
         let timeout = place.head_timeout.saturating_add(HEAD_GRACE);
-        tokio::time::timeout(timeout, remote).await.unwrap_or_else(|_| {
+        let result = tokio::time::timeout(timeout, remote).await.unwrap_or_else(|_| {
             let said =
                 format!("node {} sent no head within {} ms", place.node, place.head_timeout.as_millis());
             Err(Failed::Ended(CallError::new(Code::ResponseTimeout, said)))
-        })
+        });
+        if result.is_err() {
+            // What it took came with its error, or never will.
+            receipt.over(None);
+        }
+        result
     }
 
     fn call(&self, body: Body, span: &Span) -> Call {
@@ -113,6 +120,7 @@ impl Attempt<'_> {
             head_timeout: place.head_timeout,
             request: Request::from_parts(head, body),
             lease: Lease::default(),
+            receipt: invocation.receipt.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use coracle_proto::id::{FunctionId, InvocationId};
 use http::request::Parts;
 
-use crate::call::{Body, Trigger};
+use crate::call::{Body, Receipt, Trigger};
 
 /// One event for one function.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Invocation {
     pub body: Box<dyn Payload>,
     /// Whether it may be run again after it may have run, as far as whoever fired is concerned: the function has a say too.
     pub repeatable: bool,
+    /// Where is told what it took, if somebody wants to know.
+    pub receipt: Receipt,
 }
 
 /// A body that each attempt reads from its beginning.

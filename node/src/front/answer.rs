@@ -60,7 +60,7 @@ impl Served {
 
 /// The response of a call that has a head.
 pub(super) fn success(answered: Answered, invocation: InvocationId, place: Share) -> Served {
-    let Answered { mut response, ongoing, cold, node, version, attempt, idle_timeout } = answered;
+    let Answered { mut response, ongoing, cold, node, version, attempt, idle_timeout, .. } = answered;
     let headers = response.headers_mut();
     remove_hop_by_hop(headers);
     remove_own(headers);
@@ -82,11 +82,11 @@ pub(super) fn failure(error: &CallError, invocation: InvocationId) -> Served {
     Served::page(response)
 }
 
-fn set_number(headers: &mut HeaderMap, name: &'static str, number: u64) {
+pub(super) fn set_number(headers: &mut HeaderMap, name: &'static str, number: u64) {
     headers.insert(HeaderName::from_static(name), HeaderValue::from(number));
 }
 
-fn set_invocation(headers: &mut HeaderMap, invocation: InvocationId) {
+pub(super) fn set_invocation(headers: &mut HeaderMap, invocation: InvocationId) {
     if let Ok(value) = HeaderValue::try_from(invocation.to_string()) {
         headers.insert(HeaderName::from_static(attr::HEADER_INVOCATION), value);
     }

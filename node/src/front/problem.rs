@@ -19,8 +19,13 @@ struct Problem<'a> {
 
 /// The answer for a call that came to nothing.
 pub(super) fn problem(error: &CallError) -> Response<Body> {
+    let status = StatusCode::from_u16(error.code().http_status());
+    with_status(error, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+/// The same with another status than goes with the code.
+pub(super) fn with_status(error: &CallError, status: StatusCode) -> Response<Body> {
     let code = error.code();
-    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = Problem {
         r#type: format!("docs/errors/{code}.md"),
         title: code.name(),

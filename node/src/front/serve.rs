@@ -6,20 +6,21 @@ use std::sync::Arc;
 use coracle_proto::id::{InvocationId, Revision};
 use coracle_proto::status::Code;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::activity::{self, Activity};
 use super::answer::Served;
 use super::gather::Gathering;
 use super::headers::{authority, for_guest, host_name};
+use super::later::{Asked, Preferences};
 use super::line::Line;
 use super::paced::{Paced, Patience};
 use super::replay::Replay;
-use super::shares::Short;
+use super::shares::{Share, Short};
 use super::target::{Target, target};
 use super::{Front, Inner, answer, content, page, problem};
-use crate::call::{Body, CallError, Trigger};
+use crate::call::{Body, CallError, Receipt, Trigger, is_idempotent};
 use crate::dispatch::Invocation;
 use crate::view::View;
 
@@ -40,6 +41,12 @@ impl Front {
         let body = Replay::new(body, &arrival.activity);
         let served = match front.prepare(parts, body.clone(), arrival.remote).await {
             Ok(Prepared::Call(invocation)) => front.call(&invocation, &body, arrival.remote.ip()).await,
+            Ok(Prepared::Later(invocation)) => {
+                Box::pin(front.later(*invocation, &body, arrival.remote.ip())).await
+            }
+            Ok(Prepared::Asked(asked, head)) => {
+                Box::pin(front.asked(asked, &head, arrival.remote.ip())).await
+            }
             Ok(Prepared::Page(response)) => Served::page(response),
             Err(error) => front.refuse(&error),
         };
@@ -52,6 +59,10 @@ impl Front {
 
 enum Prepared {
     Call(Box<Invocation>),
+    /// A call that is to be run later.
+    Later(Box<Invocation>),
+    /// What became of one.
+    Asked(Asked, Box<Parts>),
     Page(Response<Body>),
 }
 
@@ -68,20 +79,24 @@ impl Inner {
             Target::Function { function, route, path } => (function, route, path),
             Target::Welcome => return Ok(Prepared::Page(page::welcome(&view, self.node, &parts.headers))),
             Target::Health => return Ok(Prepared::Page(page::health())),
+            Target::Invocation(asked) => return Ok(Prepared::Asked(asked, Box::new(parts))),
         };
         for_guest(&mut parts, authority, path, remote)?;
         let repeatable = is_idempotent(&parts.method) || parts.headers.contains_key("idempotency-key");
         let (id, trigger) =
             (InvocationId::new(rand::random()), Trigger::Http { route, remote: Some(remote) });
         let body = Box::new(body);
-        Ok(Prepared::Call(Box::new(Invocation { id, function, trigger, head: parts, body, repeatable })))
+        let (later, receipt) = (Preferences::new(&parts.headers).respond_async, Receipt::default());
+        let invocation =
+            Box::new(Invocation { id, function, trigger, head: parts, body, repeatable, receipt });
+        Ok(if later { Prepared::Later(invocation) } else { Prepared::Call(invocation) })
     }
 
     /// What a request is for, and the view that says so.
     async fn find(&self, host: &str, path: &str) -> (Arc<View>, Result<Target, CallError>) {
         let view = self.view.load();
         let found = target(&view, host, path);
-        if view.routing.told || matches!(found, Ok(Target::Function { .. } | Target::Health)) {
+        if view.routing.told || matches!(found, Ok(Target::Function { .. } | Target::Health | Target::Invocation(_))) {
             return (view, found);
         }
         drop(view);
@@ -100,16 +115,21 @@ impl Inner {
         let _ = tokio::time::timeout_at(self.news_by.into(), heard).await;
     }
 
-    fn refuse(&self, error: &CallError) -> Served {
+    /// A place for an open call.
+    pub(super) fn place(&self, caller: IpAddr) -> Result<Share, CallError> {
+        self.open.take(caller, 1).map_err(|short| too_many(short, self.open.max()))
+    }
+
+    pub(super) fn refuse(&self, error: &CallError) -> Served {
         self.metrics.refused(error.code());
         Served::page(problem::problem(error))
     }
 
     /// Runs an invocation, and makes its response.
     pub(super) async fn call(&self, invocation: &Invocation, body: &Replay, caller: IpAddr) -> Served {
-        let place = match self.open.take(caller, 1) {
+        let place = match self.place(caller) {
             Ok(place) => place,
-            Err(short) => return self.refuse(&too_many(short, self.open.max())),
+            Err(error) => return self.refuse(&error),
         };
         // Whoever waits for its caller's bytes here takes no place at a worker.
         if !body.is_empty()
@@ -128,14 +148,6 @@ impl Inner {
         let Ok(version) = self.dispatcher.version(&invocation.function, invocation.id) else { return Ok(()) };
         Gathering::new(self, body, caller, &version).run(version.kind).await
     }
-}
-
-/// RFC 9110, 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
 }
 
 /// That there is no such thing can be said only by who has a view: one that a controller is bringing up to date, or

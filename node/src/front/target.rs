@@ -1,9 +1,10 @@
 //! What a request is for: a function, or a page of the platform.
 
-use coracle_proto::id::{FunctionId, Namespace};
+use coracle_proto::id::{FunctionId, InvocationId, Namespace};
 use coracle_proto::route::RESERVED_PREFIX;
 use coracle_proto::status::Code;
 
+use super::later::{Asked, What};
 use crate::call::CallError;
 use crate::view::View;
 
@@ -23,6 +24,8 @@ pub(super) enum Target {
     Welcome,
     /// Whether the gateway runs.
     Health,
+    /// What became of a call that was accepted before.
+    Invocation(Asked),
 }
 
 /// Finds what `host` (lower case, no port) and `path` stand for.
@@ -51,9 +54,13 @@ fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
     if rest == "/health" {
         return Ok(Target::Health);
     }
+    if let Some(asked) = rest.strip_prefix("/invocations/").and_then(invocation) {
+        return asked.map(Target::Invocation);
+    }
     let Some(named) = rest.strip_prefix("/invoke/") else {
         let said = format!(
-            "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME and health"
+            "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME, invocations/ID with /result and \
+             /retry, and health"
         );
         return Err(CallError::new(Code::ReservedPath, said));
     };
@@ -67,6 +74,18 @@ fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
     }
     let path = Some(format!("/{}", parts.next().unwrap_or_default()));
     Ok(Target::Function { function, route: String::new(), path })
+}
+
+/// What is asked about an invocation; none where nothing is there.
+fn invocation(rest: &str) -> Option<Result<Asked, CallError>> {
+    let (id, what) = match rest.split_once('/') {
+        None => (rest, What::Record),
+        Some((id, "result")) => (id, What::Result),
+        Some((id, "retry")) => (id, What::Retry),
+        Some(_) => return None,
+    };
+    let id = id.parse::<InvocationId>().map_err(|error| CallError::new(Code::InvocationNotFound, error.to_string()));
+    Some(id.map(|id| Asked { id, what }))
 }
 
 fn shown(namespace: &str) -> &str {

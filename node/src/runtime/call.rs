@@ -113,6 +113,7 @@ pub(super) mod tests {
 
     use super::super::tests::{Lines, Usages};
     use super::*;
+    use crate::call::Receipt;
 
     /// One whose trace is `00-ab-cd-01`, on its second hop, and its log.
     pub(in super::super) fn invocation(draft: Draft) -> (Arc<CallContext>, Arc<Lines>) {
@@ -129,8 +130,8 @@ pub(super) mod tests {
         let lines = Arc::<Lines>::default();
         let sink = Arc::<Lines>::clone(&lines);
         let author = Author::new(sink, Arc::clone(&version), InvocationId::new(1), None);
-        let account =
-            Account::new(Arc::<Usages>::default(), Arc::clone(&version), InvocationId::new(1), "http");
+        let (usage, receipt) = (Arc::<Usages>::default(), Receipt::default());
+        let account = Account::new(usage, Arc::clone(&version), InvocationId::new(1), "http", receipt);
         let headers = [("traceparent", "00-ab-cd-01"), ("cdn-loop", "a")];
         let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers = HeaderMap::from_iter(headers);

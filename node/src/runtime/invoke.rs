@@ -64,8 +64,9 @@ impl Invoker {
 
     /// Runs any call.
     pub(super) async fn serve(self: &Arc<Self>, call: Call, told: &Told) -> Result<Answer, CallError> {
-        let Call { version, invocation, trigger, head_timeout, mut request, lease, .. } = call;
-        let account = Account::new(Arc::clone(&told.usage), Arc::clone(&version), invocation, trigger.name());
+        let Call { version, invocation, trigger, head_timeout, mut request, lease, receipt, .. } = call;
+        let (usage, name) = (Arc::clone(&told.usage), trigger.name());
+        let account = Account::new(usage, Arc::clone(&version), invocation, name, receipt);
         let mut deadline = Deadline::new(account.began(), head_timeout, version.spec.limits().timeout);
         let loading = self.programs.get(&version.digest, version.kind);
         let loaded = deadline.guard(loading).await;

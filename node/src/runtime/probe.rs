@@ -19,7 +19,7 @@ use super::budget::Typical;
 use super::invoke::{Invoker, Notes, Told};
 use super::log::{Author, LogSink};
 use super::usage::{Usage, UsageSink};
-use crate::call::{Body, Call, CallError, Lease, Trigger};
+use crate::call::{Body, Call, CallError, Lease, Receipt, Trigger};
 use crate::logs::Line;
 
 /// Both calls together, to the ends of their answers: so long one program holds up the probes of others. Of who takes longer
@@ -176,6 +176,7 @@ impl Probe {
             head_timeout: self.version.spec.limits().timeout,
             request,
             lease: Lease::default(),
+            receipt: Receipt::default(),
         }
     }
 }

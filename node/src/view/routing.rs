@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use coracle_proto::id::{Epoch, FunctionId, NodeId, VersionId};
+use coracle_proto::id::{Epoch, FunctionId, GroupId, Namespace, NodeId, VersionId};
 use coracle_proto::key::Key;
-use coracle_proto::record::{Change, Cluster, Function, Node, Record, Replica, Version};
+use coracle_proto::record::{Change, Cluster, DataGroup, Function, Node, Record, Replica, SlotTable, Version};
 use imbl::OrdMap;
 
 use super::{Content, Routes};
@@ -27,6 +27,8 @@ pub struct Routing {
     versions: OrdMap<VersionId, Arc<Version>>,
     replicas: OrdMap<VersionId, Arc<[ReplicaAt]>>,
     routes: Routes,
+    groups: OrdMap<GroupId, Arc<DataGroup>>,
+    slots: Option<Arc<SlotTable>>,
 }
 
 impl Routing {
@@ -66,6 +68,18 @@ impl Routing {
         self.replicas.get(version).map_or(&[], |replicas| replicas)
     }
 
+    /// Every data group.
+    #[must_use]
+    pub fn groups(&self) -> &OrdMap<GroupId, Arc<DataGroup>> {
+        &self.groups
+    }
+
+    /// The data group that has what a namespace has; none where nobody keeps anything, or what is known of it is not whole yet.
+    #[must_use]
+    pub fn group_of(&self, namespace: &Namespace) -> Option<&Arc<DataGroup>> {
+        self.groups.get(&self.slots.as_ref()?.group_of(namespace)?)
+    }
+
     fn set_replica(&mut self, version: VersionId, node: NodeId, epoch: Option<Epoch>) {
         let mut replicas = self.replicas(&version).to_vec();
         replicas.retain(|replica| replica.node != node);
@@ -86,7 +100,9 @@ impl Routing {
             Record::Version(it) => drop(self.versions.insert(it.id.clone(), Arc::new(it))),
             Record::Route(it) => self.routes.put(it),
             Record::Replica(it) => self.set_replica(it.version, it.node, Some(it.epoch)),
-            Record::Namespace(_) | Record::Remembered(_) | Record::Group(_) | Record::Slots(_) => {}
+            Record::Group(it) => drop(self.groups.insert(it.id, Arc::new(it))),
+            Record::Slots(it) => self.slots = Some(Arc::new(it)),
+            Record::Namespace(_) | Record::Remembered(_) => {}
         }
     }
 
@@ -98,7 +114,9 @@ impl Routing {
             Key::Version(id) => drop(self.versions.remove(id)),
             Key::Route(spec) => self.routes.remove(spec),
             Key::Replica(version, node) => self.set_replica(version.clone(), *node, None),
-            Key::Group(_) | Key::Namespace(_) | Key::Request(..) | Key::Slots => {}
+            Key::Group(id) => drop(self.groups.remove(id)),
+            Key::Slots => self.slots = None,
+            Key::Namespace(_) | Key::Request(..) => {}
         }
     }
 }
@@ -121,6 +139,8 @@ impl Content for Routing {
         records.extend(self.versions.values().map(|it| Record::Version(Version::clone(it))));
         records.extend(self.routes.all().iter().map(|it| Record::Route((**it).clone())));
         records.extend(replicas.map(Record::Replica));
+        records.extend(self.groups.values().map(|it| Record::Group(DataGroup::clone(it))));
+        records.extend(self.slots.iter().map(|it| Record::Slots(SlotTable::clone(it))));
         records
     }
 
@@ -131,5 +151,7 @@ impl Content for Routing {
             && self.versions.ptr_eq(&other.versions)
             && self.replicas.ptr_eq(&other.replicas)
             && self.routes.is_same(&other.routes)
+            && self.groups.ptr_eq(&other.groups)
+            && self.slots.as_ref().map(Arc::as_ptr) == other.slots.as_ref().map(Arc::as_ptr)
     }
 }

@@ -27,7 +27,7 @@ use self::gate::Gate;
 use self::leave::Leave;
 use self::peer::{Leg, Liveness, Peer};
 use super::wire::{FRAME_BYTES_MAX, call_head, error, from_wire, status};
-use crate::call::{Answer, Body, Call, CallError};
+use crate::call::{Answer, Body, Call, CallError, Receipt};
 use crate::load::Load;
 
 /// Nodes that are called at once: a cluster has fewer.
@@ -127,7 +127,7 @@ impl RemoteClient {
         if open.liveness() == Liveness::Silent {
             return Err(unreached(node.id, "does not answer"));
         }
-        let gate = Arc::new(Gate::default());
+        let (gate, receipt) = (Arc::new(Gate::default()), call.receipt.clone());
         let leave = Leave::new(&call, self.inner.cluster, node.id, &gate);
         let head = call_head(&mut call, self.inner.cluster.to_wire(), node.id);
         let frames = CallFrames::new(head, call.request.into_body(), Arc::clone(&gate));
@@ -144,19 +144,19 @@ impl RemoteClient {
             failed = silent(&open, &gate, moves) => return Err(failed),
         };
         match result {
-            Ok((frames, first)) => self.first(node.id, open, leave, frames, first),
+            Ok((frames, first)) => self.first(open, (leave, receipt), frames, first),
             Err(status) => Err(gone(&gate, node.id, status.message())),
         }
     }
 
     fn first(
         &self,
-        node: NodeId,
         open: Leg,
-        leave: Leave,
+        (leave, receipt): (Leave, Receipt),
         frames: Streaming<pb::AnswerFrame>,
         first: Option<pb::AnswerFrame>,
     ) -> Result<Answer, Failed> {
+        let node = open.node();
         let told = |load: Option<pb::Load>| {
             if let Some(load) = load {
                 (self.inner.told)(node, load.into());
@@ -171,7 +171,7 @@ impl RemoteClient {
                 let told = Arc::clone(&self.inner.told);
                 let declared = response.headers().get(http::header::CONTENT_LENGTH);
                 let declared = declared.and_then(|value| value.to_str().ok()?.parse().ok());
-                *response.body_mut() = Body::new(AnswerBody::new(chunk, declared, frames, open, leave, told));
+                *response.body_mut() = Body::new(AnswerBody::new((chunk, declared), frames, open, (leave, receipt), told));
                 Ok(Answer { response, cold, queue_wait: wait })
             }
             Some(answer_frame::Kind::Refusal(it)) => {
@@ -180,6 +180,7 @@ impl RemoteClient {
             }
             Some(answer_frame::Kind::Failure(it)) => {
                 told(it.load);
+                receipt.over(it.spent.map(Into::into));
                 Err(Failed::Ended(error(&it.code, it.message, it.cold, Code::Internal)))
             }
             Some(answer_frame::Kind::Chunk(_) | answer_frame::Kind::Tail(_)) | None => {

@@ -18,16 +18,18 @@ use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Response, Status, Streaming};
 
-use self::answer::Answering;
+use self::answer::{Answering, with_spent};
 use self::body::Inbound;
 use self::carried::Carried;
 use self::open::OpenAnswers;
 use super::wire::{FRAME_BYTES_MAX, Head};
 use super::{Executor, wire};
-use crate::call::{Body, Call, CallError, Lease};
+use crate::call::{Body, Call, CallError, Lease, Receipt};
 
 /// A stream whose first frame does not come for so long is no call.
 const HEAD_WAIT: Duration = Duration::from_secs(5);
+/// What a call took is told when its guest is gone, which is a turn of it later than its answer at most, or not at all.
+const SPENT_WAIT: Duration = Duration::from_millis(250);
 
 /// Serves `coracle.v1.Worker`.
 #[derive(Debug, Clone)]
@@ -74,6 +76,7 @@ impl WorkerService {
         self,
         mut wire: pb::CallHead,
         inbound: Streaming<pb::CallFrame>,
+        receipt: &Receipt,
     ) -> Result<Answering, CallError> {
         self.meant(&wire.cluster_id, wire.node).map_err(|refusal| CallError { refusal, cold: false })?;
         let first = std::mem::take(&mut wire.first_chunk);
@@ -93,12 +96,13 @@ impl WorkerService {
             head_timeout: head.head_timeout,
             request: Request::from_parts(head.request, body),
             lease: Lease::default(),
+            receipt: receipt.clone(),
         };
         let attempt = (call.invocation, call.attempt);
         let answer = self.executor.execute(call).await?;
         let runs_on = answer.response.body().size_hint().exact().is_none();
         let open = runs_on.then(|| self.open.open(attempt));
-        Ok(Answering::new(self.executor.clone(), answer, open))
+        Ok(Answering::new(self.executor.clone(), answer, open, receipt.clone()))
     }
 }
 
@@ -120,9 +124,13 @@ impl worker_server::Worker for WorkerService {
         let service = self.clone();
         let running = AbortOnDropHandle::new(self.calls.spawn(async move {
             let (calls, executor) = (service.calls.clone(), service.executor.clone());
-            let answering = match service.run(head, inbound).await {
+            let receipt = if head.receipt { Receipt::wanted() } else { Receipt::default() };
+            let answering = match service.run(head, inbound, &receipt).await {
                 Ok(answering) => answering,
-                Err(error) => Answering::error(wire::error_frame(&error, executor.load())),
+                Err(error) => {
+                    let spent = if error.not_started() { None } else { receipt.told(SPENT_WAIT).await.spent };
+                    Answering::error(with_spent(wire::error_frame(&error, executor.load()), spent))
+                }
             };
             // Made here, so that a guest whose caller leaves now is dropped here too.
             Carried::on(&calls, answering)

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
 use super::{Assigned, Assignments, Executor, Invoke, Options};
-use crate::call::{Answer, Body, Call, CallError, Lease, Trigger};
+use crate::call::{Answer, Body, Call, CallError, Lease, Receipt, Trigger};
 use crate::metrics::Metrics;
 
 type Run = dyn Fn(Call) -> BoxFuture<'static, Result<Answer, CallError>> + Send + Sync;
@@ -157,6 +157,7 @@ impl Bench {
             head_timeout: Duration::from_secs(5),
             request: Request::new(Body::default()),
             lease: Lease::default(),
+            receipt: Receipt::default(),
         }
     }
 

@@ -9,7 +9,8 @@ use coracle_proto::trace::{TRACEPARENT, TRACESTATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 use std::time::Duration;
 
-use crate::call::{Call, CallError, Trigger};
+use crate::call::{Call, CallError, Spent, Trigger};
+use crate::clock::millis;
 use crate::load::Load;
 
 /// Body bytes in one frame: large enough to be cheap, small enough that many calls share a connection.
@@ -55,7 +56,9 @@ pub(super) fn call_head(call: &mut Call, cluster: Bytes, node: NodeId) -> pb::Ca
         end: false,
         traceparent,
         tracestate,
-        head_timeout_ms: u64::try_from(call.head_timeout.as_millis()).unwrap_or(u64::MAX),
+        head_timeout_ms: millis(call.head_timeout),
+        kind: call.trigger.kind().to_owned(),
+        receipt: call.receipt.is_wanted(),
     }
 }
 
@@ -89,7 +92,10 @@ impl TryFrom<pb::CallHead> for Head {
             epoch: Epoch::new(wire.epoch),
             invocation: InvocationId::try_from(&wire.invocation_id[..]).in_field("invocation_id")?,
             attempt: wire.attempt,
-            trigger: Trigger::Http { route: wire.route, remote: wire.remote.parse().ok() },
+            trigger: match wire.kind {
+                kind if kind.is_empty() => Trigger::Http { route: wire.route, remote: wire.remote.parse().ok() },
+                kind => Trigger::Queue { kind, route: wire.route },
+            },
             head_timeout: Duration::from_millis(wire.head_timeout_ms),
             request: request.into_parts().0,
         })
@@ -133,6 +139,7 @@ pub(super) fn error_frame(error: &CallError, load: Load) -> pb::answer_frame::Ki
             message,
             load: Some(load.into()),
             cold: error.cold,
+            spent: None,
         })
     }
 }
@@ -140,4 +147,19 @@ pub(super) fn error_frame(error: &CallError, load: Load) -> pb::answer_frame::Ki
 /// An error as it came; a newer node may know more codes.
 pub(super) fn error(code: &str, message: String, cold: bool, otherwise: Code) -> CallError {
     CallError { refusal: Refusal::new(code.parse().unwrap_or(otherwise), message), cold }
+}
+
+impl From<Spent> for pb::Spent {
+    fn from(it: Spent) -> Self {
+        let cpu_us = u64::try_from(it.cpu.as_micros()).unwrap_or(u64::MAX);
+        let Spent { memory_byte_ms, bytes_in, bytes_out, .. } = it;
+        Self { cpu_us, memory_byte_ms, bytes_in, bytes_out }
+    }
+}
+
+impl From<pb::Spent> for Spent {
+    fn from(wire: pb::Spent) -> Self {
+        let pb::Spent { cpu_us, memory_byte_ms, bytes_in, bytes_out } = wire;
+        Self { cpu: Duration::from_micros(cpu_us), memory_byte_ms, bytes_in, bytes_out }
+    }
 }

@@ -6,7 +6,7 @@ use coracle_proto::id::InvocationId;
 use http::Request;
 
 use super::world::{Plan, World, empty};
-use crate::call::Trigger;
+use crate::call::{Receipt, Trigger};
 use crate::dispatch::Invocation;
 use crate::front::headers::{authority, for_guest};
 use crate::front::replay::Replay;
@@ -32,6 +32,7 @@ async fn in_process(world: &World) -> Duration {
             head: parts,
             body: Box::new(Replay::Empty),
             repeatable: true,
+            receipt: Receipt::default(),
         };
         let answered = world.dispatcher.dispatch(&invocation).await.unwrap();
         assert_eq!(answered.response.status(), 200);

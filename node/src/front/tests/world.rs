@@ -24,6 +24,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::dispatch::Dispatcher;
 use crate::front::{Front, Options};
+use crate::metrics::Metrics;
+use crate::stores::Stores;
 use crate::view::{NodeSoft, Phase, ReplicaSoft, Stamp, View, ViewHandle};
 use crate::worker::tests::{Fixed, Guest, metrics, version};
 use crate::worker::{self, Executor, WorkerService};
@@ -54,6 +56,7 @@ pub(super) struct World {
     pub(super) address: SocketAddr,
     pub(super) front: Front,
     pub(super) dispatcher: Dispatcher,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) view: ViewHandle,
     pub(super) version: Arc<Version>,
     pub(super) workers: Vec<Worker>,
@@ -93,13 +96,16 @@ impl Plan {
         let local = self.local.map(|index| workers[index].executor.clone());
         let metrics = metrics();
         let dispatcher = Dispatcher::new(view.clone(), local, Arc::clone(&metrics));
-        let front = Front::new(self.options, NodeId::new(1), view.clone(), dispatcher.clone(), metrics);
+        let stores = Stores::new(view.clone(), CLUSTER);
+        let node = NodeId::new(1);
+        let front = Front::new(self.options, node, view.clone(), dispatcher.clone(), stores, Arc::clone(&metrics));
         tokio::spawn(dispatcher.clone().run(stop.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(front.clone().run(listener, Handle::current(), stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        World { address, front, dispatcher, view, version, workers, client, _stop: stop.drop_guard() }
+        let stop = stop.drop_guard();
+        World { address, front, dispatcher, metrics, view, version, workers, client, _stop: stop }
     }
 }
 

@@ -8,6 +8,7 @@ use coracle_proto::id::InvocationId;
 use coracle_proto::record::Version;
 
 use super::ending::Ending;
+use crate::call::{Receipt, Spent};
 use crate::clock;
 use crate::runtime::usage::{Outcome, Usage, UsageSink};
 
@@ -28,6 +29,7 @@ pub(in crate::runtime) struct Account {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     requests: AtomicU64,
+    receipt: Receipt,
 }
 
 impl Account {
@@ -36,6 +38,7 @@ impl Account {
         version: Arc<Version>,
         invocation: InvocationId,
         trigger: &'static str,
+        receipt: Receipt,
     ) -> Self {
         let ending = version.spec.reuse().map(|_| Ending::default());
         Self {
@@ -52,6 +55,7 @@ impl Account {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            receipt,
         }
     }
 
@@ -122,7 +126,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         self.end(Outcome::Abandoned);
         let count = |counter: &mut AtomicU64| std::mem::take(counter.get_mut());
-        self.sink.used(Usage {
+        let usage = Usage {
             version: Arc::clone(&self.version),
             invocation: self.invocation,
             trigger: self.trigger,
@@ -134,6 +138,14 @@ impl Drop for Account {
             bytes_in: count(&mut self.bytes_in),
             bytes_out: count(&mut self.bytes_out),
             requests: count(&mut self.requests),
-        });
+        };
+        self.receipt.over(Some(spent(&usage)));
+        self.sink.used(usage);
     }
+}
+
+fn spent(usage: &Usage) -> Spent {
+    let Usage { wall, cpu, memory_peak_bytes, bytes_in, bytes_out, .. } = *usage;
+    let memory_byte_ms = memory_peak_bytes.saturating_mul(clock::millis(wall));
+    Spent { cpu, memory_byte_ms, bytes_in, bytes_out }
 }

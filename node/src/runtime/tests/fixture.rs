@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use sha2::Digest as _;
 use tempfile::TempDir;
 
-use crate::call::{Answer, Body, Call, CallError, Lease, Trigger};
+use crate::call::{Answer, Body, Call, CallError, Lease, Receipt, Trigger};
 use crate::logs::Line;
 use crate::outbound::Reach;
 use crate::runtime::after::Manners;
@@ -276,6 +276,7 @@ pub(super) fn call(function: &Function, request: http::Request<Body>) -> Call {
         head_timeout: function.version.spec.limits().timeout,
         request,
         lease: Lease::default(),
+        receipt: Receipt::default(),
     }
 }
 

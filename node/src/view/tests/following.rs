@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use coracle_proto::id::{ClusterId, Epoch, FunctionId, NodeId, Revision, StoreId, VersionId, VersionNumber};
+use coracle_proto::id::{
+    ClusterId, Epoch, FunctionId, GroupId, NodeId, Revision, StoreId, VersionId, VersionNumber,
+};
 use coracle_proto::key::Key;
 use coracle_proto::pb::{self, watch_frame::Body};
-use coracle_proto::record::{Addresses, Change, Node, NodeState, Record, Replica, Role, Route};
+use coracle_proto::record::{
+    Addresses, Change, DataGroup, Node, NodeState, Record, Replica, Role, Route, SLOTS, SlotTable,
+};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -110,6 +114,45 @@ async fn it_follows_resumes_and_outlives_its_controller() {
     assert_eq!((offline.revision(), offline.finds("/a/x"), offline.finds("/c")), (9, true, true));
     until("it asks the controller that it knows, from where it was", || second.followed_from() == [8, 9])
         .await;
+    offline.end().await;
+}
+
+#[tokio::test]
+async fn it_knows_who_keeps_what_and_keeps_that_itself() {
+    let (folder, controller) = (folder(), Controller::start(CLUSTER).await);
+    let running = Running::start(folder.path(), vec![controller.address.to_string()]);
+    until("it is followed", || controller.followed_from() == [0]).await;
+    let group = |id: u32, members: &[u64]| {
+        Record::Group(DataGroup {
+            id: GroupId::new(id),
+            members: members.iter().copied().map(NodeId::new).collect(),
+            revision: Revision::new(3),
+            begun: true,
+        })
+    };
+    let slots = |group: u32| {
+        let groups = vec![GroupId::new(group); SLOTS];
+        Record::Slots(SlotTable { groups, revision: Revision::new(3) })
+    };
+    let of_shop = |view: &ViewHandle| {
+        let view = view.load();
+        let group = view.routing.content.group_of(&"shop".parse().unwrap())?;
+        Some((group.id.get(), group.members.iter().map(|id| id.get()).collect::<Vec<_>>()))
+    };
+    controller.send(5, snapshot(vec![node(2, ""), slots(1)], true)).await;
+    until("the snapshot is there", || running.revision() == 5).await;
+    assert_eq!(of_shop(&running.view), None, "the group is not known");
+    controller.send(6, changed(vec![Change::put(group(1, &[2, 3])), Change::put(group(2, &[4]))])).await;
+    until("the groups are there", || running.revision() == 6).await;
+    assert_eq!(of_shop(&running.view), Some((1, vec![2, 3])));
+    controller.send(7, changed(vec![Change::put(slots(2)), Change::remove(Key::Group(GroupId::new(1)))])).await;
+    until("they moved", || running.revision() == 7).await;
+    assert_eq!(of_shop(&running.view), Some((2, vec![4])));
+    running.end().await;
+
+    let offline = Running::start(folder.path(), vec![]);
+    assert_eq!((offline.revision(), of_shop(&offline.view)), (7, Some((2, vec![4]))));
+    assert_eq!(offline.view.load().routing.content.groups().len(), 1);
     offline.end().await;
 }
 

@@ -14,7 +14,7 @@ use tonic::Streaming;
 
 use super::leave::Leave;
 use super::{LoadSink, lost};
-use crate::call::CallError;
+use crate::call::{CallError, Receipt};
 use crate::worker::remote::peer::Leg;
 use crate::worker::wire::{error, from_wire};
 
@@ -29,6 +29,7 @@ pub(super) struct AnswerBody {
     given_up: BoxFuture<'static, ()>,
     leave: Leave,
     told: LoadSink,
+    receipt: Receipt,
 }
 
 impl fmt::Debug for AnswerBody {
@@ -40,36 +41,36 @@ impl fmt::Debug for AnswerBody {
 impl AnswerBody {
     /// `declared` is the head's `content-length`, where it has one.
     pub(super) fn new(
-        first: Bytes,
-        declared: Option<u64>,
+        (first, declared): (Bytes, Option<u64>),
         frames: Streaming<pb::AnswerFrame>,
         open: Leg,
-        leave: Leave,
+        (leave, receipt): (Leave, Receipt),
         told: LoadSink,
     ) -> Self {
         let given_up = open.given_up();
         let whole = declared == Some(first.len() as u64);
-        Self { first, whole, frames: Some(frames), open, given_up, leave, told }
+        Self { first, whole, frames: Some(frames), open, given_up, leave, told, receipt }
     }
 
     /// The last frame: nothing, trailers or an error.
     fn last(&self, kind: Option<Kind>) -> Option<Result<Frame<Bytes>, CallError>> {
-        let (load, last) = match kind {
+        let (load, spent, last) = match kind {
             Some(Kind::Tail(tail)) => {
                 let trailers = tail.trailers.map(|trailers| {
                     from_wire(&trailers.headers)
                         .map(Frame::trailers)
                         .map_err(|why| CallError::new(Code::InvalidResponse, why.to_string()))
                 });
-                (tail.load, trailers)
+                (tail.load, tail.spent, trailers)
             }
             Some(Kind::Failure(it)) => {
-                (it.load, Some(Err(error(&it.code, it.message, it.cold, Code::Internal))))
+                (it.load, it.spent, Some(Err(error(&it.code, it.message, it.cold, Code::Internal))))
             }
             Some(Kind::Head(_) | Kind::Chunk(_) | Kind::Refusal(_)) | None => {
-                (None, Some(Err(lost(self.open.node(), "broke off the response's body"))))
+                (None, None, Some(Err(lost(self.open.node(), "broke off the response's body"))))
             }
         };
+        self.receipt.over(spent.map(Into::into));
         if let Some(load) = load {
             (self.told)(self.open.node(), load.into());
         }

@@ -1,22 +1,24 @@
 //! An answer as frames: head with the first chunk, chunks, and the load at the end.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use coracle_proto::pb::{self, answer_frame::Kind};
 use futures::Stream;
+use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body::Body as _;
 use tonic::Status;
 
+use super::SPENT_WAIT;
 use super::open::OpenAnswer;
-use crate::call::{Answer, Body};
+use crate::call::{Answer, Body, Receipt, Spent, Told};
 use crate::worker::Executor;
 use crate::worker::wire::{CHUNK_BYTES_MAX, error_frame, to_wire};
 
 /// The frames of one answer.
-#[derive(Debug)]
 pub struct Answering {
     executor: Option<Executor>,
     head: Option<pb::AnswerHead>,
@@ -28,10 +30,25 @@ pub struct Answering {
     last: Option<Kind>,
     /// Tells when the caller left; only a guest that may still run needs to know.
     open: Option<OpenAnswer>,
+    /// Where what the call took is told, if its caller wants to know.
+    receipt: Receipt,
+    /// What the last frame waits for.
+    spent: Option<BoxFuture<'static, Told>>,
+}
+
+impl fmt::Debug for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answering").field("last", &self.last).finish_non_exhaustive()
+    }
 }
 
 impl Answering {
-    pub(super) fn new(executor: Executor, answer: Answer, open: Option<OpenAnswer>) -> Self {
+    pub(super) fn new(
+        executor: Executor,
+        answer: Answer,
+        open: Option<OpenAnswer>,
+        receipt: Receipt,
+    ) -> Self {
         let (head, body) = answer.response.into_parts();
         let head = pb::AnswerHead {
             status: head.status.as_u16().into(),
@@ -41,12 +58,31 @@ impl Answering {
             queue_wait_us: u64::try_from(answer.queue_wait.as_micros()).unwrap_or(u64::MAX),
         };
         let executor = Some(executor);
-        Self { executor, head: Some(head), body, rest: Bytes::new(), trailers: None, last: None, open }
+        Self {
+            executor,
+            head: Some(head),
+            body,
+            rest: Bytes::new(),
+            trailers: None,
+            last: None,
+            open,
+            receipt,
+            spent: None,
+        }
     }
 
     pub(super) fn error(frame: Kind) -> Self {
-        let (body, rest) = (Body::default(), Bytes::new());
-        Self { executor: None, head: None, body, rest, trailers: None, last: Some(frame), open: None }
+        Self {
+            executor: None,
+            head: None,
+            body: Body::default(),
+            rest: Bytes::new(),
+            trailers: None,
+            last: Some(frame),
+            open: None,
+            receipt: Receipt::default(),
+            spent: None,
+        }
     }
 
     /// Whether its guest may still run.
@@ -65,8 +101,18 @@ impl Answering {
 
     /// Stops the guest; nobody wants to know how it ended.
     fn break_off(&mut self) {
-        (self.executor, self.open, self.head, self.last) = (None, None, None, None);
+        (self.executor, self.open, self.head, self.last, self.spent) = (None, None, None, None, None);
         (self.rest, self.body) = (Bytes::new(), Body::default());
+    }
+
+    /// The last frame, when it is known what the call took.
+    fn poll_last(&mut self, context: &mut Context<'_>) -> Poll<Option<Kind>> {
+        if let Some(told) = &mut self.spent {
+            let spent = ready!(told.as_mut().poll(context)).spent;
+            self.spent = None;
+            self.last = self.last.take().map(|last| with_spent(last, spent));
+        }
+        Poll::Ready(self.last.take())
     }
 
     fn poll_kind(&mut self, context: &mut Context<'_>) -> Poll<Option<Kind>> {
@@ -77,7 +123,7 @@ impl Answering {
             if !self.rest.is_empty() {
                 return Poll::Ready(Some(self.piece()));
             }
-            let Some(executor) = &self.executor else { return Poll::Ready(self.last.take()) };
+            let Some(executor) = &self.executor else { return self.poll_last(context) };
             let polled = Pin::new(&mut self.body).poll_frame(context);
             if polled.is_pending() && self.head.is_some() {
                 return Poll::Ready(Some(self.piece()));
@@ -98,12 +144,17 @@ impl Answering {
                 None => Kind::Tail(pb::AnswerTail {
                     trailers: self.trailers.take().map(|it| pb::Headers { headers: to_wire(&it) }),
                     load: Some(executor.load().into()),
+                    spent: None,
                 }),
             };
             self.executor = None;
             (self.last, self.open) = (Some(end), None);
             // The guest has ended: its slot must not wait for the caller to read the last frame.
             self.body = Body::default();
+            if self.receipt.is_wanted() {
+                let receipt = self.receipt.clone();
+                self.spent = Some(Box::pin(async move { receipt.told(SPENT_WAIT).await }));
+            }
             if self.head.is_some() {
                 return Poll::Ready(Some(self.piece()));
             }
@@ -117,4 +168,14 @@ impl Stream for Answering {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_kind(context).map(|kind| kind.map(|kind| Ok(pb::AnswerFrame { kind: Some(kind) })))
     }
+}
+
+/// A last frame that tells what the call took.
+pub(super) fn with_spent(mut last: Kind, spent: Option<Spent>) -> Kind {
+    match &mut last {
+        Kind::Tail(tail) => tail.spent = spent.map(Into::into),
+        Kind::Failure(failure) => failure.spent = spent.map(Into::into),
+        Kind::Head(_) | Kind::Chunk(_) | Kind::Refusal(_) => {}
+    }
+    last
 }

@@ -1,0 +1,137 @@
+//! Messages of queues: taken from the stores, run as any call is, and settled (docs/adr/0014).
+//!
+//! For each data group one request to its leader is under way at a time: it says what this node runs and how much more it would,
+//! and brings messages, and news of what is not wanted any more. Each message is a task: its attempt, then the word of it.
+
+mod answer;
+mod attempt;
+mod offers;
+mod request;
+mod running;
+mod settle;
+mod span;
+mod take;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::{GroupId, NodeId};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::offers::Offers;
+use self::take::Taker;
+use crate::dispatch::Dispatcher;
+use crate::metrics::Metrics;
+use crate::stores::Stores;
+use crate::view::ViewHandle;
+
+/// Messages that a node runs at once: each may have a body of 64 KiB and an answer of as much here, and its attempt and its
+/// settlement each take a place in an entry of its group's log.
+pub const AT_ONCE_MAX: u32 = 256;
+
+/// What a node does about messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Who this is.
+    pub node: NodeId,
+    /// Messages that it runs at once, of all groups.
+    pub at_once_max: u32,
+    /// How long those that run may take to end once it is stopped.
+    pub drain_timeout: Duration,
+}
+
+impl Options {
+    /// Those of a node that runs so many calls at once.
+    #[must_use]
+    pub fn new(node: NodeId, running_max: u32, drain_timeout: Duration) -> Self {
+        Self { node, at_once_max: AT_ONCE_MAX.min(running_max), drain_timeout }
+    }
+}
+
+/// Takes messages and has them run.
+pub struct Events {
+    view: ViewHandle,
+    inner: Arc<Inner>,
+}
+
+/// What all groups' messages share.
+struct Inner {
+    options: Options,
+    stores: Stores,
+    dispatcher: Dispatcher,
+    metrics: Arc<Metrics>,
+    /// Of the threads on which guests run.
+    calls: Handle,
+    /// Of this start of the process.
+    session: u64,
+    offers: Offers,
+    /// Ends what still runs after the drain time.
+    cut: CancellationToken,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// For whoever the dispatcher reaches. Guests of this node run on the threads of `calls`.
+    #[must_use]
+    pub fn new(
+        options: Options,
+        view: ViewHandle,
+        stores: Stores,
+        dispatcher: Dispatcher,
+        metrics: Arc<Metrics>,
+        calls: Handle,
+    ) -> Self {
+        let (session, offers, cut) = (rand::random(), Offers::default(), CancellationToken::new());
+        let inner = Inner { options, stores, dispatcher, metrics, calls, session, offers, cut };
+        Self { view, inner: Arc::new(inner) }
+    }
+
+    /// Takes messages until `stop`; then lets those that run end, in the time that the options give them.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut changes = self.view.subscribe();
+        let mut takers: BTreeMap<GroupId, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
+        while !stop.is_cancelled() {
+            let groups = self.inner.stores.groups();
+            takers.retain(|group, (own, task)| {
+                if !groups.contains(group) {
+                    own.cancel();
+                }
+                !task.is_finished()
+            });
+            for group in groups {
+                takers.entry(group).or_insert_with(|| {
+                    let own = stop.child_token();
+                    let taker = Taker::new(Arc::clone(&self.inner), group);
+                    (own.clone(), tokio::spawn(taker.run(own)))
+                });
+            }
+            // The sender is in the handle that this has.
+            let _ = stop.run_until_cancelled(changes.changed()).await;
+        }
+        for (group, (_, task)) in takers {
+            if let Err(error) = task.await {
+                tracing::error!(%group, %error, "the task that takes a group's messages failed");
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Messages of one group that run at once.
+    fn bound(&self) -> usize {
+        let groups = self.stores.groups().len().max(1);
+        (self.options.at_once_max as usize / groups).max(1)
+    }
+}

@@ -1,0 +1,158 @@
+//! One attempt of a message: run as any call is, judged, and settled.
+
+use std::time::Duration;
+
+use coracle_proto::id::{GroupId, VersionNumber};
+use coracle_proto::status::Code;
+use http::StatusCode;
+use prometheus_client::metrics::gauge::Gauge;
+use tracing::{Instrument as _, Span};
+
+use super::running::Place;
+use super::verdict::{Decision, of_answer, of_error};
+use super::{Inner, answer, request, settle, span};
+use crate::call::{CallError, Receipt, Told};
+use crate::clock;
+use crate::dispatch::{Answered, Invocation};
+use crate::stores::{Delivery, Kept, Report, Settlement, Ticket, Verdict};
+
+/// What a call took is told when its guest is gone, which is a turn of it later than its answer at most, or not at all.
+const SPENT_WAIT: Duration = Duration::from_millis(250);
+/// A message that this program does not understand is left to others for so long.
+const FOREIGN_AFTER: Duration = Duration::from_secs(5);
+
+/// Counts while it lives: whoever runs may be dropped.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What an attempt came to.
+struct Came {
+    result: Result<Kept, CallError>,
+    cold: bool,
+    started_ms: u64,
+}
+
+/// Runs a message and says what became of it. Dropping this stops its guest.
+pub(super) async fn run(inner: &Inner, group: GroupId, delivery: Delivery, place: &Place) {
+    let _counted = Counted::new(&inner.metrics.events.running);
+    let span = span::process(&delivery);
+    let running = async {
+        let settlement = tokio::select! {
+            settlement = attempt(inner, &delivery, &span) => settlement,
+            () = inner.cut.cancelled() => cut_off(&delivery.ticket),
+        };
+        place.settles();
+        settle::settle(inner, group, &settlement).await;
+    };
+    // Boxed: it has all of a call.
+    Box::pin(running.instrument(span.clone())).await;
+}
+
+/// Gives back what cannot be read here: a newer program may.
+pub(super) async fn give_back(inner: &Inner, group: GroupId, ticket: Ticket, why: String) {
+    tracing::warn!(queue = ticket.queue, message = ticket.message, why, "a message was not understood");
+    let verdict = Verdict::Offer { after: FOREIGN_AFTER, error: format!("not understood: {why}") };
+    settle::settle(inner, group, &Settlement { ticket, report: None, verdict, answer: None }).await;
+}
+
+/// The node goes away, and the call has not ended. It may have done something: the attempt counts.
+fn cut_off(ticket: &Ticket) -> Settlement {
+    let error = "the node went away before the call had ended".to_owned();
+    let verdict = Verdict::Retry { after: None, error };
+    Settlement { ticket: ticket.clone(), report: None, verdict, answer: None }
+}
+
+async fn attempt(inner: &Inner, delivery: &Delivery, span: &Span) -> Settlement {
+    let receipt = Receipt::wanted();
+    let invocation = request::invocation(delivery, span, receipt.clone());
+    let came = call(inner, &invocation).await;
+    let decision = match &came.result {
+        Ok(kept) => of_answer(kept.status, &kept.headers, clock::unix_ms()),
+        Err(error) => of_error(error.code()),
+    };
+    span::came_to(span, &came.result);
+    let ticket = delivery.ticket.clone();
+    let error = said(&came.result);
+    let verdict = match decision {
+        Decision::Done => Verdict::Done,
+        Decision::Retry(after) => Verdict::Retry { after, error: error.clone() },
+        Decision::Dead => Verdict::Dead { error: error.clone() },
+        Decision::Offer => {
+            let verdict = Verdict::Offer { after: inner.offers.after(&ticket), error };
+            return Settlement { ticket, report: None, verdict, answer: None };
+        }
+    };
+    inner.offers.forget(&ticket);
+    let told = receipt.told(SPENT_WAIT).await;
+    let report = Some(report(&came, told, error));
+    Settlement { ticket, report, verdict, answer: came.result.ok() }
+}
+
+async fn call(inner: &Inner, invocation: &Invocation) -> Came {
+    let started_ms = clock::unix_ms();
+    let answered = match Box::pin(inner.dispatcher.dispatch(invocation)).await {
+        Ok(answered) => answered,
+        Err(error) => return Came { cold: error.cold, result: Err(error), started_ms },
+    };
+    let Answered { response, ongoing, cold, timeout, .. } = answered;
+    let result = match tokio::time::timeout(timeout, answer::gather(response)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let said = format!(
+                "the answer had a head and did not end within {} ms after it, the function's 'timeout'",
+                timeout.as_millis()
+            );
+            Err(CallError::new(Code::ResponseTimeout, said))
+        }
+    };
+    if let Err(error) = &result {
+        ongoing.broke_off(error);
+    }
+    Came { result, cold, started_ms }
+}
+
+/// Why it is not done, for people.
+fn said(result: &Result<Kept, CallError>) -> String {
+    match result {
+        Ok(kept) if kept.status.is_success() => String::new(),
+        Ok(kept) => format!("the function answered {}", shown(kept.status)),
+        Err(error) => format!("{}: {error}", error.code()),
+    }
+}
+
+fn shown(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} ({reason})", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+fn report(came: &Came, told: Told, error: String) -> Report {
+    let outcome = match &came.result {
+        Ok(kept) => kept.status.as_u16().to_string(),
+        Err(error) => error.code().name().to_owned(),
+    };
+    Report {
+        attempt: 0,
+        node: told.place.map(|(node, _)| node),
+        version: told.place.map_or(VersionNumber::new(0), |(_, version)| version),
+        started_ms: came.started_ms,
+        ended_ms: clock::unix_ms().max(came.started_ms),
+        cold: came.cold,
+        outcome,
+        error,
+        spent: told.spent.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,200 @@
+//! What a guest is to see of a message.
+
+use bytes::Bytes;
+use coracle_proto::attr;
+use coracle_proto::trace::{TRACEPARENT, TRACESTATE, write_headers};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::{BodyExt as _, Full};
+use tracing::Span;
+
+use crate::call::{Body, Receipt, Trigger, is_idempotent};
+use crate::dispatch::{Invocation, Payload};
+use crate::stores::{Delivery, Event, EventHead};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A body that is all here.
+#[derive(Debug)]
+struct Whole(Bytes);
+
+impl Payload for Whole {
+    fn next(&self) -> Option<Body> {
+        if self.0.is_empty() {
+            return Some(Body::default());
+        }
+        Some(Body::new(Full::from(self.0.clone()).map_err(|never| match never {})))
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+}
+
+/// The message as a call: the request's head as it was accepted, and what the guest may need to tell attempts apart. Whoever asks
+/// for the `receipt` is told what it took.
+pub(super) fn invocation(delivery: &Delivery, span: &Span, receipt: Receipt) -> Invocation {
+    let Delivery { ticket, attempt, function, invocation, event } = delivery;
+    let mut head = head(event);
+    // The queue's attempts are the repetition: within one a call moves only as a synchronous one would.
+    let repeatable = is_idempotent(&head.method) || head.headers.contains_key(IDEMPOTENCY_KEY);
+    let headers = &mut head.headers;
+    headers.insert(HeaderName::from_static(attr::HEADER_ATTEMPT), HeaderValue::from(*attempt));
+    put(headers, HeaderName::from_static(attr::HEADER_FENCE), &ticket.fence.to_string());
+    if !headers.contains_key(IDEMPOTENCY_KEY) {
+        put(headers, IDEMPOTENCY_KEY, &invocation.to_string());
+    }
+    traces(headers, event);
+    if !span.is_disabled() {
+        write_headers(span, headers);
+    }
+    let route = event.head.as_ref().map(|head| head.route.clone()).unwrap_or_default();
+    Invocation {
+        id: *invocation,
+        function: function.clone(),
+        trigger: Trigger::Queue { kind: event.kind.clone(), route },
+        head,
+        body: Box::new(Whole(event.data.clone())),
+        repeatable,
+        receipt,
+    }
+}
+
+/// The trace of whoever sent it, as headers.
+pub(super) fn traces(headers: &mut HeaderMap, event: &Event) {
+    for name in [TRACEPARENT, TRACESTATE] {
+        if let Some(value) = event.attributes.get(name) {
+            put(headers, HeaderName::from_static(name), value);
+        }
+    }
+}
+
+fn head(event: &Event) -> Parts {
+    let mut parts = Request::new(()).into_parts().0;
+    match &event.head {
+        Some(EventHead { method, uri, headers, .. }) => {
+            (parts.method, parts.uri, parts.headers) = (method.clone(), uri.clone(), headers.clone());
+        }
+        None => {
+            (parts.method, parts.uri) = (Method::POST, Uri::from_static("http://localhost/"));
+            parts.headers = cloud_event(event);
+        }
+    }
+    parts
+}
+
+/// An event that is no request, in the binary mode of `CloudEvents`' HTTP binding (1.0, 3.1).
+fn cloud_event(event: &Event) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::HOST, HeaderValue::from_static("localhost"));
+    headers.insert(HeaderName::from_static("ce-specversion"), HeaderValue::from_static("1.0"));
+    put(&mut headers, HeaderName::from_static("ce-id"), &event.id);
+    put(&mut headers, HeaderName::from_static("ce-source"), &event.source);
+    for (name, value) in &event.attributes {
+        match name.as_str() {
+            TRACEPARENT | TRACESTATE => {}
+            "datacontenttype" => put(&mut headers, http::header::CONTENT_TYPE, value),
+            name => {
+                if let Ok(name) = HeaderName::try_from(format!("ce-{name}")) {
+                    put(&mut headers, name, value);
+                }
+            }
+        }
+    }
+    headers
+}
+
+/// What no header can carry is left out.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::id::{InvocationId, Namespace};
+
+    use super::*;
+    use crate::stores::{Fence, Ticket};
+
+    fn delivery(head: Option<EventHead>, attributes: &[(&str, &str)]) -> Delivery {
+        Delivery {
+            ticket: Ticket {
+                namespace: Namespace::default(),
+                queue: "function/f".to_owned(),
+                message: 1,
+                fence: Fence { term: 3, sequence: 40 },
+            },
+            attempt: 2,
+            function: "f".parse().unwrap(),
+            invocation: InvocationId::new(7),
+            event: Event {
+                kind: "async".to_owned(),
+                source: "s".to_owned(),
+                id: "i".to_owned(),
+                attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+                head,
+                data: Bytes::from_static(b"data"),
+            },
+        }
+    }
+
+    fn request(method: Method, headers: &[(&str, &str)]) -> EventHead {
+        let header = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        EventHead {
+            method,
+            uri: "http://a.example/f/x?y".parse().unwrap(),
+            headers: headers.iter().map(header).collect(),
+            route: "/f".to_owned(),
+        }
+    }
+
+    fn seen(delivery: &Delivery) -> Invocation {
+        invocation(delivery, &Span::none(), Receipt::default())
+    }
+
+    #[test]
+    fn a_request_is_seen_as_it_was_accepted_and_knows_its_attempt() {
+        let sent = seen(&delivery(Some(request(Method::POST, &[("x-own", "1")])), &[("traceparent", "00-1-2-01")]));
+        let header = |name: &str| sent.head.headers.get(name).map_or("", |value| value.to_str().unwrap());
+        for (name, value) in [
+            ("x-own", "1"),
+            ("coracle-attempt", "2"),
+            ("coracle-fence", "3.40"),
+            ("idempotency-key", "00000000000000000000000000000007"),
+            ("traceparent", "00-1-2-01"),
+        ] {
+            assert_eq!(header(name), value, "{name}");
+        }
+        assert_eq!((sent.head.uri.to_string().as_str(), sent.trigger.route(), sent.trigger.kind()), ("http://a.example/f/x?y", "/f", "async"));
+        assert!(!sent.repeatable, "its queue is what repeats it");
+        assert_eq!(sent.id, InvocationId::new(7));
+    }
+
+    #[test]
+    fn a_callers_own_key_stays_and_lets_a_call_move() {
+        let keyed = seen(&delivery(Some(request(Method::POST, &[("idempotency-key", "mine")])), &[]));
+        assert!(keyed.repeatable && keyed.head.headers["idempotency-key"] == "mine");
+        assert!(seen(&delivery(Some(request(Method::PUT, &[])), &[])).repeatable);
+    }
+
+    #[test]
+    fn what_is_no_request_comes_as_a_cloud_event() {
+        let attributes = [("type", "t"), ("datacontenttype", "text/plain"), ("traceparent", "00-1-2-01"), ("bad name", "")];
+        let sent = seen(&delivery(None, &attributes));
+        let header = |name: &str| sent.head.headers.get(name).map_or("", |value| value.to_str().unwrap());
+        for (name, value) in [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "i"),
+            ("ce-source", "s"),
+            ("ce-type", "t"),
+            ("content-type", "text/plain"),
+            ("traceparent", "00-1-2-01"),
+            ("ce-traceparent", ""),
+        ] {
+            assert_eq!(header(name), value, "{name}");
+        }
+        assert_eq!((sent.head.method, sent.head.uri.path()), (Method::POST, "/"));
+    }
+}

@@ -1,0 +1,163 @@
+//! What runs of one group's messages: from the moment they came until they are settled.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coracle_proto::id::Namespace;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::stores::Ticket;
+
+/// As many as the taker asks for.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    tasks: Mutex<BTreeMap<Ticket, Task>>,
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct Task {
+    /// None until it is known.
+    abort: Option<AbortHandle>,
+    /// Its call is over.
+    settles: bool,
+}
+
+/// That of one message. Dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Place {
+    running: Arc<Running>,
+    ticket: Ticket,
+}
+
+impl Running {
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<Ticket, Task>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.tasks().len()
+    }
+
+    /// All of them.
+    pub(super) fn tickets(&self) -> Vec<Ticket> {
+        self.tasks().keys().cloned().collect()
+    }
+
+    /// Queues that have half of the places, or more.
+    pub(super) fn full(&self, bound: usize) -> Vec<(Namespace, String)> {
+        let mut counts: BTreeMap<(Namespace, String), usize> = BTreeMap::new();
+        for ticket in self.tasks().keys() {
+            *counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default() += 1;
+        }
+        let share = bound.div_ceil(2).max(1);
+        counts.into_iter().filter(|(_, count)| *count >= share).map(|(queue, _)| queue).collect()
+    }
+
+    /// Ends when a place comes free.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Runs a message in a task of its own, on those threads; false where it runs already.
+    pub(super) fn begin<F>(
+        self: &Arc<Self>,
+        threads: &Handle,
+        ticket: Ticket,
+        run: impl FnOnce(Place) -> F,
+    ) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut tasks = self.tasks();
+        if tasks.contains_key(&ticket) {
+            return false;
+        }
+        // It is there before its task is, which may have ended before that is known here.
+        tasks.insert(ticket.clone(), Task { abort: None, settles: false });
+        drop(tasks);
+        let place = Place { running: Arc::clone(self), ticket: ticket.clone() };
+        let abort = threads.spawn(run(place)).abort_handle();
+        if let Some(task) = self.tasks().get_mut(&ticket) {
+            task.abort = Some(abort);
+        }
+        true
+    }
+
+    /// Nobody wants it any more: it is stopped. Whether its call was under way.
+    pub(super) fn lose(&self, ticket: &Ticket) -> bool {
+        let Some(task) = self.tasks().remove(ticket) else { return false };
+        task.stop();
+        self.freed.notify_one();
+        !task.settles
+    }
+
+    /// Stops all of them.
+    pub(super) fn end(&self) {
+        let all = std::mem::take(&mut *self.tasks());
+        all.values().for_each(Task::stop);
+    }
+}
+
+impl Task {
+    fn stop(&self) {
+        if let Some(abort) = &self.abort {
+            abort.abort();
+        }
+    }
+}
+
+impl Place {
+    /// Its call is over: what is left is to say so.
+    pub(super) fn settles(&self) {
+        if let Some(task) = self.running.tasks().get_mut(&self.ticket) {
+            task.settles = true;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.running.tasks().remove(&self.ticket);
+        self.running.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::Fence;
+    use crate::worker::tests::until;
+
+    fn ticket(queue: &str, message: u64) -> Ticket {
+        let fence = Fence { term: 1, sequence: message };
+        Ticket { namespace: Namespace::default(), queue: queue.to_owned(), message, fence }
+    }
+
+    #[tokio::test]
+    async fn a_queue_has_half_of_the_places_and_a_lost_one_makes_room() {
+        let (running, ended) = (Arc::<Running>::default(), Arc::new(Notify::new()));
+        let begin = |ticket: Ticket| {
+            let ended = Arc::clone(&ended);
+            running.begin(&Handle::current(), ticket, |place| async move {
+                ended.notified().await;
+                drop(place);
+            })
+        };
+        assert!(begin(ticket("a", 1)) && begin(ticket("a", 2)) && begin(ticket("b", 1)));
+        assert!(!begin(ticket("a", 1)), "it runs");
+        let full = |bound| running.full(bound).into_iter().map(|(_, queue)| queue).collect::<Vec<_>>();
+        assert_eq!((full(3), full(4), full(5), full(1)), (vec!["a".into()], vec!["a".into()], vec![], vec!["a".into(), "b".into()]));
+        assert!(running.lose(&ticket("a", 2)) && !running.lose(&ticket("a", 2)));
+        running.freed().await;
+        assert_eq!(running.tickets(), [ticket("a", 1), ticket("b", 1)]);
+        ended.notify_one();
+        until("one has ended", || running.count() == 1).await;
+        running.end();
+        assert_eq!(running.count(), 0);
+    }
+}

@@ -1,0 +1,127 @@
+//! The messages of one data group: asked for, given out to tasks, and let go when nobody wants them any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_proto::id::GroupId;
+use coracle_proto::status::Refusal;
+use tokio_util::sync::CancellationToken;
+
+use super::running::Running;
+use super::{Inner, attempt};
+use crate::clock;
+use crate::stores::{Offered, Taken, Taking};
+
+/// A store waits so long for something to tell. Each request renews the leases of what runs, of fifteen seconds.
+const WAITS: Duration = Duration::from_secs(5);
+/// A request beyond what the store waits: who leads may have to be found.
+const ASK_MAX: Duration = Duration::from_secs(3);
+const _: () = assert!(WAITS.as_secs() + ASK_MAX.as_secs() < 15);
+/// After a request that nobody answered, or that told nothing though it need not have waited.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Where places were short the next request waits for so long after one is free: several come free together.
+const GATHER: Duration = Duration::from_millis(20);
+/// At the end: to tell that nothing is wanted any more, and for the last settlements.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The task of one group.
+pub(super) struct Taker {
+    inner: Arc<Inner>,
+    group: GroupId,
+    running: Arc<Running>,
+    /// The number of the last reply.
+    heard: u64,
+}
+
+impl Taker {
+    pub(super) fn new(inner: Arc<Inner>, group: GroupId) -> Self {
+        Self { inner, group, running: Arc::default(), heard: 0 }
+    }
+
+    /// Takes until `stop`, then goes on telling what runs until that has ended.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let bound = self.inner.bound();
+            stop.run_until_cancelled(self.round(bound)).await;
+        }
+        // What was on its way in that moment goes to others when this node says that it did not get it.
+        let _ = tokio::time::timeout(FAREWELL, self.ask(0, Duration::ZERO)).await;
+        if tokio::time::timeout(self.inner.options.drain_timeout, self.drained()).await.is_err() {
+            let left = self.running.count();
+            tracing::warn!(group = %self.group, left, "messages were cut off: their calls did not end in time");
+            self.inner.cut.cancel();
+            let _ = tokio::time::timeout(FAREWELL, self.drained()).await;
+        }
+        self.running.end();
+    }
+
+    /// Ends when nothing runs.
+    async fn drained(&mut self) {
+        while self.running.count() > 0 {
+            self.round(0).await;
+        }
+    }
+
+    /// One request, with what it brings. At most `bound` messages run at once.
+    async fn round(&mut self, bound: usize) {
+        let places = bound.saturating_sub(self.running.count());
+        let full = self.running.full(bound);
+        let running = Arc::clone(&self.running);
+        let freed = async {
+            if places > 0 && full.is_empty() {
+                return std::future::pending().await;
+            }
+            running.freed().await;
+            tokio::time::sleep(GATHER).await;
+        };
+        tokio::select! {
+            taken = self.ask(bound, WAITS) => match taken {
+                Ok(taken) => self.accept(taken),
+                Err(refusal) => {
+                    tracing::debug!(group = %self.group, code = %refusal.code, %refusal, "no messages can be taken");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+            () = freed => {}
+        }
+    }
+
+    async fn ask(&self, bound: usize, waits: Duration) -> Result<Taken, Refusal> {
+        let running = self.running.tickets();
+        let places = u32::try_from(bound.saturating_sub(running.len())).unwrap_or(u32::MAX);
+        let (session, full) = (self.inner.session, self.running.full(bound));
+        let taking = Taking { session, heard: self.heard, running, places, full, waits };
+        let deadline = clock::now() + waits + ASK_MAX;
+        self.inner.stores.take(self.group, self.inner.options.node, &taking, deadline).await
+    }
+
+    fn accept(&mut self, taken: Taken) {
+        self.heard = taken.number;
+        let metrics = &self.inner.metrics.events;
+        for ticket in taken.lost {
+            if self.running.lose(&ticket) {
+                metrics.lost.inc();
+                tracing::info!(
+                    group = %self.group, queue = ticket.queue, message = ticket.message, fence = %ticket.fence,
+                    "a message is not wanted any more: its call is stopped"
+                );
+            }
+        }
+        for offered in taken.offered {
+            let (ticket, delivery) = match offered {
+                Offered::Delivery(delivery) => (delivery.ticket.clone(), Ok(delivery)),
+                Offered::Foreign(ticket, why) => (ticket, Err(why)),
+            };
+            let (inner, group) = (Arc::clone(&self.inner), self.group);
+            let begun = self.running.begin(&self.inner.calls, ticket.clone(), |place| async move {
+                match delivery {
+                    Ok(delivery) => attempt::run(&inner, group, *delivery, &place).await,
+                    Err(why) => attempt::give_back(&inner, group, ticket, why).await,
+                }
+            });
+            if begun {
+                metrics.taken.inc();
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests; each file has its subject.

@@ -1,0 +1,131 @@
+//! A request as it is kept.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use coracle_proto::status::Code;
+use coracle_proto::trace::{TRACEPARENT, TRACESTATE, write_headers};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest as _, Sha256};
+use tracing::Span;
+
+use super::PREFER;
+use crate::call::CallError;
+use crate::dispatch::Invocation;
+use crate::stores::{Event, EventHead, HEADERS_BYTES_MAX, HEADERS_MAX, Submission};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Bytes of a key.
+const KEY_BYTES_MAX: usize = 255;
+/// What fired.
+const KIND: &str = "async";
+
+/// A request's head, within its bounds.
+#[derive(Debug)]
+pub(super) struct Head {
+    invocation: Invocation,
+    key: String,
+}
+
+impl Head {
+    /// Checks what a guest would see of a request.
+    pub(super) fn new(mut invocation: Invocation) -> Result<Self, CallError> {
+        let headers = &mut invocation.head.headers;
+        headers.remove(PREFER);
+        let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len().saturating_add(value.len());
+        let (count, bytes) = (headers.len(), headers.iter().map(bytes).sum::<usize>());
+        if count > HEADERS_MAX || bytes > HEADERS_BYTES_MAX {
+            let said = format!(
+                "a call that is to be run later has at most {HEADERS_MAX} headers of {HEADERS_BYTES_MAX} bytes together, \
+                 and this one has {count} of {bytes}"
+            );
+            return Err(CallError::new(Code::BadRequest, said));
+        }
+        let key = key(headers)?;
+        Ok(Self { invocation, key })
+    }
+
+    /// With its body, in the trace of a span.
+    pub(super) fn with(self, data: Bytes, span: &Span) -> Submission {
+        let Self { invocation, key } = self;
+        let (route, head) = (invocation.trigger.route().to_owned(), invocation.head);
+        let attributes = attributes(&head.headers, span);
+        let head = EventHead { method: head.method, uri: head.uri, headers: head.headers, route };
+        let fingerprint = fingerprint(&head, &data);
+        let (source, id) = (format!("/{KIND}"), invocation.id.to_string());
+        let event = Event { kind: KIND.to_owned(), source, id, attributes, head: Some(head), data };
+        Submission {
+            function: invocation.function,
+            invocation: invocation.id,
+            event,
+            idempotency_key: key,
+            fingerprint,
+        }
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<String, CallError> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let bad = |why: &str| CallError::new(Code::BadRequest, format!("header 'idempotency-key': {why}"));
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(String::new()),
+        (Some(_), Some(_)) => Err(bad("stands twice")),
+        (Some(key), None) if key.is_empty() => Err(bad("is empty")),
+        (Some(key), None) if key.len() > KEY_BYTES_MAX => {
+            Err(bad(&format!("has {} bytes, at most {KEY_BYTES_MAX}", key.len())))
+        }
+        (Some(key), None) => key.to_str().map(str::to_owned).map_err(|_| bad("is not plain text")),
+    }
+}
+
+/// The trace that its attempts are to join: that of the span, or of the caller where nothing is recorded.
+fn attributes(headers: &HeaderMap, span: &Span) -> BTreeMap<String, String> {
+    let mut traces = HeaderMap::new();
+    for name in [TRACEPARENT, TRACESTATE] {
+        if let Some(value) = headers.get(name) {
+            traces.insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    if !span.is_disabled() {
+        write_headers(span, &mut traces);
+    }
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    traces.iter().filter_map(text).collect()
+}
+
+/// Tells two requests apart: SHA-256 over method, target and body.
+fn fingerprint(head: &EventHead, data: &[u8]) -> Bytes {
+    let mut hash = Sha256::new();
+    hash.update(head.method.as_str());
+    hash.update([0]);
+    hash.update(head.uri.to_string());
+    hash.update([0]);
+    hash.update(data);
+    Bytes::copy_from_slice(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart_by_method_target_and_body() {
+        let print = |method: Method, uri: &str, data: &str| {
+            let (uri, headers) = (uri.parse().unwrap(), HeaderMap::new());
+            fingerprint(&EventHead { method, uri, headers, route: String::new() }, data.as_bytes())
+        };
+        let first = print(Method::POST, "http://a/b", "c");
+        assert!(first.len() == 32 && first == print(Method::POST, "http://a/b", "c"));
+        for other in [
+            print(Method::PUT, "http://a/b", "c"),
+            print(Method::POST, "http://a/b?", "c"),
+            print(Method::POST, "http://a/b", "d"),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+}

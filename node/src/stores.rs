@@ -1,0 +1,83 @@
+//! The way to whoever leads a data group, at 7403: without any controller, by the view and by asking (docs/adr/0014).
+//!
+//! Who leads is not told to anybody: it is remembered, and looked for among the group's members when it is somebody else.
+
+mod ask;
+mod channels;
+mod client;
+mod known;
+mod message;
+mod record;
+#[cfg(test)]
+pub(crate) mod tests;
+mod trouble;
+mod wire;
+
+pub use self::message::{
+    BODY_BYTES_MAX, Delivery, Event, EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX, Kept,
+    KEPT_HEADERS_BYTES_MAX, Offered, Report, Settlement, Submission, Submitted, Taken, Taking, Ticket, Verdict,
+};
+pub use self::record::{Ended, Record, State};
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coracle_proto::id::{ClusterId, GroupId, Namespace};
+use coracle_proto::status::{Code, Refusal};
+
+use self::channels::Channels;
+use self::known::Known;
+use crate::view::ViewHandle;
+
+/// Asks stores. Cheap to clone.
+#[derive(Clone)]
+pub struct Stores {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster: ClusterId,
+    view: ViewHandle,
+    known: Mutex<Known>,
+    channels: Channels,
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stores").field("cluster", &self.inner.cluster).finish_non_exhaustive()
+    }
+}
+
+impl Stores {
+    /// A way to the stores that the view shows. Its connections are on the threads of the task that calls this.
+    #[must_use]
+    pub fn new(view: ViewHandle, cluster: ClusterId) -> Self {
+        let (known, channels) = (Mutex::default(), Channels::here());
+        Self { inner: Arc::new(Inner { cluster, view, known, channels }) }
+    }
+
+    /// Every data group.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupId> {
+        self.inner.view.load().routing.content.groups().keys().copied().collect()
+    }
+
+    /// The data group that has what a namespace has.
+    ///
+    /// # Errors
+    /// [`Code::NoStore`]: nobody keeps anything.
+    pub fn group_of(&self, namespace: &Namespace) -> Result<GroupId, Refusal> {
+        let view = self.inner.view.load();
+        view.routing.content.group_of(namespace).map(|group| group.id).ok_or_else(no_store)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That nobody keeps anything.
+pub(crate) fn no_store() -> Refusal {
+    let said = "no node keeps anything for later: give some the role 'store' (docs/operations.md)";
+    Refusal::new(Code::NoStore, said)
+}

@@ -1,0 +1,264 @@
+//! What is taken from queues, and what is said of it afterwards.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_proto::id::{FunctionId, InvocationId, Namespace, NodeId, VersionNumber};
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+use crate::call::Spent;
+
+/// Bytes of a message's body, and of an answer's that are kept.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// Headers of a message.
+pub const HEADERS_MAX: usize = 128;
+/// Bytes of names and values of a message's headers.
+pub const HEADERS_BYTES_MAX: usize = 32 << 10;
+/// Bytes of names and values of an answer's headers that are kept.
+pub const KEPT_HEADERS_BYTES_MAX: usize = 8 << 10;
+
+/// Greater than that of whoever held the message before: what it guards refuses a smaller one. Shown as `TERM.SEQUENCE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fence {
+    /// Of the group's leader.
+    pub term: u64,
+    /// Number in the group.
+    pub sequence: u64,
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.term, self.sequence)
+    }
+}
+
+/// An attempt: which message, and which claim of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    /// Whose queue.
+    pub namespace: Namespace,
+    /// Its name.
+    pub queue: String,
+    /// The message's number in it.
+    pub message: u64,
+    /// Of the claim.
+    pub fence: Fence,
+}
+
+/// An HTTP request as it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHead {
+    /// The method.
+    pub method: Method,
+    /// Absolute, as the guest is to see it.
+    pub uri: Uri,
+    /// As the guest is to see them.
+    pub headers: HeaderMap,
+    /// The matched prefix.
+    pub route: String,
+}
+
+/// What was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What fired: `async`.
+    pub kind: String,
+    /// Where it is from.
+    pub source: String,
+    /// Its id there.
+    pub id: String,
+    /// Of a `CloudEvent`; the trace of whoever sent it among them.
+    pub attributes: BTreeMap<String, String>,
+    /// None: it is no request.
+    pub head: Option<EventHead>,
+    /// The body.
+    pub data: Bytes,
+}
+
+/// A message that is to be run now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// To be shown with whatever is said of it.
+    pub ticket: Ticket,
+    /// From 1, without gaps.
+    pub attempt: u32,
+    /// What is to take it.
+    pub function: FunctionId,
+    /// The same in each attempt.
+    pub invocation: InvocationId,
+    /// What was accepted.
+    pub event: Event,
+}
+
+/// What a node says of itself when it asks for messages.
+#[derive(Debug, Clone, Default)]
+pub struct Taking {
+    /// Of this start of its process.
+    pub session: u64,
+    /// The number of the last reply that it got.
+    pub heard: u64,
+    /// All that it has and has not settled.
+    pub running: Vec<Ticket>,
+    /// Messages that it would run beside these.
+    pub places: u32,
+    /// Queues of which it wants no more just now.
+    pub full: Vec<(Namespace, String)>,
+    /// How long the store may wait for something to tell.
+    pub waits: Duration,
+}
+
+/// A message that was given out, as far as this node understands it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offered {
+    /// It can be run.
+    Delivery(Box<Delivery>),
+    /// It is of a newer program: why it is not understood.
+    Foreign(Ticket, String),
+}
+
+/// What a node is given.
+#[derive(Debug, Clone, Default)]
+pub struct Taken {
+    /// Of this reply.
+    pub number: u64,
+    /// To be run.
+    pub offered: Vec<Offered>,
+    /// Of what it runs: not held any more, nobody wants the result.
+    pub lost: Vec<Ticket>,
+}
+
+/// What a function answered, as far as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its status.
+    pub status: StatusCode,
+    /// At most [`KEPT_HEADERS_BYTES_MAX`] of them.
+    pub headers: HeaderMap,
+    /// At most [`BODY_BYTES_MAX`].
+    pub body: Bytes,
+    /// Bytes that it had: more than `body` has where it was too large to be kept.
+    pub body_bytes: u64,
+}
+
+impl Kept {
+    /// Whether all of it is there.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.body_bytes == self.body.len() as u64
+    }
+}
+
+/// One attempt, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// From 1; zero where the store counts.
+    pub attempt: u32,
+    /// Where it ran; none: nowhere.
+    pub node: Option<NodeId>,
+    /// What ran; zero: nothing.
+    pub version: VersionNumber,
+    /// Unix milliseconds.
+    pub started_ms: u64,
+    /// Unix milliseconds.
+    pub ended_ms: u64,
+    /// Whether code had to be mapped.
+    pub cold: bool,
+    /// A status, or a code of the platform.
+    pub outcome: String,
+    /// For people; empty where there was none.
+    pub error: String,
+    /// What it took.
+    pub spent: Spent,
+}
+
+/// What is to become of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done.
+    Done,
+    /// It is tried again: after so long, or as its queue says.
+    Retry {
+        /// None: as its queue says.
+        after: Option<Duration>,
+        /// Why, for people.
+        error: String,
+    },
+    /// It is never tried again.
+    Dead {
+        /// Why, for people.
+        error: String,
+    },
+    /// Nothing was run: it comes again after so long, and no attempt is counted.
+    Offer {
+        /// How long nobody is given it.
+        after: Duration,
+        /// Why, for people.
+        error: String,
+    },
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Of the claim.
+    pub ticket: Ticket,
+    /// None: nothing was run.
+    pub report: Option<Report>,
+    /// What is to become of it.
+    pub verdict: Verdict,
+    /// What was answered, if anything was.
+    pub answer: Option<Kept>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is done.
+    Done,
+    /// It is tried again.
+    Retried,
+    /// It is a dead letter.
+    Dead,
+    /// It comes again, uncounted.
+    Offered,
+}
+
+impl Fate {
+    /// The word for it in metrics and traces.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retried => "retried",
+            Self::Dead => "dead",
+            Self::Offered => "offered",
+        }
+    }
+}
+
+/// What is to be run later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// What is to take it.
+    pub function: FunctionId,
+    /// Made by whoever submits.
+    pub invocation: InvocationId,
+    /// What is to be run.
+    pub event: Event,
+    /// Empty: none was given.
+    pub idempotency_key: String,
+    /// Of the request: the same key with another one is refused.
+    pub fingerprint: Bytes,
+}
+
+/// What was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted {
+    /// That of the first one, where this was a repetition.
+    pub invocation: InvocationId,
+    /// Whether it was accepted before.
+    pub repeated: bool,
+}
+
