@@ -14,8 +14,9 @@ mod trouble;
 mod wire;
 
 pub use self::message::{
-    BODY_BYTES_MAX, Delivery, Event, EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX, Kept,
-    KEPT_HEADERS_BYTES_MAX, Offered, Report, Settlement, Submission, Submitted, Taken, Taking, Ticket, Verdict,
+    BODY_BYTES_MAX, Delivery, Event, EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX,
+    KEPT_HEADERS_BYTES_MAX, Kept, Offered, Report, Settlement, Submission, Submitted, Taken, Taking, Ticket,
+    Verdict,
 };
 pub use self::record::{Ended, Record, State};
 

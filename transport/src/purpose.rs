@@ -92,8 +92,8 @@ impl Purpose {
             // A controller that is stopped is noticed within this and the next, though it has nothing to tell.
             Self::Following => kept(CONNECT_NEAR, always(2, 2)),
             Self::Shared => kept(CONNECT_NEAR, busy(2, 2)),
-            // A store that is stopped is noticed about when another one leads its groups.
-            Self::Store => kept(CONNECT_NEAR, busy(1, 1)),
+            // A store that is stopped is noticed while the leases of what it gave out still last.
+            Self::Store => kept(CONNECT_NEAR, busy(2, 2)),
             // Finds a worker that is stopped but still connected: what it would have said is named as a gap then.
             Self::Logs => kept(CONNECT_FAR, busy(2, 2)),
             // Finds a worker that is stopped, or cut off, while it is sent to. A machine that is busy compiling answers later
@@ -138,7 +138,7 @@ mod tests {
             (Purpose::Artifact, 2, no, Some((5, 5, false)), Some((4 << 20, 8 << 20))),
             (Purpose::Following, 1, no, Some((2, 2, true)), None),
             (Purpose::Shared, 1, no, Some((2, 2, false)), None),
-            (Purpose::Store, 1, no, Some((1, 1, false)), None),
+            (Purpose::Store, 1, no, Some((2, 2, false)), None),
             (Purpose::Logs, 2, no, Some((2, 2, false)), None),
             (Purpose::Upload, 5, no, Some((1, 4, false)), None),
             (Purpose::Command, 5, no, Some((5, 5, false)), None),

@@ -133,7 +133,10 @@ mod tests {
                 kind: "async".to_owned(),
                 source: "s".to_owned(),
                 id: "i".to_owned(),
-                attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+                attributes: attributes
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
                 head,
                 data: Bytes::from_static(b"data"),
             },
@@ -141,7 +144,8 @@ mod tests {
     }
 
     fn request(method: Method, headers: &[(&str, &str)]) -> EventHead {
-        let header = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        let header =
+            |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         EventHead {
             method,
             uri: "http://a.example/f/x?y".parse().unwrap(),
@@ -156,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_request_is_seen_as_it_was_accepted_and_knows_its_attempt() {
-        let sent = seen(&delivery(Some(request(Method::POST, &[("x-own", "1")])), &[("traceparent", "00-1-2-01")]));
+        let sent =
+            seen(&delivery(Some(request(Method::POST, &[("x-own", "1")])), &[("traceparent", "00-1-2-01")]));
         let header = |name: &str| sent.head.headers.get(name).map_or("", |value| value.to_str().unwrap());
         for (name, value) in [
             ("x-own", "1"),
@@ -167,7 +172,10 @@ mod tests {
         ] {
             assert_eq!(header(name), value, "{name}");
         }
-        assert_eq!((sent.head.uri.to_string().as_str(), sent.trigger.route(), sent.trigger.kind()), ("http://a.example/f/x?y", "/f", "async"));
+        assert_eq!(
+            (sent.head.uri.to_string().as_str(), sent.trigger.route(), sent.trigger.kind()),
+            ("http://a.example/f/x?y", "/f", "async")
+        );
         assert!(!sent.repeatable, "its queue is what repeats it");
         assert_eq!(sent.id, InvocationId::new(7));
     }
@@ -181,7 +189,12 @@ mod tests {
 
     #[test]
     fn what_is_no_request_comes_as_a_cloud_event() {
-        let attributes = [("type", "t"), ("datacontenttype", "text/plain"), ("traceparent", "00-1-2-01"), ("bad name", "")];
+        let attributes = [
+            ("type", "t"),
+            ("datacontenttype", "text/plain"),
+            ("traceparent", "00-1-2-01"),
+            ("bad name", ""),
+        ];
         let sent = seen(&delivery(None, &attributes));
         let header = |name: &str| sent.head.headers.get(name).map_or("", |value| value.to_str().unwrap());
         for (name, value) in [

@@ -24,6 +24,8 @@ struct Task {
     abort: Option<AbortHandle>,
     /// Its call is over.
     settles: bool,
+    /// Its claim is not held any more, though it may be what it said that ended it: whoever settles it finds out.
+    lost: bool,
 }
 
 /// That of one message. Dropping it frees it.
@@ -43,19 +45,30 @@ impl Running {
         self.tasks().len()
     }
 
-    /// All of them.
+    /// Those of which nobody has said yet that they are lost.
     pub(super) fn tickets(&self) -> Vec<Ticket> {
-        self.tasks().keys().cloned().collect()
+        self.tasks().iter().filter(|(_, task)| !task.lost).map(|(ticket, _)| ticket.clone()).collect()
+    }
+
+    /// How many more there may be now: what comes together may be of one queue, and none has more than half of the places.
+    pub(super) fn places(&self, bound: usize) -> usize {
+        let (counts, share) = (self.counts(), share(bound));
+        let most = counts.values().copied().filter(|count| *count < share).max().unwrap_or(0);
+        bound.saturating_sub(counts.values().sum()).min(share.saturating_sub(most))
     }
 
     /// Queues that have half of the places, or more.
     pub(super) fn full(&self, bound: usize) -> Vec<(Namespace, String)> {
+        let share = share(bound);
+        self.counts().into_iter().filter(|(_, count)| *count >= share).map(|(queue, _)| queue).collect()
+    }
+
+    fn counts(&self) -> BTreeMap<(Namespace, String), usize> {
         let mut counts: BTreeMap<(Namespace, String), usize> = BTreeMap::new();
         for ticket in self.tasks().keys() {
             *counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default() += 1;
         }
-        let share = bound.div_ceil(2).max(1);
-        counts.into_iter().filter(|(_, count)| *count >= share).map(|(queue, _)| queue).collect()
+        counts
     }
 
     /// Ends when a place comes free.
@@ -78,7 +91,7 @@ impl Running {
             return false;
         }
         // It is there before its task is, which may have ended before that is known here.
-        tasks.insert(ticket.clone(), Task { abort: None, settles: false });
+        tasks.insert(ticket.clone(), Task { abort: None, settles: false, lost: false });
         drop(tasks);
         let place = Place { running: Arc::clone(self), ticket: ticket.clone() };
         let abort = threads.spawn(run(place)).abort_handle();
@@ -88,12 +101,19 @@ impl Running {
         true
     }
 
-    /// Nobody wants it any more: it is stopped. Whether its call was under way.
+    /// Nobody wants it any more: it is stopped, if its call is under way. Whether it was.
     pub(super) fn lose(&self, ticket: &Ticket) -> bool {
-        let Some(task) = self.tasks().remove(ticket) else { return false };
+        let mut tasks = self.tasks();
+        let Some(task) = tasks.get_mut(ticket) else { return false };
+        if task.settles {
+            task.lost = true;
+            return false;
+        }
         task.stop();
+        tasks.remove(ticket);
+        drop(tasks);
         self.freed.notify_one();
-        !task.settles
+        true
     }
 
     /// Stops all of them.
@@ -101,6 +121,11 @@ impl Running {
         let all = std::mem::take(&mut *self.tasks());
         all.values().for_each(Task::stop);
     }
+}
+
+/// What one queue may have.
+fn share(bound: usize) -> usize {
+    bound.div_ceil(2).max(1)
 }
 
 impl Task {
@@ -151,7 +176,12 @@ mod tests {
         assert!(begin(ticket("a", 1)) && begin(ticket("a", 2)) && begin(ticket("b", 1)));
         assert!(!begin(ticket("a", 1)), "it runs");
         let full = |bound| running.full(bound).into_iter().map(|(_, queue)| queue).collect::<Vec<_>>();
-        assert_eq!((full(3), full(4), full(5), full(1)), (vec!["a".into()], vec!["a".into()], vec![], vec!["a".into(), "b".into()]));
+        assert_eq!(
+            (full(3), full(4), full(5), full(1)),
+            (vec!["a".into()], vec!["a".into()], vec![], vec!["a".into(), "b".into()])
+        );
+        let places = [1, 3, 4, 5, 8, 100].map(|bound| running.places(bound));
+        assert_eq!(places, [0, 0, 1, 1, 2, 48], "of one queue");
         assert!(running.lose(&ticket("a", 2)) && !running.lose(&ticket("a", 2)));
         running.freed().await;
         assert_eq!(running.tickets(), [ticket("a", 1), ticket("b", 1)]);

@@ -64,7 +64,7 @@ impl Taker {
 
     /// One request, with what it brings. At most `bound` messages run at once.
     async fn round(&mut self, bound: usize) {
-        let places = bound.saturating_sub(self.running.count());
+        let places = self.running.places(bound);
         let full = self.running.full(bound);
         let running = Arc::clone(&self.running);
         let freed = async {
@@ -88,7 +88,7 @@ impl Taker {
 
     async fn ask(&self, bound: usize, waits: Duration) -> Result<Taken, Refusal> {
         let running = self.running.tickets();
-        let places = u32::try_from(bound.saturating_sub(running.len())).unwrap_or(u32::MAX);
+        let places = u32::try_from(self.running.places(bound)).unwrap_or(u32::MAX);
         let (session, full) = (self.inner.session, self.running.full(bound));
         let taking = Taking { session, heard: self.heard, running, places, full, waits };
         let deadline = clock::now() + waits + ASK_MAX;

@@ -1,1 +1,7 @@
-//! Tests; each file has its subject.
+//! Tests of messages over real gRPC; each file has its subject.
+
+mod ending;
+mod running;
+mod settling;
+mod spans;
+mod taking;

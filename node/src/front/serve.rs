@@ -96,7 +96,9 @@ impl Inner {
     async fn find(&self, host: &str, path: &str) -> (Arc<View>, Result<Target, CallError>) {
         let view = self.view.load();
         let found = target(&view, host, path);
-        if view.routing.told || matches!(found, Ok(Target::Function { .. } | Target::Health | Target::Invocation(_))) {
+        if view.routing.told
+            || matches!(found, Ok(Target::Function { .. } | Target::Health | Target::Invocation(_)))
+        {
             return (view, found);
         }
         drop(view);

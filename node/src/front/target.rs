@@ -84,7 +84,9 @@ fn invocation(rest: &str) -> Option<Result<Asked, CallError>> {
         Some((id, "retry")) => (id, What::Retry),
         Some(_) => return None,
     };
-    let id = id.parse::<InvocationId>().map_err(|error| CallError::new(Code::InvocationNotFound, error.to_string()));
+    let id = id
+        .parse::<InvocationId>()
+        .map_err(|error| CallError::new(Code::InvocationNotFound, error.to_string()));
     Some(id.map(|id| Asked { id, what }))
 }
 

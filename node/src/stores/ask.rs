@@ -20,6 +20,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// One member answers within this, beyond what it is asked to wait itself.
 const ANSWER_MAX: Duration = Duration::from_millis(2500);
 
+/// With less time than this nobody is asked once more: an answer that is not waited for is one that was lost.
+const ATTEMPT_MIN: Duration = Duration::from_millis(50);
+
 /// Of which group something is asked, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question {
@@ -60,10 +63,12 @@ impl Stores {
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
         let Question { group, deadline, .. } = question;
-        let (mut lost, mut changes) = (None, self.inner.view.subscribe());
+        let (mut lost, mut last, mut changes) = (None, None, self.inner.view.subscribe());
         loop {
-            let mut last = None;
             for (node, address) in self.members(group)? {
+                if last.is_some() && left(deadline) < ATTEMPT_MIN {
+                    return Err(in_vain(last, lost));
+                }
                 let trouble = match self.attempt(question, &address, &ask).await {
                     Ok(answer) => {
                         self.known().leads(group, node);
@@ -81,12 +86,9 @@ impl Stores {
                     lost = Some(trouble.clone());
                 }
                 last = Some(trouble);
-                if clock::now() >= deadline {
-                    break;
-                }
             }
-            let left = deadline.saturating_duration_since(clock::now());
-            if left.is_zero() {
+            let left = left(deadline);
+            if left < ATTEMPT_MIN {
                 return Err(in_vain(last, lost));
             }
             // A new member, or a new address, is asked soon. The view changes all the time, mostly by what is not looked at here.
@@ -106,8 +108,7 @@ impl Stores {
         F: Future<Output = Result<Response<T>, Status>> + Send,
     {
         let channel = self.inner.channels.to(address).map_err(|error| Trouble::Broken(error.to_string()))?;
-        let left = question.deadline.saturating_duration_since(clock::now());
-        let limit = question.waits.saturating_add(ANSWER_MAX).min(left);
+        let limit = question.waits.saturating_add(ANSWER_MAX).min(left(question.deadline));
         match tokio::time::timeout(limit, ask(channel)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(status.into()),
@@ -125,6 +126,10 @@ impl Stores {
         members.sort_by_key(|(node, _)| Some(*node) != leader);
         Ok(members)
     }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(clock::now())
 }
 
 fn address(view: &View, node: NodeId) -> Option<String> {

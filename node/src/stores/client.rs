@@ -150,7 +150,8 @@ impl Stores {
         };
         let question = Question { waits: taking.waits, ..Question::read(group, deadline) };
         let reply: pb::TakeReply = self.ask(question, take).await?;
-        let newest = reply.deliveries.iter().filter_map(|it| it.ticket.as_ref()).map(|it| it.fence_sequence).max();
+        let newest =
+            reply.deliveries.iter().filter_map(|it| it.ticket.as_ref()).map(|it| it.fence_sequence).max();
         self.reached(group, newest.unwrap_or(0));
         Ok(wire::taken(reply))
     }
@@ -221,9 +222,8 @@ impl Stores {
             let wire = pb::GroupsStatusRequest { cluster_id: cluster_id.clone() };
             async move {
                 let reply = GroupsClient::new(channel).status(traced(wire)).await?.into_inner();
-                let leads = |it: &pb::GroupStatus| {
-                    it.group == group.get() && it.role() == pb::GroupRole::Leader
-                };
+                let leads =
+                    |it: &pb::GroupStatus| it.group == group.get() && it.role() == pb::GroupRole::Leader;
                 match reply.groups.into_iter().find(leads) {
                     Some(told) => Ok(tonic::Response::new(told.sequence)),
                     None => Err(Refusal::new(Code::NotLeader, "the store does not lead the group").into()),

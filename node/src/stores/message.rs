@@ -261,4 +261,3 @@ pub struct Submitted {
     /// Whether it was accepted before.
     pub repeated: bool,
 }
-

@@ -1,1 +1,4 @@
-//! Tests; each file has its subject.
+//! Tests of the way to stores; each file has its subject.
+
+mod asking;
+pub(crate) mod fake;

@@ -52,9 +52,10 @@ impl Trouble {
             Self::Refused(refusal) => refusal,
             Self::Unreached(why) => Refusal::new(Code::NoQuorum, format!("the store was not reached: {why}")),
             Self::Broken(why) => Refusal::new(Code::OutcomeUnknown, format!("the connection broke: {why}")),
-            Self::Silent(within) => {
-                Refusal::new(Code::TimedOut, format!("the store did not answer within {} ms", within.as_millis()))
-            }
+            Self::Silent(within) => Refusal::new(
+                Code::TimedOut,
+                format!("the store did not answer within {} ms", within.as_millis()),
+            ),
         }
     }
 }

@@ -40,16 +40,11 @@ pub(super) fn submitted(wire: &pb::SubmitReply) -> Result<Submitted, DecodeError
     Ok(Submitted { invocation, repeated: wire.repeated })
 }
 
-pub(super) fn take_request(
-    it: &Taking,
-    cluster: ClusterId,
-    group: GroupId,
-    node: NodeId,
-) -> pb::TakeRequest {
-    let full = it.full.iter().map(|(namespace, queue)| pb::QueueName {
-        namespace: namespace.to_string(),
-        queue: queue.clone(),
-    });
+pub(super) fn take_request(it: &Taking, cluster: ClusterId, group: GroupId, node: NodeId) -> pb::TakeRequest {
+    let full = it
+        .full
+        .iter()
+        .map(|(namespace, queue)| pb::QueueName { namespace: namespace.to_string(), queue: queue.clone() });
     pb::TakeRequest {
         cluster_id: cluster.to_wire(),
         group: group.get(),
@@ -162,7 +157,12 @@ mod tests {
 
     #[test]
     fn what_a_newer_program_gave_out_is_told_from_what_nobody_could_mean() {
-        let ticket = pb::Ticket { namespace: "shop".to_owned(), queue: "q".to_owned(), message: 3, ..Default::default() };
+        let ticket = pb::Ticket {
+            namespace: "shop".to_owned(),
+            queue: "q".to_owned(),
+            message: 3,
+            ..Default::default()
+        };
         let delivery = |function: &str, ticket| pb::Delivery {
             ticket,
             attempt: 1,
@@ -184,7 +184,9 @@ mod tests {
         });
         assert_eq!((taken.number, taken.offered.len(), taken.lost.len()), (5, 2, 1));
         assert!(matches!(&taken.offered[0], Offered::Delivery(it) if it.invocation == InvocationId::new(7)));
-        assert!(matches!(&taken.offered[1], Offered::Foreign(it, why) if it.message == 3 && why.contains("function")));
+        assert!(
+            matches!(&taken.offered[1], Offered::Foreign(it, why) if it.message == 3 && why.contains("function"))
+        );
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use coracle_proto::id::{Epoch, FunctionId, GroupId, Namespace, NodeId, VersionId};
 use coracle_proto::key::Key;
-use coracle_proto::record::{Change, Cluster, DataGroup, Function, Node, Record, Replica, SlotTable, Version};
+use coracle_proto::record::{
+    Change, Cluster, DataGroup, Function, Node, Record, Replica, SlotTable, Version,
+};
 use imbl::OrdMap;
 
 use super::{Content, Routes};

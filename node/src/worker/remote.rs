@@ -171,7 +171,8 @@ impl RemoteClient {
                 let told = Arc::clone(&self.inner.told);
                 let declared = response.headers().get(http::header::CONTENT_LENGTH);
                 let declared = declared.and_then(|value| value.to_str().ok()?.parse().ok());
-                *response.body_mut() = Body::new(AnswerBody::new((chunk, declared), frames, open, (leave, receipt), told));
+                *response.body_mut() =
+                    Body::new(AnswerBody::new((chunk, declared), frames, open, (leave, receipt), told));
                 Ok(Answer { response, cold, queue_wait: wait })
             }
             Some(answer_frame::Kind::Refusal(it)) => {

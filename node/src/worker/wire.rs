@@ -93,7 +93,9 @@ impl TryFrom<pb::CallHead> for Head {
             invocation: InvocationId::try_from(&wire.invocation_id[..]).in_field("invocation_id")?,
             attempt: wire.attempt,
             trigger: match wire.kind {
-                kind if kind.is_empty() => Trigger::Http { route: wire.route, remote: wire.remote.parse().ok() },
+                kind if kind.is_empty() => {
+                    Trigger::Http { route: wire.route, remote: wire.remote.parse().ok() }
+                }
                 kind => Trigger::Queue { kind, route: wire.route },
             },
             head_timeout: Duration::from_millis(wire.head_timeout_ms),

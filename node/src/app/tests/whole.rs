@@ -97,8 +97,13 @@ impl Plane {
 
     /// Status and body of an answer; None while nobody listens.
     pub(super) async fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.ask(path, "").await
+    }
+
+    /// The same with more lines of the head, each with its end.
+    pub(super) async fn ask(&self, path: &str, lines: &str) -> Option<(u16, String)> {
         let mut stream = tokio::net::TcpStream::connect(self.http).await.ok()?;
-        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{lines}connection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).await.ok()?;

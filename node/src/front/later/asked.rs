@@ -84,7 +84,8 @@ impl Inner {
                 Ok(shown(StatusCode::OK, &record))
             }
             What::Result if reads => {
-                let (record, kept) = self.first(id, |group| stores.result(group, id, waits, deadline)).await?;
+                let (record, kept) =
+                    self.first(id, |group| stores.result(group, id, waits, deadline)).await?;
                 Ok(result(&record, kept))
             }
             What::Record | What::Result | What::Retry => Ok(not_allowed(what, &head.method)),

@@ -32,15 +32,7 @@ impl Head {
     pub(super) fn new(mut invocation: Invocation) -> Result<Self, CallError> {
         let headers = &mut invocation.head.headers;
         headers.remove(PREFER);
-        let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len().saturating_add(value.len());
-        let (count, bytes) = (headers.len(), headers.iter().map(bytes).sum::<usize>());
-        if count > HEADERS_MAX || bytes > HEADERS_BYTES_MAX {
-            let said = format!(
-                "a call that is to be run later has at most {HEADERS_MAX} headers of {HEADERS_BYTES_MAX} bytes together, \
-                 and this one has {count} of {bytes}"
-            );
-            return Err(CallError::new(Code::BadRequest, said));
-        }
+        check(headers)?;
         let key = key(headers)?;
         Ok(Self { invocation, key })
     }
@@ -62,6 +54,19 @@ impl Head {
             fingerprint,
         }
     }
+}
+
+fn check(headers: &HeaderMap) -> Result<(), CallError> {
+    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len().saturating_add(value.len());
+    let (count, bytes) = (headers.len(), headers.iter().map(bytes).sum::<usize>());
+    if count <= HEADERS_MAX && bytes <= HEADERS_BYTES_MAX {
+        return Ok(());
+    }
+    let said = format!(
+        "a call that is to be run later has at most {HEADERS_MAX} headers of {HEADERS_BYTES_MAX} bytes together, and this \
+         one has {count} of {bytes}"
+    );
+    Err(CallError::new(Code::BadRequest, said))
 }
 
 fn key(headers: &HeaderMap) -> Result<String, CallError> {
@@ -111,6 +116,20 @@ mod tests {
     use http::Method;
 
     use super::*;
+
+    #[test]
+    fn headers_have_a_bound_in_number_and_in_bytes() {
+        let many = |count: usize, bytes: usize| {
+            let header =
+                |number| (HeaderName::try_from(format!("x-{number:06}")).unwrap(), "v".repeat(bytes));
+            let headers =
+                (0..count).map(header).map(|(name, value)| (name, value.parse().unwrap())).collect();
+            check(&headers).map_err(|error| error.code())
+        };
+        assert_eq!(many(HEADERS_MAX, HEADERS_BYTES_MAX / HEADERS_MAX - 8), Ok(()));
+        assert_eq!(many(HEADERS_MAX, HEADERS_BYTES_MAX / HEADERS_MAX - 7), Err(Code::BadRequest));
+        assert_eq!(many(HEADERS_MAX + 1, 1), Err(Code::BadRequest));
+    }
 
     #[test]
     fn requests_are_told_apart_by_method_target_and_body() {

@@ -10,14 +10,14 @@ use crate::view::Phase;
 use crate::worker::tests::{Guest, text, until};
 
 /// The span of whoever calls.
-pub(super) const CALLER: SpanId = SpanId::from_bytes([0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
+pub(crate) const CALLER: SpanId = SpanId::from_bytes([0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
 
-fn attribute(span: &SpanData, key: &str) -> String {
+pub(crate) fn attribute(span: &SpanData, key: &str) -> String {
     let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == key);
     found.map(|attribute| attribute.value.to_string()).unwrap_or_default()
 }
 
-fn one<'a>(spans: &'a [SpanData], name: &str, kind: SpanKind, parent: SpanId) -> &'a SpanData {
+pub(crate) fn one<'a>(spans: &'a [SpanData], name: &str, kind: SpanKind, parent: SpanId) -> &'a SpanData {
     let mut of_kind = spans
         .iter()
         .filter(|span| span.name == name && span.span_kind == kind && span.parent_span_id == parent);

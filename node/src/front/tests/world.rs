@@ -30,12 +30,12 @@ use crate::view::{NodeSoft, Phase, ReplicaSoft, Stamp, View, ViewHandle};
 use crate::worker::tests::{Fixed, Guest, metrics, version};
 use crate::worker::{self, Executor, WorkerService};
 
-pub(super) const CLUSTER: ClusterId = ClusterId::new(77);
-pub(super) type SendBody = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(crate) const CLUSTER: ClusterId = ClusterId::new(77);
+pub(crate) type SendBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// What a wire between gateway and worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Carries,
     /// Connected, but nothing arrives: as with a stopped process.
     Stopped,
@@ -43,49 +43,49 @@ pub(super) enum Wire {
     Cut,
 }
 
-pub(super) struct Worker {
-    pub(super) id: u64,
-    pub(super) guest: Arc<Guest>,
-    pub(super) assigned: Arc<Fixed>,
-    pub(super) executor: Executor,
-    pub(super) wire: watch::Sender<Wire>,
-    pub(super) address: SocketAddr,
+pub(crate) struct Worker {
+    pub(crate) id: u64,
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) assigned: Arc<Fixed>,
+    pub(crate) executor: Executor,
+    pub(crate) wire: watch::Sender<Wire>,
+    pub(crate) address: SocketAddr,
 }
 
-pub(super) struct World {
-    pub(super) address: SocketAddr,
-    pub(super) front: Front,
-    pub(super) dispatcher: Dispatcher,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) view: ViewHandle,
-    pub(super) version: Arc<Version>,
-    pub(super) workers: Vec<Worker>,
-    pub(super) client: Client<HttpConnector, SendBody>,
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) front: Front,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) view: ViewHandle,
+    pub(crate) version: Arc<Version>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) client: Client<HttpConnector, SendBody>,
     _stop: DropGuard,
 }
 
 /// What a world is made of.
-pub(super) struct Plan {
-    pub(super) guests: Vec<Arc<Guest>>,
+pub(crate) struct Plan {
+    pub(crate) guests: Vec<Arc<Guest>>,
     /// Which of them is in the gateway's process.
-    pub(super) local: Option<usize>,
-    pub(super) draft: Draft,
-    pub(super) options: Options,
+    pub(crate) local: Option<usize>,
+    pub(crate) draft: Draft,
+    pub(crate) options: Options,
     /// Calls that each worker runs at once.
-    pub(super) running_max: u32,
+    pub(crate) running_max: u32,
 }
 
 impl Plan {
-    pub(super) fn local(guest: Arc<Guest>) -> Self {
+    pub(crate) fn local(guest: Arc<Guest>) -> Self {
         Self { local: Some(0), ..Self::remote(vec![guest]) }
     }
 
-    pub(super) fn remote(guests: Vec<Arc<Guest>>) -> Self {
+    pub(crate) fn remote(guests: Vec<Arc<Guest>>) -> Self {
         let (draft, options) = (Draft::default(), Options::DEFAULTS);
         Self { guests, local: None, draft, options, running_max: u32::MAX }
     }
 
-    pub(super) async fn start(self) -> World {
+    pub(crate) async fn start(self) -> World {
         let version = version("f", self.draft);
         let stop = CancellationToken::new();
         let mut workers = Vec::new();
@@ -98,7 +98,8 @@ impl Plan {
         let dispatcher = Dispatcher::new(view.clone(), local, Arc::clone(&metrics));
         let stores = Stores::new(view.clone(), CLUSTER);
         let node = NodeId::new(1);
-        let front = Front::new(self.options, node, view.clone(), dispatcher.clone(), stores, Arc::clone(&metrics));
+        let front =
+            Front::new(self.options, node, view.clone(), dispatcher.clone(), stores, Arc::clone(&metrics));
         tokio::spawn(dispatcher.clone().run(stop.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -190,7 +191,7 @@ async fn pump(
 }
 
 /// A place in the network where nobody is, as long as it is kept.
-pub(super) fn nobody() -> (tokio::net::TcpSocket, SocketAddr) {
+pub(crate) fn nobody() -> (tokio::net::TcpSocket, SocketAddr) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
@@ -253,43 +254,43 @@ fn function(version: &Arc<Version>, route: &str, workers: &[Worker]) -> Vec<Chan
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub(super) struct Whole {
-    pub(super) status: u16,
-    pub(super) headers: http::HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Whole {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Whole {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
 impl World {
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(super) fn request(&self, method: &str, path: &str) -> http::request::Builder {
+    pub(crate) fn request(&self, method: &str, path: &str) -> http::request::Builder {
         Request::builder().method(method).uri(self.url(path))
     }
 
-    pub(super) async fn send(&self, request: Request<SendBody>) -> Response<Incoming> {
+    pub(crate) async fn send(&self, request: Request<SendBody>) -> Response<Incoming> {
         self.client.request(request).await.unwrap()
     }
 
-    pub(super) async fn whole(&self, request: Request<SendBody>) -> Whole {
+    pub(crate) async fn whole(&self, request: Request<SendBody>) -> Whole {
         let (head, body) = self.send(request).await.into_parts();
         let body = tokio::time::timeout(Duration::from_secs(10), body.collect()).await.unwrap().unwrap();
         let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
         Whole { status: head.status.as_u16(), headers: head.headers, text }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Whole {
+    pub(crate) async fn get(&self, path: &str) -> Whole {
         self.whole(self.request("GET", path).body(empty()).unwrap()).await
     }
 
-    pub(super) fn change(&self, changes: Vec<Change>) {
+    pub(crate) fn change(&self, changes: Vec<Change>) {
         self.view.update(|view| {
             let revision = Revision::new(view.routing.stamp.revision.get() + 1);
             view.routing.take(Stamp { revision, hash: None }, changes, false)
@@ -297,12 +298,12 @@ impl World {
     }
 
     /// Makes the view say that a worker is at another address.
-    pub(super) fn moves(&self, worker: u64, address: SocketAddr) {
+    pub(crate) fn moves(&self, worker: u64, address: SocketAddr) {
         self.change(vec![Change::put(Record::Node(node(worker, address)))]);
     }
 
     /// Adds a function to the view, and assigns it to every worker.
-    pub(super) fn add(&self, version: &Arc<Version>, route: &str) {
+    pub(crate) fn add(&self, version: &Arc<Version>, route: &str) {
         for worker in &self.workers {
             worker.assigned.set(version, 1, true);
         }
@@ -310,7 +311,7 @@ impl World {
     }
 
     /// Makes the view say how far a worker is, so that calls prefer those that are ready.
-    pub(super) fn says(&self, worker: u64, phase: Phase) {
+    pub(crate) fn says(&self, worker: u64, phase: Phase) {
         let replica = ReplicaSoft { epoch: Epoch::new(1), phase };
         self.view.update(|view| {
             let sequence = view.soft.get(&NodeId::new(worker)).map_or(1, |soft| soft.sequence + 1);
@@ -325,10 +326,10 @@ impl World {
     }
 }
 
-pub(super) fn empty() -> SendBody {
+pub(crate) fn empty() -> SendBody {
     full("")
 }
 
-pub(super) fn full(text: &'static str) -> SendBody {
+pub(crate) fn full(text: &'static str) -> SendBody {
     SendBody::new(Full::from(text).map_err(|never| match never {}))
 }

@@ -146,6 +146,8 @@ impl Drop for Account {
 
 fn spent(usage: &Usage) -> Spent {
     let Usage { wall, cpu, memory_peak_bytes, bytes_in, bytes_out, .. } = *usage;
-    let memory_byte_ms = memory_peak_bytes.saturating_mul(clock::millis(wall));
+    // Most calls take less than a millisecond, and have memory all the same.
+    let byte_ms = u128::from(memory_peak_bytes).saturating_mul(wall.as_micros()) / 1000;
+    let memory_byte_ms = u64::try_from(byte_ms).unwrap_or(u64::MAX);
     Spent { cpu, memory_byte_ms, bytes_in, bytes_out }
 }

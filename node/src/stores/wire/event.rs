@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let http = pb::EventHttp { method: "GET".to_owned(), uri: "http://a/".to_owned(), ..Default::default() };
+        let http =
+            pb::EventHttp { method: "GET".to_owned(), uri: "http://a/".to_owned(), ..Default::default() };
         let field = |http| {
             event(pb::EventBody { http: Some(http), ..Default::default() }).map_err(|error| error.field)
         };

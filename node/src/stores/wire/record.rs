@@ -21,7 +21,9 @@ pub(in crate::stores) fn seen(wire: pb::GetInvocationReply) -> Result<(Record, O
 
 fn record(wire: pb::InvocationRecord) -> Result<Record, DecodeError> {
     let state = match wire.state() {
-        pb::InvocationState::Unspecified => return Err(DecodeError::new("state", "not known to this program")),
+        pb::InvocationState::Unspecified => {
+            return Err(DecodeError::new("state", "not known to this program"));
+        }
         pb::InvocationState::Waiting => State::Waiting,
         pb::InvocationState::Running => State::Running,
         pb::InvocationState::Succeeded => State::Ended(Ended::Succeeded),
@@ -147,7 +149,8 @@ mod tests {
             state: pb::InvocationState::Dead.into(),
             ..Default::default()
         };
-        let (read, _) = seen(pb::GetInvocationReply { record: Some(wire.clone()), ..Default::default() }).unwrap();
+        let (read, _) =
+            seen(pb::GetInvocationReply { record: Some(wire.clone()), ..Default::default() }).unwrap();
         assert_eq!((read.state.name(), read.ended_ms, read.node), ("dead", None, None));
         let newer = pb::InvocationRecord { state: 99, ..wire };
         let reply = pb::GetInvocationReply { record: Some(newer), ..Default::default() };

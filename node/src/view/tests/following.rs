@@ -145,7 +145,9 @@ async fn it_knows_who_keeps_what_and_keeps_that_itself() {
     controller.send(6, changed(vec![Change::put(group(1, &[2, 3])), Change::put(group(2, &[4]))])).await;
     until("the groups are there", || running.revision() == 6).await;
     assert_eq!(of_shop(&running.view), Some((1, vec![2, 3])));
-    controller.send(7, changed(vec![Change::put(slots(2)), Change::remove(Key::Group(GroupId::new(1)))])).await;
+    controller
+        .send(7, changed(vec![Change::put(slots(2)), Change::remove(Key::Group(GroupId::new(1)))]))
+        .await;
     until("they moved", || running.revision() == 7).await;
     assert_eq!(of_shop(&running.view), Some((2, vec![4])));
     running.end().await;

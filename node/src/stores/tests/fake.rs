@@ -1,0 +1,492 @@
+//! A store that keeps messages in memory, over real gRPC. It does what a test tells it to.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use coracle_proto::id::{GroupId, InvocationId, NodeId, Revision, StoreId};
+use coracle_proto::pb::deliveries_server::{Deliveries, DeliveriesServer};
+use coracle_proto::pb::groups_server::{Groups, GroupsServer};
+use coracle_proto::pb::invocations_server::{Invocations, InvocationsServer};
+use coracle_proto::pb::{self, settle_reply, settle_request};
+use coracle_proto::record::{Addresses, Change, DataGroup, Node, NodeState, Record, Role, SLOTS, SlotTable};
+use coracle_proto::status::{Code, Refusal};
+use tokio::sync::Notify;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status};
+
+/// The group that it has.
+pub(crate) const GROUP: u32 = 1;
+/// Attempts of each message.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// A message, from its acceptance on.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) delivery: pb::Delivery,
+    pub(crate) state: pb::InvocationState,
+    pub(crate) reports: Vec<pb::AttemptReport>,
+    pub(crate) answer: Option<pb::EventAnswer>,
+    pub(crate) last_error: String,
+    ready_at: Instant,
+    key: String,
+    fingerprint: Vec<u8>,
+}
+
+/// All that it has, and how it behaves.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) messages: Vec<Message>,
+    /// Requests as they came.
+    pub(crate) takes: Vec<pb::TakeRequest>,
+    pub(crate) settles: Vec<pb::SettleRequest>,
+    pub(crate) submits: Vec<pb::SubmitRequest>,
+    /// Requests that were done, by their ids.
+    done: BTreeSet<Vec<u8>>,
+    /// Says that another one leads.
+    pub(crate) follows: bool,
+    /// So many of the next changes are done, and their answers lost.
+    pub(crate) loses: u32,
+    /// So many of the next changes are neither done nor answered.
+    pub(crate) deaf: u32,
+    /// Refuses submissions with it.
+    pub(crate) refuses: Option<Code>,
+    sequence: u64,
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+/// The store. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) address: SocketAddr,
+    inner: Arc<Inner>,
+    _stop: DropGuard,
+}
+
+impl Store {
+    pub(crate) async fn start() -> Self {
+        let state = Mutex::new(State { sequence: 100, ..State::default() });
+        let inner = Arc::new(Inner { state, changed: Notify::new() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let served = Served(Arc::clone(&inner));
+        let serving = tonic::transport::Server::builder()
+            .add_service(DeliveriesServer::new(served.clone()))
+            .add_service(InvocationsServer::new(served.clone()))
+            .add_service(GroupsServer::new(served))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let until = stop.clone();
+        tokio::spawn(async move { until.run_until_cancelled(serving).await });
+        Self { address, inner, _stop: stop.drop_guard() }
+    }
+
+    /// Looks at it, or changes how it behaves.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap()
+    }
+
+    /// A message for a function of the namespace `default`: a POST to `/f` with that text.
+    pub(crate) fn put(&self, function: &str, id: u128, text: &str) {
+        let http = pb::EventHttp {
+            method: "POST".to_owned(),
+            uri: format!("http://localhost/{function}"),
+            route: format!("/{function}"),
+            ..Default::default()
+        };
+        let (kind, data) = ("async".to_owned(), text.to_owned().into());
+        self.put_body(function, id, pb::EventBody { kind, http: Some(http), data, ..Default::default() });
+    }
+
+    pub(crate) fn put_body(&self, function: &str, id: u128, body: pb::EventBody) {
+        let mut state = self.state();
+        let message = state.message("default", function, InvocationId::new(id).to_wire(), body);
+        state.messages.push(message);
+        drop(state);
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Nobody wants it any more.
+    pub(crate) fn cancel(&self, index: usize) {
+        self.state().messages[index].state = pb::InvocationState::Cancelled;
+        self.inner.changed.notify_waiters();
+    }
+
+    pub(crate) fn message(&self, index: usize) -> Message {
+        self.state().messages[index].clone()
+    }
+
+    /// Whether all that it has ended well.
+    pub(crate) fn all_done(&self) -> bool {
+        self.state().messages.iter().all(|it| it.state == pb::InvocationState::Succeeded)
+    }
+
+    /// What makes it, and others, the members of the one group, for a view. They are nodes 11, 12, ...
+    pub(crate) fn records(stores: &[&Self]) -> Vec<Change> {
+        let ids: Vec<NodeId> = (11..).take(stores.len()).map(NodeId::new).collect();
+        let node = |(id, store): (&NodeId, &&Self)| {
+            Change::put(Record::Node(Node {
+                id: *id,
+                name: format!("n{id}"),
+                roles: [Role::Store].into(),
+                zone: String::new(),
+                version: String::new(),
+                addresses: Addresses { store: store.address.to_string(), ..Addresses::default() },
+                state: NodeState::Alive,
+                registered: Revision::new(1),
+                slots: 1,
+                memory_bytes: 1,
+                store: StoreId::UNKNOWN,
+            }))
+        };
+        let mut changes: Vec<_> = ids.iter().zip(stores).map(node).collect();
+        let (id, revision) = (GroupId::new(GROUP), Revision::new(1));
+        let members = ids.into_iter().collect();
+        changes.push(Change::put(Record::Group(DataGroup { id, members, revision, begun: true })));
+        changes.push(Change::put(Record::Slots(SlotTable { groups: vec![id; SLOTS], revision })));
+        changes
+    }
+}
+
+impl State {
+    fn next(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    fn message(
+        &mut self,
+        namespace: &str,
+        function: &str,
+        invocation: bytes::Bytes,
+        body: pb::EventBody,
+    ) -> Message {
+        let ticket = pb::Ticket {
+            namespace: namespace.to_owned(),
+            queue: format!("function/{function}"),
+            message: self.messages.len() as u64 + 1,
+            ..Default::default()
+        };
+        let delivery = pb::Delivery {
+            ticket: Some(ticket),
+            attempt: 0,
+            function: function.to_owned(),
+            invocation,
+            body: Some(body),
+            accepted_ms: 1,
+        };
+        Message {
+            delivery,
+            state: pb::InvocationState::Waiting,
+            reports: vec![],
+            answer: None,
+            last_error: String::new(),
+            ready_at: crate::clock::now(),
+            key: String::new(),
+            fingerprint: vec![],
+        }
+    }
+
+    fn claimed(&mut self, ticket: &pb::Ticket) -> Option<&mut Message> {
+        let held = |it: &&mut Message| {
+            it.state == pb::InvocationState::Running && it.delivery.ticket.as_ref() == Some(ticket)
+        };
+        self.messages.iter_mut().find(held)
+    }
+
+    fn give(&mut self, places: usize, full: &[pb::QueueName]) -> Vec<pb::Delivery> {
+        let now = crate::clock::now();
+        let mut given = Vec::new();
+        for index in 0..self.messages.len() {
+            let sequence = self.sequence + 1;
+            let message = &mut self.messages[index];
+            let ticket = message.delivery.ticket.as_mut().unwrap();
+            let ready = message.state == pb::InvocationState::Waiting && message.ready_at <= now;
+            if given.len() < places && ready && full.iter().all(|it| it.queue != ticket.queue) {
+                (ticket.fence_term, ticket.fence_sequence) = (7, sequence);
+                message.delivery.attempt += 1;
+                message.state = pb::InvocationState::Running;
+                given.push(message.delivery.clone());
+                self.sequence = sequence;
+            }
+        }
+        given
+    }
+
+    /// Whether a request is to be done, and whether its answer arrives.
+    fn comes(&mut self, request: Option<&pb::KvRequest>) -> Result<bool, Status> {
+        if self.follows {
+            return Err(Refusal::new(Code::NotLeader, "another one leads").into());
+        }
+        if self.deaf > 0 {
+            self.deaf -= 1;
+            return Err(Status::unavailable("it was lost"));
+        }
+        let request = request.unwrap();
+        assert!(request.since >= 100, "{request:?}");
+        Ok(self.done.insert(request.id.to_vec()))
+    }
+
+    fn answers<T>(&mut self, answer: T) -> Result<Response<T>, Status> {
+        if self.loses > 0 {
+            self.loses -= 1;
+            return Err(Status::unavailable("the answer was lost"));
+        }
+        Ok(Response::new(answer))
+    }
+
+    fn settle(&mut self, request: pb::SettleRequest) -> Result<pb::SettleReply, Refusal> {
+        let ticket = request.ticket.clone().unwrap();
+        let lost = || Refusal::new(Code::ClaimLost, "the claim is not held any more");
+        let message = self.claimed(&ticket).ok_or_else(lost)?;
+        message.reports.extend(request.report);
+        let dead = message.delivery.attempt >= ATTEMPTS_MAX;
+        let fate = match request.verdict.unwrap() {
+            settle_request::Verdict::Done(it) => {
+                (message.state, message.answer) = (pb::InvocationState::Succeeded, it.answer);
+                settle_reply::Fate::Done(pb::SettledDone {})
+            }
+            settle_request::Verdict::Retry(it) if !dead => {
+                message.ready_at = crate::clock::now() + Duration::from_millis(it.after_ms.unwrap_or(0));
+                (message.state, message.last_error) = (pb::InvocationState::Waiting, it.error);
+                settle_reply::Fate::Retried(pb::SettledRetried::default())
+            }
+            settle_request::Verdict::Retry(pb::SettleRetry { error, answer, .. })
+            | settle_request::Verdict::Dead(pb::SettleDead { error, answer }) => {
+                (message.state, message.answer, message.last_error) =
+                    (pb::InvocationState::Dead, answer, error);
+                settle_reply::Fate::Dead(pb::SettledDead::default())
+            }
+            settle_request::Verdict::Offer(it) => {
+                message.delivery.attempt -= 1;
+                message.ready_at = crate::clock::now() + Duration::from_millis(it.after_ms);
+                (message.state, message.last_error) = (pb::InvocationState::Waiting, it.error);
+                settle_reply::Fate::Offered(pb::SettledOffered {})
+            }
+        };
+        Ok(pb::SettleReply { fate: Some(fate) })
+    }
+
+    fn submit(&mut self, request: pb::SubmitRequest) -> Result<pb::SubmitReply, Refusal> {
+        if let Some(code) = self.refuses {
+            return Err(Refusal::new(code, "no"));
+        }
+        let key = request.idempotency_key;
+        let known = self.messages.iter().find(|it| !key.is_empty() && it.key == key);
+        if let Some(known) = known {
+            if known.fingerprint != request.fingerprint {
+                return Err(Refusal::new(Code::IdempotencyConflict, "another request had that key"));
+            }
+            let invocation = known.delivery.invocation.clone();
+            return Ok(pb::SubmitReply { invocation, repeated: true, sequence: self.next() });
+        }
+        let (place, invocation) = (request.place.unwrap(), request.invocation.clone());
+        let message =
+            self.message(&place.namespace, &request.function, request.invocation, request.body.unwrap());
+        self.messages.push(Message { key, fingerprint: request.fingerprint.to_vec(), ..message });
+        Ok(pb::SubmitReply { invocation, repeated: false, sequence: self.next() })
+    }
+
+    fn seen(&self, invocation: &[u8]) -> Result<pb::GetInvocationReply, Refusal> {
+        let lost = || Refusal::new(Code::InvocationNotFound, "there is no record of it");
+        let message =
+            self.messages.iter().find(|it| it.delivery.invocation == invocation).ok_or_else(lost)?;
+        let ticket = message.delivery.ticket.as_ref().unwrap();
+        let record = pb::InvocationRecord {
+            invocation: message.delivery.invocation.clone(),
+            namespace: ticket.namespace.clone(),
+            queue: ticket.queue.clone(),
+            function: message.delivery.function.clone(),
+            kind: "async".to_owned(),
+            state: message.state.into(),
+            accepted_ms: 1,
+            attempts: message.delivery.attempt,
+            reports: message.reports.clone(),
+            last_error: message.last_error.clone(),
+            message: ticket.message,
+            ..Default::default()
+        };
+        Ok(pb::GetInvocationReply {
+            record: Some(record),
+            answer: message.answer.clone(),
+            sequence: self.sequence,
+        })
+    }
+
+    fn change(
+        &mut self,
+        request: &pb::ChangeInvocationRequest,
+        to: impl Fn(pb::InvocationState) -> Option<pb::InvocationState>,
+    ) -> Result<pb::GetInvocationReply, Refusal> {
+        self.seen(&request.invocation)?;
+        for message in self.messages.iter_mut().filter(|it| it.delivery.invocation == request.invocation) {
+            let conflict = || Refusal::new(Code::Conflict, "it is something else");
+            message.state = to(message.state).ok_or_else(conflict)?;
+            message.delivery.attempt = 0;
+        }
+        self.seen(&request.invocation)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Served(Arc<Inner>);
+
+impl Served {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+
+    /// Waits until there is something, at most so long.
+    async fn wait<T>(&self, wait_ms: u32, look: impl Fn(&mut State) -> Option<T>) -> Option<T> {
+        let until = crate::clock::now() + Duration::from_millis(wait_ms.into());
+        loop {
+            if let Some(found) = look(&mut self.state()) {
+                return Some(found);
+            }
+            if crate::clock::now() >= until {
+                return None;
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(5), self.0.changed.notified()).await;
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Deliveries for Served {
+    async fn take(&self, request: Request<pb::TakeRequest>) -> Result<Response<pb::TakeReply>, Status> {
+        let request = request.into_inner();
+        self.state().takes.push(request.clone());
+        let told = self.wait(request.wait_ms, |state| {
+            if state.follows {
+                return Some(Err(Refusal::new(Code::NotLeader, "another one leads")));
+            }
+            let lost: Vec<_> =
+                request.running.iter().filter(|it| state.claimed(it).is_none()).cloned().collect();
+            let deliveries = state.give(request.places as usize, &request.full);
+            let something = !deliveries.is_empty() || !lost.is_empty();
+            something.then(|| {
+                state.number += 1;
+                Ok(pb::TakeReply { number: state.number, deliveries, lost })
+            })
+        });
+        let nothing = || Ok(pb::TakeReply { number: self.state().number, ..Default::default() });
+        Ok(Response::new(told.await.unwrap_or_else(nothing)?))
+    }
+
+    async fn settle(&self, request: Request<pb::SettleRequest>) -> Result<Response<pb::SettleReply>, Status> {
+        let (request, mut state) = (request.into_inner(), self.state());
+        state.settles.push(request.clone());
+        let reply = if state.comes(request.request.as_ref())? {
+            state.settle(request)?
+        } else {
+            pb::SettleReply { fate: Some(settle_reply::Fate::Done(pb::SettledDone {})) }
+        };
+        self.0.changed.notify_waiters();
+        state.answers(reply)
+    }
+}
+
+#[tonic::async_trait]
+impl Invocations for Served {
+    async fn submit(&self, request: Request<pb::SubmitRequest>) -> Result<Response<pb::SubmitReply>, Status> {
+        let (request, mut state) = (request.into_inner(), self.state());
+        state.submits.push(request.clone());
+        let reply = if state.comes(request.request.as_ref())? {
+            state.submit(request)?
+        } else {
+            let sequence = state.sequence;
+            pb::SubmitReply { invocation: request.invocation, repeated: false, sequence }
+        };
+        self.0.changed.notify_waiters();
+        state.answers(reply)
+    }
+
+    async fn get(
+        &self,
+        request: Request<pb::GetInvocationRequest>,
+    ) -> Result<Response<pb::GetInvocationReply>, Status> {
+        let request = request.into_inner();
+        let ended = |state: &mut State| {
+            if state.follows {
+                return Some(Err(Refusal::new(Code::NotLeader, "another one leads")));
+            }
+            let seen = state.seen(&request.invocation);
+            let over = |it: &pb::GetInvocationReply| {
+                let state = it.record.as_ref().unwrap().state();
+                !matches!(state, pb::InvocationState::Waiting | pb::InvocationState::Running)
+            };
+            seen.as_ref().map_or(true, over).then_some(seen)
+        };
+        let seen = self.wait(request.wait_ms, ended).await;
+        let mut reply = seen.unwrap_or_else(|| self.state().seen(&request.invocation))?;
+        if !request.answer {
+            reply.answer = None;
+        }
+        Ok(Response::new(reply))
+    }
+
+    async fn list(
+        &self,
+        _: Request<pb::ListInvocationsRequest>,
+    ) -> Result<Response<pb::ListInvocationsReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<pb::ChangeInvocationRequest>,
+    ) -> Result<Response<pb::GetInvocationReply>, Status> {
+        let (request, mut state) = (request.into_inner(), self.state());
+        state.comes(request.request.as_ref())?;
+        let cancelled = |from| match from {
+            pb::InvocationState::Waiting | pb::InvocationState::Running => {
+                Some(pb::InvocationState::Cancelled)
+            }
+            _ => None,
+        };
+        let reply = state.change(&request, cancelled)?;
+        self.0.changed.notify_waiters();
+        state.answers(reply)
+    }
+
+    async fn retry(
+        &self,
+        request: Request<pb::ChangeInvocationRequest>,
+    ) -> Result<Response<pb::GetInvocationReply>, Status> {
+        let (request, mut state) = (request.into_inner(), self.state());
+        state.comes(request.request.as_ref())?;
+        let revived = |from| (from == pb::InvocationState::Dead).then_some(pb::InvocationState::Waiting);
+        let reply = state.change(&request, revived)?;
+        self.0.changed.notify_waiters();
+        state.answers(reply)
+    }
+}
+
+#[tonic::async_trait]
+impl Groups for Served {
+    async fn status(
+        &self,
+        _: Request<pb::GroupsStatusRequest>,
+    ) -> Result<Response<pb::GroupsStatusReply>, Status> {
+        let state = self.state();
+        let role = if state.follows { pb::GroupRole::Follower } else { pb::GroupRole::Leader };
+        let group = pb::GroupStatus {
+            group: GROUP,
+            role: role.into(),
+            sequence: state.sequence,
+            ..Default::default()
+        };
+        Ok(Response::new(pb::GroupsStatusReply { groups: vec![group], ..Default::default() }))
+    }
+
+    async fn arrange(&self, _: Request<pb::ArrangeRequest>) -> Result<Response<pb::ArrangeReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
