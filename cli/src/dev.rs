@@ -26,7 +26,7 @@ use nodes::Nodes;
 /// Which ports the nodes bind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Ports {
-    /// 7400, 7401, 7402 and 8080 for the first node; 10 more, and 1 more for HTTP, for each further one.
+    /// 7400 to 7403 and 8080 for the first node; 10 more, and 1 more for HTTP, for each further one.
     #[default]
     Fixed,
     /// Any free ones.

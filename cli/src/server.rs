@@ -1,4 +1,4 @@
-//! `coracle server`: one node. A small supervisor with two children, and the admin server for both.
+//! `coracle server`: one node. A small supervisor with up to three children, and the admin server for all of them.
 
 mod announce;
 mod bind;
@@ -75,8 +75,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "")]
     pub(crate) zone: String,
 
-    /// What the node does: controller, worker, gateway, store (what functions keep: being built); several may be given
-    /// [default: controller, worker, gateway].
+    /// What the node does: controller, worker, gateway, store (which keeps values and messages); several may be given
+    /// [default: all of them].
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     pub(crate) roles: Vec<Role>,
 

@@ -133,7 +133,7 @@ impl Role {
     pub const ALL: [Self; 4] = [Self::Controller, Self::Worker, Self::Gateway, Self::Store];
 
     /// What a node is by default.
-    pub const DEFAULT: [Self; 3] = [Self::Controller, Self::Worker, Self::Gateway];
+    pub const DEFAULT: [Self; 4] = Self::ALL;
 
     /// The word for it in flags, tables, tokens.
     #[must_use]

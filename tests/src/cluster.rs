@@ -10,13 +10,20 @@ use crate::command::{self, Finished, Live};
 use crate::node::Node;
 use crate::{Client, eventually, within};
 
+/// What a node of a test is unless it is told: most tests keep nothing.
+const WITHOUT_STORE: &str = "controller,worker,gateway";
+/// The roles of a node that was not told any.
+const WITH_STORE: &str = "controller,worker,gateway,store";
+
 /// What a cluster is made of.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// How many.
     pub nodes: usize,
-    /// The roles of each node, as `--role` takes them; the default ones where none are given.
+    /// The roles of each node, as `--role` takes them; where none are given all but `store`, unless `stores` says so.
     pub roles: Vec<&'static str>,
+    /// Whether each node has a store too: a process more, and a data group that has to begin.
+    pub stores: bool,
     /// Further flags of `server`, for all nodes.
     pub flags: Vec<String>,
     /// Environment of all nodes and of the command line.
@@ -66,9 +73,8 @@ impl Cluster {
             let first = cluster.nodes.first().map(|node| node.grpc.clone());
             let mut node = Node::new(&cluster.program, cluster.folder(), index, first.as_deref(), &flags);
             node.set_environment(&cluster.environment);
-            if let Some(roles) = options.roles.get(index) {
-                node.set_roles(roles);
-            }
+            let unless_given = if options.stores { WITH_STORE } else { WITHOUT_STORE };
+            node.set_roles(options.roles.get(index).copied().unwrap_or(unless_given));
             node.start();
             cluster.nodes.push(node);
             if index == 0 {

@@ -133,7 +133,7 @@ impl Node {
             program,
             arguments,
             environment: Vec::new(),
-            roles: "controller,worker,gateway",
+            roles: "",
             child: None,
             starts: 0,
         }

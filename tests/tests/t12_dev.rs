@@ -17,6 +17,9 @@ const START: Duration = Duration::from_secs(15);
 /// From a change to its version.
 const DEPLOY: Duration = Duration::from_secs(10);
 
+/// Of each node: `dev` leaves none out.
+const PROCESSES: [&str; 4] = ["supervisor", "controller", "store", "data"];
+
 /// A folder with a manifest of one function, the cluster's data and a home.
 struct Project(TempDir);
 
@@ -54,9 +57,8 @@ impl Project {
     async fn status_with_pids(&self) -> Value {
         eventually("the processes are told", async || {
             let status = self.status().await;
-            let told = status["nodes"].as_array().unwrap().iter().all(|node| {
-                ["supervisor", "controller", "data"].iter().all(|name| node["pids"][name].is_u64())
-            });
+            let nodes = status["nodes"].as_array().unwrap();
+            let told = nodes.iter().all(|node| PROCESSES.iter().all(|name| node["pids"][name].is_u64()));
             if told { Ok(status) } else { Err(status.to_string()) }
         })
         .await
@@ -70,8 +72,7 @@ impl Project {
 
 fn pids(status: &Value) -> Vec<i32> {
     let nodes = status["nodes"].as_array().unwrap().iter();
-    let of =
-        |node: &Value| ["supervisor", "controller", "data"].map(|name| node["pids"][name].as_i64().unwrap());
+    let of = |node: &Value| PROCESSES.map(|name| node["pids"][name].as_i64().unwrap());
     nodes.flat_map(of).map(|pid| i32::try_from(pid).unwrap()).collect()
 }
 

@@ -18,7 +18,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 async fn server(folder: &Path, arguments: &[&str]) -> Finished {
     let data = folder.display().to_string();
     let mut all = vec!["server", "--data-dir", &data];
-    for flag in ["--grpc", "--admin", "--data", "--http"] {
+    for flag in ["--grpc", "--admin", "--data", "--http", "--store"] {
         if !arguments.contains(&flag) {
             all.extend([flag, "127.0.0.1:0"]);
         }
@@ -40,7 +40,7 @@ async fn a_server_that_cannot_begin_says_what_to_do() {
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for flag in ["--grpc", "--admin", "--data", "--http"] {
+    for flag in ["--grpc", "--admin", "--data", "--http", "--store"] {
         let done = server(&fresh("taken"), &["--bootstrap", flag, &address]).await.failed_with(1);
         let port = format!("port {} is in use", taken.local_addr().unwrap().port());
         assert!(done.stderr.contains(&port) && done.stderr.contains(flag), "{flag}: {}", done.stderr);
@@ -150,8 +150,8 @@ async fn a_node_that_waits_to_join_says_so_at_its_admin_port() {
     let admin = format!("127.0.0.1:{}", free_port());
     let mut command = std::process::Command::new(PROGRAM);
     command.args(["server", "--join", "127.0.0.1:1", "--data-dir"]).arg(folder.path().join("n"));
-    for (flag, address) in [("--grpc", "127.0.0.1:0"), ("--data", "127.0.0.1:0"), ("--http", "127.0.0.1:0")] {
-        command.args([flag, address]);
+    for flag in ["--grpc", "--data", "--http", "--store"] {
+        command.args([flag, "127.0.0.1:0"]);
     }
     command.args(["--admin", &admin]);
     let mut server = Live::start(command);
@@ -368,7 +368,8 @@ async fn each_memory_mode_serves() {
 /// A line of a server's log on a terminal. The server waits for its cluster, and ends with the terminal.
 async fn logged_on_a_terminal(environment: &[(&str, &str)]) -> String {
     let folder = TempDir::new().unwrap();
-    let ports = ["--grpc", "--admin", "--data", "--http"].map(|flag| format!("{flag} 127.0.0.1:0")).join(" ");
+    let flags = ["--grpc", "--admin", "--data", "--http", "--store"];
+    let ports = flags.map(|flag| format!("{flag} 127.0.0.1:0")).join(" ");
     let folder = folder.path().display();
     let server = format!("{PROGRAM} server --join 127.0.0.1:1 --data-dir {folder} {ports}");
     let mut script = Command::new("script");

@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_millis(100);
 const TAIL_LINES: usize = 8;
 /// Of the options, those that tie a node to this process stand first: flag and value.
 const PARENT_OPTIONS: usize = 2;
-/// Longer than a server needs for both children in turn.
+/// Longer than a server needs for its children in turn.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// A process that was killed is gone within milliseconds, unless the disk is slow.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Its processes, as the file in its folder names them: supervisor, controller, data plane.
+    /// Its processes, as the file in its folder names them: supervisor, controller, store, data plane.
     pub(super) fn pids(&self) -> Vec<String> {
         let text = fs::read_to_string(self.plan.folder.join(PIDS)).unwrap_or_default();
         text.lines().filter_map(|line| line.split_once(" = ")).map(|(_, pid)| pid.to_owned()).collect()
@@ -148,6 +148,7 @@ impl Nodes {
             ("--admin", flags.admin),
             ("--data", flags.data),
             ("--http", flags.http),
+            ("--store", flags.store),
         ];
         let mut command = Command::new("/proc/self/exe");
         command.arg0("coracle").arg("server").arg("--data-dir").arg(&plan.folder);

@@ -32,7 +32,7 @@ impl Plan {
     }
 }
 
-const PORTS: [Port; 4] = [Port::Grpc, Port::Admin, Port::Data, Port::Http];
+const PORTS: [Port; 5] = [Port::Grpc, Port::Admin, Port::Data, Port::Http, Port::Store];
 
 /// All nodes.
 pub(super) fn plan(args: &Args, base: &Path) -> Result<Vec<Plan>, Failure> {
@@ -79,7 +79,7 @@ fn one(index: u16, ports: Ports, base: &Path) -> Plan {
             admin: address(DEFAULTS.admin_port, step),
             data: address(DEFAULTS.data_port, step),
             http: address(DEFAULTS.http_port, 1),
-            store: None,
+            store: address(DEFAULTS.store_port, step),
         },
     }
 }
@@ -105,10 +105,7 @@ mod tests {
     fn ports_are_those_of_the_documentation() {
         let third = one(2, Ports::Fixed, Path::new("/d"));
         let port = |port| third.addresses.get(port).unwrap().port();
-        assert_eq!(
-            [port(Port::Grpc), port(Port::Admin), port(Port::Data), port(Port::Http)],
-            [7420, 7421, 7422, 8082]
-        );
+        assert_eq!(PORTS.map(port), [7420, 7421, 7422, 8082, 7423]);
         assert_eq!(third.folder, Path::new("/d/n3"));
         assert!(third.is_met_by(&third.addresses));
         assert!(!third.is_met_by(&one(1, Ports::Fixed, Path::new("/d")).addresses), "of another run");

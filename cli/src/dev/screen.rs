@@ -10,7 +10,7 @@ use crate::output::{door, table};
 /// The table of nodes and what to do next, on stdout.
 pub(super) fn show(nodes: &Nodes, args: &Args) -> Result<(), Failure> {
     let table = table::render(&["NODE", "HTTP", "API", "ADMIN", "PIDS", "LOG"], nodes.iter().map(row));
-    let mut text = format!("\n{table}\nPIDs are of supervisor, controller and data plane.\n");
+    let mut text = format!("\n{table}\nPIDs are of supervisor, controller, store and data plane.\n");
     if args.manifest.is_none() && !args.demo {
         text.push_str(
             "Next, in another terminal:\n  coracle deploy hello hello.wasm\n  coracle invoke hello\n  coracle status\n",

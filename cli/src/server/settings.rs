@@ -257,10 +257,12 @@ mod tests {
     #[test]
     fn a_node_has_all_roles_unless_told() {
         let all = settings("coracle server --data-dir /d --bootstrap").unwrap();
-        assert_eq!(all.roles.len(), 3);
+        assert_eq!(all.roles, Role::ALL.into());
+        assert!(all.serves().store);
         assert_eq!(all.begin, Begin::Bootstrap);
         let worker = settings("coracle server --data-dir /d --role worker").unwrap();
         assert!(worker.serves().data_plane && !worker.serves().controller && !worker.serves().gateway);
+        assert!(!worker.serves().store, "it is told what it is");
         assert_eq!(worker.begin, Begin::Unsaid);
         assert_eq!(worker.order(&Addresses::default()).cache, PathBuf::from("/d/cache"));
     }

@@ -33,7 +33,7 @@ impl Asked {
         envelope(Command::CreateCluster { name: "test".into(), first: node("a"), voters_wanted: 3 })
     }
 
-    /// A cluster of so many nodes with all roles, with ids from 1.
+    /// A cluster of so many nodes, with ids from 1, which keep nothing.
     pub(crate) fn cluster(nodes: u64) -> Self {
         let mut asked = Self::nothing();
         asked.request += 1;
@@ -117,7 +117,7 @@ pub(crate) fn node(zone: &str) -> Node {
     Node {
         id: NodeId::default(),
         name: "node".into(),
-        roles: BTreeSet::from(Role::DEFAULT),
+        roles: [Role::Controller, Role::Worker, Role::Gateway].into(),
         zone: zone.into(),
         version: "0.1.0".into(),
         addresses: Addresses::default(),

@@ -42,12 +42,12 @@ pub(crate) struct Running {
     task: JoinHandle<Result<(), RunError>>,
 }
 
-/// What a node says of itself. Its data plane's address leads nowhere.
+/// What a node without a store says of itself. Its data plane's address leads nowhere.
 pub(crate) fn own_record(name: &str) -> Node {
     Node {
         id: NodeId::new(0),
         name: name.to_owned(),
-        roles: Role::DEFAULT.into(),
+        roles: [Role::Controller, Role::Worker, Role::Gateway].into(),
         zone: String::new(),
         version: "0.0.0".to_owned(),
         addresses: Addresses { data: "127.0.0.1:1".to_owned(), ..Addresses::default() },
