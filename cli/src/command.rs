@@ -4,8 +4,11 @@ mod cluster;
 mod completion;
 mod context;
 pub(crate) mod deploy;
+mod dlq;
+mod events;
 mod function;
 mod input;
+mod invocation;
 mod invoke;
 mod kv;
 mod logs;
@@ -41,7 +44,11 @@ pub(crate) enum Verb {
     /// Deploy the functions of a manifest, or one file.
     Deploy(Box<deploy::Args>),
     /// Call a function.
-    Invoke(invoke::Args),
+    Invoke(Box<invoke::Args>),
+    /// Look at asynchronous calls: list, show, wait for, cancel, retry them.
+    Invocation(invocation::Args),
+    /// Look at dead letters, run them again, or give them up.
+    Dlq(dlq::Args),
     /// List, show, delete functions; go back to an earlier version.
     #[command(alias = "fn")]
     Function(function::Args),
@@ -183,6 +190,8 @@ async fn dispatch(
     match &verb {
         Verb::Deploy(args) => deploy::run(args, session).await,
         Verb::Invoke(args) => invoke::run(args, session).await,
+        Verb::Invocation(args) => invocation::run(args, session).await,
+        Verb::Dlq(args) => dlq::run(args, session).await,
         Verb::Function(args) => function::run(args, session).await,
         Verb::Logs(args) => logs::run(args, session).await,
         Verb::Status(args) => status::run(args, session).await,

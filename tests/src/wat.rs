@@ -49,6 +49,38 @@ pub fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// Writes a command module into `folder` that answers with this status and, as its body, with its environment: `NAME=VALUE`, each
+/// with a zero byte behind it, among them the request's headers as `HTTP_NAME`. It says `hello` to its log.
+///
+/// # Panics
+/// When the text is no module.
+#[must_use]
+pub fn environment(folder: &Path, name: &str, status: u16) -> PathBuf {
+    let (head, said) = (format!("Status: {status}\n\n"), "hello\n");
+    let (head_text, head_bytes) = (head.replace('\n', "\\n"), head.len());
+    let (said_text, said_bytes) = (said.replace('\n', "\\n"), said.len());
+    let text = format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 4)
+  (data (i32.const 64) "{head_text}")
+  (data (i32.const 128) "{said_text}")
+  (func $write (param $stream i32) (param $from i32) (param $bytes i32)
+    (i32.store (i32.const 0) (local.get $from))
+    (i32.store (i32.const 4) (local.get $bytes))
+    (drop (call $fd_write (local.get $stream) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func (export "_start")
+    (call $write (i32.const 2) (i32.const 128) (i32.const {said_bytes}))
+    (drop (call $sizes (i32.const 16) (i32.const 20)))
+    (drop (call $environ (i32.const 1024) (i32.const 65536)))
+    (call $write (i32.const 1) (i32.const 64) (i32.const {head_bytes}))
+    (call $write (i32.const 1) (i32.const 65536) (i32.load (i32.const 20)))))"#
+    );
+    write(folder, name, &text)
+}
+
 /// Runs for ever.
 pub const LOOP: &str = "(loop $again (br $again))";
 /// Traps.
@@ -64,6 +96,8 @@ pub const EXIT: &str = "(call $proc_exit (i32.const 3))";
 pub const HELLO: &str = "(call $say (i32.const 1))";
 /// Answers `hello` after 20 ms of waiting: some of its calls are always under way.
 pub const NAP: &str = "(call $nap (i64.const 20)) (call $say (i32.const 1))";
+/// Waits ten minutes, then answers `hello`.
+pub const LONG_NAP: &str = "(call $nap (i64.const 600000)) (call $say (i32.const 1))";
 /// Floods its log without end.
 pub const FLOOD: &str = "(loop $again (call $shout (i32.const 2)) (br $again))";
 /// Answers without end.

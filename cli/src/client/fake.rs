@@ -1,11 +1,17 @@
 //! A node for tests: the Admin service on a real socket, answering from a script and remembering what it was asked.
 
+mod store;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use coracle_proto::pb;
 use coracle_proto::pb::admin_server::{Admin, AdminServer};
+use coracle_proto::pb::invocations_server::InvocationsServer;
+use coracle_proto::pb::queues_server::QueuesServer;
+use coracle_proto::record::SLOTS;
 use coracle_proto::status::Refusal;
 use sha2::Digest as _;
 use tokio::net::TcpListener;
@@ -13,7 +19,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Address;
+pub(crate) use store::{FakeStore, Kept, record};
+
+use super::{Address, Client, Deadline, Targets};
+use crate::output::Talk;
 
 type Answer<T> = Result<Response<T>, Status>;
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -35,6 +44,12 @@ pub(crate) struct Script {
     pub(crate) uploads: usize,
     /// What a rollout tells; then the stream ends.
     pub(crate) rollout: Vec<pb::RolloutEvent>,
+    /// Who leads each data group, from the first one on, which has all slots.
+    pub(crate) stores: Vec<String>,
+    /// How often it was asked for data groups.
+    pub(crate) group_lists: usize,
+    /// Whether a node has the role store.
+    pub(crate) has_store: bool,
 }
 
 impl Default for Script {
@@ -49,6 +64,9 @@ impl Default for Script {
             broken_uploads: 0,
             uploads: 0,
             rollout: vec![done],
+            stores: Vec::new(),
+            group_lists: 0,
+            has_store: false,
         }
     }
 }
@@ -75,6 +93,16 @@ impl Fake {
         Self::start(Script { refusals: [refusal.into()].into(), ..Script::default() }).await
     }
 
+    /// A client of this node's cluster, which is patient.
+    pub(crate) async fn client(&self) -> Client {
+        self.client_for(Duration::from_secs(10)).await
+    }
+
+    pub(crate) async fn client_for(&self, wait: Duration) -> Client {
+        let targets = Targets::given(vec![self.address.clone()]);
+        Client::connect(targets, Deadline::after(wait), Talk::new(true, true)).await.unwrap()
+    }
+
     pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Script) -> T) -> T {
         look(&mut self.script.lock().unwrap())
     }
@@ -89,6 +117,34 @@ impl Fake {
             script.refusals.pop_front().map_or_else(|| Ok(Response::new(reply)), Err)
         })
     }
+}
+
+impl FakeStore {
+    pub(crate) async fn start(kept: Kept) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let store = Self { address, kept: Arc::new(Mutex::new(kept)) };
+        let server = tonic::transport::Server::builder()
+            .add_service(InvocationsServer::new(store.clone()))
+            .add_service(QueuesServer::new(store.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        store
+    }
+}
+
+/// A data group with its leader, which has done 41 things.
+fn led(id: u32, address: String) -> pb::GroupDetail {
+    let status = pb::GroupStatus {
+        group: id,
+        role: pb::GroupRole::Leader.into(),
+        term: 1,
+        sequence: 41,
+        ..pb::GroupStatus::default()
+    };
+    let leader =
+        pb::GroupReplica { node: 1, address, member: true, status: Some(status), silent: String::new() };
+    let group = Some(pb::DataGroup { id, ..pb::DataGroup::default() });
+    pb::GroupDetail { group, replicas: vec![leader] }
 }
 
 fn trace_of<T>(request: &Request<T>) -> String {
@@ -181,6 +237,24 @@ impl Admin for Fake {
         })
     }
 
+    async fn list_groups(&self, _: Request<pb::ListGroupsRequest>) -> Answer<pb::ListGroupsReply> {
+        let stores = self.with(|script| {
+            script.group_lists += 1;
+            script.stores.clone()
+        });
+        let slots = if stores.is_empty() { Vec::new() } else { vec![1; SLOTS] };
+        let groups = (1..).zip(stores).map(|(id, address)| led(id, address)).collect();
+        Ok(Response::new(pb::ListGroupsReply { groups, slots }))
+    }
+
+    async fn list_nodes(&self, _: Request<pb::ListNodesRequest>) -> Answer<pb::ListNodesReply> {
+        let roles =
+            if self.with(|script| script.has_store) { vec![pb::Role::Store.into()] } else { Vec::new() };
+        let node = pb::Node { roles, ..pb::Node::default() };
+        let nodes = vec![pb::NodeDetail { node: Some(node), ..pb::NodeDetail::default() }];
+        Ok(Response::new(pb::ListNodesReply { nodes, ..pb::ListNodesReply::default() }))
+    }
+
     async fn logs(&self, _: Request<pb::LogsRequest>) -> Answer<Self::LogsStream> {
         Err(Refusal::new(coracle_proto::status::Code::FunctionNotFound, "no such function").into())
     }
@@ -192,8 +266,6 @@ impl Admin for Fake {
         delete_function(DeleteFunctionRequest) -> ChangeReply;
         get_function(GetFunctionRequest) -> FunctionDetail;
         list_functions(ListFunctionsRequest) -> ListFunctionsReply;
-        list_nodes(ListNodesRequest) -> ListNodesReply;
         remove_node(RemoveNodeRequest) -> ChangeReply;
-        list_groups(ListGroupsRequest) -> ListGroupsReply;
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use coracle_proto::id::Namespace;
 use coracle_proto::pb;
+use coracle_proto::pb::invocations_client::InvocationsClient;
 use coracle_proto::pb::key_value_client::KeyValueClient;
+use coracle_proto::pb::queues_client::QueuesClient;
 use coracle_proto::record::slot_of;
 use coracle_proto::status::{Code, Refusal};
 use coracle_transport::{Dialer, Purpose};
@@ -12,16 +14,58 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 use super::trouble::{Trouble, Verdict};
-use super::{ATTEMPT_MAX, Client, Trace};
+use super::{ATTEMPT_MAX, Admin, Client, Trace};
 use crate::exit::Failure;
 
 /// A value and its key, with what a page of a list has: as the store sends them.
 const ANSWER_MAX: usize = 64 << 20;
 /// Before it is looked again who leads: an election takes longer.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a store may be asked to wait before it answers.
+pub(crate) const STORE_WAIT_MAX: Duration = Duration::from_secs(5);
+// What is longer would count as no answer.
+const _: () = assert!(STORE_WAIT_MAX.as_millis() < ATTEMPT_MAX.as_millis());
 
-/// The generated client; each of its requests carries the command's trace.
-pub(crate) type Keeper = KeyValueClient<InterceptedService<Channel, Trace>>;
+/// A connection to a store; each request carries the command's trace.
+pub(crate) type Wire = InterceptedService<Channel, Trace>;
+/// Values.
+pub(crate) type Keeper = KeyValueClient<Wire>;
+/// Records of invocations.
+pub(crate) type Invocations = InvocationsClient<Wire>;
+/// Queues and their dead letters.
+pub(crate) type Queues = QueuesClient<Wire>;
+
+/// The generated client of one of the store's services.
+pub(crate) trait Service {
+    fn over(wire: Wire) -> Self;
+}
+
+impl Service for Keeper {
+    fn over(wire: Wire) -> Self {
+        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
+    }
+}
+
+impl Service for Invocations {
+    fn over(wire: Wire) -> Self {
+        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
+    }
+}
+
+impl Service for Queues {
+    fn over(wire: Wire) -> Self {
+        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
+    }
+}
+
+/// Which data group is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose<'a> {
+    /// That of a namespace.
+    Namespace(&'a Namespace),
+    /// This one.
+    Group(u32),
+}
 
 /// Who leads a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,17 +83,18 @@ pub(crate) struct Seen {
 }
 
 impl Client {
-    /// Asks the leader of the namespace's data group, until one answers. `what` names the request in errors; a request that
-    /// changes something must have an id.
-    pub(crate) async fn keep<T>(
+    /// Asks the leader of a data group, until one answers. `what` names the request in errors; a request that changes
+    /// something must have an id.
+    pub(crate) async fn keep<C: Service, T>(
         &mut self,
         what: &str,
-        namespace: &Namespace,
-        attempt: impl AsyncFn(Keeper, Seen) -> Result<tonic::Response<T>, tonic::Status>,
+        whose: Whose<'_>,
+        attempt: impl AsyncFn(C, Seen) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Failure> {
         let (mut told, mut first, mut lost) = (false, None, false);
         loop {
-            let trouble = match self.leads(namespace).await? {
+            let groups = self.list_groups().await?;
+            let trouble = match leads(&groups, whose) {
                 None => Trouble::from(tonic::Status::from(nobody())),
                 Some(Leads { address, seen }) => {
                     let seen = Seen { sequence: *first.get_or_insert(seen.sequence), ..seen };
@@ -76,30 +121,53 @@ impl Client {
         }
     }
 
-    async fn leads(&mut self, namespace: &Namespace) -> Result<Option<Leads>, Failure> {
-        let list = async |mut admin: super::Admin| admin.list_groups(pb::ListGroupsRequest {}).await;
-        let reply = self.call("looking for the data group", list).await?;
-        if reply.slots.is_empty() {
-            let sentence =
-                "no node keeps anything yet: give some the role store ('coracle server --role ...,store')";
-            return Err(Refusal::new(Code::BucketNotFound, sentence).into());
+    /// All data groups that there are; one at least.
+    pub(crate) async fn groups(&mut self) -> Result<Vec<u32>, Failure> {
+        loop {
+            let reply = self.list_groups().await?;
+            let groups = reply.groups.iter().filter_map(|detail| detail.group.as_ref());
+            let ids: Vec<_> = groups.map(|group| group.id).collect();
+            if !ids.is_empty() {
+                return Ok(ids);
+            }
+            if self.deadline.is_over() {
+                return Err(nobody().into());
+            }
+            self.deadline.pause(PAUSE).await;
         }
-        Ok(leads(&reply, namespace))
     }
 
-    async fn attempt<T>(
+    /// None of them where the first one is not made yet: refused where no node could have it.
+    async fn list_groups(&mut self) -> Result<pb::ListGroupsReply, Failure> {
+        let list = async |mut admin: Admin| admin.list_groups(pb::ListGroupsRequest {}).await;
+        let reply = self.call("looking for the data group", list).await?;
+        if reply.slots.is_empty() && !self.has_store().await? {
+            let sentence =
+                "no node keeps anything: give some the role store (those that are told no '--role' have it)";
+            return Err(Refusal::new(Code::NoStore, sentence).into());
+        }
+        Ok(reply)
+    }
+
+    async fn has_store(&mut self) -> Result<bool, Failure> {
+        let list = async |mut admin: Admin| admin.list_nodes(pb::ListNodesRequest { stale: true }).await;
+        let reply = self.call("looking for a store", list).await?;
+        let mut nodes = reply.nodes.iter().filter_map(|detail| detail.node.as_ref());
+        Ok(nodes.any(|node| node.roles().any(|role| role == pb::Role::Store)))
+    }
+
+    async fn attempt<C: Service, T>(
         &self,
         address: &str,
         seen: Seen,
-        attempt: &impl AsyncFn(Keeper, Seen) -> Result<tonic::Response<T>, tonic::Status>,
+        attempt: &impl AsyncFn(C, Seen) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, Trouble> {
         let limit = self.deadline.at_most(ATTEMPT_MAX);
         let asked = async {
             let channel = Dialer::new(Purpose::Command).connect(address).await;
             let channel = channel.map_err(|error| Trouble::Broken(format!("{address}: {error}")))?;
-            let keeper = KeyValueClient::with_interceptor(channel, self.trace.clone());
-            let answered = attempt(keeper.max_decoding_message_size(ANSWER_MAX), seen).await;
-            answered.map(tonic::Response::into_inner).map_err(Trouble::from)
+            let service = C::over(InterceptedService::new(channel, self.trace.clone()));
+            attempt(service, seen).await.map(tonic::Response::into_inner).map_err(Trouble::from)
         };
         tokio::time::timeout(limit, asked).await.unwrap_or(Err(Trouble::Silent(limit)))
     }
@@ -109,8 +177,11 @@ fn nobody() -> Refusal {
     Refusal::new(Code::NotLeader, "nobody leads the data group just now")
 }
 
-fn leads(reply: &pb::ListGroupsReply, namespace: &Namespace) -> Option<Leads> {
-    let group = *reply.slots.get(slot_of(namespace))?;
+fn leads(reply: &pb::ListGroupsReply, whose: Whose<'_>) -> Option<Leads> {
+    let group = match whose {
+        Whose::Namespace(namespace) => *reply.slots.get(slot_of(namespace))?,
+        Whose::Group(group) => group,
+    };
     let detail = reply.groups.iter().find(|detail| detail.group.as_ref().is_some_and(|it| it.id == group))?;
     let statuses = detail.replicas.iter().filter_map(|replica| Some((replica, replica.status.as_ref()?)));
     let leaders = statuses.filter(|(_, status)| status.role() == pb::GroupRole::Leader);
@@ -148,10 +219,12 @@ mod tests {
             pb::ListGroupsReply { groups: vec![group(1, vec![]), group(2, replicas)], slots: vec![2; 256] };
         let namespace = Namespace::default();
         assert_eq!(
-            leads(&reply, &namespace),
+            leads(&reply, Whose::Namespace(&namespace)),
             Some(Leads { address: "n2:7403".to_owned(), seen: Seen { group: 2, sequence: 9 } })
         );
         reply.slots = vec![1; 256];
-        assert_eq!(leads(&reply, &namespace), None, "nobody leads it");
+        assert_eq!(leads(&reply, Whose::Namespace(&namespace)), None, "nobody leads it");
+        assert_eq!(leads(&reply, Whose::Group(2)).map(|leads| leads.address), Some("n2:7403".to_owned()));
+        assert_eq!(leads(&reply, Whose::Group(3)), None, "there is none");
     }
 }

@@ -34,7 +34,7 @@ async fn groups(session: &Session<'_>) -> Result<(), Failure> {
     let rows = replicas(reply);
     if rows.is_empty() {
         session.talk.say(
-            "there is no data group: give some nodes the role store ('coracle server --role ...,store')",
+            "there is no data group: give some nodes the role store (those that are told no '--role' have it)",
         );
     }
     session.output.list(&rows)

@@ -1,6 +1,7 @@
 //! `coracle invoke NAME`: the body to stdout; where, how and how long on stderr.
 
 mod answer;
+mod later;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tracing::{Instrument as _, field, info_span};
 
 use self::answer::Facts;
+use self::later::{Accepted, IDEMPOTENCY_KEY, PREFER, RESPOND_ASYNC, is_accepted};
 use super::{Session, input};
 use crate::address::Address;
 use crate::client::{Stopwatch, Trace};
@@ -23,6 +25,9 @@ const PREFIX: &str = "/.coracle/invoke";
 /// How long the answer's head is waited for, unless it was told: no function is granted more, and the
 /// gateway's own answer to that needs a moment.
 const WAIT: Duration = Duration::from_millis(TIMEOUT.max + 10_000);
+
+/// Of an idempotency key, as gateways take it.
+const KEY_BYTES_MAX: usize = 255;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -45,6 +50,21 @@ pub(crate) struct Args {
     /// [env: CORACLE_GATEWAY].
     #[arg(long = "gateway", value_name = "HOST:PORT", value_delimiter = ',')]
     gateways: Vec<Address>,
+    /// Do not wait for the answer: the call is kept and made at least once, and its id goes to stdout.
+    #[arg(long = "async")]
+    later: bool,
+    /// Wait for the end of such a call all the same; its answer goes to stdout.
+    #[arg(long, requires = "later")]
+    wait: bool,
+    /// By which the same call is known when it comes again: with --async it is made once a day.
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    idempotency_key: Option<HeaderValue>,
+}
+
+fn key(text: &str) -> Result<HeaderValue, String> {
+    let good = (1..=KEY_BYTES_MAX).contains(&text.len());
+    let value = HeaderValue::from_str(text).ok().filter(|_| good);
+    value.ok_or_else(|| format!("expected 1 to {KEY_BYTES_MAX} bytes of a header's value"))
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -101,8 +121,15 @@ async fn call(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
         let repeat = "the function may or may not have run; it was not called again";
         Failure::new(Exit::Server, format!("the gateway left without an answer ({reason}): {repeat}"))
     })?;
-    let facts = Facts::of(&response, trace);
     tracing::Span::current().record(attr::HTTP_STATUS, response.status().as_u16());
+    if args.later && is_accepted(&response) {
+        let accepted = Accepted { name: &args.name, trace: &trace, gateways: &gateways };
+        return accepted.tell(&response, watch, args.wait.then_some(limit), session).await;
+    }
+    if args.later && !response.headers().contains_key(attr::HEADER_ERROR) {
+        session.talk.warn("this gateway does not know asynchronous calls: it has waited for the answer");
+    }
+    let facts = Facts::of(&response, trace);
     let done = answer::deliver(response, &args.name).await;
     session.talk.say(&facts.sentence(watch.elapsed()));
     done
@@ -146,6 +173,12 @@ fn headers(args: &Args, trace: &Trace) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in &args.headers {
         headers.append(name.clone(), value.clone());
+    }
+    if args.later {
+        headers.append(PREFER, HeaderValue::from_static(RESPOND_ASYNC));
+    }
+    if let Some(key) = &args.idempotency_key {
+        headers.insert(IDEMPOTENCY_KEY, key.clone());
     }
     trace.write(&mut headers);
     headers
@@ -203,6 +236,20 @@ mod tests {
         assert_eq!(headers["traceparent"].len(), 55);
         assert_eq!((given.method, given.data.as_deref()), (Method::PUT, Some("-5")));
         assert!(Line::try_parse_from(["invoke", "hello", "-H", "nothing"]).is_err());
+    }
+
+    #[test]
+    fn a_call_for_later_says_so() {
+        let given = args(&["hello", "--async", "--wait", "--idempotency-key", "k1", "-H", "prefer: wait=5"]);
+        let headers = headers(&given, &Trace::current());
+        let preferred: Vec<_> = headers.get_all("prefer").iter().collect();
+        assert_eq!(preferred, ["wait=5", "respond-async"]);
+        assert_eq!(headers["idempotency-key"], "k1");
+        let now = super::headers(&args(&["hello"]), &Trace::current());
+        assert!(!now.contains_key("prefer") && !now.contains_key("idempotency-key"));
+        for bad in [vec!["hello", "--wait"], vec!["hello", "--idempotency-key", ""]] {
+            assert!(Line::try_parse_from([vec!["invoke"], bad].concat()).is_err());
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use coracle_proto::status::{Code, Refusal};
 use tokio::io::AsyncReadExt as _;
 
 use super::{Session, input};
-use crate::client::{Client, Keeper, Seen};
+use crate::client::{Client, Keeper, Seen, Whose};
 use crate::exit::Failure;
 use crate::output::view::{Changed, EntryView, NumberView};
 use crate::output::{door, print, unwritten};
@@ -153,7 +153,7 @@ impl Asking {
             bucket: bucket.clone(),
         };
         let attempt = async |keeper, seen: Seen| attempt(keeper, place(seen.group), seen.sequence).await;
-        client.keep(what, namespace, attempt).await
+        client.keep(what, Whose::Namespace(namespace), attempt).await
     }
 
     /// One write, done once however often it is sent.

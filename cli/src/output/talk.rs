@@ -62,6 +62,13 @@ impl Talk {
         }
     }
 
+    /// Says what to do next, where somebody looks.
+    pub(crate) fn hint(&self, text: &str) {
+        if self.terminal {
+            self.say(text);
+        }
+    }
+
     /// Says something that must not be missed.
     pub(crate) fn warn(&self, text: &str) {
         say(self.marked("33", "warning:", text));

@@ -3,20 +3,26 @@
 mod changed;
 mod function;
 mod group;
+mod invocation;
 mod kv;
+mod letter;
 mod log;
 mod node;
 mod process;
+mod queue;
 mod route;
 mod status;
 
 pub(crate) use changed::Changed;
 pub(crate) use function::{FunctionDetailView, FunctionView, function_name, kind};
 pub(crate) use group::replicas;
+pub(crate) use invocation::{AcceptedView, InvocationView, ResultView, state_word};
 pub(crate) use kv::{EntryView, NumberView};
+pub(crate) use letter::LetterView;
 pub(crate) use log::{LogView, gap_sentence};
 pub(crate) use node::{NodeDetailView, NodeView};
 pub(crate) use process::forget_far_pids;
+pub(crate) use queue::{MovedView, QueueView};
 pub(crate) use route::RouteView;
 pub(crate) use status::StatusView;
 

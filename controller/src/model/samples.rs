@@ -1,7 +1,5 @@
 //! Small clusters and commands for tests.
 
-use std::collections::BTreeSet;
-
 use coracle_proto::id::{
     ClusterId, Digest, FunctionId, GroupId, NodeId, RequestId, Revision, StoreId, VersionId, VersionNumber,
 };

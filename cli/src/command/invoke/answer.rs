@@ -62,7 +62,7 @@ impl Facts {
     }
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(ToOwned::to_owned)
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn deliver(response: Response<Incoming>, id: &FunctionId) -> Re
     Ok(())
 }
 
-fn refused(code: &str, body: &[u8], status: StatusCode) -> Failure {
+pub(super) fn refused(code: &str, body: &[u8], status: StatusCode) -> Failure {
     let problem: Option<Problem> = serde_json::from_slice(body).ok();
     let sentence = problem.and_then(|problem| problem.detail.or(problem.title));
     let sentence = sentence.unwrap_or_else(|| format!("status {status}"));

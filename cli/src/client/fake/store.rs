@@ -1,0 +1,212 @@
+//! A store for tests: it knows some invocations of the function `cart`, and answers as it is told.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use coracle_proto::id::InvocationId;
+use coracle_proto::pb::invocations_server::Invocations;
+use coracle_proto::pb::queues_server::Queues;
+use coracle_proto::pb::{self, InvocationState};
+use coracle_proto::status::{Code, Refusal};
+use tonic::{Request, Response, Status};
+
+use super::Answer;
+
+/// The queue of all that a fake store knows.
+const QUEUE: &str = "function/cart";
+
+/// What it knows, how it answers, and what it was asked.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) records: Vec<pb::InvocationRecord>,
+    /// What it says first, whatever it is asked.
+    pub(crate) refusals: VecDeque<Status>,
+    /// So many changes are made and not acknowledged.
+    pub(crate) lost_answers: usize,
+    /// So many a page, or a move, has at most; 0: no bound.
+    pub(crate) at_once: usize,
+    /// What is run again stays dead.
+    pub(crate) die_again: bool,
+    /// After so many more reads what runs has succeeded.
+    pub(crate) reads_until_end: usize,
+    pub(crate) changes: Vec<pb::KvRequest>,
+    pub(crate) moves: Vec<(u64, u64)>,
+    pub(crate) waits_ms: Vec<u32>,
+}
+
+/// A running store.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeStore {
+    pub(crate) address: String,
+    pub(super) kept: Arc<Mutex<Kept>>,
+}
+
+/// The invocation of that number, in this state.
+pub(crate) fn record(number: u64, state: InvocationState) -> pb::InvocationRecord {
+    pb::InvocationRecord {
+        invocation: InvocationId::new(number.into()).to_wire(),
+        namespace: "default".to_owned(),
+        queue: QUEUE.to_owned(),
+        function: "cart".to_owned(),
+        kind: "async".to_owned(),
+        state: state.into(),
+        accepted_ms: number,
+        message: number,
+        ..pb::InvocationRecord::default()
+    }
+}
+
+impl Kept {
+    fn refused(&mut self) -> Result<(), Status> {
+        self.refusals.pop_front().map_or(Ok(()), Err)
+    }
+
+    fn bound(&self) -> usize {
+        if self.at_once == 0 { usize::MAX } else { self.at_once }
+    }
+
+    fn find(&mut self, id: &[u8]) -> Result<&mut pb::InvocationRecord, Status> {
+        let unknown = || Refusal::new(Code::InvocationNotFound, "no such invocation").into();
+        self.records.iter_mut().find(|record| record.invocation == id).ok_or_else(unknown)
+    }
+
+    fn acknowledged<T>(&mut self, reply: T) -> Answer<T> {
+        if self.lost_answers > 0 {
+            self.lost_answers -= 1;
+            return Err(Status::unavailable("reset by peer"));
+        }
+        Ok(Response::new(reply))
+    }
+
+    fn change(
+        &mut self,
+        request: pb::ChangeInvocationRequest,
+        to: InvocationState,
+    ) -> Answer<pb::GetInvocationReply> {
+        self.refused()?;
+        self.changes.push(request.request.unwrap());
+        let record = self.find(&request.invocation)?;
+        record.state = to.into();
+        let reply = pb::GetInvocationReply { record: Some(record.clone()), ..Default::default() };
+        self.acknowledged(reply)
+    }
+
+    fn shift(
+        &mut self,
+        request: &pb::MoveMessagesRequest,
+        to: InvocationState,
+    ) -> Answer<pb::MoveMessagesReply> {
+        self.refused()?;
+        self.moves.push((request.from, request.to));
+        let (bound, stays) = (self.bound(), self.die_again);
+        let in_range = |number: u64| number >= request.from && (request.to == 0 || number < request.to);
+        let dead = self.records.iter_mut().filter(|record| record.state() == InvocationState::Dead);
+        let meant = dead.filter(|record| in_range(record.message) && record.queue == request.queue);
+        let mut moved = 0;
+        for record in meant.take(bound) {
+            moved += 1;
+            if !stays {
+                record.state = to.into();
+            }
+        }
+        self.acknowledged(pb::MoveMessagesReply { moved })
+    }
+}
+
+impl FakeStore {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
+        look(&mut self.kept.lock().unwrap())
+    }
+}
+
+#[tonic::async_trait]
+impl Invocations for FakeStore {
+    async fn submit(&self, _: Request<pb::SubmitRequest>) -> Answer<pb::SubmitReply> {
+        Err(Status::unimplemented("submit"))
+    }
+
+    async fn get(&self, request: Request<pb::GetInvocationRequest>) -> Answer<pb::GetInvocationReply> {
+        let request = request.into_inner();
+        self.with(|kept| {
+            kept.refused()?;
+            kept.waits_ms.push(request.wait_ms);
+            let ends = kept.reads_until_end == 0;
+            kept.reads_until_end = kept.reads_until_end.saturating_sub(1);
+            let record = kept.find(&request.invocation)?;
+            if ends && record.state() == InvocationState::Running {
+                record.state = InvocationState::Succeeded.into();
+            }
+            let done =
+                pb::EventAnswer { status: 200, body: "done".into(), body_bytes: 4, ..Default::default() };
+            let answer = request.answer.then_some(done);
+            Ok(Response::new(pb::GetInvocationReply { record: Some(record.clone()), answer, sequence: 1 }))
+        })
+    }
+
+    async fn list(&self, request: Request<pb::ListInvocationsRequest>) -> Answer<pb::ListInvocationsReply> {
+        let request = request.into_inner();
+        self.with(|kept| {
+            kept.refused()?;
+            let skip = request.after.first().copied().map_or(0, usize::from);
+            let most = kept.bound().min(request.limit as usize);
+            let records: Vec<_> = kept.records.iter().skip(skip).take(most).cloned().collect();
+            let seen = skip + records.len();
+            let rest = seen < kept.records.len();
+            let after = if rest { vec![u8::try_from(seen).unwrap()].into() } else { Vec::new().into() };
+            Ok(Response::new(pb::ListInvocationsReply { records, after }))
+        })
+    }
+
+    async fn cancel(&self, request: Request<pb::ChangeInvocationRequest>) -> Answer<pb::GetInvocationReply> {
+        self.with(|kept| kept.change(request.into_inner(), InvocationState::Cancelled))
+    }
+
+    async fn retry(&self, request: Request<pb::ChangeInvocationRequest>) -> Answer<pb::GetInvocationReply> {
+        self.with(|kept| kept.change(request.into_inner(), InvocationState::Waiting))
+    }
+}
+
+#[tonic::async_trait]
+impl Queues for FakeStore {
+    async fn list(&self, request: Request<pb::ListQueuesRequest>) -> Answer<pb::ListQueuesReply> {
+        let function = request.into_inner().function;
+        self.with(|kept| {
+            kept.refused()?;
+            let dead = kept.records.iter().filter(|record| record.state() == InvocationState::Dead).count();
+            let queue = pb::QueueDetail {
+                queue: QUEUE.to_owned(),
+                function: "cart".to_owned(),
+                dead: dead as u64,
+                ..pb::QueueDetail::default()
+            };
+            let queues = if function.is_empty() || function == "cart" { vec![queue] } else { Vec::new() };
+            Ok(Response::new(pb::ListQueuesReply { queues }))
+        })
+    }
+
+    async fn dead_letters(&self, request: Request<pb::DeadLettersRequest>) -> Answer<pb::DeadLettersReply> {
+        let request = request.into_inner();
+        self.with(|kept| {
+            kept.refused()?;
+            let most = kept.bound().min(request.limit as usize);
+            let dead = kept.records.iter().filter(|record| record.state() == InvocationState::Dead);
+            let mut dead = dead.filter(|record| record.message >= request.from);
+            let body = request.bodies.then(|| pb::EventBody { data: "asked".into(), ..Default::default() });
+            let letter = |record: &pb::InvocationRecord| {
+                let record = Some(record.clone());
+                pb::DeadLetter { record, until_ms: 1, body: body.clone() }
+            };
+            let letters = dead.by_ref().take(most).map(letter).collect();
+            let next = dead.next().map_or(0, |record| record.message);
+            Ok(Response::new(pb::DeadLettersReply { letters, next }))
+        })
+    }
+
+    async fn redrive(&self, request: Request<pb::MoveMessagesRequest>) -> Answer<pb::MoveMessagesReply> {
+        self.with(|kept| kept.shift(request.get_ref(), InvocationState::Waiting))
+    }
+
+    async fn purge(&self, request: Request<pb::MoveMessagesRequest>) -> Answer<pb::MoveMessagesReply> {
+        self.with(|kept| kept.shift(request.get_ref(), InvocationState::Dropped))
+    }
+}
