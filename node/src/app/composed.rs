@@ -101,11 +101,8 @@ impl Composed {
         let stores = Stores::new(view.clone(), options.cluster);
         let (node, of_front) = (options.node, Arc::clone(&metrics));
         let front = Front::new(bounds, node, view.clone(), dispatcher.clone(), stores.clone(), of_front);
-        let takes = is_worker || options.roles.contains(&Role::Gateway);
-        let events = takes.then(|| {
-            let bounds = events::Options::new(node, slots.running_max, options.drain_timeout);
-            Events::new(bounds, view.clone(), stores, dispatcher.clone(), metrics, calls.clone())
-        });
+        let taken = events::Options::new(node, slots.running_max, options.drain_timeout);
+        let events = Events::new(taken, view.clone(), stores, dispatcher.clone(), metrics, calls.clone());
 
         let process = ProcessService::new(
             registry,
@@ -125,7 +122,7 @@ impl Composed {
         Ok(Self {
             executor,
             front,
-            events,
+            events: options.has_calls_run().then_some(events),
             logs: ground.logs,
             services: Services { process, worker, streams_max },
             background: Background {

@@ -56,6 +56,13 @@ pub struct Options {
     pub drain_timeout: Duration,
 }
 
+impl Options {
+    /// Whether it takes messages: as a worker it runs calls, as a gateway it has others run them.
+    pub(super) fn has_calls_run(&self) -> bool {
+        self.roles.contains(&Role::Worker) || self.roles.contains(&Role::Gateway)
+    }
+}
+
 /// Why the data plane ended.
 #[derive(Debug, Error)]
 pub enum AppError {
