@@ -23,7 +23,7 @@ fn answering(statuses: &'static [u16]) -> Arc<Guest> {
         let index = at.fetch_add(1, Ordering::SeqCst) as usize;
         async move {
             let mut answer = text("said");
-            let status = statuses.get(index).or(statuses.last()).unwrap();
+            let status = statuses.get(index).or_else(|| statuses.last()).unwrap();
             *answer.response.status_mut() = StatusCode::from_u16(*status).unwrap();
             Ok(answer)
         }
