@@ -31,8 +31,8 @@ impl Payload for Whole {
     }
 }
 
-/// The message as a call: the request's head as it was accepted, and what the guest may need to tell attempts apart. Whoever asks
-/// for the `receipt` is told what it took.
+/// The message as a call: the request's head as it was accepted, and what the guest may need to tell attempts apart.
+/// Whoever has the `receipt` is told what it took.
 pub(super) fn invocation(delivery: &Delivery, span: &Span, receipt: Receipt) -> Invocation {
     let Delivery { ticket, attempt, function, invocation, event } = delivery;
     let mut head = head(event);

@@ -12,8 +12,8 @@ use super::{Inner, span};
 use crate::clock;
 use crate::stores::Settlement;
 
-/// One request, with all the members that it is sent to. A settlement that was done and is sent under another id finds its claim
-/// gone, and changes nothing.
+/// One request, with all the members that it is sent to. A settlement that was done and is sent under another id finds
+/// its claim gone, and changes nothing.
 const ASK_MAX: Duration = Duration::from_secs(10);
 /// Before the next one.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -47,8 +47,8 @@ impl Question {
 }
 
 impl Stores {
-    /// Asks whoever answered last, and where that one does not lead any more the group's other members in turn, again and again
-    /// until the deadline.
+    /// Asks whoever answered last, and where that one does not lead any more the group's other members in turn, again
+    /// and again until the deadline.
     ///
     /// # Errors
     /// What the leader refused; [`Code::NoStore`] where there is no such group; at the deadline why nobody answered, which is
@@ -91,7 +91,8 @@ impl Stores {
             if left < ATTEMPT_MIN {
                 return Err(in_vain(last, lost));
             }
-            // A new member, or a new address, is asked soon. The view changes all the time, mostly by what is not looked at here.
+            // A new member, or a new address, is asked soon. The view changes all the time, mostly by what is not looked
+            // at here.
             tokio::time::sleep(PAUSE_MIN.min(left)).await;
             let _ = tokio::time::timeout(PAUSE.min(left), changes.changed()).await;
         }
@@ -137,8 +138,8 @@ fn address(view: &View, node: NodeId) -> Option<String> {
     (!address.is_empty()).then(|| address.clone())
 }
 
-/// What is told at the deadline. An answer that was lost may have been that it is done: what was refused after that says nothing
-/// of it.
+/// What is told at the deadline. An answer that was lost may have been that it is done: what was refused after that says
+/// nothing of it.
 fn in_vain(last: Option<Trouble>, lost: Option<Trouble>) -> Refusal {
     let Some(last) = last else {
         return Refusal::new(Code::NoQuorum, "no store of the data group is known");
