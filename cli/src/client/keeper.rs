@@ -19,7 +19,7 @@ use crate::exit::Failure;
 
 /// A value and its key, with what a page of a list has: as the store sends them.
 const ANSWER_MAX: usize = 64 << 20;
-/// Before it is looked again who leads: an election takes longer.
+/// Before it is looked again who leads: an election takes longer. Where no more is left what was said last is the answer.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a store may be asked to wait before it answers.
 pub(crate) const STORE_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -106,7 +106,7 @@ impl Client {
             };
             // An answer that was lost may have been that it is done: what is refused after that says nothing of it.
             lost |= trouble.may_be_done();
-            if trouble.verdict() == Verdict::Final || self.deadline.is_over() {
+            if trouble.verdict() == Verdict::Final || self.deadline.left() <= PAUSE {
                 return Err(match lost && !trouble.may_be_done() && trouble.verdict() != Verdict::Final {
                     true => Refusal::new(Code::OutcomeUnknown, trouble.to_string()).into(),
                     false => trouble.into_failure(),
@@ -130,7 +130,7 @@ impl Client {
             if !ids.is_empty() {
                 return Ok(ids);
             }
-            if self.deadline.is_over() {
+            if self.deadline.left() <= PAUSE {
                 return Err(nobody().into());
             }
             self.deadline.pause(PAUSE).await;
@@ -149,11 +149,11 @@ impl Client {
         Ok(reply)
     }
 
+    /// By a node's role, or by its processes: in the first seconds of a cluster records have no such role.
     async fn has_store(&mut self) -> Result<bool, Failure> {
         let list = async |mut admin: Admin| admin.list_nodes(pb::ListNodesRequest { stale: true }).await;
         let reply = self.call("looking for a store", list).await?;
-        let mut nodes = reply.nodes.iter().filter_map(|detail| detail.node.as_ref());
-        Ok(nodes.any(|node| node.roles().any(|role| role == pb::Role::Store)))
+        Ok(reply.nodes.iter().any(keeps))
     }
 
     async fn attempt<C: Service, T>(
@@ -171,6 +171,13 @@ impl Client {
         };
         tokio::time::timeout(limit, asked).await.unwrap_or(Err(Trouble::Silent(limit)))
     }
+}
+
+fn keeps(detail: &pb::NodeDetail) -> bool {
+    let node = detail.node.as_ref();
+    let runs =
+        detail.processes.as_ref().is_some_and(|it| it.children.iter().any(|child| child.name == "store"));
+    runs || node.is_some_and(|node| node.roles().any(|role| role == pb::Role::Store))
 }
 
 fn nobody() -> Refusal {
@@ -192,6 +199,20 @@ fn leads(reply: &pb::ListGroupsReply, whose: Whose<'_>) -> Option<Leads> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_keeps_by_its_role_or_by_its_process() {
+        let node = |roles: &[pb::Role]| pb::Node {
+            roles: roles.iter().map(|role| (*role).into()).collect(),
+            ..pb::Node::default()
+        };
+        let of = |roles| pb::NodeDetail { node: Some(node(roles)), ..pb::NodeDetail::default() };
+        assert!(keeps(&of(&[pb::Role::Worker, pb::Role::Store])));
+        assert!(!keeps(&of(&[pb::Role::Worker])));
+        let child = |name: &str| pb::ChildProcess { name: name.to_owned(), ..pb::ChildProcess::default() };
+        let told = pb::NodeProcesses { children: vec![child("data"), child("store")], ..Default::default() };
+        assert!(keeps(&pb::NodeDetail { processes: Some(told), ..of(&[pb::Role::Worker]) }));
+    }
 
     #[test]
     fn the_leader_of_the_newest_term_is_asked() {

@@ -53,7 +53,7 @@ fn the_queue_of_a_function_has_its_name() {
 
 #[test]
 fn which_dead_letters_are_meant_is_said() {
-    assert!(verb("redrive cart").unwrap_err().contains("--all"));
+    assert!(verb("redrive cart").unwrap_err().contains("<ID>"));
     assert!(verb("purge cart --all").is_ok());
     let id = "ab".repeat(16);
     assert!(verb(&format!("redrive cart {id}")).is_ok());

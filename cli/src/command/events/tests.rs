@@ -102,7 +102,7 @@ async fn without_a_store_it_is_said_at_once_and_one_that_begins_is_waited_for() 
     });
     assert_eq!(found.unwrap().group, 1);
     let never = Fake::start(Script { has_store: true, ..Script::default() }).await;
-    let client = never.client_for(Duration::from_millis(300)).await;
+    let client = never.client_for(Duration::from_secs(1)).await;
     let failure = Events::of(client).unwrap().find(id(1)).await.unwrap_err();
     assert!(failure.message.contains("not-leader"), "{failure}");
 }
