@@ -1,5 +1,6 @@
 //! What the leader of a group has it do by itself: its clock goes on while nobody asks for anything, and what has become due is done.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coracle_proto::id::GroupId;
@@ -12,7 +13,8 @@ use crate::propose::Proposer;
 use crate::replicas::{Replica, Served};
 
 /// How often it is looked at most, and how late something may be done that came up meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY_MS: u64 = 100;
+const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
 /// What is known to become due sooner than that is waited for, but not for less than this.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// Half of what an entry may bring the clock on: the next entry is stamped right.
@@ -27,10 +29,10 @@ const CLAIMS_GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn tend(group: GroupId, served: Served) {
     let mut status = served.replica.watch();
     while let Some(leads) = status.until(|now| now.role == Role::Leader).await {
-        let since = clock::now();
+        let (since, mut looked) = (clock::now(), Looked::new());
         while still_leads(&served.replica, leads.term) {
             let claims = clock::now().saturating_duration_since(since) >= CLAIMS_GRACE;
-            let next = round(group, &served.replica, &served.proposer, claims).await;
+            let next = round(group, &served, claims, &mut looked).await;
             tokio::time::sleep(next.clamp(PAUSE_MIN, LOOK_EVERY)).await;
         }
     }
@@ -42,9 +44,9 @@ fn still_leads(replica: &Replica, term: u64) -> bool {
 }
 
 /// Does what is due, as far as one look may; how long until the next of it is.
-async fn round(group: GroupId, replica: &Replica, proposer: &Proposer, claims: bool) -> Duration {
+async fn round(group: GroupId, served: &Served, claims: bool, looked: &mut Looked) -> Duration {
     for _ in 0..ENTRIES_MAX {
-        let kinds = match due(&replica.state(), claims) {
+        let kinds = match due(&served.replica.state(), claims, looked) {
             Ok(Next::Now(kinds)) => kinds,
             Ok(Next::In(time)) => return time,
             Err(stop) => {
@@ -53,7 +55,7 @@ async fn round(group: GroupId, replica: &Replica, proposer: &Proposer, claims: b
             }
         };
         for due in kinds {
-            if !sweep(group, proposer, due).await {
+            if !sweep(group, &served.proposer, due).await {
                 return LOOK_EVERY;
             }
         }
@@ -80,13 +82,23 @@ enum Next {
     In(Duration),
 }
 
+/// Up to when nothing of a kind is due, where that stays so: what was taken away before is not gone through again.
+type Looked = BTreeMap<Due, u64>;
+
 /// What has become due. A group in which there never was an entry has nothing that could be late.
-fn due(view: &View, claims: bool) -> Result<Next, Stop> {
+fn due(view: &View, claims: bool, looked: &mut Looked) -> Result<Next, Stop> {
     let now_ms = clock::unix_ms();
+    let until_ms = now_ms.saturating_add(LOOK_EVERY_MS);
     let Some(group) = model::group(view)? else { return Ok(Next::In(LOOK_EVERY)) };
     let (mut kinds, mut next_ms) = (Vec::new(), u64::MAX);
     for kind in Due::ALL.into_iter().filter(|kind| claims || *kind != Due::Claims) {
-        match model::due(view, kind)? {
+        let from_ms = looked.get(&kind).copied().unwrap_or_default();
+        let first = model::due(view, kind, from_ms, until_ms)?;
+        if kind.is_set_ahead() {
+            // What comes is set for later than the group's time.
+            looked.insert(kind, first.unwrap_or(until_ms).min(group.time_ms));
+        }
+        match first {
             Some(at_ms) if at_ms <= now_ms => kinds.push(kind),
             Some(at_ms) => next_ms = next_ms.min(at_ms),
             None => {}

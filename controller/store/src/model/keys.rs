@@ -72,6 +72,16 @@ impl Due {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::Values, Self::Delays, Self::Claims, Self::Ages, Self::Dead];
 
+    /// Whether its timers are set for later than the group's time, whenever that is: who has looked up to a time finds
+    /// nothing new before it.
+    #[must_use]
+    pub const fn is_set_ahead(self) -> bool {
+        match self {
+            Self::Delays | Self::Claims => true,
+            Self::Values | Self::Ages | Self::Dead => false,
+        }
+    }
+
     const fn byte(self) -> u8 {
         match self {
             Self::Values => b'v',
@@ -133,13 +143,15 @@ pub(super) fn timer(due: Due, at_ms: u64, about: &[u8]) -> Bytes {
     Parts::of(b't').byte(due.byte()).number(at_ms).bytes(about.get(1..).unwrap_or_default()).key()
 }
 
-/// The timers of a kind up to a time, and of that time.
-pub(super) fn timers(due: Due, until_ms: u64) -> (Bytes, Bytes) {
+/// The timers of a kind from a time up to another one, and of these times.
+pub(super) fn timers(due: Due, from_ms: u64, until_ms: u64) -> (Bytes, Bytes) {
     let kind = Parts::of(b't').byte(due.byte());
-    let from = kind.clone().key();
+    let from = kind.clone().number(from_ms).key();
     // After the last millisecond that there is come the timers of the next kind.
-    let to = until_ms.checked_add(1).map_or_else(|| after(&from), |after_ms| kind.number(after_ms).key());
-    (from, to)
+    let all = kind.clone().key();
+    let to = until_ms.checked_add(1).map_or_else(|| after(&all), |after_ms| kind.number(after_ms).key());
+    // Nothing is between a time and one before it.
+    (from.clone(), to.max(from))
 }
 
 /// When a timer is due, and what it is about.
@@ -164,14 +176,14 @@ mod tests {
     #[test]
     fn timers_sort_by_time_and_tell_what_they_are_about() {
         let about = value(&place("a"), b"k\0\xff");
-        let (from, to) = timers(Due::Values, 256);
+        let (from, to) = timers(Due::Values, 0, 256);
         for (at_ms, inside) in [(0, true), (255, true), (256, true), (257, false), (u64::MAX, false)] {
             let key = timer(Due::Values, at_ms, &about);
             assert_eq!(from <= key && key < to, inside, "{at_ms}");
             let (at, subject) = timer_parts(&key).unwrap();
             assert_eq!((at, subject_parts(subject)), (at_ms, Some((place("a"), &b"k\0\xff"[..]))));
         }
-        let (from, to) = timers(Due::Values, u64::MAX);
+        let (from, to) = timers(Due::Values, 0, u64::MAX);
         let last = timer(Due::Values, u64::MAX, &about);
         assert!(from <= last && last < to);
     }

@@ -9,19 +9,20 @@ use super::keys::{self, Due};
 use super::outcome::Outcome;
 use super::{kv, queue, view};
 
-/// When the next of a kind is due, Unix milliseconds: a leader waits until then.
+/// When the next of a kind is due, if that is between these two times, Unix milliseconds, both among them: a leader waits
+/// until then. Whoever looks no farther than it must goes through no timers that were taken away before their time.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn due(reader: &dyn Reader, due: Due) -> Result<Option<u64>, Stop> {
-    let first = view::keys(reader, &keys::timers(due, u64::MAX), 1)?.pop();
+pub fn due(reader: &dyn Reader, due: Due, from_ms: u64, until_ms: u64) -> Result<Option<u64>, Stop> {
+    let first = view::keys(reader, &keys::timers(due, from_ms, until_ms), 1)?.pop();
     first.map(|key| at(&key).map(|(at_ms, _)| at_ms)).transpose()
 }
 
 /// Does what is due by the entry's time, the oldest first.
 pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32) -> Result<Outcome, Fault> {
     let most = usize::try_from(steps).unwrap_or(usize::MAX);
-    let (found, more) = edit.steps(&keys::timers(due, edit.moment.now_ms), most)?;
+    let (found, more) = edit.steps(&keys::timers(due, 0, edit.moment.now_ms), most)?;
     for key in &found {
         let (_, subject) = at(key)?;
         match due {

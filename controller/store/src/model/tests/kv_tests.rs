@@ -109,7 +109,7 @@ fn what_expired_is_not_there_and_is_swept_in_steps() {
     bench.write("b", with_ttl("1", 20));
     bench.write("b", Change::Increment { by: 1 });
     bench.set("c", "stays");
-    assert_eq!(due(&bench.records, Due::Values).unwrap(), Some(bench.now_ms + 10));
+    assert_eq!(due(&bench.records, Due::Values, 0, u64::MAX).unwrap(), Some(bench.now_ms + 10));
     bench.now_ms += 9;
     assert_eq!(bench.data("a").as_deref(), Some("1"));
     bench.now_ms += 1;
@@ -122,7 +122,7 @@ fn what_expired_is_not_there_and_is_swept_in_steps() {
     assert_eq!(bench.run(sweep(1)), Outcome::Moved { moved: 0, more: false, next: 0 });
     assert_eq!(names(&list(&bench, "", None, 9)), ["a", "c"]);
     assert_eq!(bench.bucket().unwrap().keys, 2);
-    assert_eq!(due(&bench.records, Due::Values).unwrap(), None);
+    assert_eq!(due(&bench.records, Due::Values, 0, u64::MAX).unwrap(), None);
 }
 
 #[test]
@@ -159,6 +159,6 @@ fn a_bucket_is_dropped_in_steps() {
     assert_eq!(bench.run(drop()), Outcome::Moved { moved: most, more: true, next: 0 });
     assert_eq!(bench.bucket().unwrap().keys, 1);
     assert_eq!(bench.run(drop()), Outcome::Moved { moved: 1, more: false, next: 0 });
-    assert_eq!((bench.bucket(), due(&bench.records, Due::Values).unwrap()), (None, None));
+    assert_eq!((bench.bucket(), due(&bench.records, Due::Values, 0, u64::MAX).unwrap()), (None, None));
     assert_eq!(bench.records.len(), 1, "the group's own record");
 }

@@ -1,7 +1,7 @@
 //! Goal: through thousands of random operations each accepted message is in exactly one place, attempts have no gaps, fences
 //! never go back, what a stale claim brings changes nothing, and each invocation's record says what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coracle_proto::id::InvocationId;
 use rand::Rng as _;
@@ -16,7 +16,7 @@ use super::rows::{self, Found};
 use super::{queue_oracle, record_rows};
 use crate::model::{
     Answer, Change, Claimed, Due, Effect, Effected, Fence, Kept, Op, Outcome, Phase, Place, Publish, Reason,
-    Report, Settings, Span, State, Verdict, active, invocation, keys, queue,
+    Report, Settings, Span, State, Verdict, active, invocation, keys, queue, view,
 };
 
 const SETTINGS: Settings = Settings {
@@ -196,12 +196,29 @@ fn check_active(bench: &Bench) {
     assert_eq!(found.len(), open.count());
 }
 
+/// Timers of the kinds that are set ahead.
+fn ahead(bench: &Bench) -> BTreeSet<bytes::Bytes> {
+    let kinds = Due::ALL.into_iter().filter(|kind| kind.is_set_ahead());
+    let timers = |kind| view::keys(&bench.records, &keys::timers(kind, 0, u64::MAX), usize::MAX).unwrap();
+    kinds.flat_map(timers).collect()
+}
+
+/// No new one is for a time that the group has had.
+fn check_ahead(bench: &Bench, before: &BTreeSet<bytes::Bytes>) {
+    for timer in ahead(bench).difference(before) {
+        let (at_ms, _) = keys::timer_parts(timer).unwrap();
+        assert!(at_ms > bench.group().time_ms, "{timer:?} is set for {at_ms}");
+    }
+}
+
 fn play(seed: u64, steps: u32) -> bench::Seen {
     let mut luck = luck(seed);
     let (mut bench, mut oracle) = (Bench::with_queue(SETTINGS), Oracle::default());
     let (mut seen, mut found) = (bench::Seen::default(), BTreeMap::new());
     for number in 0..steps {
+        let before = ahead(&bench);
         let outcome = step(&mut luck, &mut bench, &mut oracle, &found);
+        check_ahead(&bench, &before);
         seen.outcome(&outcome);
         found = rows::check(&bench, &queues());
         oracle.follow(&found);

@@ -6,7 +6,8 @@ use super::queue_bench::{
 };
 use crate::model::{
     CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, Kept,
-    MESSAGE_BYTES_MAX, Op, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, message, ready,
+    MESSAGE_BYTES_MAX, Op, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, due, message,
+    ready,
 };
 
 fn bench() -> Bench {
@@ -156,6 +157,19 @@ fn a_delay_holds_a_message_back() {
     assert_eq!(bench.claim_one().attempt, 1);
     let over = Publish { delay_ms: DELAY_MS_MAX + 1, ..published("b") };
     assert_eq!(bench.refused(publish(over)), Reason::Invalid);
+}
+
+#[test]
+fn what_is_due_is_looked_for_between_two_times() {
+    let mut bench = bench();
+    for (id, delay_ms) in [("a", 50), ("b", 70)] {
+        bench.publish(Publish { delay_ms, ..published(id) });
+    }
+    let (one, other) = (bench.now_ms + 50, bench.now_ms + 70);
+    let found = |from_ms, until_ms| due(&bench.records, Due::Delays, from_ms, until_ms).unwrap();
+    assert_eq!((found(0, one - 1), found(0, one), found(0, u64::MAX)), (None, Some(one), Some(one)));
+    assert_eq!((found(one, one), found(one + 1, u64::MAX)), (Some(one), Some(other)));
+    assert_eq!((found(other + 1, u64::MAX), found(other, one), found(u64::MAX, 0)), (None, None, None));
 }
 
 #[test]
