@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "coracle/v1/records.proto",
     "coracle/v1/cluster.proto",
     "coracle/v1/admin.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 9] = [
     "coracle/v1/groups.proto",
     "coracle/v1/kv.proto",
     "coracle/v1/events.proto",
+    "coracle/v1/schedules.proto",
     "coracle/raft/v1/raft.proto",
     "coracle/store/v1/store.proto",
 ];

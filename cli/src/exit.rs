@@ -90,6 +90,7 @@ impl From<Code> for Exit {
             | Code::BucketNotFound
             | Code::KeyNotFound
             | Code::QueueNotFound
+            | Code::ScheduleNotFound
             | Code::InvocationNotFound
             | Code::NodeNotFound => Self::NotFound,
             Code::RequestTimeout

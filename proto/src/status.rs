@@ -166,6 +166,8 @@ codes! {
     KeyNotFound = "key-not-found", 404, NotFound, Never;
     /// There is no queue of that name.
     QueueNotFound = "queue-not-found", 404, NotFound, Never;
+    /// There is no schedule of that name.
+    ScheduleNotFound = "schedule-not-found", 404, NotFound, Never;
     /// The queue has as much as it may.
     QueueFull = "queue-full", 429, ResourceExhausted, NotStarted;
     /// There is no record of that invocation, or not any more.

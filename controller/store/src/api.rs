@@ -1,5 +1,6 @@
 //! The gRPC services at 7403.
 
+mod clocks;
 mod deliveries;
 mod groups;
 mod invocations;
@@ -7,11 +8,14 @@ mod kv;
 mod leading;
 mod process;
 mod queues;
+mod schedules;
 mod wire;
 
+pub(crate) use clocks::ClocksService;
 pub(crate) use deliveries::DeliveriesService;
 pub(crate) use groups::GroupsService;
 pub(crate) use invocations::InvocationsService;
 pub(crate) use kv::KvService;
 pub(crate) use process::ProcessService;
 pub(crate) use queues::QueuesService;
+pub(crate) use schedules::SchedulesService;

@@ -4,12 +4,14 @@
 //! decides and does nothing else; [`DataMachine`] brings it entries and takes its answers. A store process has replicas of
 //! groups: `book` is what it was told of them, `replicas` begins and ends them, `lead` has a group led towards the members
 //! that it is to have (`members` decides), `propose` gathers operations to entries, `deliver` gives messages to nodes (docs/adr/0014),
-//! `news` tells of what is applied, `tend` has the leader's group do what is due, `api` is the gRPC surface at 7403.
+//! `news` tells of what is applied, `tend` has the leader's group do what is due, `schedules` says which
+//! ticks have come (docs/adr/0015; `cron` knows when), `api` is the gRPC surface at 7403.
 
 mod api;
 mod app;
 mod book;
 mod clock;
+mod cron;
 mod deliver;
 mod lead;
 mod machine;
@@ -18,6 +20,7 @@ pub mod model;
 mod news;
 mod propose;
 mod replicas;
+mod schedules;
 mod tend;
 
 pub use app::{Options, RunError, run};

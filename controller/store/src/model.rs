@@ -41,16 +41,17 @@ pub use limits::{
     ANSWER_BYTES_MAX, ANSWER_HEADER_BYTES_MAX, ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BATCH_BYTES_MAX,
     BATCH_OPS_MAX, BATCH_STEPS_MAX, CLAIM_MS_MAX, DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX, EFFECTS_MAX,
     ERROR_BYTES_MAX, FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX,
-    OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, RECORD_MS, RECORDS_MAX, REMEMBERED_MAX, REPORTS_MAX,
+    OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, RECORD_MS, RECORDS_MAX, REMEMBERED_MAX, REPORTS_MAX, SCHEDULES_MAX,
     TEXT_BYTES_MAX, URI_BYTES_MAX, VALUE_BYTES_MAX,
 };
 pub use name::{Name, NameError, Place};
-pub use op::{Asked, Batch, Change, Effect, FORMAT, Kept, Op, Publish, Request, Span, Verdict, Write};
+pub use op::{Asked, Batch, Change, Effect, FORMAT, Kept, Op, Publish, Request, Span, Tick, Verdict, Write};
 pub use outcome::{Claimed, Effected, Fate, Outcome, Reply};
 pub use queue::{Peeked, active, all_queues, counts, dead, held, message, queue, queues, ready};
 pub use record::{
-    Answer, Bucket, Burial, Cause, Claim, Counts, Delivery, Ended, Fence, How, HttpHead, Invocation, Message,
-    Queue, Report, Settings, State, Ticket, Value,
+    Answer, Bucket, Burial, Cause, Claim, Counts, Definition, Delivery, Ended, Fence, Fired, How, HttpHead,
+    Invocation, Message, Missed, Overlap, Queue, Report, Schedule, Settings, State, Ticket, Value,
 };
 pub use refusal::{Reason, Refusal};
+pub use schedule::{all_schedules, schedule, schedules};
 pub use sweep::due;

@@ -1,22 +1,38 @@
-//! What a replica tells of the changes that it applies: that messages are ready, and that an invocation's record changed.
+//! What a replica tells of the changes that it applies: that messages are ready, that an invocation's record changed, and which
+//! schedules did.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_proto::id::InvocationId;
 use coracle_raft::{Change, Observer, Position, View};
 use tokio::sync::{Notify, watch};
 
-use crate::model::{self, Touched};
+use crate::model::{self, Place, SCHEDULES_MAX, Touched};
 
 /// Invocations that may be waited for at once. Who comes beyond is told to ask again.
 const FOLLOWED_MAX: usize = 10_000;
+
+/// Schedules that are remembered as changed, for who takes them: where there were more all are looked at.
+const CHANGED_MAX: u64 = SCHEDULES_MAX;
+
+/// Schedules that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// Nobody knows which.
+    All,
+    /// These.
+    These(BTreeSet<Place>),
+}
 
 /// Of one replica.
 #[derive(Debug)]
 pub(crate) struct News {
     ready: watch::Sender<u64>,
     followed: Mutex<HashMap<InvocationId, Arc<Notify>>>,
+    schedules: Mutex<Changed>,
+    /// Told when there are some.
+    scheduled: Notify,
 }
 
 /// Somebody waits for an invocation; until this is dropped.
@@ -29,7 +45,12 @@ pub(crate) struct Followed {
 
 impl News {
     pub(crate) fn new() -> Self {
-        Self { ready: watch::Sender::new(0), followed: Mutex::default() }
+        Self {
+            ready: watch::Sender::new(0),
+            followed: Mutex::default(),
+            schedules: Mutex::new(Changed::All),
+            scheduled: Notify::new(),
+        }
     }
 
     /// Told whenever there may be messages to claim.
@@ -48,22 +69,50 @@ impl News {
         Some(Followed { news: Arc::clone(self), invocation, changed })
     }
 
+    /// Schedules that changed since this was asked last; all of them the first time.
+    pub(crate) fn take_schedules(&self) -> Changed {
+        std::mem::replace(&mut *self.schedules(), Changed::These(BTreeSet::new()))
+    }
+
+    /// Ends when some changed since they were taken last. For one who waits.
+    pub(crate) async fn schedules_changed(&self) {
+        self.scheduled.notified().await;
+    }
+
     fn tell(&self, changes: &[Change]) {
         let mut ready = false;
-        for change in changes.iter().filter(|change| change.value.is_some()) {
+        for change in changes {
+            let written = change.value.is_some();
             match model::touched(&change.key) {
-                Some(Touched::Ready) => ready = true,
-                Some(Touched::Invocation(id)) => {
+                Some(Touched::Ready) => ready |= written,
+                Some(Touched::Schedule(place)) => self.tell_schedule(place),
+                Some(Touched::Invocation(id)) if written => {
                     if let Some(changed) = self.followed().get(&id) {
                         changed.notify_waiters();
                     }
                 }
-                None => {}
+                Some(Touched::Invocation(_)) | None => {}
             }
         }
         if ready {
             self.ready.send_modify(|number| *number = number.wrapping_add(1));
         }
+    }
+
+    fn tell_schedule(&self, place: Place) {
+        let mut changed = self.schedules();
+        if let Changed::These(places) = &mut *changed {
+            places.insert(place);
+            if u64::try_from(places.len()).is_ok_and(|count| count > CHANGED_MAX) {
+                *changed = Changed::All;
+            }
+        }
+        drop(changed);
+        self.scheduled.notify_one();
+    }
+
+    fn schedules(&self) -> MutexGuard<'_, Changed> {
+        self.schedules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn followed(&self) -> MutexGuard<'_, HashMap<InvocationId, Arc<Notify>>> {
@@ -96,6 +145,8 @@ impl Observer<View> for News {
     }
 
     fn replaced(&self, _: Position, _: &View) {
+        *self.schedules() = Changed::All;
+        self.scheduled.notify_one();
         for changed in self.followed().values() {
             changed.notify_waiters();
         }

@@ -160,9 +160,10 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         }
         Reason::OutcomeUnknown => Code::OutcomeUnknown,
         Reason::NoBucket => Code::BucketNotFound,
-        Reason::BucketFullKeys | Reason::BucketFullBytes => Code::LimitReached,
+        Reason::BucketFullKeys | Reason::BucketFullBytes | Reason::SchedulesFull => Code::LimitReached,
         Reason::Mismatch | Reason::Late | Reason::Paused | Reason::Ended | Reason::NotDead => Code::Conflict,
         Reason::NoQueue => Code::QueueNotFound,
+        Reason::NoSchedule => Code::ScheduleNotFound,
         Reason::QueueFullMessages | Reason::QueueFullBytes => Code::QueueFull,
         Reason::Stale => Code::ClaimLost,
         Reason::OtherRequest => Code::IdempotencyConflict,

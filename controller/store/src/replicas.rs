@@ -17,6 +17,7 @@ use crate::deliver::Deliveries;
 use crate::lead::{hand_over, lead};
 use crate::news::News;
 use crate::propose::{Proposer, not_leader};
+use crate::schedules::Schedules;
 use crate::tend::tend;
 
 /// A member of a group whose state is on the disk.
@@ -40,13 +41,14 @@ pub(crate) struct Served {
     pub(crate) proposer: Proposer,
     pub(crate) news: Arc<News>,
     pub(crate) deliveries: Deliveries,
+    pub(crate) schedules: Schedules,
 }
 
 struct Running {
     served: Served,
     /// Told when there is a newer arrangement.
     arranged: Arc<Notify>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl Drop for Running {
@@ -122,9 +124,11 @@ impl Replicas {
         let proposer = Proposer::start(self.cluster, group, replica.clone());
         let told = Arc::clone(&news);
         let deliveries = Deliveries::start(group, replica.clone(), proposer.clone(), told);
-        let served = Served { replica, proposer, news, deliveries };
+        let schedules = Schedules::new(self.cluster, group);
+        let served = Served { replica, proposer, news, deliveries, schedules };
         let tends = tokio::spawn(tend(group, served.clone()));
-        self.running().insert(group, Running { served, arranged, tasks: [leads, tends] });
+        let ticks = tokio::spawn(served.schedules.clone().run(served.clone()));
+        self.running().insert(group, Running { served, arranged, tasks: [leads, tends, ticks] });
         Ok(())
     }
 

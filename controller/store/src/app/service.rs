@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coracle_proto::pb;
+use coracle_proto::pb::clocks_server::ClocksServer;
 use coracle_proto::pb::deliveries_server::DeliveriesServer;
 use coracle_proto::pb::groups_server::GroupsServer;
 use coracle_proto::pb::invocations_server::InvocationsServer;
 use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::process_server::ProcessServer;
 use coracle_proto::pb::queues_server::QueuesServer;
+use coracle_proto::pb::schedules_server::SchedulesServer;
 use coracle_raft::RaftServer;
 use coracle_transport::{Acceptor, Port};
 use tokio::net::{TcpListener, TcpSocket};
@@ -17,7 +19,8 @@ use tonic::service::RoutesBuilder;
 
 use super::{Context, RunError};
 use crate::api::{
-    DeliveriesService, GroupsService, InvocationsService, KvService, ProcessService, QueuesService,
+    ClocksService, DeliveriesService, GroupsService, InvocationsService, KvService, ProcessService,
+    QueuesService, SchedulesService,
 };
 
 /// Connections that wait to be accepted.
@@ -47,11 +50,14 @@ pub(super) async fn serve(
     health.set_serving::<DeliveriesServer<DeliveriesService>>().await;
     health.set_serving::<InvocationsServer<InvocationsService>>().await;
     health.set_serving::<QueuesServer<QueuesService>>().await;
+    health.set_serving::<SchedulesServer<SchedulesService>>().await;
     let groups = GroupsService { context: Arc::clone(&context) };
     let values = KvService { context: Arc::clone(&context) };
     let deliveries = DeliveriesService { context: Arc::clone(&context) };
     let invocations = InvocationsService { context: Arc::clone(&context) };
     let queues = QueuesService { context: Arc::clone(&context) };
+    let schedules = SchedulesService { context: Arc::clone(&context) };
+    let clocks = ClocksService { context: Arc::clone(&context) };
     let process = ProcessService { context };
     let mut routes = RoutesBuilder::default();
     routes
@@ -61,6 +67,8 @@ pub(super) async fn serve(
         .add_service(DeliveriesServer::new(deliveries))
         .add_service(InvocationsServer::new(invocations))
         .add_service(QueuesServer::new(queues))
+        .add_service(SchedulesServer::new(schedules))
+        .add_service(ClocksServer::new(clocks))
         .add_service(ProcessServer::new(process))
         .add_service(health_service);
     let reflection =

@@ -117,6 +117,12 @@ fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
         Op::Revive { invocation } => queue::revive(edit, invocation),
         Op::Redrive { queue, span, steps } => queue::redrive(edit, &queue, span, steps),
         Op::Purge { queue, kept, span, steps } => queue::purge(edit, &queue, (kept, span), steps),
-        Op::Tick { schedule, at_ms, publish } => schedule::tick(edit, &schedule, at_ms, publish),
+        Op::PutSchedule { schedule, definition, from_ms } => {
+            schedule::put(edit, &schedule, *definition, from_ms)
+        }
+        Op::DropSchedule { schedule } => schedule::drop(edit, &schedule),
+        Op::PauseSchedule { schedule, paused, from_ms } => schedule::pause(edit, &schedule, paused, from_ms),
+        Op::Tick(tick) => schedule::tick(edit, &tick),
+        Op::Trigger { schedule, invocation } => schedule::trigger(edit, &schedule, invocation),
     }
 }

@@ -25,7 +25,8 @@
 //! | `x` INVOCATION | what it was answered | |
 //! | `l` NAMESPACE 0 AGE INVOCATION | | a list, the newest first |
 //! | `z` PLACE TIME INVOCATION | | the record that ended first is forgotten first |
-//! | `k` PLACE | a schedule's cursor | |
+//! | `k` PLACE | a schedule | all of them; list |
+//! | `c` | how many schedules there are | |
 //! | `t` KIND TIME SUBJECT | | what has become due, per kind |
 //!
 //! The SUBJECT of a timer is the rest of the key of what it is about. AGE is what is missing to the greatest time that
@@ -34,6 +35,7 @@
 mod invocation;
 mod parts;
 mod queue;
+mod schedule;
 mod touched;
 
 use bytes::Bytes;
@@ -51,6 +53,7 @@ pub(super) use queue::{
     dedup_range, delivery, delivery_span, group_range, in_group, message, message_number, queue,
     queues_after, ready, ready_range,
 };
+pub(super) use schedule::{schedule, schedules, schedules_after, schedules_of};
 pub use touched::{Touched, touched};
 
 /// Kinds of things that become due at a time, each with timers of its own: a flood of one does not hold up the others.
@@ -132,10 +135,6 @@ pub(super) fn value(bucket: &Place, key: &[u8]) -> Bytes {
 /// All values of a bucket whose keys begin so.
 pub(super) fn values(bucket: &Place, prefix: &[u8]) -> (Bytes, Bytes) {
     range(value(bucket, prefix))
-}
-
-pub(super) fn cursor(schedule: &Place) -> Bytes {
-    Parts::of(b'k').place(schedule).key()
 }
 
 /// A timer of `subject`, which is the key of what it is about.

@@ -57,6 +57,8 @@ pub const CLAIM_MS_MAX: u64 = DAY_MS;
 pub const DEDUP_MS: u64 = DAY_MS;
 /// Ids that a queue remembers: above it the oldest go sooner, and are counted. 100 MB of keys.
 pub const DEDUPS_MAX: u64 = 1_000_000;
+/// Schedules of a group: all of them are kept in the leader's memory, some KB each.
+pub const SCHEDULES_MAX: u64 = 10_000;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 

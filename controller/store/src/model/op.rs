@@ -1,14 +1,16 @@
 //! What may be asked of a data group, and the entry in which it is asked.
 
 mod effect;
+mod tick;
 
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, RequestId};
 
 use super::keys::Due;
 use super::name::{Name, Place};
-use super::record::{Answer, Report, Settings, Ticket};
+use super::record::{Answer, Definition, Report, Settings, Ticket};
 
 pub use effect::{Change, Effect, Publish, Write};
+pub use tick::Tick;
 
 /// The highest format of operations that this program reads. What `apply` does belongs to the format.
 pub const FORMAT: u32 = 1;
@@ -176,14 +178,37 @@ pub enum Op {
         /// How many are looked at; never more than an operation may.
         steps: u32,
     },
-    /// A schedule's time has come: a message is published, once for each time.
-    Tick {
+    /// Makes a schedule, or tells it anew.
+    PutSchedule {
+        /// Which one.
+        schedule: Place,
+        /// From now on.
+        definition: Box<Definition>,
+        /// Its times after this one fire, Unix milliseconds: where it is new, or has other times than before.
+        from_ms: u64,
+    },
+    /// Takes a schedule away.
+    DropSchedule {
+        /// Which one.
+        schedule: Place,
+    },
+    /// Stops a schedule, or lets it go on.
+    PauseSchedule {
+        /// Which one.
+        schedule: Place,
+        /// Whether it is paused from now on.
+        paused: bool,
+        /// Where it goes on: its times after this one fire.
+        from_ms: u64,
+    },
+    /// A schedule's time has come: its function is called, once for each time.
+    Tick(Tick),
+    /// Calls a schedule's function now.
+    Trigger {
         /// Which schedule.
         schedule: Place,
-        /// Its time, Unix milliseconds: later than any before.
-        at_ms: u64,
-        /// The message; its id is made of the schedule's name and the time.
-        publish: Publish,
+        /// The call, made by who asks for it.
+        invocation: InvocationId,
     },
 }
 
@@ -207,7 +232,11 @@ impl Op {
             | Self::Revive { .. }
             | Self::Redrive { .. }
             | Self::Purge { .. }
-            | Self::Tick { .. } => 1,
+            | Self::PutSchedule { .. }
+            | Self::DropSchedule { .. }
+            | Self::PauseSchedule { .. }
+            | Self::Tick(_)
+            | Self::Trigger { .. } => 1,
         }
     }
 }

@@ -8,11 +8,14 @@ use super::outcome::Outcome;
 mod invocation;
 mod message;
 mod queue;
+mod schedule;
 
 pub use invocation::{Answer, Ended, How, Invocation, Report};
 pub(super) use message::Dedup;
 pub use message::{Burial, Cause, Claim, Delivery, Fence, HttpHead, Message, State, Ticket};
 pub use queue::{Counts, Queue, Settings};
+pub(super) use schedule::Schedules;
+pub use schedule::{Definition, Fired, Missed, Overlap, Schedule};
 
 /// The one record about the group itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,11 +73,4 @@ impl Value {
     pub fn is_live(&self, at_ms: u64) -> bool {
         self.expires_ms.is_none_or(|expires_ms| at_ms < expires_ms)
     }
-}
-
-/// How far a schedule is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cursor {
-    /// Its last tick, Unix milliseconds.
-    pub(super) at_ms: u64,
 }

@@ -39,6 +39,10 @@ pub enum Reason {
     Paused,
     /// The message is not held by this claim any more: what its attempt did counts for nothing.
     Stale,
+    /// There is no such schedule.
+    NoSchedule,
+    /// The group has as many schedules as it may.
+    SchedulesFull,
     /// The schedule has had this tick, or a later one.
     Late,
     /// The id was used for another request.
@@ -117,6 +121,10 @@ impl fmt::Display for Refusal {
             }
             Reason::Paused => write!(f, "queue '{subject}' is paused"),
             Reason::Stale => write!(f, "message {subject} is not held by this claim any more"),
+            Reason::NoSchedule => write!(f, "there is no schedule '{subject}'"),
+            Reason::SchedulesFull => {
+                write!(f, "the data group would have {found} {subject}, its bound is {bound}")
+            }
             Reason::Late => {
                 write!(f, "schedule '{subject}' has been at {bound}, and {found} is not after it")
             }

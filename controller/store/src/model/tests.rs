@@ -17,4 +17,5 @@ mod record_bench;
 mod record_rows;
 mod revoke_tests;
 mod rows;
+mod schedule_simulation_tests;
 mod schedule_tests;

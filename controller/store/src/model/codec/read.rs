@@ -5,13 +5,17 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, NodeId, RequestId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
-    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Place, Publish, Request, Span, Ticket, Verdict, Write,
+    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Place, Publish, Request, Span, Tick, Ticket, Verdict,
+    Write,
 };
 use super::DecodeError;
 use super::names::{
     above_zero, due_from_wire, fence_from_wire, function_from_wire, invocation_from_wire, place_from_wire,
 };
-use super::record::{answer_from_wire, head_from_wire, report_from_wire, settings_from_wire};
+use super::record::{
+    answer_from_wire, definition_from_wire, head_from_wire, report_from_wire, settings_from_wire,
+    some_invocation_from_wire,
+};
 
 pub(super) fn batch(wire: pb::Batch) -> Result<Batch, DecodeError> {
     if wire.format > FORMAT {
@@ -87,10 +91,27 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
             span: span(wire.span)?,
             steps: wire.steps,
         },
-        op::Kind::Tick(wire) => Op::Tick {
-            schedule: place_from_wire(wire.schedule, "tick.schedule")?,
+        op::Kind::PutSchedule(wire) => Op::PutSchedule {
+            schedule: schedule(wire.schedule)?,
+            definition: Box::new(definition_from_wire(wire.definition.in_field("put_schedule.definition")?)?),
+            from_ms: wire.from_ms,
+        },
+        op::Kind::DropSchedule(wire) => Op::DropSchedule { schedule: schedule(wire.schedule)? },
+        op::Kind::PauseSchedule(wire) => Op::PauseSchedule {
+            schedule: schedule(wire.schedule)?,
+            paused: wire.paused,
+            from_ms: wire.from_ms,
+        },
+        op::Kind::Tick(wire) => Op::Tick(Tick {
+            schedule: schedule(wire.schedule)?,
+            revision: wire.revision,
             at_ms: wire.at_ms,
-            publish: publish(wire.publish.in_field("tick.publish")?)?,
+            missed: wire.missed,
+            invocation: some_invocation_from_wire(&wire.invocation)?,
+        }),
+        op::Kind::Trigger(wire) => Op::Trigger {
+            schedule: schedule(wire.schedule)?,
+            invocation: invocation_from_wire(&wire.invocation)?,
         },
         op::Kind::Sweep(wire) => Op::Sweep { due: due_from_wire(wire.due())?, steps: wire.steps },
     })
@@ -127,6 +148,10 @@ fn bucket(wire: Option<pb::Place>) -> Result<Place, FieldError> {
 
 fn queue(wire: Option<pb::Place>) -> Result<Place, FieldError> {
     place_from_wire(wire, "queue")
+}
+
+fn schedule(wire: Option<pb::Place>) -> Result<Place, FieldError> {
+    place_from_wire(wire, "schedule")
 }
 
 fn function(wire: Option<pb::Place>) -> Result<FunctionId, FieldError> {

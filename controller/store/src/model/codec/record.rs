@@ -3,6 +3,7 @@
 mod invocation;
 mod message;
 mod queue;
+mod schedule;
 
 use bytes::Bytes;
 use coracle_proto::codec::InField as _;
@@ -10,7 +11,7 @@ use coracle_proto::id::{ClusterId, GroupId};
 use coracle_proto::pb::store as pb;
 use prost::Message as _;
 
-use super::super::record::{Bucket, Cursor, Group, Remembered, Value};
+use super::super::record::{Bucket, Group, Remembered, Value};
 use super::DecodeError;
 use super::names::above_zero;
 use super::reply::{outcome_from_wire, outcome_to_wire};
@@ -18,6 +19,9 @@ use super::reply::{outcome_from_wire, outcome_to_wire};
 pub(super) use invocation::{answer_from_wire, answer_to_wire, report_from_wire, report_to_wire};
 pub(super) use message::{head_from_wire, head_to_wire};
 pub(super) use queue::{settings_from_wire, settings_to_wire};
+pub(super) use schedule::{
+    definition_from_wire, definition_to_wire, some_invocation_from_wire, some_invocation_to_wire,
+};
 
 /// A record that stands under a key.
 pub(in super::super) trait Stored: Sized {
@@ -96,7 +100,6 @@ macro_rules! plain {
 pub(in super::super) use plain;
 
 plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes]);
-plain!(Cursor, "a schedule's cursor", [at_ms]);
 
 impl Stored for Value {
     const WHAT: &'static str = "a value";

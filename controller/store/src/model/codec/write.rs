@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
-use super::super::{Asked, Batch, Change, Effect, Kept, Op, Publish, Span, Ticket, Verdict, Write};
+use super::super::{Asked, Batch, Change, Effect, Kept, Op, Publish, Span, Tick, Ticket, Verdict, Write};
 use super::names::{due_to_wire, fence_to_wire, function_to_wire, place_to_wire};
-use super::record::{answer_to_wire, head_to_wire, report_to_wire, settings_to_wire};
+use super::record::{
+    answer_to_wire, definition_to_wire, head_to_wire, report_to_wire, settings_to_wire,
+    some_invocation_to_wire,
+};
 
 pub(super) fn batch(it: &Batch) -> pb::Batch {
     pb::Batch {
@@ -86,14 +89,37 @@ fn op(it: &Op) -> op::Kind {
             span: Some(self::span(*span)),
             steps: *steps,
         }),
-        Op::Tick { schedule, at_ms, publish } => op::Kind::Tick(pb::Tick {
+        Op::PutSchedule { schedule, definition, from_ms } => op::Kind::PutSchedule(pb::PutSchedule {
             schedule: Some(place_to_wire(schedule)),
-            at_ms: *at_ms,
-            publish: Some(self::publish(publish)),
+            definition: Some(definition_to_wire(definition)),
+            from_ms: *from_ms,
+        }),
+        Op::DropSchedule { schedule } => {
+            op::Kind::DropSchedule(pb::DropSchedule { schedule: Some(place_to_wire(schedule)) })
+        }
+        Op::PauseSchedule { schedule, paused, from_ms } => op::Kind::PauseSchedule(pb::PauseSchedule {
+            schedule: Some(place_to_wire(schedule)),
+            paused: *paused,
+            from_ms: *from_ms,
+        }),
+        Op::Tick(it) => op::Kind::Tick(tick(it)),
+        Op::Trigger { schedule, invocation } => op::Kind::Trigger(pb::Trigger {
+            schedule: Some(place_to_wire(schedule)),
+            invocation: invocation.to_wire(),
         }),
         Op::Sweep { due, steps } => {
             op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps })
         }
+    }
+}
+
+fn tick(it: &Tick) -> pb::Tick {
+    pb::Tick {
+        schedule: Some(place_to_wire(&it.schedule)),
+        revision: it.revision,
+        at_ms: it.at_ms,
+        missed: it.missed,
+        invocation: some_invocation_to_wire(it.invocation),
     }
 }
 

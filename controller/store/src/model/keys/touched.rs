@@ -2,18 +2,24 @@
 
 use coracle_proto::id::InvocationId;
 
+use super::super::name::Place;
+use super::place_of;
+
 /// The kinds of keys that somebody waits for.
 pub(super) const READY: u8 = b'w';
 pub(super) const ACTIVE: u8 = b'a';
 pub(super) const INVOCATION: u8 = b'e';
+pub(super) const SCHEDULE: u8 = b'k';
 
 /// What somebody who is told of changed keys may want to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touched {
     /// Something may have become ready, or is not any more.
     Ready,
     /// The record of this invocation: it was accepted, an attempt was reported, it ended, was revived or forgotten.
     Invocation(InvocationId),
+    /// This schedule: it was told, has had a tick, or is not there any more.
+    Schedule(Place),
 }
 
 /// What a changed key is about; none: nothing that anybody waits for.
@@ -23,6 +29,7 @@ pub fn touched(key: &[u8]) -> Option<Touched> {
     match *kind {
         READY | ACTIVE => Some(Touched::Ready),
         INVOCATION => InvocationId::try_from(rest).ok().map(Touched::Invocation),
+        SCHEDULE => place_of(key).map(Touched::Schedule),
         _ => None,
     }
 }

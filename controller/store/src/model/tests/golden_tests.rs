@@ -8,11 +8,12 @@ use coracle_proto::id::RequestId;
 use super::bench::{Bench, CLUSTER, GROUP, perform, place, text, write};
 use super::queue_bench::{NODE, invocation_of, published, report, submit};
 use crate::model::codec::{self, Stored};
-use crate::model::record::{Cursor, Dedup, Remembered};
+use crate::model::record::{Dedup, Remembered, Schedules};
 use crate::model::{
-    Answer, Asked, Bucket, Burial, Cause, Change, Claim, Claimed, Counts, Delivery, Due, Effect, Effected,
-    Ended, Fate, Fence, Group, How, HttpHead, Invocation, Kept, Message, Name, Op, Outcome, Publish, Queue,
-    Reason, Refusal, Reply, Request, Settings, Span, State, Ticket, Value, Verdict,
+    Answer, Asked, Bucket, Burial, Cause, Change, Claim, Claimed, Counts, Definition, Delivery, Due, Effect,
+    Effected, Ended, Fate, Fence, Fired, Group, How, HttpHead, Invocation, Kept, Message, Missed, Name, Op,
+    Outcome, Overlap, Publish, Queue, Reason, Refusal, Reply, Request, Schedule, Settings, Span, State, Tick,
+    Ticket, Value, Verdict,
 };
 
 /// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
@@ -90,8 +91,8 @@ fn ops() -> Vec<Op> {
         Op::Redrive { queue: queue.clone(), span: Span::ALL, steps: 3 },
         Op::Purge { queue: queue.clone(), kept: Kept::Dead, span: Span { from: 1, to: 9 }, steps: 3 },
         Op::Purge { queue, kept: Kept::Waiting, span: Span::ALL, steps: 3 },
-        Op::Tick { schedule: place("nightly"), at_ms: 100, publish: publish() },
     ];
+    ops.extend(schedule_ops());
     let error = || "no".to_owned();
     let verdicts = [
         Verdict::Done { effects: vec![Effect::Publish(Box::new(publish()))] },
@@ -106,6 +107,52 @@ fn ops() -> Vec<Op> {
     let verdict = Verdict::Done { effects: Vec::new() };
     ops.push(Op::Settle { ticket: ticket(), verdict, report: None, answer: None });
     ops
+}
+
+fn definition(missed: Missed, overlap: Overlap) -> Definition {
+    let (cron, zone) = ("0 3 * * *".into(), "Europe/Berlin".into());
+    Definition { cron, zone, function: Name::parse("f").unwrap(), data: text("data"), missed, overlap }
+}
+
+fn schedule_ops() -> Vec<Op> {
+    let schedule = || place("nightly");
+    let put = |missed, overlap| Op::PutSchedule {
+        schedule: schedule(),
+        definition: Box::new(definition(missed, overlap)),
+        from_ms: 90,
+    };
+    let tick = |missed, invocation| {
+        Op::Tick(Tick { schedule: schedule(), revision: 7, at_ms: 100, missed, invocation })
+    };
+    vec![
+        put(Missed::Once, Overlap::Allow),
+        put(Missed::Skip, Overlap::Forbid),
+        put(Missed::All, Overlap::Allow),
+        Op::DropSchedule { schedule: schedule() },
+        Op::PauseSchedule { schedule: schedule(), paused: true, from_ms: 90 },
+        tick(0, Some(invocation_of("a"))),
+        tick(3, None),
+        Op::Trigger { schedule: schedule(), invocation: invocation_of("a") },
+    ]
+}
+
+fn schedule_records() -> String {
+    let new = Schedule {
+        definition: definition(Missed::Once, Overlap::Forbid),
+        paused: false,
+        revision: 7,
+        cursor_ms: 100,
+        fired: None,
+        invocation: None,
+        ticks: 0,
+        skipped: 0,
+        missed: 0,
+    };
+    let (fired, invocation) = (Some(Fired { at_ms: 100, fired_ms: 101 }), Some(invocation_of("a")));
+    let old = Schedule { paused: true, fired, invocation, ticks: 1, skipped: 2, missed: 3, ..new.clone() };
+    line("record", "Schedule", &new.encode())
+        + &line("record", "Schedule", &old.encode())
+        + &line("record", "Schedules", &Schedules { count: 2 }.encode())
 }
 
 fn outcomes() -> Vec<Outcome> {
@@ -181,7 +228,6 @@ fn queue_records() -> String {
         + &line("record", "Counts", &counts.encode())
         + &line("record", "Message", &message.encode())
         + &line("record", "Dedup", &dedup.encode())
-        + &line("record", "Cursor", &Cursor { at_ms: 100 }.encode())
         + &deliveries.concat()
 }
 
@@ -229,6 +275,7 @@ fn written() -> String {
         + &records()
         + &queue_records()
         + &invocation_records()
+        + &schedule_records()
 }
 
 fn again<R: Stored>(bytes: &[u8]) -> Bytes {
@@ -251,7 +298,8 @@ fn what_a_format_wrote_is_read_and_written_again_with_the_same_bytes() {
             ("record", "Counts") => again::<Counts>(&stored),
             ("record", "Message") => again::<Message>(&stored),
             ("record", "Dedup") => again::<Dedup>(&stored),
-            ("record", "Cursor") => again::<Cursor>(&stored),
+            ("record", "Schedule") => again::<Schedule>(&stored),
+            ("record", "Schedules") => again::<Schedules>(&stored),
             ("record", "Delivery") => again::<Delivery>(&stored),
             ("record", "Invocation") => again::<Invocation>(&stored),
             ("record", "Answer") => again::<Answer>(&stored),

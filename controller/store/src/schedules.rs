@@ -1,0 +1,252 @@
+//! The schedules of a group, while this replica leads it: it waits until the next of them is due, and says so (docs/adr/0015).
+//!
+//! `agenda` has when each is due, `plan` what it then has to do, and `pace` what time it is, by the clocks of all members, which `remote`
+//! asks. That a tick counts once is decided in the log, whoever says it and how often.
+
+mod agenda;
+mod pace;
+mod plan;
+mod remote;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use coracle_proto::id::{ClusterId, GroupId, InvocationId};
+use coracle_raft::{Role, Stop};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use self::agenda::Agenda;
+use self::pace::{Clocks, Pace};
+use crate::clock;
+use crate::cron::Timetable;
+use crate::model::{self, Asked, Op, Outcome, PAGE_MAX, Place, Tick};
+use crate::news::Changed;
+use crate::replicas::{Replica, Served};
+
+/// The longest wait: by then the time is read anew, and whether this replica still leads.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A tick that could not be said is said again after so long.
+const HOLD_MS: u64 = 1000;
+/// Schedules whose ticks are on their way at once: they make one entry, and leave room for others that wait.
+const AT_ONCE: usize = 512;
+/// The clocks of the other members are asked this often.
+const CLOCKS_EVERY: Duration = Duration::from_secs(1);
+
+/// The schedules of one group. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedules {
+    cluster: ClusterId,
+    group: GroupId,
+    time: Arc<Mutex<Time>>,
+    begun: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Time {
+    clocks: Clocks,
+    /// None: this replica does not lead.
+    pace: Option<Pace>,
+}
+
+impl Schedules {
+    pub(crate) fn new(cluster: ClusterId, group: GroupId) -> Self {
+        Self { cluster, group, time: Arc::default(), begun: clock::now() }
+    }
+
+    /// The time by which schedules fire, Unix milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let at = self.steady();
+        let mut time = self.time();
+        let unix_ms = time.clocks.middle(at, clock::unix_ms());
+        time.pace.as_mut().map_or(unix_ms, |pace| pace.advance(at, unix_ms))
+    }
+
+    /// Runs until it is dropped.
+    pub(crate) async fn run(self, served: Served) {
+        let mut status = served.replica.watch();
+        while let Some(leads) = status.until(|now| now.role == Role::Leader).await {
+            // By the first answers it is known whether the own clock is right.
+            self.ask_clocks(&served.replica).await;
+            self.set_out();
+            tokio::select! {
+                () = self.lead(&served, leads.term) => {}
+                () = self.keep_asking(&served.replica) => {}
+            }
+            self.time().pace = None;
+        }
+    }
+
+    async fn lead(&self, served: &Served, term: u64) {
+        let mut leader = Leader { schedules: self, served, agenda: Agenda::default() };
+        // Changes that were told to whoever led before are of no use.
+        let mut changed = Changed::All;
+        while still_leads(&served.replica, term) {
+            if served.replica.read_barrier().await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        drop(served.news.take_schedules());
+        while still_leads(&served.replica, term) {
+            if let Err(stop) = leader.follow(changed) {
+                warn!(group = %self.group, %stop, "schedules cannot be read");
+                tokio::time::sleep(LOOK_EVERY).await;
+                changed = Changed::All;
+                continue;
+            }
+            leader.say().await;
+            let wait = leader.agenda.next_ms().map_or(LOOK_EVERY, |next_ms| {
+                Duration::from_millis(next_ms.saturating_sub(self.now_ms())).min(LOOK_EVERY)
+            });
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = served.news.schedules_changed() => {}
+            }
+            changed = served.news.take_schedules();
+        }
+    }
+
+    /// Never ends.
+    async fn keep_asking(&self, replica: &Replica) {
+        loop {
+            tokio::time::sleep(CLOCKS_EVERY).await;
+            self.ask_clocks(replica).await;
+        }
+    }
+
+    async fn ask_clocks(&self, replica: &Replica) {
+        let status = replica.status();
+        let others = status.voters.into_iter().filter(|(node, _)| *node != status.node);
+        let others = others.map(|(node, seat)| (node, seat.address));
+        for (node, took, unix_ms) in remote::read_clocks(self.cluster, others.collect()).await {
+            // In the middle of the way there and back it was so late.
+            let at = self.steady().saturating_sub(took / 2);
+            self.time().clocks.heard(node, at, unix_ms);
+        }
+    }
+
+    fn set_out(&self) {
+        let at = self.steady();
+        let mut time = self.time();
+        let unix_ms = time.clocks.middle(at, clock::unix_ms());
+        time.pace = Some(Pace::from(at, unix_ms));
+    }
+
+    fn steady(&self) -> Duration {
+        clock::now().saturating_duration_since(self.begun)
+    }
+
+    fn time(&self) -> MutexGuard<'_, Time> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn still_leads(replica: &Replica, term: u64) -> bool {
+    let status = replica.status();
+    status.role == Role::Leader && status.term == term
+}
+
+/// Of one term.
+struct Leader<'a> {
+    schedules: &'a Schedules,
+    served: &'a Served,
+    agenda: Agenda,
+}
+
+impl Leader<'_> {
+    /// The agenda has what the records have.
+    fn follow(&mut self, changed: Changed) -> Result<(), Stop> {
+        let view = self.served.replica.state();
+        match changed {
+            Changed::These(places) => {
+                for place in places {
+                    let schedule = model::schedule(&view, &place)?;
+                    self.put(&place, schedule.as_ref());
+                }
+            }
+            Changed::All => {
+                self.agenda = Agenda::default();
+                let mut after = None;
+                loop {
+                    let page = model::all_schedules(&view, after.as_ref(), PAGE_MAX)?;
+                    for (place, schedule) in &page {
+                        self.put(place, Some(schedule));
+                    }
+                    match page.into_iter().last() {
+                        Some((last, _)) => after = Some(last),
+                        None => break,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, place: &Place, schedule: Option<&model::Schedule>) {
+        if let Err(error) = self.agenda.put(place, schedule) {
+            warn!(group = %self.schedules.group, %place, %error, "this schedule does not fire: a newer release has made it");
+        }
+    }
+
+    /// Says what is due now, of as many schedules as may be on their way; of the others in the next round.
+    async fn say(&mut self) {
+        let now_ms = self.schedules.now_ms();
+        let mut saying = JoinSet::new();
+        for (place, table) in self.agenda.due(now_ms, AT_ONCE) {
+            let (served, group) = (self.served.clone(), self.schedules.group);
+            saying.spawn(async move { (tick(group, &served, &place, &table, now_ms).await, place) });
+        }
+        let mut over = Vec::new();
+        while let Some(done) = saying.join_next().await {
+            match done {
+                Ok((true, place)) => over.push(place),
+                Ok((false, place)) => self.agenda.hold(&place, now_ms.saturating_add(HOLD_MS)),
+                Err(error) => warn!(group = %self.schedules.group, %error, "a schedule was not looked at"),
+            }
+        }
+        // What was done stands in the records, which tell so; until then it is not due again.
+        for place in over {
+            let schedule = model::schedule(&self.served.replica.state(), &place);
+            match schedule {
+                Ok(schedule) => self.put(&place, schedule.as_ref()),
+                Err(_) => self.agenda.hold(&place, now_ms.saturating_add(HOLD_MS)),
+            }
+        }
+    }
+}
+
+/// Says the ticks of one schedule, one after the other: a later one would make an earlier one late. Whether all were.
+async fn tick(group: GroupId, served: &Served, place: &Place, table: &Timetable, now_ms: u64) -> bool {
+    let schedule = match model::schedule(&served.replica.state(), place) {
+        Ok(Some(schedule)) => schedule,
+        Ok(None) => return true,
+        Err(stop) => {
+            warn!(%group, %place, %stop, "a schedule cannot be read");
+            return false;
+        }
+    };
+    for step in plan::steps(schedule.definition.missed, table, schedule.cursor_ms, now_ms) {
+        let invocation = step.fires.then(|| InvocationId::new(rand::random()));
+        let (at_ms, missed, revision) = (step.at_ms, step.missed, schedule.revision);
+        let tick = Tick { schedule: place.clone(), revision, at_ms, missed, invocation };
+        match served.proposer.propose(Asked { request: None, op: Op::Tick(tick) }).await {
+            // It was changed, or was said by another one: the records say how it goes on.
+            Ok(Outcome::Refused(why)) if is_over(&why) => return true,
+            Ok(Outcome::Refused(why)) => {
+                info!(%group, %place, %why, "a tick waits");
+                return false;
+            }
+            Ok(_) => {}
+            Err(refusal) => {
+                info!(%group, %place, %refusal, "a tick waits");
+                return false;
+            }
+        }
+    }
+    true
+}
+
+const fn is_over(why: &model::Refusal) -> bool {
+    matches!(why.reason, model::Reason::Late | model::Reason::Mismatch | model::Reason::NoSchedule)
+}

@@ -1,0 +1,153 @@
+//! The time by which schedules fire: that of the group's clocks, run by this process's own steady one. It never goes back, and a clock
+//! that jumps does not take it along.
+//!
+//! A jump is followed at twice the speed forwards and at half the speed backwards, so that each time in between comes once and in its order:
+//! none is passed over, and none comes twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use coracle_proto::id::NodeId;
+
+/// A clock that is set right as it goes may go on by so much. What is more is a jump.
+const STEP_MAX_MS: u64 = 1000;
+/// What a clock of another node said counts for so long.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the clocks of the group's members say.
+#[derive(Debug, Default)]
+pub(super) struct Clocks(BTreeMap<NodeId, Heard>);
+
+/// What a clock said.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    /// When, by the steady clock.
+    at: Duration,
+    /// Unix milliseconds.
+    unix_ms: u64,
+}
+
+impl Clocks {
+    /// A member's clock said so, when the steady clock showed this.
+    pub(super) fn heard(&mut self, node: NodeId, at: Duration, unix_ms: u64) {
+        self.0.insert(node, Heard { at, unix_ms });
+        self.0.retain(|_, heard| at.saturating_sub(heard.at) <= HEARD_WITHIN);
+    }
+
+    /// The middle one of those that were heard lately and of the own one; of two the earlier one: what fires late can still fire.
+    pub(super) fn middle(&self, now: Duration, own_ms: u64) -> u64 {
+        let passed = |heard: &Heard| now.saturating_sub(heard.at);
+        let lately = self.0.values().filter(|heard| passed(heard) <= HEARD_WITHIN);
+        let mut all: Vec<u64> =
+            lately.map(|heard| heard.unix_ms.saturating_add(millis(passed(heard)))).collect();
+        all.push(own_ms);
+        all.sort_unstable();
+        all.get((all.len() - 1) / 2).copied().unwrap_or(own_ms)
+    }
+}
+
+/// The time, as it goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// By the steady clock.
+    at: Duration,
+    now_ms: u64,
+}
+
+impl Pace {
+    /// From what the clocks say.
+    pub(super) const fn from(at: Duration, unix_ms: u64) -> Self {
+        Self { at, now_ms: unix_ms }
+    }
+
+    /// Goes on to where the steady clock is, towards what the clocks say.
+    pub(super) fn advance(&mut self, at: Duration, unix_ms: u64) -> u64 {
+        let passed_ms = millis(at.saturating_sub(self.at));
+        let steady_ms = self.now_ms.saturating_add(passed_ms);
+        let next_ms = if unix_ms < steady_ms {
+            self.now_ms.saturating_add(passed_ms / 2).max(unix_ms)
+        } else if unix_ms - steady_ms <= STEP_MAX_MS {
+            unix_ms
+        } else {
+            steady_ms.saturating_add(passed_ms).min(unix_ms)
+        };
+        // A part of a millisecond is counted when it is one.
+        self.at = self.at.saturating_add(Duration::from_millis(passed_ms));
+        self.now_ms = self.now_ms.max(next_ms);
+        self.now_ms
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN_MS: u64 = 1_800_000_000_000;
+    const HOUR_MS: u64 = 3_600_000;
+
+    /// What a time is after so many seconds, asked four times a second, where a clock shows `wall` milliseconds more or less.
+    fn run(pace: &mut Pace, from_s: u64, seconds: u64, off_ms: i64) -> Vec<u64> {
+        let one = |quarter: u64| {
+            let at = Duration::from_millis(from_s * 1000 + quarter * 250);
+            pace.advance(at, (BEGIN_MS + millis(at)).saturating_add_signed(off_ms))
+        };
+        (1..=seconds * 4).map(one).collect()
+    }
+
+    fn is_gentle(times: &[u64]) -> bool {
+        times.windows(2).all(|two| two[1] > two[0] && two[1] - two[0] <= 500)
+    }
+
+    #[test]
+    fn it_goes_with_a_clock_that_is_right() {
+        let mut pace = Pace::from(Duration::ZERO, BEGIN_MS);
+        assert_eq!(run(&mut pace, 0, 60, 0).last(), Some(&(BEGIN_MS + 60_000)));
+        assert_eq!(run(&mut pace, 60, 1, 400).last(), Some(&(BEGIN_MS + 61_400)), "a clock is set right");
+        let behind = run(&mut pace, 61, 2, 0);
+        assert!(behind.windows(2).all(|two| two[0] <= two[1]), "and never goes back: {behind:?}");
+        assert_eq!(behind.last(), Some(&(BEGIN_MS + 63_000)));
+    }
+
+    #[test]
+    fn an_hour_forwards_and_back_passes_over_nothing_and_repeats_nothing() {
+        let mut pace = Pace::from(Duration::ZERO, BEGIN_MS);
+        let hour = i64::try_from(HOUR_MS).unwrap();
+        let forwards = run(&mut pace, 0, 30, hour);
+        assert!(is_gentle(&forwards), "{forwards:?}");
+        assert_eq!(forwards.last(), Some(&(BEGIN_MS + 60_000)), "twice as fast, and no faster");
+        let back = run(&mut pace, 30, 70, 0);
+        assert!(is_gentle(&back), "{back:?}");
+        assert_eq!(back.last(), Some(&(BEGIN_MS + 100_000)), "they have met");
+        let backwards = run(&mut pace, 100, 30, -hour);
+        assert!(is_gentle(&backwards), "{backwards:?}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_right_is_reached() {
+        let mut pace = Pace::from(Duration::ZERO, BEGIN_MS - 100_000);
+        let times = run(&mut pace, 0, 101, 0);
+        assert!(times.windows(2).all(|two| two[1] > two[0] && two[1] - two[0] <= 250 + STEP_MAX_MS));
+        assert_eq!(times.last(), Some(&(BEGIN_MS + 101_000)));
+    }
+
+    #[test]
+    fn one_wrong_clock_of_three_changes_nothing() {
+        let mut clocks = Clocks::default();
+        let at = Duration::from_secs(1);
+        assert_eq!(clocks.middle(at, 500), 500, "nobody else was heard");
+        clocks.heard(NodeId::new(2), at, 1000);
+        assert_eq!(clocks.middle(at, HOUR_MS), 1000, "the earlier one of two");
+        assert_eq!(clocks.middle(at, 900), 900);
+        clocks.heard(NodeId::new(3), at, 1010);
+        for (own_ms, expected) in [(HOUR_MS, 1010), (0, 1000), (1005, 1005)] {
+            assert_eq!(clocks.middle(at, own_ms), expected);
+        }
+        assert_eq!(clocks.middle(at + Duration::from_secs(2), HOUR_MS), 3010, "time has passed for them too");
+        let silent = at + HEARD_WITHIN + Duration::from_millis(1);
+        assert_eq!(clocks.middle(silent, 77), 77, "who is silent does not count");
+    }
+}
