@@ -7,6 +7,8 @@ mod agenda;
 mod pace;
 mod plan;
 mod remote;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
