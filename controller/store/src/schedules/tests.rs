@@ -156,12 +156,11 @@ async fn what_was_missed_is_made_up_for_as_was_asked() {
     assert!((9..=10).contains(&schedule.missed) && schedule.ticks <= 1, "{schedule:?}");
     let once = definition("0 0 * * *", Missed::Once);
     world.put("once", once, 10 * 24 * 60 * MINUTE_MS).await;
-    let schedule = world.until("once", |schedule| schedule.ticks > 0).await;
-    assert_eq!(schedule.missed + schedule.ticks, 10, "{schedule:?}");
+    let schedule = world.until("once", |schedule| schedule.missed + schedule.ticks == 10).await;
+    assert!(schedule.ticks <= 2, "{schedule:?}");
     let all = definition("0 * * * *", Missed::All);
     let from_ms = world.put("all", all, 200 * 60 * MINUTE_MS).await;
-    let schedule = world.until("all", |schedule| schedule.ticks > 100).await;
-    assert_eq!(schedule.missed + schedule.ticks, 200, "{schedule:?}");
+    world.until("all", |schedule| schedule.missed + schedule.ticks == 200).await;
     let hour_ms = 60 * MINUTE_MS;
     let first_ms = (from_ms / hour_ms + 1) * hour_ms;
     let called: Vec<_> = world.called().into_iter().filter(|(id, _)| id.starts_with("all@")).collect();
