@@ -30,10 +30,14 @@ pub(crate) struct SchedulesService {
 #[tonic::async_trait]
 impl Schedules for SchedulesService {
     async fn put(&self, request: Request<PutScheduleRequest>) -> Result<Response<ScheduleReply>, Status> {
-        let PutScheduleRequest { place, request, schedule, spec } = request.into_inner();
+        let PutScheduleRequest { place, request, schedule, spec, dry_run } = request.into_inner();
         let (leading, schedule) = self.schedule(place, &schedule)?;
         let from_ms = leading.served.schedules.now_ms();
         let definition = Box::new(definition(&schedule, spec.in_field("spec")?, from_ms)?);
+        if dry_run {
+            leading.view().await?;
+            return Ok(Response::new(ScheduleReply { schedule: None, sequence: leading.sequence()? }));
+        }
         let put = Op::PutSchedule { schedule: schedule.clone(), definition, from_ms };
         leading.done(request, put).await?;
         Ok(Response::new(shown(&leading, &schedule)?))
