@@ -17,6 +17,8 @@ use thiserror::Error;
 const EXPRESSION_BYTES_MAX: usize = 256;
 /// The longest that anybody waits for a leap day (from 1896 to 1904, from 2096 to 2104). Who waits longer waits for nothing.
 const YEARS_MAX: i16 = 8;
+/// Where croner ends to search.
+const YEARS_END: u16 = 5000;
 /// Changes of a zone's clock that are looked past for one time: some a year, and Ramadan twice.
 const CHANGES_MAX: usize = 64;
 /// Times that are passed over because the clock has shown them before: an hour of seconds, and as much again.
@@ -90,7 +92,7 @@ impl Timetable {
         let never = || CronError::Never(expression.to_owned());
         let year = timestamp(now_ms).map(|now| timetable.zone.to_datetime(now).year()).ok_or_else(never)?;
         // A search that ends soon where there is nothing.
-        let mut years = CronComponent::new(1, 9999, 0, 0);
+        let mut years = CronComponent::new(1, YEARS_END, 0, 0);
         years.parse(&format!("{year}-{}", year.saturating_add(YEARS_MAX))).map_err(|_| never())?;
         let mut soon = timetable.clone();
         soon.cron.pattern.years = years;

@@ -97,18 +97,10 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
             from_ms: wire.from_ms,
         },
         op::Kind::DropSchedule(wire) => Op::DropSchedule { schedule: schedule(wire.schedule)? },
-        op::Kind::PauseSchedule(wire) => Op::PauseSchedule {
-            schedule: schedule(wire.schedule)?,
-            paused: wire.paused,
-            from_ms: wire.from_ms,
-        },
-        op::Kind::Tick(wire) => Op::Tick(Tick {
-            schedule: schedule(wire.schedule)?,
-            revision: wire.revision,
-            at_ms: wire.at_ms,
-            missed: wire.missed,
-            invocation: some_invocation_from_wire(&wire.invocation)?,
-        }),
+        op::Kind::PauseSchedule(pb::PauseSchedule { schedule, paused, from_ms }) => {
+            Op::PauseSchedule { schedule: self::schedule(schedule)?, paused, from_ms }
+        }
+        op::Kind::Tick(wire) => Op::Tick(tick(wire)?),
         op::Kind::Trigger(wire) => Op::Trigger {
             schedule: schedule(wire.schedule)?,
             invocation: invocation_from_wire(&wire.invocation)?,
@@ -148,6 +140,12 @@ fn bucket(wire: Option<pb::Place>) -> Result<Place, FieldError> {
 
 fn queue(wire: Option<pb::Place>) -> Result<Place, FieldError> {
     place_from_wire(wire, "queue")
+}
+
+fn tick(wire: pb::Tick) -> Result<Tick, FieldError> {
+    let pb::Tick { schedule, revision, at_ms, missed, invocation } = wire;
+    let invocation = some_invocation_from_wire(&invocation)?;
+    Ok(Tick { schedule: self::schedule(schedule)?, revision, at_ms, missed, invocation })
 }
 
 fn schedule(wire: Option<pb::Place>) -> Result<Place, FieldError> {

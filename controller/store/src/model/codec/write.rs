@@ -1,9 +1,10 @@
 //! Entries to their wire form.
 
 use bytes::Bytes;
+use coracle_proto::id::InvocationId;
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
-use super::super::{Asked, Batch, Change, Effect, Kept, Op, Publish, Span, Tick, Ticket, Verdict, Write};
+use super::super::{Asked, Batch, Change, Definition, Effect, Kept, Op, Place, Publish, Span, Tick, Ticket, Verdict, Write};
 use super::names::{due_to_wire, fence_to_wire, function_to_wire, place_to_wire};
 use super::record::{
     answer_to_wire, definition_to_wire, head_to_wire, report_to_wire, settings_to_wire,
@@ -89,28 +90,36 @@ fn op(it: &Op) -> op::Kind {
             span: Some(self::span(*span)),
             steps: *steps,
         }),
-        Op::PutSchedule { schedule, definition, from_ms } => op::Kind::PutSchedule(pb::PutSchedule {
-            schedule: Some(place_to_wire(schedule)),
-            definition: Some(definition_to_wire(definition)),
-            from_ms: *from_ms,
-        }),
-        Op::DropSchedule { schedule } => {
-            op::Kind::DropSchedule(pb::DropSchedule { schedule: Some(place_to_wire(schedule)) })
+        Op::PutSchedule { schedule, definition, from_ms } => {
+            op::Kind::PutSchedule(put_schedule(schedule, definition, *from_ms))
         }
-        Op::PauseSchedule { schedule, paused, from_ms } => op::Kind::PauseSchedule(pb::PauseSchedule {
-            schedule: Some(place_to_wire(schedule)),
-            paused: *paused,
-            from_ms: *from_ms,
-        }),
+        Op::DropSchedule { schedule } => op::Kind::DropSchedule(drop_schedule(schedule)),
+        Op::PauseSchedule { schedule, paused, from_ms } => {
+            op::Kind::PauseSchedule(pause_schedule(schedule, *paused, *from_ms))
+        }
         Op::Tick(it) => op::Kind::Tick(tick(it)),
-        Op::Trigger { schedule, invocation } => op::Kind::Trigger(pb::Trigger {
-            schedule: Some(place_to_wire(schedule)),
-            invocation: invocation.to_wire(),
-        }),
+        Op::Trigger { schedule, invocation } => op::Kind::Trigger(trigger(schedule, *invocation)),
         Op::Sweep { due, steps } => {
             op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps })
         }
     }
+}
+
+fn put_schedule(schedule: &Place, definition: &Definition, from_ms: u64) -> pb::PutSchedule {
+    let schedule = Some(place_to_wire(schedule));
+    pb::PutSchedule { schedule, definition: Some(definition_to_wire(definition)), from_ms }
+}
+
+fn drop_schedule(schedule: &Place) -> pb::DropSchedule {
+    pb::DropSchedule { schedule: Some(place_to_wire(schedule)) }
+}
+
+fn pause_schedule(schedule: &Place, paused: bool, from_ms: u64) -> pb::PauseSchedule {
+    pb::PauseSchedule { schedule: Some(place_to_wire(schedule)), paused, from_ms }
+}
+
+fn trigger(schedule: &Place, invocation: InvocationId) -> pb::Trigger {
+    pb::Trigger { schedule: Some(place_to_wire(schedule)), invocation: invocation.to_wire() }
 }
 
 fn tick(it: &Tick) -> pb::Tick {
