@@ -8,6 +8,8 @@ mod pace;
 mod plan;
 mod remote;
 #[cfg(test)]
+mod simulation_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

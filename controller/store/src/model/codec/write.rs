@@ -4,7 +4,9 @@ use bytes::Bytes;
 use coracle_proto::id::InvocationId;
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
-use super::super::{Asked, Batch, Change, Definition, Effect, Kept, Op, Place, Publish, Span, Tick, Ticket, Verdict, Write};
+use super::super::{
+    Asked, Batch, Change, Definition, Effect, Kept, Op, Place, Publish, Span, Tick, Ticket, Verdict, Write,
+};
 use super::names::{due_to_wire, fence_to_wire, function_to_wire, place_to_wire};
 use super::record::{
     answer_to_wire, definition_to_wire, head_to_wire, report_to_wire, settings_to_wire,

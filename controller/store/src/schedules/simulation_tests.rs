@@ -1,0 +1,154 @@
+//! Goal: through changes of leaders, pauses of processes and clocks that jump by an hour, each second fires once and in its order, and
+//! in its time where one clock alone is wrong.
+
+use std::time::Duration;
+
+use coracle_proto::id::NodeId;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::pace::{Clocks, Pace};
+use super::plan;
+use crate::cron::Timetable;
+use crate::model::Missed;
+
+const BEGIN_MS: u64 = 1_800_000_000_000;
+const HOUR_MS: i64 = 3_600_000;
+/// A leader that was lost is replaced within this, and one that was stopped goes on.
+const GONE_MS: u64 = 3000;
+
+/// What the members of a group see, and what their leaders have done.
+struct World {
+    luck: StdRng,
+    /// Since the beginning, by a clock that is right.
+    at_ms: u64,
+    /// How much the clock of each node is wrong.
+    off_ms: Vec<i64>,
+    leader: usize,
+    clocks: Clocks,
+    pace: Pace,
+    heard_ms: u64,
+    cursor_ms: u64,
+    /// When each second fired, by the clock that is right.
+    fired: Vec<(u64, u64)>,
+    left_out: u64,
+}
+
+impl World {
+    fn new(seed: u64, nodes: usize) -> Self {
+        println!("seed {seed}");
+        Self {
+            luck: StdRng::seed_from_u64(seed),
+            at_ms: 0,
+            off_ms: vec![0; nodes],
+            leader: 0,
+            clocks: Clocks::default(),
+            pace: Pace::from(Duration::ZERO, BEGIN_MS),
+            heard_ms: 0,
+            cursor_ms: BEGIN_MS,
+            fired: Vec::new(),
+            left_out: 0,
+        }
+    }
+
+    fn shows(&self, node: usize) -> u64 {
+        (BEGIN_MS + self.at_ms).saturating_add_signed(self.off_ms[node])
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.at_ms)
+    }
+
+    fn ask(&mut self) {
+        let at = self.steady();
+        for node in (0..self.off_ms.len()).filter(|node| *node != self.leader) {
+            let shown = self.shows(node);
+            self.clocks.heard(NodeId::new(node as u64), at, shown);
+        }
+        self.heard_ms = self.at_ms;
+    }
+
+    /// Another process leads: it knows the records, and what the others tell it.
+    fn elect(&mut self) {
+        self.at_ms += self.luck.random_range(100..GONE_MS);
+        self.leader = self.luck.random_range(0..self.off_ms.len());
+        self.clocks = Clocks::default();
+        self.ask();
+        let now_ms = self.clocks.middle(self.steady(), self.shows(self.leader));
+        self.pace = Pace::from(self.steady(), now_ms);
+    }
+
+    fn look(&mut self, table: &Timetable) {
+        let (at, shown) = (self.steady(), self.shows(self.leader));
+        let now_ms = self.pace.advance(at, self.clocks.middle(at, shown));
+        for step in plan::steps(Missed::Once, table, self.cursor_ms, now_ms) {
+            // What the model does.
+            assert!(step.at_ms > self.cursor_ms, "a tick comes again");
+            self.cursor_ms = step.at_ms;
+            self.left_out += step.missed;
+            self.fired.push((step.at_ms, BEGIN_MS + self.at_ms));
+        }
+    }
+
+    fn run(&mut self, steps: u32, jumps: bool) {
+        let table = Timetable::parse("* * * * * *", "").unwrap();
+        for _ in 0..steps {
+            self.at_ms += self.luck.random_range(20..250);
+            match self.luck.random_range(0..400) {
+                0 => self.elect(),
+                1 => self.at_ms += self.luck.random_range(0..GONE_MS),
+                2 | 3 if jumps => {
+                    // One clock is wrong at a time.
+                    self.off_ms.fill(0);
+                    let node = self.luck.random_range(0..self.off_ms.len());
+                    self.off_ms[node] = [HOUR_MS, -HOUR_MS, 1500, -1500][self.luck.random_range(0..4)];
+                }
+                4..8 => self.off_ms.fill(0),
+                _ => {}
+            }
+            if self.at_ms - self.heard_ms >= 1000 {
+                self.ask();
+            }
+            self.look(&table);
+        }
+    }
+
+    /// Each second, once, in order.
+    fn check(&self) {
+        assert_eq!(self.left_out, 0, "some were passed over");
+        let expected = (1..).map(|second| BEGIN_MS + second * 1000);
+        assert!(self.fired.iter().map(|(at_ms, _)| *at_ms).eq(expected.take(self.fired.len())));
+    }
+
+    /// How far from its time a second fired, at most.
+    fn worst_ms(&self) -> u64 {
+        self.fired.iter().map(|(at_ms, fired_ms)| at_ms.abs_diff(*fired_ms)).max().unwrap_or_default()
+    }
+}
+
+#[test]
+fn one_wrong_clock_of_three_moves_nothing_whoever_leads() {
+    let mut world = World::new(rand::random(), 3);
+    world.run(20_000, true);
+    world.check();
+    assert!(world.fired.len() > 2000);
+    // A leader that is gone, and a look that comes late.
+    assert!(world.worst_ms() < 2 * GONE_MS, "{} ms from its time", world.worst_ms());
+}
+
+#[test]
+fn a_clock_that_is_all_alone_jumps_and_no_second_is_lost_or_comes_twice() {
+    let mut world = World::new(rand::random(), 1);
+    let table = Timetable::parse("* * * * * *", "").unwrap();
+    for jump_ms in [HOUR_MS, 0, -HOUR_MS, 0] {
+        world.off_ms[0] = jump_ms;
+        for _ in 0..300 {
+            world.at_ms += world.luck.random_range(20..250);
+            world.look(&table);
+        }
+    }
+    world.check();
+    assert!(world.fired.len() > 80, "{}", world.fired.len());
+    // As long as it was wrong, and not by an hour.
+    assert!(world.worst_ms() < 90_000, "{} ms from its time", world.worst_ms());
+}
