@@ -7,10 +7,6 @@ mod agenda;
 mod pace;
 mod plan;
 mod remote;
-#[cfg(test)]
-mod simulation_tests;
-#[cfg(test)]
-mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -254,3 +250,8 @@ async fn tick(group: GroupId, served: &Served, place: &Place, table: &Timetable,
 const fn is_over(why: &model::Refusal) -> bool {
     matches!(why.reason, model::Reason::Late | model::Reason::Mismatch | model::Reason::NoSchedule)
 }
+
+#[cfg(test)]
+mod simulation_tests;
+#[cfg(test)]
+mod tests;
