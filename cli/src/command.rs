@@ -14,6 +14,7 @@ mod kv;
 mod logs;
 mod node;
 mod route;
+mod schedule;
 mod status;
 mod trace;
 mod version;
@@ -49,6 +50,8 @@ pub(crate) enum Verb {
     Invocation(invocation::Args),
     /// Look at dead letters, run them again, or give them up.
     Dlq(dlq::Args),
+    /// Have functions called at times.
+    Schedule(schedule::Args),
     /// List, show, delete functions; go back to an earlier version.
     #[command(alias = "fn")]
     Function(function::Args),
@@ -192,6 +195,7 @@ async fn dispatch(
         Verb::Invoke(args) => invoke::run(args, session).await,
         Verb::Invocation(args) => invocation::run(args, session).await,
         Verb::Dlq(args) => dlq::run(args, session).await,
+        Verb::Schedule(args) => schedule::run(args, session).await,
         Verb::Function(args) => function::run(args, session).await,
         Verb::Logs(args) => logs::run(args, session).await,
         Verb::Status(args) => status::run(args, session).await,

@@ -7,6 +7,7 @@ use coracle_proto::pb;
 use coracle_proto::pb::invocations_client::InvocationsClient;
 use coracle_proto::pb::key_value_client::KeyValueClient;
 use coracle_proto::pb::queues_client::QueuesClient;
+use coracle_proto::pb::schedules_client::SchedulesClient;
 use coracle_proto::record::slot_of;
 use coracle_proto::status::{Code, Refusal};
 use coracle_transport::{Dialer, Purpose};
@@ -34,6 +35,8 @@ pub(crate) type Keeper = KeyValueClient<Wire>;
 pub(crate) type Invocations = InvocationsClient<Wire>;
 /// Queues and their dead letters.
 pub(crate) type Queues = QueuesClient<Wire>;
+/// Schedules.
+pub(crate) type Schedules = SchedulesClient<Wire>;
 
 /// The generated client of one of the store's services.
 pub(crate) trait Service {
@@ -53,6 +56,12 @@ impl Service for Invocations {
 }
 
 impl Service for Queues {
+    fn over(wire: Wire) -> Self {
+        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
+    }
+}
+
+impl Service for Schedules {
     fn over(wire: Wire) -> Self {
         Self::new(wire).max_decoding_message_size(ANSWER_MAX)
     }

@@ -8,7 +8,7 @@ use coracle_proto::pb::{self, InvocationState};
 use coracle_proto::status::{Code, Refusal};
 
 use super::Session;
-use crate::client::{Client, Deadline, Invocations, Queues, STORE_WAIT_MAX, Seen, Whose};
+use crate::client::{Client, Deadline, Invocations, Queues, STORE_WAIT_MAX, Schedules, Seen, Whose};
 use crate::exit::{Exit, Failure};
 use crate::units::show_duration;
 
@@ -72,6 +72,18 @@ impl Events {
     ) -> Result<T, Failure> {
         let place = place(&self.cluster, namespace);
         let attempt = async |service, seen: Seen| attempt(service, place(seen)).await;
+        self.client.keep(what, Whose::Namespace(namespace), attempt).await
+    }
+
+    /// Asks for schedules of a namespace; told too is what the group had seen before, which makes a request that comes again known.
+    pub(super) async fn schedules<T>(
+        &mut self,
+        what: &str,
+        namespace: &Namespace,
+        attempt: impl AsyncFn(Schedules, pb::EventsPlace, u64) -> Asked<T>,
+    ) -> Result<T, Failure> {
+        let place = place(&self.cluster, namespace);
+        let attempt = async |service, seen: Seen| attempt(service, place(seen), seen.sequence).await;
         self.client.keep(what, Whose::Namespace(namespace), attempt).await
     }
 

@@ -11,6 +11,7 @@ mod node;
 mod process;
 mod queue;
 mod route;
+mod schedule;
 mod status;
 
 pub(crate) use changed::Changed;
@@ -24,6 +25,7 @@ pub(crate) use node::{NodeDetailView, NodeView};
 pub(crate) use process::forget_far_pids;
 pub(crate) use queue::{MovedView, QueueView};
 pub(crate) use route::RouteView;
+pub(crate) use schedule::ScheduleView;
 pub(crate) use status::StatusView;
 
 use coracle_proto::id::Digest;
