@@ -2,6 +2,7 @@
 
 mod function;
 mod problem;
+mod schedule;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) use function::retry;
 pub(crate) use problem::{ManifestError, Problems};
+pub(crate) use schedule::{Data, Missed, Overlap, ScheduleEntry, ZONE};
 
 use crate::address::Address;
 
@@ -21,8 +23,8 @@ use crate::address::Address;
 pub(crate) const FILE_NAME: &str = "coracle.toml";
 /// Bytes of a manifest: a larger file is something else.
 const SIZE_MAX: u64 = 1 << 20;
-/// What may stand outside tables of functions.
-const KEYS: [&str; 2] = ["addresses", "function"];
+/// What may stand outside tables of functions and schedules.
+const KEYS: [&str; 3] = ["addresses", "function", "schedule"];
 
 /// A manifest that was found good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) struct Manifest {
     pub(crate) addresses: Vec<Address>,
     /// In the order of the file; at least one.
     pub(crate) functions: Vec<FunctionEntry>,
+    /// In the order of the file.
+    pub(crate) schedules: Vec<ScheduleEntry>,
 }
 
 /// One function of a manifest.
@@ -86,11 +90,12 @@ fn parse<'t>(text: &'t str, folder: &Path) -> Result<Manifest, Problems<'t>> {
             return Err(problems);
         }
     };
-    let mut manifest = Manifest { addresses: Vec::new(), functions: Vec::new() };
+    let mut manifest = Manifest { addresses: Vec::new(), functions: Vec::new(), schedules: Vec::new() };
     for (key, value) in in_order(&document) {
         match key.get_ref().as_ref() {
             "addresses" => manifest.addresses = addresses(value, &mut problems),
             "function" => manifest.functions = functions(value, folder, &mut problems),
+            "schedule" => manifest.schedules = schedules(value, folder, &mut problems),
             unknown => problems.unknown_key(&key.span(), "", unknown, &KEYS),
         }
     }
@@ -138,6 +143,17 @@ fn functions(value: &Spanned<DeValue<'_>>, folder: &Path, problems: &mut Problem
         found.push(entry);
     }
     found
+}
+
+fn schedules(value: &Spanned<DeValue<'_>>, folder: &Path, problems: &mut Problems<'_>) -> Vec<ScheduleEntry> {
+    let Some(tables) = value.get_ref().as_table() else {
+        problems.expected(value, "schedule", "tables [schedule.NAME]");
+        return Vec::new();
+    };
+    in_order(tables)
+        .into_iter()
+        .filter_map(|(name, value)| schedule::read(name, value, folder, problems))
+        .collect()
 }
 
 /// Two functions of one manifest cannot have one route.

@@ -206,3 +206,29 @@ async fn what_could_never_fire_is_refused_by_name() {
     }
     assert_eq!(cluster.run(&["schedule", "list", "-o", "json"]).await.ok().stdout.trim(), "[]");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_makes_and_changes_schedules() {
+    let cluster = cluster(3).await;
+    let project = cluster.folder().join("project");
+    std::fs::create_dir(&project).unwrap();
+    std::fs::copy(guest("c-wc.wasm"), project.join("wc.wasm")).unwrap();
+    let deploy = async |schedules: &str| {
+        let manifest = format!("[function.wc]\ncomponent = 'wc.wasm'\n{schedules}");
+        std::fs::write(project.join("coracle.toml"), manifest).unwrap();
+        cluster.run(&["deploy", project.to_str().unwrap()]).await
+    };
+    let nightly = |cron: &str| format!("[schedule.nightly]\ncron = '{cron}'\nfunction = 'wc'\n");
+    let refused = deploy(&nightly("0 0 31 2 *")).await.failed_with(4);
+    assert!(refused.stderr.contains("never fires"), "{refused:?}");
+    let made = deploy(&nightly("0 3 * * *")).await.ok();
+    assert!(made.stderr.contains("schedule nightly is made; it fires next at "), "{made:?}");
+    let same = deploy(&nightly("0 3 * * *")).await.ok();
+    assert!(same.stderr.contains("schedule nightly is unchanged"), "{same:?}");
+    let other = deploy(&nightly("0 4 * * *")).await.ok();
+    assert!(other.stderr.contains("schedule nightly is changed: cron; it fires next at "), "{other:?}");
+    let second = "[schedule.weekly]\ncron = '@weekly'\nfunction = 'wc'\n";
+    let kept = deploy(second).await.ok();
+    assert!(kept.stderr.contains("note: schedule nightly is not named here, and stays"), "{kept:?}");
+    assert_eq!(list(&cluster).await.unwrap().len(), 2);
+}

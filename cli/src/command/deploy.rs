@@ -2,6 +2,7 @@
 
 mod flags;
 pub(super) mod rollout;
+mod schedules;
 mod upload;
 mod view;
 
@@ -18,8 +19,9 @@ use self::upload::Artifact;
 pub(crate) use self::view::Deployed;
 use super::Session;
 use crate::client::{Admin, Client, Deadline, Targets};
+use crate::command::events::Events;
 use crate::exit::Failure;
-use crate::manifest::{self, FunctionEntry};
+use crate::manifest::{self, FunctionEntry, Manifest, ScheduleEntry};
 use crate::output::Talk;
 
 /// How long a deploy may take, unless it was told: a compilation alone may take three minutes.
@@ -48,15 +50,18 @@ impl Args {
         }
     }
 
-    fn functions(&self) -> Result<Vec<FunctionEntry>, Failure> {
+    fn wanted(&self) -> Result<Manifest, Failure> {
         match self.source.as_slice() {
-            [name, file] => Ok(vec![self.flags.function(name, file)?]),
+            [name, file] => {
+                let functions = vec![self.flags.function(name, file)?];
+                Ok(Manifest { addresses: Vec::new(), functions, schedules: Vec::new() })
+            }
             [] => self.manifest(Path::new(manifest::FILE_NAME)),
             [manifest, ..] => self.manifest(Path::new(manifest)),
         }
     }
 
-    fn manifest(&self, path: &Path) -> Result<Vec<FunctionEntry>, Failure> {
+    fn manifest(&self, path: &Path) -> Result<Manifest, Failure> {
         if let Some(flag) = self.flags.first_given() {
             let hint = "it goes with 'deploy NAME FILE'; in a manifest it is a key";
             return Err(Failure::usage(format!("{flag}: {hint}")));
@@ -69,9 +74,8 @@ impl Args {
     }
 }
 
-fn read_manifest(path: &Path) -> Result<Vec<FunctionEntry>, Failure> {
-    let manifest = manifest::read(&file_of(path)).map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(manifest.functions)
+fn read_manifest(path: &Path) -> Result<Manifest, Failure> {
+    manifest::read(&file_of(path)).map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn file_of(path: &Path) -> PathBuf {
@@ -79,13 +83,13 @@ fn file_of(path: &Path) -> PathBuf {
 }
 
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
-    let functions = args.functions()?;
+    let wanted = args.wanted()?;
     let deadline = Deadline::after(session.wait(WAIT));
     let plan = Plan { deadline, wait: !session.shared.no_wait, talk: session.talk };
     let manifest = args.manifest_file();
     let targets =
         session.targets_of(manifest.as_deref().unwrap_or_else(|| Path::new(manifest::FILE_NAME)))?;
-    let (deployed, done) = deploy_all(&functions, targets, plan).await;
+    let (deployed, done) = deploy_all(&wanted, targets, plan).await;
     // Also before a failure: what was deployed stays deployed.
     match (deployed.as_slice(), manifest) {
         ([], _) => {}
@@ -104,9 +108,9 @@ pub(crate) async fn deploy_manifest(
     targets: Targets,
     talk: Talk,
 ) -> Result<Vec<Deployed>, Failure> {
-    let functions = read_manifest(path)?;
+    let wanted = read_manifest(path)?;
     let plan = Plan { deadline: Deadline::after(WAIT), wait: true, talk };
-    let (deployed, done) = deploy_all(&functions, targets, plan).await;
+    let (deployed, done) = deploy_all(&wanted, targets, plan).await;
     done.map(|()| deployed)
 }
 
@@ -119,9 +123,9 @@ struct Plan {
     talk: Talk,
 }
 
-/// Deploys one after the other, those that grant routes first, for the others may need it; answers with those that were, and why it ended before the last.
+/// Deploys one after the other, those that grant routes first, for the others may need it, and then makes schedules; answers with those that were, and why it ended before the last.
 async fn deploy_all(
-    functions: &[FunctionEntry],
+    Manifest { functions, schedules, .. }: &Manifest,
     targets: Targets,
     plan: Plan,
 ) -> (Vec<Deployed>, Result<(), Failure>) {
@@ -141,17 +145,39 @@ async fn deploy_all(
             Artifact::find(&function.component)?;
         }
         let mut client = Client::connect(targets, plan.deadline, plan.talk).await?;
+        client = with_stores(client, schedules, async |events| {
+            schedules::check(schedules, functions, events).await
+        })
+        .await?;
         let (granting, others): (Vec<_>, Vec<_>) =
             functions.iter().partition(|function| !function.route_grants.is_empty());
         for function in granting.into_iter().chain(others) {
             deployed.push(deploy(function, &mut client, plan).await?);
         }
+        client = with_stores(client, schedules, async |events| {
+            schedules::make(schedules, events, plan.talk).await
+        })
+        .await?;
         plan.talk.say(&format!("trace {}", client.trace()));
         Ok(())
     };
     let done = all.instrument(span.clone()).await;
     mark(&span, done.as_ref().err());
     (deployed, done)
+}
+
+/// Asks stores, where there are schedules.
+async fn with_stores(
+    client: Client,
+    schedules: &[ScheduleEntry],
+    then: impl AsyncFnOnce(&mut Events) -> Result<(), Failure>,
+) -> Result<Client, Failure> {
+    if schedules.is_empty() {
+        return Ok(client);
+    }
+    let mut events = Events::of(client)?;
+    then(&mut events).await?;
+    Ok(events.into_client())
 }
 
 fn mark(span: &Span, failure: Option<&Failure>) {

@@ -8,7 +8,7 @@ use coracle_proto::pb::{self, InvocationState};
 use coracle_proto::status::{Code, Refusal};
 
 use super::Session;
-use crate::client::{Client, Deadline, Invocations, Queues, STORE_WAIT_MAX, Schedules, Seen, Whose};
+use crate::client::{Admin, Client, Deadline, Invocations, Queues, STORE_WAIT_MAX, Schedules, Seen, Whose};
 use crate::exit::{Exit, Failure};
 use crate::units::show_duration;
 
@@ -49,6 +49,18 @@ impl Events {
     pub(super) fn of(client: Client) -> Result<Self, Failure> {
         let cluster = client.info()?.cluster.to_wire();
         Ok(Self { client, cluster })
+    }
+
+    pub(super) fn into_client(self) -> Client {
+        self.client
+    }
+
+    /// Whether the function is there.
+    pub(super) async fn find_function(&mut self, id: &FunctionId) -> Result<(), Failure> {
+        let (namespace, name) = (id.namespace.to_string(), id.name.to_string());
+        let request = pb::GetFunctionRequest { namespace, name, stale: false };
+        let find = async |mut admin: Admin| admin.get_function(request.clone()).await;
+        self.client.call(&format!("function '{id}'"), find).await.map(drop)
     }
 
     /// Asks for invocations of a namespace.

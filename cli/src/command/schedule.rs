@@ -1,9 +1,9 @@
 //! `coracle schedule`: functions that are called at times.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use bytes::Bytes;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use coracle_proto::id::{FunctionId, FunctionName, InvocationId, Namespace, RequestId};
 use coracle_proto::pb::{self, ScheduleMissed, ScheduleOverlap};
 use coracle_proto::status::{Code, Refusal};
@@ -11,8 +11,9 @@ use tokio::io::AsyncReadExt as _;
 
 use super::events::Events;
 use super::{Session, input};
-use crate::client::{Admin, Schedules};
+use crate::client::Schedules;
 use crate::exit::Failure;
+use crate::manifest::{Data, Missed, Overlap, ScheduleEntry, ZONE};
 use crate::output::rfc3339;
 use crate::output::view::{Changed, ScheduleView};
 use crate::units;
@@ -67,7 +68,7 @@ struct Create {
     #[arg(long, value_name = "EXPRESSION")]
     cron: String,
     /// The zone of whose clock that is, such as Europe/Berlin.
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(long, value_name = "ZONE", default_value = ZONE)]
     zone: String,
     /// The function of the same namespace that is called.
     #[arg(long, value_name = "NAME")]
@@ -81,19 +82,6 @@ struct Create {
     /// A time at which the last call has not ended: fire all the same, or leave it out.
     #[arg(long, value_enum, value_name = "POLICY", default_value = "allow")]
     overlap: Overlap,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Missed {
-    Skip,
-    Once,
-    All,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Overlap {
-    Allow,
-    Forbid,
 }
 
 impl From<Missed> for ScheduleMissed {
@@ -129,41 +117,60 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
 
 async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
     let id = &args.named.schedule;
-    let spec = pb::ScheduleSpec {
+    let entry = ScheduleEntry {
+        id: id.clone(),
         cron: args.cron.clone(),
         zone: args.zone.clone(),
-        function: args.function.to_string(),
-        data: data(&args.data).await?,
-        missed: ScheduleMissed::from(args.missed).into(),
-        overlap: ScheduleOverlap::from(args.overlap).into(),
+        function: args.function.clone(),
+        data: Data::given(&args.data, Path::new("")),
+        missed: args.missed,
+        overlap: args.overlap,
     };
-    let mut client = session.connect().await?;
-    // A schedule of nothing would make dead letters only.
-    let (namespace, name) = (id.namespace.to_string(), args.function.to_string());
-    let function = pb::GetFunctionRequest { namespace, name, stale: false };
-    let find = async |mut admin: Admin| admin.get_function(function.clone()).await;
-    client.call("schedule create", find).await?;
-    let mut events = Events::of(client)?;
+    let spec = spec(&entry).await?;
+    let mut events = Events::reach(session).await?;
+    events.find_function(&entry.of()).await?;
+    let made = put(&mut events, id, &spec, false).await?.ok_or_else(|| missing(id))?;
+    let first = made.next_ms.first().map(|at| format!("; it fires next at {}", rfc3339(*at)));
+    let sentence = format!("schedule {id} is there{}", first.unwrap_or_default());
+    session.talk.say(session.talk.done(&sentence));
+    session.output.one(&ScheduleView::from(made))
+}
+
+/// What a schedule is told; its data are read where they stand in a file.
+pub(super) async fn spec(entry: &ScheduleEntry) -> Result<pb::ScheduleSpec, Failure> {
+    Ok(pb::ScheduleSpec {
+        cron: entry.cron.clone(),
+        zone: entry.zone.clone(),
+        function: entry.function.to_string(),
+        data: data(&entry.data).await?,
+        missed: ScheduleMissed::from(entry.missed).into(),
+        overlap: ScheduleOverlap::from(entry.overlap).into(),
+    })
+}
+
+/// Makes it, or tells it anew; with `dry_run` only looks whether it could be, and has none to show.
+pub(super) async fn put(
+    events: &mut Events,
+    id: &FunctionId,
+    spec: &pb::ScheduleSpec,
+    dry_run: bool,
+) -> Result<Option<pb::ScheduleDetail>, Failure> {
     let request = request();
     let put = async |mut service: Schedules, place, since| {
         let request = Some(pb::KvRequest { id: request.clone(), since });
         let (schedule, spec) = (id.name.to_string(), Some(spec.clone()));
-        service.put(pb::PutScheduleRequest { place: Some(place), request, schedule, spec }).await
+        service.put(pb::PutScheduleRequest { place: Some(place), request, schedule, spec, dry_run }).await
     };
-    let made = events.schedules("schedule create", &id.namespace, put).await?.schedule;
-    let made = made.ok_or_else(|| missing(id))?;
-    let first =
-        made.next_ms.first().map_or_else(String::new, |at| format!("; it fires first at {}", rfc3339(*at)));
-    session.talk.say(session.talk.done(&format!("schedule {id} is there{first}")));
-    session.output.one(&ScheduleView::from(made))
+    Ok(events.schedules(&format!("schedule {id}"), &id.namespace, put).await?.schedule)
 }
 
-/// A text, or what stands in a file.
-async fn data(text: &str) -> Result<Bytes, Failure> {
-    let Some(file) = text.strip_prefix('@') else { return Ok(Bytes::copy_from_slice(text.as_bytes())) };
-    let file = PathBuf::from(file);
+async fn data(given: &Data) -> Result<Bytes, Failure> {
+    let file = match given {
+        Data::Text(text) => return Ok(Bytes::copy_from_slice(text.as_bytes())),
+        Data::File(file) => file,
+    };
     let failed = |error| Failure::local(file.display(), error);
-    let opened = input::open(&file).await.map_err(failed)?;
+    let opened = input::open(file).await.map_err(failed)?;
     let mut data = Vec::new();
     opened.take(DATA_BYTES_MAX + 1).read_to_end(&mut data).await.map_err(failed)?;
     if data.len() as u64 > DATA_BYTES_MAX {
@@ -176,28 +183,42 @@ async fn data(text: &str) -> Result<Bytes, Failure> {
 async fn list(args: &List, session: &Session<'_>) -> Result<(), Failure> {
     let namespace = args.namespace.clone().unwrap_or_default();
     let mut events = Events::reach(session).await?;
-    let (mut rows, mut after) = (Vec::new(), String::new());
+    let found = all(&mut events, &namespace).await?;
+    session.output.list(&found.into_iter().map(ScheduleView::from).collect::<Vec<_>>())
+}
+
+/// Those of a namespace, without their data.
+pub(super) async fn all(
+    events: &mut Events,
+    namespace: &Namespace,
+) -> Result<Vec<pb::ScheduleDetail>, Failure> {
+    let (mut found, mut after) = (Vec::new(), String::new());
     loop {
         let page = async |mut service: Schedules, place, _| {
             let after = after.clone();
             service.list(pb::ListSchedulesRequest { place: Some(place), limit: 0, after }).await
         };
-        let page = events.schedules("schedule list", &namespace, page).await?;
-        rows.extend(page.schedules.into_iter().map(ScheduleView::from));
+        let page = events.schedules("schedule list", namespace, page).await?;
+        found.extend(page.schedules);
         if page.after.is_empty() {
-            return session.output.list(&rows);
+            return Ok(found);
         }
         after = page.after;
     }
 }
 
 async fn get(named: &Named, session: &Session<'_>) -> Result<(), Failure> {
-    let id = &named.schedule;
+    let found = shown(&mut Events::reach(session).await?, &named.schedule).await?;
+    session.output.one(&ScheduleView::from(found))
+}
+
+/// One of them.
+pub(super) async fn shown(events: &mut Events, id: &FunctionId) -> Result<pb::ScheduleDetail, Failure> {
     let get = async |mut service: Schedules, place, _| {
         service.get(pb::GetScheduleRequest { place: Some(place), schedule: id.name.to_string() }).await
     };
-    let found = Events::reach(session).await?.schedules("schedule get", &id.namespace, get).await?;
-    session.output.one(&ScheduleView::from(found.schedule.ok_or_else(|| missing(id))?))
+    let found = events.schedules(&format!("schedule {id}"), &id.namespace, get).await?;
+    Ok(found.schedule.ok_or_else(|| missing(id))?)
 }
 
 async fn pause(named: &Named, paused: bool, session: &Session<'_>) -> Result<(), Failure> {

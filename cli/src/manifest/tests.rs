@@ -195,3 +195,32 @@ fn the_project_names_its_cluster_even_where_the_rest_is_wrong() {
     assert_eq!(read_addresses(&file).unwrap(), ["h:1".parse().unwrap()]);
     assert!(read(&folder.path().join("missing.toml")).unwrap_err().to_string().contains("missing.toml"));
 }
+
+#[test]
+fn schedules_are_read() {
+    const FUNCTION: &str = "[function.f]\ncomponent = 'f.wasm'\n";
+    let manifest = good(&format!(
+        "{FUNCTION}[schedule.nightly]\ncron = '0 3 * * *'\nfunction = 'f'\n\
+         [schedule.poll]\nnamespace = 'shop'\ncron = '@hourly'\nzone = 'Europe/Berlin'\nfunction = 'g'\n\
+         data = '@poll.json'\nmissed = 'skip'\noverlap = 'forbid'\n"
+    ));
+    let [nightly, poll] = manifest.schedules.as_slice() else { panic!("{manifest:?}") };
+    assert_eq!((nightly.id.to_string().as_str(), nightly.zone.as_str()), ("nightly", "UTC"));
+    assert_eq!((nightly.missed, nightly.overlap), (Missed::Once, Overlap::Allow));
+    assert_eq!(nightly.data, Data::Text(String::new()));
+    assert_eq!((poll.id.to_string().as_str(), poll.function.as_str()), ("shop/poll", "g"));
+    assert_eq!((poll.missed, poll.overlap), (Missed::Skip, Overlap::Forbid));
+    assert_eq!(poll.data, Data::File("project/poll.json".into()));
+    for (table, problem) in [
+        ("[schedule.x]\nfunction = 'f'", "schedule.x: the key 'cron' is missing"),
+        ("[schedule.x]\ncron = '@daily'", "schedule.x: the key 'function' is missing"),
+        ("[schedule.x]\ncron = 5\nfunction = 'f'", "schedule.x.cron: expected text, got integer"),
+        ("[schedule.x]\ncron = 'a'\nfunction = 'F'", "'F': 'F' is not a function name"),
+        ("[schedule.x]\ncron = 'a'\nfunction = 'f'\nmissed = 'never'", "schedule.x: 'never'"),
+        ("[schedule.x]\ncrn = 'a'\nfunction = 'f'", "did you mean 'cron'?"),
+        ("[schedule]\nx = 1", "schedule.x: expected a table"),
+    ] {
+        let found = bad(&format!("{FUNCTION}{table}\n"));
+        assert!(found.contains(problem), "{found}");
+    }
+}
