@@ -61,7 +61,10 @@ fn touched_by(bench: &mut Bench, op: Op) -> Vec<Touched> {
 fn changed_keys_tell_what_they_are_about() {
     let mut bench = bench();
     let record = Touched::Invocation(invocation_of("a"));
-    assert_eq!(touched_by(&mut bench, publish(published("a"))), [Touched::Ready, record.clone(), Touched::Ready]);
+    assert_eq!(
+        touched_by(&mut bench, publish(published("a"))),
+        [Touched::Ready, record.clone(), Touched::Ready]
+    );
     let paused = |paused| Op::PauseQueue { queue: place("q"), paused };
     assert_eq!(touched_by(&mut bench, paused(true)), [Touched::Ready]);
     assert_eq!(touched_by(&mut bench, paused(false)), [Touched::Ready]);
