@@ -145,7 +145,7 @@ async fn deploy_all(
             Artifact::find(&function.component)?;
         }
         let mut client = Client::connect(targets, plan.deadline, plan.talk).await?;
-        client = with_stores(client, schedules, async |events| {
+        client = with_stores(client, schedules, async |events: &mut Events| {
             schedules::check(schedules, functions, events).await
         })
         .await?;
@@ -154,7 +154,7 @@ async fn deploy_all(
         for function in granting.into_iter().chain(others) {
             deployed.push(deploy(function, &mut client, plan).await?);
         }
-        client = with_stores(client, schedules, async |events| {
+        client = with_stores(client, schedules, async |events: &mut Events| {
             schedules::make(schedules, events, plan.talk).await
         })
         .await?;
