@@ -68,11 +68,7 @@ fn op(it: &Op) -> op::Kind {
         Op::Extend { ticket, until_ms } => {
             op::Kind::Extend(pb::Extend { ticket: Some(self::ticket(ticket)), until_ms: *until_ms })
         }
-        Op::Offer { ticket, after_ms, error } => op::Kind::Offer(pb::Offer {
-            ticket: Some(self::ticket(ticket)),
-            after_ms: *after_ms,
-            error: error.clone(),
-        }),
+        Op::Offer { ticket, after_ms, error } => op::Kind::Offer(offer(ticket, *after_ms, error)),
         Op::Settle { ticket, verdict, report, answer } => op::Kind::Settle(pb::Settle {
             ticket: Some(self::ticket(ticket)),
             verdict: Some(self::verdict(verdict)),
@@ -105,6 +101,10 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps })
         }
     }
+}
+
+fn offer(ticket: &Ticket, after_ms: u64, error: &str) -> pb::Offer {
+    pb::Offer { ticket: Some(self::ticket(ticket)), after_ms, error: error.to_owned() }
 }
 
 fn put_schedule(schedule: &Place, definition: &Definition, from_ms: u64) -> pb::PutSchedule {
