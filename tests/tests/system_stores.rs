@@ -84,7 +84,7 @@ fn value(key: u64) -> Bytes {
 impl Load {
     async fn of(cluster: &Cluster) -> Arc<Self> {
         let leader = caught_up(cluster, 3, Duration::from_secs(20)).await;
-        cluster.run(&["kv", "create", "default/large", "--size", "64GiB"]).await.ok();
+        let _ = cluster.run(&["kv", "create", "default/large", "--size", "64GiB"]).await.ok();
         let mut admin = AdminClient::connect(format!("http://{}", cluster.nodes[0].grpc)).await.unwrap();
         let info = admin.info(pb::InfoRequest {}).await.unwrap().into_inner();
         let group = leader["group"].as_u64().and_then(|group| u32::try_from(group).ok()).unwrap();
@@ -133,17 +133,28 @@ impl Load {
             })),
         };
         let writes: Vec<_> = (first..first + TOGETHER).map(set).collect();
-        within(Duration::from_secs(60), "a write is acknowledged", async || {
-            let mut asked = match client.take() {
-                Some(client) => client,
-                None => self.client().await?,
-            };
-            let request = pb::KvWriteRequest { place: self.place(), request: None, writes: writes.clone() };
-            asked.write(request).await.map_err(|status| status.to_string())?;
-            *client = Some(asked);
-            Ok(())
-        })
-        .await;
+        let writes = pb::KvWriteRequest { place: self.place(), request: None, writes };
+        let put = async {
+            while let Err(error) = self.once(client, writes.clone()).await {
+                println!("a write was not acknowledged: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await; // a bounded poll
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), put).await.expect("a write is acknowledged");
+    }
+
+    async fn once(
+        &self,
+        client: &mut Option<KeyValueClient<Channel>>,
+        writes: pb::KvWriteRequest,
+    ) -> Result<(), String> {
+        let mut asked = match client.take() {
+            Some(client) => client,
+            None => self.client().await?,
+        };
+        asked.write(writes).await.map_err(|status| status.to_string())?;
+        *client = Some(asked);
+        Ok(())
     }
 }
 
@@ -282,7 +293,7 @@ async fn moves(cluster: &mut Cluster, load: &Arc<Load>) {
     let meanwhile = load.written.load(Ordering::Relaxed) - before;
     println!(
         "a new replica after {took:.1?}, {} MiB were written meanwhile",
-        meanwhile * VALUE_BYTES as u64 >> 20
+        (meanwhile * VALUE_BYTES as u64) >> 20
     );
     assert!(meanwhile > 0, "nothing was written while it caught up");
     within_memory(cluster, "moved");

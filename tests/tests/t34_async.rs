@@ -110,7 +110,7 @@ async fn an_accepted_call_is_made_and_its_answer_kept() {
     assert!(report["node"].is_u64() && report["cpu_ms"].as_f64() > Some(0.0), "{report}");
     assert!(report["gb_ms"].as_f64() > Some(0.0), "{report}");
     let detail = cluster.run(&["invocation", "get", &id]).await.ok();
-    for word in ["state         succeeded", "ATTEMPT", "CPU-MS", "async"] {
+    for word in ["state       succeeded", "ATTEMPT", "CPU-MS", "async"] {
         assert!(detail.stdout.contains(word), "no '{word}' in\n{}", detail.stdout);
     }
 

@@ -167,7 +167,7 @@ struct Record {
     #[serde(default)]
     cause: Option<String>,
     #[serde(default)]
-    error: Option<String>,
+    last_error: Option<String>,
 }
 
 impl Record {
@@ -189,7 +189,7 @@ impl Record {
         match self.state.as_str() {
             "succeeded" => Ok(()),
             "dead" => {
-                let reason = self.error.as_ref().or(self.cause.as_ref()).map_or("", String::as_str);
+                let reason = self.last_error.as_ref().or(self.cause.as_ref()).map_or("", String::as_str);
                 let sentence = format!("invocation {id} is a dead letter: {reason}");
                 let more = format!("'coracle invocation get {id}' shows its attempts");
                 Err(Failure::new(Exit::Function, format!("{sentence}; {more}")))

@@ -30,11 +30,11 @@ struct Shown<'a> {
     ended: Option<String>,
     node: Option<u64>,
     /// That were begun: the list has the last ones of those that ended.
-    attempts_begun: u32,
-    attempts: Vec<Attempt<'a>>,
+    attempts: u32,
+    reports: Vec<Attempt<'a>>,
     cause: Option<&'a str>,
-    error: Option<&'a str>,
-    trace_id: Option<&'a str>,
+    last_error: Option<&'a str>,
+    trace: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ struct Attempt<'a> {
     node: Option<u64>,
     version: Option<u64>,
     started: Option<String>,
-    ended: Option<String>,
+    took_ms: u64,
     cold: bool,
     outcome: &'a str,
     error: Option<&'a str>,
@@ -73,11 +73,11 @@ pub(super) fn record(it: &Record) -> String {
         next: it.next_ms.map(rfc3339),
         ended: it.ended_ms.map(rfc3339),
         node: it.node.map(NodeId::get),
-        attempts_begun: it.attempts,
-        attempts: it.reports.iter().map(attempt).collect(),
+        attempts: it.attempts,
+        reports: it.reports.iter().map(attempt).collect(),
         cause: some(&it.cause),
-        error: some(&it.last_error),
-        trace_id: some(&it.trace_id),
+        last_error: some(&it.last_error),
+        trace: some(&it.trace_id),
     })
 }
 
@@ -89,7 +89,7 @@ fn attempt(it: &Report) -> Attempt<'_> {
         node: it.node.map(NodeId::get),
         version: Some(it.version.get()).filter(|version| *version > 0),
         started: moment(it.started_ms),
-        ended: moment(it.ended_ms),
+        took_ms: it.ended_ms.saturating_sub(it.started_ms),
         cold: it.cold,
         outcome: &it.outcome,
         error: some(&it.error),
@@ -141,8 +141,8 @@ mod tests {
         let expected = format!(
             "{{\"id\":\"{id}\",\"state\":\"waiting\",\"namespace\":\"shop\",\"function\":\"f\",\"kind\":\"async\",\
              \"queue\":\"function/f\",\"location\":\"/.coracle/invocations/{id}\",\
-             \"accepted\":\"1970-01-01T00:00:00.001Z\",\"next\":null,\"ended\":null,\"node\":null,\"attempts_begun\":0,\
-             \"attempts\":[],\"cause\":null,\"error\":null,\"trace_id\":null}}"
+             \"accepted\":\"1970-01-01T00:00:00.001Z\",\"next\":null,\"ended\":null,\"node\":null,\"attempts\":0,\
+             \"reports\":[],\"cause\":null,\"last_error\":null,\"trace\":null}}"
         );
         assert_eq!(record(&waiting), expected);
         let report = Report {
@@ -173,8 +173,8 @@ mod tests {
             "\"state\":\"dead\"",
             "\"ended\":\"1970-01-01T00:00:01.500Z\"",
             "\"cause\":\"attempts\"",
-            "\"attempts\":[{\"attempt\":1,\"node\":3,\"version\":2,\"started\":\"1970-01-01T00:00:01.000Z\",\
-             \"ended\":\"1970-01-01T00:00:01.500Z\",\"cold\":true,\"outcome\":\"500\",\"error\":\"no\",\"cpu_ms\":1.5,\
+            "\"reports\":[{\"attempt\":1,\"node\":3,\"version\":2,\"started\":\"1970-01-01T00:00:01.000Z\",\
+             \"took_ms\":500,\"cold\":true,\"outcome\":\"500\",\"error\":\"no\",\"cpu_ms\":1.5,\
              \"gb_ms\":2.5,\"bytes_in\":3,\"bytes_out\":4}]",
         ] {
             assert!(text.contains(part), "{part}\n{text}");

@@ -30,10 +30,10 @@ fn record(json: &str) -> Record {
 fn each_end_has_its_exit_code() {
     let exit = |json| record(json).end("ab").err().map(|failure| failure.exit);
     assert_eq!(exit(r#"{"state":"succeeded"}"#), None);
-    assert_eq!(exit(r#"{"state":"dead","error":null}"#), Some(Exit::Function));
+    assert_eq!(exit(r#"{"state":"dead","last_error":null}"#), Some(Exit::Function));
     assert_eq!(exit(r#"{"state":"cancelled"}"#), Some(Exit::Conflict));
     assert_eq!(exit(r#"{"state":"dropped"}"#), Some(Exit::Conflict));
-    let dead = record(r#"{"state":"dead","cause":"attempts","error":"status 500"}"#).end("ab");
+    let dead = record(r#"{"state":"dead","cause":"attempts","last_error":"status 500"}"#).end("ab");
     assert!(dead.unwrap_err().message.contains("dead letter: status 500; 'coracle invocation get ab'"));
     assert!(!record(r#"{"state":"running"}"#).has_ended());
     assert!(!record(r#"{"state":"waiting","function":"x"}"#).has_ended());
@@ -68,7 +68,7 @@ async fn the_end_is_waited_for_though_nobody_leads_for_a_while() {
     let answers = vec![
         told(r#"{"detail":"nobody leads"}"#, "coracle-error: not-leader\r\n"),
         told(r#"{"state":"running"}"#, ""),
-        told(r#"{"state":"dead","error":"status 500"}"#, ""),
+        told(r#"{"state":"dead","last_error":"status 500"}"#, ""),
     ];
     let (address, asked) = gateway(answers).await;
     let (name, gateways) = ("cart".parse().unwrap(), [address]);
@@ -76,7 +76,7 @@ async fn the_end_is_waited_for_though_nobody_leads_for_a_while() {
     let (shared, environment) = (crate::command::Shared::default(), Environment::default());
     let session = Session::new(&shared, &environment);
     let record = accepted.ended("ab", Duration::from_secs(20), &session).await.unwrap();
-    assert_eq!(record.error.as_deref(), Some("status 500"));
+    assert_eq!(record.last_error.as_deref(), Some("status 500"));
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 

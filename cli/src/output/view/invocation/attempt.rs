@@ -9,8 +9,8 @@ use super::{moment, number, text};
 use crate::output::table;
 use crate::units::{show_bytes, show_duration};
 
-/// Memory over time is told in these: bytes of a GiB.
-const GIB: f64 = (1_u64 << 30) as f64;
+/// Memory over time is told in these: bytes of a GB.
+const GB: f64 = 1e9;
 
 /// The last two are in wide tables only.
 const COLUMNS: [&str; 12] = [
@@ -32,7 +32,7 @@ pub(super) struct AttemptView {
     outcome: String,
     cold: bool,
     cpu_ms: f64,
-    /// GiB times milliseconds.
+    /// The most memory that it had, in 10^9 bytes, times how long it ran.
     gb_ms: f64,
     bytes_in: u64,
     bytes_out: u64,
@@ -50,7 +50,7 @@ impl From<pb::AttemptReport> for AttemptView {
             outcome: wire.outcome,
             cold: wire.cold,
             cpu_ms: wire.cpu_us as f64 / 1e3,
-            gb_ms: wire.memory_byte_ms as f64 / GIB,
+            gb_ms: wire.memory_byte_ms as f64 / GB,
             bytes_in: wire.bytes_in,
             bytes_out: wire.bytes_out,
             error: text(wire.error),

@@ -12,7 +12,7 @@ fn report(attempt: u32) -> pb::AttemptReport {
         outcome: "500".to_owned(),
         error: "status 500".to_owned(),
         cpu_us: 1_500,
-        memory_byte_ms: 1 << 31,
+        memory_byte_ms: 2_000_000_000,
         bytes_in: 10,
         bytes_out: 2048,
         attempt,
