@@ -123,7 +123,8 @@ struct Plan {
     talk: Talk,
 }
 
-/// Deploys one after the other, those that grant routes first, for the others may need it, and then makes schedules; answers with those that were, and why it ended before the last.
+/// Deploys one after the other, those that grant routes first, for the others may need it, and then makes schedules;
+/// answers with those that were, and why it ended before the last.
 async fn deploy_all(
     Manifest { functions, schedules, .. }: &Manifest,
     targets: Targets,

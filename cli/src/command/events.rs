@@ -87,7 +87,8 @@ impl Events {
         self.client.keep(what, Whose::Namespace(namespace), attempt).await
     }
 
-    /// Asks for schedules of a namespace; told too is what the group had seen before, which makes a request that comes again known.
+    /// Asks for schedules of a namespace; told too is what the group had seen before, which makes a request that
+    /// comes again known.
     pub(super) async fn schedules<T>(
         &mut self,
         what: &str,
@@ -99,7 +100,8 @@ impl Events {
         self.client.keep(what, Whose::Namespace(namespace), attempt).await
     }
 
-    /// Looks in all groups: an id does not say its namespace. One that does not answer is no reason not to ask the next one.
+    /// Looks in all groups: an id does not say its namespace. One that does not answer is no reason not to ask the
+    /// next one.
     pub(super) async fn find(&mut self, id: InvocationId) -> Result<Found, Failure> {
         let mut trouble = None;
         for group in self.client.groups().await? {

@@ -1,8 +1,9 @@
 //! When a schedule fires: cron expressions on the clocks of the world's zones.
 //!
-//! An expression names times of a wall clock, which some zones put on and back. An expression that names hours has each of its
-//! times once: one that the clock leaves out comes when the clock has gone on, one that it shows twice comes the first time. An expression
-//! of every hour goes on as time passes: it fires in each hour that there is, and in none that there is not.
+//! An expression names times of a wall clock, which some zones put on and back. An expression that names hours has
+//! each of its times once: one that the clock leaves out comes when the clock has gone on, one that it shows twice
+//! comes the first time. An expression of every hour goes on as time passes: it fires in each hour that there is, and
+//! in none that there is not.
 
 use std::fmt;
 
@@ -15,7 +16,8 @@ use thiserror::Error;
 
 /// Bytes of an expression: a minute of each hour takes less.
 const EXPRESSION_BYTES_MAX: usize = 256;
-/// The longest that anybody waits for a leap day (from 1896 to 1904, from 2096 to 2104). Who waits longer waits for nothing.
+/// The longest that anybody waits for a leap day (from 1896 to 1904, from 2096 to 2104). Who waits longer waits for
+/// nothing.
 const YEARS_MAX: i16 = 8;
 /// Where croner ends to search.
 const YEARS_END: u16 = 5000;
@@ -63,7 +65,8 @@ impl fmt::Debug for Timetable {
 }
 
 impl Timetable {
-    /// Reads an expression of five fields, or six with seconds, or a word such as `@daily`; and finds the zone, UTC where none is named.
+    /// Reads an expression of five fields, or six with seconds, or a word such as `@daily`; and finds the zone, UTC
+    /// where none is named.
     ///
     /// # Errors
     /// [`CronError`], but not that it never fires.

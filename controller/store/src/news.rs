@@ -1,5 +1,5 @@
-//! What a replica tells of the changes that it applies: that messages are ready, that an invocation's record changed, and which
-//! schedules did.
+//! What a replica tells of the changes that it applies: that messages are ready, that an invocation's record changed,
+//! and which schedules did.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -121,7 +121,8 @@ impl News {
 }
 
 impl Followed {
-    /// Ends with the next change. What is read between this and its first poll is not missed where it was enabled before.
+    /// Ends with the next change. What is read between this and its first poll is not missed where it was enabled
+    /// before.
     pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }

@@ -1,7 +1,8 @@
-//! The schedules of a group, while this replica leads it: it waits until the next of them is due, and says so (docs/adr/0015).
+//! The schedules of a group, while this replica leads it: it waits until the next of them is due, and says so
+//! (docs/adr/0015).
 //!
-//! `agenda` has when each is due, `plan` what it then has to do, and `pace` what time it is, by the clocks of all members, which `remote`
-//! asks. That a tick counts once is decided in the log, whoever says it and how often.
+//! `agenda` has when each is due, `plan` what it then has to do, and `pace` what time it is, by the clocks of all
+//! members, which `remote` asks. That a tick counts once is decided in the log, whoever says it and how often.
 
 mod agenda;
 mod pace;

@@ -11,7 +11,8 @@ use crate::exit::{Exit, Failure};
 use crate::manifest::{FunctionEntry, ScheduleEntry};
 use crate::output::{Talk, rfc3339};
 
-/// Refuses what could never fire, and what would call nothing: neither a function of the manifest nor one that is there.
+/// Refuses what could never fire, and what would call nothing: neither a function of the manifest nor one that is
+/// there.
 pub(super) async fn check(
     schedules: &[ScheduleEntry],
     functions: &[FunctionEntry],
@@ -30,7 +31,8 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// Makes and changes them, and tells what it did. Those of their namespaces that the manifest does not name stay, and are told.
+/// Makes and changes them, and tells what it did. Those of their namespaces that the manifest does not name stay, and
+/// are told.
 pub(super) async fn make(
     schedules: &[ScheduleEntry],
     events: &mut Events,

@@ -1,4 +1,5 @@
-//! Goal: each time of a schedule comes once, also where clocks are put on and back; what never fires is refused; no text makes it panic.
+//! Goal: each time of a schedule comes once, also where clocks are put on and back; what never fires is refused; no
+//! text makes it panic.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};

@@ -1,7 +1,8 @@
 //! Schedules: each tick calls its function once, whatever becomes of leaders and clocks.
 //!
-//! When a time has come the leader says (`schedules`); here is decided that it counts once: a schedule's cursor goes forward only, and the
-//! call is accepted with it or not at all. What is published is a `CloudEvent` (1.0) without a request.
+//! When a time has come the leader says (`schedules`); here is decided that it counts once: a schedule's cursor goes
+//! forward only, and the call is accepted with it or not at all. What is published is a `CloudEvent` (1.0) without a
+//! request.
 
 mod read;
 mod time;
@@ -27,7 +28,8 @@ const KIND: &str = "schedule";
 /// The type of the event.
 const TYPE: &str = "dev.coracle.cron.tick";
 
-/// Makes it, or tells it anew. It goes on from where it was while its times stay the same, and from `from_ms` otherwise.
+/// Makes it, or tells it anew. It goes on from where it was while its times stay the same, and from `from_ms`
+/// otherwise.
 pub(super) fn put(
     edit: &mut Edit<'_>,
     place: &Place,

@@ -1,8 +1,8 @@
-//! The time by which schedules fire: that of the group's clocks, run by this process's own steady one. It never goes back, and a clock
-//! that jumps does not take it along.
+//! The time by which schedules fire: that of the group's clocks, run by this process's own steady one. It never goes
+//! back, and a clock that jumps does not take it along.
 //!
-//! A jump is followed at twice the speed forwards and at half the speed backwards, so that each time in between comes once and in its order:
-//! none is passed over, and none comes twice.
+//! A jump is followed at twice the speed forwards and at half the speed backwards, so that each time in between comes
+//! once and in its order: none is passed over, and none comes twice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,8 @@ impl Clocks {
         self.0.retain(|_, heard| at.saturating_sub(heard.at) <= HEARD_WITHIN);
     }
 
-    /// The middle one of those that were heard lately and of the own one; of two the earlier one: what fires late can still fire.
+    /// The middle one of those that were heard lately and of the own one; of two the earlier one: what fires late can
+    /// still fire.
     pub(super) fn middle(&self, now: Duration, own_ms: u64) -> u64 {
         let passed = |heard: &Heard| now.saturating_sub(heard.at);
         let lately = self.0.values().filter(|heard| passed(heard) <= HEARD_WITHIN);
@@ -89,7 +90,8 @@ mod tests {
     const BEGIN_MS: u64 = 1_800_000_000_000;
     const HOUR_MS: u64 = 3_600_000;
 
-    /// What a time is after so many seconds, asked four times a second, where a clock shows `wall` milliseconds more or less.
+    /// What a time is after so many seconds, asked four times a second, where a clock shows `wall` milliseconds more
+    /// or less.
     fn run(pace: &mut Pace, from_s: u64, seconds: u64, off_ms: i64) -> Vec<u64> {
         let one = |quarter: u64| {
             let at = Duration::from_millis(from_s * 1000 + quarter * 250);

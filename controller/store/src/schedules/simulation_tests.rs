@@ -1,5 +1,5 @@
-//! Goal: through changes of leaders, pauses of processes and clocks that jump by an hour, each second fires once and in its order, and
-//! in its time where one clock alone is wrong.
+//! Goal: through changes of leaders, pauses of processes and clocks that jump by an hour, each second fires once and
+//! in its order, and in its time where one clock alone is wrong.
 
 use std::time::Duration;
 

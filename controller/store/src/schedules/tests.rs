@@ -1,4 +1,5 @@
-//! Schedules over a real group of one member: they fire when their time has come, by what was asked for where it came too late.
+//! Schedules over a real group of one member: they fire when their time has come, by what was asked for where it came
+//! too late.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Goal: each rule of schedules once: told, paused, dropped; a tick calls once, whoever says it and how often, and is not lost to a full queue.
+//! Goal: each rule of schedules once: told, paused, dropped; a tick calls once, whoever says it and how often, and is
+//! not lost to a full queue.
 
 use super::bench::{BEGIN_MS, Bench, effected, place, reason, text};
 use super::queue_bench::{done, function, invocation_of};
