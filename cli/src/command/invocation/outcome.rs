@@ -76,9 +76,25 @@ fn too_large(answer: &pb::EventAnswer) -> Option<String> {
     (answer.body_bytes > kept).then(sentence)
 }
 
+/// Whether what is kept of an answer is what it came to.
+const fn has_result(state: InvocationState) -> bool {
+    match state {
+        InvocationState::Succeeded | InvocationState::Dead => true,
+        InvocationState::Unspecified
+        | InvocationState::Waiting
+        | InvocationState::Running
+        | InvocationState::Cancelled
+        | InvocationState::Dropped => false,
+    }
+}
+
 /// What was asked for is the answer: without one the command fails.
 pub(super) fn result(reply: pb::GetInvocationReply, session: &Session<'_>) -> Result<(), Failure> {
     let record = reply.record.clone().unwrap_or_default();
+    // What an earlier attempt answered is not the result.
+    if !has_result(record.state()) {
+        return end(&record);
+    }
     let Some(answer) = &reply.answer else {
         end(&record)?;
         let sentence = format!("invocation {} has left no answer", id(&record));
@@ -148,6 +164,20 @@ mod tests {
         let never =
             pb::InvocationRecord { reports: Vec::new(), attempts: 0, ..record(InvocationState::Cancelled) };
         assert!(describe(&never).starts_with("cancelled after 0 attempts, invocation aa"));
+    }
+
+    #[test]
+    fn what_has_not_ended_by_itself_has_no_result() {
+        let states = [
+            (InvocationState::Succeeded, true),
+            (InvocationState::Dead, true),
+            (InvocationState::Waiting, false),
+            (InvocationState::Running, false),
+            (InvocationState::Cancelled, false),
+        ];
+        for (state, expected) in states {
+            assert_eq!(has_result(state), expected, "{state:?}");
+        }
     }
 
     #[test]

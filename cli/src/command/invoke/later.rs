@@ -78,7 +78,7 @@ impl Accepted<'_> {
             let target = format!("{RECORDS}/{id}?wait={seconds}");
             let limit = Duration::from_secs(seconds) + ANSWER;
             let response = self.insist(&target, limit, until, session).await?;
-            if let Some(record) = Record::read(response).await?.filter(Record::has_ended) {
+            if let Some(record) = Record::read(response, limit).await?.filter(Record::has_ended) {
                 return Ok(record);
             }
             if until.is_over() {
@@ -100,7 +100,11 @@ impl Accepted<'_> {
                 let delivered = deliver(response, self.name).await;
                 ended.and(delivered)
             }
-            // What went wrong may have left no answer: how it ended says more.
+            // It was too large to be kept, or there never was one: how it ended is what counts.
+            Err(failure) if failure.exit == Exit::NotFound => {
+                session.talk.warn(&failure.message);
+                ended
+            }
             Err(failure) => ended.and(Err(failure)),
         }
     }
@@ -142,7 +146,8 @@ impl Accepted<'_> {
         let response = answered.unwrap_or_else(silent).map_err(Trouble::Passing)?;
         let Some(code) = text(response.headers(), attr::HEADER_ERROR) else { return Ok(response) };
         let status = response.status();
-        let body = read(response).await.unwrap_or_default();
+        let body = tokio::time::timeout(limit, read(response)).await;
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
         let failure = refused(&code, &body, status);
         match code.parse::<Code>().map(Code::retry) {
             Ok(Again::NotStarted | Again::Unknown) => Err(Trouble::Passing(failure.message)),
@@ -171,8 +176,9 @@ struct Record {
 }
 
 impl Record {
-    async fn read(response: Response<Incoming>) -> Result<Option<Self>, Failure> {
-        let Ok(body) = read(response).await else { return Ok(None) };
+    /// None where it did not come whole in time: it is asked for again.
+    async fn read(response: Response<Incoming>, limit: Duration) -> Result<Option<Self>, Failure> {
+        let Ok(Ok(body)) = tokio::time::timeout(limit, read(response)).await else { return Ok(None) };
         let strange = |error| Failure::local("the gateway's record of the invocation", error);
         serde_json::from_slice(&body).map(Some).map_err(strange)
     }
