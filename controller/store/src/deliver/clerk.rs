@@ -39,7 +39,7 @@ pub(super) struct Clerk {
     pub(super) replica: Replica,
     pub(super) proposer: Proposer,
     pub(super) news: Arc<News>,
-    /// The last queue that had its turn.
+    /// The last queue that had its turn: something of it was given.
     pub(super) turn: Option<Place>,
 }
 
@@ -90,6 +90,7 @@ impl Clerk {
         };
         let takers: Vec<Taker> = waiting.iter().map(|it| it.taker.clone()).collect();
         let shares = plan(&ready, &takers);
+        self.turn = turn(&ready, &shares).or_else(|| self.turn.take());
         if shares.is_empty() {
             return false;
         }
@@ -98,7 +99,7 @@ impl Clerk {
     }
 
     /// Queues with messages, from behind the one that had the last turn on, and then from the first one.
-    fn ready(&mut self) -> Result<Vec<Ready>, Stop> {
+    fn ready(&self) -> Result<Vec<Ready>, Stop> {
         let view = self.replica.state();
         let queues = |after, most| {
             let found = model::active(&view, after, most)?;
@@ -111,7 +112,6 @@ impl Clerk {
             let again: Vec<_> = again.collect();
             found.extend(again);
         }
-        self.turn = found.last().cloned();
         let ready = |queue: Place| {
             let messages = model::counts(&view, &queue)?.ready;
             Ok(Ready { queue, messages: usize::try_from(messages).unwrap_or(usize::MAX) })
@@ -187,4 +187,14 @@ impl Clerk {
         let tickets = haul.into_iter().map(|(queue, claimed)| super::ticket(queue, &claimed)).collect();
         tokio::spawn(async move { super::offer_back(group, &proposer, tickets).await });
     }
+}
+
+/// Who had the last turn: the last of those that got something. Where nobody wants anything of so many queues others are looked at.
+fn turn(ready: &[Ready], shares: &[Share]) -> Option<Place> {
+    let last = match shares.last() {
+        Some(share) => ready.get(share.queue),
+        None if ready.len() >= QUEUES_MAX => ready.last(),
+        None => None,
+    };
+    last.map(|it| it.queue.clone())
 }

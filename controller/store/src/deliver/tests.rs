@@ -176,6 +176,26 @@ async fn what_a_lost_reply_had_comes_again_and_counts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn queues_take_turns_where_there_is_one_place_at_a_time() {
+    let world = World::start().await;
+    for function in ["a", "b", "c"] {
+        for _ in 0..3 {
+            world.submit(function).await;
+        }
+    }
+    let (mut heard, mut turns) = (0, Vec::new());
+    for _ in 0..9 {
+        let taken = world.take(Taking { heard, places: 1, ..node(7) }).await;
+        heard = taken.number;
+        turns.push(only(&taken).0.queue);
+    }
+    let first: BTreeSet<_> = turns[..3].iter().collect();
+    assert_eq!(first.len(), 3, "each of them had a turn: {turns:?}");
+    assert!(turns[..3] == turns[3..6] && turns[..3] == turns[6..], "one after the other: {turns:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_hears_at_once_of_what_was_cancelled() {
     let world = World::start().await;
     let id = world.submit("thumbnail").await;
