@@ -51,6 +51,7 @@ pub use queue::{Peeked, active, all_queues, counts, dead, held, message, queue, 
 pub use record::{
     Answer, Bucket, Burial, Cause, Claim, Counts, Definition, Delivery, Ended, Fence, Fired, How, HttpHead,
     Invocation, Message, Missed, Overlap, Queue, Report, Schedule, Settings, State, Ticket, Value,
+    kept_error,
 };
 pub use refusal::{Reason, Refusal};
 pub use schedule::{all_schedules, schedule, schedules};

@@ -21,7 +21,7 @@ use super::leading::{Leading, unreadable};
 use super::wire;
 use crate::app::Context;
 use crate::deliver::{Taken, Taking};
-use crate::model::{self, Claimed, Fate, Op, Outcome, Place, Ticket, Verdict};
+use crate::model::{self, Answer, Claimed, Fate, Op, Outcome, Place, Ticket, Verdict, kept_error};
 
 /// Serves data planes.
 pub(crate) struct DeliveriesService {
@@ -97,14 +97,19 @@ fn delivery(view: &View, ticket: &Ticket, claimed: Claimed) -> Result<Option<Del
 
 fn settlement(asked: SettleRequest) -> Result<Op, Refusal> {
     let ticket = wire::ticket(&asked.ticket.in_field("ticket")?)?;
-    let report = asked.report.map(wire::report);
+    // What is not kept anyway has no place in an entry, which has a bound of its own.
+    let report = asked.report.map(|report| wire::report(report).kept());
     let (verdict, answer) = match asked.verdict.in_field("verdict")? {
-        WireVerdict::Offer(it) => return Ok(Op::Offer { ticket, after_ms: it.after_ms, error: it.error }),
+        WireVerdict::Offer(it) => {
+            return Ok(Op::Offer { ticket, after_ms: it.after_ms, error: kept_error(&it.error) });
+        }
         WireVerdict::Done(it) => (Verdict::Done { effects: Vec::new() }, it.answer),
-        WireVerdict::Retry(it) => (Verdict::Retry { after_ms: it.after_ms, error: it.error }, it.answer),
-        WireVerdict::Dead(it) => (Verdict::Dead { error: it.error }, it.answer),
+        WireVerdict::Retry(it) => {
+            (Verdict::Retry { after_ms: it.after_ms, error: kept_error(&it.error) }, it.answer)
+        }
+        WireVerdict::Dead(it) => (Verdict::Dead { error: kept_error(&it.error) }, it.answer),
     };
-    let answer = answer.map(wire::answer).transpose()?;
+    let answer = answer.map(wire::answer).transpose()?.map(Answer::kept);
     Ok(Op::Settle { ticket, verdict, report, answer })
 }
 

@@ -9,6 +9,7 @@ mod invocation;
 mod message;
 mod queue;
 mod schedule;
+mod told;
 
 pub use invocation::{Answer, Ended, How, Invocation, Report};
 pub(super) use message::Dedup;
@@ -16,6 +17,7 @@ pub use message::{Burial, Cause, Claim, Delivery, Fence, HttpHead, Message, Stat
 pub use queue::{Counts, Queue, Settings};
 pub(super) use schedule::Schedules;
 pub use schedule::{Definition, Fired, Missed, Overlap, Schedule};
+pub use told::kept_error;
 
 /// The one record about the group itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

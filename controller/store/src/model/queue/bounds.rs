@@ -1,13 +1,13 @@
-//! What a message and an answer may have. What is over a bound is refused with its name.
+//! What a message may have. What is over a bound is refused with its name.
 
 use bytes::Bytes;
 
 use super::super::limits::{
-    ANSWER_BYTES_MAX, ANSWER_HEADER_BYTES_MAX, ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DELAY_MS_MAX,
-    FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX,
+    ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DELAY_MS_MAX, FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX,
+    MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX,
 };
 use super::super::op::Publish;
-use super::super::record::{Answer, HttpHead};
+use super::super::record::HttpHead;
 use super::super::refusal::{Reason, Refusal};
 
 /// A message that is to be taken in.
@@ -37,13 +37,6 @@ pub(super) fn check(publish: &Publish) -> Result<(), Refusal> {
         return Err(Refusal::of(Reason::Invalid, sentence));
     }
     Ok(())
-}
-
-/// An answer that is to be kept, if there is one.
-pub(super) fn check_answer(answer: Option<&Answer>) -> Result<(), Refusal> {
-    let Some(answer) = answer else { return Ok(()) };
-    check_size("an answer", answer.body.len(), ANSWER_BYTES_MAX)?;
-    check_headers("an answer's headers", &answer.headers, ANSWER_HEADER_BYTES_MAX)
 }
 
 /// Bytes of a message for which its queue answers.

@@ -5,12 +5,11 @@ use coracle_proto::id::InvocationId;
 
 use super::super::fault::{Fault, unreadable};
 use super::super::keys;
-use super::super::limits::{ERROR_BYTES_MAX, RECORD_MS, RECORDS_MAX, REPORTS_MAX, TEXT_BYTES_MAX};
+use super::super::limits::{RECORD_MS, RECORDS_MAX, REPORTS_MAX};
 use super::super::op::Publish;
 use super::super::record::{Answer, Delivery, Ended, How, Invocation, Report, State};
 use super::super::refusal::{Reason, Refusal};
 use super::desk::Desk;
-use super::settle::shortened;
 
 /// Records that one end forgets at most: more than it adds, so that they become fewer as they grow old.
 const FORGOTTEN_AT_ONCE: usize = 2;
@@ -56,18 +55,17 @@ impl Desk<'_, '_> {
         if let Some(report) = told.report {
             let over = (record.reports.len() + 1).saturating_sub(REPORTS_MAX);
             record.reports.drain(..over);
-            let outcome = shortened(&report.outcome, TEXT_BYTES_MAX);
-            let error = shortened(&report.error, ERROR_BYTES_MAX);
-            record.reports.push(Report { attempt: delivery.attempts, outcome, error, ..report });
+            record.reports.push(Report { attempt: delivery.attempts, ..report.kept() });
             // Who takes the queue's messages may be another one by now.
             record.function = self.queue.target.clone().or(record.function);
         }
-        match &told.answer {
+        let answer = told.answer.map(Answer::kept);
+        match &answer {
             Some(answer) => self.edit.put(keys::answer(id), answer),
             None if record.answered => self.edit.remove(&keys::answer(id)),
             None => {}
         }
-        record.answered = told.answer.is_some();
+        record.answered = answer.is_some();
         self.edit.put(keys::invocation(id), &record);
         Ok(())
     }

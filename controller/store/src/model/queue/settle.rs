@@ -3,11 +3,10 @@
 use super::super::edit::Edit;
 use super::super::effect;
 use super::super::fault::Fault;
-use super::super::limits::{DELAY_MS_MAX, ERROR_BYTES_MAX, OFFER_MS_MAX};
+use super::super::limits::{DELAY_MS_MAX, OFFER_MS_MAX};
 use super::super::op::Verdict;
 use super::super::outcome::{Fate, Outcome};
-use super::super::record::{Cause, Delivery, Settings, Ticket};
-use super::bounds;
+use super::super::record::{Cause, Delivery, Settings, Ticket, kept_error};
 use super::desk::Desk;
 use super::ledger::Told;
 use super::moves::{End, waiting};
@@ -19,7 +18,6 @@ pub(in super::super) fn settle(
     verdict: &Verdict,
     told: Told,
 ) -> Result<Outcome, Fault> {
-    bounds::check_answer(told.answer.as_ref())?;
     let mut desk = Desk::open(edit, &ticket.queue)?;
     let (mut delivery, _) = desk.held(ticket)?;
     desk.report(&delivery, told)?;
@@ -31,11 +29,11 @@ pub(in super::super) fn settle(
             return Ok(Outcome::Settled { fate: Fate::Done, effects });
         }
         Verdict::Retry { after_ms, error } => {
-            delivery.last_error = shortened(error, ERROR_BYTES_MAX);
+            delivery.last_error = kept_error(error);
             desk.retry(ticket.message, &mut delivery, *after_ms)?
         }
         Verdict::Dead { error } => {
-            delivery.last_error = shortened(error, ERROR_BYTES_MAX);
+            delivery.last_error = kept_error(error);
             desk.bury(ticket.message, &mut delivery, Cause::Rejected)?;
             Fate::Dead(Cause::Rejected)
         }
@@ -55,7 +53,7 @@ pub(in super::super) fn offer(
     let (mut delivery, _) = desk.held(ticket)?;
     delivery.attempts = delivery.attempts.saturating_sub(1);
     if !error.is_empty() {
-        delivery.last_error = shortened(error, ERROR_BYTES_MAX);
+        delivery.last_error = kept_error(error);
     }
     let now_ms = desk.now_ms();
     let at_ms = now_ms.saturating_add(after_ms.min(OFFER_MS_MAX));
@@ -105,10 +103,4 @@ const fn mixed(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
-}
-
-/// As much of it as so many bytes have.
-pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
-    let end = text.floor_char_boundary(bytes_max);
-    text.get(..end).unwrap_or_default().to_owned()
 }

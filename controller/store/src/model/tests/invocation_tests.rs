@@ -186,19 +186,31 @@ fn a_record_has_the_last_reports_and_texts_have_bounds() {
 }
 
 #[test]
-fn an_answer_and_a_request_have_bounds() {
-    let mut bench = bench();
-    bench.publish(published("a"));
-    let claimed = bench.claim_one();
-    let long = |bytes| vec![("x".to_owned(), text(&"v".repeat(bytes)))];
+fn an_answer_ends_its_attempt_however_large_it_is() {
+    let long = |bytes| ("x".to_owned(), text(&"v".repeat(bytes)));
+    let few = vec![long(1), long(2)];
     let answers = [
-        (Answer { body: vec![0; 64 * 1024 + 1].into(), ..Answer::default() }, Reason::TooLarge),
-        (Answer { headers: long(8 * 1024), ..Answer::default() }, Reason::TooLarge),
-        (Answer { headers: vec![(String::new(), text("")); 129], ..Answer::default() }, Reason::TooMany),
+        (Answer { body: vec![0; 64 * 1024 + 1].into(), ..Answer::default() }, (0, 64 * 1024 + 1, 0)),
+        (Answer { body: vec![0; 64 * 1024].into(), body_bytes: 7, ..Answer::default() }, (65_536, 65_536, 0)),
+        (Answer { headers: vec![long(8 * 1024), long(1), long(2)], ..Answer::default() }, (0, 0, 2)),
+        (Answer { headers: vec![few[0].clone(); 129], ..Answer::default() }, (0, 0, 128)),
+        (Answer { headers: few.clone(), ..Answer::default() }, (0, 0, 2)),
     ];
-    for (wrong, reason) in answers {
-        assert_eq!(bench.refused(told(&claimed, done(), Some(wrong))), reason);
+    for (told_of, expected) in answers {
+        let mut bench = bench();
+        bench.publish(published("a"));
+        let claimed = bench.claim_one();
+        assert_eq!(bench.settle_op(told(&claimed, done(), Some(told_of))), Fate::Done);
+        let kept = answer(&bench.records, invocation_of("a")).unwrap().unwrap();
+        assert_eq!((kept.body.len(), kept.body_bytes, kept.headers.len()), expected);
+        assert!(expected.2 != 2 || kept.headers == few, "those that fit: {:?}", kept.headers);
     }
+}
+
+#[test]
+fn a_request_has_bounds() {
+    let mut bench = bench();
+    let long = |bytes| vec![("x".to_owned(), text(&"v".repeat(bytes)))];
     let heads = [
         (HttpHead { headers: long(32 * 1024), ..HttpHead::default() }, Reason::TooLarge),
         (HttpHead { headers: vec![(String::new(), text("")); 129], ..HttpHead::default() }, Reason::TooMany),
