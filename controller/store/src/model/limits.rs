@@ -41,6 +41,8 @@ pub const ERROR_BYTES_MAX: usize = 1024;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of its headers.
 pub const ANSWER_HEADER_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of all answers that a queue keeps, their headers among them: above it bodies are not kept.
+pub const ANSWERS_BYTES_MAX: u64 = 256 << 20;
 /// Reports of attempts that an invocation's record has, the last ones: 11 KB at most.
 pub const REPORTS_MAX: usize = 8;
 /// How long an invocation's record is kept after its end.

@@ -2,6 +2,7 @@
 //! cancelled, purged or expired, and each of these ends is counted. `ledger` has a record follow it, from when it was
 //! accepted until a day after its end.
 
+mod answers;
 mod bounds;
 mod claim;
 mod dedup;

@@ -59,13 +59,7 @@ impl Desk<'_, '_> {
             // Who takes the queue's messages may be another one by now.
             record.function = self.queue.target.clone().or(record.function);
         }
-        let answer = told.answer.map(Answer::kept);
-        match &answer {
-            Some(answer) => self.edit.put(keys::answer(id), answer),
-            None if record.answered => self.edit.remove(&keys::answer(id)),
-            None => {}
-        }
-        record.answered = answer.is_some();
+        self.keep_answer(id, &mut record, told.answer)?;
         self.edit.put(keys::invocation(id), &record);
         Ok(())
     }
@@ -97,10 +91,12 @@ impl Desk<'_, '_> {
         self.forget_records()
     }
 
-    /// A dead letter has another life.
+    /// A dead letter has another life: what it was answered before is not its answer any more.
     pub(super) fn reopen(&mut self, delivery: &Delivery) -> Result<(), Fault> {
-        let record = self.record(delivery.invocation)?;
-        self.edit.put(keys::invocation(delivery.invocation), &Invocation { ended: None, ..record });
+        let id = delivery.invocation;
+        let mut record = self.record(id)?;
+        self.drop_answer(id, &mut record)?;
+        self.edit.put(keys::invocation(id), &Invocation { ended: None, ..record });
         Ok(())
     }
 
@@ -119,13 +115,11 @@ impl Desk<'_, '_> {
             if !old && self.counts.records <= RECORDS_MAX {
                 break;
             }
-            let record = self.record(id)?;
+            let mut record = self.record(id)?;
+            self.drop_answer(id, &mut record)?;
             self.edit.remove(&row);
             self.edit.remove(&keys::invocation(id));
             self.edit.remove(&keys::listed(&self.place.namespace, record.accepted_ms, id));
-            if record.answered {
-                self.edit.remove(&keys::answer(id));
-            }
             self.counts.records_forgotten += u64::from(!old);
             self.counts.records = self.counts.records.saturating_sub(1);
         }

@@ -112,6 +112,8 @@ pub struct Counts {
     pub dedups_from: u64,
     /// The same of when what has ended did, Unix milliseconds.
     pub records_from_ms: u64,
+    /// Bytes of the answers that are kept.
+    pub answer_bytes: u64,
 }
 
 impl Counts {

@@ -27,6 +27,15 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Its bytes for which its queue answers.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        wide(headers.sum::<usize>() + self.body.len())
+    }
+}
+
 impl Report {
     /// What is kept of it: texts that end where they become too long.
     #[must_use]

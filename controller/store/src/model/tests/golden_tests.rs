@@ -207,6 +207,7 @@ fn queue_records() -> String {
         records: 5,
         ready_from: 6,
         records_from_ms: 7,
+        answer_bytes: 8,
         ..Counts::default()
     };
     let states = [

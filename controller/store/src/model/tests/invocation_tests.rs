@@ -6,9 +6,11 @@ use super::queue_bench::{
     NODE, done, function, invocation_of, published, put, report, retry, submit, ticket, ticket_of,
 };
 use super::record_bench::{TRACE, answered, publish, told};
+use crate::model::codec::Stored as _;
 use crate::model::{
-    Answer, Cause, Claimed, Due, Effected, Fate, HttpHead, Name, OFFER_MS_MAX, Op, Phase, Place, Publish,
-    REPORTS_MAX, Reason, Report, Settings, answer, counts, keys, message, queue,
+    ANSWERS_BYTES_MAX, Answer, Cause, Claimed, Counts, Due, Effected, Fate, HttpHead, Name, OFFER_MS_MAX, Op,
+    Phase, Place, Publish, RECORD_MS, REPORTS_MAX, Reason, Report, Settings, answer, counts, keys, message,
+    queue,
 };
 
 fn bench() -> Bench {
@@ -205,6 +207,40 @@ fn an_answer_ends_its_attempt_however_large_it_is() {
         assert_eq!((kept.body.len(), kept.body_bytes, kept.headers.len()), expected);
         assert!(expected.2 != 2 || kept.headers == few, "those that fit: {:?}", kept.headers);
     }
+}
+
+#[test]
+fn answers_of_a_queue_have_a_bound_together() {
+    let mut bench = bench();
+    let kept = |bench: &Bench, id| answer(&bench.records, invocation_of(id)).unwrap().unwrap();
+    let settle = |bench: &mut Bench, id: &str, room: u64| {
+        let full = Counts { answer_bytes: ANSWERS_BYTES_MAX - room, ..bench.counts() };
+        bench.set_record(keys::counts(&place("q")), full.encode());
+        bench.publish(published(id));
+        let claimed = bench.claim_one();
+        let headers = vec![("x".to_owned(), text("12"))];
+        let answer = Answer { headers, ..answered("123456789") };
+        assert_eq!(bench.settle_op(told(&claimed, done(), Some(answer))), Fate::Done);
+        bench.counts().answer_bytes + room - ANSWERS_BYTES_MAX
+    };
+    for (id, room, body, headers) in [("a", 12, 9, 1), ("b", 11, 0, 1), ("c", 3, 0, 1), ("d", 2, 0, 0)] {
+        let added = settle(&mut bench, id, room);
+        let kept = kept(&bench, id);
+        assert_eq!(
+            (kept.body.len(), kept.headers.len(), kept.body_bytes, kept.status),
+            (body, headers, 9, 200)
+        );
+        assert_eq!(added, kept.weight());
+    }
+    bench.pass(RECORD_MS);
+    let counts = Counts { answer_bytes: 18, ..bench.counts() };
+    bench.set_record(keys::counts(&place("q")), counts.encode());
+    for id in ["e", "f"] {
+        bench.publish(published(id));
+        let claimed = bench.claim_one();
+        bench.settle_op(told(&claimed, done(), None));
+    }
+    assert_eq!(bench.counts().answer_bytes, 0, "what is forgotten makes room");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use coracle_proto::id::InvocationId;
 
 use super::bench::Bench;
 use super::rows::Found;
-use crate::model::{How, Invocation, Place, Report, State, counts, keys, view};
+use crate::model::{Answer, How, Invocation, Place, Report, State, counts, keys, view};
 
 /// Asserts that each invocation is in exactly one place: its message waits, runs or is dead, or it has ended; that it is
 /// listed once; and that its reports have no gap. All records of the group, which are those of these queues.
@@ -20,12 +20,14 @@ pub(crate) fn check(bench: &Bench, queues: &[Place], found: &BTreeMap<u64, Found
         assert_eq!(by_message.get(number), Some(&&id), "message {number} has no record");
         assert_eq!(records[&id].queue, it.queue);
     }
-    let (mut rows, mut ended) = (BTreeSet::new(), BTreeMap::new());
+    let (mut rows, mut ended, mut bytes) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
     for (id, record) in &records {
         rows.insert(keys::invocation(*id));
         rows.insert(keys::listed(&record.queue.namespace, record.accepted_ms, *id));
         if record.answered {
             rows.insert(keys::answer(*id));
+            let answer: Answer = view::get(&bench.records, &keys::answer(*id)).unwrap().unwrap();
+            *bytes.entry(&record.queue).or_insert(0) += answer.weight();
         }
         check_place(record, found.get(&record.message));
         check_reports(record, found.get(&record.message));
@@ -39,7 +41,10 @@ pub(crate) fn check(bench: &Bench, queues: &[Place], found: &BTreeMap<u64, Found
     assert_eq!(kept.cloned().collect::<BTreeSet<Bytes>>(), rows);
     for queue in queues {
         let expected = ended.get(queue).copied().unwrap_or_default();
-        assert_eq!(counts(&bench.records, queue).unwrap().records, expected, "records of queue {queue}");
+        let counts = counts(&bench.records, queue).unwrap();
+        assert_eq!(counts.records, expected, "records of queue {queue}");
+        let expected = bytes.get(queue).copied().unwrap_or_default();
+        assert_eq!(counts.answer_bytes, expected, "bytes of answers of queue {queue}");
     }
 }
 

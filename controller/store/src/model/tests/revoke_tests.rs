@@ -55,6 +55,8 @@ fn a_dead_letter_gets_another_life_and_others_do_not() {
     for id in ["a", "b"] {
         let seen = bench.seen(id).unwrap();
         assert_eq!((seen.phase, seen.attempts, seen.record.reports.len()), (Phase::Waiting, 0, 1), "{id}");
+        let kept = answer(&bench.records, invocation_of(id)).unwrap();
+        assert_eq!(kept, None, "{id}: that was of another life");
     }
     assert_eq!(bench.counts().redriven, 2);
     let claimed = bench.claim_one();

@@ -40,7 +40,8 @@ plain!(
         records_forgotten,
         ready_from,
         dedups_from,
-        records_from_ms
+        records_from_ms,
+        answer_bytes
     ]
 );
 
