@@ -11,6 +11,9 @@ use super::desk::Desk;
 use super::ledger::Told;
 use super::moves::{End, waiting};
 
+/// So long before its age is over a message is tried for the last time: it is woken, claimed, and on its way by then.
+const LAST_CLAIM_MS: u64 = 1000;
+
 /// Ends the attempt whose ticket it is. Its effects are done in the same operation, or nothing is.
 pub(in super::super) fn settle(
     edit: &mut Edit<'_>,
@@ -64,7 +67,8 @@ pub(in super::super) fn offer(
 }
 
 impl Desk<'_, '_> {
-    /// Tries it again later, while it has attempts left and is not too old by then.
+    /// Tries it again later, while it has attempts left and is not too old. What would be too old by then is tried before: at the last
+    /// moment at which a node still has time to claim it.
     pub(super) fn retry(
         &mut self,
         message: u64,
@@ -77,12 +81,13 @@ impl Desk<'_, '_> {
         }
         let luck = mixed(self.edit.moment.random ^ message);
         let drawn = || backoff_ms(&self.queue.settings, delivery.attempts, luck);
-        let at_ms = self.now_ms().saturating_add(after_ms.unwrap_or_else(drawn).min(DELAY_MS_MAX));
-        if at_ms >= delivery.deadline_ms {
+        let now_ms = self.now_ms();
+        if now_ms >= delivery.deadline_ms {
             self.bury(message, delivery, Cause::Age)?;
             return Ok(Fate::Dead(Cause::Age));
         }
-        let now_ms = self.now_ms();
+        let last_ms = delivery.deadline_ms.saturating_sub(LAST_CLAIM_MS).max(now_ms);
+        let at_ms = now_ms.saturating_add(after_ms.unwrap_or_else(drawn).min(DELAY_MS_MAX)).min(last_ms);
         self.change(message, delivery, waiting(at_ms, now_ms));
         self.counts.retried += 1;
         Ok(Fate::Retried { at_ms })

@@ -229,6 +229,31 @@ fn who_waits_for_too_long_becomes_a_dead_letter_and_goes_at_last() {
 }
 
 #[test]
+fn whoever_is_to_wait_beyond_its_age_is_tried_before_it() {
+    let settings = Settings { age_ms: 10_000, attempts_max: 4, ..Settings::DEFAULT };
+    let mut bench = Bench::with_queue(settings);
+    let later = || Verdict::Retry { after_ms: Some(3_600_000), error: "later".into() };
+    bench.publish(published("a"));
+    let deadline_ms = bench.now_ms + 10_000;
+    let claimed = bench.claim_one();
+    assert_eq!(bench.settle(&claimed, later()), Fate::Retried { at_ms: deadline_ms - 1000 });
+    bench.now_ms = deadline_ms - 1000;
+    bench.sweep(Due::Delays);
+    let claimed = bench.claim_one();
+    assert_eq!(bench.settle(&claimed, later()), Fate::Retried { at_ms: bench.now_ms }, "there is no later");
+    let claimed = bench.claim_one();
+    bench.now_ms += 500;
+    assert_eq!(bench.settle(&claimed, later()), Fate::Retried { at_ms: bench.now_ms });
+    let claimed = bench.claim_one();
+    assert_eq!(bench.settle(&claimed, later()), Fate::Dead(Cause::Attempts), "that was the last one");
+    bench.publish(published("b"));
+    bench.now_ms += 9_500;
+    let claimed = bench.claim_one();
+    bench.now_ms += 500;
+    assert_eq!(bench.settle(&claimed, later()), Fate::Dead(Cause::Age));
+}
+
+#[test]
 fn a_queue_has_bounds_that_are_named_and_counts_whom_they_refuse() {
     let mut bench = Bench::with_queue(Settings { messages_max: 2, bytes_max: 1000, ..Settings::DEFAULT });
     bench.publish(published("a"));
