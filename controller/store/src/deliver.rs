@@ -20,9 +20,9 @@ use coracle_raft::Role;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::info;
 
-use self::clerk::{Clerk, Given};
+use self::clerk::{Clerk, Haul};
 use self::plan::Taker;
-use self::sessions::Sessions;
+use self::sessions::{Arrived, Sessions};
 use crate::clock;
 use crate::model::{self, Asked, Claimed, Op, Outcome, Place, Ticket};
 use crate::news::News;
@@ -74,7 +74,7 @@ pub(crate) struct Deliveries {
     group: GroupId,
     replica: Replica,
     proposer: Proposer,
-    sessions: Arc<Mutex<(u64, Sessions)>>,
+    sessions: Arc<Mutex<Sessions>>,
     clerk: mpsc::Sender<clerk::Waiting>,
     /// Told when a message that somebody runs was taken away.
     taken_away: Arc<Notify>,
@@ -84,9 +84,16 @@ impl Deliveries {
     /// Begins them; the clerk ends with the last clone.
     pub(crate) fn start(group: GroupId, replica: Replica, proposer: Proposer, news: Arc<News>) -> Self {
         let (clerk, coming) = mpsc::channel(WAITING_MAX);
-        let works = Clerk { group, replica: replica.clone(), proposer: proposer.clone(), news, turn: None };
+        let sessions = Arc::new(Mutex::new(Sessions::of_term(0)));
+        let works = Clerk {
+            group,
+            replica: replica.clone(),
+            proposer: proposer.clone(),
+            news,
+            sessions: Arc::clone(&sessions),
+            turn: None,
+        };
         tokio::spawn(works.run(coming));
-        let sessions = Arc::new(Mutex::new((0, Sessions::of_term(0))));
         Self { group, replica, proposer, sessions, clerk, taken_away: Arc::default() }
     }
 
@@ -98,52 +105,52 @@ impl Deliveries {
     /// Waits until there is something to tell the node, or its time is over.
     ///
     /// # Errors
-    /// `not-leader`, and what the log refuses.
+    /// `not-leader`, `conflict` where the node has asked again since, and what the log refuses.
     pub(crate) async fn take(&self, asked: Taking) -> Result<Taken, Refusal> {
         let status = self.replica.status();
         if status.role != Role::Leader {
             return Err(not_leader(self.group, status.leader.as_ref()));
         }
-        self.greet(status.term, &asked).await;
+        let request = self.greet(status.term, &asked).await?;
         // What is taken away after this wakes the wait below.
         let taken_away = self.taken_away.notified();
         tokio::pin!(taken_away);
         taken_away.as_mut().enable();
         let lost = self.renew(&asked).await?;
         if !lost.is_empty() {
-            return Ok(self.reply(&asked, Vec::new(), lost));
+            return Ok(self.reply(None, lost));
         }
         let most = if asked.running.is_empty() { WAIT_MAX } else { WAIT_RUNNING_MAX };
         let until = tokio::time::sleep(asked.wait.min(most));
         tokio::pin!(until);
-        let mut given = self.ask_clerk(&asked)?;
+        let mut given = self.ask_clerk(&asked, request)?;
         tokio::select! {
-            answer = &mut given => {
-                return Ok(self.reply(&asked, answer.unwrap_or_else(|_| Ok(Vec::new()))?, Vec::new()));
-            }
+            // The clerk lets go of a request after which the node has asked again.
+            answer = &mut given => return Ok(self.reply(answer.ok().transpose()?, Vec::new())),
             () = &mut taken_away => {}
             () = &mut until => {}
         }
         given.close();
         // It may have come in this very moment.
-        let given = given.try_recv().unwrap_or_else(|_| Ok(Vec::new()))?;
+        let given = given.try_recv().ok().transpose()?;
         let lost = self.lost(&asked.running)?.0;
-        Ok(self.reply(&asked, given, lost))
+        Ok(self.reply(given, lost))
     }
 
-    /// What the node was given in a reply that it never got is offered again.
-    async fn greet(&self, term: u64, asked: &Taking) {
-        let unheard = {
-            let mut sessions = self.sessions();
-            if sessions.0 != term {
-                *sessions = (term, Sessions::of_term(term));
-            }
-            sessions.1.arrived(asked.node, asked.session, asked.heard, &asked.running)
+    /// What the node was given in a reply that it never got is offered again. The number of this request.
+    async fn greet(&self, term: u64, asked: &Taking) -> Result<u64, Refusal> {
+        let arrived = {
+            let mut sessions = lock(&self.sessions);
+            sessions.lead(term);
+            sessions.arrived(asked.node, asked.session, asked.heard, &asked.running)
         };
+        let late = || Refusal::new(Code::Conflict, format!("node {} has asked again since", asked.node));
+        let Arrived { request, unheard } = arrived.ok_or_else(late)?;
         if !unheard.is_empty() {
             info!(group = %self.group, node = %asked.node, messages = unheard.len(), "a reply was lost: they are offered again");
             offer_back(self.group, &self.proposer, unheard).await;
         }
+        Ok(request)
     }
 
     /// Lets the claims live on that the node holds; the others of those that it names.
@@ -183,31 +190,30 @@ impl Deliveries {
         clock::unix_ms().max(group.map_or(0, |group| group.time_ms))
     }
 
-    fn ask_clerk(&self, asked: &Taking) -> Result<oneshot::Receiver<Result<Vec<Given>, Refusal>>, Refusal> {
+    fn ask_clerk(
+        &self,
+        asked: &Taking,
+        request: u64,
+    ) -> Result<oneshot::Receiver<Result<Haul, Refusal>>, Refusal> {
         let (answer, given) = oneshot::channel();
         let taker = Taker { places: asked.places, full: asked.full.clone() };
-        let waiting = clerk::Waiting { node: asked.node, taker, answer };
+        let waiting = clerk::Waiting { node: asked.node, request, taker, answer };
         self.clerk.try_send(waiting).map_err(|_| {
             Refusal::new(Code::Overloaded, format!("{WAITING_MAX} nodes wait for messages of this group"))
         })?;
         Ok(given)
     }
 
-    fn reply(&self, asked: &Taking, given: Vec<Given>, lost: Vec<Ticket>) -> Taken {
-        let given: Vec<_> =
-            given.into_iter().map(|(queue, claimed)| (ticket(queue, &claimed), claimed)).collect();
-        let tickets: Vec<_> = given.iter().map(|(ticket, _)| ticket.clone()).collect();
-        let number = self.sessions().1.given(asked.node, asked.session, &tickets);
-        Taken { number, given, lost }
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, (u64, Sessions)> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reply(&self, haul: Option<Haul>, lost: Vec<Ticket>) -> Taken {
+        match haul {
+            Some(Haul { number, given }) => Taken { number, given, lost },
+            None => Taken { number: lock(&self.sessions).next(), given: Vec::new(), lost },
+        }
     }
 }
 
-fn ticket(queue: Place, claimed: &Claimed) -> Ticket {
-    Ticket { queue, message: claimed.message, fence: claimed.fence }
+fn lock(sessions: &Mutex<Sessions>) -> MutexGuard<'_, Sessions> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives messages back of which nothing was run. What cannot be given back now lapses with its lease.

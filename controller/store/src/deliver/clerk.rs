@@ -1,6 +1,6 @@
 //! The clerk of a group: while this replica leads, it claims what is ready for the nodes that wait, one round after the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coracle_proto::id::{GroupId, NodeId};
@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use super::LEASE_MS;
 use super::plan::{Ready, Share, Taker, plan};
+use super::sessions::Sessions;
+use super::{LEASE_MS, lock};
 use crate::clock;
-use crate::model::{self, Asked, Claimed, Op, Outcome, Place};
+use crate::model::{self, Asked, Claimed, Op, Outcome, Place, Ticket};
 use crate::news::News;
 use crate::propose::{Proposer, not_leader};
 use crate::replicas::Replica;
@@ -23,15 +24,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Queues that one round deals with; the next one goes on behind them.
 const QUEUES_MAX: usize = 64;
 
-/// A message that was claimed, and of which queue.
-pub(super) type Given = (Place, Claimed);
+/// A message that was claimed.
+pub(super) type Given = (Ticket, Claimed);
+
+/// What a node is given at once.
+#[derive(Debug)]
+pub(super) struct Haul {
+    /// Of the reply that it goes with.
+    pub(super) number: u64,
+    pub(super) given: Vec<Given>,
+}
 
 /// A node that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) node: NodeId,
+    /// The number of its request.
+    pub(super) request: u64,
     pub(super) taker: Taker,
-    pub(super) answer: oneshot::Sender<Result<Vec<Given>, Refusal>>,
+    pub(super) answer: oneshot::Sender<Result<Haul, Refusal>>,
 }
 
 pub(super) struct Clerk {
@@ -39,6 +50,7 @@ pub(super) struct Clerk {
     pub(super) replica: Replica,
     pub(super) proposer: Proposer,
     pub(super) news: Arc<News>,
+    pub(super) sessions: Arc<Mutex<Sessions>>,
     /// The last queue that had its turn: something of it was given.
     pub(super) turn: Option<Place>,
 }
@@ -51,7 +63,7 @@ impl Clerk {
         loop {
             tokio::select! {
                 next = coming.recv() => match next {
-                    Some(next) => waiting.push(next),
+                    Some(next) => line_up(&mut waiting, next),
                     None => return,
                 },
                 // Its sender lives as long as this.
@@ -59,7 +71,7 @@ impl Clerk {
                 () = tokio::time::sleep(LOOK_EVERY), if !waiting.is_empty() => {}
             }
             while let Ok(next) = coming.try_recv() {
-                waiting.push(next);
+                line_up(&mut waiting, next);
             }
             // What becomes ready from now on wakes the wait above.
             drop(ready.borrow_and_update());
@@ -139,7 +151,7 @@ impl Clerk {
         while let Some(claim) = claims.join_next().await {
             match claim {
                 Ok((taker, queue, Ok(Outcome::Claimed(claimed)))) => {
-                    given.push((taker, claimed.into_iter().map(|it| (queue.clone(), it)).collect()));
+                    given.push((taker, claimed.into_iter().map(|it| (ticket(&queue, &it), it)).collect()));
                 }
                 // Paused or deleted a moment ago, or nobody leads: the next round sees it.
                 Ok((_, queue, outcome)) => {
@@ -172,8 +184,15 @@ impl Clerk {
                 continue;
             }
             any = true;
-            if let Err(Ok(haul)) = it.answer.send(Ok(haul)) {
+            // Noted before it is sent: what becomes of the reply is told by the node's next request.
+            let tickets = haul.iter().map(|(ticket, _)| ticket.clone()).collect();
+            let Some(number) = lock(&self.sessions).given(it.node, it.request, tickets) else {
                 self.give_back(it.node, haul);
+                continue;
+            };
+            if let Err(Ok(haul)) = it.answer.send(Ok(Haul { number, given: haul })) {
+                let _ = lock(&self.sessions).given(it.node, it.request, Vec::new());
+                self.give_back(it.node, haul.given);
             }
         }
         *waiting = left;
@@ -184,9 +203,19 @@ impl Clerk {
     fn give_back(&self, node: NodeId, haul: Vec<Given>) {
         debug!(group = %self.group, %node, messages = haul.len(), "a node left before it got its messages");
         let (proposer, group) = (self.proposer.clone(), self.group);
-        let tickets = haul.into_iter().map(|(queue, claimed)| super::ticket(queue, &claimed)).collect();
+        let tickets = haul.into_iter().map(|(ticket, _)| ticket).collect();
         tokio::spawn(async move { super::offer_back(group, &proposer, tickets).await });
     }
+}
+
+/// A node that asks again has given up what it asked before.
+fn line_up(waiting: &mut Vec<Waiting>, next: Waiting) {
+    waiting.retain(|it| it.node != next.node);
+    waiting.push(next);
+}
+
+fn ticket(queue: &Place, claimed: &Claimed) -> Ticket {
+    Ticket { queue: queue.clone(), message: claimed.message, fence: claimed.fence }
 }
 
 /// Who had the last turn: the last of those that got something. Where nobody wants anything of so many queues others are looked at.

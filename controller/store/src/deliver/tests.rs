@@ -1,7 +1,10 @@
 //! Deliveries over a real group of one member: what nodes are given, and what becomes of it when replies and nodes are lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Revision};
@@ -78,6 +81,16 @@ impl World {
         tokio::time::timeout(SOON, self.served.deliveries.take(asked)).await.expect("it is answered").unwrap()
     }
 
+    /// Waits until somebody has claimed it.
+    async fn runs(&self, id: InvocationId) {
+        let claimed = async {
+            while self.phase(id) != Phase::Running {
+                tokio::time::sleep(Duration::from_millis(5)).await; // a bounded poll
+            }
+        };
+        tokio::time::timeout(SOON, claimed).await.expect("it is claimed");
+    }
+
     fn phase(&self, id: InvocationId) -> Phase {
         model::invocation(&self.served.replica.state(), id).unwrap().unwrap().phase
     }
@@ -98,6 +111,11 @@ fn node(node: u64) -> Taking {
         full: BTreeSet::new(),
         wait: SOON * 2,
     }
+}
+
+/// Begins it; whether it waits.
+async fn waits(take: &mut (impl Future + Unpin)) -> bool {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut *take).poll(context).is_pending())).await
 }
 
 fn only(taken: &Taken) -> (Ticket, u32) {
@@ -213,6 +231,60 @@ async fn a_node_hears_at_once_of_what_was_cancelled() {
     // Whoever missed it is told when it asks.
     let taken = world.take(Taking { heard: first.number, running, ..node(7) }).await;
     assert_eq!(taken.lost, [ticket]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_to_a_request_that_then_ended_is_offered_again() {
+    let world = World::start().await;
+    let mut first = Box::pin(world.served.deliveries.take(node(7)));
+    assert!(waits(&mut first).await, "nothing is there");
+    let id = world.submit("thumbnail").await;
+    world.runs(id).await;
+    // Its message was sent, and nobody took it off.
+    drop(first);
+    let (_, attempt) = only(&world.take(node(7)).await);
+    assert_eq!(attempt, 1, "nothing was run");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_request_of_a_node_ends_the_one_before() {
+    let world = World::start().await;
+    let mut first = Box::pin(world.served.deliveries.take(node(7)));
+    assert!(waits(&mut first).await);
+    let mut second = Box::pin(world.served.deliveries.take(node(7)));
+    assert!(waits(&mut second).await);
+    let ended = tokio::time::timeout(SOON, first).await.expect("it is answered").unwrap();
+    assert!(ended.given.is_empty());
+    world.submit("thumbnail").await;
+    let taken = tokio::time::timeout(SOON, second).await.expect("it is answered").unwrap();
+    let (ticket, _) = only(&taken);
+    let running = BTreeSet::from([ticket.clone()]);
+    let named = Taking { heard: taken.number, running, wait: Duration::from_millis(50), ..node(7) };
+    let third = world.take(named).await;
+    assert!(third.given.is_empty() && third.lost.is_empty(), "{third:?}");
+    assert!(matches!(world.done(settle(ticket)).await, Outcome::Settled { .. }));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_connection_that_hangs_was_given_goes_to_the_newer_one() {
+    let world = World::start().await;
+    let mut first = Box::pin(world.served.deliveries.take(node(7)));
+    assert!(waits(&mut first).await);
+    let id = world.submit("thumbnail").await;
+    world.runs(id).await;
+    // The reply goes nowhere, and the node asks anew.
+    let second = world.take(node(7)).await;
+    let (ticket, attempt) = only(&second);
+    assert_eq!(attempt, 1);
+    // Where the newer request came before the message was sent it was not sent.
+    for (old, _) in first.await.unwrap().given {
+        assert!(old.fence < ticket.fence);
+        assert!(matches!(world.done(settle(old)).await, Outcome::Refused(_)), "it counts for nothing");
+    }
+    assert!(matches!(world.done(settle(ticket)).await, Outcome::Settled { .. }));
     world.end().await;
 }
 
