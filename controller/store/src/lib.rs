@@ -22,6 +22,8 @@ mod propose;
 mod replicas;
 mod schedules;
 mod tend;
+#[cfg(test)]
+mod world;
 
 pub use app::{Options, RunError, run};
 pub use machine::DataMachine;

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use crate::model::{self, Place, SCHEDULES_MAX, Touched};
 
 /// Invocations that may be waited for at once. Who comes beyond is told to ask again.
-const FOLLOWED_MAX: usize = 10_000;
+pub(crate) const FOLLOWED_MAX: usize = 10_000;
 
 /// Schedules that are remembered as changed, for who takes them: where there were more all are looked at.
 const CHANGED_MAX: u64 = SCHEDULES_MAX;

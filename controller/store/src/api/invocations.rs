@@ -12,13 +12,14 @@ use coracle_proto::pb::{
     ListInvocationsRequest, SubmitReply, SubmitRequest,
 };
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::View;
+use coracle_raft::{Role, View};
 use tonic::{Request, Response, Status};
 
 use super::leading::{Leading, moment, unreadable};
 use super::wire;
 use crate::app::Context;
 use crate::model::{self, Effected, Mark, Op, Outcome, Place, Wanted};
+use crate::propose::not_leader;
 
 /// Nobody waits longer in one request.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -130,10 +131,16 @@ fn published(effects: &[Effected]) -> Option<(InvocationId, bool)> {
     })
 }
 
-/// A view in which it has ended, or one of so much later.
+/// A view in which it has ended, or one of so much later. What this state does not have ends the wait.
 async fn ended(leading: &Leading, id: InvocationId, wait: Duration) -> Result<View, Refusal> {
-    let until = tokio::time::sleep(wait);
-    tokio::pin!(until);
+    let (until, mut status) = (tokio::time::sleep(wait), leading.served.replica.watch());
+    let deposed = status.until(|now| now.role != Role::Leader);
+    tokio::pin!(until, deposed);
+    // Not followed yet: what has ended is told however many are.
+    let view = leading.served.replica.state();
+    if has_ended(&view, id)? {
+        return Ok(view);
+    }
     let news = &leading.served.news;
     let followed = news
         .follow(id)
@@ -144,15 +151,25 @@ async fn ended(leading: &Leading, id: InvocationId, wait: Duration) -> Result<Vi
         // What this state does not have ends the wait below.
         changed.as_mut().enable();
         let view = leading.served.replica.state();
-        let found = model::invocation(&view, id).map_err(|stop| unreadable(&stop))?;
-        if found.is_none_or(|seen| seen.phase.has_ended()) {
+        if has_ended(&view, id)? {
             return Ok(view);
         }
         tokio::select! {
             () = &mut changed => {}
+            // Who leads now has news that this replica may never have.
+            now = &mut deposed => {
+                let leader = now.and_then(|now| now.leader);
+                return Err(not_leader(leading.group, leader.as_ref()));
+            }
             () = &mut until => return Ok(leading.served.replica.state()),
         }
     }
+}
+
+/// Nor is there anything to wait for of one that is not there.
+fn has_ended(view: &View, id: InvocationId) -> Result<bool, Refusal> {
+    let found = model::invocation(view, id).map_err(|stop| unreadable(&stop))?;
+    Ok(found.is_none_or(|seen| seen.phase.has_ended()))
 }
 
 fn shown(view: &View, id: InvocationId, answer: bool) -> Result<GetInvocationReply, Refusal> {
@@ -177,3 +194,6 @@ fn wanted(asked: &ListInvocationsRequest) -> Result<Wanted, Refusal> {
         trace_id: asked.trace_id.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

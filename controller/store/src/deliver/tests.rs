@@ -1,102 +1,17 @@
 //! Deliveries over a real group of one member: what nodes are given, and what becomes of it when replies and nodes are lost.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Revision};
-use coracle_raft::{Host, HostOptions, Owner, Role, Seat, States};
+use coracle_proto::id::NodeId;
 
 use super::{Taken, Taking};
-use crate::book::{Arrangement, Book};
-use crate::model::{self, Asked, Effected, Fate, Op, Outcome, Phase, Place, Publish, Ticket, Verdict};
-use crate::replicas::{Replicas, Served};
-
-const GROUP: GroupId = GroupId::new(1);
-const HERE: NodeId = NodeId::new(1);
-/// For what is to come at once.
-const SOON: Duration = Duration::from_secs(10);
-
-/// A store of one node that leads a group of one member.
-struct World {
-    _dir: tempfile::TempDir,
-    replicas: Replicas,
-    served: Served,
-}
+use crate::model::{self, Fate, Op, Outcome, Phase, Ticket, Verdict};
+use crate::world::{SOON, World, waits};
 
 impl World {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let cluster = ClusterId::new(rand::random());
-        let options = HostOptions {
-            dir: dir.path().join("store"),
-            owner: Owner { cluster, node: HERE },
-            must_exist: false,
-            accept_taint: false,
-            states: States::OnDisk,
-        };
-        let book = Book::open(dir.path());
-        let host = Host::open(options, Arc::new(book.clone())).await.unwrap();
-        let seat = Seat { address: "127.0.0.1:1".to_owned(), store: host.store() };
-        let replicas = Replicas::new((cluster, HERE), host, book);
-        let members = BTreeMap::from([(HERE, seat)]);
-        let arranged = Arrangement { group: GROUP, revision: Revision::new(1), members, begun: false };
-        replicas.arrange(arranged).await.unwrap();
-        let served = replicas.served(GROUP).unwrap();
-        let mut status = served.replica.watch();
-        status.until(|now| now.role == Role::Leader).await.unwrap();
-        Self { _dir: dir, replicas, served }
-    }
-
-    async fn done(&self, op: Op) -> Outcome {
-        self.served.proposer.propose(Asked { request: None, op }).await.unwrap()
-    }
-
-    async fn submit(&self, function: &str) -> InvocationId {
-        let function = FunctionId::parse("shop", function).unwrap();
-        let invocation = InvocationId::new(rand::random());
-        let publish = Publish {
-            queue: Place::of_function(&function),
-            source: "test".to_owned(),
-            id: invocation.to_string(),
-            group: String::new(),
-            attributes: BTreeMap::new(),
-            delay_ms: 0,
-            data: "body".into(),
-            invocation,
-            kind: "async".to_owned(),
-            http: None,
-            fingerprint: bytes::Bytes::new(),
-        };
-        let outcome = self.done(Op::Submit { function, publish }).await;
-        let Outcome::Performed(effects) = outcome else { panic!("{outcome:?}") };
-        assert!(matches!(effects[..], [Effected::Published { repeated: false, .. }]), "{effects:?}");
-        invocation
-    }
-
     async fn take(&self, asked: Taking) -> Taken {
         tokio::time::timeout(SOON, self.served.deliveries.take(asked)).await.expect("it is answered").unwrap()
-    }
-
-    /// Waits until somebody has claimed it.
-    async fn runs(&self, id: InvocationId) {
-        let claimed = async {
-            while self.phase(id) != Phase::Running {
-                tokio::time::sleep(Duration::from_millis(5)).await; // a bounded poll
-            }
-        };
-        tokio::time::timeout(SOON, claimed).await.expect("it is claimed");
-    }
-
-    fn phase(&self, id: InvocationId) -> Phase {
-        model::invocation(&self.served.replica.state(), id).unwrap().unwrap().phase
-    }
-
-    async fn end(self) {
-        self.replicas.close().await;
     }
 }
 
@@ -111,11 +26,6 @@ fn node(node: u64) -> Taking {
         full: BTreeSet::new(),
         wait: SOON * 2,
     }
-}
-
-/// Begins it; whether it waits.
-async fn waits(take: &mut (impl Future + Unpin)) -> bool {
-    poll_fn(|context| Poll::Ready(Pin::new(&mut *take).poll(context).is_pending())).await
 }
 
 fn only(taken: &Taken) -> (Ticket, u32) {
