@@ -38,11 +38,11 @@ pub(super) fn invocation(wire: &[u8]) -> Result<InvocationId, DecodeError> {
 pub(super) fn publish(asked: pb::SubmitRequest, queue: Place) -> Result<Publish, DecodeError> {
     let invocation = invocation(&asked.invocation)?;
     let pb::EventBody { kind, source, id, attributes, http, data } = asked.body.in_field("body")?;
-    // A call without a key of its caller's is another one than any other.
-    let id = match (asked.idempotency_key.is_empty(), id.is_empty()) {
+    // A call without a key of its caller's is another one than any other: nothing is remembered of it.
+    let id = match (asked.idempotency_key.is_empty(), id == invocation.to_string()) {
         (false, _) => asked.idempotency_key,
         (true, false) => id,
-        (true, true) => invocation.to_string(),
+        (true, true) => String::new(),
     };
     Ok(Publish {
         queue,
@@ -182,4 +182,27 @@ pub(super) const fn phase(state: InvocationState) -> Option<Phase> {
         InvocationState::Cancelled => Phase::Cancelled,
         InvocationState::Dropped => Phase::Dropped,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_gave_an_id_has_none() {
+        let own = InvocationId::new(7);
+        for (key, id, expected) in
+            [("key", "mine", "key"), ("", "mine", "mine"), ("", "", ""), ("", &own.to_string(), "")]
+        {
+            let body = pb::EventBody { id: id.to_owned(), ..pb::EventBody::default() };
+            let asked = pb::SubmitRequest {
+                invocation: own.to_wire(),
+                body: Some(body),
+                idempotency_key: key.to_owned(),
+                ..pb::SubmitRequest::default()
+            };
+            let queue = Place::parse("shop", "q").unwrap();
+            assert_eq!(publish(asked, queue).unwrap().id, expected);
+        }
+    }
 }

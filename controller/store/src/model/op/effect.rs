@@ -24,7 +24,7 @@ pub struct Publish {
     pub queue: Place,
     /// Who makes its ids.
     pub source: String,
-    /// The same one of the same source is taken once within a day.
+    /// The same one of the same source is taken once within a day. Empty: whoever publishes it gave it none, and it is like no other.
     pub id: String,
     /// Messages of one group are delivered one after the other; empty: of none.
     pub group: String,
@@ -42,6 +42,14 @@ pub struct Publish {
     pub http: Option<HttpHead>,
     /// Of the request: the same id with another one is refused. Empty: they are not compared.
     pub fingerprint: Bytes,
+}
+
+impl Publish {
+    /// The id that its message has: where it was given none that of its invocation.
+    #[must_use]
+    pub fn message_id(&self) -> String {
+        if self.id.is_empty() { self.invocation.to_string() } else { self.id.clone() }
+    }
 }
 
 /// A change of one value.

@@ -19,9 +19,6 @@ pub(super) fn check(publish: &Publish) -> Result<(), Refusal> {
             return Err(Refusal::of(Reason::Invalid, format!("a message's {what} has a zero byte")));
         }
     }
-    if id.is_empty() {
-        return Err(Refusal::of(Reason::Invalid, "a message needs an id"));
-    }
     check_size("a message", data.len(), MESSAGE_BYTES_MAX)?;
     check_size("a request's fingerprint", fingerprint.len(), FINGERPRINT_BYTES_MAX)?;
     check_count("attributes", attributes.len(), ATTRIBUTES_MAX)?;
@@ -41,7 +38,7 @@ pub(super) fn check(publish: &Publish) -> Result<(), Refusal> {
 
 /// Bytes of a message for which its queue answers.
 pub(super) fn weight(publish: &Publish) -> u64 {
-    let texts = publish.source.len() + publish.id.len() + publish.group.len();
+    let texts = publish.source.len() + publish.message_id().len() + publish.group.len();
     let head = publish.http.as_ref().map_or(0, head_bytes);
     u64::try_from(texts + attribute_bytes(publish) + head + publish.data.len()).unwrap_or(u64::MAX)
 }

@@ -12,8 +12,11 @@ use super::desk::Desk;
 const FORGOTTEN_AT_ONCE: usize = 2;
 
 impl Desk<'_, '_> {
-    /// What was made of this id before; a refusal when it was used for another request.
+    /// What was made of this id before; a refusal when it was used for another request. Where none was given it is new.
     pub(super) fn repeated(&self, publish: &Publish) -> Result<Option<Dedup>, Fault> {
+        if publish.id.is_empty() {
+            return Ok(None);
+        }
         let known: Option<Dedup> = self.edit.get(&keys::dedup(self.place, &publish.source, &publish.id))?;
         let Some(known) = known.filter(|known| self.now_ms() < known.until_ms) else { return Ok(None) };
         let (one, other) = (&known.fingerprint, &publish.fingerprint);
@@ -24,8 +27,11 @@ impl Desk<'_, '_> {
         Ok(Some(known))
     }
 
-    /// Remembers the id, and forgets some that are too old or too many.
+    /// Remembers the id that was given, and forgets some that are too old or too many.
     pub(super) fn remember(&mut self, publish: &Publish, message: u64) -> Result<(), Fault> {
+        if publish.id.is_empty() {
+            return self.forget();
+        }
         let (source, id) = (&publish.source, &publish.id);
         let key = keys::dedup(self.place, source, id);
         if let Some(old) = self.edit.get::<Dedup>(&key)? {

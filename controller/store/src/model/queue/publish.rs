@@ -1,4 +1,4 @@
-//! Messages enter a queue: once for each id, within the queue's bounds.
+//! Messages enter a queue: once for each id that they were given, within the queue's bounds.
 
 use coracle_proto::id::FunctionId;
 
@@ -69,7 +69,7 @@ fn take_in(mut desk: Desk<'_, '_>, publish: &Publish) -> Result<Effected, Fault>
 fn body(publish: &Publish, published_ms: u64) -> Message {
     Message {
         source: publish.source.clone(),
-        id: publish.id.clone(),
+        id: publish.message_id(),
         attributes: publish.attributes.clone(),
         published_ms,
         data: publish.data.clone(),

@@ -35,7 +35,7 @@ fn a_call_makes_its_functions_queue_once() {
     bench.run(submit(published("b")));
     assert_eq!(queue(&bench.records, &place).unwrap().unwrap().settings, settings, "it was there");
     assert_eq!(bench.claim_of(place, 9).len(), 2);
-    let wrong = Publish { id: String::new(), ..published("c") };
+    let wrong = Publish { id: "i\0".into(), ..published("c") };
     assert_eq!(bench.refused(submit(wrong)), Reason::Invalid);
 }
 

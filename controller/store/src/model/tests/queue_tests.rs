@@ -229,6 +229,27 @@ fn who_waits_for_too_long_becomes_a_dead_letter_and_goes_at_last() {
 }
 
 #[test]
+fn what_was_given_no_id_is_like_no_other_and_leaves_no_memory() {
+    let mut bench = bench();
+    let unnamed = |id| Publish { id: String::new(), ..published(id) };
+    let first = bench.publish(unnamed("a"));
+    let second = bench.publish(unnamed("b"));
+    assert_ne!(first, second);
+    assert_eq!(bench.counts().dedups, 0);
+    let rows = bench.records.keys().filter(|key| key.starts_with(b"i") || key.starts_with(b"j"));
+    assert_eq!(rows.count(), 0);
+    for (number, id) in [(first, "a"), (second, "b")] {
+        let found = message(&bench.records, &place("q"), number).unwrap().unwrap();
+        assert_eq!(found.body.id, invocation_of(id).to_string());
+    }
+    assert_eq!(bench.refused(publish(unnamed("a"))), Reason::Invalid, "one record is of one message");
+    bench.publish(published("c"));
+    bench.pass(DEDUP_MS);
+    bench.publish(unnamed("d"));
+    assert_eq!(bench.counts().dedups, 0, "it makes old ids forgotten all the same");
+}
+
+#[test]
 fn whoever_is_to_wait_beyond_its_age_is_tried_before_it() {
     let settings = Settings { age_ms: 10_000, attempts_max: 4, ..Settings::DEFAULT };
     let mut bench = Bench::with_queue(settings);
@@ -331,7 +352,6 @@ fn what_is_published_has_bounds() {
     let wrong = [
         (Publish { data: vec![0; MESSAGE_BYTES_MAX + 1].into(), ..published("a") }, Reason::TooLarge),
         (Publish { id: "i".repeat(257), ..published("a") }, Reason::TooLarge),
-        (Publish { id: String::new(), ..published("a") }, Reason::Invalid),
         (Publish { group: "a\0b".into(), ..published("a") }, Reason::Invalid),
         (Publish { attributes: [("a".into(), "v".repeat(5000))].into(), ..published("a") }, Reason::TooLarge),
         (Publish { queue: place("z"), ..published("a") }, Reason::NoQueue),
