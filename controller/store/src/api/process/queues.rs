@@ -73,7 +73,7 @@ const fn states(counts: &Counts) -> [(&'static str, u64); 5] {
 }
 
 /// What became of all that a queue was given, by names that the command line shows too.
-pub(in super::super) const fn became(counts: &Counts) -> [(&'static str, u64); 14] {
+pub(in super::super) const fn became(counts: &Counts) -> [(&'static str, u64); 16] {
     [
         ("published", counts.published),
         ("repeated", counts.repeated),
@@ -89,5 +89,20 @@ pub(in super::super) const fn became(counts: &Counts) -> [(&'static str, u64); 1
         ("cancelled", counts.cancelled),
         ("purged", counts.purged),
         ("expired", counts.expired),
+        // Before their day was over: a bound of the queue.
+        ("forgotten", counts.forgotten),
+        ("records_forgotten", counts.records_forgotten),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_bounds_made_forgotten_is_counted_too() {
+        let counts = Counts { forgotten: 3, records_forgotten: 4, ..Counts::default() };
+        let shown = became(&counts);
+        assert!(shown.contains(&("forgotten", 3)) && shown.contains(&("records_forgotten", 4)), "{shown:?}");
+    }
 }
