@@ -55,7 +55,8 @@ async fn round(group: GroupId, served: &Served, claims: bool, looked: &mut Looke
             }
         };
         for due in kinds {
-            if !sweep(group, &served.proposer, due).await {
+            let from_ms = looked.get(&due).copied().unwrap_or_default();
+            if !sweep(group, &served.proposer, due, from_ms).await {
                 return LOOK_EVERY;
             }
         }
@@ -63,9 +64,9 @@ async fn round(group: GroupId, served: &Served, claims: bool, looked: &mut Looke
     Duration::ZERO
 }
 
-async fn sweep(group: GroupId, proposer: &Proposer, due: Due) -> bool {
+async fn sweep(group: GroupId, proposer: &Proposer, due: Due, from_ms: u64) -> bool {
     let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
-    match proposer.propose(Asked { request: None, op: Op::Sweep { due, steps } }).await {
+    match proposer.propose(Asked { request: None, op: Op::Sweep { due, steps, from_ms } }).await {
         Ok(Outcome::Refused(why)) => info!(%group, %why, "what is due is not done yet"),
         Ok(_) => return true,
         Err(refusal) => info!(%group, %refusal, "what is due is not done yet"),
@@ -82,7 +83,7 @@ enum Next {
     In(Duration),
 }
 
-/// Up to when nothing of a kind is due, where that stays so: what was taken away before is not gone through again.
+/// Up to when nothing of a kind is due, which stays so: what was taken away before is not gone through again.
 type Looked = BTreeMap<Due, u64>;
 
 /// What has become due. A group in which there never was an entry has nothing that could be late.
@@ -94,10 +95,8 @@ fn due(view: &View, claims: bool, looked: &mut Looked) -> Result<Next, Stop> {
     for kind in Due::ALL.into_iter().filter(|kind| claims || *kind != Due::Claims) {
         let from_ms = looked.get(&kind).copied().unwrap_or_default();
         let first = model::due(view, kind, from_ms, until_ms)?;
-        if kind.is_set_ahead() {
-            // What comes is set for later than the group's time.
-            looked.insert(kind, first.unwrap_or(until_ms).min(group.time_ms));
-        }
+        // What comes is set for no earlier time than the group's.
+        looked.insert(kind, first.unwrap_or(until_ms).min(group.time_ms));
         match first {
             Some(at_ms) if at_ms <= now_ms => kinds.push(kind),
             Some(at_ms) => next_ms = next_ms.min(at_ms),

@@ -103,7 +103,7 @@ fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
         Op::PutBucket { bucket, keys_max, bytes_max } => bucket::put(edit, &bucket, keys_max, bytes_max),
         Op::DropBucket { bucket } => bucket::drop(edit, &bucket),
         Op::Perform { effects } => Ok(Outcome::Performed(effect::perform(edit, &effects)?)),
-        Op::Sweep { due, steps } => sweep::sweep(edit, due, steps),
+        Op::Sweep { due, steps, from_ms } => sweep::sweep(edit, due, steps, from_ms),
         Op::PutQueue { queue, settings, target } => queue::put(edit, &queue, settings, target),
         Op::PauseQueue { queue, paused } => queue::pause(edit, &queue, paused),
         Op::Submit { function, publish } => queue::submit(edit, &function, publish),

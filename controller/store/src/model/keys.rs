@@ -75,16 +75,6 @@ impl Due {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::Values, Self::Delays, Self::Claims, Self::Ages, Self::Dead];
 
-    /// Whether its timers are set for later than the group's time, whenever that is: who has looked up to a time finds
-    /// nothing new before it.
-    #[must_use]
-    pub const fn is_set_ahead(self) -> bool {
-        match self {
-            Self::Delays | Self::Claims => true,
-            Self::Values | Self::Ages | Self::Dead => false,
-        }
-    }
-
     const fn byte(self) -> u8 {
         match self {
             Self::Values => b'v',

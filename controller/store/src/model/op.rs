@@ -86,6 +86,8 @@ pub enum Op {
         due: Due,
         /// How much of it at most; never more than an operation may.
         steps: u32,
+        /// Before this time nothing of it is due, Unix milliseconds: what was there is not gone through again.
+        from_ms: u64,
     },
     /// Makes a queue, or gives it other settings.
     PutQueue {

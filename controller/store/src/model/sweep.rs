@@ -19,10 +19,10 @@ pub fn due(reader: &dyn Reader, due: Due, from_ms: u64, until_ms: u64) -> Result
     first.map(|key| at(&key).map(|(at_ms, _)| at_ms)).transpose()
 }
 
-/// Does what is due by the entry's time, the oldest first.
-pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32) -> Result<Outcome, Fault> {
+/// Does what is due by the entry's time and not before `from_ms`, the oldest first.
+pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32, from_ms: u64) -> Result<Outcome, Fault> {
     let most = usize::try_from(steps).unwrap_or(usize::MAX);
-    let (found, more) = edit.steps(&keys::timers(due, 0, edit.moment.now_ms), most)?;
+    let (found, more) = edit.steps(&keys::timers(due, from_ms, edit.moment.now_ms), most)?;
     for key in &found {
         let (_, subject) = at(key)?;
         match due {

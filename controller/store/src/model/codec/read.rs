@@ -105,7 +105,9 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
             schedule: schedule(wire.schedule)?,
             invocation: invocation_from_wire(&wire.invocation)?,
         },
-        op::Kind::Sweep(wire) => Op::Sweep { due: due_from_wire(wire.due())?, steps: wire.steps },
+        op::Kind::Sweep(wire) => {
+            Op::Sweep { due: due_from_wire(wire.due())?, steps: wire.steps, from_ms: wire.from_ms }
+        }
     })
 }
 

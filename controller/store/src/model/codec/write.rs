@@ -97,8 +97,8 @@ fn op(it: &Op) -> op::Kind {
         }
         Op::Tick(it) => op::Kind::Tick(tick(it)),
         Op::Trigger { schedule, invocation } => op::Kind::Trigger(trigger(schedule, *invocation)),
-        Op::Sweep { due, steps } => {
-            op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps })
+        Op::Sweep { due, steps, from_ms } => {
+            op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps, from_ms: *from_ms })
         }
     }
 }

@@ -45,7 +45,7 @@ pub(in super::super) fn settle(
     Ok(Outcome::Settled { fate, effects: Vec::new() })
 }
 
-/// The platform could not run it: it is given back, and the attempt was none.
+/// The platform could not run it: it is given back, and the attempt was none. What has become too old meanwhile is put aside.
 pub(in super::super) fn offer(
     edit: &mut Edit<'_>,
     ticket: &Ticket,
@@ -58,10 +58,14 @@ pub(in super::super) fn offer(
     if !error.is_empty() {
         delivery.last_error = kept_error(error);
     }
-    let now_ms = desk.now_ms();
-    let at_ms = now_ms.saturating_add(after_ms.min(OFFER_MS_MAX));
-    desk.change(ticket.message, &mut delivery, waiting(at_ms, now_ms));
     desk.counts.offered += 1;
+    let now_ms = desk.now_ms();
+    if delivery.deadline_ms <= now_ms {
+        desk.bury(ticket.message, &mut delivery, Cause::Age)?;
+    } else {
+        let at_ms = now_ms.saturating_add(after_ms.min(OFFER_MS_MAX));
+        desk.change(ticket.message, &mut delivery, waiting(at_ms, now_ms));
+    }
     desk.close();
     Ok(Outcome::Done)
 }

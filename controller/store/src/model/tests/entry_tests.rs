@@ -15,7 +15,7 @@ use crate::model::{
 };
 
 fn sweep() -> Op {
-    Op::Sweep { due: Due::Values, steps: 1 }
+    Op::Sweep { due: Due::Values, steps: 1, from_ms: 0 }
 }
 
 fn refused(bench: &mut Bench, batch: &Batch) -> Reason {

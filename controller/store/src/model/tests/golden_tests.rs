@@ -78,7 +78,7 @@ fn ops() -> Vec<Op> {
         Op::PutBucket { bucket: place("a"), keys_max: 10, bytes_max: 1000 },
         Op::DropBucket { bucket: place("a") },
         perform(effects),
-        Op::Sweep { due: Due::Values, steps: 5 },
+        Op::Sweep { due: Due::Values, steps: 5, from_ms: 9 },
         Op::PutQueue { queue: queue.clone(), settings: Settings::DEFAULT, target: None },
         Op::PutQueue { queue: queue.clone(), settings: Settings::DEFAULT, target: target() },
         submit(publish()),

@@ -46,7 +46,7 @@ fn step(luck: &mut StdRng, bench: &mut Bench, oracle: &mut KvOracle) -> Outcome 
     bench.now_ms += luck.random_range(0..10);
     if luck.random_bool(0.1) {
         let steps = luck.random_range(0..4);
-        let outcome = bench.run(Op::Sweep { due: Due::Values, steps });
+        let outcome = bench.run(Op::Sweep { due: Due::Values, steps, from_ms: 0 });
         let swept = oracle.sweep(steps as usize, bench.now_ms);
         assert!(matches!(outcome, Outcome::Moved { moved, .. } if moved as usize == swept), "{outcome:?}");
         return outcome;

@@ -117,7 +117,7 @@ fn what_expired_is_not_there_and_is_swept_in_steps() {
     bench.now_ms += 10;
     assert_eq!(bench.data("b"), None, "an increment leaves the time to live");
     assert!(matches!(bench.write("a", cas(None, "2")), Outcome::Performed(_)), "what expired is not there");
-    let sweep = |steps| Op::Sweep { due: Due::Values, steps };
+    let sweep = |steps| Op::Sweep { due: Due::Values, steps, from_ms: 0 };
     assert_eq!(bench.run(sweep(1)), Outcome::Moved { moved: 1, more: true, next: 0 });
     assert_eq!(bench.run(sweep(1)), Outcome::Moved { moved: 0, more: false, next: 0 });
     assert_eq!(names(&list(&bench, "", None, 9)), ["a", "c"]);

@@ -60,7 +60,7 @@ impl Bench {
     }
 
     pub(crate) fn sweep(&mut self, due: Due) -> u32 {
-        match self.run(Op::Sweep { due, steps: 100 }) {
+        match self.run(Op::Sweep { due, steps: 100, from_ms: 0 }) {
             Outcome::Moved { moved, .. } => moved,
             other => panic!("{other:?}"),
         }

@@ -129,7 +129,8 @@ fn op(luck: &mut StdRng, bench: &Bench, oracle: &Oracle, found: &BTreeMap<u64, F
         (80..85, _) => tending(luck, queue),
         _ => {
             let due = Due::ALL[luck.random_range(0..Due::ALL.len())];
-            Op::Sweep { due, steps: luck.random_range(0..6) }
+            let from_ms = due_from(bench, due);
+            Op::Sweep { due, steps: luck.random_range(0..6), from_ms }
         }
     }
 }
@@ -196,11 +197,15 @@ fn check_active(bench: &Bench) {
     assert_eq!(found.len(), open.count());
 }
 
-/// Timers of the kinds that are set ahead.
+/// From when on a leader that has looked until now has something of a kind swept.
+fn due_from(bench: &Bench, due: Due) -> u64 {
+    let first = crate::model::due(&bench.records, due, 0, u64::MAX).unwrap().unwrap_or(u64::MAX);
+    first.min(bench.group().time_ms)
+}
+
 fn ahead(bench: &Bench) -> BTreeSet<bytes::Bytes> {
-    let kinds = Due::ALL.into_iter().filter(|kind| kind.is_set_ahead());
     let timers = |kind| view::keys(&bench.records, &keys::timers(kind, 0, u64::MAX), usize::MAX).unwrap();
-    kinds.flat_map(timers).collect()
+    Due::ALL.into_iter().flat_map(timers).collect()
 }
 
 /// No new one is for a time that the group has had.

@@ -218,7 +218,6 @@ fn who_waits_for_too_long_becomes_a_dead_letter_and_goes_at_last() {
     bench.sweep(Due::Ages);
     assert!(matches!(bench.state(waits), Some(State::Claimed(_))), "who is being tried may end well");
     bench.run(offer(&claimed));
-    bench.sweep(Due::Ages);
     assert!(matches!(bench.state(held), Some(State::Dead(_))), "and who is given back is too old");
     assert_eq!(bench.counts().dead_age, 2);
     bench.now_ms += 999;
