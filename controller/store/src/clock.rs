@@ -1,6 +1,10 @@
 //! The one place where this process reads the clock.
 
+mod group;
+
 use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(crate) use group::GroupClock;
 
 /// For stamps: Unix milliseconds.
 #[expect(clippy::disallowed_methods, reason = "this is the edge at which the clock is read")]

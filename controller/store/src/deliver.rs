@@ -23,7 +23,7 @@ use tracing::info;
 use self::clerk::{Clerk, Haul};
 use self::plan::Taker;
 use self::sessions::{Arrived, Sessions};
-use crate::clock;
+use crate::clock::GroupClock;
 use crate::model::{self, Asked, Claimed, Op, Outcome, Place, Ticket};
 use crate::news::News;
 use crate::propose::{Proposer, not_leader, refusal};
@@ -73,6 +73,7 @@ pub(crate) struct Taken {
 pub(crate) struct Deliveries {
     group: GroupId,
     replica: Replica,
+    clock: GroupClock,
     proposer: Proposer,
     sessions: Arc<Mutex<Sessions>>,
     clerk: mpsc::Sender<clerk::Waiting>,
@@ -82,19 +83,25 @@ pub(crate) struct Deliveries {
 
 impl Deliveries {
     /// Begins them; the clerk ends with the last clone.
-    pub(crate) fn start(group: GroupId, replica: Replica, proposer: Proposer, news: Arc<News>) -> Self {
+    pub(crate) fn start(
+        group: GroupId,
+        (replica, clock): (Replica, GroupClock),
+        proposer: Proposer,
+        news: Arc<News>,
+    ) -> Self {
         let (clerk, coming) = mpsc::channel(WAITING_MAX);
         let sessions = Arc::new(Mutex::new(Sessions::of_term(0)));
         let works = Clerk {
             group,
             replica: replica.clone(),
+            clock: clock.clone(),
             proposer: proposer.clone(),
             news,
             sessions: Arc::clone(&sessions),
             turn: None,
         };
         tokio::spawn(works.run(coming));
-        Self { group, replica, proposer, sessions, clerk, taken_away: Arc::default() }
+        Self { group, replica, clock, proposer, sessions, clerk, taken_away: Arc::default() }
     }
 
     /// Somebody's message was taken away: whoever runs it is to hear of it now.
@@ -156,7 +163,7 @@ impl Deliveries {
     /// Lets the claims live on that the node holds; the others of those that it names.
     async fn renew(&self, asked: &Taking) -> Result<Vec<Ticket>, Refusal> {
         let (lost, late) = self.lost(&asked.running)?;
-        let until_ms = self.now_ms().saturating_add(LEASE_MS);
+        let until_ms = self.clock.now_ms().saturating_add(LEASE_MS);
         let renewals = late.into_iter().map(|ticket| Op::Extend { ticket, until_ms }).collect();
         // One that is refused was lost a moment ago, which the next request is told.
         together(self.group, &self.proposer, renewals).await;
@@ -171,7 +178,7 @@ impl Deliveries {
     /// Of these attempts: those that are not held any more, and those whose lease has little time left.
     fn lost(&self, running: &BTreeSet<Ticket>) -> Result<(Vec<Ticket>, Vec<Ticket>), Refusal> {
         let view = self.replica.state();
-        let now_ms = self.now_ms();
+        let now_ms = self.clock.now_ms();
         let (mut lost, mut late) = (Vec::new(), Vec::new());
         for ticket in running {
             let claim = model::held(&view, ticket);
@@ -182,12 +189,6 @@ impl Deliveries {
             }
         }
         Ok((lost, late))
-    }
-
-    /// The time by which the group judges a lease.
-    fn now_ms(&self) -> u64 {
-        let group = model::group(&self.replica.state()).ok().flatten();
-        clock::unix_ms().max(group.map_or(0, |group| group.time_ms))
     }
 
     fn ask_clerk(

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::debug;
 
-use crate::clock;
+use crate::clock::GroupClock;
 use crate::model::{self, Asked, BATCH_BYTES_MAX, BATCH_OPS_MAX, Batch, Outcome, Reply};
 use crate::replicas::Replica;
 
@@ -40,9 +40,9 @@ struct Waiting {
 
 impl Proposer {
     /// Begins one; it ends with its last clone.
-    pub(crate) fn start(cluster: ClusterId, group: GroupId, replica: Replica) -> Self {
+    pub(crate) fn start(cluster: ClusterId, group: GroupId, replica: Replica, clock: GroupClock) -> Self {
         let (waiting, taken) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(gather(cluster, group, replica, taken));
+        tokio::spawn(gather(Group { cluster, group, replica, clock }, taken));
         Self { waiting, bytes: Arc::new(Semaphore::new(WAITING_BYTES_MAX)) }
     }
 
@@ -74,16 +74,25 @@ impl Proposer {
     }
 }
 
-async fn gather(cluster: ClusterId, group: GroupId, replica: Replica, mut waiting: mpsc::Receiver<Waiting>) {
+/// Whose operations they are.
+#[derive(Clone)]
+struct Group {
+    cluster: ClusterId,
+    group: GroupId,
+    replica: Replica,
+    clock: GroupClock,
+}
+
+async fn gather(of: Group, mut waiting: mpsc::Receiver<Waiting>) {
     let places = Arc::new(Semaphore::new(ENTRIES_AT_ONCE));
     let mut first = waiting.recv().await;
     while let Some(next) = first.take() {
         // Never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (together, left) = fill(next, &mut waiting);
-        let replica = replica.clone();
+        let of = of.clone();
         tokio::spawn(async move {
-            entry(cluster, group, &replica, together).await;
+            entry(&of, together).await;
             drop(place);
         });
         first = match left {
@@ -109,9 +118,9 @@ fn fill(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> (Vec<Waiting>,
     (together, None)
 }
 
-async fn entry(cluster: ClusterId, group: GroupId, replica: &Replica, together: Vec<Waiting>) {
+async fn entry(of: &Group, together: Vec<Waiting>) {
     let (ops, answers): (Vec<_>, Vec<_>) = together.into_iter().map(|it| (it.asked, it.answer)).unzip();
-    let outcomes = decided(cluster, group, replica, ops).await;
+    let outcomes = decided(of, ops).await;
     match outcomes {
         Ok(outcomes) => {
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -120,7 +129,7 @@ async fn entry(cluster: ClusterId, group: GroupId, replica: &Replica, together: 
             }
         }
         Err(refusal) => {
-            debug!(%group, %refusal, operations = answers.len(), "an entry was not decided");
+            debug!(group = %of.group, %refusal, operations = answers.len(), "an entry was not decided");
             for answer in answers {
                 let _ = answer.send(Err(refusal.clone()));
             }
@@ -128,18 +137,15 @@ async fn entry(cluster: ClusterId, group: GroupId, replica: &Replica, together: 
     }
 }
 
-async fn decided(
-    cluster: ClusterId,
-    group: GroupId,
-    replica: &Replica,
-    ops: Vec<Asked>,
-) -> Result<Vec<Outcome>, Refusal> {
+async fn decided(of: &Group, ops: Vec<Asked>) -> Result<Vec<Outcome>, Refusal> {
+    let Group { cluster, group, replica, clock } = of;
+    let (cluster, group) = (*cluster, *group);
     let status = replica.status();
     if status.role != Role::Leader {
         return Err(not_leader(group, status.leader.as_ref()));
     }
     let batch =
-        Batch { cluster, group, term: status.term, stamp_ms: clock::unix_ms(), random: rand::random(), ops };
+        Batch { cluster, group, term: status.term, stamp_ms: clock.now_ms(), random: rand::random(), ops };
     let reply = replica.propose(model::codec::encode(&batch)).await.map_err(|error| refusal(group, error))?;
     let unreadable = |error: model::codec::DecodeError| Refusal::new(Code::Internal, error.to_string());
     match model::codec::decode_reply(&reply).map_err(unreadable)? {

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::DataMachine;
 use crate::book::{Arrangement, Book};
+use crate::clock::GroupClock;
 use crate::deliver::Deliveries;
 use crate::lead::{hand_over, lead};
 use crate::news::News;
@@ -38,6 +39,7 @@ pub(crate) struct Replicas {
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) replica: Replica,
+    pub(crate) clock: GroupClock,
     pub(crate) proposer: Proposer,
     pub(crate) news: Arc<News>,
     pub(crate) deliveries: Deliveries,
@@ -121,11 +123,12 @@ impl Replicas {
         info!(%group, "a replica begins");
         let arranged = Arc::new(Notify::new());
         let leads = tokio::spawn(lead(group, replica.clone(), self.book.clone(), Arc::clone(&arranged)));
-        let proposer = Proposer::start(self.cluster, group, replica.clone());
+        let clock = GroupClock::of(replica.clone());
+        let proposer = Proposer::start(self.cluster, group, replica.clone(), clock.clone());
         let told = Arc::clone(&news);
-        let deliveries = Deliveries::start(group, replica.clone(), proposer.clone(), told);
+        let deliveries = Deliveries::start(group, (replica.clone(), clock.clone()), proposer.clone(), told);
         let schedules = Schedules::new(self.cluster, group);
-        let served = Served { replica, proposer, news, deliveries, schedules };
+        let served = Served { replica, clock, proposer, news, deliveries, schedules };
         let tends = tokio::spawn(tend(group, served.clone()));
         let ticks = tokio::spawn(served.schedules.clone().run(served.clone()));
         self.running().insert(group, Running { served, arranged, tasks: [leads, tends, ticks] });

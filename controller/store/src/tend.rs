@@ -46,7 +46,7 @@ fn still_leads(replica: &Replica, term: u64) -> bool {
 /// Does what is due, as far as one look may; how long until the next of it is.
 async fn round(group: GroupId, served: &Served, claims: bool, looked: &mut Looked) -> Duration {
     for _ in 0..ENTRIES_MAX {
-        let kinds = match due(&served.replica.state(), claims, looked) {
+        let kinds = match due(&served.replica.state(), served.clock.now_ms(), claims, looked) {
             Ok(Next::Now(kinds)) => kinds,
             Ok(Next::In(time)) => return time,
             Err(stop) => {
@@ -87,8 +87,7 @@ enum Next {
 type Looked = BTreeMap<Due, u64>;
 
 /// What has become due. A group in which there never was an entry has nothing that could be late.
-fn due(view: &View, claims: bool, looked: &mut Looked) -> Result<Next, Stop> {
-    let now_ms = clock::unix_ms();
+fn due(view: &View, now_ms: u64, claims: bool, looked: &mut Looked) -> Result<Next, Stop> {
     let until_ms = now_ms.saturating_add(LOOK_EVERY_MS);
     let Some(group) = model::group(view)? else { return Ok(Next::In(LOOK_EVERY)) };
     let (mut kinds, mut next_ms) = (Vec::new(), u64::MAX);
@@ -113,3 +112,6 @@ fn due(view: &View, claims: bool, looked: &mut Looked) -> Result<Next, Stop> {
         Next::Now(kinds)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Re
 use coracle_raft::{Host, HostOptions, Owner, Role, Seat, States};
 
 use crate::book::{Arrangement, Book};
-use crate::model::{self, Asked, Effected, Op, Outcome, Phase, Place, Publish};
+use crate::model::{self, Asked, Batch, Due, Effected, Op, Outcome, Phase, Place, Publish};
 use crate::replicas::{Replicas, Served};
 
 pub(crate) const GROUP: GroupId = GroupId::new(1);
@@ -22,6 +22,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// A store of one node that leads a group of one member.
 pub(crate) struct World {
     _dir: tempfile::TempDir,
+    cluster: ClusterId,
     pub(crate) replicas: Replicas,
     pub(crate) served: Served,
 }
@@ -47,11 +48,20 @@ impl World {
         let served = replicas.served(GROUP).unwrap();
         let mut status = served.replica.watch();
         status.until(|now| now.role == Role::Leader).await.unwrap();
-        Self { _dir: dir, replicas, served }
+        Self { _dir: dir, cluster, replicas, served }
     }
 
     pub(crate) async fn done(&self, op: Op) -> Outcome {
         self.served.proposer.propose(Asked { request: None, op }).await.unwrap()
+    }
+
+    /// Brings the group's time on by so much, as a leader whose clock is ahead does.
+    pub(crate) async fn jump(&self, ms: u64) {
+        let (term, stamp_ms) = (self.served.replica.status().term, self.served.clock.now_ms() + ms);
+        let ops = vec![Asked { request: None, op: Op::Sweep { due: Due::Values, steps: 1, from_ms: 0 } }];
+        let batch = Batch { cluster: self.cluster, group: GROUP, term, stamp_ms, random: 1, ops };
+        self.served.replica.propose(model::codec::encode(&batch)).await.unwrap();
+        assert_eq!(model::group(&self.served.replica.state()).unwrap().unwrap().time_ms, stamp_ms);
     }
 
     pub(crate) async fn submit(&self, function: &str) -> InvocationId {

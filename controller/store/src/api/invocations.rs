@@ -15,7 +15,7 @@ use coracle_proto::status::{Code, Refusal};
 use coracle_raft::{Role, View};
 use tonic::{Request, Response, Status};
 
-use super::leading::{Leading, moment, unreadable};
+use super::leading::{Leading, sequence, unreadable};
 use super::wire;
 use crate::app::Context;
 use crate::model::{self, Effected, Mark, Op, Outcome, Place, Wanted};
@@ -173,7 +173,7 @@ fn has_ended(view: &View, id: InvocationId) -> Result<bool, Refusal> {
 }
 
 fn shown(view: &View, id: InvocationId, answer: bool) -> Result<GetInvocationReply, Refusal> {
-    let (_, sequence) = moment(view)?;
+    let sequence = sequence(view)?;
     let seen = model::invocation(view, id).map_err(|stop| unreadable(&stop))?;
     let seen = seen.ok_or_else(|| {
         let sentence = format!("there is no invocation {id}, or its record was forgotten");

@@ -12,7 +12,7 @@ use coracle_proto::pb::{
 use coracle_proto::status::Refusal;
 use tonic::{Request, Response, Status};
 
-use super::leading::{Leading, moment, unreadable};
+use super::leading::{Leading, sequence, unreadable};
 use crate::app::Context;
 use crate::model::{self, Change, Effect, Effected, Entry, Op, Outcome, Place, Value, Write};
 
@@ -45,7 +45,7 @@ impl KeyValue for KvService {
         let KvGetRequest { place, key } = request.into_inner();
         let asking = self.asking(place)?;
         let view = asking.leading.view().await?;
-        let (now_ms, sequence) = moment(&view)?;
+        let (now_ms, sequence) = (asking.leading.now_ms(), sequence(&view)?);
         let found = model::value(&view, &asking.bucket, &key, now_ms).map_err(|stop| unreadable(&stop))?;
         Ok(Response::new(KvGetReply { entry: found.map(|value| entry(key, value, true)), sequence }))
     }
@@ -54,7 +54,7 @@ impl KeyValue for KvService {
         let KvListRequest { place, prefix, after, limit, keys_only } = request.into_inner();
         let asking = self.asking(place)?;
         let view = asking.leading.view().await?;
-        let (now_ms, sequence) = moment(&view)?;
+        let (now_ms, sequence) = (asking.leading.now_ms(), sequence(&view)?);
         let most = if limit == 0 { model::PAGE_MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
         let after = (!after.is_empty()).then_some(&after[..]);
         let page = model::values(&view, &asking.bucket, &prefix, after, (most, now_ms));

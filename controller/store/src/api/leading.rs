@@ -7,7 +7,6 @@ use coracle_proto::status::{Code, Refusal};
 use coracle_raft::{Role, Stop, View};
 
 use crate::app::Context;
-use crate::clock;
 use crate::model::{self, Asked, Op, Outcome};
 use crate::propose::{not_leader, refusal, refused};
 use crate::replicas::Served;
@@ -47,17 +46,19 @@ impl Leading {
 
     /// What a later request may name as seen.
     pub(super) fn sequence(&self) -> Result<u64, Refusal> {
-        let group = model::group(&self.served.replica.state()).map_err(|stop| unreadable(&stop))?;
-        Ok(group.map_or(0, |group| group.sequence))
+        sequence(&self.served.replica.state())
+    }
+
+    /// The time at which something is read: where no entry comes nothing is written, but things expire all the same.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.served.clock.now_ms()
     }
 }
 
-/// The time at which something is read, and the group's sequence. Its clock is that of its entries: where none comes nothing is
-/// written, but things expire all the same.
-pub(super) fn moment(view: &View) -> Result<(u64, u64), Refusal> {
+/// The group's sequence: what whoever has seen this view may name as seen.
+pub(super) fn sequence(view: &View) -> Result<u64, Refusal> {
     let group = model::group(view).map_err(|stop| unreadable(&stop))?;
-    let (time_ms, sequence) = group.map_or((0, 0), |group| (group.time_ms, group.sequence));
-    Ok((time_ms.max(clock::unix_ms()), sequence))
+    Ok(group.map_or(0, |group| group.sequence))
 }
 
 fn request_of(wire: KvRequest) -> Result<model::Request, Refusal> {

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::plan::{Ready, Share, Taker, plan};
 use super::sessions::Sessions;
 use super::{LEASE_MS, lock};
-use crate::clock;
+use crate::clock::GroupClock;
 use crate::model::{self, Asked, Claimed, Op, Outcome, Place, Ticket};
 use crate::news::News;
 use crate::propose::{Proposer, not_leader};
@@ -48,6 +48,7 @@ pub(super) struct Waiting {
 pub(super) struct Clerk {
     pub(super) group: GroupId,
     pub(super) replica: Replica,
+    pub(super) clock: GroupClock,
     pub(super) proposer: Proposer,
     pub(super) news: Arc<News>,
     pub(super) sessions: Arc<Mutex<Sessions>>,
@@ -138,7 +139,7 @@ impl Clerk {
         waiting: &[Waiting],
         shares: &[Share],
     ) -> Vec<(usize, Vec<Given>)> {
-        let until_ms = self.now_ms().saturating_add(LEASE_MS);
+        let until_ms = self.clock.now_ms().saturating_add(LEASE_MS);
         let mut claims = JoinSet::new();
         for share in shares {
             let (Some(from), Some(to)) = (ready.get(share.queue), waiting.get(share.taker)) else { continue };
@@ -161,12 +162,6 @@ impl Clerk {
             }
         }
         given
-    }
-
-    /// The time by which the group judges a lease.
-    fn now_ms(&self) -> u64 {
-        let group = model::group(&self.replica.state()).ok().flatten();
-        clock::unix_ms().max(group.map_or(0, |group| group.time_ms))
     }
 
     fn hand_out(&self, waiting: &mut Vec<Waiting>, given: Vec<(usize, Vec<Given>)>) -> bool {

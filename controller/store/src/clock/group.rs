@@ -1,0 +1,72 @@
+//! What time it is in a group, for whoever leads it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{now, unix_ms};
+use crate::model;
+use crate::replicas::Replica;
+
+/// The clock of one group. Clones share it.
+///
+/// A group's time never goes back. Where an earlier leader's clock was ahead it goes on from there at the usual pace, until this process's
+/// clock has come up to it: what is to come in a second comes in a second.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupClock {
+    replica: Replica,
+    steady: Arc<Mutex<Steady>>,
+}
+
+impl GroupClock {
+    pub(crate) fn of(replica: Replica) -> Self {
+        Self { replica, steady: Arc::new(Mutex::new(Steady { base_ms: 0, since: now() })) }
+    }
+
+    /// The time by which it is said what is due, and with which entries are stamped: Unix milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        // A group that cannot be read is told by whoever reads more of it.
+        let group = model::group(&self.replica.state()).ok().flatten();
+        let group_ms = group.map_or(0, |group| group.time_ms);
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.advance(now(), group_ms).max(unix_ms())
+    }
+}
+
+/// The greatest time that the group was seen to have, and how much has passed since.
+#[derive(Debug)]
+struct Steady {
+    base_ms: u64,
+    since: Instant,
+}
+
+impl Steady {
+    fn advance(&mut self, at: Instant, group_ms: u64) -> u64 {
+        let now_ms = self.base_ms.saturating_add(millis(at.saturating_duration_since(self.since)));
+        if group_ms > now_ms {
+            *self = Self { base_ms: group_ms, since: at };
+        }
+        now_ms.max(group_ms)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_ahead_goes_on_at_the_usual_pace() {
+        let begin = now();
+        let mut steady = Steady { base_ms: 0, since: begin };
+        let mut at = |passed_ms, group_ms| steady.advance(begin + Duration::from_millis(passed_ms), group_ms);
+        assert_eq!(at(0, 0), 0);
+        assert_eq!(at(10, 5_000_000), 5_000_000, "somebody was ahead");
+        assert_eq!(at(260, 5_000_000), 5_000_250);
+        assert_eq!(at(300, 5_000_250), 5_000_290, "its own stamps are no news");
+        assert_eq!(at(310, 9_000_000), 9_000_000);
+        assert_eq!(at(1310, 9_000_000), 9_001_000);
+    }
+}
