@@ -19,7 +19,7 @@ use crate::lead::{hand_over, lead};
 use crate::news::News;
 use crate::propose::{Proposer, not_leader};
 use crate::schedules::Schedules;
-use crate::tend::tend;
+use crate::tend::{CLAIMS_GRACE, tend};
 
 /// A member of a group whose state is on the disk.
 pub(crate) type Replica = Raft<View>;
@@ -129,7 +129,7 @@ impl Replicas {
         let deliveries = Deliveries::start(group, (replica.clone(), clock.clone()), proposer.clone(), told);
         let schedules = Schedules::new(self.cluster, group);
         let served = Served { replica, clock, proposer, news, deliveries, schedules };
-        let tends = tokio::spawn(tend(group, served.clone()));
+        let tends = tokio::spawn(tend(group, served.clone(), CLAIMS_GRACE));
         let ticks = tokio::spawn(served.schedules.clone().run(served.clone()));
         self.running().insert(group, Running { served, arranged, tasks: [leads, tends, ticks] });
         Ok(())

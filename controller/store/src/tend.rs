@@ -23,15 +23,15 @@ const LAG_MAX_MS: u64 = TIME_STEP_MAX_MS / 2;
 const ENTRIES_MAX: u32 = 64;
 /// A new leader lets no claim lapse before nodes had so long to tell it what they run: they ask again within two seconds of
 /// finding it.
-const CLAIMS_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const CLAIMS_GRACE: Duration = Duration::from_secs(10);
 
-/// Runs until it is dropped.
-pub(crate) async fn tend(group: GroupId, served: Served) {
+/// Runs until it is dropped. No claim lapses before this has led for as long as `grace`.
+pub(crate) async fn tend(group: GroupId, served: Served, grace: Duration) {
     let mut status = served.replica.watch();
     while let Some(leads) = status.until(|now| now.role == Role::Leader).await {
         let (since, mut looked) = (clock::now(), Looked::new());
         while still_leads(&served.replica, leads.term) {
-            let claims = clock::now().saturating_duration_since(since) >= CLAIMS_GRACE;
+            let claims = clock::now().saturating_duration_since(since) >= grace;
             let next = round(group, &served, claims, &mut looked).await;
             tokio::time::sleep(next.clamp(PAUSE_MIN, LOOK_EVERY)).await;
         }

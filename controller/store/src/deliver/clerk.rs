@@ -222,3 +222,6 @@ fn turn(ready: &[Ready], shares: &[Share]) -> Option<Place> {
     };
     last.map(|it| it.queue.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use coracle_proto::id::NodeId;
 
 use super::*;
 use crate::model::{Claimed, Place, Ticket, Verdict};
-use crate::world::{SOON, World};
+use crate::world::{GROUP, SOON, World};
 
 /// Less than an entry may bring a group's time on, and more than any wait of a test.
 const AHEAD_MS: u64 = 30 * 60 * 1000;
@@ -46,5 +46,29 @@ async fn what_waits_goes_on_at_the_usual_pace_though_the_groups_time_is_ahead() 
     assert_eq!(second.attempt, 2);
     let passed_ms = world.served.clock.now_ms() - now_ms;
     assert!((300..60_000).contains(&passed_ms), "{passed_ms}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_lets_claims_lapse_when_nodes_had_time_to_tell() {
+    const GRACE: Duration = Duration::from_millis(300);
+    const _: () = assert!(GRACE.as_millis() * 4 < CLAIMS_GRACE.as_millis());
+    let world = World::start().await;
+    let id = world.submit("f").await;
+    let until_ms = world.served.clock.now_ms() + 1;
+    world.done(Op::Claim { queue: queue(), node: NodeId::new(7), most: 1, until_ms }).await;
+    let begun = clock::now();
+    // Beside the group's own, which waits for longer.
+    let tends = tokio::spawn(tend(GROUP, world.served.clone(), GRACE));
+    let lapsed = async {
+        while model::counts(&world.served.replica.state(), &queue()).unwrap().lapsed == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await; // a bounded poll
+        }
+    };
+    tokio::time::timeout(CLAIMS_GRACE, lapsed).await.expect("its lease was over long ago");
+    assert!(clock::now().saturating_duration_since(begun) >= GRACE, "not before");
+    tends.abort();
+    let seen = model::invocation(&world.served.replica.state(), id).unwrap().unwrap();
+    assert_eq!(seen.record.reports.len(), 1, "that attempt counts");
     world.end().await;
 }
