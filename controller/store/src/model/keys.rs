@@ -69,11 +69,16 @@ pub enum Due {
     Ages,
     /// Dead letters that were kept long enough.
     Dead,
+    /// Records of what has ended, of a queue: the oldest.
+    Records,
+    /// Ids that a queue remembers: the oldest.
+    Ids,
 }
 
 impl Due {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Values, Self::Delays, Self::Claims, Self::Ages, Self::Dead];
+    pub const ALL: [Self; 7] =
+        [Self::Values, Self::Delays, Self::Claims, Self::Ages, Self::Dead, Self::Records, Self::Ids];
 
     const fn byte(self) -> u8 {
         match self {
@@ -82,6 +87,8 @@ impl Due {
             Self::Claims => b'c',
             Self::Ages => b'a',
             Self::Dead => b'd',
+            Self::Records => b'r',
+            Self::Ids => b'i',
         }
     }
 }

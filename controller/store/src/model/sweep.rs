@@ -31,6 +31,8 @@ pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32, from_ms: u64) -> 
             Due::Claims => queue::lapse(edit, subject)?,
             Due::Ages => queue::age(edit, subject)?,
             Due::Dead => queue::expire(edit, subject)?,
+            Due::Records => queue::forget_records(edit, subject)?,
+            Due::Ids => queue::forget_ids(edit, subject)?,
         }
         edit.remove(key);
     }

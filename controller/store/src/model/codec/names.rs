@@ -24,7 +24,14 @@ macro_rules! same_names {
     };
 }
 
-same_names!(due_to_wire, due_from_wire, Due, pb::Due, "due", [Values, Delays, Claims, Ages, Dead]);
+same_names!(
+    due_to_wire,
+    due_from_wire,
+    Due,
+    pb::Due,
+    "due",
+    [Values, Delays, Claims, Ages, Dead, Records, Ids]
+);
 same_names!(
     reason_to_wire,
     reason_from_wire,

@@ -1,7 +1,9 @@
 //! The memory of what was published: the same id of the same source is taken once within a day.
 
+use bytes::Bytes;
+
 use super::super::fault::{Fault, unreadable};
-use super::super::keys;
+use super::super::keys::{self, Due};
 use super::super::limits::{DEDUP_MS, DEDUPS_MAX};
 use super::super::op::Publish;
 use super::super::record::Dedup;
@@ -32,6 +34,7 @@ impl Desk<'_, '_> {
         if publish.id.is_empty() {
             return self.forget();
         }
+        let first = self.counts.dedups == 0;
         let (source, id) = (&publish.source, &publish.id);
         let key = keys::dedup(self.place, source, id);
         if let Some(old) = self.edit.get::<Dedup>(&key)? {
@@ -39,6 +42,9 @@ impl Desk<'_, '_> {
             self.counts.dedups = self.counts.dedups.saturating_sub(1);
         }
         let until_ms = self.now_ms().saturating_add(DEDUP_MS);
+        if first {
+            self.remind(Due::Ids, until_ms);
+        }
         let (invocation, fingerprint) = (publish.invocation, publish.fingerprint.clone());
         self.edit.put(key, &Dedup { message, until_ms, invocation, fingerprint });
         self.edit.mark(keys::dedup_order(self.place, message, source, id));
@@ -48,7 +54,13 @@ impl Desk<'_, '_> {
 
     fn forget(&mut self) -> Result<(), Fault> {
         let range = keys::dedup_range(self.place, self.counts.dedups_from);
-        for row in self.edit.keys(&range, FORGOTTEN_AT_ONCE)? {
+        let rows = self.edit.keys(&range, FORGOTTEN_AT_ONCE)?;
+        self.forget_ids(rows)
+    }
+
+    /// Forgets those of the oldest ids that are too old or too many.
+    pub(super) fn forget_ids(&mut self, oldest: Vec<Bytes>) -> Result<(), Fault> {
+        for row in oldest {
             let (message, key) = keys::dedup_of_order(&row).ok_or_else(|| unreadable("a remembered id"))?;
             self.counts.dedups_from = message;
             let until_ms = self.edit.get::<Dedup>(&key)?.map_or(0, |known| known.until_ms);

@@ -1,10 +1,11 @@
 //! The records of a queue's invocations: each begins when its message is taken in, is told of attempts, ends with the
 //! message, and is forgotten a day later.
 
+use bytes::Bytes;
 use coracle_proto::id::InvocationId;
 
 use super::super::fault::{Fault, unreadable};
-use super::super::keys;
+use super::super::keys::{self, Due};
 use super::super::limits::{RECORD_MS, RECORDS_MAX, REPORTS_MAX};
 use super::super::op::Publish;
 use super::super::record::{Answer, Delivery, Ended, How, Invocation, Report, State};
@@ -87,8 +88,13 @@ impl Desk<'_, '_> {
             return Ok(());
         }
         self.edit.mark(keys::ended(self.place, at_ms, id));
+        if self.counts.records == 0 {
+            self.remind(Due::Records, at_ms.saturating_add(RECORD_MS));
+        }
         self.counts.records += 1;
-        self.forget_records()
+        let range = keys::ended_range(self.place, self.counts.records_from_ms);
+        let rows = self.edit.keys(&range, FORGOTTEN_AT_ONCE)?;
+        self.forget_records(rows)
     }
 
     /// A dead letter has another life: what it was answered before is not its answer any more.
@@ -105,10 +111,9 @@ impl Desk<'_, '_> {
         Ok(record.ok_or_else(|| unreadable("a message without a record"))?)
     }
 
-    /// Forgets some records that are too old or too many.
-    fn forget_records(&mut self) -> Result<(), Fault> {
-        let range = keys::ended_range(self.place, self.counts.records_from_ms);
-        for row in self.edit.keys(&range, FORGOTTEN_AT_ONCE)? {
+    /// Forgets those of the oldest records that are too old or too many.
+    pub(super) fn forget_records(&mut self, oldest: Vec<Bytes>) -> Result<(), Fault> {
+        for row in oldest {
             let (at_ms, id) = keys::ended_parts(&row).ok_or_else(|| unreadable("a row of what ended"))?;
             self.counts.records_from_ms = at_ms;
             let old = at_ms.saturating_add(RECORD_MS) <= self.now_ms();

@@ -8,7 +8,7 @@ use super::record_bench::{answered, bury, cancel, names, phase, revive, told};
 use crate::model::codec::Stored as _;
 use crate::model::{
     Cause, Counts, Due, Kept, Op, Outcome, Phase, RECORD_MS, RECORDS_MAX, Reason, Settings, Span, Wanted,
-    answer, invocations, keys,
+    answer, due, invocations, keys,
 };
 
 fn bench() -> Bench {
@@ -138,6 +138,35 @@ fn what_is_too_old_is_forgotten_with_all_that_was_kept_of_it() {
     bench.run(cancel("e"));
     assert_eq!((bench.counts().records, rows(&bench)), (2, 2 * 3));
     assert_eq!(bench.counts().records_forgotten, 0, "none before its time");
+}
+
+#[test]
+fn what_a_queue_remembers_goes_though_nothing_happens_in_it() {
+    let mut bench = bench();
+    let kept = |bench: &Bench| bench.records.keys().filter(|key| b"exlzij".contains(&key[0])).count();
+    let next = |bench: &Bench, kind| due(&bench.records, kind, 0, u64::MAX).unwrap();
+    let first_ms = bench.now_ms;
+    for id in 0..70 {
+        bench.publish(published(&format!("{id}")));
+        let claimed = bench.claim_one();
+        bench.settle_op(told(&claimed, done(), Some(answered("yes"))));
+        bench.now_ms += 1;
+    }
+    for kind in [Due::Records, Due::Ids] {
+        assert_eq!(next(&bench, kind), Some(first_ms + RECORD_MS), "when the oldest goes");
+    }
+    bench.pass(first_ms + RECORD_MS - bench.now_ms);
+    assert_eq!((bench.sweep(Due::Records), bench.sweep(Due::Ids)), (1, 1));
+    assert_eq!((bench.counts().records, bench.counts().dedups), (69, 69), "one has had its day");
+    bench.pass(70);
+    assert_eq!((bench.sweep(Due::Records), bench.sweep(Due::Ids)), (1, 1));
+    assert_eq!((bench.counts().records, bench.counts().dedups), (5, 5), "so many at once");
+    bench.now_ms += 1;
+    assert_eq!((bench.sweep(Due::Records), bench.sweep(Due::Ids)), (1, 1), "and then the others");
+    assert_eq!((bench.counts().records, bench.counts().dedups, bench.counts().answer_bytes), (0, 0, 0));
+    assert_eq!((kept(&bench), next(&bench, Due::Records), next(&bench, Due::Ids)), (0, None, None));
+    bench.publish(published("z"));
+    assert_eq!(next(&bench, Due::Ids), Some(bench.now_ms + RECORD_MS), "it begins anew");
 }
 
 #[test]
