@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use coracle_proto::status::Code;
 use coracle_proto::trace::{TRACEPARENT, TRACESTATE, write_headers};
+use http::header::{AUTHORIZATION, COOKIE};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use tracing::Span;
@@ -44,7 +46,7 @@ impl Head {
         let attributes = attributes(&head.headers, span);
         let head = EventHead { method: head.method, uri: head.uri, headers: head.headers, route };
         let fingerprint = fingerprint(&head, &data);
-        let (source, id) = (format!("/{KIND}"), invocation.id.to_string());
+        let (source, id) = (source(&head.headers), invocation.id.to_string());
         let event = Event { kind: KIND.to_owned(), source, id, attributes, head: Some(head), data };
         Submission {
             function: invocation.function,
@@ -100,12 +102,32 @@ fn attributes(headers: &HeaderMap, span: &Span) -> BTreeMap<String, String> {
     traces.iter().filter_map(text).collect()
 }
 
-/// Tells two requests apart: SHA-256 over method, target and body.
+/// Whose keys are one: those of callers who show the same proof of who they are. So nobody comes to the call of another
+/// one, whose id opens its result, by guessing a key. 128 bits of SHA-256 tell proofs apart.
+fn source(headers: &HeaderMap) -> String {
+    let mut proofs = [AUTHORIZATION, COOKIE].into_iter().flat_map(|name| {
+        headers.get_all(&name).iter().map(move |value| (name.clone(), value))
+    });
+    let Some(first) = proofs.next() else { return format!("/{KIND}") };
+    let mut hash = Sha256::new();
+    for (name, value) in std::iter::once(first).chain(proofs) {
+        hash.update(name.as_str());
+        hash.update([0]);
+        hash.update(value.as_bytes());
+        hash.update([0]);
+    }
+    let hash = hash.finalize();
+    let digits = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("/{KIND}/{digits}")
+}
+
+/// Tells two requests apart: SHA-256 over method, path, query and body. Through which gateway, and by which of its names, it
+/// came makes no difference.
 fn fingerprint(head: &EventHead, data: &[u8]) -> Bytes {
     let mut hash = Sha256::new();
     hash.update(head.method.as_str());
     hash.update([0]);
-    hash.update(head.uri.to_string());
+    hash.update(head.uri.path_and_query().map_or("/", PathAndQuery::as_str));
     hash.update([0]);
     hash.update(data);
     Bytes::copy_from_slice(&hash.finalize())
@@ -132,13 +154,33 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_told_apart_by_method_target_and_body() {
+    fn callers_are_told_apart_by_what_they_show() {
+        let shown = |headers: &[(HeaderName, &str)]| {
+            let header = |(name, value): &(HeaderName, &str)| (name.clone(), value.parse().unwrap());
+            source(&headers.iter().map(header).collect())
+        };
+        assert_eq!((shown(&[]), shown(&[(PREFER, "a")])), ("/async".to_owned(), "/async".to_owned()));
+        let first = shown(&[(AUTHORIZATION, "a")]);
+        assert_eq!((first.len(), &first), (39, &shown(&[(PREFER, "b"), (AUTHORIZATION, "a")])));
+        for other in [
+            shown(&[(AUTHORIZATION, "b")]),
+            shown(&[(COOKIE, "a")]),
+            shown(&[(AUTHORIZATION, "a"), (COOKIE, "a")]),
+            shown(&[(AUTHORIZATION, "a"), (AUTHORIZATION, "a")]),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn requests_are_told_apart_by_method_path_and_body() {
         let print = |method: Method, uri: &str, data: &str| {
             let (uri, headers) = (uri.parse().unwrap(), HeaderMap::new());
             fingerprint(&EventHead { method, uri, headers, route: String::new() }, data.as_bytes())
         };
         let first = print(Method::POST, "http://a/b", "c");
         assert!(first.len() == 32 && first == print(Method::POST, "http://a/b", "c"));
+        assert_eq!(first, print(Method::POST, "http://B.example:81/b", "c"), "at another gateway");
         for other in [
             print(Method::PUT, "http://a/b", "c"),
             print(Method::POST, "http://a/b?", "c"),

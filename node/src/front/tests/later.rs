@@ -129,6 +129,27 @@ async fn a_key_makes_one_call_of_two_requests() {
 }
 
 #[tokio::test]
+async fn a_key_is_its_callers_own_at_whichever_gateway() {
+    let (world, store) = world().await;
+    let keyed = async |headers: &[(&str, &str)]| {
+        later(&world, &[&[("idempotency-key", "k")], headers].concat(), full("a")).await
+    };
+    let first = keyed(&[("host", "one.example")]).await;
+    for host in ["two.example", "two.example:81", "TWO.example"] {
+        let again = keyed(&[("host", host)]).await;
+        assert_eq!((again.status, &again.text), (202, &first.text), "{host}");
+    }
+    let one = keyed(&[("authorization", "Bearer one")]).await;
+    assert_eq!(keyed(&[("authorization", "Bearer one")]).await.text, one.text);
+    for other in [&[("authorization", "Bearer two")][..], &[("cookie", "session=1")]] {
+        let two = keyed(other).await;
+        assert_eq!(two.status, 202);
+        assert!(two.text != one.text && two.text != first.text, "the call of another caller");
+    }
+    assert_eq!(store.state().messages.len(), 4);
+}
+
+#[tokio::test]
 async fn what_cannot_be_kept_is_refused_by_name() {
     let (world, store) = world().await;
     store.state().refuses = Some(Code::QueueFull);

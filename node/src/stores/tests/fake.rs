@@ -283,7 +283,10 @@ impl State {
             return Err(Refusal::new(code, "no"));
         }
         let key = request.idempotency_key;
-        let known = self.messages.iter().find(|it| !key.is_empty() && it.key == key);
+        let source = |body: &Option<pb::EventBody>| body.as_ref().unwrap().source.clone();
+        let known = self.messages.iter().find(|it| {
+            !key.is_empty() && it.key == key && source(&it.delivery.body) == source(&request.body)
+        });
         if let Some(known) = known {
             if known.fingerprint != request.fingerprint {
                 return Err(Refusal::new(Code::IdempotencyConflict, "another request had that key"));
