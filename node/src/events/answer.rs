@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::BodyExt as _;
 
 use crate::call::{Body, CallError};
-use crate::stores::{BODY_BYTES_MAX, KEPT_HEADERS_BYTES_MAX, Kept};
+use crate::stores::{BODY_BYTES_MAX, HEADERS_MAX, KEPT_HEADERS_BYTES_MAX, Kept};
 
 /// Reads it. What is over the bounds is counted, and dropped.
 pub(super) async fn gather(response: Response<Body>) -> Result<Kept, CallError> {
@@ -29,12 +29,14 @@ pub(super) async fn gather(response: Response<Body>) -> Result<Kept, CallError> 
 /// As many of the headers as fit, in their order.
 fn few(headers: HeaderMap) -> HeaderMap {
     let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len().saturating_add(value.len());
-    if headers.iter().map(bytes).sum::<usize>() <= KEPT_HEADERS_BYTES_MAX {
+    if headers.len() <= HEADERS_MAX && headers.iter().map(bytes).sum::<usize>() <= KEPT_HEADERS_BYTES_MAX {
         return headers;
     }
     let (mut few, mut left) = (HeaderMap::new(), KEPT_HEADERS_BYTES_MAX);
     for (name, value) in &headers {
-        if let Some(rest) = left.checked_sub(bytes((name, value))) {
+        if few.len() < HEADERS_MAX
+            && let Some(rest) = left.checked_sub(bytes((name, value)))
+        {
             left = rest;
             few.append(name.clone(), value.clone());
         }
@@ -81,5 +83,13 @@ mod tests {
         }
         let kept = gather(answer).await.unwrap().headers;
         assert_eq!(kept.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-a", "x-c"]);
+
+        for (sent, kept) in [(HEADERS_MAX, HEADERS_MAX), (HEADERS_MAX + 1, HEADERS_MAX), (400, HEADERS_MAX)] {
+            let mut answer = response(vec![]);
+            for _ in 0..sent {
+                answer.headers_mut().append("x", HeaderValue::from_static(""));
+            }
+            assert_eq!(gather(answer).await.unwrap().headers.len(), kept, "{sent}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 
 use super::{Inner, span};
 use crate::clock;
-use crate::stores::Settlement;
+use crate::stores::{Fate, Report, Settlement, Verdict};
 
 /// One request, with all the members that it is sent to. A settlement that was done and is sent under another id finds
 /// its claim gone, and changes nothing.
@@ -22,36 +22,70 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlement) {
     let span = span::settle(settlement);
     let settling = async {
-        loop {
-            let deadline = clock::now() + ASK_MAX;
-            let refusal = match inner.stores.settle(group, settlement, deadline).await {
-                Ok(fate) => {
-                    span.record(attr::FATE, fate.name());
-                    inner.metrics.events.settled(fate);
-                    return;
-                }
-                Err(refusal) => refusal,
-            };
-            if refusal.code.retry() == Again::Never {
-                trace::failed(&span, &refusal);
-                refused(inner, group, settlement, &refusal);
-                return;
+        let mut said = say(inner, group, settlement).await;
+        if let Err(refusal) = &said
+            && let Some(lighter) = lighter(settlement, refusal)
+        {
+            unsettled(group, settlement, refusal);
+            said = say(inner, group, &lighter).await;
+        }
+        match said {
+            Ok(fate) => {
+                span.record(attr::FATE, fate.name());
+                inner.metrics.events.settled(fate);
             }
-            tracing::debug!(%group, code = %refusal.code, %refusal, "an attempt is not settled yet");
-            tokio::time::sleep(PAUSE).await;
+            Err(refusal) => {
+                trace::failed(&span, &refusal);
+                given_up(inner, group, settlement, &refusal);
+            }
         }
     };
     settling.instrument(span.clone()).await;
 }
 
+/// Says it until there is an answer that would be the same however often it is said.
+async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<Fate, Refusal> {
+    loop {
+        let deadline = clock::now() + ASK_MAX;
+        match inner.stores.settle(group, settlement, deadline).await {
+            Err(refusal) if refusal.code.retry() != Again::Never => {
+                tracing::debug!(%group, code = %refusal.code, %refusal, "an attempt is not settled yet");
+            }
+            said => return said,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What is said instead of what was refused, so that somebody learns why: without the answer, and with the refusal as the
+/// error. What was done is not done again for it: it would be refused again. None where nobody would listen.
+fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
+    if refusal.code == Code::ClaimLost {
+        return None;
+    }
+    let error = format!("what it came to was refused: {}: {refusal}", refusal.code);
+    let verdict = match &settlement.verdict {
+        Verdict::Done | Verdict::Dead { .. } => Verdict::Dead { error: error.clone() },
+        Verdict::Retry { after, .. } => Verdict::Retry { after: *after, error: error.clone() },
+        Verdict::Offer { .. } => return None,
+    };
+    let report = settlement.report.clone().map(|report| Report { error, ..report });
+    Some(Settlement { ticket: settlement.ticket.clone(), report, verdict, answer: None })
+}
+
 /// What was done counts for nothing.
-fn refused(inner: &Inner, group: GroupId, settlement: &Settlement, refusal: &Refusal) {
+fn given_up(inner: &Inner, group: GroupId, settlement: &Settlement, refusal: &Refusal) {
     let ticket = &settlement.ticket;
     let (queue, message) = (&ticket.queue, ticket.message);
     if refusal.code == Code::ClaimLost {
         inner.metrics.events.lost.inc();
         tracing::info!(%group, queue, message, fence = %ticket.fence, "an attempt was settled too late: it counts for nothing");
     } else {
-        tracing::warn!(%group, queue, message, code = %refusal.code, %refusal, "an attempt cannot be settled");
+        unsettled(group, settlement, refusal);
     }
+}
+
+fn unsettled(group: GroupId, settlement: &Settlement, refusal: &Refusal) {
+    let (queue, message) = (&settlement.ticket.queue, settlement.ticket.message);
+    tracing::warn!(%group, queue, message, code = %refusal.code, %refusal, "an attempt cannot be settled");
 }

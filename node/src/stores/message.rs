@@ -12,7 +12,7 @@ use crate::call::Spent;
 
 /// Bytes of a message's body, and of an answer's that are kept.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
-/// Headers of a message.
+/// Headers of a message, and of an answer that are kept.
 pub const HEADERS_MAX: usize = 128;
 /// Bytes of names and values of a message's headers.
 pub const HEADERS_BYTES_MAX: usize = 32 << 10;
@@ -134,7 +134,7 @@ pub struct Taken {
 pub struct Kept {
     /// Its status.
     pub status: StatusCode,
-    /// At most [`KEPT_HEADERS_BYTES_MAX`] of them.
+    /// At most [`HEADERS_MAX`], of [`KEPT_HEADERS_BYTES_MAX`] together.
     pub headers: HeaderMap,
     /// At most [`BODY_BYTES_MAX`].
     pub body: Bytes,

@@ -124,6 +124,25 @@ async fn a_settlement_that_comes_too_late_is_given_up() {
 }
 
 #[tokio::test]
+async fn what_is_refused_is_said_once_more_without_its_answer() {
+    for (statuses, settled) in [(&[200][..], 2), (&[400], 2), (&[500], 6)] {
+        let guest = answering(statuses);
+        let node = Node::start(Plan::local(Arc::clone(&guest))).await;
+        node.store.state().refuses_answers = Some(Code::InvalidArgument);
+        node.store.put("f", 1, "");
+        node.comes_to(0, Dead).await;
+        let message = node.store.message(0);
+        let said = "what it came to was refused: invalid-argument: no";
+        assert_eq!((message.last_error.as_str(), message.answer), (said, None), "{statuses:?}");
+        let report = message.reports.last().unwrap();
+        assert_eq!((report.error.as_str(), report.outcome.parse()), (said, Ok(statuses[0])));
+        assert_eq!(node.store.state().settles.len(), settled, "{statuses:?}");
+        assert_eq!(guest.calls(), if statuses == [500] { 3 } else { 1 }, "{statuses:?}");
+        node.end().await;
+    }
+}
+
+#[tokio::test]
 async fn its_place_is_held_until_it_is_settled() {
     let guest = answering(&[200]);
     let node = Node::start(Plan::local(guest)).await;

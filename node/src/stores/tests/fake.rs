@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) deaf: u32,
     /// Refuses submissions with it.
     pub(crate) refuses: Option<Code>,
+    /// Refuses settlements that have an answer with it.
+    pub(crate) refuses_answers: Option<Code>,
     sequence: u64,
     number: u64,
 }
@@ -249,7 +251,11 @@ impl State {
     fn settle(&mut self, request: pb::SettleRequest) -> Result<pb::SettleReply, Refusal> {
         let ticket = request.ticket.clone().unwrap();
         let lost = || Refusal::new(Code::ClaimLost, "the claim is not held any more");
+        let refuses = self.refuses_answers.filter(|_| has_answer(&request));
         let message = self.claimed(&ticket).ok_or_else(lost)?;
+        if let Some(code) = refuses {
+            return Err(Refusal::new(code, "no"));
+        }
         message.reports.extend(request.report);
         let dead = message.delivery.attempt >= ATTEMPTS_MAX;
         let fate = match request.verdict.unwrap() {
@@ -339,5 +345,14 @@ impl State {
             message.delivery.attempt = 0;
         }
         self.seen(&request.invocation)
+    }
+}
+
+fn has_answer(request: &pb::SettleRequest) -> bool {
+    match request.verdict.as_ref().unwrap() {
+        settle_request::Verdict::Done(it) => it.answer.is_some(),
+        settle_request::Verdict::Retry(it) => it.answer.is_some(),
+        settle_request::Verdict::Dead(it) => it.answer.is_some(),
+        settle_request::Verdict::Offer(_) => false,
     }
 }
