@@ -37,21 +37,28 @@ impl Drop for Counted<'_> {
     }
 }
 
+/// An attempt from its start on.
+struct Begun {
+    /// Where it is told where it runs, and what it took.
+    receipt: Receipt,
+    started_ms: u64,
+}
+
 /// What an attempt came to.
 struct Came {
     result: Result<Kept, CallError>,
     cold: bool,
-    started_ms: u64,
 }
 
 /// Runs a message and says what became of it. Dropping this stops its guest.
 pub(super) async fn run(inner: &Inner, group: GroupId, delivery: Delivery, place: &Place) {
     let _counted = Counted::new(&inner.metrics.events.running);
     let span = span::process(&delivery);
+    let begun = Begun { receipt: Receipt::wanted(), started_ms: clock::unix_ms() };
     let running = async {
         let settlement = tokio::select! {
-            settlement = attempt(inner, &delivery, &span) => settlement,
-            () = inner.cut.cancelled() => cut_off(&delivery.ticket),
+            settlement = attempt(inner, &delivery, &begun, &span) => settlement,
+            () = inner.cut.cancelled() => cut_off(&delivery.ticket, &begun).await,
         };
         place.settles();
         settle::settle(inner, group, &settlement).await;
@@ -68,15 +75,17 @@ pub(super) async fn give_back(inner: &Inner, group: GroupId, ticket: Ticket, why
 }
 
 /// The node goes away, and the call has not ended. It may have done something: the attempt counts.
-fn cut_off(ticket: &Ticket) -> Settlement {
-    let error = "the node went away before the call had ended".to_owned();
-    let verdict = Verdict::Retry { after: None, error };
-    Settlement { ticket: ticket.clone(), report: None, verdict, answer: None }
+async fn cut_off(ticket: &Ticket, begun: &Begun) -> Settlement {
+    let error = CallError::new(Code::Draining, "the node went away before the call had ended");
+    let verdict = Verdict::Retry { after: None, error: error.refusal.message.clone() };
+    let came = Came { cold: false, result: Err(error) };
+    let told = begun.receipt.told(Duration::ZERO).await;
+    let report = Some(report(begun, &came, told, said(&came.result)));
+    Settlement { ticket: ticket.clone(), report, verdict, answer: None }
 }
 
-async fn attempt(inner: &Inner, delivery: &Delivery, span: &Span) -> Settlement {
-    let receipt = Receipt::wanted();
-    let invocation = request::invocation(delivery, span, receipt.clone());
+async fn attempt(inner: &Inner, delivery: &Delivery, begun: &Begun, span: &Span) -> Settlement {
+    let invocation = request::invocation(delivery, span, begun.receipt.clone());
     let came = call(inner, &invocation).await;
     let decision = match &came.result {
         Ok(kept) => of_answer(kept.status, &kept.headers, clock::unix_ms()),
@@ -95,16 +104,15 @@ async fn attempt(inner: &Inner, delivery: &Delivery, span: &Span) -> Settlement 
         }
     };
     inner.offers.forget(&ticket);
-    let told = receipt.told(SPENT_WAIT).await;
-    let report = Some(report(&came, told, error));
+    let told = begun.receipt.told(SPENT_WAIT).await;
+    let report = Some(report(begun, &came, told, error));
     Settlement { ticket, report, verdict, answer: came.result.ok() }
 }
 
 async fn call(inner: &Inner, invocation: &Invocation) -> Came {
-    let started_ms = clock::unix_ms();
     let answered = match Box::pin(inner.dispatcher.dispatch(invocation)).await {
         Ok(answered) => answered,
-        Err(error) => return Came { cold: error.cold, result: Err(error), started_ms },
+        Err(error) => return Came { cold: error.cold, result: Err(error) },
     };
     let Answered { response, ongoing, cold, timeout, .. } = answered;
     let result = match tokio::time::timeout(timeout, answer::gather(response)).await {
@@ -120,7 +128,7 @@ async fn call(inner: &Inner, invocation: &Invocation) -> Came {
     if let Err(error) = &result {
         ongoing.broke_off(error);
     }
-    Came { result, cold, started_ms }
+    Came { result, cold }
 }
 
 /// Why it is not done, for people.
@@ -139,7 +147,7 @@ fn shown(status: StatusCode) -> String {
     }
 }
 
-fn report(came: &Came, told: Told, error: String) -> Report {
+fn report(begun: &Begun, came: &Came, told: Told, error: String) -> Report {
     let outcome = match &came.result {
         Ok(kept) => kept.status.as_u16().to_string(),
         Err(error) => error.code().name().to_owned(),
@@ -148,8 +156,8 @@ fn report(came: &Came, told: Told, error: String) -> Report {
         attempt: 0,
         node: told.place.map(|(node, _)| node),
         version: told.place.map_or(VersionNumber::new(0), |(_, version)| version),
-        started_ms: came.started_ms,
-        ended_ms: clock::unix_ms().max(came.started_ms),
+        started_ms: begun.started_ms,
+        ended_ms: clock::unix_ms().max(begun.started_ms),
         cold: came.cold,
         outcome,
         error,

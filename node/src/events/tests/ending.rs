@@ -42,7 +42,12 @@ async fn what_does_not_end_is_cut_off_and_tried_again_elsewhere() {
     until("it runs", || guest.calls() == 1).await;
     node.stop.cancel();
     node.comes_to(0, Waiting).await;
-    assert_eq!(node.store.message(0).last_error, "the node went away before the call had ended");
+    let message = node.store.message(0);
+    assert_eq!(message.last_error, "the node went away before the call had ended");
+    let report = &message.reports[0];
+    assert_eq!((report.node, report.version, report.outcome.as_str()), (1, 1, "draining"));
+    assert_eq!(report.error, "draining: the node went away before the call had ended");
+    assert!(report.started_ms > 1_600_000_000_000 && report.ended_ms >= report.started_ms, "{report:?}");
     until("its guest is gone", || node.world.workers[0].executor.load().in_flight == 0).await;
     node.end().await;
 }
