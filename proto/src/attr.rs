@@ -94,7 +94,7 @@ pub const HEADER_ERROR: &str = "coracle-error";
 pub const HEADER_ATTEMPT: &str = "coracle-attempt";
 /// Header with the matched prefix, for the guest.
 pub const HEADER_ROUTE: &str = "coracle-route";
-/// Header for guests that take messages: `TERM.SEQUENCE` of the claim, greater than that of whoever held the message before.
+/// Header for guests that take messages: the number of the claim in its data group, decimal, greater than that of any before.
 pub const HEADER_FENCE: &str = "coracle-fence";
 /// Header of answers: the node that ran the call.
 pub const HEADER_NODE: &str = "coracle-node";

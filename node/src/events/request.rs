@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use coracle_proto::attr;
+use coracle_proto::id::InvocationId;
 use coracle_proto::trace::{TRACEPARENT, TRACESTATE, write_headers};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
+use sha2::{Digest as _, Sha256};
 use tracing::Span;
 
 use crate::call::{Body, Receipt, Trigger, is_idempotent};
@@ -40,9 +42,9 @@ pub(super) fn invocation(delivery: &Delivery, span: &Span, receipt: Receipt) -> 
     let repeatable = is_idempotent(&head.method) || head.headers.contains_key(IDEMPOTENCY_KEY);
     let headers = &mut head.headers;
     headers.insert(HeaderName::from_static(attr::HEADER_ATTEMPT), HeaderValue::from(*attempt));
-    put(headers, HeaderName::from_static(attr::HEADER_FENCE), &ticket.fence.to_string());
+    headers.insert(HeaderName::from_static(attr::HEADER_FENCE), HeaderValue::from(ticket.fence.sequence));
     if !headers.contains_key(IDEMPOTENCY_KEY) {
-        put(headers, IDEMPOTENCY_KEY, &invocation.to_string());
+        put(headers, IDEMPOTENCY_KEY, &own_key(*invocation));
     }
     traces(headers, event);
     if !span.is_disabled() {
@@ -58,6 +60,13 @@ pub(super) fn invocation(delivery: &Delivery, span: &Span, receipt: Receipt) -> 
         repeatable,
         receipt,
     }
+}
+
+/// The key of an invocation whose caller gave none, the same in each attempt. Functions pass it on, and whoever knows an
+/// invocation's id may read its result: so it does not tell the id. 128 bits of its SHA-256.
+fn own_key(invocation: InvocationId) -> String {
+    let hash = Sha256::digest(invocation.to_string());
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The trace of whoever sent it, as headers.
@@ -166,8 +175,8 @@ mod tests {
         for (name, value) in [
             ("x-own", "1"),
             ("coracle-attempt", "2"),
-            ("coracle-fence", "3.40"),
-            ("idempotency-key", "00000000000000000000000000000007"),
+            ("coracle-fence", "40"),
+            ("idempotency-key", "e5090df26d24944b1e29254e5540e676"),
             ("traceparent", "00-1-2-01"),
         ] {
             assert_eq!(header(name), value, "{name}");

@@ -31,8 +31,9 @@ impl Trouble {
     pub(super) fn verdict(&self) -> Verdict {
         let Self::Refused(refusal) = self else { return Verdict::Elsewhere };
         match (refusal.code, refusal.code.retry()) {
-            // Whoever asks is told: it is the queue that is full, and no other store has room for it.
-            (Code::QueueFull | Code::DiskFull, _) | (_, Again::Never) => Verdict::Final,
+            // Whoever asks is told: it is the queue that is full, or the leader that has too much to do, and no other store
+            // has room for it.
+            (Code::QueueFull | Code::DiskFull | Code::Overloaded, _) | (_, Again::Never) => Verdict::Final,
             (_, Again::NotStarted | Again::Unknown) => Verdict::Elsewhere,
         }
     }
@@ -102,6 +103,7 @@ mod tests {
             (refused(Code::OutcomeUnknown), Verdict::Elsewhere, true),
             (refused(Code::ClaimLost), Verdict::Final, false),
             (refused(Code::QueueFull), Verdict::Final, false),
+            (refused(Code::Overloaded), Verdict::Final, false),
             (refused(Code::IdempotencyConflict), Verdict::Final, false),
             (Trouble::Unreached(String::new()), Verdict::Elsewhere, false),
             (Status::unavailable("the connection broke").into(), Verdict::Elsewhere, true),

@@ -46,7 +46,9 @@ async fn a_message_is_run_as_it_was_accepted_here_and_elsewhere() {
         let answer = message.answer.unwrap();
         let id = "00000000000000000000000000000005";
         let fence = message.delivery.ticket.unwrap().fence_sequence;
-        let expected = format!("POST http://localhost/f async /f 1 7.{fence} {id} {id} text");
+        // SHA-256 of the id, its first half.
+        let key = "2dc3b97b1e90788f360b3e5ad8dda3b1";
+        let expected = format!("POST http://localhost/f async /f 1 {fence} {id} {key} text");
         assert_eq!(String::from_utf8_lossy(&answer.body), expected);
         assert_eq!((answer.status, answer.body_bytes), (200, expected.len() as u64));
         let report = &message.reports[0];
