@@ -79,7 +79,8 @@ impl Stores {
                 tracing::debug!(%group, %node, ?trouble, "a store did not answer");
                 if trouble.verdict() == Verdict::Final {
                     self.known().leads(group, node);
-                    return Err(trouble.into_refusal());
+                    let lost = lost.filter(|_| !trouble.tells_of_all());
+                    return Err(in_vain(Some(trouble), lost));
                 }
                 self.known().leads_not(group, node);
                 if question.changes && trouble.may_be_done() {

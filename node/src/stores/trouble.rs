@@ -38,6 +38,11 @@ impl Trouble {
         }
     }
 
+    /// Whether it says that what was asked is not done, however often it was asked before: who has no time looks at nothing.
+    pub(super) fn tells_of_all(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if !matches!(refusal.code, Code::Overloaded | Code::DiskFull))
+    }
+
     /// Whether what was asked may have been done all the same.
     pub(super) fn may_be_done(&self) -> bool {
         match self {

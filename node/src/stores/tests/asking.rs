@@ -138,6 +138,23 @@ async fn refusals_that_no_other_store_would_change_come_at_once() {
 }
 
 #[tokio::test]
+async fn a_leader_that_is_overloaded_says_so_at_once_and_is_asked_again() {
+    let (other, leader) = (Store::start().await, Store::start().await);
+    other.state().follows = true;
+    let world = World::new(&[&other, &leader]);
+    leader.state().refuses = Some(Code::Overloaded);
+    let begun = clock::now();
+    for id in 1..=3 {
+        assert_eq!(world.submit(id, LONG).await, Err(Code::Overloaded));
+    }
+    assert!(begun.elapsed() < LONG);
+    assert_eq!((other.state().submits.len(), leader.state().submits.len()), (0, 3));
+    // What was lost before may have been done.
+    leader.state().deaf = 1;
+    assert_eq!(world.submit(4, LONG).await, Err(Code::OutcomeUnknown));
+}
+
+#[tokio::test]
 async fn nobody_there_is_no_lost_answer() {
     let store = Store::start().await;
     let world = World::new(&[&store]);
