@@ -27,7 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::offers::Offers;
 use self::take::Taker;
+use crate::clock;
 use crate::dispatch::Dispatcher;
+use crate::front::NEWS_TIMEOUT;
 use crate::metrics::Metrics;
 use crate::stores::Stores;
 use crate::view::ViewHandle;
@@ -45,25 +47,29 @@ pub struct Options {
     pub at_once_max: u32,
     /// How long those that run may take to end once it is stopped.
     pub drain_timeout: Duration,
+    /// A node that has just started knows what its view on disk says: for so long it takes nothing before a controller's
+    /// first word.
+    pub news_timeout: Duration,
 }
 
 impl Options {
     /// Those of a node that runs so many calls at once.
     #[must_use]
     pub fn new(node: NodeId, running_max: u32, drain_timeout: Duration) -> Self {
-        Self { node, at_once_max: AT_ONCE_MAX.min(running_max), drain_timeout }
+        let at_once_max = AT_ONCE_MAX.min(running_max);
+        Self { node, at_once_max, drain_timeout, news_timeout: NEWS_TIMEOUT }
     }
 }
 
 /// Takes messages and has them run.
 pub struct Events {
-    view: ViewHandle,
     inner: Arc<Inner>,
 }
 
 /// What all groups' messages share.
 struct Inner {
     options: Options,
+    view: ViewHandle,
     stores: Stores,
     dispatcher: Dispatcher,
     metrics: Arc<Metrics>,
@@ -94,13 +100,14 @@ impl Events {
         calls: Handle,
     ) -> Self {
         let (session, offers, cut) = (rand::random(), Offers::default(), CancellationToken::new());
-        let inner = Inner { options, stores, dispatcher, metrics, calls, session, offers, cut };
-        Self { view, inner: Arc::new(inner) }
+        let inner = Inner { options, view, stores, dispatcher, metrics, calls, session, offers, cut };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Takes messages until `stop`; then lets those that run end, in the time that the options give them.
     pub async fn run(self, stop: CancellationToken) {
-        let mut changes = self.view.subscribe();
+        stop.run_until_cancelled(self.heard()).await;
+        let mut changes = self.inner.view.subscribe();
         let mut takers: BTreeMap<GroupId, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
         while !stop.is_cancelled() {
             let groups = self.inner.stores.groups();
@@ -126,9 +133,31 @@ impl Events {
             }
         }
     }
+
+    /// Waits for a controller's first word since this process started, while one is likely: what a message is for may be
+    /// newer than the view on disk. Without a controller that one has to do.
+    async fn heard(&self) {
+        let (mut changes, by) = (self.inner.view.subscribe(), clock::now() + self.inner.options.news_timeout);
+        let told = changes.wait_for(|_| self.inner.view.load().routing.told);
+        if tokio::time::timeout_at(by.into(), told).await.is_ok() {
+            return;
+        }
+        // One that is telling will have told.
+        let settled = |_: &u64| {
+            let view = self.inner.view.load();
+            view.routing.told || !view.routing.following
+        };
+        let _ = changes.wait_for(settled).await;
+    }
 }
 
 impl Inner {
+    /// Whether what is not in the view is nowhere: a controller keeps it up to date.
+    fn is_current(&self) -> bool {
+        let view = self.view.load();
+        view.routing.told && view.routing.following
+    }
+
     /// Messages of one group that run at once.
     fn bound(&self) -> usize {
         let groups = self.stores.groups().len().max(1);

@@ -89,7 +89,7 @@ async fn attempt(inner: &Inner, delivery: &Delivery, begun: &Begun, span: &Span)
     let came = call(inner, &invocation).await;
     let decision = match &came.result {
         Ok(kept) => of_answer(kept.status, &kept.headers, clock::unix_ms()),
-        Err(error) => of_error(error.code()),
+        Err(error) => of_error(error.code(), inner.is_current()),
     };
     span::came_to(span, &came.result);
     let ticket = delivery.ticket.clone();

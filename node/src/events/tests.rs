@@ -1,6 +1,7 @@
 //! Tests of messages over real gRPC; each file has its subject.
 
 mod ending;
+mod news;
 mod running;
 mod settling;
 mod spans;

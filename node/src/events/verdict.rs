@@ -33,10 +33,13 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, now_ms: u64) ->
     }
 }
 
-/// By an error instead of an answer, or in the middle of it.
-pub(super) const fn of_error(code: Code) -> Decision {
+/// By an error instead of an answer, or in the middle of it. Whether the view is `current` makes a difference for what is not
+/// in it.
+pub(super) const fn of_error(code: Code, current: bool) -> Decision {
     match (code, code.retry()) {
         (_, Again::NotStarted) => Decision::Offer,
+        // Others may know of it.
+        (Code::FunctionNotFound, _) if !current => Decision::Offer,
         // It may have been deleted to be made anew, and a gateway may know of it late.
         (Code::FunctionNotFound, _) | (_, Again::Unknown) => Decision::Retry(None),
         (_, Again::Never) => Decision::Dead,
@@ -92,7 +95,7 @@ mod tests {
             Code::NodeLost,
             Code::Internal,
         ] {
-            assert_eq!(of_error(code), Decision::Retry(None), "{code}");
+            assert_eq!(of_error(code, true), Decision::Retry(None), "{code}");
         }
         for code in [
             Code::NoReplica,
@@ -103,11 +106,14 @@ mod tests {
             Code::Overloaded,
             Code::Draining,
         ] {
-            assert_eq!(of_error(code), Decision::Offer, "{code}");
+            assert_eq!(of_error(code, true), Decision::Offer, "{code}");
         }
         for code in [Code::BadRequest, Code::LoopDetected, Code::RequestTooLarge] {
-            assert_eq!(of_error(code), Decision::Dead, "{code}");
+            assert_eq!(of_error(code, true), Decision::Dead, "{code}");
+            assert_eq!(of_error(code, false), Decision::Dead, "{code}");
         }
+        assert_eq!(of_error(Code::FunctionNotFound, false), Decision::Offer);
+        assert_eq!(of_error(Code::FunctionTrapped, false), Decision::Retry(None));
     }
 
     #[test]

@@ -32,9 +32,13 @@ impl Node {
     }
 
     pub(super) async fn with(plan: Plan, drain_timeout: Duration) -> Self {
+        Self::of(plan, drain_timeout, Duration::ZERO).await
+    }
+
+    pub(super) async fn of(plan: Plan, drain_timeout: Duration, news_timeout: Duration) -> Self {
         let (world, store) = (plan.start().await, Store::start().await);
         world.change(Store::records(&[&store]));
-        let options = Options { node: NodeId::new(1), at_once_max: 4, drain_timeout };
+        let options = Options { node: NodeId::new(1), at_once_max: 4, drain_timeout, news_timeout };
         let stores = Stores::new(world.view.clone(), CLUSTER);
         let (view, metrics) = (world.view.clone(), Arc::clone(&world.metrics));
         let events = Events::new(options, view, stores, world.dispatcher.clone(), metrics, Handle::current());
@@ -46,6 +50,14 @@ impl Node {
     /// Waits until a message is in that state.
     pub(super) async fn comes_to(&self, index: usize, state: InvocationState) {
         until(&format!("message {index} is {state:?}"), || self.store.message(index).state == state).await;
+    }
+
+    /// Makes the view say how it is followed.
+    pub(super) fn hears(&self, following: bool, told: bool) {
+        self.world.view.update(|view| {
+            (view.routing.following, view.routing.told) = (following, told);
+            true
+        });
     }
 
     /// Stops it and waits for its end.

@@ -105,9 +105,9 @@ fn attributes(headers: &HeaderMap, span: &Span) -> BTreeMap<String, String> {
 /// Whose keys are one: those of callers who show the same proof of who they are. So nobody comes to the call of another
 /// one, whose id opens its result, by guessing a key. 128 bits of SHA-256 tell proofs apart.
 fn source(headers: &HeaderMap) -> String {
-    let mut proofs = [AUTHORIZATION, COOKIE].into_iter().flat_map(|name| {
-        headers.get_all(&name).iter().map(move |value| (name.clone(), value))
-    });
+    let mut proofs = [AUTHORIZATION, COOKIE]
+        .into_iter()
+        .flat_map(|name| headers.get_all(&name).iter().map(move |value| (name.clone(), value)));
     let Some(first) = proofs.next() else { return format!("/{KIND}") };
     let mut hash = Sha256::new();
     for (name, value) in std::iter::once(first).chain(proofs) {

@@ -288,7 +288,10 @@ async fn a_call_is_cancelled_and_a_dead_one_given_another_life() {
 #[tokio::test]
 async fn a_call_that_was_accepted_is_run_and_its_answer_kept() {
     let (world, store) = world().await;
-    let options = events::Options::new(NodeId::new(1), 8, Duration::from_secs(10));
+    let options = events::Options {
+        news_timeout: Duration::ZERO,
+        ..events::Options::new(NodeId::new(1), 8, Duration::from_secs(10))
+    };
     let stores = Stores::new(world.view.clone(), CLUSTER);
     let (view, metrics) = (world.view.clone(), Arc::clone(&world.metrics));
     let events = Events::new(options, view, stores, world.dispatcher.clone(), metrics, Handle::current());
