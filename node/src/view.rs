@@ -45,6 +45,10 @@ pub trait Content: Clone + Default + Send + Sync + 'static {
     fn records(&self) -> Vec<Record>;
     /// Whether nothing was put or removed in between: the very same collections, so it costs nothing to ask.
     fn is_same(&self, other: &Self) -> bool;
+    /// The first format of the file on disk that has all of it: an older program's lacks records that it did not know.
+    const WHOLE_SINCE: u32;
+    /// Whether it shows all that it should: an older controller does not tell of what it does not know.
+    fn is_whole(&self) -> bool;
 }
 
 /// A scope's content with the state it is of.
@@ -59,16 +63,23 @@ pub struct Scoped<T> {
     pub told: bool,
     /// Whether a controller is telling: what it will be that is told is worth waiting for.
     pub following: bool,
+    /// Whether records may be missing that came before its revision, for an older program did not keep them.
+    pub partial: bool,
 }
 
 impl<T: Content> Scoped<T> {
+    /// Since which revision a controller is to tell what changed; zero: it is to tell everything.
+    fn since(&self) -> Revision {
+        if self.partial || !self.content.is_whole() { Revision::ZERO } else { self.stamp.revision }
+    }
+
     /// Takes over a batch, or a whole content (`reset`). Older ones are refused: answers whether it was taken.
     pub fn take(&mut self, stamp: Stamp, changes: Vec<Change>, reset: bool) -> bool {
         if stamp.revision < self.stamp.revision {
             return false;
         }
         if reset {
-            self.content = T::default();
+            (self.content, self.partial) = (T::default(), false);
         }
         for change in changes {
             self.content.apply(change);

@@ -14,8 +14,10 @@ use super::wire::{Frame, News, snapshot};
 use super::{Content, Scoped};
 
 const MAGIC: [u8; 4] = *b"CRLV";
-/// Grows when the layout of the file changes; records have a schema of their own.
-const FORMAT: u32 = 1;
+/// Grows when the layout of the file changes, or what a scope shows; records have a schema of their own.
+const FORMAT: u32 = 2;
+/// The oldest that can be read.
+const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 12;
 /// A view of a million records has about 200 MiB: what is larger is no view.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -27,7 +29,7 @@ pub(super) enum FileError {
     Io(#[from] io::Error),
     #[error("{bytes} bytes, at most {FILE_BYTES_MAX}")]
     TooLarge { bytes: u64 },
-    #[error("not a view of format {FORMAT}")]
+    #[error("not a view of format {FORMAT_MIN} to {FORMAT}")]
     Format,
     #[error("damaged: the checksum is {found:08x}, expected {expected:08x}")]
     Checksum { found: u32, expected: u32 },
@@ -52,29 +54,33 @@ pub(super) fn read<T: Content>(path: &Path, cluster: ClusterId) -> Result<Option
     }
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
-    let frame = Frame::try_from(pb::WatchFrame::decode(checked(&content)?)?)?;
+    let (format, body) = checked(&content)?;
+    let frame = Frame::try_from(pb::WatchFrame::decode(body)?)?;
     if frame.cluster != cluster {
         return Err(FileError::Foreign { found: frame.cluster, expected: cluster });
     }
     let News::Snapshot { changes, .. } = frame.news else { return Err(FileError::Format) };
     let mut scoped = Scoped::default();
     scoped.take(frame.stamp, changes, true);
+    scoped.partial = format < T::WHOLE_SINCE;
     Ok(Some(scoped))
 }
 
-fn checked(content: &[u8]) -> Result<&[u8], FileError> {
+/// The format of a file and its body.
+fn checked(content: &[u8]) -> Result<(u32, &[u8]), FileError> {
     let (header, body) = content.split_at_checked(HEADER_BYTES).ok_or(FileError::Format)?;
     let (magic, numbers) = header.split_at_checked(MAGIC.len()).ok_or(FileError::Format)?;
     let mut numbers = numbers.chunks_exact(4).filter_map(|part| part.try_into().ok().map(u32::from_le_bytes));
-    let (format, expected) = (numbers.next(), numbers.next().ok_or(FileError::Format)?);
-    if magic != MAGIC || format != Some(FORMAT) {
+    let (format, expected) =
+        (numbers.next().ok_or(FileError::Format)?, numbers.next().ok_or(FileError::Format)?);
+    if magic != MAGIC || !(FORMAT_MIN..=FORMAT).contains(&format) {
         return Err(FileError::Format);
     }
     let found = crc32fast::hash(body);
     if found != expected {
         return Err(FileError::Checksum { found, expected });
     }
-    Ok(body)
+    Ok((format, body))
 }
 
 /// Writes a scope so that a crash leaves the old file or the new one. Answers how many bytes it has.

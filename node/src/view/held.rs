@@ -54,6 +54,8 @@ impl Held {
 }
 
 impl Content for Held {
+    const WHOLE_SINCE: u32 = 1;
+
     fn apply(&mut self, change: Change) {
         match change.record {
             Some(Record::Node(it)) => drop(self.nodes.insert(it.id, Arc::new(it))),
@@ -83,6 +85,10 @@ impl Content for Held {
 
     fn is_same(&self, other: &Self) -> bool {
         self.nodes.ptr_eq(&other.nodes) && self.assigns_the_same(other)
+    }
+
+    fn is_whole(&self) -> bool {
+        true
     }
 }
 

@@ -82,7 +82,9 @@ impl<T: Content> Keeper<T> {
     fn differs(&mut self, written: &Scoped<T>) -> bool {
         let now = self.scoped();
         let behind = now.stamp.revision.get().saturating_sub(written.stamp.revision.get());
-        now.stamp != written.stamp && (behind > BEHIND_MAX || !now.content.is_same(&written.content))
+        let other =
+            now.stamp != written.stamp && (behind > BEHIND_MAX || !now.content.is_same(&written.content));
+        other || now.partial != written.partial
     }
 
     fn scoped(&mut self) -> Scoped<T> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coracle_proto::id::{Epoch, FunctionId, GroupId, Namespace, NodeId, VersionId};
 use coracle_proto::key::Key;
 use coracle_proto::record::{
-    Change, Cluster, DataGroup, Function, Node, Record, Replica, SlotTable, Version,
+    Change, Cluster, DataGroup, Function, Node, Record, Replica, Role, SlotTable, Version,
 };
 use imbl::OrdMap;
 
@@ -124,6 +124,9 @@ impl Routing {
 }
 
 impl Content for Routing {
+    /// Data groups and slots came with it.
+    const WHOLE_SINCE: u32 = 2;
+
     fn apply(&mut self, change: Change) {
         match change.record {
             Some(record) => self.put(record),
@@ -155,5 +158,10 @@ impl Content for Routing {
             && self.routes.is_same(&other.routes)
             && self.groups.ptr_eq(&other.groups)
             && self.slots.as_ref().map(Arc::as_ptr) == other.slots.as_ref().map(Arc::as_ptr)
+    }
+
+    /// Where there are stores there are slots.
+    fn is_whole(&self) -> bool {
+        self.slots.is_some() || !self.nodes.values().any(|node| node.is(Role::Store))
     }
 }

@@ -93,7 +93,7 @@ impl<T: Content> Feed<T> {
     }
 
     fn revision(&self) -> u64 {
-        (self.select)(&mut View::clone(&self.view.load())).stamp.revision.get()
+        (self.select)(&mut View::clone(&self.view.load())).since().get()
     }
 
     /// Takes a frame over. `begun` is what came of it so far.

@@ -52,6 +52,11 @@ fn node(id: u64, grpc: &str) -> Record {
     })
 }
 
+fn slots(group: u32) -> Record {
+    let groups = vec![GroupId::new(group); SLOTS];
+    Record::Slots(SlotTable { groups, revision: Revision::new(3) })
+}
+
 struct Running {
     view: ViewHandle,
     stop: CancellationToken,
@@ -92,7 +97,8 @@ async fn it_follows_resumes_and_outlives_its_controller() {
     let second = Controller::start(CLUSTER).await;
     let running = Running::start(folder.path(), vec![first.address.to_string()]);
     until("the first is followed", || first.followed_from() == [0]).await;
-    first.send(7, snapshot(vec![node(2, &second.address.to_string()), route("/a/*")], false)).await;
+    let named = node(2, &second.address.to_string());
+    first.send(7, snapshot(vec![named, slots(1), route("/a/*")], false)).await;
     first.send(7, snapshot(vec![replica(2), replica(3)], true)).await;
     until("the snapshot is whole", || running.revision() == 7).await;
     assert!(running.finds("/a/b"));
@@ -130,10 +136,6 @@ async fn it_knows_who_keeps_what_and_keeps_that_itself() {
             begun: true,
         })
     };
-    let slots = |group: u32| {
-        let groups = vec![GroupId::new(group); SLOTS];
-        Record::Slots(SlotTable { groups, revision: Revision::new(3) })
-    };
     let of_shop = |view: &ViewHandle| {
         let view = view.load();
         let group = view.routing.content.group_of(&"shop".parse().unwrap())?;
@@ -156,6 +158,49 @@ async fn it_knows_who_keeps_what_and_keeps_that_itself() {
     assert_eq!((offline.revision(), of_shop(&offline.view)), (7, Some((2, vec![4]))));
     assert_eq!(offline.view.load().routing.content.groups().len(), 1);
     offline.end().await;
+}
+
+#[tokio::test]
+async fn a_file_of_an_older_program_serves_and_is_asked_for_anew() {
+    let (folder, controller) = (folder(), Controller::start(CLUSTER).await);
+    let controllers = vec![controller.address.to_string()];
+    let running = Running::start(folder.path(), controllers.clone());
+    until("it is followed", || controller.followed_from() == [0]).await;
+    controller.send(5, snapshot(vec![route("/a")], true)).await;
+    until("the snapshot is there", || running.revision() == 5).await;
+    running.end().await;
+    let file = folder.path().join("gateway.view");
+    let mut old = std::fs::read(&file).unwrap();
+    assert_eq!(old[4..8], [2, 0, 0, 0], "its format");
+    old[4] = 1;
+    std::fs::write(&file, &old).unwrap();
+
+    let running = Running::start(folder.path(), controllers.clone());
+    assert_eq!((running.revision(), running.finds("/a")), (5, true));
+    until("everything is asked for", || controller.followed_from() == [0, 0]).await;
+    controller.send(4, snapshot(vec![route("/old")], true)).await;
+    until("it never goes back", || controller.followed_from() == [0, 0, 0]).await;
+    controller.send(5, snapshot(vec![route("/a"), slots(1)], true)).await;
+    until("it is there", || !running.view.load().routing.partial).await;
+    running.end().await;
+    let running = Running::start(folder.path(), controllers);
+    until("it goes on", || controller.followed_from() == [0, 0, 0, 5]).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_an_older_controller_did_not_tell_is_asked_of_the_next() {
+    let (folder, first) = (folder(), Controller::start(CLUSTER).await);
+    let second = Controller::start(CLUSTER).await;
+    let running = Running::start(folder.path(), vec![first.address.to_string()]);
+    until("it is followed", || first.followed_from() == [0]).await;
+    first.send(5, snapshot(vec![node(2, &second.address.to_string())], true)).await;
+    until("the snapshot is there", || running.revision() == 5).await;
+    drop(first);
+    until("the next one is asked for everything", || second.followed_from() == [0]).await;
+    second.send(5, snapshot(vec![node(2, &second.address.to_string()), slots(1)], true)).await;
+    until("there are slots", || running.view.load().routing.since() == Revision::new(5)).await;
+    running.end().await;
 }
 
 #[tokio::test]
