@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use coracle_proto::id::{GroupId, NodeId};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::offers::Offers;
@@ -78,8 +78,6 @@ struct Inner {
     /// Of this start of the process.
     session: u64,
     offers: Offers,
-    /// Ends what still runs after the drain time.
-    cut: CancellationToken,
 }
 
 impl fmt::Debug for Events {
@@ -99,8 +97,8 @@ impl Events {
         metrics: Arc<Metrics>,
         calls: Handle,
     ) -> Self {
-        let (session, offers, cut) = (rand::random(), Offers::default(), CancellationToken::new());
-        let inner = Inner { options, view, stores, dispatcher, metrics, calls, session, offers, cut };
+        let (session, offers) = (rand::random(), Offers::default());
+        let inner = Inner { options, view, stores, dispatcher, metrics, calls, session, offers };
         Self { inner: Arc::new(inner) }
     }
 
@@ -108,29 +106,43 @@ impl Events {
     pub async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.heard()).await;
         let mut changes = self.inner.view.subscribe();
-        let mut takers: BTreeMap<GroupId, (CancellationToken, JoinHandle<()>)> = BTreeMap::new();
+        let (mut takers, mut tasks) = (BTreeMap::new(), JoinSet::new());
         while !stop.is_cancelled() {
             let groups = self.inner.stores.groups();
-            takers.retain(|group, (own, task)| {
-                if !groups.contains(group) {
-                    own.cancel();
-                }
-                !task.is_finished()
-            });
-            for group in groups {
-                takers.entry(group).or_insert_with(|| {
-                    let own = stop.child_token();
-                    let taker = Taker::new(Arc::clone(&self.inner), group);
-                    (own.clone(), tokio::spawn(taker.run(own)))
-                });
+            self.follow(&groups, &mut takers, &mut tasks, &stop);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // The sender is in the handle that this has.
+                _ = changes.changed() => {}
+                // A group that is back is taken from once its old task has ended.
+                Some(ended) = tasks.join_next_with_id() => forget(&mut takers, ended),
             }
-            // The sender is in the handle that this has.
-            let _ = stop.run_until_cancelled(changes.changed()).await;
         }
-        for (group, (_, task)) in takers {
-            if let Err(error) = task.await {
-                tracing::error!(%group, %error, "the task that takes a group's messages failed");
+        while let Some(ended) = tasks.join_next_with_id().await {
+            forget(&mut takers, ended);
+        }
+    }
+
+    /// Has a task for each group, and lets those of groups that are gone end.
+    fn follow(
+        &self,
+        groups: &[GroupId],
+        takers: &mut Takers,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) {
+        for (group, (own, _)) in &*takers {
+            if !groups.contains(group) {
+                own.cancel();
             }
+        }
+        for group in groups {
+            takers.entry(*group).or_insert_with(|| {
+                let own = stop.child_token();
+                let taker = Taker::new(Arc::clone(&self.inner), *group);
+                let id = tasks.spawn(taker.run(own.clone())).id();
+                (own, id)
+            });
         }
     }
 
@@ -149,6 +161,20 @@ impl Events {
         };
         let _ = changes.wait_for(settled).await;
     }
+}
+
+/// Of each group: what stops the task that takes from it, and which that is.
+type Takers = BTreeMap<GroupId, (CancellationToken, Id)>;
+
+fn forget(takers: &mut Takers, ended: Result<(Id, ()), JoinError>) {
+    let id = match ended {
+        Ok((id, ())) => id,
+        Err(error) => {
+            tracing::error!(%error, "the task that takes a group's messages failed");
+            error.id()
+        }
+    };
+    takers.retain(|_, (_, task)| *task != id);
 }
 
 impl Inner {

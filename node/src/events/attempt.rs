@@ -6,6 +6,7 @@ use coracle_proto::id::{GroupId, VersionNumber};
 use coracle_proto::status::Code;
 use http::StatusCode;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use super::running::Place;
@@ -50,15 +51,21 @@ struct Came {
     cold: bool,
 }
 
-/// Runs a message and says what became of it. Dropping this stops its guest.
-pub(super) async fn run(inner: &Inner, group: GroupId, delivery: Delivery, place: &Place) {
+/// Runs a message and says what became of it; of a call that has not ended at the `cut`, that. Dropping this stops its guest.
+pub(super) async fn run(
+    inner: &Inner,
+    group: GroupId,
+    delivery: Delivery,
+    place: &Place,
+    cut: &CancellationToken,
+) {
     let _counted = Counted::new(&inner.metrics.events.running);
     let span = span::process(&delivery);
     let begun = Begun { receipt: Receipt::wanted(), started_ms: clock::unix_ms() };
     let running = async {
         let settlement = tokio::select! {
             settlement = attempt(inner, &delivery, &begun, &span) => settlement,
-            () = inner.cut.cancelled() => cut_off(&delivery.ticket, &begun).await,
+            () = cut.cancelled() => cut_off(&delivery.ticket, &begun).await,
         };
         place.settles();
         settle::settle(inner, group, &settlement).await;

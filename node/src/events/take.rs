@@ -31,11 +31,13 @@ pub(super) struct Taker {
     running: Arc<Running>,
     /// The number of the last reply.
     heard: u64,
+    /// Ends what still runs after the drain time.
+    cut: CancellationToken,
 }
 
 impl Taker {
     pub(super) fn new(inner: Arc<Inner>, group: GroupId) -> Self {
-        Self { inner, group, running: Arc::default(), heard: 0 }
+        Self { inner, group, running: Arc::default(), heard: 0, cut: CancellationToken::new() }
     }
 
     /// Takes until `stop`, then goes on telling what runs until that has ended.
@@ -49,7 +51,7 @@ impl Taker {
         if tokio::time::timeout(self.inner.options.drain_timeout, self.drained()).await.is_err() {
             let left = self.running.count();
             tracing::warn!(group = %self.group, left, "messages were cut off: their calls did not end in time");
-            self.inner.cut.cancel();
+            self.cut.cancel();
             let _ = tokio::time::timeout(FAREWELL, self.drained()).await;
         }
         self.running.end();
@@ -112,10 +114,10 @@ impl Taker {
                 Offered::Delivery(delivery) => (delivery.ticket.clone(), Ok(delivery)),
                 Offered::Foreign(ticket, why) => (ticket, Err(why)),
             };
-            let (inner, group) = (Arc::clone(&self.inner), self.group);
+            let (inner, group, cut) = (Arc::clone(&self.inner), self.group, self.cut.clone());
             let begun = self.running.begin(&self.inner.calls, ticket.clone(), |place| async move {
                 match delivery {
-                    Ok(delivery) => attempt::run(&inner, group, *delivery, &place).await,
+                    Ok(delivery) => attempt::run(&inner, group, *delivery, &place, &cut).await,
                     Err(why) => attempt::give_back(&inner, group, ticket, why).await,
                 }
             });

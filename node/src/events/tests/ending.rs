@@ -53,6 +53,43 @@ async fn what_does_not_end_is_cut_off_and_tried_again_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_group_that_is_back_is_taken_from_as_before() {
+    let (go, guest) = waiting();
+    let node = Node::with(Plan::local(Arc::clone(&guest)), Duration::from_millis(100)).await;
+    let gone = || node.world.change(vec![Change::remove(Key::Group(GroupId::new(GROUP)))]);
+    let back = || node.world.change(Store::records(&[&node.store]));
+    node.store.put("f", 1, "");
+    until("it runs", || guest.calls() == 1).await;
+    gone();
+    until("it is cut off", || node.world.metrics.events.running.get() == 0).await;
+    back();
+    until("it runs again, for nobody could be told", || guest.calls() == 2).await;
+    go.notify_one();
+    node.comes_to(0, Succeeded).await;
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_back_before_its_calls_ended_is_taken_from_after_them() {
+    let (go, guest) = waiting();
+    let node = Node::start(Plan::local(Arc::clone(&guest))).await;
+    node.store.put("f", 1, "");
+    until("it runs", || guest.calls() == 1).await;
+    node.world.change(vec![Change::remove(Key::Group(GroupId::new(GROUP)))]);
+    // It has seen that when something else was done behind it on this thread.
+    node.hears(true, true);
+    assert_eq!(node.world.get("/nothing").await.status, 404);
+    node.world.change(Store::records(&[&node.store]));
+    node.store.put("f", 2, "");
+    go.notify_one();
+    node.comes_to(0, Succeeded).await;
+    until("the next one runs", || guest.calls() == 2).await;
+    go.notify_one();
+    node.comes_to(1, Succeeded).await;
+    node.end().await;
+}
+
+#[tokio::test]
 async fn a_node_without_a_store_ends_at_once_and_one_that_comes_is_taken_from() {
     let (go, guest) = waiting();
     let node = Node::start(Plan::local(Arc::clone(&guest))).await;
