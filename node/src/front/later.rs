@@ -32,6 +32,8 @@ use crate::stores::{BODY_BYTES_MAX, Submission, Submitted};
 
 /// A request is kept within this, or refused.
 const KEEP_MAX: Duration = Duration::from_secs(10);
+/// A body of at most 64 KiB is here within this, or within its function's `timeout` where that is less.
+const READ_MAX: Duration = Duration::from_secs(30);
 /// How long whoever asks what became of a call waits before it asks again, seconds.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -65,16 +67,21 @@ impl Inner {
             let said = format!("'{function}': there is no such function");
             return Err(CallError::new(Code::FunctionNotFound, said));
         }
+        let limit =
+            self.dispatcher.version(&function, invocation.id).map(|version| version.spec.limits().timeout);
         let head = submission::Head::new(invocation)?;
-        let data = self.read(body, caller).await?;
+        let data = self.read(body, caller, limit.unwrap_or(READ_MAX).min(READ_MAX)).await?;
         let submission: Submission = head.with(data, span);
         let deadline = clock::now() + KEEP_MAX;
         let submitted = self.stores.submit(submission, deadline).await.map_err(told)?;
         Ok(accepted(submitted, &function.to_string()))
     }
 
-    /// The whole body.
-    async fn read(&self, body: &Replay, caller: IpAddr) -> Result<Bytes, CallError> {
+    /// The whole body, which is to be here within the `limit`.
+    async fn read(&self, body: &Replay, caller: IpAddr, limit: Duration) -> Result<Bytes, CallError> {
+        if body.is_empty() {
+            return Ok(Bytes::new());
+        }
         let too_large = || {
             let said = format!(
                 "the body of a call that is to be run later has at most {BODY_BYTES_MAX} bytes; nothing was accepted"
@@ -88,17 +95,15 @@ impl Inner {
         let _place = self.gathering.take(caller, 1).map_err(|_| {
             CallError::new(Code::Overloaded, "too many bodies are being read at this gateway")
         })?;
-        let (mut data, patience) = (BytesMut::new(), self.options.body_timeout);
+        let (mut data, by) = (BytesMut::new(), clock::now() + limit);
         loop {
+            let left = by.saturating_duration_since(clock::now());
+            let patience = self.options.body_timeout.min(left);
             let frame = match tokio::time::timeout(patience, pieces.frame()).await {
                 Ok(Some(frame)) => frame?,
                 Ok(None) => return Ok(data.freeze()),
                 Err(_) => {
-                    let said = format!(
-                        "'{caller}' sent nothing of the request's body for {} ms, after {} bytes; nothing was accepted",
-                        patience.as_millis(),
-                        data.len()
-                    );
+                    let said = late(caller, data.len(), self.options.body_timeout, limit, patience == left);
                     return Err(CallError::new(Code::RequestTimeout, said));
                 }
             };
@@ -110,6 +115,19 @@ impl Inner {
             data.extend_from_slice(&piece);
         }
     }
+}
+
+/// That a body was not here in time: not all of it, or nothing more.
+fn late(caller: IpAddr, bytes: usize, piece: Duration, limit: Duration, whole: bool) -> String {
+    let (piece, limit) = (piece.as_millis(), limit.as_millis());
+    if whole {
+        return format!(
+            "'{caller}' sent {bytes} bytes of the request's body in {limit} ms, and not all; nothing was accepted"
+        );
+    }
+    format!(
+        "'{caller}' sent nothing of the request's body for {piece} ms, after {bytes} bytes; nothing was accepted"
+    )
 }
 
 fn accepted(submitted: Submitted, function: &str) -> Response<Body> {

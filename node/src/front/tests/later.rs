@@ -7,6 +7,7 @@ use coracle_proto::id::{InvocationId, NodeId};
 use coracle_proto::key::Key;
 use coracle_proto::pb::{self, InvocationState};
 use coracle_proto::record::Change;
+use coracle_proto::spec::Draft;
 use coracle_proto::status::Code;
 use http_body_util::{BodyExt as _, Full};
 use opentelemetry::trace::SpanKind;
@@ -112,6 +113,30 @@ async fn what_is_too_large_is_refused_with_its_bound() {
     assert!(whole.text.contains("128 headers of 32768 bytes"), "{whole:?}");
     assert_eq!(store.state().messages.len(), 2);
     assert_eq!(world.front.inner.open.count(), 0);
+}
+
+#[tokio::test]
+async fn a_body_is_here_in_time_and_none_takes_no_place() {
+    let mut plan = Plan::local(Guest::new(async |_| Ok(text("ran"))));
+    plan.draft = Draft { timeout_ms: 300, ..Draft::default() };
+    let (world, store) = (plan.start().await, Store::start().await);
+    world.change(Store::records(&[&store]));
+    // Never silent for long, and never done.
+    let pieces = futures::stream::unfold((), async |()| {
+        tokio::time::sleep(Duration::from_millis(20)).await; // a bounded poll
+        Some((Ok(http_body::Frame::data("x".into())), ()))
+    });
+    let whole = later(&world, &[], SendBody::new(http_body_util::StreamBody::new(pieces))).await;
+    assert_eq!(problem(&whole), (408, "request-timeout"));
+    assert!(whole.text.contains("300 ms, and not all"), "{whole:?}");
+    let gathering = &world.front.inner.gathering;
+    let held: Vec<_> = (1..=64)
+        .flat_map(|host| std::iter::from_fn(move || gathering.take([10, 0, 0, host].into(), 1).ok()))
+        .collect();
+    assert_eq!(held.len(), gathering.max());
+    assert_eq!(problem(&later(&world, &[], full("a")).await), (503, "overloaded"));
+    assert_eq!(later(&world, &[], empty()).await.status, 202);
+    assert_eq!(store.state().messages.len(), 1);
 }
 
 #[tokio::test]
