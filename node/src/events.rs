@@ -5,6 +5,7 @@
 
 mod answer;
 mod attempt;
+mod narrow;
 mod offers;
 mod request;
 mod running;

@@ -64,7 +64,7 @@ pub(super) async fn run(
     let begun = Begun { receipt: Receipt::wanted(), started_ms: clock::unix_ms() };
     let running = async {
         let settlement = tokio::select! {
-            settlement = attempt(inner, &delivery, &begun, &span) => settlement,
+            settlement = attempt(inner, &delivery, &begun, place, &span) => settlement,
             () = cut.cancelled() => cut_off(&delivery.ticket, &begun).await,
         };
         place.settles();
@@ -91,7 +91,13 @@ async fn cut_off(ticket: &Ticket, begun: &Begun) -> Settlement {
     Settlement { ticket: ticket.clone(), report, verdict, answer: None }
 }
 
-async fn attempt(inner: &Inner, delivery: &Delivery, begun: &Begun, span: &Span) -> Settlement {
+async fn attempt(
+    inner: &Inner,
+    delivery: &Delivery,
+    begun: &Begun,
+    place: &Place,
+    span: &Span,
+) -> Settlement {
     let invocation = request::invocation(delivery, span, begun.receipt.clone());
     let came = call(inner, &invocation).await;
     let decision = match &came.result {
@@ -106,6 +112,9 @@ async fn attempt(inner: &Inner, delivery: &Delivery, begun: &Begun, span: &Span)
         Decision::Retry(after) => Verdict::Retry { after, error: error.clone() },
         Decision::Dead => Verdict::Dead { error: error.clone() },
         Decision::Offer => {
+            if came.result.as_ref().is_err_and(|error| has_no_room(error.code())) {
+                place.refused();
+            }
             let verdict = Verdict::Offer { after: inner.offers.after(&ticket), error };
             return Settlement { ticket, report: None, verdict, answer: None };
         }
@@ -114,6 +123,11 @@ async fn attempt(inner: &Inner, delivery: &Delivery, begun: &Begun, span: &Span)
     let told = begun.receipt.told(SPENT_WAIT).await;
     let report = Some(report(begun, &came, told, error));
     Settlement { ticket, report, verdict, answer: came.result.ok() }
+}
+
+/// Whether another message of the same queue would be refused, too.
+const fn has_no_room(code: Code) -> bool {
+    matches!(code, Code::ConcurrencyLimit | Code::Overloaded | Code::NoReplica)
 }
 
 async fn call(inner: &Inner, invocation: &Invocation) -> Came {

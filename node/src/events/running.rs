@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use coracle_proto::id::Namespace;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::narrow::{Narrow, Queue};
+use crate::clock;
 use crate::stores::Ticket;
 
 /// As many as the taker asks for.
 #[derive(Debug, Default)]
 pub(super) struct Running {
     tasks: Mutex<BTreeMap<Ticket, Task>>,
+    narrow: Mutex<Narrow>,
     freed: Notify,
+    narrowed: Notify,
 }
 
 #[derive(Debug)]
@@ -26,6 +30,17 @@ struct Task {
     settles: bool,
     /// Its claim is not held any more, though it may be what it said that ended it: whoever settles it finds out.
     lost: bool,
+}
+
+/// What may be taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Messages.
+    pub(super) places: usize,
+    /// Queues that have all that they may have.
+    pub(super) full: Vec<Queue>,
+    /// There may be more then.
+    pub(super) until: Option<Instant>,
 }
 
 /// That of one message. Dropping it frees it.
@@ -50,25 +65,51 @@ impl Running {
         self.tasks().iter().filter(|(_, task)| !task.lost).map(|(ticket, _)| ticket.clone()).collect()
     }
 
-    /// How many more there may be now: what comes together may be of one queue, and none has more than half of the places.
-    pub(super) fn places(&self, bound: usize) -> usize {
+    /// What there is room for now, where at most `bound` run at once.
+    pub(super) fn room(&self, bound: usize, now: Instant) -> Room {
         let (counts, share) = (self.counts(), share(bound));
-        let most = counts.values().copied().filter(|count| *count < share).max().unwrap_or(0);
-        bound.saturating_sub(counts.values().sum()).min(share.saturating_sub(most))
+        let mut narrow = self.narrow.lock().unwrap_or_else(PoisonError::into_inner);
+        narrow.widen(share, now);
+        let mut widths: BTreeMap<Queue, usize> = counts.keys().map(|queue| (queue.clone(), share)).collect();
+        widths.extend(narrow.widths().map(|(queue, width)| (queue.clone(), width.min(share))));
+        // What comes together may be of one queue: of the one that has the least room, or of one that has nothing yet.
+        let (mut most, mut full) = (share, Vec::new());
+        for (queue, width) in widths {
+            match width.saturating_sub(counts.get(&queue).copied().unwrap_or(0)) {
+                0 => full.push(queue),
+                left => most = most.min(left),
+            }
+        }
+        Room { places: bound.saturating_sub(counts.values().sum()).min(most), full, until: narrow.next() }
     }
 
-    /// Queues that have half of the places, or more.
-    pub(super) fn full(&self, bound: usize) -> Vec<(Namespace, String)> {
-        let share = share(bound);
-        self.counts().into_iter().filter(|(_, count)| *count >= share).map(|(queue, _)| queue).collect()
+    /// The function of a message can take no more: nor is more of its queue asked for, as long as as many run as now.
+    fn refused(&self, ticket: &Ticket, now: Instant) {
+        let queue = (ticket.namespace.clone(), ticket.queue.clone());
+        let mut tasks = self.tasks();
+        if let Some(task) = tasks.get_mut(ticket) {
+            task.settles = true;
+        }
+        let runs = |(other, task): &(&Ticket, &Task)| {
+            !task.settles && other.namespace == queue.0 && other.queue == queue.1
+        };
+        let others = tasks.iter().filter(runs).count();
+        drop(tasks);
+        self.narrow.lock().unwrap_or_else(PoisonError::into_inner).refused(queue, others, now);
+        self.narrowed.notify_one();
     }
 
-    fn counts(&self) -> BTreeMap<(Namespace, String), usize> {
-        let mut counts: BTreeMap<(Namespace, String), usize> = BTreeMap::new();
+    fn counts(&self) -> BTreeMap<Queue, usize> {
+        let mut counts: BTreeMap<Queue, usize> = BTreeMap::new();
         for ticket in self.tasks().keys() {
             *counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default() += 1;
         }
         counts
+    }
+
+    /// Ends when less of a queue is to be asked for.
+    pub(super) async fn narrowed(&self) {
+        self.narrowed.notified().await;
     }
 
     /// Ends when a place comes free.
@@ -143,6 +184,11 @@ impl Place {
             task.settles = true;
         }
     }
+
+    /// Its function could take no more.
+    pub(super) fn refused(&self) {
+        self.running.refused(&self.ticket, clock::now());
+    }
 }
 
 impl Drop for Place {
@@ -154,6 +200,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use coracle_proto::id::Namespace;
+
     use super::*;
     use crate::stores::Fence;
     use crate::worker::tests::until;
@@ -175,12 +223,13 @@ mod tests {
         };
         assert!(begin(ticket("a", 1)) && begin(ticket("a", 2)) && begin(ticket("b", 1)));
         assert!(!begin(ticket("a", 1)), "it runs");
-        let full = |bound| running.full(bound).into_iter().map(|(_, queue)| queue).collect::<Vec<_>>();
+        let room = |bound| running.room(bound, clock::now());
+        let full = |bound| room(bound).full.into_iter().map(|(_, queue)| queue).collect::<Vec<_>>();
         assert_eq!(
             (full(3), full(4), full(5), full(1)),
             (vec!["a".into()], vec!["a".into()], vec![], vec!["a".into(), "b".into()])
         );
-        let places = [1, 3, 4, 5, 8, 100].map(|bound| running.places(bound));
+        let places = [1, 3, 4, 5, 8, 100].map(|bound| room(bound).places);
         assert_eq!(places, [0, 0, 1, 1, 2, 48], "of one queue");
         assert!(running.lose(&ticket("a", 2)) && !running.lose(&ticket("a", 2)));
         running.freed().await;
@@ -189,5 +238,31 @@ mod tests {
         until("one has ended", || running.count() == 1).await;
         running.end();
         assert_eq!(running.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn of_a_queue_that_was_refused_as_many_run_as_could() {
+        let (running, now) = (Arc::<Running>::default(), clock::now());
+        for message in 1..=3 {
+            running.begin(&Handle::current(), ticket("a", message), |place| async move {
+                std::future::pending::<()>().await;
+                drop(place);
+            });
+        }
+        let room = |now| {
+            let room = running.room(100, now);
+            (room.places, room.full.into_iter().map(|(_, queue)| queue).collect::<Vec<_>>())
+        };
+        assert_eq!(room(now), (47, vec![]));
+        running.refused(&ticket("a", 3), now);
+        running.narrowed().await;
+        assert!(running.lose(&ticket("a", 2)));
+        running.tasks().remove(&ticket("a", 3));
+        assert_eq!(room(now), (1, vec![]), "one has ended");
+        running.refused(&ticket("a", 3), now);
+        assert_eq!(room(now), (50, vec!["a".to_owned()]));
+        let until = running.room(100, now).until.unwrap();
+        assert_eq!(room(until), (1, vec![]), "another one is tried");
+        running.end();
     }
 }

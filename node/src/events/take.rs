@@ -7,7 +7,7 @@ use coracle_proto::id::GroupId;
 use coracle_proto::status::Refusal;
 use tokio_util::sync::CancellationToken;
 
-use super::running::Running;
+use super::running::{Room, Running};
 use super::{Inner, attempt};
 use crate::clock;
 use crate::stores::{Offered, Taken, Taking};
@@ -47,7 +47,8 @@ impl Taker {
             stop.run_until_cancelled(self.round(bound)).await;
         }
         // What was on its way in that moment goes to others when this node says that it did not get it.
-        let _ = tokio::time::timeout(FAREWELL, self.ask(0, Duration::ZERO)).await;
+        let _ = tokio::time::timeout(FAREWELL, self.ask(self.running.room(0, clock::now()), Duration::ZERO))
+            .await;
         if tokio::time::timeout(self.inner.options.drain_timeout, self.drained()).await.is_err() {
             let left = self.running.count();
             tracing::warn!(group = %self.group, left, "messages were cut off: their calls did not end in time");
@@ -66,18 +67,24 @@ impl Taker {
 
     /// One request, with what it brings. At most `bound` messages run at once.
     async fn round(&mut self, bound: usize) {
-        let places = self.running.places(bound);
-        let full = self.running.full(bound);
+        let room = self.running.room(bound, clock::now());
+        let (short, until) = (room.places == 0 || !room.full.is_empty(), room.until);
         let running = Arc::clone(&self.running);
         let freed = async {
-            if places > 0 && full.is_empty() {
+            if !short {
                 return std::future::pending().await;
             }
             running.freed().await;
             tokio::time::sleep(GATHER).await;
         };
+        let widened = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            taken = self.ask(bound, WAITS) => match taken {
+            taken = self.ask(room, WAITS) => match taken {
                 Ok(taken) => self.accept(taken),
                 Err(refusal) => {
                     tracing::debug!(group = %self.group, code = %refusal.code, %refusal, "no messages can be taken");
@@ -85,13 +92,16 @@ impl Taker {
                 }
             },
             () = freed => {}
+            () = widened => {}
+            // What was asked for would be refused.
+            () = self.running.narrowed() => {}
         }
     }
 
-    async fn ask(&self, bound: usize, waits: Duration) -> Result<Taken, Refusal> {
+    async fn ask(&self, room: Room, waits: Duration) -> Result<Taken, Refusal> {
         let running = self.running.tickets();
-        let places = u32::try_from(self.running.places(bound)).unwrap_or(u32::MAX);
-        let (session, full) = (self.inner.session, self.running.full(bound));
+        let places = u32::try_from(room.places).unwrap_or(u32::MAX);
+        let (session, full) = (self.inner.session, room.full);
         let taking = Taking { session, heard: self.heard, running, places, full, waits };
         let deadline = clock::now() + waits + ASK_MAX;
         self.inner.stores.take(self.group, self.inner.options.node, &taking, deadline).await

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coracle_proto::pb::InvocationState::{Running, Succeeded, Waiting};
 use coracle_proto::pb::{self, settle_request};
+use coracle_proto::spec::Draft;
 use http_body_util::BodyExt as _;
 
 use super::running::{Node, waiting};
@@ -88,6 +89,29 @@ async fn one_queue_has_half_of_the_places_and_all_are_run() {
     .await;
     until("their places are free", || node.world.metrics.events.running.get() == 0).await;
     assert_eq!(guest.calls(), 9);
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_backlog_at_a_functions_limit_is_not_claimed_in_vain() {
+    let (go, guest) = waiting();
+    let draft = Draft { concurrency: 1, ..Draft::default() };
+    let node = Node::start(Plan { draft, ..Plan::local(Arc::clone(&guest)) }).await;
+    for id in 1..=50 {
+        node.store.put("f", id, "");
+    }
+    until("all are run, one at a time", || {
+        assert!(guest.open() <= 1);
+        go.notify_one();
+        node.store.all_done()
+    })
+    .await;
+    let settles = node.store.state().settles.clone();
+    let offers =
+        settles.iter().filter(|it| matches!(it.verdict, Some(settle_request::Verdict::Offer(_)))).count();
+    println!("{offers} were given back");
+    assert!(offers <= 12, "{offers} of 50");
+    assert_eq!(guest.calls(), 50);
     node.end().await;
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Message {
     pub(crate) answer: Option<pb::EventAnswer>,
     pub(crate) last_error: String,
     ready_at: Instant,
+    /// The number of the reply that it was given out with.
+    given: u64,
     key: String,
     fingerprint: Vec<u8>,
 }
@@ -195,6 +197,7 @@ impl State {
             answer: None,
             last_error: String::new(),
             ready_at: crate::clock::now(),
+            given: 0,
             key: String::new(),
             fingerprint: vec![],
         }
@@ -207,8 +210,18 @@ impl State {
         self.messages.iter_mut().find(held)
     }
 
-    fn give(&mut self, places: usize, full: &[pb::QueueName]) -> Vec<pb::Delivery> {
-        let now = crate::clock::now();
+    fn give(&mut self, request: &pb::TakeRequest) -> Vec<pb::Delivery> {
+        let (places, full, now) = (request.places as usize, &request.full, crate::clock::now());
+        let number = self.number + 1;
+        // What the node never got.
+        for message in self.messages.iter_mut().filter(|it| it.state == pb::InvocationState::Running) {
+            if message.given > request.heard
+                && !request.running.contains(message.delivery.ticket.as_ref().unwrap())
+            {
+                message.state = pb::InvocationState::Waiting;
+                message.delivery.attempt -= 1;
+            }
+        }
         let mut given = Vec::new();
         for index in 0..self.messages.len() {
             let sequence = self.sequence + 1;
@@ -218,7 +231,7 @@ impl State {
             if given.len() < places && ready && full.iter().all(|it| it.queue != ticket.queue) {
                 (ticket.fence_term, ticket.fence_sequence) = (7, sequence);
                 message.delivery.attempt += 1;
-                message.state = pb::InvocationState::Running;
+                (message.state, message.given) = (pb::InvocationState::Running, number);
                 given.push(message.delivery.clone());
                 self.sequence = sequence;
             }

@@ -46,7 +46,7 @@ impl Deliveries for Served {
             }
             let lost: Vec<_> =
                 request.running.iter().filter(|it| state.claimed(it).is_none()).cloned().collect();
-            let deliveries = state.give(request.places as usize, &request.full);
+            let deliveries = state.give(&request);
             let something = !deliveries.is_empty() || !lost.is_empty();
             something.then(|| {
                 state.number += 1;
