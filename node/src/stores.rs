@@ -14,9 +14,9 @@ mod trouble;
 mod wire;
 
 pub use self::message::{
-    BODY_BYTES_MAX, Delivery, Event, EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX,
-    KEPT_HEADERS_BYTES_MAX, Kept, Offered, Report, Settlement, Submission, Submitted, Taken, Taking, Ticket,
-    Verdict,
+    ATTRIBUTES_BYTES_MAX, BODY_BYTES_MAX, Delivery, Event, EventHead, Fate, Fence, HEADERS_BYTES_MAX,
+    HEADERS_MAX, KEPT_HEADERS_BYTES_MAX, Kept, Offered, Report, Settlement, Submission, Submitted, Taken,
+    Taking, Ticket, Verdict,
 };
 pub use self::record::{Ended, Record, State};
 

@@ -8,7 +8,7 @@ mod span;
 mod submission;
 
 pub(super) use self::asked::{Asked, What};
-pub(super) use self::prefer::{PREFER, Preferences};
+pub(super) use self::prefer::Preferences;
 
 use std::net::IpAddr;
 use std::time::Duration;

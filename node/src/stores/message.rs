@@ -16,6 +16,8 @@ pub const BODY_BYTES_MAX: usize = 64 << 10;
 pub const HEADERS_MAX: usize = 128;
 /// Bytes of names and values of a message's headers.
 pub const HEADERS_BYTES_MAX: usize = 32 << 10;
+/// Bytes of names and values of a message's attributes.
+pub const ATTRIBUTES_BYTES_MAX: usize = 4 << 10;
 /// Bytes of names and values of an answer's headers that are kept.
 pub const KEPT_HEADERS_BYTES_MAX: usize = 8 << 10;
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header.
-pub(in crate::front) const PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(super) const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// Preferences of one request. Of each the first one counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +36,28 @@ impl Preferences {
     }
 }
 
+/// Takes out of the headers what is known here, which was done or is not the function's; what else is preferred stays.
+pub(super) fn take(headers: &mut HeaderMap) {
+    let lines: Vec<HeaderValue> = headers.get_all(PREFER).iter().filter_map(others).collect();
+    headers.remove(PREFER);
+    for line in lines {
+        headers.append(PREFER, line);
+    }
+}
+
+/// The others of a line; none where there are none.
+fn others(line: &HeaderValue) -> Option<HeaderValue> {
+    // What is no text is not understood here: it may be the function's.
+    let Ok(text) = line.to_str() else { return Some(line.clone()) };
+    let others = parts(text, ',').map(str::trim).filter(|preference| {
+        let name = parts(preference, ';').next().unwrap_or_default();
+        let name = name.split_once('=').map_or(name, |(name, _)| name).trim();
+        !name.is_empty() && !["respond-async", "wait"].iter().any(|own| name.eq_ignore_ascii_case(own))
+    });
+    let others = others.collect::<Vec<_>>().join(", ");
+    if others.is_empty() { None } else { HeaderValue::try_from(others).ok() }
+}
+
 /// The parts of a text, without separators that stand in quotes.
 fn parts(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
@@ -57,6 +79,24 @@ mod tests {
         let headers = lines.iter().map(|line| (PREFER, line.parse().unwrap())).collect();
         let found = Preferences::new(&headers);
         (found.respond_async, found.wait.map(|wait| wait.as_secs()))
+    }
+
+    #[test]
+    fn what_is_not_known_here_stays() {
+        for (lines, left) in [
+            (&["respond-async, wait=10"][..], &[][..]),
+            (
+                &["return=minimal, Respond-Async;x=1 , handling=lenient"][..],
+                &["return=minimal, handling=lenient"],
+            ),
+            (&["respond-async", "return=minimal", "WAIT = 3"][..], &["return=minimal"]),
+            (&["note=\"a, respond-async\", respond-async"][..], &["note=\"a, respond-async\""]),
+            (&[", ,"][..], &[]),
+        ] {
+            let mut headers: HeaderMap = lines.iter().map(|line| (PREFER, line.parse().unwrap())).collect();
+            take(&mut headers);
+            assert_eq!(headers.get_all(PREFER).iter().collect::<Vec<_>>(), left, "{lines:?}");
+        }
     }
 
     #[test]

@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use tracing::Span;
 
-use super::PREFER;
+use super::prefer;
 use crate::call::CallError;
 use crate::dispatch::Invocation;
-use crate::stores::{Event, EventHead, HEADERS_BYTES_MAX, HEADERS_MAX, Submission};
+use crate::stores::{ATTRIBUTES_BYTES_MAX, Event, EventHead, HEADERS_BYTES_MAX, HEADERS_MAX, Submission};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Bytes of a key.
@@ -33,7 +33,7 @@ impl Head {
     /// Checks what a guest would see of a request.
     pub(super) fn new(mut invocation: Invocation) -> Result<Self, CallError> {
         let headers = &mut invocation.head.headers;
-        headers.remove(PREFER);
+        prefer::take(headers);
         check(headers)?;
         let key = key(headers)?;
         Ok(Self { invocation, key })
@@ -99,7 +99,14 @@ fn attributes(headers: &HeaderMap, span: &Span) -> BTreeMap<String, String> {
     let text = |(name, value): (&HeaderName, &HeaderValue)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
     };
-    traces.iter().filter_map(text).collect()
+    let mut attributes: BTreeMap<_, _> = traces.iter().filter_map(text).collect();
+    let bytes = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
+    if bytes > ATTRIBUTES_BYTES_MAX {
+        // The trace goes on without what its vendors say; one that is no trace goes, too.
+        attributes.remove(TRACESTATE);
+        attributes.retain(|_, value| value.len() <= ATTRIBUTES_BYTES_MAX / 2);
+    }
+    attributes
 }
 
 /// Whose keys are one: those of callers who show the same proof of who they are. So nobody comes to the call of another
@@ -154,14 +161,28 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_stays_without_what_is_too_much_of_it() {
+        let kept = |state: usize| {
+            let value = |text: &str| HeaderValue::try_from(text).unwrap();
+            let parent = (HeaderName::from_static(TRACEPARENT), value("00-1-2-01"));
+            let state = (HeaderName::from_static(TRACESTATE), value(&"s".repeat(state)));
+            let attributes = attributes(&[parent, state].into_iter().collect(), &Span::none());
+            attributes.into_keys().collect::<Vec<_>>()
+        };
+        // Their names, and the parent, have 30 bytes.
+        assert_eq!(kept(ATTRIBUTES_BYTES_MAX - 30), ["traceparent", "tracestate"]);
+        assert_eq!(kept(ATTRIBUTES_BYTES_MAX - 29), ["traceparent"]);
+    }
+
+    #[test]
     fn callers_are_told_apart_by_what_they_show() {
         let shown = |headers: &[(HeaderName, &str)]| {
             let header = |(name, value): &(HeaderName, &str)| (name.clone(), value.parse().unwrap());
             source(&headers.iter().map(header).collect())
         };
-        assert_eq!((shown(&[]), shown(&[(PREFER, "a")])), ("/async".to_owned(), "/async".to_owned()));
+        assert_eq!((shown(&[]), shown(&[(prefer::PREFER, "a")])), ("/async".to_owned(), "/async".to_owned()));
         let first = shown(&[(AUTHORIZATION, "a")]);
-        assert_eq!((first.len(), &first), (39, &shown(&[(PREFER, "b"), (AUTHORIZATION, "a")])));
+        assert_eq!((first.len(), &first), (39, &shown(&[(prefer::PREFER, "b"), (AUTHORIZATION, "a")])));
         for other in [
             shown(&[(AUTHORIZATION, "b")]),
             shown(&[(COOKIE, "a")]),

@@ -87,7 +87,8 @@ async fn what_is_accepted_is_kept_as_it_came() {
     assert_eq!((http.method.as_str(), http.uri, http.route.as_str()), ("POST", uri, "/f"));
     let header = |name: &str| http.headers.iter().find(|it| it.name == name).map(|it| it.value.clone());
     assert_eq!(header("x-own"), Some("2".into()));
-    for gone in ["prefer", "connection", "x-private", "coracle-attempt"] {
+    assert_eq!(header("prefer"), Some("return=minimal".into()), "it is the function's");
+    for gone in ["connection", "x-private", "coracle-attempt"] {
         assert_eq!(header(gone), None, "{gone}");
     }
     assert_eq!(world.workers[0].guest.calls(), 0);
