@@ -25,6 +25,7 @@ use super::Inner;
 use super::answer::{Served, set_invocation};
 use super::problem::page as whole_page;
 use super::replay::Replay;
+use super::serve::unless_unheard;
 use crate::call::{Body, CallError};
 use crate::clock;
 use crate::dispatch::{Invocation, Payload as _};
@@ -73,7 +74,8 @@ impl Inner {
         let data = self.read(body, caller, limit.unwrap_or(READ_MAX).min(READ_MAX)).await?;
         let submission: Submission = head.with(data, span);
         let deadline = clock::now() + KEEP_MAX;
-        let submitted = self.stores.submit(submission, deadline).await.map_err(told)?;
+        let submitted = self.stores.submit(submission, deadline).await;
+        let submitted = submitted.map_err(|refusal| unless_unheard(&self.view.load(), told(refusal)))?;
         Ok(accepted(submitted, &function.to_string()))
     }
 

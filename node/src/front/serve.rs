@@ -96,9 +96,7 @@ impl Inner {
     async fn find(&self, host: &str, path: &str) -> (Arc<View>, Result<Target, CallError>) {
         let view = self.view.load();
         let found = target(&view, host, path);
-        if view.routing.told
-            || matches!(found, Ok(Target::Function { .. } | Target::Health | Target::Invocation(_)))
-        {
+        if view.routing.told || matches!(found, Ok(Target::Function { .. } | Target::Health)) {
             return (view, found);
         }
         drop(view);
@@ -154,13 +152,13 @@ impl Inner {
 
 /// That there is no such thing can be said only by who has a view: one that a controller is bringing up to date, or
 /// none at all, says nothing.
-fn unless_unheard(view: &View, error: CallError) -> CallError {
+pub(super) fn unless_unheard(view: &View, error: CallError) -> CallError {
     let routing = &view.routing;
     let unheard = routing.stamp.revision == Revision::ZERO || (routing.following && !routing.told);
     match error.code() {
-        Code::RouteNotFound | Code::FunctionNotFound if unheard => CallError::new(
+        Code::RouteNotFound | Code::FunctionNotFound | Code::NoStore if unheard => CallError::new(
             Code::NoView,
-            "this gateway was just started and does not know the cluster's functions yet",
+            "this gateway was just started and does not know the cluster's functions and stores yet",
         ),
         _ => error,
     }

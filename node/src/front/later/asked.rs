@@ -1,6 +1,5 @@
 //! What became of a call: its record, what it answered, and what a person does with it.
 
-use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::front::Inner;
 use crate::front::answer::{Served, set_invocation, set_number};
 use crate::front::headers::{remove_hop_by_hop, remove_own};
 use crate::front::problem::with_status;
+use crate::front::serve::unless_unheard;
 use crate::stores::{BODY_BYTES_MAX, Kept, Record, no_store};
 
 /// A group's leader is found within this.
@@ -68,43 +68,51 @@ impl Inner {
         let Asked { id, what } = asked;
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let waits = if reads { waits(head)? } else { Duration::ZERO };
-        let deadline = clock::now() + FIND_MAX + waits;
-        let stores = &self.stores;
-        match what {
-            What::Record if reads => {
-                let record = self.first(id, |group| stores.get(group, id, waits, deadline)).await?;
-                Ok(shown(StatusCode::OK, &record))
-            }
-            What::Record if head.method == Method::DELETE => {
-                let record = self.first(id, |group| stores.cancel(group, id, deadline)).await?;
-                Ok(shown(StatusCode::OK, &record))
-            }
-            What::Retry if head.method == Method::POST => {
-                let record = self.first(id, |group| stores.retry(group, id, deadline)).await?;
-                Ok(shown(StatusCode::OK, &record))
-            }
-            What::Result if reads => {
-                let (record, kept) =
-                    self.first(id, |group| stores.result(group, id, waits, deadline)).await?;
-                Ok(result(&record, kept))
-            }
-            What::Record | What::Result | What::Retry => Ok(not_allowed(what, &head.method)),
+        let changes = match what {
+            What::Record => head.method == Method::DELETE,
+            What::Result => false,
+            What::Retry => head.method == Method::POST,
+        };
+        if !reads && !changes || reads && what == What::Retry {
+            return Ok(not_allowed(what, &head.method));
         }
+        let group = Box::pin(self.group(id, changes)).await?;
+        let (stores, deadline) = (&self.stores, clock::now() + FIND_MAX + waits);
+        let asked = async {
+            Ok(match what {
+                What::Record if reads => shown(&stores.get(group, id, waits, deadline).await?),
+                What::Record => shown(&stores.cancel(group, id, deadline).await?),
+                What::Retry => shown(&stores.retry(group, id, deadline).await?),
+                What::Result => {
+                    let (record, kept) = stores.result(group, id, waits, deadline).await?;
+                    result(&record, kept)
+                }
+            })
+        };
+        Box::pin(asked).await.map_err(|refusal: Refusal| {
+            told(if refusal.code == Code::InvocationNotFound { not_found(id) } else { refusal })
+        })
     }
 
-    /// The first answer of all groups in turn: an id does not say where its record lies.
-    async fn first<T, F>(&self, id: InvocationId, ask: impl Fn(GroupId) -> F) -> Result<T, CallError>
-    where
-        F: Future<Output = Result<T, Refusal>>,
-    {
+    /// The group that has it: an id does not say where its record lies. All are asked in turn, each within its share of the
+    /// time. Of a change none is told that has no record of it: it would write down that it has none.
+    async fn group(&self, id: InvocationId, changes: bool) -> Result<GroupId, CallError> {
         let groups = self.stores.groups();
-        if groups.is_empty() {
-            return Err(told(no_store()));
+        if let [only] = groups[..]
+            && !changes
+        {
+            return Ok(only);
         }
-        let mut unknown = None;
+        if groups.is_empty() {
+            return Err(unless_unheard(&self.view.load(), told(no_store())));
+        }
+        let (mut unknown, by, mut others) = (None, clock::now() + FIND_MAX, groups.len());
         for group in groups {
-            match Box::pin(ask(group)).await {
-                Ok(found) => return Ok(found),
+            let (now, share) = (clock::now(), u32::try_from(others.max(1)).unwrap_or(u32::MAX));
+            let deadline = now + by.saturating_duration_since(now) / share;
+            others = others.saturating_sub(1);
+            match Box::pin(self.stores.get(group, id, Duration::ZERO, deadline)).await {
+                Ok(_) => return Ok(group),
                 Err(refusal) if refusal.code == Code::InvocationNotFound => {}
                 Err(refusal) if refusal.code.retry() == Again::Never => return Err(told(refusal)),
                 Err(refusal) => unknown = Some(refusal),
@@ -132,7 +140,11 @@ fn waits(head: &Parts) -> Result<Duration, CallError> {
     })
 }
 
-fn shown(status: StatusCode, record: &Record) -> Response<Body> {
+fn shown(record: &Record) -> Response<Body> {
+    shown_as(StatusCode::OK, record)
+}
+
+fn shown_as(status: StatusCode, record: &Record) -> Response<Body> {
     let mut response = answer(status, page::record(record));
     if !record.state.is_ended() {
         response.headers_mut().insert(RETRY_AFTER, ASK_AGAIN);
@@ -144,7 +156,7 @@ fn shown(status: StatusCode, record: &Record) -> Response<Body> {
 /// What the function answered, once it has.
 fn result(record: &Record, kept: Option<Kept>) -> Response<Body> {
     if !record.state.is_ended() {
-        return shown(StatusCode::ACCEPTED, record);
+        return shown_as(StatusCode::ACCEPTED, record);
     }
     let gone = |why: String| {
         let error = CallError::new(Code::InvocationNotFound, why);

@@ -26,7 +26,16 @@ async fn world() -> (World, Store) {
     let world = Plan::local(Guest::new(async |_| Ok(text("ran")))).start().await;
     let store = Store::start().await;
     world.change(Store::records(&[&store]));
+    hears(&world, true, true);
     (world, store)
+}
+
+/// Makes the view say how it is followed.
+fn hears(world: &World, following: bool, told: bool) {
+    world.view.update(|view| {
+        (view.routing.following, view.routing.told) = (following, told);
+        true
+    });
 }
 
 fn bytes(count: usize) -> SendBody {
@@ -194,6 +203,25 @@ async fn what_cannot_be_kept_is_refused_by_name() {
     assert_eq!(problem(&later(&world, &[], empty()).await), (503, "no-store"));
     let asked = world.get("/.coracle/invocations/00000000000000000000000000000001").await;
     assert_eq!(problem(&asked), (503, "no-store"));
+    hears(&world, true, false);
+    let asked = world.get("/.coracle/invocations/00000000000000000000000000000001").await;
+    assert_eq!(problem(&asked), (503, "no-view"), "stores may be told of");
+    assert_eq!(problem(&later(&world, &[], empty()).await), (503, "no-view"));
+}
+
+#[tokio::test]
+async fn whoever_asks_a_gateway_that_was_just_started_waits_for_its_view() {
+    let world = Plan::local(Guest::new(async |_| Ok(text("ran")))).start().await;
+    let store = Store::start().await;
+    store.put("f", 7, "");
+    let told = async {
+        until("it waits", || world.front.waiting() == 1).await;
+        world.change(Store::records(&[&store]));
+        hears(&world, true, true);
+    };
+    let path = "/.coracle/invocations/00000000000000000000000000000007";
+    let (whole, ()) = tokio::join!(world.get(path), told);
+    assert_eq!(whole.status, 200, "{whole:?}");
 }
 
 fn answered(status: u32, body: &str, bytes: u64) -> Option<pb::EventAnswer> {
@@ -284,6 +312,10 @@ async fn a_call_is_cancelled_and_a_dead_one_given_another_life() {
     };
     let retry = format!("{path}/retry");
     assert_eq!(problem(&send("POST", &retry).await), (409, "conflict"), "it is no dead letter");
+    assert_eq!(store.state().changes, 1);
+    let unknown = "/.coracle/invocations/00000000000000000000000000000009";
+    assert_eq!(problem(&send("DELETE", unknown).await), (404, "invocation-not-found"));
+    assert_eq!(store.state().changes, 1, "nobody is told to change what is not there");
     let whole = send("DELETE", path).await;
     assert!(whole.status == 200 && whole.text.contains("\"state\":\"cancelled\""), "{whole:?}");
     assert_eq!(problem(&send("DELETE", path).await), (409, "conflict"));

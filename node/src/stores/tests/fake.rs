@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) takes: Vec<pb::TakeRequest>,
     pub(crate) settles: Vec<pb::SettleRequest>,
     pub(crate) submits: Vec<pb::SubmitRequest>,
+    /// Requests to cancel, or to give another life.
+    pub(crate) changes: u32,
     /// Requests that were done, by their ids.
     done: BTreeSet<Vec<u8>>,
     /// Says that another one leads.
@@ -351,6 +353,7 @@ impl State {
         request: &pb::ChangeInvocationRequest,
         to: impl Fn(pb::InvocationState) -> Option<pb::InvocationState>,
     ) -> Result<pb::GetInvocationReply, Refusal> {
+        self.changes += 1;
         self.seen(&request.invocation)?;
         for message in self.messages.iter_mut().filter(|it| it.delivery.invocation == request.invocation) {
             let conflict = || Refusal::new(Code::Conflict, "it is something else");
