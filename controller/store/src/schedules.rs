@@ -5,6 +5,7 @@
 //! members, which `remote` asks. That a tick counts once is decided in the log, whoever says it and how often.
 
 mod agenda;
+mod ask;
 mod pace;
 mod plan;
 mod remote;
@@ -31,8 +32,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const HOLD_MS: u64 = 1000;
 /// Schedules whose ticks are on their way at once: they make one entry, and leave room for others that wait.
 const AT_ONCE: usize = 512;
-/// The clocks of the other members are asked this often.
-const CLOCKS_EVERY: Duration = Duration::from_secs(1);
 
 /// The schedules of one group. Clones share them.
 #[derive(Debug, Clone)]
@@ -65,15 +64,17 @@ impl Schedules {
 
     /// Runs until it is dropped.
     pub(crate) async fn run(self, served: Served) {
+        // Also before it leads: what a leader that dies has shown is known then.
+        tokio::join!(self.keep_asking(&served.replica), self.lead_whenever(&served));
+    }
+
+    async fn lead_whenever(&self, served: &Served) {
         let mut status = served.replica.watch();
         while let Some(leads) = status.until(|now| now.role == Role::Leader).await {
-            // By the first answers it is known whether the own clock is right.
+            // By the newest answers it is known whether the own clock is right.
             self.ask_clocks(&served.replica).await;
             self.set_out();
-            tokio::select! {
-                () = self.lead(&served, leads.term) => {}
-                () = self.keep_asking(&served.replica) => {}
-            }
+            self.lead(served, leads.term).await;
             self.time().pace = None;
         }
     }
@@ -105,25 +106,6 @@ impl Schedules {
                 () = served.news.schedules_changed() => {}
             }
             changed = served.news.take_schedules();
-        }
-    }
-
-    /// Never ends.
-    async fn keep_asking(&self, replica: &Replica) {
-        loop {
-            tokio::time::sleep(CLOCKS_EVERY).await;
-            self.ask_clocks(replica).await;
-        }
-    }
-
-    async fn ask_clocks(&self, replica: &Replica) {
-        let status = replica.status();
-        let others = status.voters.into_iter().filter(|(node, _)| *node != status.node);
-        let others = others.map(|(node, seat)| (node, seat.address));
-        for (node, took, unix_ms) in remote::read_clocks(self.cluster, others.collect()).await {
-            // In the middle of the way there and back it was so late.
-            let at = self.steady().saturating_sub(took / 2);
-            self.time().clocks.heard(node, at, unix_ms);
         }
     }
 

@@ -11,8 +11,9 @@ use coracle_proto::id::NodeId;
 
 /// A clock that is set right as it goes may go on by so much. What is more is a jump.
 const STEP_MAX_MS: u64 = 1000;
-/// What a clock of another node said counts for so long.
-const HEARD_WITHIN: Duration = Duration::from_secs(10);
+/// What a clock of another node said counts for so long, run by the own steady one: a node that has died takes no
+/// clock along. A crystal is wrong by some hundredths of a second in that time.
+const HEARD_WITHIN: Duration = Duration::from_mins(10);
 
 /// What the clocks of the group's members say.
 #[derive(Debug, Default)]
@@ -32,6 +33,11 @@ impl Clocks {
     pub(super) fn heard(&mut self, node: NodeId, at: Duration, unix_ms: u64) {
         self.0.insert(node, Heard { at, unix_ms });
         self.0.retain(|_, heard| at.saturating_sub(heard.at) <= HEARD_WITHIN);
+    }
+
+    /// Others are no members any more.
+    pub(super) fn keep(&mut self, is_member: impl Fn(NodeId) -> bool) {
+        self.0.retain(|node, _| is_member(*node));
     }
 
     /// The middle one of those that were heard lately and of the own one; of two the earlier one: what fires late can
@@ -149,7 +155,10 @@ mod tests {
             assert_eq!(clocks.middle(at, own_ms), expected);
         }
         assert_eq!(clocks.middle(at + Duration::from_secs(2), HOUR_MS), 3010, "time has passed for them too");
+        assert_eq!(clocks.middle(at + HEARD_WITHIN, 0), 601_000, "whoever has died since");
         let silent = at + HEARD_WITHIN + Duration::from_millis(1);
-        assert_eq!(clocks.middle(silent, 77), 77, "who is silent does not count");
+        assert_eq!(clocks.middle(silent, 77), 77, "who is silent for long does not count");
+        clocks.keep(|node| node == NodeId::new(2));
+        assert_eq!(clocks.middle(at, 2000), 1000, "who is no member does not count");
     }
 }

@@ -25,7 +25,10 @@ struct World {
     /// How much the clock of each node is wrong.
     off_ms: Vec<i64>,
     leader: usize,
-    clocks: Clocks,
+    /// What each node has heard of the others.
+    clocks: Vec<Clocks>,
+    /// Who has died, and when it is back.
+    dead: Option<(usize, u64)>,
     pace: Pace,
     heard_ms: u64,
     cursor_ms: u64,
@@ -42,7 +45,8 @@ impl World {
             at_ms: 0,
             off_ms: vec![0; nodes],
             leader: 0,
-            clocks: Clocks::default(),
+            clocks: (0..nodes).map(|_| Clocks::default()).collect(),
+            dead: None,
             pace: Pace::from(Duration::ZERO, BEGIN_MS),
             heard_ms: 0,
             cursor_ms: BEGIN_MS,
@@ -59,28 +63,51 @@ impl World {
         Duration::from_millis(self.at_ms)
     }
 
+    fn lives(&self, node: usize) -> bool {
+        self.dead.is_none_or(|(dead, _)| dead != node)
+    }
+
+    /// All that live ask all that live.
     fn ask(&mut self) {
         let at = self.steady();
-        for node in (0..self.off_ms.len()).filter(|node| *node != self.leader) {
-            let shown = self.shows(node);
-            self.clocks.heard(NodeId::new(node as u64), at, shown);
+        let living: Vec<usize> = (0..self.off_ms.len()).filter(|node| self.lives(*node)).collect();
+        for asks in &living {
+            for node in living.iter().filter(|node| *node != asks) {
+                let shown = self.shows(*node);
+                self.clocks[*asks].heard(NodeId::new(*node as u64), at, shown);
+            }
         }
         self.heard_ms = self.at_ms;
     }
 
-    /// Another process leads: it knows the records, and what the others tell it.
+    /// The leader dies, for some minutes at most, and another process leads: it knows the records, what those that live
+    /// tell it, and what the dead one has told.
     fn elect(&mut self) {
+        self.revive(self.at_ms.saturating_add(u64::MAX / 2));
+        if self.off_ms.len() > 1 {
+            let back_ms = self.at_ms + self.luck.random_range(GONE_MS..5 * 60_000);
+            self.dead = Some((self.leader, back_ms));
+        }
         self.at_ms += self.luck.random_range(100..GONE_MS);
-        self.leader = self.luck.random_range(0..self.off_ms.len());
-        self.clocks = Clocks::default();
+        let living: Vec<usize> = (0..self.off_ms.len()).filter(|node| self.lives(*node)).collect();
+        self.leader = living[self.luck.random_range(0..living.len())];
         self.ask();
-        let now_ms = self.clocks.middle(self.steady(), self.shows(self.leader));
+        let now_ms = self.clocks[self.leader].middle(self.steady(), self.shows(self.leader));
         self.pace = Pace::from(self.steady(), now_ms);
+    }
+
+    /// A new process of whoever was dead asks all.
+    fn revive(&mut self, by_ms: u64) {
+        if let Some((node, _)) = self.dead.filter(|(_, back_ms)| *back_ms <= by_ms) {
+            self.dead = None;
+            self.clocks[node] = Clocks::default();
+            self.ask();
+        }
     }
 
     fn look(&mut self, table: &Timetable) {
         let (at, shown) = (self.steady(), self.shows(self.leader));
-        let now_ms = self.pace.advance(at, self.clocks.middle(at, shown));
+        let now_ms = self.pace.advance(at, self.clocks[self.leader].middle(at, shown));
         for step in plan::steps(Missed::Once, table, self.cursor_ms, now_ms) {
             // What the model does.
             assert!(step.at_ms > self.cursor_ms, "a tick comes again");
@@ -97,8 +124,8 @@ impl World {
             match self.luck.random_range(0..400) {
                 0 => self.elect(),
                 1 => self.at_ms += self.luck.random_range(0..GONE_MS),
-                2 | 3 if jumps => {
-                    // One clock is wrong at a time.
+                2 | 3 if jumps && self.dead.is_none() => {
+                    // One clock is wrong at a time: what a dead one has shown is one too.
                     self.off_ms.fill(0);
                     let node = self.luck.random_range(0..self.off_ms.len());
                     self.off_ms[node] = [HOUR_MS, -HOUR_MS, 1500, -1500][self.luck.random_range(0..4)];
@@ -106,6 +133,7 @@ impl World {
                 4..8 => self.off_ms.fill(0),
                 _ => {}
             }
+            self.revive(self.at_ms);
             if self.at_ms - self.heard_ms >= 1000 {
                 self.ask();
             }
