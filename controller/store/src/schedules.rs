@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use self::agenda::Agenda;
-use self::pace::{Clocks, Pace};
+use self::pace::{Clocks, Jump, Pace};
 use crate::clock;
 use crate::cron::Timetable;
 use crate::model::{self, Asked, Op, Outcome, PAGE_MAX, Place, Tick};
@@ -59,7 +59,18 @@ impl Schedules {
         let at = self.steady();
         let mut time = self.time();
         let unix_ms = time.clocks.middle(at, clock::unix_ms());
-        time.pace.as_mut().map_or(unix_ms, |pace| pace.advance(at, unix_ms))
+        let (now_ms, jump) = time.pace.as_mut().map_or((unix_ms, None), |pace| pace.advance(at, unix_ms));
+        drop(time);
+        match jump {
+            Some(Jump::Ahead(off_ms)) => {
+                warn!(group = %self.group, off_ms, "the clocks have gone on by more than time: what was missed goes by what each schedule asks for");
+            }
+            Some(Jump::Behind(off_ms)) => {
+                warn!(group = %self.group, off_ms, "the clocks have gone back: schedules fire half as fast until they are reached");
+            }
+            None => {}
+        }
+        now_ms
     }
 
     /// Runs until it is dropped.

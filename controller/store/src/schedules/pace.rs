@@ -2,15 +2,20 @@
 //! back, and a clock that jumps does not take it along.
 //!
 //! A jump is followed at twice the speed forwards and at half the speed backwards, so that each time in between comes
-//! once and in its order: none is passed over, and none comes twice.
+//! once and in its order: none is passed over, and none comes twice. One forwards that is no small one and stays is
+//! a clock that was set right, or a machine that slept: it is taken, and what was missed goes by what was asked for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coracle_proto::id::NodeId;
 
+use super::plan::LATE_MS;
+
 /// A clock that is set right as it goes may go on by so much. What is more is a jump.
 const STEP_MAX_MS: u64 = 1000;
+/// What is further away than what counts as late, for so long, stays: others have been asked some times by then.
+const STAYS_AFTER: Duration = Duration::from_secs(5);
 /// What a clock of another node said counts for so long, run by the own steady one: a node that has died takes no
 /// clock along. A crystal is wrong by some hundredths of a second in that time.
 const HEARD_WITHIN: Duration = Duration::from_mins(10);
@@ -59,21 +64,42 @@ pub(super) struct Pace {
     /// By the steady clock.
     at: Duration,
     now_ms: u64,
+    apart: Option<Apart>,
+}
+
+/// The clocks show something else by more than what counts as late.
+#[derive(Debug, Clone, Copy)]
+struct Apart {
+    /// By the steady clock.
+    since: Duration,
+    ahead: bool,
+    told: bool,
+}
+
+/// What is worth a warning: the clocks have stayed far away, by so many milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Jump {
+    /// They are ahead, and their time is taken.
+    Ahead(u64),
+    /// They are behind, and are waited for at half the speed.
+    Behind(u64),
 }
 
 impl Pace {
     /// From what the clocks say.
     pub(super) const fn from(at: Duration, unix_ms: u64) -> Self {
-        Self { at, now_ms: unix_ms }
+        Self { at, now_ms: unix_ms, apart: None }
     }
 
-    /// Goes on to where the steady clock is, towards what the clocks say.
-    pub(super) fn advance(&mut self, at: Duration, unix_ms: u64) -> u64 {
+    /// Goes on to where the steady clock is, towards what the clocks say. The time, Unix milliseconds, and what is to
+    /// be told, once.
+    pub(super) fn advance(&mut self, at: Duration, unix_ms: u64) -> (u64, Option<Jump>) {
         let passed_ms = millis(at.saturating_sub(self.at));
         let steady_ms = self.now_ms.saturating_add(passed_ms);
+        let jump = self.notice(at, steady_ms, unix_ms);
         let next_ms = if unix_ms < steady_ms {
             self.now_ms.saturating_add(passed_ms / 2).max(unix_ms)
-        } else if unix_ms - steady_ms <= STEP_MAX_MS {
+        } else if unix_ms - steady_ms <= STEP_MAX_MS || matches!(jump, Some(Jump::Ahead(_))) {
             unix_ms
         } else {
             steady_ms.saturating_add(passed_ms).min(unix_ms)
@@ -81,7 +107,24 @@ impl Pace {
         // A part of a millisecond is counted when it is one.
         self.at = self.at.saturating_add(Duration::from_millis(passed_ms));
         self.now_ms = self.now_ms.max(next_ms);
-        self.now_ms
+        (self.now_ms, jump)
+    }
+
+    fn notice(&mut self, at: Duration, steady_ms: u64, unix_ms: u64) -> Option<Jump> {
+        let (off_ms, ahead) = (unix_ms.abs_diff(steady_ms), unix_ms > steady_ms);
+        if off_ms <= LATE_MS {
+            self.apart = None;
+            return None;
+        }
+        let known = self.apart.filter(|apart| apart.ahead == ahead);
+        let mut apart = known.unwrap_or(Apart { since: at, ahead, told: false });
+        let stays = at.saturating_sub(apart.since) >= STAYS_AFTER;
+        let jump = if ahead { Jump::Ahead(off_ms) } else { Jump::Behind(off_ms) };
+        let told = (stays && !apart.told).then_some(jump);
+        apart.told |= stays;
+        // What is taken is over.
+        self.apart = Some(apart).filter(|apart| !(apart.ahead && apart.told));
+        told
     }
 }
 
@@ -101,7 +144,7 @@ mod tests {
     fn run(pace: &mut Pace, from_s: u64, seconds: u64, off_ms: i64) -> Vec<u64> {
         let one = |quarter: u64| {
             let at = Duration::from_millis(from_s * 1000 + quarter * 250);
-            pace.advance(at, (BEGIN_MS + millis(at)).saturating_add_signed(off_ms))
+            pace.advance(at, (BEGIN_MS + millis(at)).saturating_add_signed(off_ms)).0
         };
         (1..=seconds * 4).map(one).collect()
     }
@@ -121,25 +164,44 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_forwards_and_back_passes_over_nothing_and_repeats_nothing() {
+    fn a_jump_that_does_not_stay_passes_over_nothing_and_repeats_nothing() {
         let mut pace = Pace::from(Duration::ZERO, BEGIN_MS);
         let hour = i64::try_from(HOUR_MS).unwrap();
-        let forwards = run(&mut pace, 0, 30, hour);
+        let forwards = run(&mut pace, 0, 5, hour);
         assert!(is_gentle(&forwards), "{forwards:?}");
-        assert_eq!(forwards.last(), Some(&(BEGIN_MS + 60_000)), "twice as fast, and no faster");
-        let back = run(&mut pace, 30, 70, 0);
+        assert_eq!(forwards.last(), Some(&(BEGIN_MS + 10_000)), "twice as fast, and no faster");
+        let back = run(&mut pace, 5, 15, 0);
         assert!(is_gentle(&back), "{back:?}");
-        assert_eq!(back.last(), Some(&(BEGIN_MS + 100_000)), "they have met");
-        let backwards = run(&mut pace, 100, 30, -hour);
+        assert_eq!(back.last(), Some(&(BEGIN_MS + 20_000)), "they have met");
+        let backwards = run(&mut pace, 20, 30, -hour);
         assert!(is_gentle(&backwards), "{backwards:?}");
+        assert_eq!(backwards.last(), Some(&(BEGIN_MS + 35_000)), "half as fast");
+    }
+
+    #[test]
+    fn an_hour_forwards_that_stays_is_taken_and_told_once() {
+        let mut pace = Pace::from(Duration::ZERO, BEGIN_MS);
+        let mut told = Vec::new();
+        for second in 1..=60 {
+            let at = Duration::from_secs(second);
+            let (now_ms, jump) = pace.advance(at, BEGIN_MS + millis(at) + HOUR_MS);
+            assert_eq!(now_ms >= BEGIN_MS + HOUR_MS, second >= 6, "at {second}: {now_ms}");
+            told.extend(jump);
+        }
+        assert_eq!(told, [Jump::Ahead(HOUR_MS - 5000)]);
+        for second in 61..=120 {
+            let at = Duration::from_secs(second);
+            told.extend(pace.advance(at, BEGIN_MS + millis(at)).1);
+        }
+        assert!(matches!(told[..], [_, Jump::Behind(_)]), "{told:?}");
     }
 
     #[test]
     fn a_clock_that_was_set_right_is_reached() {
-        let mut pace = Pace::from(Duration::ZERO, BEGIN_MS - 100_000);
-        let times = run(&mut pace, 0, 101, 0);
+        let mut pace = Pace::from(Duration::ZERO, BEGIN_MS - 50_000);
+        let times = run(&mut pace, 0, 51, 0);
         assert!(times.windows(2).all(|two| two[1] > two[0] && two[1] - two[0] <= 250 + STEP_MAX_MS));
-        assert_eq!(times.last(), Some(&(BEGIN_MS + 101_000)));
+        assert_eq!(times.last(), Some(&(BEGIN_MS + 51_000)));
     }
 
     #[test]

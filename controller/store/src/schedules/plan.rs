@@ -4,7 +4,7 @@ use crate::cron::Timetable;
 use crate::model::Missed;
 
 /// A time that is older was missed: elections and restarts are over sooner.
-const LATE_MS: u64 = 60_000;
+pub(super) const LATE_MS: u64 = 60_000;
 /// Missed times that fire of a schedule which wants all of them.
 const ALL_MAX: u64 = 100;
 /// Times that are looked at for one schedule at once: a day of seconds. What is left is looked at next.
