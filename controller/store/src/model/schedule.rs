@@ -23,13 +23,15 @@ use super::{keys, queue};
 
 pub use read::{all_schedules, schedule, schedules};
 
+/// A cursor may be so far beyond the time that somebody changes the schedule: leaders' clocks differ.
+const AHEAD_MAX_MS: u64 = 60 * 60 * 1000;
 /// What fires, as the records of invocations tell it.
 const KIND: &str = "schedule";
 /// The type of the event.
 const TYPE: &str = "dev.coracle.cron.tick";
 
-/// Makes it, or tells it anew. It goes on from where it was while its times stay the same, and from `from_ms`
-/// otherwise.
+/// Makes it, or tells it anew. It goes on from where it was while its times stay the same and that is not far
+/// beyond `from_ms`, and from `from_ms` otherwise.
 pub(super) fn put(
     edit: &mut Edit<'_>,
     place: &Place,
@@ -42,7 +44,8 @@ pub(super) fn put(
     let schedule = match edit.get::<Schedule>(&key)? {
         Some(old) => {
             let same = (&old.definition.cron, &old.definition.zone) == (&definition.cron, &definition.zone);
-            let cursor_ms = if same { old.cursor_ms } else { old.cursor_ms.max(from_ms) };
+            let wanted_ms = if same { old.cursor_ms } else { old.cursor_ms.max(from_ms) };
+            let cursor_ms = brought_back(wanted_ms, from_ms);
             Schedule { definition, revision, cursor_ms, ..old }
         }
         None => {
@@ -64,6 +67,12 @@ pub(super) fn put(
     Ok(Outcome::Done)
 }
 
+/// A cursor that is far beyond the time comes of a clock that was wrong, and would end the schedule for as long. What
+/// fired by that clock does not fire anew within a day: queues know its id.
+const fn brought_back(cursor_ms: u64, from_ms: u64) -> u64 {
+    if cursor_ms.saturating_sub(from_ms) > AHEAD_MAX_MS { from_ms } else { cursor_ms }
+}
+
 /// Takes it away. What it has called goes on.
 pub(super) fn drop(edit: &mut Edit<'_>, place: &Place) -> Result<Outcome, Fault> {
     need(edit, place)?;
@@ -83,7 +92,7 @@ pub(super) fn pause(
     if old.paused == paused {
         return Ok(Outcome::Done);
     }
-    let cursor_ms = if paused { old.cursor_ms } else { old.cursor_ms.max(from_ms) };
+    let cursor_ms = if paused { old.cursor_ms } else { brought_back(old.cursor_ms.max(from_ms), from_ms) };
     let schedule = Schedule { paused, cursor_ms, revision: edit.next(), ..old };
     edit.put(keys::schedule(place), &schedule);
     Ok(Outcome::Done)

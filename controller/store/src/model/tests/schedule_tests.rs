@@ -110,6 +110,26 @@ fn a_tick_counts_once_and_never_out_of_order() {
 }
 
 #[test]
+fn a_cursor_that_a_wrong_clock_has_taken_years_ahead_comes_back_when_the_schedule_is_changed() {
+    let years = 2 * 365 * 24 * 60;
+    for (ahead, paused) in [(years, false), (years, true), (60, false), (60, true)] {
+        let mut bench = bench_with(definition());
+        say(&mut bench, ahead);
+        let schedule = place("nightly");
+        let from_ms = BEGIN_MS + 1;
+        if paused {
+            for paused in [true, false] {
+                bench.run(Op::PauseSchedule { schedule: schedule.clone(), paused, from_ms });
+            }
+        } else {
+            bench.run(put("nightly", definition(), from_ms));
+        }
+        let expected_ms = if ahead == years { from_ms } else { BEGIN_MS + ahead * MINUTE_MS };
+        assert_eq!(found(&bench).cursor_ms, expected_ms, "{ahead} minutes, paused: {paused}");
+    }
+}
+
+#[test]
 fn times_that_are_left_out_are_counted_and_over() {
     let mut bench = bench_with(definition());
     let skipped = Tick { missed: 5, invocation: None, ..tick(&bench, 5) };
