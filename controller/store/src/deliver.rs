@@ -7,8 +7,6 @@
 mod clerk;
 mod plan;
 mod sessions;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -238,3 +236,6 @@ async fn together(group: GroupId, proposer: &Proposer, ops: Vec<Op>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,7 +161,9 @@ fn detail(place: &Place, it: Schedule, now_ms: u64) -> ScheduleDetail {
     let Definition { cron, zone, function, data, missed, overlap } = it.definition;
     // One that this program cannot read has none.
     let table = Timetable::parse(&cron, &zone);
-    let next_ms = table.map_or_else(|_| Vec::new(), |table| table.next(it.cursor_ms.max(now_ms), NEXT_MAX));
+    // Those that have not fired: one may be due already. While it is paused none before now will.
+    let after_ms = if it.paused { it.cursor_ms.max(now_ms) } else { it.cursor_ms };
+    let next_ms = table.map_or_else(|_| Vec::new(), |table| table.next(after_ms, NEXT_MAX));
     let (last_at_ms, late_ms) =
         it.fired.map_or((0, 0), |fired| (fired.at_ms, fired.fired_ms.saturating_sub(fired.at_ms)));
     let missed = match missed {
