@@ -102,14 +102,19 @@ impl Kept {
         let in_range = |number: u64| number >= request.from && (request.to == 0 || number < request.to);
         let dead = self.records.iter_mut().filter(|record| record.state() == InvocationState::Dead);
         let meant = dead.filter(|record| in_range(record.message) && record.queue == request.queue);
-        let mut moved = 0;
-        for record in meant.take(bound) {
+        let (mut moved, mut next) = (0, 0);
+        for record in meant {
+            if moved == bound {
+                next = record.message;
+                break;
+            }
             moved += 1;
             if !stays {
                 record.state = to.into();
             }
         }
-        self.acknowledged(pb::MoveMessagesReply { moved })
+        let moved = u64::try_from(moved).unwrap();
+        self.acknowledged(pb::MoveMessagesReply { moved, next, to: 1000 })
     }
 }
 

@@ -51,6 +51,8 @@ impl Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Moved {
     count: u64,
+    /// What it has left for the next one.
+    rest: Option<(u64, u64)>,
     /// It was sent more than once: what an attempt before did may have been lost.
     again: bool,
 }
@@ -80,7 +82,7 @@ pub(super) async fn run(args: &Letters, way: Way, session: &Session<'_>) -> Resu
     session.output.one(&MovedView::new(function, moved, way.outcome()))
 }
 
-/// All that were dead when it began: those that die again meanwhile are not run for ever.
+/// All that were there when it began, each once: those that die again meanwhile are not run for ever.
 pub(super) async fn all(events: &mut Events, function: &FunctionId, way: Way) -> Result<u64, Failure> {
     let (queue, name) = (queue_of(function), function.name.to_string());
     let list = async |mut service: Queues, place| {
@@ -90,16 +92,16 @@ pub(super) async fn all(events: &mut Events, function: &FunctionId, way: Way) ->
     let found = queues.into_iter().find(|it| it.queue == queue);
     let none =
         || Refusal::new(Code::QueueNotFound, format!("'{function}' has no queue: it was never called so"));
-    let dead = found.ok_or_else(none)?.dead;
-    let mut moved = 0;
-    while moved < dead {
-        let Moved { count, .. } = range(events, function, (0, 0), way).await?;
-        if count == 0 {
-            break;
-        }
+    found.ok_or_else(none)?;
+    let (mut moved, mut part) = (0, (0, 0));
+    loop {
+        let Moved { count, rest, .. } = range(events, function, part, way).await?;
         moved += count;
+        match rest {
+            Some(rest) => part = rest,
+            None => return Ok(moved),
+        }
     }
-    Ok(moved)
 }
 
 pub(super) async fn one(
@@ -120,11 +122,11 @@ pub(super) async fn one(
     match moved {
         // It was dead a moment ago: the attempt whose answer was lost has done it.
         Moved { again: true, .. } => Ok(moved.count.max(1)),
-        Moved { count: 0, again: false } => {
+        Moved { count: 0, again: false, .. } => {
             let state = events.find(id).await?.record.state();
             Err(not_dead(id, state))
         }
-        Moved { count, again: false } => Ok(count),
+        Moved { count, again: false, .. } => Ok(count),
     }
 }
 
@@ -133,7 +135,7 @@ fn not_dead(id: InvocationId, state: InvocationState) -> Failure {
     Failure::new(Exit::Conflict, sentence)
 }
 
-/// Messages of a range of numbers; of (0, 0) as many as the store moves at once.
+/// Messages of a range of numbers, or of (0, 0) all, as many as the store moves at once.
 async fn range(
     events: &mut Events,
     function: &FunctionId,
@@ -150,7 +152,8 @@ async fn range(
         }
     };
     let reply = events.queues(way.verb(), &function.namespace, send).await?;
-    Ok(Moved { count: reply.moved, again: sent.get() > 1 })
+    let rest = (reply.next > 0).then_some((reply.next, reply.to));
+    Ok(Moved { count: reply.moved, rest, again: sent.get() > 1 })
 }
 
 /// The namespace of a record: what stands there was let in once.

@@ -13,7 +13,7 @@ use coracle_proto::status::{Code, Refusal};
 use coracle_raft::View;
 use tonic::{Request, Response, Status};
 
-use super::leading::{Leading, unreadable};
+use super::leading::{Leading, sequence, unreadable};
 use super::process::became;
 use super::wire;
 use crate::app::Context;
@@ -22,6 +22,8 @@ use crate::model::{self, Kept, OP_STEPS_MAX, Op, Outcome, Peeked, Place, Queue, 
 /// Queues of one answer, and records of a page of dead letters unless it is told otherwise.
 const QUEUES_MAX: usize = 1000;
 const PAGE_LETTERS: usize = 100;
+/// Entries of one redrive or purge: whoever wants more asks again, and one that has left is not worked for.
+const MOVE_ENTRIES_MAX: usize = 20;
 /// Bodies of one answer.
 const PAGE_BYTES_MAX: usize = 3 << 20;
 
@@ -81,17 +83,22 @@ impl Queues for QueuesService {
         &self,
         request: Request<MoveMessagesRequest>,
     ) -> Result<Response<MoveMessagesReply>, Status> {
+        let MoveMessagesRequest { place, queue, from, to } = request.into_inner();
+        let (leading, queue) = self.queue(place, &queue)?;
         let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
-        self.moved(request.into_inner(), |queue, span| Op::Redrive { queue, span, steps }).await
+        let op = |span| Op::Redrive { queue: queue.clone(), span, steps };
+        Ok(Response::new(moved(&leading, (from, to), op).await?))
     }
 
     async fn purge(
         &self,
         request: Request<MoveMessagesRequest>,
     ) -> Result<Response<MoveMessagesReply>, Status> {
+        let MoveMessagesRequest { place, queue, from, to } = request.into_inner();
+        let (leading, queue) = self.queue(place, &queue)?;
         let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
-        self.moved(request.into_inner(), |queue, span| Op::Purge { queue, kept: Kept::Dead, span, steps })
-            .await
+        let op = |span| Op::Purge { queue: queue.clone(), kept: Kept::Dead, span, steps };
+        Ok(Response::new(moved(&leading, (from, to), op).await?))
     }
 }
 
@@ -101,29 +108,36 @@ impl QueuesService {
         let leading = Leading::of(&self.context, &cluster_id, group)?;
         Ok((leading, wire::place(&namespace, queue, "queue")?))
     }
+}
 
-    /// In steps of their own entries: others of the group go on meanwhile. What becomes a dead letter while it runs is not meant.
-    async fn moved(
-        &self,
-        asked: MoveMessagesRequest,
-        op: impl Fn(Place, Span) -> Op,
-    ) -> Result<Response<MoveMessagesReply>, Status> {
-        let (leading, queue) = self.queue(asked.place, &asked.queue)?;
-        let to = if asked.to == 0 { u64::MAX } else { asked.to };
-        let (mut span, mut all) = (Span { from: asked.from, to }, 0);
-        loop {
-            let Outcome::Moved { moved, more, next } = leading.done(None, op(queue.clone(), span)).await?
-            else {
-                break;
-            };
-            all += u64::from(moved);
-            span.from = next;
-            if !more {
-                break;
-            }
+/// In steps of their own entries: others of the group go on meanwhile. What was accepted after it began is not meant, nor what it has
+/// dealt with already and dies again.
+async fn moved(
+    leading: &Leading,
+    (from, to): (u64, u64),
+    op: impl Fn(Span) -> Op,
+) -> Result<MoveMessagesReply, Refusal> {
+    let to = match to {
+        0 => sequence(&leading.view().await?)?.saturating_add(1),
+        to => to,
+    };
+    let mut reply = MoveMessagesReply { moved: 0, next: from, to };
+    for _ in 0..MOVE_ENTRIES_MAX {
+        let (moved, more, next) = match leading.done(None, op(Span { from: reply.next, to })).await {
+            Ok(Outcome::Moved { moved, more, next }) => (moved, more, next),
+            // What was done until now is told; whoever goes on is told the rest.
+            Err(_) if reply.moved > 0 => break,
+            Err(refusal) => return Err(refusal),
+            Ok(_) => (0, false, 0),
+        };
+        reply.moved += u64::from(moved);
+        // Messages are numbered from 1 on.
+        reply.next = if more { next.max(1) } else { 0 };
+        if !more {
+            break;
         }
-        Ok(Response::new(MoveMessagesReply { moved: all }))
     }
+    Ok(reply)
 }
 
 fn exists(view: &View, queue: &Place) -> Result<Queue, Refusal> {
@@ -156,3 +170,6 @@ fn letter(view: &View, peeked: Peeked, body: bool) -> Result<DeadLetter, Refusal
     let body = body.then(|| wire::body_to_wire(peeked.body));
     Ok(DeadLetter { record: seen.map(wire::record), until_ms, body })
 }
+
+#[cfg(test)]
+mod tests;
