@@ -9,20 +9,23 @@ mod ask;
 mod pace;
 mod plan;
 mod remote;
+mod say;
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use coracle_proto::id::{ClusterId, GroupId, InvocationId};
+use coracle_proto::id::{ClusterId, GroupId};
 use coracle_raft::{Role, Stop};
-use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+use tracing::warn;
 
 use self::agenda::Agenda;
 use self::pace::{Clocks, Jump, Pace};
+use self::say::{Asking, tick};
 use crate::clock;
-use crate::cron::Timetable;
-use crate::model::{self, Asked, Op, Outcome, PAGE_MAX, Place, Tick};
+use crate::model::{self, PAGE_MAX, Place};
 use crate::news::Changed;
 use crate::replicas::{Replica, Served};
 
@@ -40,6 +43,8 @@ pub(crate) struct Schedules {
     group: GroupId,
     time: Arc<Mutex<Time>>,
     begun: Instant,
+    /// Whose times are reckoned now.
+    reckoning: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +56,13 @@ struct Time {
 
 impl Schedules {
     pub(crate) fn new(cluster: ClusterId, group: GroupId) -> Self {
-        Self { cluster, group, time: Arc::default(), begun: clock::now() }
+        Self {
+            cluster,
+            group,
+            time: Arc::default(),
+            begun: clock::now(),
+            reckoning: Arc::new(Semaphore::new(say::RECKONED_MAX)),
+        }
     }
 
     /// The time by which schedules fire, Unix milliseconds.
@@ -91,7 +102,7 @@ impl Schedules {
     }
 
     async fn lead(&self, served: &Served, term: u64) {
-        let mut leader = Leader { schedules: self, served, agenda: Agenda::default() };
+        let mut leader = Leader { schedules: self, served, agenda: Agenda::default(), late: BTreeMap::new() };
         // Changes that were told to whoever led before are of no use.
         let mut changed = Changed::All;
         while still_leads(&served.replica, term) {
@@ -146,6 +157,8 @@ struct Leader<'a> {
     schedules: &'a Schedules,
     served: &'a Served,
     agenda: Agenda,
+    /// Of schedules that catch up: late ones that have fired.
+    late: BTreeMap<Place, u64>,
 }
 
 impl Leader<'_> {
@@ -178,6 +191,9 @@ impl Leader<'_> {
     }
 
     fn put(&mut self, place: &Place, schedule: Option<&model::Schedule>) {
+        if schedule.is_none() {
+            self.late.remove(place);
+        }
         if let Err(error) = self.agenda.put(place, schedule) {
             warn!(group = %self.schedules.group, %place, %error, "this schedule does not fire: a newer release has made it");
         }
@@ -187,17 +203,36 @@ impl Leader<'_> {
     async fn say(&mut self) {
         let now_ms = self.schedules.now_ms();
         let mut saying = JoinSet::new();
+        let mut asked = HashMap::new();
         for (place, table) in self.agenda.due(now_ms, AT_ONCE) {
-            let (served, group) = (self.served.clone(), self.schedules.group);
-            saying.spawn(async move { (tick(group, &served, &place, &table, now_ms).await, place) });
+            let (served, saying_place) = (self.served.clone(), place.clone());
+            let late = self.late.get(&place).copied().unwrap_or_default();
+            let reckoning = Arc::clone(&self.schedules.reckoning);
+            let asking = Asking { group: self.schedules.group, now_ms, late, reckoning };
+            let task = saying.spawn(async move { tick(&asking, &served, &saying_place, &table).await });
+            asked.insert(task.id(), place);
         }
         let mut over = Vec::new();
-        while let Some(done) = saying.join_next().await {
+        while let Some(done) = saying.join_next_with_id().await {
+            let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+            let Some(place) = asked.remove(&id) else { continue };
             match done {
-                Ok((true, place)) => over.push(place),
-                Ok((false, place)) => self.agenda.hold(&place, now_ms.saturating_add(HOLD_MS)),
-                Err(error) => warn!(group = %self.schedules.group, %error, "a schedule was not looked at"),
+                Ok((_, said)) => {
+                    if said.late == 0 {
+                        self.late.remove(&place);
+                    } else {
+                        self.late.insert(place.clone(), said.late);
+                    }
+                    if said.is_over {
+                        over.push(place);
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    warn!(group = %self.schedules.group, %place, %error, "a schedule was not looked at")
+                }
             }
+            self.agenda.hold(&place, now_ms.saturating_add(HOLD_MS));
         }
         // What was done stands in the records, which tell so; until then it is not due again.
         for place in over {
@@ -208,41 +243,6 @@ impl Leader<'_> {
             }
         }
     }
-}
-
-/// Says the ticks of one schedule, one after the other: a later one would make an earlier one late. Whether all were.
-async fn tick(group: GroupId, served: &Served, place: &Place, table: &Timetable, now_ms: u64) -> bool {
-    let schedule = match model::schedule(&served.replica.state(), place) {
-        Ok(Some(schedule)) => schedule,
-        Ok(None) => return true,
-        Err(stop) => {
-            warn!(%group, %place, %stop, "a schedule cannot be read");
-            return false;
-        }
-    };
-    for step in plan::steps(schedule.definition.missed, table, schedule.cursor_ms, now_ms) {
-        let invocation = step.fires.then(|| InvocationId::new(rand::random()));
-        let (at_ms, missed, revision) = (step.at_ms, step.missed, schedule.revision);
-        let tick = Tick { schedule: place.clone(), revision, at_ms, missed, invocation };
-        match served.proposer.propose(Asked { request: None, op: Op::Tick(tick) }).await {
-            // It was changed, or was said by another one: the records say how it goes on.
-            Ok(Outcome::Refused(why)) if is_over(&why) => return true,
-            Ok(Outcome::Refused(why)) => {
-                info!(%group, %place, %why, "a tick waits");
-                return false;
-            }
-            Ok(_) => {}
-            Err(refusal) => {
-                info!(%group, %place, %refusal, "a tick waits");
-                return false;
-            }
-        }
-    }
-    true
-}
-
-const fn is_over(why: &model::Refusal) -> bool {
-    matches!(why.reason, model::Reason::Late | model::Reason::Mismatch | model::Reason::NoSchedule)
 }
 
 #[cfg(test)]

@@ -7,49 +7,74 @@ use crate::model::Missed;
 pub(super) const LATE_MS: u64 = 60_000;
 /// Missed times that fire of a schedule which wants all of them.
 const ALL_MAX: u64 = 100;
-/// Times that are looked at for one schedule at once: a day of seconds. What is left is looked at next.
-const TIMES_MAX: u32 = 100_000;
+/// Times that are counted of those that are left out at once: where there were more it was at least so many.
+const COUNTED_MAX: usize = 1000;
+/// Ticks of one schedule that are said in one round: one that catches up holds up nobody.
+const STEPS_MAX: usize = 8;
 
 /// One tick to be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
     /// Unix milliseconds.
     pub(super) at_ms: u64,
-    /// Times that are left out with it: before it, and itself where it does not fire.
+    /// Times that are left out with it, at least: before it, and itself where it does not fire.
     pub(super) missed: u64,
     /// Whether it fires.
     pub(super) fires: bool,
 }
 
-/// The ticks of a schedule after its cursor and up to now, to be said in this order.
-pub(super) fn steps(policy: Missed, timetable: &Timetable, cursor_ms: u64, now_ms: u64) -> Vec<Step> {
-    let late_ms = now_ms.saturating_sub(LATE_MS);
-    let (mut steps, mut left_out, mut newest) = (Vec::new(), 0, None);
-    let mut fired = 0;
-    let times = std::iter::successors(timetable.after(cursor_ms), |at_ms| timetable.after(*at_ms));
-    let mut times = times.take(TIMES_MAX as usize).take_while(|at_ms| *at_ms <= now_ms);
-    let mut on_time = None;
-    for at_ms in times.by_ref() {
-        if at_ms >= late_ms {
-            on_time = Some(at_ms);
-            break;
-        }
-        if policy == Missed::All && fired < ALL_MAX {
-            fired += 1;
-            steps.push(Step { at_ms, missed: 0, fires: true });
-        } else {
-            left_out += 1;
-            newest = Some(at_ms);
-        }
+/// Whether a time was missed.
+pub(super) const fn is_late(at_ms: u64, now_ms: u64) -> bool {
+    at_ms < now_ms.saturating_sub(LATE_MS)
+}
+
+/// The first ticks of a schedule after its cursor and up to now, to be said in this order; none: it is on time. So
+/// many late ones have `fired` already since it was on time last.
+pub(super) fn steps(
+    policy: Missed,
+    timetable: &Timetable,
+    mut cursor_ms: u64,
+    now_ms: u64,
+    fired: u64,
+) -> Vec<Step> {
+    let each = if policy == Missed::All { ALL_MAX.saturating_sub(fired) } else { 0 };
+    let each = usize::try_from(each).unwrap_or(STEPS_MAX).min(STEPS_MAX);
+    let late = times(timetable, cursor_ms).take_while(|at_ms| is_late(*at_ms, now_ms)).take(each);
+    let mut steps: Vec<Step> = late.map(|at_ms| Step { at_ms, missed: 0, fires: true }).collect();
+    cursor_ms = steps.last().map_or(cursor_ms, |step| step.at_ms);
+    if steps.len() < STEPS_MAX
+        && let Some(at_ms) = newest_late(timetable, cursor_ms, now_ms)
+    {
+        let fires = policy != Missed::Skip;
+        let passed = times(timetable, cursor_ms).take_while(|passed_ms| *passed_ms < at_ms);
+        let passed = u64::try_from(passed.take(COUNTED_MAX).count()).unwrap_or_default();
+        steps.push(Step { at_ms, missed: passed.saturating_add(u64::from(!fires)), fires });
+        cursor_ms = at_ms;
     }
-    if let Some(at_ms) = newest {
-        // Where not all were looked at, the newest of them is not known yet.
-        let fires = policy != Missed::Skip && fired + left_out < u64::from(TIMES_MAX);
-        steps.push(Step { at_ms, missed: left_out - u64::from(fires), fires });
-    }
-    let punctual = on_time.into_iter().chain(times);
+    let room = STEPS_MAX.saturating_sub(steps.len());
+    let punctual = times(timetable, cursor_ms).take_while(|at_ms| *at_ms <= now_ms).take(room);
     steps.extend(punctual.map(|at_ms| Step { at_ms, missed: 0, fires: true }));
     steps
+}
+
+fn times(timetable: &Timetable, cursor_ms: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(timetable.after(cursor_ms), |at_ms| timetable.after(*at_ms))
+}
+
+/// The last time after the cursor that was missed, found by halves: however many there are, some dozens are looked at.
+fn newest_late(timetable: &Timetable, cursor_ms: u64, now_ms: u64) -> Option<u64> {
+    let late_after = |ms| timetable.after(ms).filter(|at_ms| is_late(*at_ms, now_ms));
+    let mut newest_ms = late_after(cursor_ms)?;
+    // None is late behind `end_ms`.
+    let mut end_ms = now_ms;
+    while newest_ms < end_ms {
+        let middle_ms = newest_ms.midpoint(end_ms);
+        match late_after(middle_ms) {
+            Some(at_ms) => newest_ms = at_ms,
+            None => end_ms = middle_ms,
+        }
+    }
+    Some(newest_ms)
 }
 
 #[cfg(test)]
@@ -60,9 +85,20 @@ mod tests {
     /// A whole hour.
     const BEGIN_MS: u64 = 1_800_000_000_000;
 
+    /// What is said in all rounds.
     fn planned(policy: Missed, expression: &str, passed_ms: u64) -> Vec<Step> {
         let timetable = Timetable::parse(expression, "").unwrap();
-        steps(policy, &timetable, BEGIN_MS, BEGIN_MS + passed_ms)
+        let now_ms = BEGIN_MS + passed_ms;
+        let (mut all, mut cursor_ms, mut fired) = (Vec::<Step>::new(), BEGIN_MS, 0);
+        loop {
+            let round = steps(policy, &timetable, cursor_ms, now_ms, fired);
+            assert!(round.len() <= STEPS_MAX, "{round:?}");
+            let Some(last) = round.last() else { return all };
+            assert!(last.at_ms > cursor_ms);
+            cursor_ms = last.at_ms;
+            fired += round.iter().filter(|step| step.fires && is_late(step.at_ms, now_ms)).count() as u64;
+            all.extend(round);
+        }
     }
 
     const fn fires(minutes: u64, missed: u64) -> Step {
@@ -102,19 +138,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_for_once_goes_on_where_it_ended() {
-        let timetable = Timetable::parse("* * * * * *", "").unwrap();
-        let now_ms = BEGIN_MS + 150_000_500;
-        let (mut cursor_ms, mut told, mut fired) = (BEGIN_MS, 0, 0);
-        for _ in 0..3 {
-            for step in steps(Missed::Once, &timetable, cursor_ms, now_ms) {
-                assert!(step.at_ms > cursor_ms);
-                cursor_ms = step.at_ms;
-                told += step.missed + u64::from(step.fires);
-                fired += u64::from(step.fires);
-            }
-        }
-        assert_eq!((told, cursor_ms), (150_000, BEGIN_MS + 150_000_000));
-        assert_eq!(fired, 1 + 60, "the newest that was missed, and the last minute");
+    fn the_newest_of_however_many_is_found_and_at_least_some_are_counted() {
+        let planned = planned(Missed::Once, "* * * * * *", 10 * 365 * 24 * 60 * MINUTE_MS + 500);
+        let late_ms = BEGIN_MS + (10 * 365 * 24 * 60 - 1) * MINUTE_MS;
+        assert_eq!(planned[0], Step { at_ms: late_ms, missed: 1000, fires: true });
+        assert_eq!(planned.len(), 1 + 60, "and the last minute");
+        // A burst that is long over.
+        let burst = self::planned(Missed::Skip, "* * 3 * * *", 24 * 60 * MINUTE_MS);
+        let midnight_ms = BEGIN_MS / (24 * 60 * MINUTE_MS) * 24 * 60 * MINUTE_MS;
+        let last_ms = midnight_ms + 24 * 60 * MINUTE_MS + 4 * 60 * MINUTE_MS - 1000;
+        assert_eq!(burst, [Step { at_ms: last_ms, missed: 1001, fires: false }]);
     }
 }
