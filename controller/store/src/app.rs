@@ -114,16 +114,23 @@ async fn open(options: &Options) -> Result<(Arc<Context>, RaftServer), RunError>
     Ok((Arc::new(Context { cluster, node, replicas, closing }), raft))
 }
 
-/// Returns when a replica has stopped although nobody told it to: its disk failed, or it met what it cannot read.
+/// Returns when a replica has stopped although nobody told it to, or a task of one has: its disk failed, or it met what it
+/// cannot read.
 async fn stopped(replicas: &Replicas) -> RunError {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        // Before the replicas: a task ends with its replica, whose reason is the better one.
+        let ended = replicas.ended();
         for (group, replica) in replicas.all() {
             let status = replica.status();
             if status.role == Role::Stopped {
                 let reason = status.stopped.unwrap_or_else(|| "raft has ended".to_owned());
                 return RunError::Stopped { group, reason, halted: status.halted, tainted: status.tainted };
             }
+        }
+        if let Some(group) = ended {
+            let reason = "one of its tasks has ended".to_owned();
+            return RunError::Stopped { group, reason, halted: false, tainted: false };
         }
     }
 }

@@ -177,6 +177,13 @@ impl Replicas {
         self.running().iter().map(|(group, running)| (*group, running.served.replica.clone())).collect()
     }
 
+    /// A group one of whose tasks has ended: nobody else does what it did.
+    pub(crate) fn ended(&self) -> Option<GroupId> {
+        let running = self.running();
+        let ended = running.iter().find(|(_, running)| running.tasks.iter().any(JoinHandle::is_finished));
+        ended.map(|(group, _)| *group)
+    }
+
     /// Names what is on the disk.
     pub(crate) fn store(&self) -> StoreId {
         self.host.store()
@@ -190,6 +197,11 @@ impl Replicas {
             hand_over(&running.served.replica).await;
         }
         self.host.shutdown().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn end_a_task(&self, group: GroupId) {
+        self.running().get(&group).and_then(|running| running.tasks.last()).unwrap().abort();
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<GroupId, Running>> {

@@ -84,10 +84,13 @@ impl Schedules {
         now_ms
     }
 
-    /// Runs until it is dropped.
+    /// Runs until the replica ends.
     pub(crate) async fn run(self, served: Served) {
         // Also before it leads: what a leader that dies has shown is known then.
-        tokio::join!(self.keep_asking(&served.replica), self.lead_whenever(&served));
+        tokio::select! {
+            () = self.lead_whenever(&served) => {}
+            () = self.keep_asking(&served.replica) => {}
+        }
     }
 
     async fn lead_whenever(&self, served: &Served) {

@@ -149,6 +149,20 @@ async fn each_second_fires_once_and_in_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ends_is_noticed() {
+    let world = World::start().await;
+    assert_eq!(world.replicas.ended(), None);
+    world.replicas.end_a_task(GROUP);
+    let noticed = async {
+        while world.replicas.ended() != Some(GROUP) {
+            tokio::time::sleep(Duration::from_millis(5)).await; // a bounded poll
+        }
+    };
+    tokio::time::timeout(SOON, noticed).await.expect("the task has ended");
+    world.replicas.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_is_made_up_for_as_was_asked() {
     let world = World::start().await;
     let skips = definition("0 0 * * *", Missed::Skip);
