@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use coracle_proto::id::{ClusterId, GroupId};
 use coracle_raft::{Role, Stop};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tracing::warn;
 
@@ -35,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const HOLD_MS: u64 = 1000;
 /// Schedules whose ticks are on their way at once: they make one entry, and leave room for others that wait.
 const AT_ONCE: usize = 512;
+/// Who changes a schedule waits so long for a new leader to have asked what time it is.
+const TIME_WITHIN: Duration = Duration::from_secs(2);
 
 /// The schedules of one group. Clones share them.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub(crate) struct Schedules {
     cluster: ClusterId,
     group: GroupId,
     time: Arc<Mutex<Time>>,
+    /// Whether it goes by the clocks of all: it leads, and has asked them.
+    knows_time: Arc<watch::Sender<bool>>,
     begun: Instant,
     /// Whose times are reckoned now.
     reckoning: Arc<Semaphore>,
@@ -60,6 +64,7 @@ impl Schedules {
             cluster,
             group,
             time: Arc::default(),
+            knows_time: Arc::new(watch::Sender::new(false)),
             begun: clock::now(),
             reckoning: Arc::new(Semaphore::new(say::RECKONED_MAX)),
         }
@@ -84,6 +89,14 @@ impl Schedules {
         now_ms
     }
 
+    /// The same, when a leader has asked the clocks; none: it has not within some seconds.
+    pub(crate) async fn known_ms(&self) -> Option<u64> {
+        let mut knows = self.knows_time.subscribe();
+        let known = knows.wait_for(|knows| *knows);
+        tokio::time::timeout(TIME_WITHIN, known).await.ok()?.ok()?;
+        Some(self.now_ms())
+    }
+
     /// Runs until the replica ends.
     pub(crate) async fn run(self, served: Served) {
         // Also before it leads: what a leader that dies has shown is known then.
@@ -100,6 +113,7 @@ impl Schedules {
             self.ask_clocks(&served.replica).await;
             self.set_out();
             self.lead(served, leads.term).await;
+            self.knows_time.send_replace(false);
             self.time().pace = None;
         }
     }
@@ -139,6 +153,8 @@ impl Schedules {
         let mut time = self.time();
         let unix_ms = time.clocks.middle(at, clock::unix_ms());
         time.pace = Some(Pace::from(at, unix_ms));
+        drop(time);
+        self.knows_time.send_replace(true);
     }
 
     fn steady(&self) -> Duration {

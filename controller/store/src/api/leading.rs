@@ -35,6 +35,15 @@ impl Leading {
         Ok(self.served.replica.state())
     }
 
+    /// The time from which a schedule goes on that is changed now: a leader's alone, and by the clocks of all members.
+    pub(super) async fn schedules_ms(&self) -> Result<u64, Refusal> {
+        let status = self.served.replica.status();
+        if status.role != Role::Leader {
+            return Err(not_leader(self.group, status.leader.as_ref()));
+        }
+        self.served.schedules.known_ms().await.ok_or_else(|| not_leader(self.group, None))
+    }
+
     /// Has an operation done; one that is refused is an error.
     pub(super) async fn done(&self, request: Option<KvRequest>, op: Op) -> Result<Outcome, Refusal> {
         let request = request.map(request_of).transpose()?;

@@ -32,7 +32,7 @@ impl Schedules for SchedulesService {
     async fn put(&self, request: Request<PutScheduleRequest>) -> Result<Response<ScheduleReply>, Status> {
         let PutScheduleRequest { place, request, schedule, spec, dry_run } = request.into_inner();
         let (leading, schedule) = self.schedule(place, &schedule)?;
-        let from_ms = leading.served.schedules.now_ms();
+        let from_ms = leading.schedules_ms().await?;
         let definition = Box::new(definition(&schedule, spec.in_field("spec")?, from_ms)?);
         if dry_run {
             leading.view().await?;
@@ -75,7 +75,7 @@ impl Schedules for SchedulesService {
     async fn pause(&self, request: Request<PauseScheduleRequest>) -> Result<Response<ScheduleReply>, Status> {
         let PauseScheduleRequest { place, request, schedule, paused } = request.into_inner();
         let (leading, schedule) = self.schedule(place, &schedule)?;
-        let from_ms = leading.served.schedules.now_ms();
+        let from_ms = leading.schedules_ms().await?;
         let pause = Op::PauseSchedule { schedule: schedule.clone(), paused, from_ms };
         leading.done(request, pause).await?;
         Ok(Response::new(shown(&leading, &schedule)?))

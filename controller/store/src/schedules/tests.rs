@@ -9,6 +9,7 @@ use bytes::Bytes;
 use coracle_proto::id::{ClusterId, GroupId, InvocationId, NodeId, Revision};
 use coracle_raft::{Host, HostOptions, Owner, Role, Seat, States};
 
+use super::Schedules;
 use crate::book::{Arrangement, Book};
 use crate::model::{
     self, Asked, Definition, Kept, Missed, Name, Op, Outcome, Overlap, Place, Schedule, Settings, Span,
@@ -145,6 +146,15 @@ async fn each_second_fires_once_and_in_its_time() {
     world.done(Op::DropSchedule { schedule: place("b") }).await;
     world.put("c", definition("* * * * * *", Missed::Once), 0).await;
     world.until("c", |schedule| schedule.ticks >= 2).await;
+    world.replicas.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_has_asked_the_clocks_knows_the_time_and_no_other() {
+    let world = World::start().await;
+    assert!(world.served.schedules.known_ms().await.is_some());
+    let new = Schedules::new(ClusterId::new(1), GROUP);
+    assert_eq!(new.known_ms().await, None, "it does not lead");
     world.replicas.close().await;
 }
 
