@@ -139,7 +139,9 @@ pub(super) fn trigger(
     let id = format!("{}+{invocation}", place.name);
     let call = Call { id, at_ms: edit.moment.now_ms, missed: 0, invocation };
     let published = call.publish(edit, place, &schedule.definition)?;
-    edit.put(keys::schedule(place), &Schedule { invocation: Some(invocation), ..schedule });
+    // Two that run at once would let overlap what may not: the first one is waited for.
+    let last = if is_running(edit, &schedule)? { schedule.invocation } else { Some(invocation) };
+    edit.put(keys::schedule(place), &Schedule { invocation: last, ..schedule });
     Ok(Outcome::Performed(vec![published]))
 }
 

@@ -4,9 +4,9 @@
 use super::bench::{BEGIN_MS, Bench, effected, place, reason, text};
 use super::queue_bench::{done, function, invocation_of};
 use crate::model::{
-    Definition, Effected, Fired, MESSAGE_BYTES_MAX, Message, Missed, Name, Op, Outcome, Overlap, PAGE_MAX,
-    Phase, Place, Reason, Schedule, Settings, Tick, Touched, all_schedules, keys, message, schedule,
-    schedules, touched,
+    Definition, Effected, Fired, Kept, MESSAGE_BYTES_MAX, Message, Missed, Name, Op, Outcome, Overlap,
+    PAGE_MAX, Phase, Place, Reason, Schedule, Settings, Span, Tick, Touched, all_schedules, keys, message,
+    schedule, schedules, touched,
 };
 
 const MINUTE_MS: u64 = 60_000;
@@ -127,6 +127,19 @@ fn a_cursor_that_a_wrong_clock_has_taken_years_ahead_comes_back_when_the_schedul
         let expected_ms = if ahead == years { from_ms } else { BEGIN_MS + ahead * MINUTE_MS };
         assert_eq!(found(&bench).cursor_ms, expected_ms, "{ahead} minutes, paused: {paused}");
     }
+}
+
+#[test]
+fn by_hand_is_remembered_only_where_the_last_call_has_ended() {
+    let mut bench = bench_with(definition());
+    let by_hand = |name: &str| Op::Trigger { schedule: place("nightly"), invocation: invocation_of(name) };
+    bench.run(by_hand("first"));
+    assert_eq!(found(&bench).invocation, Some(invocation_of("first")));
+    bench.run(by_hand("second"));
+    assert_eq!(found(&bench).invocation, Some(invocation_of("first")), "it has not ended");
+    bench.run(Op::Purge { queue: queue(), kept: Kept::Waiting, span: Span::ALL, steps: 9 });
+    bench.run(by_hand("third"));
+    assert_eq!(found(&bench).invocation, Some(invocation_of("third")));
 }
 
 #[test]
