@@ -54,5 +54,5 @@ pub use record::{
     kept_error,
 };
 pub use refusal::{Reason, Refusal};
-pub use schedule::{all_schedules, schedule, schedules};
+pub use schedule::{all_schedules, schedule, schedules, schedules_count};
 pub use sweep::due;

@@ -23,6 +23,7 @@ use tracing::warn;
 
 use self::agenda::Agenda;
 use self::pace::{Clocks, Jump, Pace};
+use self::remote::Remote;
 use self::say::{Asking, tick};
 use crate::clock;
 use crate::model::{self, PAGE_MAX, Place};
@@ -47,6 +48,7 @@ pub(crate) struct Schedules {
     /// Whether it goes by the clocks of all: it leads, and has asked them.
     knows_time: Arc<watch::Sender<bool>>,
     begun: Instant,
+    remote: Remote,
     /// Whose times are reckoned now.
     reckoning: Arc<Semaphore>,
 }
@@ -66,6 +68,7 @@ impl Schedules {
             time: Arc::default(),
             knows_time: Arc::new(watch::Sender::new(false)),
             begun: clock::now(),
+            remote: Remote::default(),
             reckoning: Arc::new(Semaphore::new(say::RECKONED_MAX)),
         }
     }
@@ -79,10 +82,10 @@ impl Schedules {
         drop(time);
         match jump {
             Some(Jump::Ahead(off_ms)) => {
-                warn!(group = %self.group, off_ms, "the clocks have gone on by more than time: what was missed goes by what each schedule asks for");
+                warn!(group = %self.group, off_ms, "the clocks went ahead: schedules go by what they ask for of missed times");
             }
             Some(Jump::Behind(off_ms)) => {
-                warn!(group = %self.group, off_ms, "the clocks have gone back: schedules fire half as fast until they are reached");
+                warn!(group = %self.group, off_ms, "the clocks went back: schedules wait for them at half the speed");
             }
             None => {}
         }

@@ -21,7 +21,7 @@ use super::record::{Definition, Fired, Invocation, Overlap, Schedule, Schedules}
 use super::refusal::{Reason, Refusal};
 use super::{keys, queue};
 
-pub use read::{all_schedules, schedule, schedules};
+pub use read::{all_schedules, schedule, schedules, schedules_count};
 
 /// A cursor may be so far beyond the time that somebody changes the schedule: leaders' clocks differ.
 const AHEAD_MAX_MS: u64 = 60 * 60 * 1000;

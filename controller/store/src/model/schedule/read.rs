@@ -8,7 +8,7 @@ use coracle_raft::Stop;
 use super::super::fault::unreadable;
 use super::super::limits::PAGE_MAX;
 use super::super::name::{Name, Place};
-use super::super::record::Schedule;
+use super::super::record::{Schedule, Schedules};
 use super::super::{keys, view};
 
 /// One schedule; none: there is none.
@@ -17,6 +17,14 @@ use super::super::{keys, view};
 /// When it cannot be read, as all here.
 pub fn schedule(reader: &dyn Reader, place: &Place) -> Result<Option<Schedule>, Stop> {
     view::get(reader, &keys::schedule(place))
+}
+
+/// How many schedules the group has.
+///
+/// # Errors
+/// When the number cannot be read.
+pub fn schedules_count(reader: &dyn Reader) -> Result<u64, Stop> {
+    Ok(view::get::<Schedules>(reader, &keys::schedules())?.unwrap_or_default().count)
 }
 
 /// The schedules of a namespace in the order of their names, those after `after`, as many as `most` and no more than [`PAGE_MAX`].

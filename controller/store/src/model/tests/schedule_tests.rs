@@ -6,7 +6,7 @@ use super::queue_bench::{done, function, invocation_of};
 use crate::model::{
     Definition, Effected, Fired, Kept, MESSAGE_BYTES_MAX, Message, Missed, Name, Op, Outcome, Overlap,
     PAGE_MAX, Phase, Place, Reason, Schedule, Settings, Span, Tick, Touched, all_schedules, keys, message,
-    schedule, schedules, touched,
+    schedule, schedules, schedules_count, touched,
 };
 
 const MINUTE_MS: u64 = 60_000;
@@ -260,6 +260,7 @@ fn a_group_has_a_bounded_number_of_schedules() {
     use crate::model::codec::Stored as _;
     use crate::model::record::Schedules;
     let mut bench = bench_with(definition());
+    assert_eq!(schedules_count(&bench.records).unwrap(), 1);
     let full = Schedules { count: SCHEDULES_MAX };
     bench.set_record(keys::schedules(), full.encode());
     assert_eq!(bench.refused(put("other", definition(), 0)), Reason::SchedulesFull);
