@@ -19,7 +19,7 @@ use coracle_proto::id::{ClusterId, GroupId};
 use coracle_raft::{Role, Stop};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::agenda::Agenda;
 use self::pace::{Clocks, Jump, Pace};
@@ -230,11 +230,11 @@ impl Leader<'_> {
             let (served, saying_place) = (self.served.clone(), place.clone());
             let late = self.late.get(&place).copied().unwrap_or_default();
             let reckoning = Arc::clone(&self.schedules.reckoning);
-            let asking = Asking { group: self.schedules.group, now_ms, late, reckoning };
+            let asking = Asking { now_ms, late, reckoning };
             let task = saying.spawn(async move { tick(&asking, &served, &saying_place, &table).await });
             asked.insert(task.id(), place);
         }
-        let mut over = Vec::new();
+        let (mut over, mut waits) = (Vec::new(), Vec::new());
         while let Some(done) = saying.join_next_with_id().await {
             let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
             let Some(place) = asked.remove(&id) else { continue };
@@ -245,16 +245,20 @@ impl Leader<'_> {
                     } else {
                         self.late.insert(place.clone(), said.late);
                     }
-                    if said.is_over {
-                        over.push(place);
-                        continue;
+                    match said.waits {
+                        Some(why) => waits.push((place.clone(), why)),
+                        None => {
+                            over.push(place);
+                            continue;
+                        }
                     }
                 }
-                Err(error) => {
-                    warn!(group = %self.schedules.group, %place, %error, "a schedule was not looked at")
-                }
+                Err(error) => waits.push((place.clone(), error.to_string())),
             }
             self.agenda.hold(&place, now_ms.saturating_add(HOLD_MS));
+        }
+        if let Some((example, why)) = waits.first() {
+            info!(group = %self.schedules.group, count = waits.len(), %example, %why, "ticks of schedules wait");
         }
         // What was done stands in the records, which tell so; until then it is not due again.
         for place in over {

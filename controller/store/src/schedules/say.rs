@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use coracle_proto::id::{GroupId, InvocationId};
+use coracle_proto::id::InvocationId;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
-use tracing::{info, warn};
 
 use super::plan::{self, Step};
 use crate::cron::Timetable;
@@ -17,7 +16,6 @@ pub(super) const RECKONED_MAX: usize = 2;
 
 /// What is asked of one schedule in one round.
 pub(super) struct Asking {
-    pub(super) group: GroupId,
     pub(super) now_ms: u64,
     /// Late ones that have fired since it was on time last.
     pub(super) late: u64,
@@ -26,8 +24,8 @@ pub(super) struct Asking {
 
 /// What became of it.
 pub(super) struct Said {
-    /// All that was to be said counts now.
-    pub(super) is_over: bool,
+    /// Why it waits; none: all that was to be said counts now.
+    pub(super) waits: Option<String>,
     /// As it was asked, and those that have fired since.
     pub(super) late: u64,
 }
@@ -44,24 +42,22 @@ impl Asking {
 
 /// Says the first ticks of one schedule, one after the other: a later one would make an earlier one late.
 pub(super) async fn tick(asked: &Asking, served: &Served, place: &Place, table: &Arc<Timetable>) -> Said {
-    let Asking { group, now_ms, late, .. } = *asked;
+    let Asking { now_ms, late, .. } = *asked;
     let schedule = match model::schedule(&served.replica.state(), place) {
         Ok(Some(schedule)) => schedule,
-        Ok(None) => return Said { is_over: true, late: 0 },
+        Ok(None) => return Said { waits: None, late: 0 },
         Err(stop) => {
-            warn!(%group, %place, %stop, "a schedule cannot be read");
-            return Said { is_over: false, late };
+            return Said { waits: Some(stop.to_string()), late };
         }
     };
     let steps = match asked.plan(&schedule, table).await {
         Ok(steps) => steps,
         Err(error) => {
-            warn!(%group, %place, %error, "the times of a schedule cannot be reckoned");
-            return Said { is_over: false, late };
+            return Said { waits: Some(error.to_string()), late };
         }
     };
     let catches_up = steps.first().is_some_and(|step| plan::is_late(step.at_ms, now_ms));
-    let mut said = Said { is_over: true, late: if catches_up { late } else { 0 } };
+    let mut said = Said { waits: None, late: if catches_up { late } else { 0 } };
     for step in steps {
         let invocation = step.fires.then(|| InvocationId::new(rand::random()));
         let (at_ms, missed, revision) = (step.at_ms, step.missed, schedule.revision);
@@ -70,13 +66,11 @@ pub(super) async fn tick(asked: &Asking, served: &Served, place: &Place, table: 
             // It was changed, or was said by another one: the records say how it goes on.
             Ok(Outcome::Refused(why)) if is_over(&why) => return said,
             Ok(Outcome::Refused(why)) => {
-                info!(%group, %place, %why, "a tick waits");
-                return Said { is_over: false, ..said };
+                return Said { waits: Some(why.to_string()), ..said };
             }
             Ok(_) => said.late += u64::from(step.fires && plan::is_late(at_ms, now_ms)),
             Err(refusal) => {
-                info!(%group, %place, %refusal, "a tick waits");
-                return Said { is_over: false, ..said };
+                return Said { waits: Some(refusal.to_string()), ..said };
             }
         }
     }
