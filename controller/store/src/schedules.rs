@@ -58,6 +58,17 @@ struct Time {
     clocks: Clocks,
     /// None: this replica does not lead.
     pace: Option<Pace>,
+    /// When the oldest that has not fired was or is due, Unix milliseconds.
+    oldest_ms: Option<u64>,
+}
+
+/// What a leader shows of its schedules, for whoever scrapes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    /// How long the oldest one that has not fired has been due.
+    pub(crate) overdue_ms: u64,
+    /// How much its time is ahead of its own wall clock.
+    pub(crate) offset_ms: i64,
 }
 
 impl Schedules {
@@ -82,7 +93,7 @@ impl Schedules {
         drop(time);
         match jump {
             Some(Jump::Ahead(off_ms)) => {
-                warn!(group = %self.group, off_ms, "the clocks went ahead: schedules go by what they ask for of missed times");
+                warn!(group = %self.group, off_ms, "the clocks went ahead: missed times go by what was asked for");
             }
             Some(Jump::Behind(off_ms)) => {
                 warn!(group = %self.group, off_ms, "the clocks went back: schedules wait for them at half the speed");
@@ -98,6 +109,19 @@ impl Schedules {
         let known = knows.wait_for(|knows| *knows);
         tokio::time::timeout(TIME_WITHIN, known).await.ok()?.ok()?;
         Some(self.now_ms())
+    }
+
+    /// None: it does not lead.
+    pub(crate) fn shown(&self) -> Option<Shown> {
+        let now_ms = self.now_ms();
+        let time = self.time();
+        time.pace?;
+        let oldest_ms = time.oldest_ms;
+        drop(time);
+        let overdue_ms = oldest_ms.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms));
+        let wall_ms = clock::unix_ms();
+        let apart_ms = i64::try_from(now_ms.abs_diff(wall_ms)).unwrap_or(i64::MAX);
+        Some(Shown { overdue_ms, offset_ms: if now_ms < wall_ms { -apart_ms } else { apart_ms } })
     }
 
     /// Runs until the replica ends.
@@ -117,7 +141,8 @@ impl Schedules {
             self.set_out();
             self.lead(served, leads.term).await;
             self.knows_time.send_replace(false);
-            self.time().pace = None;
+            let mut time = self.time();
+            (time.pace, time.oldest_ms) = (None, None);
         }
     }
 
@@ -139,7 +164,9 @@ impl Schedules {
                 changed = Changed::All;
                 continue;
             }
+            self.time().oldest_ms = leader.agenda.oldest_ms();
             leader.say().await;
+            self.time().oldest_ms = leader.agenda.oldest_ms();
             let wait = leader.agenda.next_ms().map_or(LOOK_EVERY, |next_ms| {
                 Duration::from_millis(next_ms.saturating_sub(self.now_ms())).min(LOOK_EVERY)
             });

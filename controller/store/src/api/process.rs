@@ -1,6 +1,7 @@
 //! What the supervisor asks of its child.
 
 mod queues;
+mod schedules;
 
 pub(super) use queues::became;
 
@@ -77,6 +78,7 @@ fn exposition(replicas: &Replicas) -> Result<String, fmt::Error> {
     register(&mut registry, ("raft_applied_index", "Index of the last applied entry"), &all, |it| {
         index(it.status().applied)
     });
+    schedules::register(&mut registry, replicas);
     let all: Vec<_> = all.into_iter().map(|(_, replica)| replica).collect();
     queues::register(&mut registry, &all);
     let mut text = String::new();

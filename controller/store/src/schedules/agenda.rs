@@ -10,6 +10,8 @@ use crate::model::{Place, Schedule};
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     times: BTreeSet<(u64, Place)>,
+    /// The same, whether they are held or not.
+    dues: BTreeSet<(u64, Place)>,
     entries: BTreeMap<Place, Entry>,
     /// One of each kind: many schedules have the same times.
     tables: BTreeMap<(String, String), Arc<Timetable>>,
@@ -18,6 +20,7 @@ pub(super) struct Agenda {
 #[derive(Debug)]
 struct Entry {
     next_ms: u64,
+    due_ms: u64,
     kind: (String, String),
     table: Arc<Timetable>,
 }
@@ -46,7 +49,8 @@ impl Agenda {
         if let Some(next_ms) = table.after(schedule.cursor_ms) {
             self.tables.insert(kind.clone(), Arc::clone(&table));
             self.times.insert((next_ms, place.clone()));
-            self.entries.insert(place.clone(), Entry { next_ms, kind, table });
+            self.dues.insert((next_ms, place.clone()));
+            self.entries.insert(place.clone(), Entry { next_ms, due_ms: next_ms, kind, table });
         }
         Ok(())
     }
@@ -54,6 +58,11 @@ impl Agenda {
     /// When the first of them is due, Unix milliseconds.
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.times.first().map(|(at_ms, _)| *at_ms)
+    }
+
+    /// When the first of them was or is due, also where it is held.
+    pub(super) fn oldest_ms(&self) -> Option<u64> {
+        self.dues.first().map(|(at_ms, _)| *at_ms)
     }
 
     /// Those that are due, the oldest first, and their times.
@@ -75,6 +84,7 @@ impl Agenda {
     fn remove(&mut self, place: &Place) -> Option<(String, String)> {
         let old = self.entries.remove(place)?;
         self.times.remove(&(old.next_ms, place.clone()));
+        self.dues.remove(&(old.due_ms, place.clone()));
         Some(old.kind)
     }
 
@@ -136,6 +146,7 @@ mod tests {
         assert_eq!(due(&agenda, BEGIN_MS + 60_000), ["a"]);
         agenda.hold(&place("a"), BEGIN_MS + 90_000);
         assert_eq!(due(&agenda, BEGIN_MS + 89_999), ["b"]);
+        assert_eq!(agenda.oldest_ms(), Some(BEGIN_MS + 60_000), "it waits since then");
         assert_eq!(due(&agenda, BEGIN_MS + 90_000), ["b", "a"]);
     }
 

@@ -207,6 +207,13 @@ async fn a_full_queue_holds_a_schedule_back_and_no_other() {
     let other = Definition { function: Name::parse("g").unwrap(), ..definition("* * * * * *", Missed::Once) };
     world.put("other", other, 0).await;
     world.until("other", |schedule| schedule.ticks >= 3).await;
+    let overdue = async {
+        while world.served.schedules.shown().unwrap().overdue_ms < 1000 {
+            tokio::time::sleep(Duration::from_millis(5)).await; // a bounded poll
+        }
+    };
+    tokio::time::timeout(SOON, overdue).await.expect("what is held is overdue");
+    assert!(world.served.schedules.shown().unwrap().offset_ms.abs() < 1000);
     let held = world.found("a");
     assert_eq!((held.ticks, held.missed), (1, 0));
     let kept = Kept::Waiting;
