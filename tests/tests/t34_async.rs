@@ -196,9 +196,13 @@ async fn a_function_that_fails_leaves_a_dead_letter() {
     assert_eq!(attempts(&dead), [1, 2, 3]);
     // What the guest saw last, and that each attempt was of one invocation.
     let result = cluster.run(&["invocation", "result", &id]).await.failed_with(9);
-    for seen in ["HTTP_CORACLE_ATTEMPT=3", "HTTP_X_TEST=seven", &format!("HTTP_IDEMPOTENCY_KEY={id}")] {
+    let own = format!("HTTP_CORACLE_INVOCATION_ID={id}");
+    for seen in ["HTTP_CORACLE_ATTEMPT=3", "HTTP_X_TEST=seven", &own] {
         assert!(result.stdout.split('\0').any(|line| line == seen), "no '{seen}' in {result:?}");
     }
+    // Functions hand it on to others, who must not be able to ask for the answer.
+    let key = result.stdout.split('\0').find_map(|line| line.strip_prefix("HTTP_IDEMPOTENCY_KEY="));
+    assert!(key.is_some_and(|key| key.len() == 32 && key != id), "{result:?}");
     eventually("each attempt is in the log, under one id", async || {
         let logs = cluster.run(&["logs", "fails", "-o", "json"]).await.ok();
         let lines: Vec<Value> = logs.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
