@@ -24,7 +24,7 @@ pub(super) async fn check(
             events
                 .find_function(&function)
                 .await
-                .map_err(|failure| failure.during(&format!("schedule {}", entry.id)))?;
+                .map_err(|failure| failure.during(format!("schedule {}", entry.id)))?;
         }
         put(events, &entry.id, &spec(entry).await?, true).await?;
     }
