@@ -207,6 +207,24 @@ impl Cluster {
         .await
     }
 
+    /// Which of the nodes leads the data group, once so many replicas of it vote.
+    ///
+    /// # Panics
+    /// When that lasts too long.
+    pub async fn leading_store(&self, replicas: usize) -> usize {
+        within(Duration::from_secs(20), "the data group has its leader", async || {
+            let listed = self.run(&["cluster", "groups", "-o", "json", "--wait-timeout", "5s"]).await;
+            let Ok(listed) = serde_json::from_str::<Value>(&listed.stdout) else { return Err(listed.stderr) };
+            let all = listed.as_array().ok_or("no list")?;
+            let leader = all.iter().find(|replica| replica["state"] == "leader").ok_or("no leader")?;
+            let voting = all.iter().filter(|replica| replica["state"] == "voter").count() + 1;
+            let status = self.status().await?;
+            let place = leader["node"].as_u64().and_then(|id| self.index_of(&status, id));
+            place.filter(|_| voting == replicas).ok_or_else(|| listed.to_string())
+        })
+        .await
+    }
+
     /// The place in [`Self::nodes`] of a node's id.
     #[must_use]
     pub fn index_of(&self, status: &Value, id: u64) -> Option<usize> {

@@ -22,23 +22,8 @@ const AFTER_A_LOSS: Duration = Duration::from_secs(40);
 /// A cluster whose data group has begun.
 async fn cluster(nodes: usize) -> Cluster {
     let cluster = Cluster::with(PROGRAM, Options { nodes, stores: true, ..Options::default() }).await;
-    let _ = group_leader(&cluster, nodes.min(3)).await;
+    let _ = cluster.leading_store(nodes.min(3)).await;
     cluster
-}
-
-/// The place of the node that leads the data group, once so many replicas vote.
-async fn group_leader(cluster: &Cluster, replicas: usize) -> usize {
-    within(Duration::from_secs(20), "the data group has its leader", async || {
-        let listed = cluster.run(&["cluster", "groups", "-o", "json", "--wait-timeout", "5s"]).await;
-        let Ok(listed) = serde_json::from_str::<Value>(&listed.stdout) else { return Err(listed.stderr) };
-        let all = listed.as_array().ok_or("no list")?;
-        let leader = all.iter().find(|replica| replica["state"] == "leader").ok_or("no leader")?;
-        let voting = all.iter().filter(|replica| replica["state"] == "voter").count() + 1;
-        let status = cluster.status().await?;
-        let place = leader["node"].as_u64().and_then(|id| cluster.index_of(&status, id));
-        place.filter(|_| voting == replicas).ok_or_else(|| listed.to_string())
-    })
-    .await
 }
 
 /// `coracle invoke FUNCTION --async`: the id.

@@ -9,7 +9,7 @@ use coracle_tests::{Client, Cluster, wat, within};
 use futures::future::join_all;
 use rustix::process::Signal;
 
-use super::{AFTER_A_LOSS, attempts, cluster, group_leader, post};
+use super::{AFTER_A_LOSS, attempts, cluster, post};
 
 /// Calls in each of two rounds, of which a node is killed in the middle.
 const CALLS: usize = 100;
@@ -68,9 +68,9 @@ async fn no_accepted_call_is_lost_whoever_is_killed() {
     let mut cluster = cluster(3).await;
     let naps = wat::command(cluster.folder(), "naps", SLOW_NAP);
     cluster.deploy("naps", &naps, &["--replicas", "2"]).await;
-    let leader = group_leader(&cluster, 3).await;
+    let leader = cluster.leading_store(3).await;
     let mut ids = round(&mut cluster, "leader", leader).await;
-    let leader = group_leader(&cluster, 3).await;
+    let leader = cluster.leading_store(3).await;
     let holders = cluster.holders("naps").await;
     let worker = *holders.iter().find(|node| **node != leader).expect("two nodes hold it");
     ids.extend(round(&mut cluster, "worker", worker).await);

@@ -1,63 +1,23 @@
 //! Schedules over a real group of one member: they fire when their time has come, by what was asked for where it came
 //! too late.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_proto::id::{ClusterId, GroupId, InvocationId, NodeId, Revision};
-use coracle_raft::{Host, HostOptions, Owner, Role, Seat, States};
+use coracle_proto::id::{ClusterId, InvocationId};
 
 use super::Schedules;
-use crate::book::{Arrangement, Book};
 use crate::model::{
-    self, Asked, Definition, Kept, Missed, Name, Op, Outcome, Overlap, Place, Schedule, Settings, Span,
-    Wanted,
+    self, Definition, Kept, Missed, Name, Op, Outcome, Overlap, Place, Schedule, Settings, Span, Wanted,
 };
-use crate::replicas::{Replicas, Served};
+use crate::world::{GROUP, World};
 
-const GROUP: GroupId = GroupId::new(1);
-const HERE: NodeId = NodeId::new(1);
 /// For what is to come within seconds.
 const SOON: Duration = Duration::from_secs(20);
 const MINUTE_MS: u64 = 60_000;
 
-/// A store of one node that leads a group of one member.
-struct World {
-    _dir: tempfile::TempDir,
-    replicas: Replicas,
-    served: Served,
-}
-
 impl World {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let cluster = ClusterId::new(rand::random());
-        let options = HostOptions {
-            dir: dir.path().join("store"),
-            owner: Owner { cluster, node: HERE },
-            must_exist: false,
-            accept_taint: false,
-            states: States::OnDisk,
-        };
-        let book = Book::open(dir.path());
-        let host = Host::open(options, Arc::new(book.clone())).await.unwrap();
-        let seat = Seat { address: "127.0.0.1:1".to_owned(), store: host.store() };
-        let replicas = Replicas::new((cluster, HERE), host, book);
-        let members = BTreeMap::from([(HERE, seat)]);
-        let arranged = Arrangement { group: GROUP, revision: Revision::new(1), members, begun: false };
-        replicas.arrange(arranged).await.unwrap();
-        let served = replicas.served(GROUP).unwrap();
-        let mut status = served.replica.watch();
-        status.until(|now| now.role == Role::Leader).await.unwrap();
-        Self { _dir: dir, replicas, served }
-    }
-
-    async fn done(&self, op: Op) -> Outcome {
-        self.served.proposer.propose(Asked { request: None, op }).await.unwrap()
-    }
-
     /// A schedule of which so much time is to be made up for.
     async fn put(&self, name: &str, definition: Definition, ago_ms: u64) -> u64 {
         let from_ms = self.served.schedules.now_ms() - ago_ms;
