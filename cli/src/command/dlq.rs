@@ -130,7 +130,7 @@ fn queue(args: &List) -> Option<(Namespace, String)> {
 async fn queues(namespace: &Namespace, session: &Session<'_>) -> Result<(), Failure> {
     let mut events = Events::reach(session).await?;
     let list = async |mut service: Queues, place| {
-        service.list(pb::ListQueuesRequest { place: Some(place), function: String::new() }).await
+        service.list(pb::ListQueuesRequest { place: Some(place), ..Default::default() }).await
     };
     let found = events.queues("dlq list", namespace, list).await?.queues;
     let mut rows = Vec::new();

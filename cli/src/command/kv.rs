@@ -193,7 +193,7 @@ async fn drop_bucket(args: &Bucket, session: &Session<'_>) -> Result<(), Failure
     let tried = Cell::new(false);
     let drop = async |mut keeper: Keeper, place, _| {
         let again = tried.replace(true);
-        match keeper.drop_bucket(pb::KvDropBucketRequest { place: Some(place) }).await {
+        match keeper.drop_bucket(pb::KvDropBucketRequest { place: Some(place), force: false }).await {
             // It was there a moment ago: whoever was asked before has done it.
             Err(status) if again && status.code() == tonic::Code::NotFound => {
                 Ok(tonic::Response::new(pb::KvChangeReply::default()))

@@ -56,6 +56,8 @@ pub fn spec_to_wire(spec: &FunctionSpec) -> pb::FunctionSpec {
         replicas: spec.replicas(),
         retry: retry.into(),
         reuse: spec.reuse().map(|reuse| pb::Reuse { calls: reuse.calls, age_ms: millis(reuse.age) }),
+        keyvalue: Vec::new(),
+        publish: Vec::new(),
     }
 }
 

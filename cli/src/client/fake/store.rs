@@ -173,6 +173,39 @@ impl Invocations for FakeStore {
 
 #[tonic::async_trait]
 impl Queues for FakeStore {
+    type PublishAllStream = futures::stream::BoxStream<'static, Result<pb::PublishAcknowledged, Status>>;
+
+    async fn put(&self, _: Request<pb::PutQueueRequest>) -> Answer<pb::QueueReply> {
+        Err(Status::unimplemented("put"))
+    }
+
+    async fn get(&self, _: Request<pb::GetQueueRequest>) -> Answer<pb::QueueReply> {
+        Err(Status::unimplemented("get"))
+    }
+
+    async fn delete(&self, _: Request<pb::DeleteQueueRequest>) -> Answer<pb::DeleteQueueReply> {
+        Err(Status::unimplemented("delete"))
+    }
+
+    async fn pause(&self, _: Request<pb::PauseQueueRequest>) -> Answer<pb::QueueReply> {
+        Err(Status::unimplemented("pause"))
+    }
+
+    async fn publish(&self, _: Request<pb::PublishRequest>) -> Answer<pb::PublishReply> {
+        Err(Status::unimplemented("publish"))
+    }
+
+    async fn publish_all(
+        &self,
+        _: Request<tonic::Streaming<pb::PublishNumbered>>,
+    ) -> Answer<Self::PublishAllStream> {
+        Err(Status::unimplemented("publish_all"))
+    }
+
+    async fn peek(&self, _: Request<pb::PeekRequest>) -> Answer<pb::PeekReply> {
+        Err(Status::unimplemented("peek"))
+    }
+
     async fn list(&self, request: Request<pb::ListQueuesRequest>) -> Answer<pb::ListQueuesReply> {
         let function = request.into_inner().function;
         self.with(|kept| {
@@ -185,7 +218,7 @@ impl Queues for FakeStore {
                 ..pb::QueueDetail::default()
             };
             let queues = if function.is_empty() || function == "cart" { vec![queue] } else { Vec::new() };
-            Ok(Response::new(pb::ListQueuesReply { queues }))
+            Ok(Response::new(pb::ListQueuesReply { queues, after: String::new() }))
         })
     }
 

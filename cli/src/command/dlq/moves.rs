@@ -86,7 +86,8 @@ pub(super) async fn run(args: &Letters, way: Way, session: &Session<'_>) -> Resu
 pub(super) async fn all(events: &mut Events, function: &FunctionId, way: Way) -> Result<u64, Failure> {
     let (queue, name) = (queue_of(function), function.name.to_string());
     let list = async |mut service: Queues, place| {
-        service.list(pb::ListQueuesRequest { place: Some(place), function: name.clone() }).await
+        let function = name.clone();
+            service.list(pb::ListQueuesRequest { place: Some(place), function, ..Default::default() }).await
     };
     let queues = events.queues(way.verb(), &function.namespace, list).await?.queues;
     let found = queues.into_iter().find(|it| it.queue == queue);
@@ -145,7 +146,7 @@ async fn range(
     let (queue, sent) = (queue_of(function), Cell::new(0_u32));
     let send = async |mut service: Queues, place| {
         sent.set(sent.get().saturating_add(1));
-        let request = pb::MoveMessagesRequest { place: Some(place), queue: queue.clone(), from, to };
+        let request = pb::MoveMessagesRequest { place: Some(place), queue: queue.clone(), from, to, waiting: false };
         match way {
             Way::Redrive => service.redrive(request).await,
             Way::Purge => service.purge(request).await,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coracle_proto::codec::InField as _;
+use coracle_proto::pb;
 use coracle_proto::pb::key_value_server::KeyValue;
 use coracle_proto::pb::{
     KvChangeReply, KvDropBucketRequest, KvEntry, KvGetReply, KvGetRequest, KvListReply, KvListRequest,
@@ -99,6 +100,21 @@ impl KeyValue for KvService {
         let step = || asking.leading.done(None, Op::DropBucket { bucket: asking.bucket.clone() });
         while let Outcome::Moved { more: true, .. } = step().await? {}
         Ok(Response::new(KvChangeReply { sequence: asking.leading.sequence()? }))
+    }
+
+    async fn list_buckets(
+        &self,
+        _: Request<pb::KvListBucketsRequest>,
+    ) -> Result<Response<pb::KvListBucketsReply>, Status> {
+        Err(Status::unimplemented("list_buckets"))
+    }
+
+    async fn watch(&self, _: Request<pb::KvWatchRequest>) -> Result<Response<pb::KvBucketReply>, Status> {
+        Err(Status::unimplemented("watch"))
+    }
+
+    async fn unwatch(&self, _: Request<pb::KvUnwatchRequest>) -> Result<Response<pb::KvBucketReply>, Status> {
+        Err(Status::unimplemented("unwatch"))
     }
 }
 

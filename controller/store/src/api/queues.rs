@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coracle_proto::codec::InField as _;
 use coracle_proto::id::FunctionId;
+use coracle_proto::pb;
 use coracle_proto::pb::queues_server::Queues;
 use coracle_proto::pb::{
     DeadLetter, DeadLettersReply, DeadLettersRequest, EventsPlace, ListQueuesReply, ListQueuesRequest,
@@ -34,8 +35,44 @@ pub(crate) struct QueuesService {
 
 #[tonic::async_trait]
 impl Queues for QueuesService {
+    type PublishAllStream = futures::stream::BoxStream<'static, Result<pb::PublishAcknowledged, Status>>;
+
+    async fn put(&self, _: Request<pb::PutQueueRequest>) -> Result<Response<pb::QueueReply>, Status> {
+        Err(Status::unimplemented("put"))
+    }
+
+    async fn get(&self, _: Request<pb::GetQueueRequest>) -> Result<Response<pb::QueueReply>, Status> {
+        Err(Status::unimplemented("get"))
+    }
+
+    async fn delete(
+        &self,
+        _: Request<pb::DeleteQueueRequest>,
+    ) -> Result<Response<pb::DeleteQueueReply>, Status> {
+        Err(Status::unimplemented("delete"))
+    }
+
+    async fn pause(&self, _: Request<pb::PauseQueueRequest>) -> Result<Response<pb::QueueReply>, Status> {
+        Err(Status::unimplemented("pause"))
+    }
+
+    async fn publish(&self, _: Request<pb::PublishRequest>) -> Result<Response<pb::PublishReply>, Status> {
+        Err(Status::unimplemented("publish"))
+    }
+
+    async fn publish_all(
+        &self,
+        _: Request<tonic::Streaming<pb::PublishNumbered>>,
+    ) -> Result<Response<Self::PublishAllStream>, Status> {
+        Err(Status::unimplemented("publish_all"))
+    }
+
+    async fn peek(&self, _: Request<pb::PeekRequest>) -> Result<Response<pb::PeekReply>, Status> {
+        Err(Status::unimplemented("peek"))
+    }
+
     async fn list(&self, request: Request<ListQueuesRequest>) -> Result<Response<ListQueuesReply>, Status> {
-        let ListQueuesRequest { place, function } = request.into_inner();
+        let ListQueuesRequest { place, function, .. } = request.into_inner();
         let EventsPlace { cluster_id, group, namespace } = place.in_field("place")?;
         let leading = Leading::of(&self.context, &cluster_id, group)?;
         let view = leading.view().await?;
@@ -51,6 +88,7 @@ impl Queues for QueuesService {
         let detail = |(place, queue)| detail(&view, &place, queue);
         Ok(Response::new(ListQueuesReply {
             queues: queues.into_iter().map(detail).collect::<Result<_, _>>()?,
+            after: String::new(),
         }))
     }
 
@@ -83,7 +121,7 @@ impl Queues for QueuesService {
         &self,
         request: Request<MoveMessagesRequest>,
     ) -> Result<Response<MoveMessagesReply>, Status> {
-        let MoveMessagesRequest { place, queue, from, to } = request.into_inner();
+        let MoveMessagesRequest { place, queue, from, to, .. } = request.into_inner();
         let (leading, queue) = self.queue(place, &queue)?;
         let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
         let op = |span| Op::Redrive { queue: queue.clone(), span, steps };
@@ -94,7 +132,7 @@ impl Queues for QueuesService {
         &self,
         request: Request<MoveMessagesRequest>,
     ) -> Result<Response<MoveMessagesReply>, Status> {
-        let MoveMessagesRequest { place, queue, from, to } = request.into_inner();
+        let MoveMessagesRequest { place, queue, from, to, .. } = request.into_inner();
         let (leading, queue) = self.queue(place, &queue)?;
         let steps = u32::try_from(OP_STEPS_MAX).unwrap_or(u32::MAX);
         let op = |span| Op::Purge { queue: queue.clone(), kept: Kept::Dead, span, steps };
@@ -157,6 +195,7 @@ fn detail(view: &View, place: &Place, queue: Queue) -> Result<QueueDetail, Refus
         claimed: counts.claimed,
         dead: counts.dead,
         bytes: counts.bytes,
+        spec: None,
         totals: became(&counts).into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
     })
 }

@@ -145,6 +145,7 @@ impl Answering {
                     trailers: self.trailers.take().map(|it| pb::Headers { headers: to_wire(&it) }),
                     load: Some(executor.load().into()),
                     spent: None,
+                    effects: Vec::new(),
                 }),
             };
             self.executor = None;
