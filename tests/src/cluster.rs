@@ -26,6 +26,8 @@ pub struct Options {
     pub stores: bool,
     /// Further flags of `server`, for all nodes.
     pub flags: Vec<String>,
+    /// Whether each node has a clock of its own, which [`Node::shift_clock`] moves; needs Debian's `faketime`.
+    pub clocks: bool,
     /// Environment of all nodes and of the command line.
     pub environment: Vec<(String, String)>,
 }
@@ -73,6 +75,9 @@ impl Cluster {
             let first = cluster.nodes.first().map(|node| node.grpc.clone());
             let mut node = Node::new(&cluster.program, cluster.folder(), index, first.as_deref(), &flags);
             node.set_environment(&cluster.environment);
+            if options.clocks {
+                node.give_clock();
+            }
             let unless_given = if options.stores { WITH_STORE } else { WITHOUT_STORE };
             node.set_roles(options.roles.get(index).copied().unwrap_or(unless_given));
             node.start();

@@ -92,6 +92,14 @@ fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// What moves the clock of a process (<https://github.com/wolfcw/libfaketime>).
+fn clock_library() -> String {
+    let found = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let library =
+        found.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+    library.expect("Debian's package faketime is installed").display().to_string()
+}
+
 impl Node {
     pub(crate) fn new(
         program: &Path,
@@ -152,6 +160,34 @@ impl Node {
 
     pub(crate) fn set_environment(&mut self, environment: &[(String, String)]) {
         self.environment = environment.to_vec();
+    }
+
+    /// A wall clock that is the machine's until it is shifted; the steady clock stays as it is.
+    pub(crate) fn give_clock(&mut self) {
+        self.shift_clock(0);
+        let file = self.clock().display().to_string();
+        let variables = [
+            ("LD_PRELOAD", clock_library()),
+            ("FAKETIME_TIMESTAMP_FILE", file),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ];
+        self.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.folder.with_extension("clock")
+    }
+
+    /// From now on the clock of all its processes is wrong by so many seconds.
+    ///
+    /// # Panics
+    /// When that cannot be written down.
+    pub fn shift_clock(&self, seconds: i64) {
+        // Whoever looks meanwhile finds one of the two.
+        let new = self.folder.with_extension("clock.new");
+        fs::write(&new, format!("{seconds:+}s\n")).expect("written");
+        fs::rename(new, self.clock()).expect("renamed");
     }
 
     /// Starts it; its log goes to `n1.0.log` and so on beside its folder.

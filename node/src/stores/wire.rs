@@ -113,7 +113,9 @@ pub(super) fn settle_request(
 ) -> pb::SettleRequest {
     let kept = || it.answer.as_ref().map(answer);
     let verdict = match &it.verdict {
-        Verdict::Done => settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects: Vec::new() }),
+        Verdict::Done => {
+            settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects: Vec::new() })
+        }
         Verdict::Retry { after, error } => settle_request::Verdict::Retry(pb::SettleRetry {
             after_ms: after.map(millis),
             error: cut(error),

@@ -87,7 +87,7 @@ pub(super) async fn all(events: &mut Events, function: &FunctionId, way: Way) ->
     let (queue, name) = (queue_of(function), function.name.to_string());
     let list = async |mut service: Queues, place| {
         let function = name.clone();
-            service.list(pb::ListQueuesRequest { place: Some(place), function, ..Default::default() }).await
+        service.list(pb::ListQueuesRequest { place: Some(place), function, ..Default::default() }).await
     };
     let queues = events.queues(way.verb(), &function.namespace, list).await?.queues;
     let found = queues.into_iter().find(|it| it.queue == queue);
@@ -146,7 +146,8 @@ async fn range(
     let (queue, sent) = (queue_of(function), Cell::new(0_u32));
     let send = async |mut service: Queues, place| {
         sent.set(sent.get().saturating_add(1));
-        let request = pb::MoveMessagesRequest { place: Some(place), queue: queue.clone(), from, to, waiting: false };
+        let request =
+            pb::MoveMessagesRequest { place: Some(place), queue: queue.clone(), from, to, waiting: false };
         match way {
             Way::Redrive => service.redrive(request).await,
             Way::Purge => service.purge(request).await,
