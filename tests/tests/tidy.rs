@@ -25,6 +25,7 @@ const PURE: [&str; 24] = [
     "controller/store/src/cron.rs",
     "controller/store/src/cron/",
     "controller/store/src/schedules/agenda.rs",
+    "controller/store/src/clock/middle.rs",
     "controller/store/src/schedules/pace.rs",
     "controller/store/src/schedules/plan.rs",
     "controller/store/src/members.rs",

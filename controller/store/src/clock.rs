@@ -1,10 +1,17 @@
-//! The one place where this process reads the clock.
+//! The one place where this process reads the clock, and what time it is in a group: `members` asks the clocks of all, of which `middle`
+//! takes one, and `group` never goes back.
 
 mod group;
+mod members;
+mod middle;
+mod remote;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use group::GroupClock;
+pub(crate) use members::Members;
+#[cfg(test)]
+pub(crate) use middle::Clocks;
 
 /// For stamps: Unix milliseconds.
 #[expect(clippy::disallowed_methods, reason = "this is the edge at which the clock is read")]

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::DataMachine;
 use crate::book::{Arrangement, Book};
-use crate::clock::GroupClock;
+use crate::clock::{GroupClock, Members};
 use crate::deliver::Deliveries;
 use crate::lead::{hand_over, lead};
 use crate::news::News;
@@ -123,11 +123,12 @@ impl Replicas {
         info!(%group, "a replica begins");
         let arranged = Arc::new(Notify::new());
         let leads = tokio::spawn(lead(group, replica.clone(), self.book.clone(), Arc::clone(&arranged)));
-        let clock = GroupClock::of(replica.clone());
+        let members = Members::new(self.cluster);
+        let clock = GroupClock::of(replica.clone(), members.clone());
         let proposer = Proposer::start(self.cluster, group, replica.clone(), clock.clone());
         let told = Arc::clone(&news);
         let deliveries = Deliveries::start(group, (replica.clone(), clock.clone()), proposer.clone(), told);
-        let schedules = Schedules::new(self.cluster, group);
+        let schedules = Schedules::new(group, members);
         let served = Served { replica, clock, proposer, news, deliveries, schedules };
         let tends = tokio::spawn(tend(group, served.clone(), CLAIMS_GRACE));
         let ticks = tokio::spawn(served.schedules.clone().run(served.clone()));

@@ -2,30 +2,27 @@
 //! (docs/adr/0015).
 //!
 //! `agenda` has when each is due, `plan` what it then has to do, and `pace` what time it is, by the clocks of all
-//! members, which `remote` asks. That a tick counts once is decided in the log, whoever says it and how often.
+//! members. That a tick counts once is decided in the log, whoever says it and how often.
 
 mod agenda;
-mod ask;
 mod pace;
 mod plan;
-mod remote;
 mod say;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use coracle_proto::id::{ClusterId, GroupId};
+use coracle_proto::id::GroupId;
 use coracle_raft::{Role, Stop};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
 use self::agenda::Agenda;
-use self::pace::{Clocks, Jump, Pace};
-use self::remote::Remote;
+use self::pace::{Jump, Pace};
 use self::say::{Asking, tick};
-use crate::clock;
+use crate::clock::{self, Members};
 use crate::model::{self, PAGE_MAX, Place};
 use crate::news::Changed;
 use crate::replicas::{Replica, Served};
@@ -42,20 +39,17 @@ const TIME_WITHIN: Duration = Duration::from_secs(2);
 /// The schedules of one group. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedules {
-    cluster: ClusterId,
     group: GroupId,
+    members: Members,
     time: Arc<Mutex<Time>>,
     /// Whether it goes by the clocks of all: it leads, and has asked them.
     knows_time: Arc<watch::Sender<bool>>,
-    begun: Instant,
-    remote: Remote,
     /// Whose times are reckoned now.
     reckoning: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
 struct Time {
-    clocks: Clocks,
     /// None: this replica does not lead.
     pace: Option<Pace>,
     /// When the oldest that has not fired was or is due, Unix milliseconds.
@@ -72,23 +66,20 @@ pub(crate) struct Shown {
 }
 
 impl Schedules {
-    pub(crate) fn new(cluster: ClusterId, group: GroupId) -> Self {
+    pub(crate) fn new(group: GroupId, members: Members) -> Self {
         Self {
-            cluster,
             group,
+            members,
             time: Arc::default(),
             knows_time: Arc::new(watch::Sender::new(false)),
-            begun: clock::now(),
-            remote: Remote::default(),
             reckoning: Arc::new(Semaphore::new(say::RECKONED_MAX)),
         }
     }
 
     /// The time by which schedules fire, Unix milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
-        let at = self.steady();
+        let (at, unix_ms) = (self.members.steady(), self.members.middle_ms());
         let mut time = self.time();
-        let unix_ms = time.clocks.middle(at, clock::unix_ms());
         let (now_ms, jump) = time.pace.as_mut().map_or((unix_ms, None), |pace| pace.advance(at, unix_ms));
         drop(time);
         match jump {
@@ -126,10 +117,9 @@ impl Schedules {
 
     /// Runs until the replica ends.
     pub(crate) async fn run(self, served: Served) {
-        // Also before it leads: what a leader that dies has shown is known then.
         tokio::select! {
             () = self.lead_whenever(&served) => {}
-            () = self.keep_asking(&served.replica) => {}
+            () = self.members.keep_asking(&served.replica) => {}
         }
     }
 
@@ -137,7 +127,7 @@ impl Schedules {
         let mut status = served.replica.watch();
         while let Some(leads) = status.until(|now| now.role == Role::Leader).await {
             // By the newest answers it is known whether the own clock is right.
-            self.ask_clocks(&served.replica).await;
+            self.members.ask(&served.replica).await;
             self.set_out();
             self.lead(served, leads.term).await;
             self.knows_time.send_replace(false);
@@ -179,16 +169,9 @@ impl Schedules {
     }
 
     fn set_out(&self) {
-        let at = self.steady();
-        let mut time = self.time();
-        let unix_ms = time.clocks.middle(at, clock::unix_ms());
-        time.pace = Some(Pace::from(at, unix_ms));
-        drop(time);
+        let pace = Pace::from(self.members.steady(), self.members.middle_ms());
+        self.time().pace = Some(pace);
         self.knows_time.send_replace(true);
-    }
-
-    fn steady(&self) -> Duration {
-        clock::now().saturating_duration_since(self.begun)
     }
 
     fn time(&self) -> MutexGuard<'_, Time> {

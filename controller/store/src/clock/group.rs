@@ -3,23 +3,25 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{now, unix_ms};
+use super::{Members, now};
 use crate::model;
 use crate::replicas::Replica;
 
 /// The clock of one group. Clones share it.
 ///
-/// A group's time never goes back. Where an earlier leader's clock was ahead it goes on from there at the usual pace, until this process's
-/// clock has come up to it: what is to come in a second comes in a second.
+/// It is the middle one of its members' clocks, so that one that jumps takes no lease and no delay along. A group's time never goes
+/// back. Where it was ahead it goes on from there at the usual pace, until the clocks have come up to it: what is to come in a
+/// second comes in a second.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupClock {
     replica: Replica,
+    members: Members,
     steady: Arc<Mutex<Steady>>,
 }
 
 impl GroupClock {
-    pub(crate) fn of(replica: Replica) -> Self {
-        Self { replica, steady: Arc::new(Mutex::new(Steady { base_ms: 0, since: now() })) }
+    pub(crate) fn of(replica: Replica, members: Members) -> Self {
+        Self { replica, members, steady: Arc::new(Mutex::new(Steady { base_ms: 0, since: now() })) }
     }
 
     /// The time by which it is said what is due, and with which entries are stamped: Unix milliseconds.
@@ -28,7 +30,7 @@ impl GroupClock {
         let group = model::group(&self.replica.state()).ok().flatten();
         let group_ms = group.map_or(0, |group| group.time_ms);
         let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
-        steady.advance(now(), group_ms).max(unix_ms())
+        steady.advance(now(), group_ms).max(self.members.middle_ms())
     }
 }
 
@@ -55,7 +57,31 @@ fn millis(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use coracle_proto::id::NodeId;
+
     use super::*;
+    use crate::world::World;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    #[tokio::test]
+    async fn one_wrong_clock_of_three_takes_no_time_along() {
+        let world = World::start().await;
+        let clock = &world.served.clock;
+        let members = &clock.members;
+        let begin_ms = clock.now_ms();
+        let is_near = |now_ms: u64| now_ms.abs_diff(begin_ms) < HOUR_MS / 2;
+        members.hear(NodeId::new(2), begin_ms + HOUR_MS);
+        assert!(is_near(clock.now_ms()), "of two the earlier one");
+        members.hear(NodeId::new(3), begin_ms);
+        assert!(is_near(clock.now_ms()), "the middle one");
+        members.hear(NodeId::new(3), begin_ms + HOUR_MS);
+        assert!(!is_near(clock.now_ms()), "two say so");
+        members.hear(NodeId::new(2), begin_ms);
+        members.hear(NodeId::new(3), begin_ms);
+        assert!(is_near(clock.now_ms()), "nothing was written by that time");
+        world.end().await;
+    }
 
     #[test]
     fn a_time_that_is_ahead_goes_on_at_the_usual_pace() {

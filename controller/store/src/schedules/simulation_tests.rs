@@ -7,8 +7,9 @@ use coracle_proto::id::NodeId;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::pace::{Clocks, Pace};
+use super::pace::Pace;
 use super::plan;
+use crate::clock::Clocks;
 use crate::cron::Timetable;
 use crate::model::Missed;
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use coracle_proto::id::{ClusterId, InvocationId};
 
 use super::Schedules;
+use crate::clock::Members;
 use crate::model::{
     self, Definition, Kept, Missed, Name, Op, Outcome, Overlap, Place, Schedule, Settings, Span, Wanted,
 };
@@ -113,7 +114,7 @@ async fn each_second_fires_once_and_in_its_time() {
 async fn a_leader_that_has_asked_the_clocks_knows_the_time_and_no_other() {
     let world = World::start().await;
     assert!(world.served.schedules.known_ms().await.is_some());
-    let new = Schedules::new(ClusterId::new(1), GROUP);
+    let new = Schedules::new(GROUP, Members::new(ClusterId::new(1)));
     assert_eq!(new.known_ms().await, None, "it does not lead");
     world.replicas.close().await;
 }

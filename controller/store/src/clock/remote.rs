@@ -11,7 +11,7 @@ use coracle_transport::{Dialer, Purpose};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use crate::clock;
+use super::now;
 
 /// Who does not answer by then is left out. A new leader waits for it before it fires.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -61,10 +61,10 @@ impl Remote {
                 new
             }
         };
-        let asked = clock::now();
+        let asked = now();
         let request = ReadClockRequest { cluster_id: cluster.to_wire() };
         let reply = ClocksClient::new(channel).read(request).await.ok()?;
-        Some((clock::now().saturating_duration_since(asked), reply.into_inner().unix_ms))
+        Some((now().saturating_duration_since(asked), reply.into_inner().unix_ms))
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<NodeId, (String, Channel)>> {
