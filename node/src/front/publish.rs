@@ -83,7 +83,7 @@ impl Inner {
         let events =
             mode.events(&head.headers, &taken.data, || wishes.own(to, &head.headers, &taken.data))?;
         let messages = message::messages(events, &wishes, &head.headers, span)?;
-        let ids: Vec<String> = messages.iter().map(|message| message.event.id.clone()).collect();
+        let ids: Vec<String> = messages.iter().map(message::id).collect();
         if messages.is_empty() {
             return Ok(page::accepted(&ids, &[]));
         }

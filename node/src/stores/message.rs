@@ -75,7 +75,7 @@ pub struct EventHead {
 /// What was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What fired: `async`.
+    /// What fired: `async`, `schedule`, ... Of what is published it is empty: its store says whether it was a queue or a topic.
     pub kind: String,
     /// Where it is from.
     pub source: String,
@@ -290,8 +290,9 @@ pub struct Message {
 /// What became of a message that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// Of a queue's message: that of the first one, where this was a repetition.
-    pub invocation: InvocationId,
+    /// Of a queue's message: that of the first one, where this was a repetition. None: it went to a topic, where each copy has
+    /// one of its own.
+    pub invocation: Option<InvocationId>,
     /// Whether all who were to have it had it before.
     pub repeated: bool,
     /// Its number in its queue; none: it went to a topic.

@@ -130,6 +130,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_text_is_too_strange(text in "[\\[\\]{}\",:0-9a-ce.\\\\ntu -]{0,40}") {
+            if let Ok(raw) = Raw::of(&text) {
+                prop_assert_eq!(raw.members().is_some() || raw.elements().is_some(), raw.kind() == Kind::Nested);
+            }
+        }
+
+        #[test]
         fn all_that_is_written_is_found(names in proptest::collection::vec(any::<String>(), 0..8), pretty in any::<bool>()) {
             let members: serde_json::Map<String, serde_json::Value> =
                 names.iter().map(|name| (name.clone(), serde_json::json!([name, 1.5, { name.clone(): null }]))).collect();

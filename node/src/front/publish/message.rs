@@ -19,8 +19,6 @@ use crate::stores::{
     self, ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, Message, PUBLISHED_BYTES_MAX, TEXT_BYTES_MAX,
 };
 
-/// What fired.
-const KIND: &str = "queue";
 /// By whose value messages are told apart that are delivered one after the other (an extension of `CloudEvents`).
 const PARTITION: &str = "partitionkey";
 
@@ -71,9 +69,14 @@ fn message(event: Event, wishes: &Wishes, onward: &Onward) -> Result<Message, Ca
         attributes.extend(onward.traces.clone());
     }
     check(&mut attributes)?;
-    let event = stores::Event { kind: KIND.to_owned(), source, id, attributes, head: None, data };
+    let event = stores::Event { kind: String::new(), source, id, attributes, head: None, data };
     let (invocation, delay): (_, Duration) = (InvocationId::new(rand::random()), wishes.delay);
     Ok(Message { invocation, event, group, delay })
+}
+
+/// The id that its event has: where it was given none that of its invocation.
+pub(super) fn id(message: &Message) -> String {
+    if message.event.id.is_empty() { message.invocation.to_string() } else { message.event.id.clone() }
 }
 
 /// A trace goes on without what its vendors say, where that is too much.

@@ -27,22 +27,19 @@ struct One {
     copies: u32,
 }
 
-/// What was published, under the ids that were given; one that is empty is the invocation's.
+/// What was published, as events with these ids.
 pub(super) fn accepted(ids: &[String], published: &[Published]) -> Response<Body> {
-    let one = |(id, it): (&String, &Published)| {
-        let invocation = it.invocation.to_string();
-        One {
-            id: if id.is_empty() { invocation.clone() } else { id.clone() },
-            invocation: it.message.map(|_| invocation),
-            repeated: it.repeated,
-            copies: it.copies,
-        }
+    let one = |(id, it): (&String, &Published)| One {
+        id: id.clone(),
+        invocation: it.invocation.map(|invocation| invocation.to_string()),
+        repeated: it.repeated,
+        copies: it.copies,
     };
     let messages = ids.iter().zip(published).map(one).collect();
     // Strings and numbers always have a JSON form.
     let json = serde_json::to_string(&Accepted { messages }).unwrap_or_default();
     let mut response = answer(StatusCode::ACCEPTED, json);
-    if let [Published { invocation, message: Some(_), .. }] = published {
+    if let [Published { invocation: Some(invocation), .. }] = published {
         let headers = response.headers_mut();
         set_invocation(headers, *invocation);
         if let Ok(location) = HeaderValue::try_from(location(*invocation)) {

@@ -87,7 +87,7 @@ async fn any_body_becomes_an_event_of_the_platforms_own() {
     assert_eq!((message.group.as_str(), message.delay_ms, body.http), ("", 0, None));
     assert_eq!(
         (body.kind.as_str(), body.source.as_str(), body.id.as_str()),
-        ("queue", "//default/queue/jobs", "")
+        ("", "//default/queue/jobs", "")
     );
     assert_eq!(&body.data[..], b"a,b");
     let names: Vec<_> = body.attributes.iter().filter(|(name, _)| *name != "time").collect();
@@ -145,7 +145,6 @@ async fn an_event_is_taken_in_each_mode() {
         (&structured[..], json.to_owned()),
         (&batch[..], format!("[{json}]")),
     ] {
-        // Each is told to another queue, so that none is a repetition.
         let whole = publish(&world, "jobs", headers, body).await;
         assert_eq!(whole.status, 202, "{whole:?}");
         assert!(whole.text.contains("\"id\":\"e-1\"") && whole.header("location").len() > 30, "{whole:?}");
@@ -191,6 +190,9 @@ async fn a_batch_is_one_request_and_has_a_word_of_each_message() {
 async fn a_topic_has_as_many_copies_as_subscribers_and_no_record_of_its_own() {
     let (world, _store) = world().await;
     for (topic, copies) in [("news", 3), ("void", 0)] {
+        let own = publish(&world, topic, &[], "").await;
+        let json = serde_json::from_str::<serde_json::Value>(&own.text).unwrap();
+        assert_eq!(json["messages"][0]["id"].as_str().map(str::len), Some(32), "{own:?}");
         let whole = publish(&world, topic, &EVENT, "").await;
         let json = format!(
             "{{\"messages\":[{{\"id\":\"e-1\",\"invocation\":null,\"repeated\":false,\"copies\":{copies}}}]}}"

@@ -16,7 +16,7 @@ impl Stores {
     /// Puts messages into a queue of the namespace, or into those of all who have subscribed to a topic of it: all of them, or
     /// none. When this answers they are kept. The answer has one of each, in their order.
     ///
-    /// There are at most [`PUBLISHED_MAX`](crate::stores::PUBLISHED_MAX) of them, of
+    /// There is one at least, and there are at most [`PUBLISHED_MAX`](crate::stores::PUBLISHED_MAX) of them, of
     /// [`PUBLISHED_BYTES_MAX`](crate::stores::PUBLISHED_BYTES_MAX) together.
     ///
     /// # Errors

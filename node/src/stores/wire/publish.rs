@@ -44,8 +44,9 @@ pub(in crate::stores) fn published(
 }
 
 fn one(wire: &pb::Published) -> Result<Published, DecodeError> {
+    let invocation = Some(&wire.invocation[..]).filter(|bytes| !bytes.is_empty());
     Ok(Published {
-        invocation: InvocationId::try_from(&wire.invocation[..]).in_field("published.invocation")?,
+        invocation: invocation.map(InvocationId::try_from).transpose().in_field("published.invocation")?,
         repeated: wire.repeated,
         message: (wire.message > 0).then_some(wire.message),
         copies: wire.copies,
@@ -64,9 +65,10 @@ mod tests {
             published(&pb::PublishReply { published: vec![one; count], sequence: 1 }, 1)
                 .map_err(|error| error.field)
         };
-        let invocation = InvocationId::new(1);
-        let word = Published { invocation, repeated: true, message: None, copies: 3 };
-        assert_eq!(told(1, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), Ok(vec![word]));
+        let word = |invocation| Published { invocation, repeated: true, message: None, copies: 3 };
+        let one = Some(InvocationId::new(1));
+        assert_eq!(told(1, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), Ok(vec![word(one)]));
+        assert_eq!(told(1, &[]), Ok(vec![word(None)]));
         assert_eq!(told(1, &[1]), Err("published.invocation"));
         assert_eq!(told(0, &[]), Err("published"));
         assert_eq!(told(2, &[]), Err("published"));

@@ -14,6 +14,7 @@ impl State {
         if let Some(code) = self.refuses {
             return Err(Refusal::new(code, "no"));
         }
+        assert!(!request.messages.is_empty());
         let (place, to) = (request.place.unwrap(), request.to);
         let copies = self.topics.get(&to).copied();
         if copies.is_none() && !self.queues.contains(&to) {
@@ -22,14 +23,17 @@ impl State {
         }
         let mut published = Vec::new();
         for message in request.messages {
-            let body = message.body.unwrap();
+            let mut body = message.body.unwrap();
+            if body.kind.is_empty() {
+                body.kind = "queue".to_owned();
+            }
             let known = self.messages.iter().find(|it| {
                 let known = it.delivery.body.as_ref().unwrap();
                 !body.id.is_empty() && (&known.id, &known.source) == (&body.id, &body.source)
             });
             let known = known.map(|it| it.delivery.clone());
             let mut one = pb::Published {
-                invocation: message.invocation.clone(),
+                invocation: bytes::Bytes::new(),
                 repeated: known.is_some(),
                 message: 0,
                 copies: copies.unwrap_or(1),
