@@ -103,7 +103,8 @@ impl From<Code> for Exit {
             | Code::ResponseTooLarge
             | Code::FunctionTrapped
             | Code::FunctionFailed
-            | Code::InvalidResponse => Self::Function,
+            | Code::InvalidResponse
+            | Code::EventRejected => Self::Function,
             Code::ConcurrencyLimit
             | Code::Overloaded
             | Code::NodeOutOfMemory

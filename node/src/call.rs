@@ -44,6 +44,9 @@ pub struct Call {
     pub receipt: Receipt,
 }
 
+/// The kind of a queue's message that is an HTTP request: it was accepted to be run later. All others are events.
+pub const ASYNC: &str = "async";
+
 /// What fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
@@ -56,7 +59,7 @@ pub enum Trigger {
     },
     /// A message of a queue.
     Queue {
-        /// What had it put there: `async`, and what else there will be.
+        /// What had it put there: [`ASYNC`], `queue`, `topic`, `schedule`, ...
         kind: String,
         /// The matched prefix of a request that was accepted; empty where there was none.
         route: String,
@@ -81,6 +84,12 @@ impl Trigger {
             Self::Http { .. } => "",
             Self::Queue { kind, .. } => kind,
         }
+    }
+
+    /// Whether it is an event, and no request.
+    #[must_use]
+    pub fn is_event(&self) -> bool {
+        matches!(self, Self::Queue { kind, .. } if kind != ASYNC)
     }
 
     /// The matched prefix: `SCRIPT_NAME`.

@@ -17,7 +17,7 @@ pub(crate) const HOPS_MAX: usize = 16;
 
 /// Refuses a call whose chain is too long.
 pub(crate) fn check(headers: &HeaderMap) -> Result<(), CallError> {
-    if !headers.contains_key(CDN_LOOP) || hops(headers) <= HOPS_MAX {
+    if !headers.contains_key(CDN_LOOP) || count(headers) <= HOPS_MAX {
         return Ok(());
     }
     let said = format!(
@@ -38,7 +38,14 @@ pub(crate) fn onward(headers: &HeaderMap) -> HeaderValue {
     HeaderValue::try_from(list.join(", ")).unwrap_or(HeaderValue::from_static(ID))
 }
 
-fn hops(headers: &HeaderMap) -> usize {
+/// What says that so many calls came before; none where there were none. More than are allowed are said to be one too many.
+pub(crate) fn after(count: usize) -> Option<HeaderValue> {
+    let ids = vec![ID; count.min(HOPS_MAX.saturating_add(1))];
+    if ids.is_empty() { None } else { HeaderValue::try_from(ids.join(", ")).ok() }
+}
+
+/// Calls in the chain before this one.
+pub(crate) fn count(headers: &HeaderMap) -> usize {
     let id = |element: &&str| element.split(';').next().is_some_and(|id| id.trim().eq_ignore_ascii_case(ID));
     elements(headers).filter(id).count()
 }
@@ -68,11 +75,15 @@ mod tests {
             let next = onward(&now);
             now = HeaderMap::from_iter([(CDN_LOOP, next)]);
         }
-        assert_eq!(hops(&now), HOPS_MAX, "others do not count");
+        assert_eq!(count(&now), HOPS_MAX, "others do not count");
         check(&now).unwrap();
         let error = check(&HeaderMap::from_iter([(CDN_LOOP, onward(&now))])).unwrap_err();
         assert_eq!(error.code(), Code::LoopDetected);
         assert!(error.to_string().contains("16 times"), "{error}");
+        for (count, counted) in [(0, 0), (1, 1), (16, 16), (17, 17), (usize::MAX, 17)] {
+            let said = after(count).map(|value| (CDN_LOOP, value));
+            assert_eq!(super::count(&HeaderMap::from_iter(said)), counted, "{count}");
+        }
         assert_eq!(onward(&headers(&[])), "coracle");
         assert_eq!(onward(&headers(&[" , ,", "a"])), "a, coracle");
     }

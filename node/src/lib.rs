@@ -13,6 +13,7 @@ pub mod artifact;
 pub mod balance;
 pub mod call;
 pub mod clock;
+mod cloudevent;
 mod controllers;
 pub mod dispatch;
 pub mod events;

@@ -18,6 +18,7 @@ mod child;
 mod command;
 mod compile;
 mod engine;
+mod event;
 mod failure;
 mod host;
 mod http;

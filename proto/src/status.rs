@@ -109,6 +109,8 @@ codes! {
     FunctionFailed = "function-failed", 500, Internal, Unknown;
     /// The guest's answer is no HTTP.
     InvalidResponse = "invalid-response", 502, Internal, Unknown;
+    /// The function said of an event that it will never take it.
+    EventRejected = "event-rejected", 422, FailedPrecondition, Never;
     // Calls: the platform failed.
     /// The worker was lost after the call was sent to it.
     NodeLost = "node-lost", 502, Unavailable, Unknown;

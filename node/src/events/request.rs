@@ -11,7 +11,9 @@ use sha2::{Digest as _, Sha256};
 use tracing::Span;
 
 use crate::call::{Body, Receipt, Trigger, is_idempotent};
+use crate::cloudevent::{PREFIX, encode};
 use crate::dispatch::{Invocation, Payload};
+use crate::hops;
 use crate::stores::{Delivery, Event, EventHead};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -37,7 +39,7 @@ impl Payload for Whole {
 /// Whoever has the `receipt` is told what it took.
 pub(super) fn invocation(delivery: &Delivery, span: &Span, receipt: Receipt) -> Invocation {
     let Delivery { ticket, attempt, function, invocation, event } = delivery;
-    let mut head = head(event);
+    let mut head = head(delivery);
     // The queue's attempts are the repetition: within one a call moves only as a synchronous one would.
     let repeatable = is_idempotent(&head.method) || head.headers.contains_key(IDEMPOTENCY_KEY);
     let headers = &mut head.headers;
@@ -78,39 +80,49 @@ pub(super) fn traces(headers: &mut HeaderMap, event: &Event) {
     }
 }
 
-fn head(event: &Event) -> Parts {
+fn head(delivery: &Delivery) -> Parts {
     let mut parts = Request::new(()).into_parts().0;
-    match &event.head {
+    match &delivery.event.head {
         Some(EventHead { method, uri, headers, .. }) => {
             (parts.method, parts.uri, parts.headers) = (method.clone(), uri.clone(), headers.clone());
         }
         None => {
             (parts.method, parts.uri) = (Method::POST, Uri::from_static("http://localhost/"));
-            parts.headers = cloud_event(event);
+            parts.headers = cloud_event(delivery);
         }
     }
     parts
 }
 
-/// An event that is no request, in the binary mode of `CloudEvents`' HTTP binding (1.0, 3.1).
-fn cloud_event(event: &Event) -> HeaderMap {
+/// An event that is no request, in the binary mode of `CloudEvents`' HTTP binding (1.0.2, 3.1). It goes on with the chain of
+/// calls that led to it.
+fn cloud_event(delivery: &Delivery) -> HeaderMap {
+    let Delivery { ticket, event, .. } = delivery;
     let mut headers = HeaderMap::new();
     headers.insert(http::header::HOST, HeaderValue::from_static("localhost"));
     headers.insert(HeaderName::from_static("ce-specversion"), HeaderValue::from_static("1.0"));
-    put(&mut headers, HeaderName::from_static("ce-id"), &event.id);
-    put(&mut headers, HeaderName::from_static("ce-source"), &event.source);
+    attribute(&mut headers, "id", &event.id);
+    attribute(&mut headers, "source", &event.source);
+    // One of its own says more.
+    attribute(&mut headers, "sequence", &ticket.message.to_string());
     for (name, value) in &event.attributes {
         match name.as_str() {
             TRACEPARENT | TRACESTATE => {}
             "datacontenttype" => put(&mut headers, http::header::CONTENT_TYPE, value),
-            name => {
-                if let Ok(name) = HeaderName::try_from(format!("ce-{name}")) {
-                    put(&mut headers, name, value);
-                }
-            }
+            name => attribute(&mut headers, name, value),
         }
     }
+    let hops = event.attributes.get("hops").and_then(|hops| hops.parse().ok()).unwrap_or(0);
+    if let Some(chain) = hops::after(hops) {
+        headers.insert(hops::CDN_LOOP, chain);
+    }
     headers
+}
+
+fn attribute(headers: &mut HeaderMap, name: &str, value: &str) {
+    if let Ok(name) = HeaderName::try_from(format!("{PREFIX}{name}")) {
+        put(headers, name, &encode(value));
+    }
 }
 
 /// What no header can carry is left out.
@@ -200,6 +212,10 @@ mod tests {
     fn what_is_no_request_comes_as_a_cloud_event() {
         let attributes = [
             ("type", "t"),
+            ("time", "2018-04-05T17:31:00Z"),
+            ("subject", "Euro \u{20ac} \"100%\"\n"),
+            ("partitionkey", "k"),
+            ("hops", "3"),
             ("datacontenttype", "text/plain"),
             ("traceparent", "00-1-2-01"),
             ("bad name", ""),
@@ -211,6 +227,12 @@ mod tests {
             ("ce-id", "i"),
             ("ce-source", "s"),
             ("ce-type", "t"),
+            ("ce-time", "2018-04-05T17:31:00Z"),
+            ("ce-subject", "Euro%20%E2%82%AC%20%22100%25%22%0A"),
+            ("ce-partitionkey", "k"),
+            ("ce-sequence", "1"),
+            ("ce-hops", "3"),
+            ("cdn-loop", "coracle, coracle, coracle"),
             ("content-type", "text/plain"),
             ("traceparent", "00-1-2-01"),
             ("ce-traceparent", ""),
@@ -218,5 +240,8 @@ mod tests {
             assert_eq!(header(name), value, "{name}");
         }
         assert_eq!((sent.head.method, sent.head.uri.path()), (Method::POST, "/"));
+        let plain = seen(&delivery(None, &[("type", "t"), ("sequence", "99")])).head.headers;
+        assert_eq!(plain["ce-sequence"], "99");
+        assert!(!plain.contains_key("ce-hops") && !plain.contains_key("cdn-loop"));
     }
 }

@@ -108,7 +108,7 @@ mod tests {
         ] {
             assert_eq!(of_error(code, true), Decision::Offer, "{code}");
         }
-        for code in [Code::BadRequest, Code::LoopDetected, Code::RequestTooLarge] {
+        for code in [Code::BadRequest, Code::LoopDetected, Code::RequestTooLarge, Code::EventRejected] {
             assert_eq!(of_error(code, true), Decision::Dead, "{code}");
             assert_eq!(of_error(code, false), Decision::Dead, "{code}");
         }

@@ -16,6 +16,7 @@ use super::headers::{authority, for_guest, host_name};
 use super::later::{Asked, Preferences};
 use super::line::Line;
 use super::paced::{Paced, Patience};
+use super::publish::Destination;
 use super::replay::Replay;
 use super::shares::{Share, Short};
 use super::target::{Target, target};
@@ -47,6 +48,9 @@ impl Front {
             Ok(Prepared::Asked(asked, head)) => {
                 Box::pin(front.asked(asked, &head, arrival.remote.ip())).await
             }
+            Ok(Prepared::Publish(to, head)) => {
+                Box::pin(front.publish(&to, &head, &body, arrival.remote.ip())).await
+            }
             Ok(Prepared::Page(response)) => Served::page(response),
             Err(error) => front.refuse(&error),
         };
@@ -63,6 +67,8 @@ enum Prepared {
     Later(Box<Invocation>),
     /// What became of one.
     Asked(Asked, Box<Parts>),
+    /// What is for a queue or a topic.
+    Publish(Destination, Box<Parts>),
     Page(Response<Body>),
 }
 
@@ -80,6 +86,7 @@ impl Inner {
             Target::Welcome => return Ok(Prepared::Page(page::welcome(&view, self.node, &parts.headers))),
             Target::Health => return Ok(Prepared::Page(page::health())),
             Target::Invocation(asked) => return Ok(Prepared::Asked(asked, Box::new(parts))),
+            Target::Publish(to) => return Ok(Prepared::Publish(to, Box::new(parts))),
         };
         for_guest(&mut parts, authority, path, remote)?;
         let repeatable = is_idempotent(&parts.method) || parts.headers.contains_key("idempotency-key");

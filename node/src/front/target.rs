@@ -5,6 +5,7 @@ use coracle_proto::route::RESERVED_PREFIX;
 use coracle_proto::status::Code;
 
 use super::later::{Asked, What};
+use super::publish::Destination;
 use crate::call::CallError;
 use crate::view::View;
 
@@ -26,6 +27,8 @@ pub(super) enum Target {
     Health,
     /// What became of a call that was accepted before.
     Invocation(Asked),
+    /// A queue or a topic.
+    Publish(Destination),
 }
 
 /// Finds what `host` (lower case, no port) and `path` stand for.
@@ -57,10 +60,13 @@ fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
     if let Some(asked) = rest.strip_prefix("/invocations/").and_then(invocation) {
         return asked.map(Target::Invocation);
     }
+    if let Some(to) = rest.strip_prefix("/publish/").and_then(Destination::parse) {
+        return to.map(Target::Publish);
+    }
     let Some(named) = rest.strip_prefix("/invoke/") else {
         let said = format!(
-            "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME, invocations/ID with /result and \
-             /retry, and health"
+            "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME, publish/NAMESPACE/NAME, \
+             invocations/ID with /result and /retry, and health"
         );
         return Err(CallError::new(Code::ReservedPath, said));
     };

@@ -7,6 +7,7 @@ mod http;
 mod later;
 mod leaving;
 mod moving;
+mod publish;
 pub(crate) mod recorder;
 mod slow;
 pub(crate) mod spans;

@@ -187,8 +187,8 @@ fn begins_with_field(output: &[u8], ended: bool) -> Option<bool> {
     Some(false)
 }
 
-/// Output without a header block: text if it is, else bytes. It is never taken for HTML.
-fn plain(output: &[u8]) -> Parsed {
+/// The head of output that has no header block, whatever it looks like: text if it is, else bytes. It is never taken for HTML.
+pub(super) fn plain(output: &[u8]) -> Parsed {
     let is_text = std::str::from_utf8(output).map_or_else(|error| error.error_len().is_none(), |_| true);
     let kind = if is_text { "text/plain; charset=utf-8" } else { "application/octet-stream" };
     let mut response = Response::new(());

@@ -1,4 +1,5 @@
-//! Calls of commands, in the way of CGI: body on standard input, response on standard output.
+//! Calls of commands: a request in the way of CGI, with its body on standard input and the response on standard output; an event
+//! with its data on standard input, and the exit code for an answer.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
@@ -20,6 +21,7 @@ use super::begin::HOLD;
 use super::body::{ResponseBody, Source};
 use super::call::Deadline;
 use super::cgi::{self, Origin, Parsed};
+use super::event;
 use super::instance::Guest;
 use super::pipe::Pipe;
 use super::program::Command;
@@ -27,11 +29,20 @@ use super::run::Run;
 use super::stage::{Spans, Stage};
 use crate::call::{Body, CallError};
 
+/// How a command is told what it is called for, and how it answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Manner<'a> {
+    /// As a CGI program.
+    Request(Origin<'a>),
+    /// By its exit code: what it prints is kept as it is.
+    Event,
+}
+
 /// Runs the command until its response's head; the rest of its run goes with the body.
 pub(super) async fn call(
     command: &Command,
     stage: Stage<'_>,
-    origin: Origin<'_>,
+    manner: Manner<'_>,
     request: http::Request<Body>,
     mut deadline: Deadline,
 ) -> Result<http::Response<Body>, CallError> {
@@ -40,13 +51,19 @@ pub(super) async fn call(
     stage.invocation.account.received(input.len());
     let pipe = Pipe::new(Arc::clone(stage.invocation));
     let (mut wasi, log) = stage.wasi();
-    wasi.envs(&cgi::environment(&parts, origin, input.len()));
+    wasi.envs(&match manner {
+        Manner::Request(origin) => cgi::environment(&parts, origin, input.len()),
+        Manner::Event => event::environment(&parts),
+    });
     wasi.stdin(MemoryInputPipe::new(input)).stdout(pipe.clone());
     let mut instance = stage.instance((&mut wasi, log), command.call_bytes_max())?;
-    let command = command.clone();
+    let (command, is_event) = (command.clone(), matches!(manner, Manner::Event));
     let spans = stage.spans();
-    let run = stage.run(async move { (run(command, &mut instance.store, spans).await, instance) });
-    Beginning { run, pipe, output: BytesMut::new(), hold: None, deadline }.respond().await
+    let run = stage.run(async move {
+        let ended = run(command, &mut instance.store, spans).await;
+        (if is_event { event::judged(ended) } else { ended }, instance)
+    });
+    Beginning { run, pipe, output: BytesMut::new(), is_event, hold: None, deadline }.respond().await
 }
 
 async fn run(command: Command, store: &mut Store<Guest>, spans: Spans) -> wasmtime::Result<()> {
@@ -104,6 +121,8 @@ struct Beginning {
     run: Run,
     pipe: Pipe,
     output: BytesMut,
+    /// What it prints has no head.
+    is_event: bool,
     hold: Option<Pin<Box<Sleep>>>,
     deadline: Deadline,
 }
@@ -140,7 +159,8 @@ impl Beginning {
         if !ended && self.is_held(cx) {
             return self.deadline.poll(cx).map(|error| Err(self.run.stop(error)));
         }
-        match cgi::parse(&self.output, ended) {
+        let parsed = if self.is_event { cgi::plain(&self.output) } else { cgi::parse(&self.output, ended) };
+        match parsed {
             Parsed::Head(head) => Poll::Ready(Ok(Begun { head: *head, ended })),
             Parsed::Invalid(why) => {
                 Poll::Ready(Err(self.run.stop(CallError::new(Code::InvalidResponse, why))))

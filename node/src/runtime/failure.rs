@@ -5,12 +5,16 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::call::Signals;
+use super::event::Rejected;
 use crate::call::CallError;
 
 /// Names the error of a guest that did not end well.
 pub(super) fn of_run(error: &wasmtime::Error, signals: &Signals) -> CallError {
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return CallError::new(Code::Overloaded, "the node has no room for another instance");
+    }
+    if let Some(rejected) = error.downcast_ref::<Rejected>() {
+        return CallError::new(Code::EventRejected, rejected.to_string());
     }
     let refused = signals.memory_refused();
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {

@@ -14,6 +14,7 @@ use super::body::Taken;
 use super::budget::{Need, Typical};
 use super::call::{Account, CallContext, Deadline};
 use super::cgi::Origin;
+use super::command::Manner;
 use super::instances::Instances;
 use super::lane::Habit;
 use super::log::{Author, LogSink};
@@ -103,7 +104,8 @@ impl Invoker {
             Program::Service(pre) => service::call(pre, stage, request, deadline).await,
             Program::Command(command) => {
                 let origin = Origin { route: trigger.route(), remote: trigger.remote() };
-                command::call(command, stage, origin, request, deadline).await
+                let manner = if trigger.is_event() { Manner::Event } else { Manner::Request(origin) };
+                command::call(command, stage, manner, request, deadline).await
             }
         };
         // Behind the call that asks for it, so that it takes nothing which that one needs to begin.

@@ -3,6 +3,7 @@
 mod cache;
 mod child;
 mod commands;
+mod events;
 mod fixture;
 mod guests;
 mod http;

@@ -177,3 +177,44 @@ async fn an_answer_that_does_not_end_is_tried_again() {
     assert_eq!((message.reports.len(), message.reports[0].outcome.as_str()), (3, "response-timeout"));
     node.end().await;
 }
+
+#[tokio::test]
+async fn a_command_rejects_its_event_by_a_code_that_no_answer_passes_for() {
+    for plan in [Plan::local, |guest| Plan::remote(vec![guest])] {
+        for begun in [false, true] {
+            let guest = Guest::new(move |call: Call| {
+                call.receipt.over(None);
+                let error = CallError::new(Code::EventRejected, "the function exited with status 65");
+                async move {
+                    if !begun {
+                        return Err(error);
+                    }
+                    // It had printed something before.
+                    let frames = [Ok(http_body::Frame::data("half".into())), Err(error)];
+                    let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
+                    Ok(crate::worker::tests::answer(crate::call::Body::new(body)))
+                }
+            });
+            let node = Node::start(plan(Arc::clone(&guest))).await;
+            node.store.put("f", 1, "");
+            node.comes_to(0, Dead).await;
+            let message = node.store.message(0);
+            assert_eq!((message.reports.len(), guest.calls(), message.answer), (1, 1, None), "{begun}");
+            assert_eq!(message.reports[0].outcome, "event-rejected");
+            assert_eq!(message.last_error, "event-rejected: the function exited with status 65");
+            node.end().await;
+        }
+        let guest = Guest::new(async |call: Call| {
+            call.receipt.over(None);
+            let mut answer = text("event-rejected");
+            *answer.response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            answer.response.headers_mut().insert("coracle-error", "event-rejected".parse().unwrap());
+            Ok(answer)
+        });
+        let node = Node::start(plan(Arc::clone(&guest))).await;
+        node.store.put("f", 1, "");
+        node.comes_to(0, Dead).await;
+        assert_eq!((node.store.message(0).reports.len(), guest.calls()), (3, 3), "it is tried again");
+        node.end().await;
+    }
+}

@@ -4,7 +4,7 @@ use coracle_proto::id::{InvocationId, NodeId};
 use serde::Serialize;
 
 use super::location;
-use super::moment::rfc3339;
+use crate::front::moment::rfc3339;
 use crate::stores::{Record, Report};
 
 #[derive(Serialize)]

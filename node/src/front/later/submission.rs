@@ -12,15 +12,13 @@ use sha2::{Digest as _, Sha256};
 use tracing::Span;
 
 use super::prefer;
-use crate::call::CallError;
+use crate::call::{ASYNC, CallError};
 use crate::dispatch::Invocation;
 use crate::stores::{ATTRIBUTES_BYTES_MAX, Event, EventHead, HEADERS_BYTES_MAX, HEADERS_MAX, Submission};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Bytes of a key.
 const KEY_BYTES_MAX: usize = 255;
-/// What fired.
-const KIND: &str = "async";
 
 /// A request's head, within its bounds.
 #[derive(Debug)]
@@ -43,11 +41,11 @@ impl Head {
     pub(super) fn with(self, data: Bytes, span: &Span) -> Submission {
         let Self { invocation, key } = self;
         let (route, head) = (invocation.trigger.route().to_owned(), invocation.head);
-        let attributes = attributes(&head.headers, span);
+        let attributes = traces(&head.headers, span);
         let head = EventHead { method: head.method, uri: head.uri, headers: head.headers, route };
         let fingerprint = fingerprint(&head, &data);
         let (source, id) = (source(&head.headers), invocation.id.to_string());
-        let event = Event { kind: KIND.to_owned(), source, id, attributes, head: Some(head), data };
+        let event = Event { kind: ASYNC.to_owned(), source, id, attributes, head: Some(head), data };
         Submission {
             function: invocation.function,
             invocation: invocation.id,
@@ -71,7 +69,8 @@ fn check(headers: &HeaderMap) -> Result<(), CallError> {
     Err(CallError::new(Code::BadRequest, said))
 }
 
-fn key(headers: &HeaderMap) -> Result<String, CallError> {
+/// The key that a caller gave; empty where there is none.
+pub(in crate::front) fn key(headers: &HeaderMap) -> Result<String, CallError> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let bad = |why: &str| CallError::new(Code::BadRequest, format!("header 'idempotency-key': {why}"));
     match (keys.next(), keys.next()) {
@@ -86,20 +85,20 @@ fn key(headers: &HeaderMap) -> Result<String, CallError> {
 }
 
 /// The trace that its attempts are to join: that of the span, or of the caller where nothing is recorded.
-fn attributes(headers: &HeaderMap, span: &Span) -> BTreeMap<String, String> {
-    let mut traces = HeaderMap::new();
+pub(in crate::front) fn traces(headers: &HeaderMap, span: &Span) -> BTreeMap<String, String> {
+    let mut told = HeaderMap::new();
     for name in [TRACEPARENT, TRACESTATE] {
         if let Some(value) = headers.get(name) {
-            traces.insert(HeaderName::from_static(name), value.clone());
+            told.insert(HeaderName::from_static(name), value.clone());
         }
     }
     if !span.is_disabled() {
-        write_headers(span, &mut traces);
+        write_headers(span, &mut told);
     }
     let text = |(name, value): (&HeaderName, &HeaderValue)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
     };
-    let mut attributes: BTreeMap<_, _> = traces.iter().filter_map(text).collect();
+    let mut attributes: BTreeMap<_, _> = told.iter().filter_map(text).collect();
     let bytes = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
     if bytes > ATTRIBUTES_BYTES_MAX {
         // The trace goes on without what its vendors say; one that is no trace goes, too.
@@ -115,7 +114,7 @@ fn source(headers: &HeaderMap) -> String {
     let mut proofs = [AUTHORIZATION, COOKIE]
         .into_iter()
         .flat_map(|name| headers.get_all(&name).iter().map(move |value| (name.clone(), value)));
-    let Some(first) = proofs.next() else { return format!("/{KIND}") };
+    let Some(first) = proofs.next() else { return format!("/{ASYNC}") };
     let mut hash = Sha256::new();
     for (name, value) in std::iter::once(first).chain(proofs) {
         hash.update(name.as_str());
@@ -125,7 +124,7 @@ fn source(headers: &HeaderMap) -> String {
     }
     let hash = hash.finalize();
     let digits = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("/{KIND}/{digits}")
+    format!("/{ASYNC}/{digits}")
 }
 
 /// Tells two requests apart: SHA-256 over method, path, query and body. Through which gateway, and by which of its names, it
@@ -166,7 +165,7 @@ mod tests {
             let value = |text: &str| HeaderValue::try_from(text).unwrap();
             let parent = (HeaderName::from_static(TRACEPARENT), value("00-1-2-01"));
             let state = (HeaderName::from_static(TRACESTATE), value(&"s".repeat(state)));
-            let attributes = attributes(&[parent, state].into_iter().collect(), &Span::none());
+            let attributes = traces(&[parent, state].into_iter().collect(), &Span::none());
             attributes.into_keys().collect::<Vec<_>>()
         };
         // Their names, and the parent, have 30 bytes.

@@ -33,8 +33,8 @@ pub(super) fn service(body: &str) -> Vec<u8> {
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
-/// A command of preview 1 whose start is `body`. It has `$print` (pointer, length), `$sleep` (nanoseconds) and `$exit`
-/// (status), and `text` at 1024.
+/// A command of preview 1 whose start is `body`. It has `$print` (pointer, length), `$sleep` (nanoseconds), `$exit` (status),
+/// and `$environ`, which prints the environment, each variable with a zero byte behind it; and `text` at 1024.
 pub(super) fn command(text: &str, body: &str) -> Vec<u8> {
     wat::parse_str(COMMAND.replace(";; BODY", body).replace("TEXT", text)).unwrap()
 }
@@ -96,12 +96,18 @@ const COMMAND: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $variables (param i32 i32) (result i32)))
   (memory (export "memory") 2)
   (data (i32.const 1024) "TEXT")
   (func $print (param $at i32) (param $len i32)
     (i32.store (i32.const 0) (local.get $at))
     (i32.store (i32.const 4) (local.get $len))
     (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $environ
+    (drop (call $sizes (i32.const 16) (i32.const 20)))
+    (drop (call $variables (i32.const 8192) (i32.const 65536)))
+    (call $print (i32.const 65536) (i32.load (i32.const 20))))
   (func $sleep (param $nanos i64)
     (i32.store (i32.const 136) (i32.const 0))
     (i32.store (i32.const 144) (i32.const 1))
