@@ -79,7 +79,8 @@ pub(super) fn read(
         Err(_) => None,
     };
     let id = FunctionId { namespace: namespace.unwrap_or_default(), name: function? };
-    Some(FunctionEntry { id, component: component?, routes, route_grants, spec: spec? })
+    let line = problems.line(&name.span());
+    Some(FunctionEntry { id, line, component: component?, routes, route_grants, spec: spec? })
 }
 
 struct Reader<'a, 't> {

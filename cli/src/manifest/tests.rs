@@ -1,5 +1,7 @@
 //! Manifests that are good, and every way in which one can be bad.
 
+mod kept;
+
 use std::time::Duration;
 
 use coracle_proto::spec::{Retry, Reuse};
@@ -161,6 +163,7 @@ env = { N = 1 }
 fn what_is_no_toml_or_has_no_function_is_refused() {
     assert!(bad("[function.a\n").starts_with("coracle.toml:1: "));
     assert!(bad("").contains("nothing to deploy"));
+    assert!(bad("addresses = ['h:1']").contains("nothing to deploy"));
     assert!(bad("function = 1").contains("expected tables [function.NAME], got integer"));
     assert!(
         bad("addresses = ['nowhere']\n[function.a]\ncomponent='a'").contains("coracle.toml:1: addresses: ")

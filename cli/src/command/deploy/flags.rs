@@ -103,7 +103,7 @@ impl Flags {
         }
         let spec = FunctionSpec::new(self.draft()?).map_err(|error| Failure::usage(format!("--{error}")))?;
         let (routes, route_grants) = (self.routes.clone(), self.grant_routes.clone());
-        Ok(FunctionEntry { id, component: PathBuf::from(file), routes, route_grants, spec })
+        Ok(FunctionEntry { id, line: 0, component: PathBuf::from(file), routes, route_grants, spec })
     }
 
     fn draft(&self) -> Result<Draft, Failure> {
