@@ -5,6 +5,8 @@ mod completion;
 mod context;
 pub(crate) mod deploy;
 mod dlq;
+mod event;
+mod event_types;
 mod events;
 mod function;
 mod input;
@@ -13,9 +15,12 @@ mod invoke;
 mod kv;
 mod logs;
 mod node;
+mod queue;
 mod route;
 mod schedule;
+mod settings;
 mod status;
+mod topic;
 mod trace;
 mod version;
 
@@ -50,6 +55,14 @@ pub(crate) enum Verb {
     Invocation(invocation::Args),
     /// Look at dead letters, run them again, or give them up.
     Dlq(dlq::Args),
+    /// Make queues, publish to them, look into them.
+    Queue(queue::Args),
+    /// Make topics, and say which functions get what is published to them.
+    Topic(topic::Args),
+    /// Send an event to a function, as the platform would.
+    Event(event::Args),
+    /// List the events that the platform makes.
+    EventTypes(event_types::Args),
     /// Have functions called at times.
     Schedule(schedule::Args),
     /// List, show, delete functions; go back to an earlier version.
@@ -171,7 +184,8 @@ pub(crate) fn run(
             otlp: environment.traces.otlp(None),
             instance: String::new(),
         };
-        let local = matches!(verb, Verb::Completion(_) | Verb::Version(_) | Verb::Context(_));
+        let local =
+            matches!(verb, Verb::Completion(_) | Verb::Version(_) | Verb::Context(_) | Verb::EventTypes(_));
         for complaint in environment.traces.complaints.iter().filter(|_| !local && !shared.quiet) {
             say(&format!("warning: {complaint}"));
         }
@@ -195,6 +209,10 @@ async fn dispatch(
         Verb::Invoke(args) => invoke::run(args, session).await,
         Verb::Invocation(args) => invocation::run(args, session).await,
         Verb::Dlq(args) => dlq::run(args, session).await,
+        Verb::Queue(args) => queue::run(args, session).await,
+        Verb::Topic(args) => topic::run(args, session).await,
+        Verb::Event(args) => event::run(args, session).await,
+        Verb::EventTypes(args) => event_types::run(args, session),
         Verb::Schedule(args) => schedule::run(args, session).await,
         Verb::Function(args) => function::run(args, session).await,
         Verb::Logs(args) => logs::run(args, session).await,

@@ -1,8 +1,14 @@
-//! `coracle.toml`: which functions there are and what each is granted, read and checked as a whole.
+//! `coracle.toml`: which functions there are, what each is granted, what is kept for them and what calls them, read and
+//! checked as a whole.
 
 mod function;
+mod kept;
+mod keys;
 mod problem;
 mod schedule;
+mod settings;
+mod together;
+mod trigger;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,8 +20,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub(crate) use function::retry;
+pub(crate) use kept::{BucketEntry, QueueEntry, TopicEntry};
 pub(crate) use problem::{ManifestError, Problems};
 pub(crate) use schedule::{Data, Missed, Overlap, ScheduleEntry, ZONE};
+pub(crate) use settings::Settings;
+pub(crate) use trigger::{Changes, On, TriggerEntry};
 
 use crate::address::Address;
 
@@ -23,17 +32,24 @@ use crate::address::Address;
 pub(crate) const FILE_NAME: &str = "coracle.toml";
 /// Bytes of a manifest: a larger file is something else.
 const SIZE_MAX: u64 = 1 << 20;
-/// What may stand outside tables of functions and schedules.
-const KEYS: [&str; 3] = ["addresses", "function", "schedule"];
+/// What may stand outside of tables.
+const KEYS: [&str; 7] = ["addresses", "function", "queue", "topic", "bucket", "trigger", "schedule"];
 
 /// A manifest that was found good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
+    /// Where it stands; empty: in no file.
+    pub(crate) path: PathBuf,
     /// The cluster that the project belongs to; may be empty.
     pub(crate) addresses: Vec<Address>,
-    /// In the order of the file; at least one.
+    /// In the order of the file, as all of these.
     pub(crate) functions: Vec<FunctionEntry>,
-    /// In the order of the file.
+    pub(crate) buckets: Vec<BucketEntry>,
+    pub(crate) queues: Vec<QueueEntry>,
+    pub(crate) topics: Vec<TopicEntry>,
+    /// Queues' functions among them.
+    pub(crate) triggers: Vec<TriggerEntry>,
+    /// Those of triggers behind those of tables.
     pub(crate) schedules: Vec<ScheduleEntry>,
 }
 
@@ -42,6 +58,8 @@ pub(crate) struct Manifest {
 pub(crate) struct FunctionEntry {
     /// Its namespace and name.
     pub(crate) id: FunctionId,
+    /// From 1; 0: it stands in no file.
+    pub(crate) line: usize,
     /// The artifact's file.
     pub(crate) component: PathBuf,
     /// Its own routes; none means its name.
@@ -55,7 +73,9 @@ pub(crate) struct FunctionEntry {
 /// Reads a manifest; paths in it are relative to its folder.
 pub(crate) fn read(path: &Path) -> Result<Manifest, ManifestError> {
     let text = read_text(path)?;
-    parse(&text, path.parent().unwrap_or_else(|| Path::new(""))).map_err(|problems| problems.of(path))
+    let parsed = parse(&text, path.parent().unwrap_or_else(|| Path::new("")));
+    let manifest = parsed.map_err(|problems| problems.of(path))?;
+    Ok(Manifest { path: path.to_owned(), ..manifest })
 }
 
 /// The cluster that the project in this folder names, whatever else is wrong with its manifest.
@@ -90,22 +110,38 @@ fn parse<'t>(text: &'t str, folder: &Path) -> Result<Manifest, Problems<'t>> {
             return Err(problems);
         }
     };
-    let mut manifest = Manifest { addresses: Vec::new(), functions: Vec::new(), schedules: Vec::new() };
+    let mut manifest = Manifest::default();
     for (key, value) in in_order(&document) {
         match key.get_ref().as_ref() {
             "addresses" => manifest.addresses = addresses(value, &mut problems),
             "function" => manifest.functions = functions(value, folder, &mut problems),
-            "schedule" => manifest.schedules = schedules(value, folder, &mut problems),
+            "schedule" => {
+                let found = tables(value, "schedule", &mut problems, |name, value, problems| {
+                    schedule::read(name, value, folder, problems)
+                });
+                manifest.schedules.splice(0..0, found);
+            }
+            "queue" => {
+                for (queue, trigger) in tables(value, "queue", &mut problems, kept::queue) {
+                    manifest.queues.push(queue);
+                    manifest.triggers.extend(trigger);
+                }
+            }
+            "topic" => manifest.topics = tables(value, "topic", &mut problems, kept::topic),
+            "bucket" => manifest.buckets = tables(value, "bucket", &mut problems, kept::bucket),
+            "trigger" => triggers(value, folder, &mut problems, &mut manifest),
             unknown => problems.unknown_key(&key.span(), "", unknown, &KEYS),
         }
     }
-    if !document.contains_key("function") {
-        problems.add(&(0..0), "", "there is no [function.NAME] table: nothing to deploy");
+    if !KEYS.iter().any(|key| *key != "addresses" && document.contains_key(*key)) {
+        problems.add(&(0..0), "", "there is no [function.NAME] table, nor any other: nothing to deploy");
     }
+    together::check(&mut manifest, &mut problems);
     problems.settle(manifest)
 }
 
-type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>);
+type Key<'a, 'i> = &'a Spanned<std::borrow::Cow<'i, str>>;
+type Entry<'a, 'i> = (Key<'a, 'i>, &'a Spanned<DeValue<'i>>);
 
 /// A table's entries as they stand in the file.
 fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
@@ -145,15 +181,37 @@ fn functions(value: &Spanned<DeValue<'_>>, folder: &Path, problems: &mut Problem
     found
 }
 
-fn schedules(value: &Spanned<DeValue<'_>>, folder: &Path, problems: &mut Problems<'_>) -> Vec<ScheduleEntry> {
+/// Tables `[KIND.NAME]`, each read by what is given.
+fn tables<'t, T>(
+    value: &Spanned<DeValue<'_>>,
+    kind: &str,
+    problems: &mut Problems<'t>,
+    read: impl Fn(Key<'_, '_>, &Spanned<DeValue<'_>>, &mut Problems<'t>) -> Option<T>,
+) -> Vec<T> {
     let Some(tables) = value.get_ref().as_table() else {
-        problems.expected(value, "schedule", "tables [schedule.NAME]");
+        problems.expected(value, kind, &format!("tables [{kind}.NAME]"));
         return Vec::new();
     };
-    in_order(tables)
-        .into_iter()
-        .filter_map(|(name, value)| schedule::read(name, value, folder, problems))
-        .collect()
+    in_order(tables).into_iter().filter_map(|(name, value)| read(name, value, problems)).collect()
+}
+
+fn triggers(
+    value: &Spanned<DeValue<'_>>,
+    folder: &Path,
+    problems: &mut Problems<'_>,
+    manifest: &mut Manifest,
+) {
+    let Some(list) = value.get_ref().as_array() else {
+        problems.expected(value, "trigger", "tables [[trigger]]");
+        return;
+    };
+    for one in list.iter() {
+        match trigger::read(one, folder, problems) {
+            Some(trigger::Read::Trigger(entry)) => manifest.triggers.push(entry),
+            Some(trigger::Read::Schedule(entry)) => manifest.schedules.push(entry),
+            None => {}
+        }
+    }
 }
 
 /// Two functions of one manifest cannot have one route.

@@ -14,7 +14,8 @@ pub(crate) struct UnitError {
 }
 
 const SIZES: [(&str, u64); 5] = [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-const DURATIONS_MS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+const DURATIONS_MS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Bytes: a number, or one with `KiB`, `MiB` or `GiB`.
 pub(crate) fn bytes(text: &str) -> Result<u64, UnitError> {
@@ -25,12 +26,12 @@ pub(crate) fn bytes(text: &str) -> Result<u64, UnitError> {
     })
 }
 
-/// A duration: a number with `ms`, `s`, `m` or `h`.
+/// A duration: a number with `ms`, `s`, `m`, `h` or `d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
     let millis = quantity(text, &DURATIONS_MS).ok_or_else(|| UnitError {
         text: text.to_owned(),
         what: "duration",
-        expected: "a number with ms, s, m or h, such as 30s",
+        expected: "a number with ms, s, m, h or d, such as 30s",
     })?;
     Ok(Duration::from_millis(millis))
 }
@@ -100,15 +101,17 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (text, expected) in [("500ms", 500), ("30s", 30_000), ("15m", 900_000), ("2h", 7_200_000)] {
+        for (text, expected) in
+            [("500ms", 500), ("30s", 30_000), ("15m", 900_000), ("2h", 7_200_000), ("14d", 1_209_600_000)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(expected)), "{text}");
         }
-        for bad in ["", "30", "s", "1d", "1.5s", "-1s"] {
+        for bad in ["", "30", "s", "1w", "1.5s", "-1s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert_eq!(
             duration("30").unwrap_err().to_string(),
-            "'30' is no duration: expected a number with ms, s, m or h, such as 30s"
+            "'30' is no duration: expected a number with ms, s, m, h or d, such as 30s"
         );
     }
 

@@ -10,7 +10,10 @@ use std::time::Duration;
 use coracle_proto::pb;
 use coracle_proto::pb::admin_server::{Admin, AdminServer};
 use coracle_proto::pb::invocations_server::InvocationsServer;
+use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::queues_server::QueuesServer;
+use coracle_proto::pb::schedules_server::SchedulesServer;
+use coracle_proto::pb::topics_server::TopicsServer;
 use coracle_proto::record::SLOTS;
 use coracle_proto::status::Refusal;
 use sha2::Digest as _;
@@ -19,7 +22,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use store::{FakeStore, Kept, record};
+pub(crate) use store::{FakeStore, Kept, queue, record};
 
 use super::{Address, Client, Deadline, Targets};
 use crate::output::Talk;
@@ -50,6 +53,8 @@ pub(crate) struct Script {
     pub(crate) group_lists: usize,
     /// Whether a node has the role store.
     pub(crate) has_store: bool,
+    /// Functions that are there, beside those that it was asked to deploy.
+    pub(crate) functions: Vec<String>,
 }
 
 impl Default for Script {
@@ -67,6 +72,7 @@ impl Default for Script {
             stores: Vec::new(),
             group_lists: 0,
             has_store: false,
+            functions: Vec::new(),
         }
     }
 }
@@ -126,7 +132,10 @@ impl FakeStore {
         let store = Self { address, kept: Arc::new(Mutex::new(kept)) };
         let server = tonic::transport::Server::builder()
             .add_service(InvocationsServer::new(store.clone()))
-            .add_service(QueuesServer::new(store.clone()));
+            .add_service(KeyValueServer::new(store.clone()))
+            .add_service(QueuesServer::new(store.clone()))
+            .add_service(SchedulesServer::new(store.clone()))
+            .add_service(TopicsServer::new(store.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         store
     }
@@ -224,6 +233,20 @@ impl Admin for Fake {
         self.change(request.into_inner().context, trace, reply)
     }
 
+    async fn delete_function(&self, request: Request<pb::DeleteFunctionRequest>) -> Answer<pb::ChangeReply> {
+        let trace = trace_of(&request);
+        self.change(request.into_inner().context, trace, pb::ChangeReply::default())
+    }
+
+    async fn get_function(&self, request: Request<pb::GetFunctionRequest>) -> Answer<pb::FunctionDetail> {
+        let name = request.into_inner().name;
+        if self.with(|script| script.functions.contains(&name)) {
+            return Ok(Response::new(pb::FunctionDetail::default()));
+        }
+        let sentence = format!("there is no function '{name}'");
+        Err(Refusal::new(coracle_proto::status::Code::FunctionNotFound, sentence).into())
+    }
+
     async fn rollout(&self, _: Request<pb::RolloutRequest>) -> Answer<Self::RolloutStream> {
         let events: Vec<_> = self.with(|script| script.rollout.iter().cloned().map(Ok).collect());
         Ok(Response::new(Box::pin(tokio_stream::iter(events))))
@@ -263,8 +286,6 @@ impl Admin for Fake {
         status(StatusRequest) -> StatusReply;
         set_traffic(SetTrafficRequest) -> ChangeReply;
         rollback(RollbackRequest) -> RollbackReply;
-        delete_function(DeleteFunctionRequest) -> ChangeReply;
-        get_function(GetFunctionRequest) -> FunctionDetail;
         list_functions(ListFunctionsRequest) -> ListFunctionsReply;
         remove_node(RemoveNodeRequest) -> ChangeReply;
     }

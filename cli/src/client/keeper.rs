@@ -8,6 +8,7 @@ use coracle_proto::pb::invocations_client::InvocationsClient;
 use coracle_proto::pb::key_value_client::KeyValueClient;
 use coracle_proto::pb::queues_client::QueuesClient;
 use coracle_proto::pb::schedules_client::SchedulesClient;
+use coracle_proto::pb::topics_client::TopicsClient;
 use coracle_proto::record::slot_of;
 use coracle_proto::status::{Code, Refusal};
 use coracle_transport::{Dialer, Purpose};
@@ -37,6 +38,8 @@ pub(crate) type Invocations = InvocationsClient<Wire>;
 pub(crate) type Queues = QueuesClient<Wire>;
 /// Schedules.
 pub(crate) type Schedules = SchedulesClient<Wire>;
+/// Topics.
+pub(crate) type Topics = TopicsClient<Wire>;
 
 /// The generated client of one of the store's services.
 pub(crate) trait Service {
@@ -62,6 +65,12 @@ impl Service for Queues {
 }
 
 impl Service for Schedules {
+    fn over(wire: Wire) -> Self {
+        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
+    }
+}
+
+impl Service for Topics {
     fn over(wire: Wire) -> Self {
         Self::new(wire).max_decoding_message_size(ANSWER_MAX)
     }
@@ -144,6 +153,13 @@ impl Client {
             }
             self.deadline.pause(PAUSE).await;
         }
+    }
+
+    /// Whether anybody keeps anything: a cluster need not have stores.
+    pub(crate) async fn keeps_anything(&mut self) -> Result<bool, Failure> {
+        let list = async |mut admin: Admin| admin.list_groups(pb::ListGroupsRequest {}).await;
+        let groups = self.call("looking for the data group", list).await?;
+        Ok(!groups.slots.is_empty() || self.has_store().await?)
     }
 
     /// None of them where the first one is not made yet: refused where no node could have it.

@@ -1,8 +1,8 @@
 //! `coracle deploy`: upload, change, rollout, each step told; the whole is one trace.
 
 mod flags;
+mod kept;
 pub(super) mod rollout;
-mod schedules;
 mod upload;
 mod view;
 
@@ -15,13 +15,13 @@ use coracle_proto::pb;
 use tracing::{Instrument as _, Span, field, info_span};
 
 use self::flags::Flags;
+use self::kept::{Kept, Prune};
 use self::upload::Artifact;
 pub(crate) use self::view::Deployed;
 use super::Session;
 use crate::client::{Admin, Client, Deadline, Targets};
-use crate::command::events::Events;
 use crate::exit::Failure;
-use crate::manifest::{self, FunctionEntry, Manifest, ScheduleEntry};
+use crate::manifest::{self, FunctionEntry, Manifest};
 use crate::output::Talk;
 
 /// How long a deploy may take, unless it was told: a compilation alone may take three minutes.
@@ -36,6 +36,12 @@ pub(crate) struct Args {
     /// A manifest or its folder; or a function's name and its .wasm file ('-': stdin).
     #[arg(value_name = "MANIFEST | NAME FILE", num_args = 0..=2)]
     source: Vec<String>,
+    /// Delete what the manifest's namespaces have and it does not name: queues, topics, buckets, triggers, schedules.
+    #[arg(long)]
+    prune: bool,
+    /// Of these also what has messages or values.
+    #[arg(long, requires = "prune")]
+    force: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -53,8 +59,10 @@ impl Args {
     fn wanted(&self) -> Result<Manifest, Failure> {
         match self.source.as_slice() {
             [name, file] => {
-                let functions = vec![self.flags.function(name, file)?];
-                Ok(Manifest { addresses: Vec::new(), functions, schedules: Vec::new() })
+                if self.prune {
+                    return Err(Failure::usage("--prune: it goes with a manifest"));
+                }
+                Ok(Manifest { functions: vec![self.flags.function(name, file)?], ..Manifest::default() })
             }
             [] => self.manifest(Path::new(manifest::FILE_NAME)),
             [manifest, ..] => self.manifest(Path::new(manifest)),
@@ -85,13 +93,17 @@ fn file_of(path: &Path) -> PathBuf {
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     let wanted = args.wanted()?;
     let deadline = Deadline::after(session.wait(WAIT));
-    let plan = Plan { deadline, wait: !session.shared.no_wait, talk: session.talk };
+    let prune = args.prune.then_some(Prune { force: args.force, yes: session.shared.yes });
+    let plan = Plan { deadline, wait: !session.shared.no_wait, talk: session.talk, prune };
     let manifest = args.manifest_file();
     let targets =
         session.targets_of(manifest.as_deref().unwrap_or_else(|| Path::new(manifest::FILE_NAME)))?;
     let (deployed, done) = deploy_all(&wanted, targets, plan).await;
     // Also before a failure: what was deployed stays deployed.
     match (deployed.as_slice(), manifest) {
+        ([], Some(_)) if done.is_ok() && !session.output.is_for_people() => {
+            session.output.list::<Deployed>(&[])?;
+        }
         ([], _) => {}
         ([one], None) => session.output.one(one)?,
         (many, _) => session.output.list(many)?,
@@ -109,7 +121,7 @@ pub(crate) async fn deploy_manifest(
     talk: Talk,
 ) -> Result<Vec<Deployed>, Failure> {
     let wanted = read_manifest(path)?;
-    let plan = Plan { deadline: Deadline::after(WAIT), wait: true, talk };
+    let plan = Plan { deadline: Deadline::after(WAIT), wait: true, talk, prune: None };
     let (deployed, done) = deploy_all(&wanted, targets, plan).await;
     done.map(|()| deployed)
 }
@@ -121,15 +133,18 @@ struct Plan {
     /// Until the versions are ready everywhere.
     wait: bool,
     talk: Talk,
+    /// What the manifest does not name is deleted.
+    prune: Option<Prune>,
 }
 
-/// Deploys one after the other, those that grant routes first, for the others may need it, and then makes schedules;
-/// answers with those that were, and why it ended before the last.
+/// Deploys one after the other, those that grant routes first, for the others may need it; what is kept for them is made
+/// before, and what calls them afterwards. Answers with those that were, and why it ended before the last.
 async fn deploy_all(
-    Manifest { functions, schedules, .. }: &Manifest,
+    manifest: &Manifest,
     targets: Targets,
     plan: Plan,
 ) -> (Vec<Deployed>, Result<(), Failure>) {
+    let functions = &manifest.functions;
     let names: Vec<_> = functions.iter().map(|function| function.id.to_string()).collect();
     let span = info_span!(
         "deploy",
@@ -145,40 +160,25 @@ async fn deploy_all(
         for function in functions {
             Artifact::find(&function.component)?;
         }
-        let mut client = Client::connect(targets, plan.deadline, plan.talk).await?;
-        client = with_stores(client, schedules, async |events: &mut Events| {
-            schedules::check(schedules, functions, events).await
-        })
-        .await?;
+        let client = Client::connect(targets, plan.deadline, plan.talk).await?;
+        let (kept, mut client) = Kept::look(manifest, plan.prune, client, plan.talk).await?;
+        if let Some(kept) = &kept {
+            client = kept.before_functions(client).await?;
+        }
         let (granting, others): (Vec<_>, Vec<_>) =
             functions.iter().partition(|function| !function.route_grants.is_empty());
         for function in granting.into_iter().chain(others) {
             deployed.push(deploy(function, &mut client, plan).await?);
         }
-        client = with_stores(client, schedules, async |events: &mut Events| {
-            schedules::make(schedules, events, plan.talk).await
-        })
-        .await?;
+        if let Some(kept) = &kept {
+            client = kept.after_functions(client).await?;
+        }
         plan.talk.say(&format!("trace {}", client.trace()));
         Ok(())
     };
     let done = all.instrument(span.clone()).await;
     mark(&span, done.as_ref().err());
     (deployed, done)
-}
-
-/// Asks stores, where there are schedules.
-async fn with_stores(
-    client: Client,
-    schedules: &[ScheduleEntry],
-    then: impl AsyncFnOnce(&mut Events) -> Result<(), Failure>,
-) -> Result<Client, Failure> {
-    if schedules.is_empty() {
-        return Ok(client);
-    }
-    let mut events = Events::of(client)?;
-    then(&mut events).await?;
-    Ok(events.into_client())
 }
 
 fn mark(span: &Span, failure: Option<&Failure>) {

@@ -1,15 +1,17 @@
 //! `coracle dlq`: dead letters, which nobody tries again unless a person says so.
 
-mod moves;
+pub(super) mod moves;
 
 use clap::Subcommand;
-use coracle_proto::id::{FunctionId, InvocationId, Namespace};
+use coracle_proto::id::{InvocationId, Namespace};
 use coracle_proto::pb;
 use coracle_proto::status::{Code, Refusal};
 
 use self::moves::Way;
 use super::Session;
-use super::events::{Events, queue_of};
+use super::events::Events;
+use super::queue::all_queues;
+use super::queue::name::{QueueId, Which};
 use crate::client::Queues;
 use crate::exit::Failure;
 use crate::output::view::{LetterView, QueueView};
@@ -40,14 +42,14 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// List the dead letters of this function: NAME, or NAMESPACE/NAME.
-    #[arg(value_name = "FUNCTION")]
-    function: Option<FunctionId>,
-    /// List the dead letters of this queue.
-    #[arg(long, value_name = "QUEUE", conflicts_with = "function")]
+    /// List the dead letters of this one: a function's or a queue's name, [NAMESPACE/]NAME.
+    #[arg(value_name = "QUEUE")]
+    which: Option<Which>,
+    /// List the dead letters of this queue, whose name is as this list shows it.
+    #[arg(long, value_name = "QUEUE", conflicts_with = "which")]
     queue: Option<String>,
     /// Queues of this namespace [default: default].
-    #[arg(long, conflicts_with = "function")]
+    #[arg(long, conflicts_with = "which")]
     namespace: Option<Namespace>,
     /// So many dead letters at most.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=LIST_MAX))]
@@ -56,23 +58,23 @@ struct List {
 
 #[derive(Debug, clap::Args)]
 struct Show {
-    /// The invocation's id; with --message the function: NAME, or NAMESPACE/NAME.
-    #[arg(value_name = "ID | FUNCTION")]
+    /// The invocation's id; with --message a function's or a queue's name, [NAMESPACE/]NAME.
+    #[arg(value_name = "ID | QUEUE")]
     what: String,
-    /// The number of the message in the function's queue.
+    /// The number of the message in the queue.
     #[arg(long, value_name = "N")]
     message: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
 struct Letters {
-    /// Of which function: NAME, or NAMESPACE/NAME.
-    #[arg(value_name = "FUNCTION")]
-    function: FunctionId,
+    /// Of which: a function's or a queue's name, [NAMESPACE/]NAME.
+    #[arg(value_name = "QUEUE")]
+    which: Which,
     /// These ones: ids of invocations.
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<InvocationId>,
-    /// All that the function has.
+    /// All that it has.
     #[arg(long)]
     all: bool,
 }
@@ -81,7 +83,7 @@ struct Letters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Named {
     Invocation(InvocationId),
-    Message(FunctionId, u64),
+    Message(Which, u64),
 }
 
 impl Show {
@@ -89,12 +91,12 @@ impl Show {
         let text = &self.what;
         match self.message {
             Some(number) => match text.parse() {
-                Ok(function) => Ok(Named::Message(function, number)),
+                Ok(which) => Ok(Named::Message(which, number)),
                 Err(error) => Err(Failure::usage(format!("'{text}': {error}"))),
             },
             None => text.parse().map(Named::Invocation).map_err(|_| {
-                let sentence = "is no id of 32 hexadecimal digits; of a function --message N names one";
-                Failure::usage(format!("'{text}' {sentence} ('coracle dlq list FUNCTION' shows them)"))
+                let sentence = "is no id of 32 hexadecimal digits; of a queue --message N names one";
+                Failure::usage(format!("'{text}' {sentence} ('coracle dlq list QUEUE' shows them)"))
             }),
         }
     }
@@ -102,13 +104,7 @@ impl Show {
 
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     match &args.verb {
-        Verb::List(list) => match queue(list) {
-            Some((namespace, queue)) => {
-                let mut events = Events::reach(session).await?;
-                session.output.list(&letters(&mut events, &namespace, &queue, list.limit).await?)
-            }
-            None => queues(&list.namespace.clone().unwrap_or_default(), session).await,
-        },
+        Verb::List(args) => list(args, session).await,
         Verb::Show(args) => {
             let named = args.named()?;
             let found = letter(&mut Events::reach(session).await?, named).await?;
@@ -119,25 +115,23 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
     }
 }
 
-/// Whose dead letters are listed, where one queue is meant.
-fn queue(args: &List) -> Option<(Namespace, String)> {
-    if let Some(function) = &args.function {
-        return Some((function.namespace.clone(), queue_of(function)));
-    }
-    Some((args.namespace.clone().unwrap_or_default(), args.queue.clone()?))
+async fn list(args: &List, session: &Session<'_>) -> Result<(), Failure> {
+    let namespace = args.namespace.clone().unwrap_or_default();
+    let mut events = Events::reach(session).await?;
+    let id = match (&args.which, &args.queue) {
+        (Some(which), _) => which.resolve(&mut events, "dlq list").await?,
+        (None, Some(queue)) => QueueId { namespace, queue: queue.clone() },
+        (None, None) => return queues(&mut events, &namespace, session).await,
+    };
+    session.output.list(&letters(&mut events, &id.namespace, &id.queue, args.limit).await?)
 }
 
-async fn queues(namespace: &Namespace, session: &Session<'_>) -> Result<(), Failure> {
-    let mut events = Events::reach(session).await?;
-    let list = async |mut service: Queues, place| {
-        service.list(pb::ListQueuesRequest { place: Some(place), ..Default::default() }).await
-    };
-    let found = events.queues("dlq list", namespace, list).await?.queues;
+async fn queues(events: &mut Events, namespace: &Namespace, session: &Session<'_>) -> Result<(), Failure> {
     let mut rows = Vec::new();
-    for queue in found {
+    for queue in all_queues(events, "dlq list", namespace, "").await? {
         let oldest = match queue.dead {
             0 => None,
-            _ => page(&mut events, namespace, &asked(&queue.queue, 0, 1)).await?.letters.pop(),
+            _ => page(events, namespace, &asked(&queue.queue, 0, 1)).await?.letters.pop(),
         };
         let oldest = oldest.and_then(|letter| letter.record).map(|record| record.ended_ms);
         rows.push(QueueView::new(namespace.as_str(), queue, oldest));
@@ -182,9 +176,10 @@ async fn letters(
 /// With what it was asked.
 async fn letter(events: &mut Events, named: Named) -> Result<pb::DeadLetter, Failure> {
     let (namespace, queue, message, what) = match named {
-        Named::Message(function, number) => {
-            let what = format!("message {number} of '{function}'");
-            (function.namespace.clone(), queue_of(&function), number, what)
+        Named::Message(which, number) => {
+            let what = format!("message {number} of '{which}'");
+            let id = which.resolve(events, "dlq show").await?;
+            (id.namespace, id.queue, number, what)
         }
         Named::Invocation(id) => {
             let record = events.find(id).await?.record;

@@ -8,7 +8,9 @@ use coracle_proto::pb::{self, InvocationState};
 use coracle_proto::status::{Code, Refusal};
 
 use super::Session;
-use crate::client::{Admin, Client, Deadline, Invocations, Queues, STORE_WAIT_MAX, Schedules, Seen, Whose};
+use crate::client::{
+    Admin, Client, Deadline, Invocations, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Whose,
+};
 use crate::exit::{Exit, Failure};
 use crate::units::show_duration;
 
@@ -98,6 +100,43 @@ impl Events {
         let place = place(&self.cluster, namespace);
         let attempt = async |service, seen: Seen| attempt(service, place(seen), seen.sequence).await;
         self.client.keep(what, Whose::Namespace(namespace), attempt).await
+    }
+
+    /// Asks a service of a namespace's group.
+    pub(super) async fn ask<C: Service, T>(
+        &mut self,
+        what: &str,
+        namespace: &Namespace,
+        attempt: impl AsyncFn(C, pb::EventsPlace) -> Asked<T>,
+    ) -> Result<T, Failure> {
+        let place = place(&self.cluster, namespace);
+        let attempt = async |service, seen: Seen| attempt(service, place(seen)).await;
+        self.client.keep(what, Whose::Namespace(namespace), attempt).await
+    }
+
+    /// Asks it for a change, done once however often it is sent.
+    pub(super) async fn alter<C: Service, T>(
+        &mut self,
+        what: &str,
+        namespace: &Namespace,
+        attempt: impl AsyncFn(C, pb::EventsPlace, Option<pb::KvRequest>) -> Asked<T>,
+    ) -> Result<T, Failure> {
+        let (place, id) = (place(&self.cluster, namespace), RequestId::new(rand::random()).to_wire());
+        let attempt = async |service, seen: Seen| {
+            let request = pb::KvRequest { id: id.clone(), since: seen.sequence };
+            attempt(service, place(seen), Some(request)).await
+        };
+        self.client.keep(what, Whose::Namespace(namespace), attempt).await
+    }
+
+    /// Whether there is a store to ask.
+    pub(super) async fn keeps_anything(&mut self) -> Result<bool, Failure> {
+        self.client.keeps_anything().await
+    }
+
+    /// Begins to wait anew: for what lasts longer than any deadline.
+    pub(super) fn renew(&mut self) {
+        self.client.renew();
     }
 
     /// Looks in all groups: an id does not say its namespace. One that does not answer is no reason not to ask the
@@ -205,6 +244,12 @@ pub(super) fn has_ended(state: InvocationState) -> bool {
         | InvocationState::Cancelled
         | InvocationState::Dropped => true,
     }
+}
+
+/// A bucket of the place's namespace.
+pub(super) fn bucket_at(place: pb::EventsPlace, bucket: &str) -> pb::KvPlace {
+    let pb::EventsPlace { cluster_id, group, namespace } = place;
+    pb::KvPlace { cluster_id, group, namespace, bucket: bucket.to_owned() }
 }
 
 /// The queue of a function: no name that people give has a slash.

@@ -6,9 +6,12 @@ use coracle_proto::pb;
 use coracle_proto::status::{Code, Refusal};
 
 use super::deploy::rollout;
-use super::{Read, Session};
+use super::events::Events;
+use super::kv::buckets;
+use super::queue::all_queues;
+use super::{Read, Session, schedule, topic};
 use crate::client::{Admin, Client};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::output::view::{Changed, FunctionDetailView, FunctionView};
 
 /// Arguments.
@@ -25,7 +28,7 @@ enum Verb {
     /// Show a function with its limits, versions and replicas.
     Get(Get),
     /// Delete a function with its routes and versions.
-    Delete(Named),
+    Delete(Delete),
     /// Send all calls to an earlier version.
     Rollback(Rollback),
 }
@@ -48,9 +51,12 @@ struct Get {
 }
 
 #[derive(Debug, clap::Args)]
-struct Named {
+struct Delete {
     /// NAME, or NAMESPACE/NAME.
     name: FunctionId,
+    /// Also while queues, topics, buckets or schedules name it.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,7 +72,7 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
     match &args.verb {
         Verb::List(list) => run_list(list, session).await,
         Verb::Get(get) => run_get(get, session).await,
-        Verb::Delete(named) => run_delete(&named.name, session).await,
+        Verb::Delete(delete) => run_delete(delete, session).await,
         Verb::Rollback(rollback) => run_rollback(rollback, session).await,
     }
 }
@@ -85,10 +91,14 @@ async fn run_get(args: &Get, session: &Session<'_>) -> Result<(), Failure> {
     session.output.one(&FunctionDetailView::from(detail))
 }
 
-async fn run_delete(id: &FunctionId, session: &Session<'_>) -> Result<(), Failure> {
+async fn run_delete(args: &Delete, session: &Session<'_>) -> Result<(), Failure> {
+    let id = &args.name;
     let question = format!("Delete the function '{id}' with all its versions?");
     session.talk.confirm(&question, session.shared.yes)?;
     let mut client = session.connect().await?;
+    if !args.force {
+        client = nobody_calls(id, client).await?;
+    }
     let delete = async |mut admin: Admin, context| {
         let (namespace, name) = parts(id);
         admin.delete_function(pb::DeleteFunctionRequest { context: Some(context), namespace, name }).await
@@ -96,6 +106,49 @@ async fn run_delete(id: &FunctionId, session: &Session<'_>) -> Result<(), Failur
     client.change(&format!("function delete {id}"), delete).await?;
     session.talk.say(session.talk.done(&format!("{id} is deleted")));
     session.output.one(&Changed::new(id, "deleted"))
+}
+
+/// Refuses where something would call it in vain.
+async fn nobody_calls(id: &FunctionId, client: Client) -> Result<Client, Failure> {
+    let mut events = Events::of(client)?;
+    let named = if events.keeps_anything().await? { names(id, &mut events).await? } else { Vec::new() };
+    if named.is_empty() {
+        return Ok(events.into_client());
+    }
+    let what = format!("'{id}' is named by {}", named.join(", "));
+    let sentence = "what they bring would be dead letters; --force deletes it all the same";
+    Err(Failure::new(Exit::Conflict, format!("{what}: {sentence}")))
+}
+
+/// Whatever calls it.
+async fn names(id: &FunctionId, events: &mut Events) -> Result<Vec<String>, Failure> {
+    let (namespace, function) = (&id.namespace, id.name.as_str());
+    let mut named = Vec::new();
+    let mut add = |kind: &str, name: &str| {
+        // Those that the platform made go by who has subscribed, and its own is no reason.
+        if let Ok(it) = FunctionId::parse(namespace.as_str(), name) {
+            named.push(format!("{kind} {it}"));
+        }
+    };
+    for queue in all_queues(events, "queues", namespace, function).await? {
+        add("queue", &queue.queue);
+    }
+    for topic in topic::all(events, namespace).await? {
+        if topic.subscribers.iter().any(|it| it.function == function) {
+            add("topic", &topic.topic);
+        }
+    }
+    for bucket in buckets::all(events, namespace).await? {
+        if bucket.watchers.iter().any(|it| it.function == function) {
+            add("bucket", &bucket.bucket);
+        }
+    }
+    for schedule in schedule::all(events, namespace).await? {
+        if schedule.spec.as_ref().is_some_and(|spec| spec.function == function) {
+            add("schedule", &schedule.schedule);
+        }
+    }
+    Ok(named)
 }
 
 async fn run_rollback(args: &Rollback, session: &Session<'_>) -> Result<(), Failure> {
@@ -141,4 +194,56 @@ async fn get(client: &mut Client, id: &FunctionId, read: Read) -> Result<pb::Fun
 
 fn parts(id: &FunctionId) -> (String, String) {
     (id.namespace.to_string(), id.name.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::fake::{Fake, FakeStore, Kept, Script, queue};
+
+    async fn asked(kept: Option<Kept>) -> Result<(), Failure> {
+        let store = FakeStore::start(kept.unwrap_or_default()).await;
+        let node = Fake::start(Script { stores: vec![store.address.clone()], ..Script::default() }).await;
+        nobody_calls(&"work".parse().unwrap(), node.client().await).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_function_that_something_calls_is_not_deleted() {
+        let subscriber = pb::Subscriber { function: "work".to_owned(), ..pb::Subscriber::default() };
+        let watcher = pb::KvWatcher { function: "work".to_owned(), ..pb::KvWatcher::default() };
+        let spec = |function: &str| {
+            Some(pb::ScheduleSpec { function: function.to_owned(), ..pb::ScheduleSpec::default() })
+        };
+        let schedule = |name: &str, function: &str| pb::ScheduleDetail {
+            schedule: name.to_owned(),
+            spec: spec(function),
+            ..pb::ScheduleDetail::default()
+        };
+        let kept = Kept {
+            queues: vec![queue("jobs", "work"), queue("function/work", "work"), queue("other", "else")],
+            topics: vec![
+                pb::TopicDetail { topic: "news".to_owned(), subscribers: vec![subscriber], published: 0 },
+                pb::TopicDetail { topic: "quiet".to_owned(), ..pb::TopicDetail::default() },
+            ],
+            buckets: vec![pb::KvBucket {
+                bucket: "images".to_owned(),
+                watchers: vec![watcher],
+                ..pb::KvBucket::default()
+            }],
+            schedules: vec![schedule("nightly", "work"), schedule("weekly", "else")],
+            ..Kept::default()
+        };
+        let failure = asked(Some(kept)).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        let named = "'work' is named by queue jobs, topic news, bucket images, schedule nightly:";
+        assert!(failure.message.starts_with(named) && failure.message.contains("--force"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn one_that_nothing_calls_may_go_also_where_nothing_is_kept() {
+        let own = Kept { queues: vec![queue("function/work", "work")], ..Kept::default() };
+        asked(Some(own)).await.unwrap();
+        let without = Fake::start(Script::default()).await;
+        nobody_calls(&"work".parse().unwrap(), without.client().await).await.unwrap();
+    }
 }

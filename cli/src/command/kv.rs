@@ -1,6 +1,7 @@
 //! `coracle kv`: values that the cluster keeps.
 
-use std::cell::Cell;
+pub(super) mod buckets;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use coracle_proto::pb::{self, kv_write};
 use coracle_proto::status::{Code, Refusal};
 use tokio::io::AsyncReadExt as _;
 
+use super::events::Events;
 use super::{Session, input};
 use crate::client::{Client, Keeper, Seen, Whose};
 use crate::exit::Failure;
@@ -35,7 +37,13 @@ enum Verb {
     /// Make a bucket, or give it other bounds.
     Create(Create),
     /// Delete a bucket with all that is in it.
-    Drop(Bucket),
+    Drop(DropBucket),
+    /// List the buckets of a namespace.
+    Buckets(buckets::Buckets),
+    /// Have a function get an event of each change of a bucket.
+    Watch(Box<buckets::Watch>),
+    /// Have it get no more of them; what waits is still delivered.
+    Unwatch(buckets::Unwatch),
     /// Write the value of a key to stdout.
     Get(Key),
     /// Set the value of a key.
@@ -53,6 +61,15 @@ struct Bucket {
     /// The bucket: [NAMESPACE/]NAME.
     #[arg(value_name = "BUCKET")]
     bucket: FunctionId,
+}
+
+#[derive(Debug, clap::Args)]
+struct DropBucket {
+    #[command(flatten)]
+    bucket: Bucket,
+    /// Also while functions watch it.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -116,6 +133,9 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
     match &args.verb {
         Verb::Create(args) => create(args, session).await,
         Verb::Drop(args) => drop_bucket(args, session).await,
+        Verb::Buckets(args) => buckets::list(args, session).await,
+        Verb::Watch(args) => buckets::watch(args, session).await,
+        Verb::Unwatch(args) => buckets::unwatch(args, session).await,
         Verb::Get(args) => get(args, session).await,
         Verb::Set(args) => set(args, session).await,
         Verb::Delete(args) => delete(args, session).await,
@@ -174,36 +194,18 @@ impl Asking {
 }
 
 async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
-    let mut asking = Asking::of(&args.bucket, session).await?;
-    let (keys_max, bytes_max) = (args.keys, args.size);
-    let put = async |mut keeper: Keeper, place, _| {
-        keeper
-            .put_bucket(pb::KvPutBucketRequest { place: Some(place), request: None, keys_max, bytes_max })
-            .await
-    };
-    asking.ask("kv create", put).await?;
-    session.talk.say(session.talk.done(&format!("bucket {} is there", args.bucket.bucket)));
-    session.output.one(&Changed::new(&args.bucket.bucket, "created"))
+    let id = &args.bucket.bucket;
+    buckets::put(&mut Events::reach(session).await?, id, (args.keys, args.size)).await?;
+    session.talk.say(session.talk.done(&format!("bucket {id} is there")));
+    session.output.one(&Changed::new(id, "created"))
 }
 
-async fn drop_bucket(args: &Bucket, session: &Session<'_>) -> Result<(), Failure> {
-    let bucket = &args.bucket;
-    session.talk.confirm(&format!("Delete bucket {bucket} with all that is in it?"), session.shared.yes)?;
-    let mut asking = Asking::of(args, session).await?;
-    let tried = Cell::new(false);
-    let drop = async |mut keeper: Keeper, place, _| {
-        let again = tried.replace(true);
-        match keeper.drop_bucket(pb::KvDropBucketRequest { place: Some(place), force: false }).await {
-            // It was there a moment ago: whoever was asked before has done it.
-            Err(status) if again && status.code() == tonic::Code::NotFound => {
-                Ok(tonic::Response::new(pb::KvChangeReply::default()))
-            }
-            answered => answered,
-        }
-    };
-    asking.ask("kv drop", drop).await?;
-    session.talk.say(session.talk.done(&format!("bucket {bucket} is deleted")));
-    session.output.one(&Changed::new(bucket, "deleted"))
+async fn drop_bucket(args: &DropBucket, session: &Session<'_>) -> Result<(), Failure> {
+    let id = &args.bucket.bucket;
+    session.talk.confirm(&format!("Delete bucket {id} with all that is in it?"), session.shared.yes)?;
+    buckets::drop_bucket(&mut Events::reach(session).await?, id, args.force).await?;
+    session.talk.say(session.talk.done(&format!("bucket {id} is deleted")));
+    session.output.one(&Changed::new(id, "deleted"))
 }
 
 async fn get(args: &Key, session: &Session<'_>) -> Result<(), Failure> {

@@ -119,6 +119,7 @@ async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
     let id = &args.named.schedule;
     let entry = ScheduleEntry {
         id: id.clone(),
+        line: 0,
         cron: args.cron.clone(),
         zone: args.zone.clone(),
         function: args.function.clone(),
@@ -254,15 +255,17 @@ async fn trigger(named: &Named, session: &Session<'_>) -> Result<(), Failure> {
 async fn delete(named: &Named, session: &Session<'_>) -> Result<(), Failure> {
     let id = &named.schedule;
     session.talk.confirm(&format!("Delete schedule {id}?"), session.shared.yes)?;
-    let request = request();
-    let drop = async |mut service: Schedules, place, since| {
-        let request = Some(pb::KvRequest { id: request.clone(), since });
-        let schedule = id.name.to_string();
-        service.delete(pb::DeleteScheduleRequest { place: Some(place), request, schedule }).await
-    };
-    Events::reach(session).await?.schedules("schedule delete", &id.namespace, drop).await?;
+    drop_schedule(&mut Events::reach(session).await?, id).await?;
     session.talk.say(session.talk.done(&format!("schedule {id} is deleted")));
     session.output.one(&Changed::new(id, "deleted"))
+}
+
+pub(super) async fn drop_schedule(events: &mut Events, id: &FunctionId) -> Result<(), Failure> {
+    let drop = async |mut service: Schedules, place, request| {
+        let (place, schedule) = (Some(place), id.name.to_string());
+        service.delete(pb::DeleteScheduleRequest { place, request, schedule }).await
+    };
+    events.alter("schedule delete", &id.namespace, drop).await.map(|_| ())
 }
 
 /// One request, however often it is sent.

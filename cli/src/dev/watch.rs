@@ -45,11 +45,16 @@ pub(super) fn show(deployed: &Deployed) -> Result<(), Failure> {
     screen::print(&format!("{function}@{version}{note}  {}", deployed.urls().join("  ")))
 }
 
-/// The manifest and its components. A manifest that cannot be read is watched alone: the deploy says what is
+/// The manifest, its components, and the data of its schedules. A manifest that cannot be read is watched alone: the deploy says what is
 /// wrong with it.
 fn files(path: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
-    let components = manifest::read(path).map(|manifest| manifest.functions).unwrap_or_default();
-    let all = components.into_iter().map(|function| function.component).chain([path.to_owned()]);
+    let manifest = manifest::read(path).unwrap_or_default();
+    let components = manifest.functions.into_iter().map(|function| function.component);
+    let data = manifest.schedules.into_iter().filter_map(|schedule| match schedule.data {
+        manifest::Data::File(file) => Some(file),
+        manifest::Data::Text(_) => None,
+    });
+    let all = components.chain(data).chain([path.to_owned()]);
     all.map(|file| std::path::absolute(&file).map_err(|error| Failure::local(file.display(), error)))
         .collect()
 }
@@ -139,8 +144,10 @@ mod tests {
     fn a_manifest_that_is_wrong_is_watched_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("coracle.toml");
-        fs::write(&path, "[function.hello]\ncomponent = 'a.wasm'\n").unwrap();
-        let expected = BTreeSet::from([path.clone(), folder.path().join("a.wasm")]);
+        let schedule = "[schedule.s]\ncron = '@daily'\nfunction = 'hello'\ndata = '@s.json'\n";
+        fs::write(&path, format!("[function.hello]\ncomponent = 'a.wasm'\n{schedule}")).unwrap();
+        let beside = |name: &str| folder.path().join(name);
+        let expected = BTreeSet::from([path.clone(), beside("a.wasm"), beside("s.json")]);
         assert_eq!(files(&path).unwrap(), expected);
         fs::write(&path, "nonsense").unwrap();
         assert_eq!(files(&path).unwrap(), BTreeSet::from([path]));

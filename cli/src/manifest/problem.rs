@@ -21,6 +21,11 @@ pub(crate) struct ManifestError {
 }
 
 impl ManifestError {
+    /// What was found wrong with it later on, by lines.
+    pub(crate) fn found(path: &Path, problems: Vec<(usize, String)>) -> Self {
+        Self { path: path.to_owned(), problems }
+    }
+
     pub(super) fn unreadable(path: &Path, reason: &impl Display) -> Self {
         Self { path: path.to_owned(), problems: vec![(0, reason.to_string())] }
     }
@@ -56,6 +61,16 @@ impl<'t> Problems<'t> {
     pub(super) fn add(&mut self, span: &Range<usize>, place: &str, problem: impl Display) {
         let separator = if place.is_empty() { "" } else { ": " };
         self.found.push((line_of(self.text, span), format!("{place}{separator}{problem}")));
+    }
+
+    /// Adds one of what was read already.
+    pub(super) fn add_at(&mut self, line: usize, place: &str, problem: impl Display) {
+        self.found.push((line, format!("{place}: {problem}")));
+    }
+
+    /// The line, from 1, in which a span begins.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        line_of(self.text, span)
     }
 
     /// A value of the wrong type.

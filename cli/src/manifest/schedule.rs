@@ -23,6 +23,8 @@ pub(crate) const ZONE: &str = "UTC";
 pub(crate) struct ScheduleEntry {
     /// Its namespace and name.
     pub(crate) id: FunctionId,
+    /// From 1; 0: it stands in no file.
+    pub(crate) line: usize,
     /// As it was written.
     pub(crate) cron: String,
     /// As it was written.
@@ -118,7 +120,8 @@ pub(super) fn read(
         problems.add(&name.span(), &table_name, format!("the key '{key}' is missing"));
     }
     let [cron, zone, function, data, missed, overlap, namespace] = texts;
-    let own_name = Given { span: name.span(), text: name.get_ref() };
+    let own_span = name.span();
+    let own_name = Given { span: own_span.clone(), text: name.get_ref() };
     let parsed = [Some(own_name), function].map(|given| {
         let parse = |text: &str| text.parse::<FunctionName>().map_err(|error| error.to_string());
         checked(given, &table_name, problems, parse)
@@ -130,6 +133,7 @@ pub(super) fn read(
     let ([Some(name), Some(function)], true) = (parsed, problems.count() == before) else { return None };
     Some(ScheduleEntry {
         id: FunctionId { namespace: namespace.unwrap_or_default(), name },
+        line: problems.line(&own_span),
         cron: cron?.text.to_owned(),
         zone: zone.map_or(ZONE, |zone| zone.text).to_owned(),
         function,

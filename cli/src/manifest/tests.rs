@@ -1,5 +1,7 @@
 //! Manifests that are good, and every way in which one can be bad.
 
+mod kept;
+
 use std::time::Duration;
 
 use coracle_proto::spec::{Retry, Reuse};
@@ -85,6 +87,25 @@ fn instances_are_used_again_where_that_is_said() {
 }
 
 #[test]
+fn grants_of_what_is_kept_are_read_and_checked() {
+    let manifest =
+        good("[function.a]\ncomponent = 'a'\nkeyvalue = ['images', 'colours:read']\npublish = ['done']");
+    let spec = &manifest.functions.first().unwrap().spec;
+    let granted: Vec<_> = spec.keyvalue().iter().map(|it| (it.bucket(), it.may_write())).collect();
+    assert_eq!(granted, [("images", true), ("colours", false)]);
+    assert_eq!(spec.publish(), ["done"]);
+    let wrong =
+        bad("[function.a]\ncomponent = 'a'\nkeyvalue = ['a', 'a:read']\npublish = ['a/b']\nkeyvalu = []");
+    for said in [
+        "function.a.keyvalue: the bucket 'a' stands twice",
+        "function.a.publish: 'a/b' is not a name of a queue or topic",
+        "function.a.keyvalu: unknown key; did you mean 'keyvalue'?",
+    ] {
+        assert!(wrong.contains(said), "{said}\n{wrong}");
+    }
+}
+
+#[test]
 fn every_known_key_is_known_to_the_reader() {
     for key in function::KEYS {
         let text = format!("[function.a]\n{key} = true");
@@ -161,6 +182,7 @@ env = { N = 1 }
 fn what_is_no_toml_or_has_no_function_is_refused() {
     assert!(bad("[function.a\n").starts_with("coracle.toml:1: "));
     assert!(bad("").contains("nothing to deploy"));
+    assert!(bad("addresses = ['h:1']").contains("nothing to deploy"));
     assert!(bad("function = 1").contains("expected tables [function.NAME], got integer"));
     assert!(
         bad("addresses = ['nowhere']\n[function.a]\ncomponent='a'").contains("coracle.toml:1: addresses: ")

@@ -28,7 +28,7 @@ pub(crate) fn render(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) 
 }
 
 /// The same for two columns without headings: what is said and what it is.
-pub(super) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+pub(crate) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let pairs: Vec<_> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     pairs.into_iter().map(|(name, value)| format!("{name:width$}  {}\n", door::one_line(value))).collect()

@@ -1,16 +1,23 @@
-//! A store for tests: it knows some invocations of the function `cart`, and answers as it is told.
+//! A store for tests: it knows some invocations of the function `cart` and whatever it is given, and answers as it is
+//! told.
 
-use std::collections::VecDeque;
+mod buckets;
+mod queues;
+mod schedules;
+mod topics;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use coracle_proto::id::InvocationId;
 use coracle_proto::pb::invocations_server::Invocations;
-use coracle_proto::pb::queues_server::Queues;
 use coracle_proto::pb::{self, InvocationState};
 use coracle_proto::status::{Code, Refusal};
 use tonic::{Request, Response, Status};
 
 use super::Answer;
+
+pub(crate) use queues::queue;
 
 /// The queue of all that a fake store knows.
 const QUEUE: &str = "function/cart";
@@ -32,6 +39,21 @@ pub(crate) struct Kept {
     pub(crate) changes: Vec<pb::KvRequest>,
     pub(crate) moves: Vec<(u64, u64)>,
     pub(crate) waits_ms: Vec<u32>,
+    /// Beside that of `cart`.
+    pub(crate) queues: Vec<pb::QueueDetail>,
+    pub(crate) topics: Vec<pb::TopicDetail>,
+    pub(crate) buckets: Vec<pb::KvBucket>,
+    pub(crate) schedules: Vec<pb::ScheduleDetail>,
+    /// What was changed, a line each.
+    pub(crate) log: Vec<String>,
+    /// What was published, each once.
+    pub(crate) published: Vec<pb::PublishMessage>,
+    /// Publishes that were done, by their ids.
+    pub(crate) done: BTreeMap<Vec<u8>, pb::PublishReply>,
+    /// After so many acknowledgements a stream breaks: what comes next is done and not acknowledged.
+    pub(crate) breaks: VecDeque<usize>,
+    /// A publish that has such data is refused, so often.
+    pub(crate) refused_data: VecDeque<(&'static str, Code)>,
 }
 
 /// A running store.
@@ -57,11 +79,11 @@ pub(crate) fn record(number: u64, state: InvocationState) -> pb::InvocationRecor
 }
 
 impl Kept {
-    fn refused(&mut self) -> Result<(), Status> {
+    pub(super) fn refused(&mut self) -> Result<(), Status> {
         self.refusals.pop_front().map_or(Ok(()), Err)
     }
 
-    fn bound(&self) -> usize {
+    pub(super) fn bound(&self) -> usize {
         if self.at_once == 0 { usize::MAX } else { self.at_once }
     }
 
@@ -70,7 +92,7 @@ impl Kept {
         self.records.iter_mut().find(|record| record.invocation == id).ok_or_else(unknown)
     }
 
-    fn acknowledged<T>(&mut self, reply: T) -> Answer<T> {
+    pub(super) fn acknowledged<T>(&mut self, reply: T) -> Answer<T> {
         if self.lost_answers > 0 {
             self.lost_answers -= 1;
             return Err(Status::unavailable("reset by peer"));
@@ -91,7 +113,7 @@ impl Kept {
         self.acknowledged(reply)
     }
 
-    fn shift(
+    pub(super) fn shift(
         &mut self,
         request: &pb::MoveMessagesRequest,
         to: InvocationState,
@@ -168,83 +190,5 @@ impl Invocations for FakeStore {
 
     async fn retry(&self, request: Request<pb::ChangeInvocationRequest>) -> Answer<pb::GetInvocationReply> {
         self.with(|kept| kept.change(request.into_inner(), InvocationState::Waiting))
-    }
-}
-
-#[tonic::async_trait]
-impl Queues for FakeStore {
-    type PublishAllStream = futures::stream::BoxStream<'static, Result<pb::PublishAcknowledged, Status>>;
-
-    async fn put(&self, _: Request<pb::PutQueueRequest>) -> Answer<pb::QueueReply> {
-        Err(Status::unimplemented("put"))
-    }
-
-    async fn get(&self, _: Request<pb::GetQueueRequest>) -> Answer<pb::QueueReply> {
-        Err(Status::unimplemented("get"))
-    }
-
-    async fn delete(&self, _: Request<pb::DeleteQueueRequest>) -> Answer<pb::DeleteQueueReply> {
-        Err(Status::unimplemented("delete"))
-    }
-
-    async fn pause(&self, _: Request<pb::PauseQueueRequest>) -> Answer<pb::QueueReply> {
-        Err(Status::unimplemented("pause"))
-    }
-
-    async fn publish(&self, _: Request<pb::PublishRequest>) -> Answer<pb::PublishReply> {
-        Err(Status::unimplemented("publish"))
-    }
-
-    async fn publish_all(
-        &self,
-        _: Request<tonic::Streaming<pb::PublishNumbered>>,
-    ) -> Answer<Self::PublishAllStream> {
-        Err(Status::unimplemented("publish_all"))
-    }
-
-    async fn peek(&self, _: Request<pb::PeekRequest>) -> Answer<pb::PeekReply> {
-        Err(Status::unimplemented("peek"))
-    }
-
-    async fn list(&self, request: Request<pb::ListQueuesRequest>) -> Answer<pb::ListQueuesReply> {
-        let function = request.into_inner().function;
-        self.with(|kept| {
-            kept.refused()?;
-            let dead = kept.records.iter().filter(|record| record.state() == InvocationState::Dead).count();
-            let queue = pb::QueueDetail {
-                queue: QUEUE.to_owned(),
-                function: "cart".to_owned(),
-                dead: dead as u64,
-                ..pb::QueueDetail::default()
-            };
-            let queues = if function.is_empty() || function == "cart" { vec![queue] } else { Vec::new() };
-            Ok(Response::new(pb::ListQueuesReply { queues, after: String::new() }))
-        })
-    }
-
-    async fn dead_letters(&self, request: Request<pb::DeadLettersRequest>) -> Answer<pb::DeadLettersReply> {
-        let request = request.into_inner();
-        self.with(|kept| {
-            kept.refused()?;
-            let most = kept.bound().min(request.limit as usize);
-            let dead = kept.records.iter().filter(|record| record.state() == InvocationState::Dead);
-            let mut dead = dead.filter(|record| record.message >= request.from);
-            let body = request.bodies.then(|| pb::EventBody { data: "asked".into(), ..Default::default() });
-            let letter = |record: &pb::InvocationRecord| {
-                let record = Some(record.clone());
-                pb::DeadLetter { record, until_ms: 1, body: body.clone() }
-            };
-            let letters = dead.by_ref().take(most).map(letter).collect();
-            let next = dead.next().map_or(0, |record| record.message);
-            Ok(Response::new(pb::DeadLettersReply { letters, next }))
-        })
-    }
-
-    async fn redrive(&self, request: Request<pb::MoveMessagesRequest>) -> Answer<pb::MoveMessagesReply> {
-        self.with(|kept| kept.shift(request.get_ref(), InvocationState::Waiting))
-    }
-
-    async fn purge(&self, request: Request<pb::MoveMessagesRequest>) -> Answer<pb::MoveMessagesReply> {
-        self.with(|kept| kept.shift(request.get_ref(), InvocationState::Dropped))
     }
 }

@@ -34,6 +34,12 @@ pub(super) struct Flags {
     /// A host that it may call: HOST or HOST:PORT; repeated. Default: none
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
+    /// A bucket that it may use: BUCKET, or BUCKET:read; repeated. Default: none
+    #[arg(long, value_name = "BUCKET")]
+    keyvalue: Vec<String>,
+    /// A queue or topic to which it may publish; repeated. Default: none
+    #[arg(long, value_name = "NAME")]
+    publish: Vec<String>,
     /// Memory of one call, such as 64MiB.
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     memory: Option<u64>,
@@ -78,6 +84,8 @@ impl Flags {
             ("--env", !self.env.is_empty()),
             ("--arg", !self.args.is_empty()),
             ("--host", !self.hosts.is_empty()),
+            ("--keyvalue", !self.keyvalue.is_empty()),
+            ("--publish", !self.publish.is_empty()),
             ("--memory", self.memory.is_some()),
             ("--timeout", self.timeout.is_some()),
             ("--idle-timeout", self.idle_timeout.is_some()),
@@ -103,7 +111,7 @@ impl Flags {
         }
         let spec = FunctionSpec::new(self.draft()?).map_err(|error| Failure::usage(format!("--{error}")))?;
         let (routes, route_grants) = (self.routes.clone(), self.grant_routes.clone());
-        Ok(FunctionEntry { id, component: PathBuf::from(file), routes, route_grants, spec })
+        Ok(FunctionEntry { id, line: 0, component: PathBuf::from(file), routes, route_grants, spec })
     }
 
     fn draft(&self) -> Result<Draft, Failure> {
@@ -120,6 +128,8 @@ impl Flags {
             replicas: given("replicas", self.replicas)?,
             retry: self.retry.unwrap_or_default(),
             reuse: self.reuse()?,
+            keyvalue: self.keyvalue.clone(),
+            publish: self.publish.clone(),
         })
     }
 

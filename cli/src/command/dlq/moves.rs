@@ -2,22 +2,24 @@
 
 use std::cell::Cell;
 
-use coracle_proto::id::{FunctionId, InvocationId, Namespace};
+use coracle_proto::id::{InvocationId, Namespace};
 use coracle_proto::pb::{self, InvocationState};
-use coracle_proto::status::{Code, Refusal};
 
 use super::Letters;
 use crate::client::Queues;
 use crate::command::Session;
-use crate::command::events::{Events, queue_of};
+use crate::command::events::Events;
+use crate::command::queue::name::{QueueId, Which};
 use crate::exit::{Exit, Failure};
 use crate::output::view::{MovedView, state_word};
 
 /// What is to become of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(in crate::command) enum Way {
     Redrive,
     Purge,
+    /// Of what waits instead of dead letters.
+    Empty,
 }
 
 impl Way {
@@ -25,24 +27,30 @@ impl Way {
         match self {
             Self::Redrive => "dlq redrive",
             Self::Purge => "dlq purge",
+            Self::Empty => "queue purge",
         }
     }
 
-    fn outcome(self) -> &'static str {
+    pub(in crate::command) fn outcome(self) -> &'static str {
         match self {
             Self::Redrive => "redriven",
-            Self::Purge => "purged",
+            Self::Purge | Self::Empty => "purged",
         }
     }
 
-    fn done(self, moved: u64, function: &FunctionId) -> String {
-        let letters = if moved == 1 { "dead letter" } else { "dead letters" };
+    pub(in crate::command) fn done(self, moved: u64, which: &str) -> String {
+        let what = match (self, moved) {
+            (Self::Redrive | Self::Purge, 1) => "dead letter",
+            (Self::Redrive | Self::Purge, _) => "dead letters",
+            (Self::Empty, 1) => "message",
+            (Self::Empty, _) => "messages that wait",
+        };
         match (self, moved) {
-            (_, 0) => format!("{function} has no dead letters"),
-            (Self::Redrive, 1) => format!("1 {letters} of {function} is run again"),
-            (Self::Redrive, _) => format!("{moved} {letters} of {function} are run again"),
-            (Self::Purge, 1) => format!("1 {letters} of {function} is gone"),
-            (Self::Purge, _) => format!("{moved} {letters} of {function} are gone"),
+            (_, 0) => format!("{which} has no {what}"),
+            (Self::Redrive, 1) => format!("1 {what} of {which} is run again"),
+            (Self::Redrive, _) => format!("{moved} {what} of {which} are run again"),
+            (Self::Purge | Self::Empty, 1) => format!("1 {what} of {which} is gone"),
+            (Self::Purge | Self::Empty, _) => format!("{moved} {what} of {which} are gone"),
         }
     }
 }
@@ -58,45 +66,36 @@ struct Moved {
 }
 
 pub(super) async fn run(args: &Letters, way: Way, session: &Session<'_>) -> Result<(), Failure> {
-    let function = &args.function;
+    let which = &args.which;
     if way == Way::Purge {
-        let which = if args.all {
+        let letters = if args.all {
             "all dead letters".to_owned()
         } else {
             format!("{} of the dead letters", args.ids.len())
         };
-        session.talk.confirm(&format!("Take away {which} of '{function}'?"), session.shared.yes)?;
+        session.talk.confirm(&format!("Take away {letters} of '{which}'?"), session.shared.yes)?;
     }
     let mut events = Events::reach(session).await?;
-    let moved = match args.all {
-        true => all(&mut events, function, way).await?,
-        false => {
-            let mut moved = 0;
-            for id in &args.ids {
-                moved += one(&mut events, function, *id, way).await?;
-            }
-            moved
+    let moved = if args.all {
+        let id = which.resolve(&mut events, way.verb()).await?;
+        all(&mut events, &id, way).await?
+    } else {
+        let mut moved = 0;
+        for id in &args.ids {
+            moved += one(&mut events, which, *id, way).await?;
         }
+        moved
     };
-    session.talk.say(session.talk.done(&way.done(moved, function)));
-    session.output.one(&MovedView::new(function, moved, way.outcome()))
+    session.talk.say(session.talk.done(&way.done(moved, &which.to_string())));
+    session.output.one(&MovedView::new(which, moved, way.outcome()))
 }
 
 /// All that were there when it began, each once: those that die again meanwhile are not run for ever.
-pub(super) async fn all(events: &mut Events, function: &FunctionId, way: Way) -> Result<u64, Failure> {
-    let (queue, name) = (queue_of(function), function.name.to_string());
-    let list = async |mut service: Queues, place| {
-        let function = name.clone();
-        service.list(pb::ListQueuesRequest { place: Some(place), function, ..Default::default() }).await
-    };
-    let queues = events.queues(way.verb(), &function.namespace, list).await?.queues;
-    let found = queues.into_iter().find(|it| it.queue == queue);
-    let none =
-        || Refusal::new(Code::QueueNotFound, format!("'{function}' has no queue: it was never called so"));
-    found.ok_or_else(none)?;
+pub(in crate::command) async fn all(events: &mut Events, id: &QueueId, way: Way) -> Result<u64, Failure> {
     let (mut moved, mut part) = (0, (0, 0));
     loop {
-        let Moved { count, rest, .. } = range(events, function, part, way).await?;
+        events.renew();
+        let Moved { count, rest, .. } = range(events, id, part, way).await?;
         moved += count;
         match rest {
             Some(rest) => part = rest,
@@ -107,19 +106,21 @@ pub(super) async fn all(events: &mut Events, function: &FunctionId, way: Way) ->
 
 pub(super) async fn one(
     events: &mut Events,
-    function: &FunctionId,
+    which: &Which,
     id: InvocationId,
     way: Way,
 ) -> Result<u64, Failure> {
     let record = events.find(id).await?.record;
-    if namespace_of(&record)? != function.namespace || record.queue != queue_of(function) {
-        let whose = format!("{}/{}", record.namespace, record.function);
-        return Err(Failure::usage(format!("invocation {id} is not of '{function}' but of '{whose}'")));
+    let namespace = namespace_of(&record)?;
+    if !which.has(&namespace, &record.queue) {
+        let whose = QueueId { namespace, queue: record.queue };
+        return Err(Failure::usage(format!("invocation {id} is not of '{which}' but of '{whose}'")));
     }
     if record.state() != InvocationState::Dead {
         return Err(not_dead(id, record.state()));
     }
-    let moved = range(events, function, (record.message, record.message.saturating_add(1)), way).await?;
+    let queue = QueueId { namespace, queue: record.queue };
+    let moved = range(events, &queue, (record.message, record.message.saturating_add(1)), way).await?;
     match moved {
         // It was dead a moment ago: the attempt whose answer was lost has done it.
         Moved { again: true, .. } => Ok(moved.count.max(1)),
@@ -139,21 +140,21 @@ fn not_dead(id: InvocationId, state: InvocationState) -> Failure {
 /// Messages of a range of numbers, or of (0, 0) all, as many as the store moves at once.
 async fn range(
     events: &mut Events,
-    function: &FunctionId,
+    id: &QueueId,
     (from, to): (u64, u64),
     way: Way,
 ) -> Result<Moved, Failure> {
-    let (queue, sent) = (queue_of(function), Cell::new(0_u32));
+    let sent = Cell::new(0_u32);
     let send = async |mut service: Queues, place| {
         sent.set(sent.get().saturating_add(1));
-        let request =
-            pb::MoveMessagesRequest { place: Some(place), queue: queue.clone(), from, to, waiting: false };
+        let (place, queue, waiting) = (Some(place), id.queue.clone(), way == Way::Empty);
+        let request = pb::MoveMessagesRequest { place, queue, from, to, waiting };
         match way {
             Way::Redrive => service.redrive(request).await,
-            Way::Purge => service.purge(request).await,
+            Way::Purge | Way::Empty => service.purge(request).await,
         }
     };
-    let reply = events.queues(way.verb(), &function.namespace, send).await?;
+    let reply = events.queues(way.verb(), &id.namespace, send).await?;
     let rest = (reply.next > 0).then_some((reply.next, reply.to));
     Ok(Moved { count: reply.moved, rest, again: sent.get() > 1 })
 }

@@ -4,7 +4,7 @@ use clap::Parser;
 use coracle_proto::pb::InvocationState;
 
 use super::*;
-use crate::client::fake::{Fake, FakeStore, Kept, Script, record};
+use crate::client::fake::{Fake, FakeStore, Kept, Script, queue, record};
 use crate::exit::Exit;
 
 #[derive(Debug, Parser)]
@@ -25,9 +25,11 @@ fn show_args(line: &str) -> Result<Named, Failure> {
     }
 }
 
-fn list_args(line: &str) -> Option<(String, String)> {
+fn list_args(line: &str) -> (Option<String>, Option<String>, Option<String>) {
     match verb(line).unwrap() {
-        Verb::List(args) => queue(&args).map(|(namespace, queue)| (namespace.to_string(), queue)),
+        Verb::List(args) => {
+            (args.which.map(|it| it.to_string()), args.queue, args.namespace.map(|it| it.to_string()))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -43,11 +45,11 @@ fn a_dead_letter_is_named_by_its_id_or_by_its_number() {
 }
 
 #[test]
-fn the_queue_of_a_function_has_its_name() {
-    let whose = |namespace: &str, queue: &str| Some((namespace.to_owned(), queue.to_owned()));
-    assert_eq!(list_args("list shop/cart"), whose("shop", "function/cart"));
-    assert_eq!(list_args("list --queue jobs --namespace shop"), whose("shop", "jobs"));
-    assert_eq!(list_args("list --namespace shop"), None, "all queues are");
+fn a_queue_or_all_of_a_namespace_are_listed() {
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(list_args("list shop/cart"), (some("shop/cart"), None, None));
+    assert_eq!(list_args("list --queue jobs --namespace shop"), (None, some("jobs"), some("shop")));
+    assert_eq!(list_args("list --namespace shop"), (None, None, some("shop")), "all queues are");
     assert!(verb("list cart --namespace shop").is_err(), "it says its namespace itself");
 }
 
@@ -74,18 +76,31 @@ fn letters(count: u64) -> Vec<pb::InvocationRecord> {
 #[tokio::test]
 async fn all_are_moved_though_the_store_moves_some_at_once() {
     let (mut events, store) = events(Kept { records: letters(5), at_once: 2, ..Kept::default() }).await;
-    let function = "cart".parse().unwrap();
-    assert_eq!(moves::all(&mut events, &function, Way::Redrive).await.unwrap(), 5);
+    let cart: Which = "cart".parse().unwrap();
+    let queue = cart.resolve(&mut events, "dlq redrive").await.unwrap();
+    assert_eq!(moves::all(&mut events, &queue, Way::Redrive).await.unwrap(), 5);
     assert_eq!(store.with(|kept| kept.moves.clone()), [(0, 0), (3, 1000), (5, 1000)]);
-    let failure = moves::all(&mut events, &"nobody".parse().unwrap(), Way::Purge).await.unwrap_err();
+    let nobody: Which = "nobody".parse().unwrap();
+    let failure = nobody.resolve(&mut events, "dlq purge").await.unwrap_err();
     assert!(failure.exit == Exit::NotFound && failure.message.contains("queue-not-found"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_name_that_a_queue_and_a_function_have_is_not_guessed() {
+    let queues = vec![queue("cart", "")];
+    let (mut events, _store) = events(Kept { records: letters(1), queues, ..Kept::default() }).await;
+    let which: Which = "cart".parse().unwrap();
+    let failure = which.resolve(&mut events, "dlq list").await.unwrap_err();
+    assert!(failure.message.contains("say 'function/cart' or 'queue/cart'"), "{failure}");
+    let own: Which = "queue/cart".parse().unwrap();
+    assert_eq!(own.resolve(&mut events, "dlq list").await.unwrap().queue, "cart");
 }
 
 #[tokio::test]
 async fn one_that_dies_again_is_not_run_for_ever() {
     let kept = Kept { records: letters(3), at_once: 2, die_again: true, ..Kept::default() };
     let (mut events, store) = events(kept).await;
-    let moved = moves::all(&mut events, &"cart".parse().unwrap(), Way::Redrive).await.unwrap();
+    let moved = moves::all(&mut events, &"function/cart".parse().unwrap(), Way::Redrive).await.unwrap();
     assert_eq!((moved, store.with(|kept| kept.moves.len())), (3, 2), "each once");
 }
 
@@ -93,7 +108,7 @@ async fn one_that_dies_again_is_not_run_for_ever() {
 async fn one_is_moved_by_its_number_and_once() {
     let kept = Kept { records: letters(2), lost_answers: 1, ..Kept::default() };
     let (mut events, store) = events(kept).await;
-    let function: FunctionId = "cart".parse().unwrap();
+    let function: Which = "cart".parse().unwrap();
     let id = InvocationId::new(2);
     assert_eq!(moves::one(&mut events, &function, id, Way::Purge).await.unwrap(), 1);
     assert_eq!(store.with(|kept| kept.moves.clone()), [(2, 3); 2], "the answer of the first was lost");
@@ -101,7 +116,7 @@ async fn one_is_moved_by_its_number_and_once() {
     assert_eq!(failure.exit, Exit::Conflict, "{failure}");
     assert!(failure.message.contains("it is dropped"), "{failure}");
     let other = moves::one(&mut events, &"other".parse().unwrap(), InvocationId::new(1), Way::Purge).await;
-    assert!(other.unwrap_err().message.contains("not of 'other' but of 'default/cart'"));
+    assert!(other.unwrap_err().message.contains("not of 'other' but of 'function/cart'"));
     let unknown = moves::one(&mut events, &function, InvocationId::new(9), Way::Purge).await.unwrap_err();
     assert!(unknown.message.contains("invocation-not-found"), "{unknown}");
 }
@@ -123,7 +138,7 @@ async fn a_dead_letter_is_shown_with_its_body_and_no_other_one_in_its_place() {
     let (mut events, _store) = events(Kept { records, ..Kept::default() }).await;
     let found = letter(&mut events, Named::Invocation(InvocationId::new(3))).await.unwrap();
     assert_eq!((found.record.unwrap().message, found.body.unwrap().data), (3, "asked".into()));
-    let cart: FunctionId = "cart".parse().unwrap();
+    let cart: Which = "cart".parse().unwrap();
     let found = letter(&mut events, Named::Message(cart.clone(), 1)).await.unwrap();
     assert_eq!(found.record.unwrap().message, 1);
     for named in [Named::Message(cart, 2), Named::Invocation(InvocationId::new(2))] {

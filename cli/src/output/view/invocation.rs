@@ -3,7 +3,7 @@
 mod answer;
 mod attempt;
 
-use coracle_proto::id::{FunctionId, InvocationId};
+use coracle_proto::id::{InvocationId, Namespace};
 use coracle_proto::pb::{self, InvocationState};
 use serde::Serialize;
 
@@ -102,6 +102,16 @@ impl InvocationView {
         function_name(&self.namespace, &self.function)
     }
 
+    /// As people name it: that of a function by the function's name.
+    fn queue(&self) -> String {
+        let own = format!("function/{}", self.function);
+        let queue = if self.queue == own { &self.function } else { &self.queue };
+        match self.namespace.as_str() {
+            Namespace::DEFAULT => queue.clone(),
+            namespace => format!("{namespace}/{queue}"),
+        }
+    }
+
     /// What is shown of why it did not work.
     fn error(&self) -> String {
         self.last_error.clone().unwrap_or_default()
@@ -123,17 +133,24 @@ impl InvocationView {
         ]
     }
 
+    /// Of a line about what waits: its number, when it was accepted, when it may run, attempts, the last error.
+    pub(super) fn waiting_cells(&self) -> [String; 5] {
+        [
+            self.message.to_string(),
+            self.accepted.clone().unwrap_or_default(),
+            self.next.clone().unwrap_or_default(),
+            self.attempts.to_string(),
+            self.error(),
+        ]
+    }
+
     /// What to do about a dead letter; empty for anything else.
     fn advice(&self) -> String {
         if self.state != state_word(InvocationState::Dead) {
             return String::new();
         }
-        let (id, function) = (&self.id, self.function());
-        let purge = match FunctionId::parse(&self.namespace, &self.function) {
-            Ok(_) => format!("  coracle dlq purge {function} {id}   give it up\n"),
-            // Of a queue that no function takes.
-            Err(_) => String::new(),
-        };
+        let (id, queue) = (&self.id, self.queue());
+        let purge = format!("  coracle dlq purge {queue} {id}   give it up\n");
         format!(
             "It is a dead letter. What you can do:\n  coracle dlq show {id}   see what it was asked\n  \
              coracle invocation retry {id}   give it all its attempts again\n{purge}"

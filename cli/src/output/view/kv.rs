@@ -1,7 +1,11 @@
-//! Values of buckets.
+//! Buckets and their values.
+
+mod bucket;
 
 use coracle_proto::pb;
 use serde::Serialize;
+
+pub(crate) use bucket::BucketView;
 
 use crate::output::{Detail, Row, rfc3339};
 use crate::units::show_bytes;

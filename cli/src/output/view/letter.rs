@@ -25,7 +25,7 @@ pub(crate) struct LetterView {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct BodyView {
+pub(super) struct BodyView {
     kind: String,
     source: String,
     id: String,
@@ -92,6 +92,15 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl BodyView {
+    /// The first so many characters of its data.
+    pub(super) fn beginning(&self, characters: usize) -> String {
+        let data = self.data.as_ref().or(self.data_hex.as_ref()).map_or("", String::as_str);
+        match data.char_indices().nth(characters) {
+            Some((at, _)) => format!("{}…", data.get(..at).unwrap_or_default()),
+            None => data.to_owned(),
+        }
+    }
+
     /// Indented: its lines are none of ours.
     fn describe(&self) -> String {
         let mut shown = String::new();

@@ -1,9 +1,13 @@
 //! Queues, and what became of their dead letters.
 
+mod detail;
+
 use std::collections::BTreeMap;
 
 use coracle_proto::pb;
 use serde::Serialize;
+
+pub(crate) use detail::QueueDetailView;
 
 use crate::output::{Detail, Row, rfc3339};
 use crate::units::show_bytes;

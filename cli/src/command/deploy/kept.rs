@@ -1,0 +1,129 @@
+//! What the stores keep for a manifest: looked at before anything is deployed, made and changed when it is its turn, and what
+//! the manifest does not name any more.
+
+mod check;
+mod facts;
+mod present;
+mod prune;
+mod thing;
+
+use std::collections::BTreeSet;
+
+use coracle_proto::id::Namespace;
+
+use self::facts::changed;
+use self::present::Present;
+pub(super) use self::prune::Prune;
+use self::prune::Unnamed;
+use self::thing::Thing;
+use crate::client::Client;
+use crate::command::events::Events;
+use crate::exit::Failure;
+use crate::manifest::Manifest;
+use crate::output::Talk;
+
+/// Everything of a manifest that stores keep, and what they have of its namespaces.
+#[derive(Debug)]
+pub(super) struct Kept<'m> {
+    manifest: &'m Manifest,
+    present: Present,
+    unnamed: Vec<Unnamed>,
+    prune: Option<Prune>,
+    talk: Talk,
+}
+
+impl<'m> Kept<'m> {
+    /// Looks at it, and refuses what could not be made; none where there is nothing to be kept, and no store is asked.
+    pub(super) async fn look(
+        manifest: &'m Manifest,
+        prune: Option<Prune>,
+        client: Client,
+        talk: Talk,
+    ) -> Result<(Option<Self>, Client), Failure> {
+        if !keeps(manifest) && prune.is_none() {
+            return Ok((None, client));
+        }
+        let mut events = Events::of(client)?;
+        let present = Present::look(&namespaces(manifest), &mut events).await?;
+        check::check(manifest, &present, &mut events).await?;
+        let unnamed = prune::unnamed(manifest, &present);
+        if let Some(prune) = prune {
+            prune.may(&unnamed, talk)?;
+        }
+        Ok((Some(Self { manifest, present, unnamed, prune, talk }), events.into_client()))
+    }
+
+    /// What functions may need as soon as they are there.
+    pub(super) async fn before_functions(&self, client: Client) -> Result<Client, Failure> {
+        let Manifest { buckets, queues, topics, .. } = self.manifest;
+        let buckets = buckets.iter().map(Thing::Bucket);
+        let queues =
+            queues.iter().map(|queue| Thing::Queue(queue, thing::has_function(self.manifest, queue)));
+        let things = buckets.chain(queues).chain(topics.iter().map(Thing::Topic));
+        self.make(things, client).await
+    }
+
+    /// What calls functions, and then what is to go.
+    pub(super) async fn after_functions(&self, client: Client) -> Result<Client, Failure> {
+        let triggers = thing::triggers(self.manifest);
+        let things = triggers.into_iter().chain(self.manifest.schedules.iter().map(Thing::Schedule));
+        let client = self.make(things, client).await?;
+        let mut events = Events::of(client)?;
+        for unnamed in &self.unnamed {
+            match self.prune {
+                Some(prune) => {
+                    unnamed.delete(prune, &mut events).await?;
+                    self.talk.say(self.talk.done(&format!("{unnamed} is deleted")));
+                }
+                None => {
+                    let way = "'coracle deploy --prune' deletes it";
+                    self.talk.say(&format!("note: {unnamed} is not named here, and stays: {way}"));
+                }
+            }
+        }
+        Ok(events.into_client())
+    }
+
+    /// Makes them and changes them, and tells what it did.
+    async fn make(&self, things: impl Iterator<Item = Thing<'m>>, client: Client) -> Result<Client, Failure> {
+        let mut events = Events::of(client)?;
+        for thing in things {
+            let wanted = thing.wanted(&self.present).await?;
+            let done = match thing.before(&self.present, &mut events).await? {
+                Some(before) if before == wanted => {
+                    self.talk.say(self.talk.done(&format!("{thing} is unchanged")));
+                    continue;
+                }
+                Some(before) => format!("{thing} is changed: {}", changed(&before, &wanted).join(", ")),
+                None => format!("{thing} is made"),
+            };
+            let more = thing.make(&self.present, &mut events).await?;
+            self.talk.say(self.talk.done(&format!("{done}{more}")));
+        }
+        Ok(events.into_client())
+    }
+}
+
+/// Whether stores are needed.
+fn keeps(manifest: &Manifest) -> bool {
+    let Manifest { functions: _, addresses: _, path: _, buckets, queues, topics, triggers, schedules } =
+        manifest;
+    !(buckets.is_empty()
+        && queues.is_empty()
+        && topics.is_empty()
+        && triggers.is_empty()
+        && schedules.is_empty())
+}
+
+/// All that the manifest names.
+fn namespaces(manifest: &Manifest) -> BTreeSet<Namespace> {
+    let Manifest { functions, addresses: _, path: _, buckets, queues, topics, triggers, schedules } =
+        manifest;
+    let ids = functions.iter().map(|it| &it.id).chain(buckets.iter().map(|it| &it.id));
+    let ids = ids.chain(queues.iter().map(|it| &it.id)).chain(topics.iter().map(|it| &it.id));
+    let ids = ids.chain(triggers.iter().map(|it| &it.function)).chain(schedules.iter().map(|it| &it.id));
+    ids.map(|id| id.namespace.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests;

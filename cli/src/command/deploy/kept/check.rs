@@ -1,0 +1,123 @@
+//! What could not be made is refused before anything is deployed, all of it at once.
+
+use std::collections::BTreeMap;
+
+use coracle_proto::id::FunctionId;
+use coracle_proto::status::{Code, Refusal};
+
+use super::present::Present;
+use super::thing::{self, Thing};
+use crate::command::events::Events;
+use crate::exit::{Exit, Failure};
+use crate::manifest::{Manifest, ManifestError, On};
+
+/// What is wrong, each with its line.
+#[derive(Debug, Default)]
+struct Wrong(Vec<(usize, Failure)>);
+
+impl Wrong {
+    /// What was refused is one of them; what was not answered ends it.
+    fn take(&mut self, line: usize, what: &str, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Ok(()) => Ok(()),
+            Err(failure) => match failure.exit {
+                Exit::Usage | Exit::Refused | Exit::NotFound | Exit::Conflict | Exit::Throttled => {
+                    let said = failure.message.starts_with(what);
+                    self.0.push((line, if said { failure } else { failure.during(what) }));
+                    Ok(())
+                }
+                Exit::Ok
+                | Exit::Connect
+                | Exit::Denied
+                | Exit::Server
+                | Exit::TimedOut
+                | Exit::Function
+                | Exit::Config
+                | Exit::Removed => Err(failure.during(what)),
+            },
+        }
+    }
+
+    /// All of them as one; its exit code is theirs where they have one in common.
+    fn settle(mut self, manifest: &Manifest) -> Result<(), Failure> {
+        self.0.sort_by_key(|(line, _)| *line);
+        let Some(exit) = self.0.first().map(|(_, failure)| failure.exit) else { return Ok(()) };
+        let exit = if self.0.iter().all(|(_, it)| it.exit == exit) { exit } else { Exit::Refused };
+        let problems = self.0.into_iter().map(|(line, failure)| (line, failure.message)).collect();
+        Err(Failure::new(exit, ManifestError::found(&manifest.path, problems).to_string()))
+    }
+}
+
+pub(super) async fn check(
+    manifest: &Manifest,
+    present: &Present,
+    events: &mut Events,
+) -> Result<(), Failure> {
+    let mut wrong = Wrong::default();
+    functions(manifest, events, &mut wrong).await?;
+    let unknown = sources(manifest, present, &mut wrong)?;
+    let queues = manifest.queues.iter().map(|queue| Thing::Queue(queue, false));
+    let things = queues.chain(manifest.topics.iter().map(Thing::Topic));
+    let things =
+        things.chain(thing::triggers(manifest).into_iter().filter(|it| !unknown.contains(&it.line())));
+    for thing in things.chain(manifest.schedules.iter().map(Thing::Schedule)) {
+        let asked = thing.ask(present, events).await;
+        wrong.take(thing.line(), &thing.to_string(), asked)?;
+    }
+    wrong.settle(manifest)
+}
+
+/// Each function that is called is of the manifest, or there.
+async fn functions(manifest: &Manifest, events: &mut Events, wrong: &mut Wrong) -> Result<(), Failure> {
+    let triggers = thing::triggers(manifest).into_iter();
+    let called = triggers.chain(manifest.schedules.iter().map(Thing::Schedule)).filter_map(|thing| {
+        let function = match thing {
+            Thing::Trigger(it, _) => it.function.clone(),
+            Thing::Schedule(it) => it.of(),
+            Thing::Bucket(_) | Thing::Queue(..) | Thing::Topic(_) => return None,
+        };
+        Some((function, thing))
+    });
+    let mut asked: BTreeMap<FunctionId, Result<(), Failure>> =
+        manifest.functions.iter().map(|it| (it.id.clone(), Ok(()))).collect();
+    for (function, thing) in called {
+        if !asked.contains_key(&function) {
+            let found = events.find_function(&function).await;
+            asked.insert(function.clone(), found);
+        }
+        let found = asked.get(&function).cloned().unwrap_or(Ok(()));
+        wrong.take(thing.line(), &thing.to_string(), found)?;
+    }
+    Ok(())
+}
+
+/// Each queue, topic and bucket of a trigger is of the manifest, or there; the lines of those that are not.
+fn sources(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<Vec<usize>, Failure> {
+    let mut unknown = Vec::new();
+    for thing in thing::triggers(manifest) {
+        let Thing::Trigger(it, _) = thing else { continue };
+        let id = it.source();
+        let (code, known) = match it.on {
+            On::Queue(_) => {
+                let named = manifest.queues.iter().any(|queue| queue.id == id);
+                (Code::QueueNotFound, named || present.queue(&id).is_some())
+            }
+            On::Topic(_) => {
+                let named = manifest.topics.iter().any(|topic| topic.id == id);
+                (Code::QueueNotFound, named || present.topics.contains_key(&id))
+            }
+            On::Bucket { .. } => {
+                let named = manifest.buckets.iter().any(|bucket| bucket.id == id);
+                (Code::BucketNotFound, named || present.buckets.contains_key(&id))
+            }
+        };
+        if !known {
+            unknown.push(it.line);
+            let kind = it.kind();
+            let sentence =
+                format!("there is no {kind} '{id}', neither in the cluster nor as [{kind}.{}] here", id.name);
+            wrong.take(it.line, &thing.to_string(), Err(Refusal::new(code, sentence).into()))?;
+        }
+    }
+    Ok(unknown)
+}

@@ -1,0 +1,217 @@
+//! One thing of a manifest that stores keep: what it is to be, what it is, and how it is made. All kinds have one shape.
+
+use std::fmt;
+
+use coracle_proto::pb;
+
+use super::facts::{Facts, of_changes, of_schedule};
+use super::present::Present;
+use crate::command::events::Events;
+use crate::command::kv::buckets;
+use crate::command::settings::spec;
+use crate::command::{queue, schedule, topic};
+use crate::exit::{Exit, Failure};
+use crate::manifest::{
+    BucketEntry, Changes, Manifest, On, QueueEntry, ScheduleEntry, Settings, TopicEntry, TriggerEntry,
+};
+use crate::output::rfc3339;
+
+/// A thing of a manifest.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Thing<'m> {
+    Bucket(&'m BucketEntry),
+    /// With whether a trigger says who takes its messages: that is told when the function is there.
+    Queue(&'m QueueEntry, bool),
+    Topic(&'m TopicEntry),
+    /// That of a queue with the queue's settings, where the manifest has it.
+    Trigger(&'m TriggerEntry, Option<&'m QueueEntry>),
+    Schedule(&'m ScheduleEntry),
+}
+
+impl fmt::Display for Thing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket(it) => write!(f, "bucket {}", it.id),
+            Self::Queue(it, _) => write!(f, "queue {}", it.id),
+            Self::Topic(it) => write!(f, "topic {}", it.id),
+            Self::Trigger(it, _) => write!(f, "trigger of {} by {} {}", it.function, it.kind(), it.source()),
+            Self::Schedule(it) => write!(f, "schedule {}", it.id),
+        }
+    }
+}
+
+/// Whether some trigger takes a queue's messages.
+pub(super) fn has_function(manifest: &Manifest, queue: &QueueEntry) -> bool {
+    manifest.triggers.iter().any(|it| matches!(it.on, On::Queue(_)) && it.source() == queue.id)
+}
+
+/// All triggers.
+pub(super) fn triggers(manifest: &Manifest) -> Vec<Thing<'_>> {
+    let queue = |it: &TriggerEntry| {
+        let id = matches!(it.on, On::Queue(_)).then(|| it.source())?;
+        manifest.queues.iter().find(|queue| queue.id == id)
+    };
+    manifest.triggers.iter().map(|it| Thing::Trigger(it, queue(it))).collect()
+}
+
+/// What a queue is to be told by a trigger: what it is told in the manifest, or as it is.
+fn told(it: &TriggerEntry, queue: Option<&QueueEntry>, present: &Present) -> Settings {
+    let source = it.source();
+    match queue {
+        Some(queue) => queue.settings,
+        None => it.settings.over(&present.settings(&source.namespace, source.name.as_str())),
+    }
+}
+
+fn watcher(it: &TriggerEntry, changes: &Changes) -> pb::KvWatcher {
+    let Changes { sets, deletes, prefix, suffix } = changes.clone();
+    pb::KvWatcher {
+        function: it.function.name.to_string(),
+        queue: String::new(),
+        sets,
+        deletes,
+        prefix,
+        suffix,
+    }
+}
+
+impl Thing<'_> {
+    /// The line in which it stands.
+    pub(super) fn line(&self) -> usize {
+        match self {
+            Self::Bucket(it) => it.line,
+            Self::Queue(it, _) => it.line,
+            Self::Topic(it) => it.line,
+            Self::Trigger(it, _) => it.line,
+            Self::Schedule(it) => it.line,
+        }
+    }
+
+    /// What it is to be.
+    pub(super) async fn wanted(&self, present: &Present) -> Result<Facts, Failure> {
+        Ok(match self {
+            Self::Bucket(it) => of_bucket(it.keys_max, it.bytes_max),
+            Self::Queue(it, true) => it.settings.shown(),
+            Self::Queue(it, false) => with(it.settings.shown(), "function", String::new()),
+            Self::Topic(_) => Facts::new(),
+            Self::Trigger(it, queue) => match &it.on {
+                On::Queue(_) => {
+                    with(told(it, *queue, present).shown(), "function", it.function.name.to_string())
+                }
+                On::Topic(_) => it.settings.shown(),
+                On::Bucket { changes, .. } => [of_changes(changes), it.settings.shown()].concat(),
+            },
+            Self::Schedule(it) => of_schedule(&schedule::spec(it).await?),
+        })
+    }
+
+    /// What it is; none where there is none.
+    pub(super) async fn before(
+        &self,
+        present: &Present,
+        events: &mut Events,
+    ) -> Result<Option<Facts>, Failure> {
+        Ok(match self {
+            Self::Bucket(it) => present.buckets.get(&it.id).map(|it| of_bucket(it.keys_max, it.bytes_max)),
+            Self::Queue(it, has_function) => present.queue(&it.id).map(|found| {
+                let told = present.settings(&it.id.namespace, &found.queue).shown();
+                if *has_function { told } else { with(told, "function", found.function.clone()) }
+            }),
+            Self::Topic(it) => present.topics.get(&it.id).map(|_| Facts::new()),
+            Self::Trigger(it, queue) => before_trigger(it, *queue, present),
+            Self::Schedule(it) => match schedule::shown(events, &it.id).await {
+                Ok(found) => Some(of_schedule(&found.spec.unwrap_or_default())),
+                Err(failure) if failure.exit == Exit::NotFound => None,
+                Err(failure) => return Err(failure),
+            },
+        })
+    }
+
+    /// Asks whether it could be, as far as stores can tell before the rest is there.
+    pub(super) async fn ask(&self, present: &Present, events: &mut Events) -> Result<(), Failure> {
+        match self {
+            // Its bounds were looked at already.
+            Self::Bucket(_) => Ok(()),
+            Self::Queue(it, _) => queue::put(events, &it.id, &spec(&it.settings, ""), true).await.map(|_| ()),
+            Self::Topic(it) => topic::put(events, &it.id, true).await.map(|_| ()),
+            Self::Trigger(it, queue) => match &it.on {
+                On::Queue(_) => {
+                    let spec = spec(&told(it, *queue, present), it.function.name.as_str());
+                    queue::put(events, &it.source(), &spec, true).await.map(|_| ())
+                }
+                On::Topic(_) if present.topics.contains_key(&it.source()) => {
+                    let spec = spec(&it.settings, it.function.name.as_str());
+                    topic::join(events, &it.source(), &spec, true).await.map(|_| ())
+                }
+                On::Topic(_) | On::Bucket { .. } => Ok(()),
+            },
+            Self::Schedule(it) => {
+                schedule::put(events, &it.id, &schedule::spec(it).await?, true).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Makes it, or tells it anew; answers with what more there is to say.
+    pub(super) async fn make(&self, present: &Present, events: &mut Events) -> Result<String, Failure> {
+        match self {
+            Self::Bucket(it) => buckets::put(events, &it.id, (it.keys_max, it.bytes_max)).await?,
+            Self::Queue(it, has_function) => {
+                // Whoever takes its messages now goes on until the trigger is made.
+                let now = present.queue(&it.id).filter(|_| *has_function);
+                let function = now.map_or("", |it| it.function.as_str());
+                queue::put(events, &it.id, &spec(&it.settings, function), false).await?;
+            }
+            Self::Topic(it) => {
+                topic::put(events, &it.id, false).await?;
+            }
+            Self::Trigger(it, queue) => {
+                let (source, function) = (it.source(), it.function.name.as_str());
+                match &it.on {
+                    On::Queue(_) => {
+                        let spec = spec(&told(it, *queue, present), function);
+                        queue::put(events, &source, &spec, false).await?;
+                    }
+                    On::Topic(_) => {
+                        topic::join(events, &source, &spec(&it.settings, function), false).await?;
+                    }
+                    On::Bucket { changes, .. } => {
+                        buckets::begin(events, &source, &watcher(it, changes), &it.settings).await?;
+                    }
+                }
+            }
+            Self::Schedule(it) => {
+                let made = schedule::put(events, &it.id, &schedule::spec(it).await?, false).await?;
+                let next = made.and_then(|made| made.next_ms.first().copied());
+                return Ok(next.map(|at| format!("; it fires next at {}", rfc3339(at))).unwrap_or_default());
+            }
+        }
+        Ok(String::new())
+    }
+}
+
+fn before_trigger(it: &TriggerEntry, queue: Option<&QueueEntry>, present: &Present) -> Option<Facts> {
+    let (source, function) = (it.source(), it.function.name.as_str());
+    let settings = |queue: &str| present.settings(&source.namespace, queue).shown();
+    match &it.on {
+        On::Queue(_) => {
+            let found = present.queue(&source).filter(|found| !found.function.is_empty())?;
+            // Its settings were told before, where the manifest has it.
+            let told = queue.map_or_else(|| settings(&found.queue), |queue| queue.settings.shown());
+            Some(with(told, "function", found.function.clone()))
+        }
+        On::Topic(_) => present.subscriber(&source, function).map(|found| settings(&found.queue)),
+        On::Bucket { .. } => present.watcher(&source, function).map(|found| {
+            let pb::KvWatcher { sets, deletes, prefix, suffix, queue, .. } = found.clone();
+            [of_changes(&Changes { sets, deletes, prefix, suffix }), settings(&queue)].concat()
+        }),
+    }
+}
+
+fn of_bucket(keys_max: u64, bytes_max: u64) -> Facts {
+    vec![("keys", keys_max.to_string()), ("size", bytes_max.to_string())]
+}
+
+fn with(mut facts: Facts, name: &'static str, value: String) -> Facts {
+    facts.push((name, value));
+    facts
+}

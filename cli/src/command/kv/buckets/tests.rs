@@ -1,0 +1,43 @@
+//! Goal: a bucket is watched as flags say, and goes only when nobody watches it, unless forced.
+
+use clap::Parser;
+
+use super::*;
+use crate::client::fake::{Fake, FakeStore, Kept, Script};
+use crate::exit::Exit;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    watch: Watch,
+}
+
+#[test]
+fn of_which_changes_is_said() {
+    let parse = |line: &str| Line::try_parse_from(["watch"].into_iter().chain(line.split(' ')));
+    let all = parse("images --function thumb").unwrap().watch;
+    assert_eq!(all.on, [On::Set, On::Delete]);
+    let some = parse("images --function thumb --on delete --suffix .jpg --attempts 5").unwrap().watch;
+    assert_eq!((some.on.as_slice(), some.suffix.as_str()), (&[On::Delete][..], ".jpg"));
+    assert_eq!(some.flags.settings().unwrap().attempts, 5);
+    assert!(parse("images --function thumb --on changed").is_err());
+}
+
+#[tokio::test]
+async fn a_bucket_is_watched_left_and_dropped() {
+    let store = FakeStore::start(Kept::default()).await;
+    let node = Fake::start(Script { stores: vec![store.address.clone()], ..Script::default() }).await;
+    let mut events = Events::of(node.client().await).unwrap();
+    let id: FunctionId = "images".parse().unwrap();
+    put(&mut events, &id, (10, 20)).await.unwrap();
+    let watcher = pb::KvWatcher { function: "thumb".to_owned(), sets: true, ..pb::KvWatcher::default() };
+    let made = begin(&mut events, &id, &watcher, &Settings::default()).await.unwrap().unwrap();
+    assert_eq!(made.watchers[0].queue, "bucket/images/thumb");
+    assert_eq!(all(&mut events, &id.namespace).await.unwrap()[0].keys_max, 10);
+    let failure = drop_bucket(&mut events, &id, false).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Conflict, "{failure}");
+    assert!(end(&mut events, &id, "thumb").await.unwrap().unwrap().watchers.is_empty());
+    store.with(|kept| kept.lost_answers = 1);
+    drop_bucket(&mut events, &id, false).await.unwrap();
+    assert_eq!(drop_bucket(&mut events, &id, false).await.unwrap_err().exit, Exit::NotFound);
+}
