@@ -1,7 +1,10 @@
 //! The gRPC services at 7403.
 
+#[cfg(test)]
+mod bench;
 mod clocks;
 mod deliveries;
+mod effects;
 mod groups;
 mod invocations;
 mod kv;
@@ -9,6 +12,8 @@ mod leading;
 mod process;
 mod queues;
 mod schedules;
+mod spec;
+mod topics;
 mod wire;
 
 pub(crate) use clocks::ClocksService;
@@ -19,3 +24,4 @@ pub(crate) use kv::KvService;
 pub(crate) use process::ProcessService;
 pub(crate) use queues::QueuesService;
 pub(crate) use schedules::SchedulesService;
+pub(crate) use topics::TopicsService;

@@ -8,16 +8,20 @@
 
 mod apply;
 mod bucket;
+mod census;
 /// Entries, answers and records to and from their bytes.
 pub mod codec;
 mod edit;
 mod effect;
 mod fault;
 mod group;
+mod hops;
 mod invocation;
 mod keys;
 mod kv;
 mod limits;
+mod luck;
+mod moment;
 mod name;
 mod op;
 mod outcome;
@@ -32,26 +36,34 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use apply::apply;
+pub use apply::{apply, rehearse};
+pub use bucket::{Listed, bucket, buckets};
 pub use group::{Group, TIME_STEP_MAX_MS, group};
 pub use invocation::{Listing, Mark, Phase, Seen, Wanted, answer, invocation, invocations};
 pub use keys::{Due, Touched, touched};
 pub use kv::{Entry, Page, value, values};
 pub use limits::{
-    ANSWER_BYTES_MAX, ANSWER_HEADER_BYTES_MAX, ANSWERS_BYTES_MAX, ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX,
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX, CLAIM_MS_MAX, DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX,
-    EFFECTS_MAX, ERROR_BYTES_MAX, FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, KEY_BYTES_MAX,
-    MESSAGE_BYTES_MAX, OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, RECORD_MS, RECORDS_MAX, REMEMBERED_MAX,
-    REPORTS_MAX, SCHEDULES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX, VALUE_BYTES_MAX,
+    AGE_MS_MAX, ANSWER_BYTES_MAX, ANSWER_HEADER_BYTES_MAX, ANSWERS_BYTES_MAX, ATTEMPTS_MAX,
+    ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BACKOFF_MS_MAX, BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX,
+    CLAIM_MS_MAX, COPIES_MAX, DEAD_KEEP_MS_MAX, DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX, EFFECTS_MAX,
+    ERROR_BYTES_MAX, FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, HEARERS_MAX, HOPS_MAX,
+    KEY_BYTES_MAX, MESSAGE_BYTES_MAX, OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, QUEUE_BYTES_MAX,
+    QUEUE_MESSAGES_MAX, QUEUES_MAX, RECORD_MS, RECORDS_MAX, REMEMBERED_MAX, REPORTS_MAX, SCHEDULES_MAX,
+    TEXT_BYTES_MAX, URI_BYTES_MAX, VALUE_BYTES_MAX,
 };
-pub use name::{Name, NameError, Place};
-pub use op::{Asked, Batch, Change, Effect, FORMAT, Kept, Op, Publish, Request, Span, Tick, Verdict, Write};
+pub use name::{Heard, Name, NameError, Owner, Place};
+pub use op::{
+    Asked, Batch, Change, Check, Effect, FORMAT, Kept, Op, Publish, Request, Span, Tick, Verdict, Write,
+};
 pub use outcome::{Claimed, Effected, Fate, Outcome, Reply};
-pub use queue::{Peeked, active, all_queues, counts, dead, held, message, queue, queues, ready};
+pub use queue::{
+    Peeked, QueuePage, Waiting, active, all_queues, all_topics, counts, dead, held, message, named_count,
+    queue, queue_page, queues, ready, topic, topics, waiting,
+};
 pub use record::{
     Answer, Bucket, Burial, Cause, Claim, Counts, Definition, Delivery, Ended, Fence, Fired, How, HttpHead,
-    Invocation, Message, Missed, Overlap, Queue, Report, Schedule, Settings, State, Ticket, Value,
-    kept_error,
+    Invocation, Message, Missed, Overlap, Queue, Report, Schedule, Settings, State, Ticket, Topic, Value,
+    Watcher, kept_error,
 };
 pub use refusal::{Reason, Refusal};
 pub use schedule::{all_schedules, schedule, schedules, schedules_count};

@@ -166,9 +166,21 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         }
         Reason::OutcomeUnknown => Code::OutcomeUnknown,
         Reason::NoBucket => Code::BucketNotFound,
-        Reason::BucketFullKeys | Reason::BucketFullBytes | Reason::SchedulesFull => Code::LimitReached,
-        Reason::Mismatch | Reason::Late | Reason::Paused | Reason::Ended | Reason::NotDead => Code::Conflict,
-        Reason::NoQueue => Code::QueueNotFound,
+        Reason::BucketFullKeys
+        | Reason::BucketFullBytes
+        | Reason::SchedulesFull
+        | Reason::QueuesFull
+        | Reason::ListFull => Code::LimitReached,
+        Reason::Mismatch
+        | Reason::Late
+        | Reason::Paused
+        | Reason::Ended
+        | Reason::NotDead
+        | Reason::NameTaken
+        | Reason::InUse
+        | Reason::Dropping => Code::Conflict,
+        Reason::NoQueue | Reason::NoTopic | Reason::Nowhere => Code::QueueNotFound,
+        Reason::Loop => Code::LoopDetected,
         Reason::NoSchedule => Code::ScheduleNotFound,
         Reason::QueueFullMessages | Reason::QueueFullBytes => Code::QueueFull,
         Reason::Stale => Code::ClaimLost,

@@ -10,6 +10,9 @@ use std::time::Duration;
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Revision};
 use coracle_raft::{Host, HostOptions, Owner, Role, Seat, States};
 
+use tokio_util::sync::CancellationToken;
+
+use crate::app::Context;
 use crate::book::{Arrangement, Book};
 use crate::model::{self, Asked, Batch, Due, Effected, Op, Outcome, Phase, Place, Publish};
 use crate::replicas::{Replicas, Served};
@@ -23,7 +26,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 pub(crate) struct World {
     _dir: tempfile::TempDir,
     cluster: ClusterId,
-    pub(crate) replicas: Replicas,
+    pub(crate) replicas: Arc<Replicas>,
     pub(crate) served: Served,
 }
 
@@ -48,7 +51,13 @@ impl World {
         let served = replicas.served(GROUP).unwrap();
         let mut status = served.replica.watch();
         status.until(|now| now.role == Role::Leader).await.unwrap();
-        Self { _dir: dir, cluster, replicas, served }
+        Self { _dir: dir, cluster, replicas: Arc::new(replicas), served }
+    }
+
+    /// What services share.
+    pub(crate) fn context(&self) -> Arc<Context> {
+        let (cluster, replicas) = (self.cluster, Arc::clone(&self.replicas));
+        Arc::new(Context { cluster, node: HERE, replicas, closing: CancellationToken::new() })
     }
 
     pub(crate) async fn done(&self, op: Op) -> Outcome {
@@ -64,11 +73,15 @@ impl World {
         assert_eq!(model::group(&self.served.replica.state()).unwrap().unwrap().time_ms, stamp_ms);
     }
 
-    pub(crate) async fn submit(&self, function: &str) -> InvocationId {
-        let function = FunctionId::parse("shop", function).unwrap();
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// A message of its own, for queue `shop/q`.
+    pub(crate) fn publish(&self) -> Publish {
         let invocation = InvocationId::new(rand::random());
-        let publish = Publish {
-            queue: Place::of_function(&function),
+        Publish {
+            queue: Place::parse("shop", "q").unwrap(),
             source: "test".to_owned(),
             id: invocation.to_string(),
             group: String::new(),
@@ -79,7 +92,13 @@ impl World {
             kind: "async".to_owned(),
             http: None,
             fingerprint: bytes::Bytes::new(),
-        };
+        }
+    }
+
+    pub(crate) async fn submit(&self, function: &str) -> InvocationId {
+        let function = FunctionId::parse("shop", function).unwrap();
+        let publish = Publish { queue: Place::of_function(&function), ..self.publish() };
+        let invocation = publish.invocation;
         let outcome = self.done(Op::Submit { function, publish }).await;
         let Outcome::Performed(effects) = outcome else { panic!("{outcome:?}") };
         assert!(matches!(effects[..], [Effected::Published { repeated: false, .. }]), "{effects:?}");

@@ -18,7 +18,7 @@ use coracle_raft::View;
 use tonic::{Request, Response, Status};
 
 use super::leading::{Leading, unreadable};
-use super::wire;
+use super::{effects, wire};
 use crate::app::Context;
 use crate::deliver::{Taken, Taking};
 use crate::model::{self, Answer, Claimed, Fate, Op, Outcome, Place, Ticket, Verdict, kept_error};
@@ -103,7 +103,10 @@ fn settlement(asked: SettleRequest) -> Result<Op, Refusal> {
         WireVerdict::Offer(it) => {
             return Ok(Op::Offer { ticket, after_ms: it.after_ms, error: kept_error(&it.error) });
         }
-        WireVerdict::Done(it) => (Verdict::Done { effects: Vec::new() }, it.answer),
+        WireVerdict::Done(it) => {
+            let effects = effects::of_call(ticket.queue.namespace.as_str(), it.effects)?;
+            (Verdict::Done { effects }, it.answer)
+        }
         WireVerdict::Retry(it) => {
             (Verdict::Retry { after_ms: it.after_ms, error: kept_error(&it.error) }, it.answer)
         }
@@ -120,3 +123,6 @@ fn settled(fate: Fate) -> WireFate {
         Fate::Dead(cause) => WireFate::Dead(SettledDead { cause: wire::cause(cause).to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,9 @@ impl InvocationsService {
 fn published(effects: &[Effected]) -> Option<(InvocationId, bool)> {
     effects.iter().find_map(|effect| match effect {
         Effected::Published { repeated, invocation, .. } => Some((*invocation, *repeated)),
-        Effected::Written { .. } | Effected::Deleted { .. } => None,
+        Effected::Written { .. } | Effected::Deleted { .. } | Effected::Spread { .. } | Effected::Checked => {
+            None
+        }
     })
 }
 

@@ -1,21 +1,24 @@
 //! Values of buckets, for whoever asks over the network.
 
+mod buckets;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use coracle_proto::codec::InField as _;
-use coracle_proto::pb;
 use coracle_proto::pb::key_value_server::KeyValue;
 use coracle_proto::pb::{
-    KvChangeReply, KvDropBucketRequest, KvEntry, KvGetReply, KvGetRequest, KvListReply, KvListRequest,
-    KvPlace, KvPutBucketRequest, KvWrite, KvWriteReply, KvWriteRequest, KvWritten, kv_write,
+    KvBucketReply, KvChangeReply, KvDropBucketRequest, KvEntry, KvGetReply, KvGetRequest, KvListBucketsReply,
+    KvListBucketsRequest, KvListReply, KvListRequest, KvPlace, KvPutBucketRequest, KvUnwatchRequest,
+    KvWatchRequest, KvWriteReply, KvWriteRequest, KvWritten,
 };
 use coracle_proto::status::Refusal;
 use tonic::{Request, Response, Status};
 
 use super::leading::{Leading, sequence, unreadable};
+use super::{effects, spec};
 use crate::app::Context;
-use crate::model::{self, Change, Effect, Effected, Entry, Op, Outcome, Place, Value, Write};
+use crate::model::{self, Effected, Entry, Op, Outcome, Place, Value};
 
 /// Keys and values of one answer to a list: it is whole in memory, here and there.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -67,7 +70,7 @@ impl KeyValue for KvService {
     async fn write(&self, request: Request<KvWriteRequest>) -> Result<Response<KvWriteReply>, Status> {
         let KvWriteRequest { place, request, writes } = request.into_inner();
         let asking = self.asking(place)?;
-        let effects = writes.into_iter().map(|write| effect(&asking.bucket, write));
+        let effects = writes.into_iter().map(|write| effects::write(&asking.bucket, write));
         let op = Op::Perform { effects: effects.collect::<Result<_, _>>()? };
         let written = match asking.leading.done(request, op).await? {
             Outcome::Performed(effects) => effects.iter().map(written).collect(),
@@ -96,25 +99,45 @@ impl KeyValue for KvService {
         &self,
         request: Request<KvDropBucketRequest>,
     ) -> Result<Response<KvChangeReply>, Status> {
-        let asking = self.asking(request.into_inner().place)?;
-        let step = || asking.leading.done(None, Op::DropBucket { bucket: asking.bucket.clone() });
+        let KvDropBucketRequest { place, force } = request.into_inner();
+        let asking = self.asking(place)?;
+        let step = || asking.leading.done(None, Op::DropBucket { bucket: asking.bucket.clone(), force });
         while let Outcome::Moved { more: true, .. } = step().await? {}
         Ok(Response::new(KvChangeReply { sequence: asking.leading.sequence()? }))
     }
 
     async fn list_buckets(
         &self,
-        _: Request<pb::KvListBucketsRequest>,
-    ) -> Result<Response<pb::KvListBucketsReply>, Status> {
-        Err(Status::unimplemented("list_buckets"))
+        request: Request<KvListBucketsRequest>,
+    ) -> Result<Response<KvListBucketsReply>, Status> {
+        let KvListBucketsRequest { cluster_id, group, namespace, after, limit } = request.into_inner();
+        let leading = Leading::of(&self.context, &cluster_id, group)?;
+        let namespace = namespace.parse().in_field("namespace")?;
+        let (after, most) = (spec::after(&after)?, spec::page(limit, model::PAGE_MAX));
+        let view = leading.view().await?;
+        let found = model::buckets(&view, &namespace, after.as_ref(), most);
+        let found = found.map_err(|stop| unreadable(&stop))?;
+        let last = found.last().filter(|_| found.len() == most);
+        let after = last.map_or_else(String::new, |last| last.place.name.to_string());
+        let buckets = found.into_iter().map(buckets::detail).collect::<Result<_, _>>()?;
+        Ok(Response::new(KvListBucketsReply { buckets, after }))
     }
 
-    async fn watch(&self, _: Request<pb::KvWatchRequest>) -> Result<Response<pb::KvBucketReply>, Status> {
-        Err(Status::unimplemented("watch"))
+    async fn watch(&self, request: Request<KvWatchRequest>) -> Result<Response<KvBucketReply>, Status> {
+        let KvWatchRequest { place, request, watcher, queue } = request.into_inner();
+        let Asking { leading, bucket } = self.asking(place)?;
+        let watcher = buckets::watcher(&bucket, watcher.in_field("watcher")?)?;
+        let settings = spec::watch_settings(queue);
+        leading.done(request, Op::Watch { bucket: bucket.clone(), watcher, settings }).await?;
+        Ok(Response::new(buckets::reply(&leading.served.replica.state(), &bucket)?))
     }
 
-    async fn unwatch(&self, _: Request<pb::KvUnwatchRequest>) -> Result<Response<pb::KvBucketReply>, Status> {
-        Err(Status::unimplemented("unwatch"))
+    async fn unwatch(&self, request: Request<KvUnwatchRequest>) -> Result<Response<KvBucketReply>, Status> {
+        let KvUnwatchRequest { place, request, function } = request.into_inner();
+        let Asking { leading, bucket } = self.asking(place)?;
+        let function = spec::function(bucket.namespace.as_str(), &function, "function")?;
+        leading.done(request, Op::Unwatch { bucket: bucket.clone(), function }).await?;
+        Ok(Response::new(buckets::reply(&leading.served.replica.state(), &bucket)?))
     }
 }
 
@@ -142,23 +165,6 @@ fn entry(key: Bytes, value: Value, whole: bool) -> KvEntry {
     }
 }
 
-fn effect(bucket: &Place, wire: KvWrite) -> Result<Effect, Refusal> {
-    let ttl_of = |ttl_ms: u64| (ttl_ms > 0).then_some(ttl_ms);
-    let change = match wire.change.in_field("writes.change")? {
-        kv_write::Change::Delete(_) => Change::Delete,
-        kv_write::Change::Increment(it) => Change::Increment { by: it.by },
-        kv_write::Change::Set(it) => match it.if_version {
-            None => Change::Set { data: it.value, ttl_ms: ttl_of(it.ttl_ms) },
-            Some(version) => Change::CompareAndSet {
-                expected: (version > 0).then_some(version),
-                data: it.value,
-                ttl_ms: ttl_of(it.ttl_ms),
-            },
-        },
-    };
-    Ok(Effect::Write(Write { bucket: bucket.clone(), key: wire.key, change }))
-}
-
 fn written(effected: &Effected) -> KvWritten {
     match effected {
         Effected::Written { version, number } => {
@@ -166,6 +172,11 @@ fn written(effected: &Effected) -> KvWritten {
         }
         Effected::Deleted { existed } => KvWritten { version: 0, number: None, existed: *existed },
         // Only values are written here.
-        Effected::Published { .. } => KvWritten { version: 0, number: None, existed: false },
+        Effected::Published { .. } | Effected::Spread { .. } | Effected::Checked => {
+            KvWritten { version: 0, number: None, existed: false }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

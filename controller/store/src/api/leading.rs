@@ -53,6 +53,24 @@ impl Leading {
         }
     }
 
+    /// Has it done, or only says whether it could be; a view in which it is done, or is not.
+    pub(super) async fn done_or_rehearsed(
+        &self,
+        request: Option<KvRequest>,
+        op: Op,
+        dry_run: bool,
+    ) -> Result<View, Refusal> {
+        if !dry_run {
+            self.done(request, op).await?;
+            return Ok(self.served.replica.state());
+        }
+        let view = self.view().await?;
+        match model::rehearse(&view, self.now_ms(), op).map_err(|stop| unreadable(&stop))? {
+            Outcome::Refused(why) => Err(refused(&why)),
+            _ => Ok(view),
+        }
+    }
+
     /// What a later request may name as seen.
     pub(super) fn sequence(&self) -> Result<u64, Refusal> {
         sequence(&self.served.replica.state())

@@ -79,7 +79,6 @@ fn exposition(replicas: &Replicas) -> Result<String, fmt::Error> {
         index(it.status().applied)
     });
     schedules::register(&mut registry, replicas);
-    let all: Vec<_> = all.into_iter().map(|(_, replica)| replica).collect();
     queues::register(&mut registry, &all);
     let mut text = String::new();
     encode(&mut text, &registry)?;

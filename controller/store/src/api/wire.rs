@@ -59,7 +59,7 @@ pub(super) fn publish(asked: pb::SubmitRequest, queue: Place) -> Result<Publish,
     })
 }
 
-fn http_head(wire: pb::EventHttp) -> HttpHead {
+pub(super) fn http_head(wire: pb::EventHttp) -> HttpHead {
     let pb::EventHttp { method, uri, headers, route } = wire;
     HttpHead { method, uri, headers: headers_of(headers), route }
 }

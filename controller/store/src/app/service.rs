@@ -12,6 +12,7 @@ use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::process_server::ProcessServer;
 use coracle_proto::pb::queues_server::QueuesServer;
 use coracle_proto::pb::schedules_server::SchedulesServer;
+use coracle_proto::pb::topics_server::TopicsServer;
 use coracle_raft::RaftServer;
 use coracle_transport::{Acceptor, Port};
 use tokio::net::{TcpListener, TcpSocket};
@@ -20,7 +21,7 @@ use tonic::service::RoutesBuilder;
 use super::{Context, RunError};
 use crate::api::{
     ClocksService, DeliveriesService, GroupsService, InvocationsService, KvService, ProcessService,
-    QueuesService, SchedulesService,
+    QueuesService, SchedulesService, TopicsService,
 };
 
 /// Connections that wait to be accepted.
@@ -51,11 +52,13 @@ pub(super) async fn serve(
     health.set_serving::<InvocationsServer<InvocationsService>>().await;
     health.set_serving::<QueuesServer<QueuesService>>().await;
     health.set_serving::<SchedulesServer<SchedulesService>>().await;
+    health.set_serving::<TopicsServer<TopicsService>>().await;
     let groups = GroupsService { context: Arc::clone(&context) };
     let values = KvService { context: Arc::clone(&context) };
     let deliveries = DeliveriesService { context: Arc::clone(&context) };
     let invocations = InvocationsService { context: Arc::clone(&context) };
     let queues = QueuesService { context: Arc::clone(&context) };
+    let topics = TopicsService { context: Arc::clone(&context) };
     let schedules = SchedulesService { context: Arc::clone(&context) };
     let clocks = ClocksService { context: Arc::clone(&context) };
     let process = ProcessService { context };
@@ -68,6 +71,7 @@ pub(super) async fn serve(
         .add_service(InvocationsServer::new(invocations))
         .add_service(QueuesServer::new(queues))
         .add_service(SchedulesServer::new(schedules))
+        .add_service(TopicsServer::new(topics))
         .add_service(ClocksServer::new(clocks))
         .add_service(ProcessServer::new(process))
         .add_service(health_service);

@@ -2,10 +2,11 @@
 
 use coracle_raft::Draft;
 use coracle_raft::Position;
+use coracle_raft::Reader;
 use coracle_raft::Stop;
 
 use super::codec::Stored as _;
-use super::edit::{Edit, Moment, Purse};
+use super::edit::{Edit, Moment, Purse, keep};
 use super::fault::Fault;
 use super::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX};
 use super::op::{Asked, Batch, Op};
@@ -49,6 +50,22 @@ fn check_size(bytes: usize, batch: &Batch) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What would become of an operation now. Nothing is kept.
+///
+/// # Errors
+/// When a record cannot be read.
+pub fn rehearse(reader: &dyn Reader, now_ms: u64, op: Op) -> Result<Outcome, Stop> {
+    let draft = Draft::over(reader);
+    let sequence = group::group(reader)?.map_or(0, |group| group.sequence);
+    let moment = Moment { term: 0, now_ms, random: 0 };
+    let mut edit = Edit::over(&draft, moment, Purse { sequence, steps: BATCH_STEPS_MAX });
+    match run(&mut edit, op) {
+        Ok(outcome) => Ok(outcome),
+        Err(Fault::Refused(refusal) | Fault::Full(_, refusal)) => Ok(Outcome::Refused(refusal)),
+        Err(Fault::Stop(stop)) => Err(stop),
+    }
+}
+
 /// Does what is asked, unless it was done before.
 fn answer(
     draft: &mut Draft<'_>,
@@ -89,22 +106,20 @@ fn answer(
     Ok(outcome)
 }
 
-fn keep(draft: &mut Draft<'_>, changes: Vec<coracle_raft::Change>) {
-    for change in changes {
-        match change.value {
-            Some(value) => draft.put(change.key, value),
-            None => draft.remove(&change.key),
-        }
-    }
-}
-
 fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
     match op {
         Op::PutBucket { bucket, keys_max, bytes_max } => bucket::put(edit, &bucket, keys_max, bytes_max),
-        Op::DropBucket { bucket } => bucket::drop(edit, &bucket),
+        Op::DropBucket { bucket, force } => bucket::drop(edit, &bucket, force),
+        Op::Watch { bucket, watcher, settings } => bucket::watch(edit, &bucket, watcher, settings),
+        Op::Unwatch { bucket, function } => bucket::unwatch(edit, &bucket, &function),
         Op::Perform { effects } => Ok(Outcome::Performed(effect::perform(edit, &effects)?)),
         Op::Sweep { due, steps, from_ms } => sweep::sweep(edit, due, steps, from_ms),
         Op::PutQueue { queue, settings, target } => queue::put(edit, &queue, settings, target),
+        Op::DropQueue { queue, force, steps } => queue::drop(edit, &queue, force, steps),
+        Op::PutTopic { topic } => queue::put_topic(edit, &topic),
+        Op::DropTopic { topic, force } => queue::drop_topic(edit, &topic, force),
+        Op::Subscribe { topic, function, settings } => queue::subscribe(edit, &topic, &function, settings),
+        Op::Unsubscribe { topic, function } => queue::unsubscribe(edit, &topic, &function),
         Op::PauseQueue { queue, paused } => queue::pause(edit, &queue, paused),
         Op::Submit { function, publish } => queue::submit(edit, &function, publish),
         Op::Claim { queue, node, most, until_ms } => queue::claim(edit, &queue, node, most, until_ms),

@@ -1,4 +1,7 @@
-//! Buckets: made with bounds, taken away in bounded steps.
+//! Buckets: made with bounds, watched, taken away in bounded steps.
+
+mod read;
+mod watch;
 
 use super::edit::Edit;
 use super::fault::{Fault, unreadable};
@@ -8,6 +11,9 @@ use super::outcome::Outcome;
 use super::record::Bucket;
 use super::refusal::{Reason, Refusal};
 use super::{keys, kv};
+
+pub use read::{Listed, bucket, buckets};
+pub(super) use watch::{forget, unwatch, watch, watchers};
 
 /// The bucket, or a refusal.
 pub(super) fn need(edit: &Edit<'_>, place: &Place) -> Result<Bucket, Fault> {
@@ -22,14 +28,24 @@ pub(super) fn put(
     bytes_max: u64,
 ) -> Result<Outcome, Fault> {
     let key = keys::bucket(place);
-    let (keys, bytes) = edit.get::<Bucket>(&key)?.map_or((0, 0), |bucket| (bucket.keys, bucket.bytes));
-    edit.put(key, &Bucket { keys_max, bytes_max, keys, bytes });
+    let made = Bucket { keys_max, bytes_max, keys: 0, bytes: 0, watched: false };
+    let bucket = edit.get::<Bucket>(&key)?.unwrap_or(made);
+    edit.put(key, &Bucket { keys_max, bytes_max, ..bucket });
     Ok(Outcome::Done)
 }
 
-/// Takes values away, and with the last one the bucket.
-pub(super) fn drop(edit: &mut Edit<'_>, place: &Place) -> Result<Outcome, Fault> {
+/// Takes values away, and with the last one the bucket. Refused while it is watched, unless forced: then nobody is told.
+pub(super) fn drop(edit: &mut Edit<'_>, place: &Place, force: bool) -> Result<Outcome, Fault> {
     let bucket = need(edit, place)?;
+    if bucket.watched && !force {
+        let watchers = watchers(edit, place)?.watchers;
+        let names: Vec<_> = watchers.iter().map(|it| it.function.as_str()).collect();
+        let sentence = format!("bucket '{place}' is watched by {}", names.join(", "));
+        return Err(Refusal::of(Reason::InUse, sentence).into());
+    }
+    if bucket.watched {
+        watch::forget_all(edit, place, bucket);
+    }
     let (found, more) = edit.steps(&keys::values(place, b""), OP_STEPS_MAX)?;
     for key in &found {
         let (_, key) = keys::value_parts(key).ok_or_else(|| unreadable("a value's key"))?;

@@ -6,7 +6,9 @@ use coracle_raft::Draft;
 use coracle_raft::Stop;
 
 use super::codec::Stored;
-use super::limits::OP_STEPS_MAX;
+use super::fault::Fault;
+use super::limits::{COPIES_MAX, OP_STEPS_MAX};
+use super::refusal::{Reason, Refusal};
 use super::view;
 
 /// What an entry brings for all of its operations.
@@ -36,11 +38,25 @@ pub(super) struct Edit<'a> {
     /// When it happens.
     pub(super) moment: Moment,
     purse: Purse,
+    /// Of messages, for who hears a topic or a bucket.
+    copies: usize,
+    /// Calls for events that stand behind this.
+    pub(super) hops: u64,
+}
+
+/// Takes over what was drafted over this.
+pub(super) fn keep(draft: &mut Draft<'_>, changes: Vec<coracle_raft::Change>) {
+    for change in changes {
+        match change.value {
+            Some(value) => draft.put(change.key, value),
+            None => draft.remove(&change.key),
+        }
+    }
 }
 
 impl<'a> Edit<'a> {
     pub(super) fn over(before: &'a Draft<'_>, moment: Moment, purse: Purse) -> Self {
-        Self { draft: Draft::over(before), moment, purse }
+        Self { draft: Draft::over(before), moment, purse, copies: 0, hops: 0 }
     }
 
     pub(super) fn get<R: Stored>(&self, key: &[u8]) -> Result<Option<R>, Stop> {
@@ -78,6 +94,36 @@ impl<'a> Edit<'a> {
     pub(super) const fn next(&mut self) -> u64 {
         self.purse.sequence = self.purse.sequence.saturating_add(1);
         self.purse.sequence
+    }
+
+    /// The number that [`Self::next`] would give.
+    pub(super) const fn upcoming(&self) -> u64 {
+        self.purse.sequence.saturating_add(1)
+    }
+
+    /// So many more copies of messages, as far as one operation may make them.
+    pub(super) fn copy(&mut self, copies: usize) -> Result<(), Refusal> {
+        self.copies = self.copies.saturating_add(copies);
+        if self.copies > COPIES_MAX {
+            let what = "copies of messages in one operation";
+            return Err(Refusal::over_size(Reason::TooMany, what, self.copies, COPIES_MAX));
+        }
+        Ok(())
+    }
+
+    /// Does something that may be refused by itself: then nothing of it stays, and this goes on.
+    pub(super) fn attempt<T>(
+        &mut self,
+        run: impl FnOnce(&mut Edit<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let Self { moment, purse, copies, hops, .. } = *self;
+        let mut inner = Edit { draft: Draft::over(&self.draft), moment, purse, copies, hops };
+        let done = run(&mut inner)?;
+        let copies = inner.copies;
+        let (changes, purse) = inner.finish();
+        keep(&mut self.draft, changes);
+        (self.purse, self.copies) = (purse, copies);
+        Ok(done)
     }
 
     /// What was drafted, and what is left.

@@ -18,6 +18,7 @@ pub(super) fn perform(edit: &mut Edit<'_>, effects: &[Effect]) -> Result<Vec<Eff
     let one = |effect: &Effect| match effect {
         Effect::Write(write) => kv::write(edit, write),
         Effect::Publish(publish) => queue::publish(edit, publish),
+        Effect::Check(check) => kv::check(edit, check),
     };
     effects.iter().map(one).collect()
 }

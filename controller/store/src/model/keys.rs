@@ -9,10 +9,13 @@
 //! | `g` | the group | |
 //! | `r` REQUEST | a remembered outcome | |
 //! | `o` SEQUENCE REQUEST | | the oldest outcome is forgotten first |
-//! | `b` PLACE | a bucket | |
+//! | `b` PLACE | a bucket | list |
+//! | `h` PLACE | who watches a bucket | |
 //! | `v` PLACE KEY | a value | list by prefix; drop of a bucket |
 //! | `q` PLACE | a queue's settings | |
 //! | `n` PLACE | a queue's counts | |
+//! | `p` PLACE | a topic | list |
+//! | `y` | how many queues and topics there are | |
 //! | `m` PLACE MESSAGE | what was published | |
 //! | `s` PLACE MESSAGE | how far it is | purge of what waits |
 //! | `w` PLACE MESSAGE | | the next ready messages |
@@ -36,12 +39,13 @@ mod invocation;
 mod parts;
 mod queue;
 mod schedule;
+mod topic;
 mod touched;
 
 use bytes::Bytes;
-use coracle_proto::id::RequestId;
+use coracle_proto::id::{Namespace, RequestId};
 
-use super::name::Place;
+use super::name::{Name, Place};
 use parts::{Parts, after, range};
 
 pub(super) use invocation::{
@@ -54,6 +58,7 @@ pub(super) use queue::{
     queues_after, ready, ready_range,
 };
 pub(super) use schedule::{schedule, schedules, schedules_after, schedules_of};
+pub(super) use topic::{all_topics, queues, topic, topics_after};
 pub use touched::{Touched, touched};
 
 /// Kinds of things that become due at a time, each with timers of its own: a flood of one does not hold up the others.
@@ -73,12 +78,22 @@ pub enum Due {
     Records,
     /// Ids that a queue remembers: the oldest.
     Ids,
+    /// Queues that are being deleted.
+    Drops,
 }
 
 impl Due {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Values, Self::Delays, Self::Claims, Self::Ages, Self::Dead, Self::Records, Self::Ids];
+    pub const ALL: [Self; 8] = [
+        Self::Values,
+        Self::Delays,
+        Self::Claims,
+        Self::Ages,
+        Self::Dead,
+        Self::Records,
+        Self::Ids,
+        Self::Drops,
+    ];
 
     const fn byte(self) -> u8 {
         match self {
@@ -89,6 +104,7 @@ impl Due {
             Self::Dead => b'd',
             Self::Records => b'r',
             Self::Ids => b'i',
+            Self::Drops => b'q',
         }
     }
 }
@@ -123,6 +139,18 @@ pub(super) fn done_parts(key: &[u8]) -> Option<(u64, RequestId)> {
 
 pub(super) fn bucket(bucket: &Place) -> Bytes {
     Parts::of(b'b').place(bucket).key()
+}
+
+/// The buckets of a namespace behind one of them, or all.
+pub(super) fn buckets_after(namespace: &Namespace, name: Option<&Name>) -> (Bytes, Bytes) {
+    let parts = Parts::of(b'b').text(namespace.as_str());
+    let all = range(parts.clone().key());
+    name.map_or_else(|| all.clone(), |name| (after(&parts.text(name.as_str()).key()), all.1.clone()))
+}
+
+/// Who watches a bucket.
+pub(super) fn watchers(bucket: &Place) -> Bytes {
+    Parts::of(b'h').place(bucket).key()
 }
 
 pub(super) fn value(bucket: &Place, key: &[u8]) -> Bytes {

@@ -1,7 +1,9 @@
 //! Values under keys in buckets: how they change, and how they are read.
 
+mod event;
 mod read;
+mod text;
 mod write;
 
 pub use read::{Entry, Page, value, values};
-pub(super) use write::{expire, take, write};
+pub(super) use write::{check, expire, take, write};

@@ -59,6 +59,27 @@ pub const CLAIM_MS_MAX: u64 = DAY_MS;
 pub const DEDUP_MS: u64 = DAY_MS;
 /// Ids that a queue remembers: above it the oldest go sooner, and are counted. 100 MB of keys.
 pub const DEDUPS_MAX: u64 = 1_000_000;
+/// Queues and topics of a group, other than the queues of functions: ten times as many as anybody was seen to have, and listed in
+/// some tenths of a second.
+pub const QUEUES_MAX: u64 = 10_000;
+/// Functions that hear one topic, or one bucket: each message is written once for each of them.
+pub const HEARERS_MAX: usize = 100;
+/// Copies of messages that one operation makes for them: some tens of milliseconds of work, for which everybody in the group waits.
+pub const COPIES_MAX: usize = 2048;
+/// Calls for events that may stand behind each other, as among calls of functions.
+pub const HOPS_MAX: u64 = 16;
+/// Attempts of a message that a queue may ask for.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// The longest wait between two of them.
+pub const BACKOFF_MS_MAX: u64 = DAY_MS;
+/// How long a message may wait at most: two weeks.
+pub const AGE_MS_MAX: u64 = 14 * DAY_MS;
+/// How long dead letters may be kept at most.
+pub const DEAD_KEEP_MS_MAX: u64 = 90 * DAY_MS;
+/// Messages that a queue may ask for: 10 GB of records and rows of small ones.
+pub const QUEUE_MESSAGES_MAX: u64 = 10_000_000;
+/// Their bytes.
+pub const QUEUE_BYTES_MAX: u64 = 64 << 30;
 /// Schedules of a group: all of them are kept in the leader's memory, some KB each.
 pub const SCHEDULES_MAX: u64 = 10_000;
 
@@ -68,3 +89,4 @@ const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024 <= BATCH_BYTES_MAX)
 const _: () =
     assert!(MESSAGE_BYTES_MAX + HEADER_BYTES_MAX + 2 * URI_BYTES_MAX + 16 * 1024 <= BATCH_BYTES_MAX);
 const _: () = assert!(OP_STEPS_MAX <= BATCH_STEPS_MAX);
+const _: () = assert!(HEARERS_MAX <= COPIES_MAX);

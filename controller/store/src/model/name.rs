@@ -1,4 +1,6 @@
-//! What a bucket, a queue or a schedule is called, and in which namespace.
+//! What a bucket, a queue, a topic or a schedule is called, and in which namespace.
+
+mod owner;
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +8,9 @@ use std::sync::Arc;
 use coracle_proto::id::{FunctionId, IdError, Namespace};
 use thiserror::Error;
 
-/// The name of a bucket, queue or schedule within its namespace.
+pub use owner::{Heard, Owner};
+
+/// The name of a bucket, queue, topic or schedule within its namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
@@ -49,7 +53,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Where a bucket, queue or schedule is: in which namespace, and under which name.
+/// Where a bucket, queue, topic or schedule is: in which namespace, and under which name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Whose it is.

@@ -7,9 +7,9 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Re
 
 use super::keys::Due;
 use super::name::{Name, Place};
-use super::record::{Answer, Definition, Report, Settings, Ticket};
+use super::record::{Answer, Definition, Report, Settings, Ticket, Watcher};
 
-pub use effect::{Change, Effect, Publish, Write};
+pub use effect::{Change, Check, Effect, Publish, Write};
 pub use tick::Tick;
 
 /// The highest format of operations that this program reads. What `apply` does belongs to the format.
@@ -74,6 +74,24 @@ pub enum Op {
     DropBucket {
         /// Which one.
         bucket: Place,
+        /// Also while it is watched: then nobody is told.
+        force: bool,
+    },
+    /// From now on a function gets the changes of a bucket that concern it, by a queue that is made or told anew.
+    Watch {
+        /// Which bucket.
+        bucket: Place,
+        /// Who, and what concerns it.
+        watcher: Watcher,
+        /// Of the queue.
+        settings: Settings,
+    },
+    /// The function gets nothing new.
+    Unwatch {
+        /// Which bucket.
+        bucket: Place,
+        /// Who.
+        function: Name,
     },
     /// Effects that are done all or not at all.
     Perform {
@@ -97,6 +115,44 @@ pub enum Op {
         settings: Settings,
         /// The function of the queue's namespace that takes its messages; none: nothing is claimed.
         target: Option<Name>,
+    },
+    /// Deletes a queue with all that is its own, as far as one operation may. From the first on nothing enters it and nothing is claimed;
+    /// what is claimed settles in vain.
+    DropQueue {
+        /// Which one.
+        queue: Place,
+        /// Also while it has messages, or somebody who takes them.
+        force: bool,
+        /// How much of it is taken away; never more than an operation may.
+        steps: u32,
+    },
+    /// Makes a topic where there is none.
+    PutTopic {
+        /// Which one.
+        topic: Place,
+    },
+    /// Takes a topic away. The queues of its subscribers stay.
+    DropTopic {
+        /// Which one.
+        topic: Place,
+        /// Also while it has subscribers.
+        force: bool,
+    },
+    /// From now on a function gets what is published to a topic, by a queue that is made or told anew.
+    Subscribe {
+        /// Which topic.
+        topic: Place,
+        /// Who, of the topic's namespace.
+        function: Name,
+        /// Of the queue.
+        settings: Settings,
+    },
+    /// The function gets nothing new.
+    Unsubscribe {
+        /// Which topic.
+        topic: Place,
+        /// Who.
+        function: Name,
     },
     /// Stops claims, or lets them go on.
     PauseQueue {
@@ -222,6 +278,13 @@ impl Op {
             Self::PutBucket { .. }
             | Self::DropBucket { .. }
             | Self::Perform { .. }
+            | Self::Watch { .. }
+            | Self::Unwatch { .. }
+            | Self::DropQueue { .. }
+            | Self::PutTopic { .. }
+            | Self::DropTopic { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
             | Self::Sweep { .. }
             | Self::PutQueue { .. }
             | Self::PauseQueue { .. }

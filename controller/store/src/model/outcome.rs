@@ -67,6 +67,15 @@ pub enum Effected {
         /// Under which its record is found: the first one's where it is repeated.
         invocation: InvocationId,
     },
+    /// A message was published to a topic.
+    Spread {
+        /// Queues that have it.
+        copies: u32,
+        /// All of them had it before: nothing was added.
+        repeated: bool,
+    },
+    /// What was read is as it was.
+    Checked,
 }
 
 /// An attempt that begins. The message's body is read from a view.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, GroupId};
 
+use super::name::Name;
 use super::outcome::Outcome;
 
 mod invocation;
@@ -14,7 +15,8 @@ mod told;
 pub use invocation::{Answer, Ended, How, Invocation, Report};
 pub(super) use message::Dedup;
 pub use message::{Burial, Cause, Claim, Delivery, Fence, HttpHead, Message, State, Ticket};
-pub use queue::{Counts, Queue, Settings};
+pub(super) use queue::Queues;
+pub use queue::{Counts, Queue, Settings, Topic};
 pub(super) use schedule::Schedules;
 pub use schedule::{Definition, Fired, Missed, Overlap, Schedule};
 pub use told::kept_error;
@@ -56,6 +58,30 @@ pub struct Bucket {
     pub keys: u64,
     /// Bytes of these keys and their values.
     pub bytes: u64,
+    /// Whether it has watchers.
+    pub watched: bool,
+}
+
+/// A function that gets an event of each change of a bucket that concerns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watcher {
+    /// Of the bucket's namespace.
+    pub function: Name,
+    /// It gets what is set.
+    pub sets: bool,
+    /// It gets what is deleted, or has expired.
+    pub deletes: bool,
+    /// Keys begin so; empty: as they like.
+    pub prefix: String,
+    /// Keys end so; empty: as they like.
+    pub suffix: String,
+}
+
+/// All of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Watchers {
+    /// Sorted by function.
+    pub(super) watchers: Vec<Watcher>,
 }
 
 /// A value of a bucket.
@@ -67,6 +93,8 @@ pub struct Value {
     pub expires_ms: Option<u64>,
     /// What was set.
     pub data: Bytes,
+    /// When it is swept, where that is not when it expires, Unix milliseconds: somebody was to be told and had no room.
+    pub timer_ms: Option<u64>,
 }
 
 impl Value {

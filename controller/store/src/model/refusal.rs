@@ -53,6 +53,22 @@ pub enum Reason {
     Ended,
     /// The invocation is no dead letter.
     NotDead,
+    /// There is neither a queue nor a topic of that name.
+    Nowhere,
+    /// There is no such topic.
+    NoTopic,
+    /// The name is that of something else.
+    NameTaken,
+    /// Somebody uses it, or it holds something.
+    InUse,
+    /// The queue is being deleted.
+    Dropping,
+    /// The group has as many queues and topics as it may.
+    QueuesFull,
+    /// As many functions as may hear one thing do.
+    ListFull,
+    /// Calls for events have caused each other too often in a row.
+    Loop,
 }
 
 /// An operation that was not done, and why.
@@ -98,7 +114,9 @@ impl fmt::Display for Refusal {
             }
             Reason::TooMany => write!(f, "{found} {subject}, and at most {bound} are allowed"),
             Reason::TooLarge => write!(f, "{subject} has {found} bytes, and at most {bound} are allowed"),
-            Reason::Invalid | Reason::Ended | Reason::NotDead => f.write_str(subject),
+            Reason::Invalid | Reason::Ended | Reason::NotDead | Reason::NameTaken | Reason::InUse => {
+                f.write_str(subject)
+            }
             Reason::OutcomeUnknown => write!(
                 f,
                 "the request is as old as sequence {found}, and outcomes before {bound} are forgotten: look whether it was done"
@@ -122,7 +140,17 @@ impl fmt::Display for Refusal {
             Reason::Paused => write!(f, "queue '{subject}' is paused"),
             Reason::Stale => write!(f, "message {subject} is not held by this claim any more"),
             Reason::NoSchedule => write!(f, "there is no schedule '{subject}'"),
-            Reason::SchedulesFull => {
+            Reason::Nowhere => write!(f, "there is neither a queue nor a topic '{subject}'"),
+            Reason::NoTopic => write!(f, "there is no topic '{subject}'"),
+            Reason::Dropping => write!(f, "queue '{subject}' is being deleted"),
+            Reason::ListFull => write!(f, "{subject}, its bound is {bound}"),
+            Reason::Loop => {
+                write!(
+                    f,
+                    "{found} calls for {subject} would stand behind each other, and at most {bound} may"
+                )
+            }
+            Reason::SchedulesFull | Reason::QueuesFull => {
                 write!(f, "the data group would have {found} {subject}, its bound is {bound}")
             }
             Reason::Late => {

@@ -5,7 +5,6 @@
 //! request.
 
 mod read;
-mod time;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +18,7 @@ use super::op::{Publish, Tick};
 use super::outcome::{Effected, Outcome};
 use super::record::{Definition, Fired, Invocation, Overlap, Schedule, Schedules};
 use super::refusal::{Reason, Refusal};
-use super::{keys, queue};
+use super::{keys, moment, queue};
 
 pub use read::{all_schedules, schedule, schedules, schedules_count};
 
@@ -201,7 +200,9 @@ fn source(place: &Place) -> String {
 fn invocation_of(published: &Effected, own: InvocationId) -> InvocationId {
     match published {
         Effected::Published { invocation, .. } => *invocation,
-        Effected::Written { .. } | Effected::Deleted { .. } => own,
+        Effected::Written { .. } | Effected::Deleted { .. } | Effected::Spread { .. } | Effected::Checked => {
+            own
+        }
     }
 }
 
@@ -219,7 +220,7 @@ impl Call {
         let mut attributes = BTreeMap::from([
             ("type".to_owned(), TYPE.to_owned()),
             ("subject".to_owned(), place.name.to_string()),
-            ("time".to_owned(), time::rfc3339(self.at_ms)),
+            ("time".to_owned(), moment::rfc3339(self.at_ms)),
         ]);
         if self.missed > 0 {
             attributes.insert("missed".to_owned(), self.missed.to_string());

@@ -33,6 +33,7 @@ pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32, from_ms: u64) -> 
             Due::Dead => queue::expire(edit, subject)?,
             Due::Records => queue::forget_records(edit, subject)?,
             Due::Ids => queue::forget_ids(edit, subject)?,
+            Due::Drops => queue::go_on(edit, subject)?,
         }
         edit.remove(key);
     }

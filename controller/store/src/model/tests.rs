@@ -2,6 +2,7 @@
 
 mod active_tests;
 mod bench;
+mod drop_tests;
 mod entry_tests;
 mod golden_tests;
 mod invocation_tests;
@@ -19,3 +20,6 @@ mod revoke_tests;
 mod rows;
 mod schedule_simulation_tests;
 mod schedule_tests;
+mod topic_simulation_tests;
+mod topic_tests;
+mod watch_tests;

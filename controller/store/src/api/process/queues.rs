@@ -1,6 +1,10 @@
-//! What the queues of a leader hold, and what became of all that they held, for whoever scrapes.
+//! What the queues and topics of a leader hold, and what became of all that they held, for whoever scrapes.
+//!
+//! Labels are bounded: of each group the first thousand queues and the first thousand topics are shown, in the order of namespace and
+//! name, and how many there are is told beside them. A topic has no line for each subscriber: those are its queues.
 
-use coracle_raft::{Role, Stop};
+use coracle_proto::id::GroupId;
+use coracle_raft::{Role, Stop, View};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,6 +17,8 @@ use crate::replicas::Replica;
 
 /// Queues that are shown, of each group: the first ones by name. Each has some twenty lines.
 const QUEUES_MAX: usize = 1000;
+/// The same of topics, each of which has two.
+const TOPICS_MAX: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct In {
@@ -28,38 +34,73 @@ struct Became {
     event: &'static str,
 }
 
-/// Only a leader tells: what three replicas tell would be three times as much.
-pub(super) fn register(registry: &mut Registry, replicas: &[Replica]) {
-    let (messages, events) = (Family::<In, Gauge>::default(), Family::<Became, Counter>::default());
-    for replica in replicas.iter().filter(|it| it.status().role == Role::Leader) {
-        if let Err(stop) = read(replica, &messages, &events) {
-            warn!(%stop, "the queues of a group cannot be read");
-        }
-    }
-    registry.register("queue_messages", "Messages of a queue, by what they wait for", messages);
-    registry.register("queue_events", "What became of a queue's messages since it was made", events);
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Topic {
+    namespace: String,
+    topic: String,
 }
 
-fn read(
-    replica: &Replica,
-    messages: &Family<In, Gauge>,
-    events: &Family<Became, Counter>,
-) -> Result<(), Stop> {
-    let view = replica.state();
-    for (place, _) in model::all_queues(&view, QUEUES_MAX)? {
-        let counts = model::counts(&view, &place)?;
-        let Place { namespace, name } = place;
-        let (namespace, queue) = (namespace.to_string(), name.to_string());
-        for (state, count) in states(&counts) {
-            let labels = In { namespace: namespace.clone(), queue: queue.clone(), state };
-            messages.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-        for (event, count) in became(&counts) {
-            let labels = Became { namespace: namespace.clone(), queue: queue.clone(), event };
-            events.get_or_create(&labels).inc_by(count);
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    group: u32,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    messages: Family<In, Gauge>,
+    events: Family<Became, Counter>,
+    subscribers: Family<Topic, Gauge>,
+    published: Family<Topic, Counter>,
+    named: Family<Of, Gauge>,
+}
+
+/// Only a leader tells: what three replicas tell would be three times as much.
+pub(super) fn register(registry: &mut Registry, replicas: &[(GroupId, Replica)]) {
+    let shown = Shown::default();
+    for (group, replica) in replicas.iter().filter(|(_, it)| it.status().role == Role::Leader) {
+        let view = replica.state();
+        let read = shown.queues(&view).and_then(|()| shown.topics(&view, *group));
+        if let Err(stop) = read {
+            warn!(%group, %stop, "the queues of a group cannot be read");
         }
     }
-    Ok(())
+    let Shown { messages, events, subscribers, published, named } = shown;
+    registry.register("queue_messages", "Messages of a queue, by what they wait for", messages);
+    registry.register("queue_events", "What became of a queue's messages since it was made", events);
+    registry.register("topic_subscribers", "Functions that hear a topic", subscribers);
+    registry.register("topic_published", "Messages that a topic has taken since it was made", published);
+    registry.register("queues_and_topics", "Those of a group, other than the queues of functions", named);
+}
+
+impl Shown {
+    fn topics(&self, view: &View, group: GroupId) -> Result<(), Stop> {
+        for (place, topic) in model::all_topics(view, TOPICS_MAX)? {
+            let labels = Topic { namespace: place.namespace.to_string(), topic: place.name.to_string() };
+            let subscribers = i64::try_from(topic.subscribers.len()).unwrap_or(i64::MAX);
+            self.subscribers.get_or_create(&labels).set(subscribers);
+            self.published.get_or_create(&labels).inc_by(topic.published);
+        }
+        let count = i64::try_from(model::named_count(view)?).unwrap_or(i64::MAX);
+        self.named.get_or_create(&Of { group: group.get() }).set(count);
+        Ok(())
+    }
+
+    fn queues(&self, view: &View) -> Result<(), Stop> {
+        for (place, _) in model::all_queues(view, QUEUES_MAX)? {
+            let counts = model::counts(view, &place)?;
+            let Place { namespace, name } = place;
+            let (namespace, queue) = (namespace.to_string(), name.to_string());
+            for (state, count) in states(&counts) {
+                let labels = In { namespace: namespace.clone(), queue: queue.clone(), state };
+                self.messages.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+            for (event, count) in became(&counts) {
+                let labels = Became { namespace: namespace.clone(), queue: queue.clone(), event };
+                self.events.get_or_create(&labels).inc_by(count);
+            }
+        }
+        Ok(())
+    }
 }
 
 const fn states(counts: &Counts) -> [(&'static str, u64); 5] {
@@ -97,7 +138,35 @@ pub(in super::super) const fn became(counts: &Counts) -> [(&'static str, u64); 1
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::text::encode;
+
     use super::*;
+    use crate::model::{Effect, Name, Op, Publish, Settings};
+    use crate::world::{GROUP, World};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn queues_and_topics_of_a_leader_are_shown() {
+        let world = World::start().await;
+        let (topic, function) = (Place::parse("shop", "done").unwrap(), Name::parse("f").unwrap());
+        world.done(Op::PutTopic { topic: topic.clone() }).await;
+        let settings = Settings::DEFAULT;
+        world.done(Op::Subscribe { topic: topic.clone(), function, settings }).await;
+        let publish = Publish { queue: topic, ..world.publish() };
+        world.done(Op::Perform { effects: vec![Effect::Publish(Box::new(publish))] }).await;
+        let mut registry = Registry::default();
+        register(&mut registry, &[(GROUP, world.served.replica.clone())]);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            "queue_messages{namespace=\"shop\",queue=\"topic/done/f\",state=\"ready\"} 1",
+            "topic_subscribers{namespace=\"shop\",topic=\"done\"} 1",
+            "topic_published_total{namespace=\"shop\",topic=\"done\"} 1",
+            "queues_and_topics{group=\"1\"} 2",
+        ] {
+            assert!(text.contains(line), "no '{line}' in {text}");
+        }
+        world.end().await;
+    }
 
     #[test]
     fn what_bounds_made_forgotten_is_counted_too() {

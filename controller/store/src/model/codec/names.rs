@@ -30,7 +30,7 @@ same_names!(
     Due,
     pb::Due,
     "due",
-    [Values, Delays, Claims, Ages, Dead, Records, Ids]
+    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops]
 );
 same_names!(
     reason_to_wire,
@@ -62,7 +62,15 @@ same_names!(
         Ended,
         NotDead,
         NoSchedule,
-        SchedulesFull
+        SchedulesFull,
+        Nowhere,
+        NoTopic,
+        NameTaken,
+        InUse,
+        Dropping,
+        QueuesFull,
+        ListFull,
+        Loop
     ]
 );
 
@@ -103,6 +111,11 @@ pub(super) fn function_to_wire(function: Option<&Name>) -> String {
 
 pub(super) fn function_from_wire(wire: &str) -> Result<Option<Name>, DecodeError> {
     if wire.is_empty() { Ok(None) } else { Name::parse(wire).map(Some).in_field("function") }
+}
+
+/// The same where there must be one.
+pub(super) fn hearer_from_wire(wire: &str) -> Result<Name, DecodeError> {
+    Name::parse(wire).in_field("function")
 }
 
 /// Headers of HTTP.

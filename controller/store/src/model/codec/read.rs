@@ -1,5 +1,7 @@
 //! Entries from their wire form, checked field by field.
 
+mod hear;
+
 use coracle_proto::codec::{DecodeError as FieldError, InField as _};
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, NodeId, RequestId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
@@ -51,14 +53,20 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
             bytes_max: wire.bytes_max,
         },
         op::Kind::DropBucket(wire) => {
-            Op::DropBucket { bucket: place_from_wire(wire.bucket, "drop_bucket.bucket")? }
+            let bucket = place_from_wire(wire.bucket, "drop_bucket.bucket")?;
+            Op::DropBucket { bucket, force: wire.force }
         }
+        op::Kind::Watch(wire) => hear::watch(wire)?,
+        op::Kind::Unwatch(wire) => hear::unwatch(wire)?,
+        op::Kind::DropQueue(wire) => {
+            Op::DropQueue { queue: queue(wire.queue)?, force: wire.force, steps: wire.steps }
+        }
+        op::Kind::PutTopic(wire) => Op::PutTopic { topic: hear::topic(wire.topic)? },
+        op::Kind::DropTopic(wire) => Op::DropTopic { topic: hear::topic(wire.topic)?, force: wire.force },
+        op::Kind::Subscribe(wire) => hear::subscribe(wire)?,
+        op::Kind::Unsubscribe(wire) => hear::unsubscribe(wire)?,
         op::Kind::Perform(wire) => Op::Perform { effects: effects(wire.effects)? },
-        op::Kind::PutQueue(wire) => Op::PutQueue {
-            queue: queue(wire.queue)?,
-            settings: settings_from_wire(wire.settings.in_field("put_queue.settings")?),
-            target: function_from_wire(&wire.target)?,
-        },
+        op::Kind::PutQueue(wire) => put_queue(wire)?,
         op::Kind::PauseQueue(wire) => Op::PauseQueue { queue: queue(wire.queue)?, paused: wire.paused },
         op::Kind::Submit(wire) => Op::Submit {
             function: function(wire.function)?,
@@ -74,23 +82,13 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
         op::Kind::Offer(wire) => {
             Op::Offer { ticket: ticket(wire.ticket)?, after_ms: wire.after_ms, error: wire.error }
         }
-        op::Kind::Settle(wire) => Op::Settle {
-            ticket: ticket(wire.ticket)?,
-            verdict: verdict(wire.verdict)?,
-            report: wire.report.map(report_from_wire),
-            answer: wire.answer.map(answer_from_wire).transpose()?,
-        },
+        op::Kind::Settle(wire) => settle(wire)?,
         op::Kind::Cancel(wire) => Op::Cancel { invocation: invocation_from_wire(&wire.invocation)? },
         op::Kind::Revive(wire) => Op::Revive { invocation: invocation_from_wire(&wire.invocation)? },
         op::Kind::Redrive(wire) => {
             Op::Redrive { queue: queue(wire.queue)?, span: span(wire.span)?, steps: wire.steps }
         }
-        op::Kind::Purge(wire) => Op::Purge {
-            queue: queue(wire.queue)?,
-            kept: if wire.dead { Kept::Dead } else { Kept::Waiting },
-            span: span(wire.span)?,
-            steps: wire.steps,
-        },
+        op::Kind::Purge(wire) => purge(wire)?,
         op::Kind::PutSchedule(wire) => Op::PutSchedule {
             schedule: schedule(wire.schedule)?,
             definition: Box::new(definition_from_wire(wire.definition.in_field("put_schedule.definition")?)?),
@@ -111,6 +109,32 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
     })
 }
 
+fn put_queue(wire: pb::PutQueue) -> Result<Op, DecodeError> {
+    Ok(Op::PutQueue {
+        queue: queue(wire.queue)?,
+        settings: settings_from_wire(wire.settings.in_field("put_queue.settings")?),
+        target: function_from_wire(&wire.target)?,
+    })
+}
+
+fn settle(wire: pb::Settle) -> Result<Op, DecodeError> {
+    Ok(Op::Settle {
+        ticket: ticket(wire.ticket)?,
+        verdict: verdict(wire.verdict)?,
+        report: wire.report.map(report_from_wire),
+        answer: wire.answer.map(answer_from_wire).transpose()?,
+    })
+}
+
+fn purge(wire: pb::Purge) -> Result<Op, DecodeError> {
+    Ok(Op::Purge {
+        queue: queue(wire.queue)?,
+        kept: if wire.dead { Kept::Dead } else { Kept::Waiting },
+        span: span(wire.span)?,
+        steps: wire.steps,
+    })
+}
+
 fn effects(wire: Vec<pb::Effect>) -> Result<Vec<Effect>, DecodeError> {
     wire.into_iter().map(effect).collect()
 }
@@ -119,6 +143,7 @@ fn effect(wire: pb::Effect) -> Result<Effect, DecodeError> {
     Ok(match wire.kind.ok_or(DecodeError::UnknownOp)? {
         effect::Kind::Write(wire) => Effect::Write(write(wire)?),
         effect::Kind::Publish(wire) => Effect::Publish(Box::new(publish(wire)?)),
+        effect::Kind::Check(wire) => Effect::Check(hear::check(wire)?),
     })
 }
 

@@ -4,6 +4,7 @@ mod invocation;
 mod message;
 mod queue;
 mod schedule;
+mod watcher;
 
 use bytes::Bytes;
 use coracle_proto::codec::InField as _;
@@ -22,6 +23,7 @@ pub(super) use queue::{settings_from_wire, settings_to_wire};
 pub(super) use schedule::{
     definition_from_wire, definition_to_wire, some_invocation_from_wire, some_invocation_to_wire,
 };
+pub(super) use watcher::{watcher_from_wire, watcher_to_wire};
 
 /// A record that stands under a key.
 pub(in super::super) trait Stored: Sized {
@@ -99,18 +101,21 @@ macro_rules! plain {
 
 pub(in super::super) use plain;
 
-plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes]);
+plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes, watched]);
 
 impl Stored for Value {
     const WHAT: &'static str = "a value";
 
     fn encode(&self) -> Bytes {
         let expires_ms = self.expires_ms.unwrap_or_default();
-        pb::Value { version: self.version, expires_ms, data: self.data.clone() }.encode_to_vec().into()
+        let timer_ms = self.timer_ms.unwrap_or_default();
+        let wire = pb::Value { version: self.version, expires_ms, data: self.data.clone(), timer_ms };
+        wire.encode_to_vec().into()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let wire = pb::Value::decode(bytes)?;
-        Ok(Self { version: wire.version, expires_ms: above_zero(wire.expires_ms), data: wire.data })
+        let (expires_ms, timer_ms) = (above_zero(wire.expires_ms), above_zero(wire.timer_ms));
+        Ok(Self { version: wire.version, expires_ms, data: wire.data, timer_ms })
     }
 }

@@ -68,6 +68,10 @@ fn effected(effects: &[Effected]) -> Vec<pb::Effected> {
             let invocation = invocation.to_wire();
             effected::Kind::Published(pb::Published { message: *message, repeated: *repeated, invocation })
         }
+        Effected::Spread { copies, repeated } => {
+            effected::Kind::Spread(pb::Spread { copies: *copies, repeated: *repeated })
+        }
+        Effected::Checked => effected::Kind::Checked(pb::Done {}),
     };
     effects.iter().map(|effected| pb::Effected { kind: Some(one(effected)) }).collect()
 }
@@ -80,6 +84,8 @@ fn effects(wire: Vec<pb::Effected>) -> Result<Vec<Effected>, DecodeError> {
             let invocation = invocation_from_wire(&wire.invocation)?;
             Ok(Effected::Published { message: wire.message, repeated: wire.repeated, invocation })
         }
+        effected::Kind::Spread(pb::Spread { copies, repeated }) => Ok(Effected::Spread { copies, repeated }),
+        effected::Kind::Checked(pb::Done {}) => Ok(Effected::Checked),
     };
     wire.into_iter().map(one).collect()
 }

@@ -1,7 +1,9 @@
 //! Entries to their wire form.
 
+mod hear;
+
 use bytes::Bytes;
-use coracle_proto::id::InvocationId;
+use coracle_proto::id::{FunctionId, InvocationId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
@@ -40,9 +42,20 @@ fn op(it: &Op) -> op::Kind {
             keys_max: *keys_max,
             bytes_max: *bytes_max,
         }),
-        Op::DropBucket { bucket } => {
-            op::Kind::DropBucket(pb::DropBucket { bucket: Some(place_to_wire(bucket)) })
+        Op::DropBucket { bucket, force } => {
+            op::Kind::DropBucket(pb::DropBucket { bucket: Some(place_to_wire(bucket)), force: *force })
         }
+        Op::Watch { bucket, watcher, settings } => op::Kind::Watch(hear::watch(bucket, watcher, settings)),
+        Op::Unwatch { bucket, function } => op::Kind::Unwatch(hear::unwatch(bucket, function)),
+        Op::DropQueue { queue, force, steps } => op::Kind::DropQueue(hear::drop_queue(queue, *force, *steps)),
+        Op::PutTopic { topic } => op::Kind::PutTopic(pb::PutTopic { topic: Some(place_to_wire(topic)) }),
+        Op::DropTopic { topic, force } => {
+            op::Kind::DropTopic(pb::DropTopic { topic: Some(place_to_wire(topic)), force: *force })
+        }
+        Op::Subscribe { topic, function, settings } => {
+            op::Kind::Subscribe(hear::subscribe(topic, function, settings))
+        }
+        Op::Unsubscribe { topic, function } => op::Kind::Unsubscribe(hear::unsubscribe(topic, function)),
         Op::Perform { effects } => op::Kind::Perform(pb::Perform { effects: self::effects(effects) }),
         Op::PutQueue { queue, settings, target } => op::Kind::PutQueue(pb::PutQueue {
             queue: Some(place_to_wire(queue)),
@@ -52,13 +65,7 @@ fn op(it: &Op) -> op::Kind {
         Op::PauseQueue { queue, paused } => {
             op::Kind::PauseQueue(pb::PauseQueue { queue: Some(place_to_wire(queue)), paused: *paused })
         }
-        Op::Submit { function, publish } => op::Kind::Submit(pb::Submit {
-            function: Some(pb::Place {
-                namespace: function.namespace.to_string(),
-                name: function.name.to_string(),
-            }),
-            publish: Some(self::publish(publish)),
-        }),
+        Op::Submit { function, publish } => op::Kind::Submit(submit(function, publish)),
         Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(pb::Claim {
             queue: Some(place_to_wire(queue)),
             node: node.get(),
@@ -82,12 +89,7 @@ fn op(it: &Op) -> op::Kind {
             span: Some(self::span(*span)),
             steps: *steps,
         }),
-        Op::Purge { queue, kept, span, steps } => op::Kind::Purge(pb::Purge {
-            queue: Some(place_to_wire(queue)),
-            dead: *kept == Kept::Dead,
-            span: Some(self::span(*span)),
-            steps: *steps,
-        }),
+        Op::Purge { queue, kept, span, steps } => op::Kind::Purge(purge(queue, *kept, *span, *steps)),
         Op::PutSchedule { schedule, definition, from_ms } => {
             op::Kind::PutSchedule(put_schedule(schedule, definition, *from_ms))
         }
@@ -101,6 +103,16 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps, from_ms: *from_ms })
         }
     }
+}
+
+fn submit(function: &FunctionId, publish: &Publish) -> pb::Submit {
+    let (namespace, name) = (function.namespace.to_string(), function.name.to_string());
+    pb::Submit { function: Some(pb::Place { namespace, name }), publish: Some(self::publish(publish)) }
+}
+
+fn purge(queue: &Place, kept: Kept, span: Span, steps: u32) -> pb::Purge {
+    let (queue, span) = (Some(place_to_wire(queue)), Some(self::span(span)));
+    pb::Purge { queue, dead: kept == Kept::Dead, span, steps }
 }
 
 fn offer(ticket: &Ticket, after_ms: u64, error: &str) -> pb::Offer {
@@ -138,6 +150,7 @@ fn effects(effects: &[Effect]) -> Vec<pb::Effect> {
     let one = |effect: &Effect| match effect {
         Effect::Write(it) => effect::Kind::Write(write(it)),
         Effect::Publish(it) => effect::Kind::Publish(publish(it)),
+        Effect::Check(it) => effect::Kind::Check(hear::check(it)),
     };
     effects.iter().map(|effect| pb::Effect { kind: Some(one(effect)) }).collect()
 }

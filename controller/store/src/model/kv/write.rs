@@ -1,4 +1,5 @@
-//! Changes of values: within the bucket's bounds, each with a version of its own, each with a timer where it expires.
+//! Changes of values: within the bucket's bounds, each with a version of its own, each with a timer where it expires. Who watches the
+//! bucket is told in the same operation.
 
 use bytes::Bytes;
 
@@ -8,18 +9,43 @@ use super::super::fault::{Fault, unreadable};
 use super::super::keys::{self, Due};
 use super::super::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use super::super::name::Place;
-use super::super::op::{Change, Write};
+use super::super::op::{Change, Check, Write};
 use super::super::outcome::Effected;
 use super::super::record::{Bucket, Value};
 use super::super::refusal::{Reason, Refusal};
+use super::event;
+
+/// What could not be swept is swept again after so long.
+const AGAIN_MS: u64 = 1000;
 
 /// Makes the change, or refuses it.
 pub(in super::super) fn write(edit: &mut Edit<'_>, write: &Write) -> Result<Effected, Fault> {
     check_key(&write.key)?;
-    let mut slot = Slot::open(edit, &write.bucket, &write.key)?;
+    let slot = Slot::open(edit, &write.bucket, &write.key)?;
+    // Also what has expired and nobody was told of yet.
+    let (watched, stood) = (slot.bucket.watched, slot.stored.is_some());
+    let effected = change(slot, &write.change)?;
+    if watched {
+        let told = match effected {
+            Effected::Written { version, .. } => {
+                let stored = edit.get::<Value>(&keys::value(&write.bucket, &write.key))?;
+                let bytes = stored.map_or(0, |value| u64::try_from(value.data.len()).unwrap_or(u64::MAX));
+                Some(event::Change::Set { version, bytes })
+            }
+            Effected::Deleted { .. } => stood.then_some(event::Change::Deleted),
+            Effected::Published { .. } | Effected::Spread { .. } | Effected::Checked => None,
+        };
+        if let Some(told) = told {
+            event::tell(edit, &write.bucket, &write.key, told)?;
+        }
+    }
+    Ok(effected)
+}
+
+fn change(mut slot: Slot<'_, '_>, change: &Change) -> Result<Effected, Fault> {
     let now_ms = slot.edit.moment.now_ms;
     let expires = |ttl_ms: &Option<u64>| ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
-    match &write.change {
+    match change {
         Change::Set { data, ttl_ms } => slot.set(data.clone(), expires(ttl_ms), None),
         Change::CompareAndSet { expected, data, ttl_ms } => {
             slot.expect(*expected)?;
@@ -43,14 +69,37 @@ pub(in super::super) fn take(edit: &mut Edit<'_>, bucket: &Place, key: &[u8]) ->
     Ok(())
 }
 
-/// Takes a value away whose timer is due.
+/// What was read is as it was, or the operation is refused.
+pub(in super::super) fn check(edit: &Edit<'_>, check: &Check) -> Result<Effected, Fault> {
+    let Check { bucket, key, version } = check;
+    let stored = edit.get::<Value>(&keys::value(bucket, key))?;
+    let live = stored.filter(|value| value.is_live(edit.moment.now_ms));
+    let found = live.map_or(0, |value| value.version);
+    if found == *version {
+        return Ok(Effected::Checked);
+    }
+    Err(Refusal::over(Reason::Mismatch, named(bucket, key), found, *version).into())
+}
+
+/// Takes a value away whose timer is due. Where somebody is to be told and has no room it stays, for nobody to see, and is tried again.
 pub(in super::super) fn expire(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(), Fault> {
     let (bucket, key) = keys::subject_parts(subject).ok_or_else(|| unreadable("a value's timer"))?;
     let mut slot = Slot::open(edit, &bucket, key)?;
-    if slot.live().is_none() {
-        slot.clear();
+    if slot.live().is_some() || slot.stored.is_none() {
+        return Ok(());
     }
-    Ok(())
+    if !slot.bucket.watched {
+        slot.clear();
+        return Ok(());
+    }
+    let gone = edit.attempt(|edit| {
+        Slot::open(edit, &bucket, key)?.clear();
+        event::tell(edit, &bucket, key, event::Change::Deleted)
+    });
+    match gone {
+        Err(Fault::Refused(_) | Fault::Full(..)) => Slot::open(edit, &bucket, key).map(Slot::put_off),
+        other => other,
+    }
 }
 
 fn check_key(key: &[u8]) -> Result<(), Refusal> {
@@ -122,7 +171,7 @@ impl<'e, 'a> Slot<'e, 'a> {
         if let Some(expires_ms) = expires_ms {
             self.edit.mark(keys::timer(Due::Values, expires_ms, &at));
         }
-        self.edit.put(at, &Value { version, expires_ms, data });
+        self.edit.put(at, &Value { version, expires_ms, data, timer_ms: None });
         self.edit.put(keys::bucket(self.place), &self.bucket);
         Ok(Effected::Written { version, number })
     }
@@ -131,8 +180,8 @@ impl<'e, 'a> Slot<'e, 'a> {
     fn clear(&mut self) {
         let Some(stored) = self.stored.take() else { return };
         let at = keys::value(self.place, self.key);
-        if let Some(expires_ms) = stored.expires_ms {
-            self.edit.remove(&keys::timer(Due::Values, expires_ms, &at));
+        if let Some(timer_ms) = stored.timer_ms.or(stored.expires_ms) {
+            self.edit.remove(&keys::timer(Due::Values, timer_ms, &at));
         }
         self.edit.remove(&at);
         self.bucket.keys = self.bucket.keys.saturating_sub(1);
@@ -140,9 +189,18 @@ impl<'e, 'a> Slot<'e, 'a> {
         self.edit.put(keys::bucket(self.place), &self.bucket);
     }
 
+    /// What has expired is swept later. Its timer, which is due, goes by itself.
+    fn put_off(self) {
+        let Some(stored) = self.stored else { return };
+        let at = keys::value(self.place, self.key);
+        let timer_ms = self.edit.moment.now_ms.saturating_add(AGAIN_MS);
+        self.edit.mark(keys::timer(Due::Values, timer_ms, &at));
+        self.edit.put(at, &Value { timer_ms: Some(timer_ms), ..stored });
+    }
+
     /// A bucket that is over its bounds, which were others once, may shrink.
     fn check_bounds(&self, before: Bucket) -> Result<(), Refusal> {
-        let Bucket { keys_max, bytes_max, keys, bytes } = self.bucket;
+        let Bucket { keys_max, bytes_max, keys, bytes, watched: _ } = self.bucket;
         if keys > keys_max && keys > before.keys {
             return Err(Refusal::over(Reason::BucketFullKeys, self.place, keys, keys_max));
         }
@@ -158,6 +216,10 @@ impl<'e, 'a> Slot<'e, 'a> {
     }
 
     fn named(&self) -> String {
-        format!("'{}' of bucket '{}'", String::from_utf8_lossy(self.key), self.place)
+        named(self.place, self.key)
     }
+}
+
+fn named(bucket: &Place, key: &[u8]) -> String {
+    format!("'{}' of bucket '{bucket}'", String::from_utf8_lossy(key))
 }

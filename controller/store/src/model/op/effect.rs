@@ -15,12 +15,25 @@ pub enum Effect {
     Write(Write),
     /// A message.
     Publish(Box<Publish>),
+    /// Nothing is done: what was read must be as it was, or all is refused.
+    Check(Check),
 }
 
-/// A message for a queue.
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// In which bucket.
+    pub bucket: Place,
+    /// Under which key.
+    pub key: Bytes,
+    /// Which version it had; 0: it was not there.
+    pub version: u64,
+}
+
+/// A message for a queue, or for all who subscribe to a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
-    /// Which queue.
+    /// Which queue, or which topic.
     pub queue: Place,
     /// Who makes its ids.
     pub source: String,
@@ -34,9 +47,9 @@ pub struct Publish {
     pub delay_ms: u64,
     /// Its body.
     pub data: Bytes,
-    /// Under which its record is found. Made by who publishes; no other message may have it.
+    /// Under which its record is found. Made by who publishes; no other message may have it. Those of a topic's copies are drawn.
     pub invocation: InvocationId,
-    /// What fired: `async`, later `queue` and others.
+    /// What fired: `async`, `schedule` and others; empty: `queue` or `topic`, whatever it goes to.
     pub kind: String,
     /// The request that it was; none: it was none.
     pub http: Option<HttpHead>,

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::super::limits::{
-    ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, DELAY_MS_MAX, FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX,
-    MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX,
+    AGE_MS_MAX, ATTEMPTS_MAX, ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BACKOFF_MS_MAX, DEAD_KEEP_MS_MAX,
+    DELAY_MS_MAX, FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX, QUEUE_BYTES_MAX,
+    QUEUE_MESSAGES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX,
 };
 use super::super::op::Publish;
-use super::super::record::HttpHead;
+use super::super::record::{HttpHead, Settings};
 use super::super::refusal::{Reason, Refusal};
 
 /// A message that is to be taken in.
@@ -32,6 +33,28 @@ pub(super) fn check(publish: &Publish) -> Result<(), Refusal> {
     if *delay_ms > DELAY_MS_MAX {
         let sentence = format!("a delay of {delay_ms} ms: at most {DELAY_MS_MAX} are allowed");
         return Err(Refusal::of(Reason::Invalid, sentence));
+    }
+    Ok(())
+}
+
+/// What a queue is told.
+pub(super) fn check_settings(settings: &Settings) -> Result<(), Refusal> {
+    let Settings { messages_max, bytes_max, attempts_max, backoff_ms, backoff_max_ms, age_ms, dead_keep_ms } =
+        *settings;
+    let bounds = [
+        ("messages_max", messages_max, 1, QUEUE_MESSAGES_MAX),
+        ("bytes_max", bytes_max, 1, QUEUE_BYTES_MAX),
+        ("attempts", attempts_max.into(), 1, ATTEMPTS_MAX.into()),
+        ("backoff_ms", backoff_ms, 0, BACKOFF_MS_MAX),
+        ("backoff_max_ms", backoff_max_ms, 0, BACKOFF_MS_MAX),
+        ("age_ms", age_ms, 1, AGE_MS_MAX),
+        ("dead_keep_ms", dead_keep_ms, 1, DEAD_KEEP_MS_MAX),
+    ];
+    for (name, value, least, most) in bounds {
+        if !(least..=most).contains(&value) {
+            let sentence = format!("{name} of a queue is {value}: {least} to {most} are allowed");
+            return Err(Refusal::of(Reason::Invalid, sentence));
+        }
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ pub(in super::super) fn extend(
     until_ms: u64,
 ) -> Result<Outcome, Fault> {
     check_until(edit, until_ms)?;
-    let mut desk = Desk::open(edit, &ticket.queue)?;
+    let mut desk = Desk::of(edit, ticket)?;
     let (mut delivery, claim) = desk.held(ticket)?;
     let until_ms = until_ms.max(claim.until_ms);
     desk.change(ticket.message, &mut delivery, State::Claimed(Claim { until_ms, ..claim }));
@@ -67,6 +67,11 @@ fn check_until(edit: &Edit<'_>, until_ms: u64) -> Result<(), Refusal> {
     let sentence =
         format!("a claim until {until_ms}: it is {now_ms}, and a claim has 1 to {CLAIM_MS_MAX} ms");
     Err(Refusal::of(Reason::Invalid, sentence))
+}
+
+/// What is told to whoever does not hold the message.
+pub(super) fn stale(ticket: &Ticket) -> Refusal {
+    Refusal::of(Reason::Stale, format!("{} of queue '{}'", ticket.message, ticket.queue))
 }
 
 impl Desk<'_, '_> {
@@ -99,15 +104,14 @@ impl Desk<'_, '_> {
 
     /// The claim of a ticket, while it is the one that holds the message.
     pub(super) fn held(&self, ticket: &Ticket) -> Result<(Delivery, Claim), Fault> {
-        let stale = || Refusal::of(Reason::Stale, format!("{} of queue '{}'", ticket.message, ticket.queue));
-        let delivery = self.delivery(ticket.message)?.ok_or_else(stale)?;
+        let delivery = self.delivery(ticket.message)?.ok_or_else(|| stale(ticket))?;
         match delivery.state {
             State::Claimed(claim) if claim.fence == ticket.fence => Ok((delivery, claim)),
             State::Claimed(_)
             | State::Ready
             | State::Delayed { .. }
             | State::Behind { .. }
-            | State::Dead(_) => Err(stale().into()),
+            | State::Dead(_) => Err(stale(ticket).into()),
         }
     }
 }

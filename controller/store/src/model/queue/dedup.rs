@@ -3,12 +3,14 @@
 use bytes::Bytes;
 
 use super::super::fault::{Fault, unreadable};
-use super::super::keys::{self, Due};
+use super::super::keys;
 use super::super::limits::{DEDUP_MS, DEDUPS_MAX};
 use super::super::op::Publish;
 use super::super::record::Dedup;
 use super::super::refusal::{Reason, Refusal};
 use super::desk::Desk;
+use super::memory::Memory;
+use super::publish::Coming;
 
 /// Ids that one publish forgets at most: more than it adds, so that the memory shrinks as ids grow old.
 const FORGOTTEN_AT_ONCE: usize = 2;
@@ -30,7 +32,8 @@ impl Desk<'_, '_> {
     }
 
     /// Remembers the id that was given, and forgets some that are too old or too many.
-    pub(super) fn remember(&mut self, publish: &Publish, message: u64) -> Result<(), Fault> {
+    pub(super) fn remember(&mut self, coming: &Coming<'_>, message: u64) -> Result<(), Fault> {
+        let Coming { publish, invocation, .. } = *coming;
         if publish.id.is_empty() {
             return self.forget();
         }
@@ -43,9 +46,9 @@ impl Desk<'_, '_> {
         }
         let until_ms = self.now_ms().saturating_add(DEDUP_MS);
         if first {
-            self.remind(Due::Ids, until_ms);
+            self.remind(Memory::Ids, until_ms);
         }
-        let (invocation, fingerprint) = (publish.invocation, publish.fingerprint.clone());
+        let fingerprint = publish.fingerprint.clone();
         self.edit.put(key, &Dedup { message, until_ms, invocation, fingerprint });
         self.edit.mark(keys::dedup_order(self.place, message, source, id));
         self.counts.dedups += 1;
@@ -69,10 +72,17 @@ impl Desk<'_, '_> {
                 break;
             }
             self.counts.forgotten += u64::from(!old);
-            self.counts.dedups = self.counts.dedups.saturating_sub(1);
-            self.edit.remove(&key);
-            self.edit.remove(&row);
+            self.forget_id(&row)?;
         }
+        Ok(())
+    }
+
+    /// Forgets the id of this row.
+    pub(super) fn forget_id(&mut self, row: &Bytes) -> Result<(), Fault> {
+        let (_, key) = keys::dedup_of_order(row).ok_or_else(|| unreadable("a remembered id"))?;
+        self.counts.dedups = self.counts.dedups.saturating_sub(1);
+        self.edit.remove(&key);
+        self.edit.remove(row);
         Ok(())
     }
 }

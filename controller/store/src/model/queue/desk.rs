@@ -9,9 +9,10 @@ use super::super::codec::Stored as _;
 use super::super::edit::Edit;
 use super::super::fault::Fault;
 use super::super::name::Place;
-use super::super::record::{Counts, Delivery, Queue};
+use super::super::record::{Counts, Delivery, Queue, Ticket};
 use super::super::refusal::{Reason, Refusal};
-use super::super::{keys, view};
+use super::super::{census, keys, view};
+use super::claim::stale;
 
 pub(super) struct Desk<'e, 'a> {
     pub(super) edit: &'e mut Edit<'a>,
@@ -23,11 +24,26 @@ pub(super) struct Desk<'e, 'a> {
 }
 
 impl<'e, 'a> Desk<'e, 'a> {
-    /// The queue, or a refusal.
+    /// The queue, or a refusal, also where it is being deleted.
     pub(super) fn open(edit: &'e mut Edit<'a>, place: &'e Place) -> Result<Self, Fault> {
+        let queue: Option<Queue> = edit.get(&keys::queue(place))?;
+        let queue = queue.ok_or_else(|| Refusal::of(Reason::NoQueue, place))?;
+        queue.check_kept(place)?;
+        Self::at(edit, place, queue)
+    }
+
+    /// The queue, whatever becomes of it: for what time does, and for who takes away.
+    pub(super) fn open_any(edit: &'e mut Edit<'a>, place: &'e Place) -> Result<Self, Fault> {
         let queue = edit.get(&keys::queue(place))?;
         let queue = queue.ok_or_else(|| Refusal::of(Reason::NoQueue, place))?;
-        Self::of(edit, place, queue)
+        Self::at(edit, place, queue)
+    }
+
+    /// The queue of an attempt. One that is gone, or going, holds no claims.
+    pub(super) fn of(edit: &'e mut Edit<'a>, ticket: &'e Ticket) -> Result<Self, Fault> {
+        let queue: Option<Queue> = edit.get(&keys::queue(&ticket.queue))?;
+        let queue = queue.filter(|queue| queue.dropping_ms.is_none()).ok_or_else(|| stale(ticket))?;
+        Self::at(edit, &ticket.queue, queue)
     }
 
     /// The queue, which is made so where there is none.
@@ -37,18 +53,23 @@ impl<'e, 'a> Desk<'e, 'a> {
         made: impl FnOnce() -> Queue,
     ) -> Result<Self, Fault> {
         let key = keys::queue(place);
-        let queue = match edit.get(&key)? {
-            Some(queue) => queue,
+        let queue = match edit.get::<Queue>(&key)? {
+            Some(queue) => {
+                queue.check_kept(place)?;
+                queue
+            }
             None => {
+                census::count_queue(edit, place, true)?;
                 let queue = made();
                 edit.put(key, &queue);
                 queue
             }
         };
-        Self::of(edit, place, queue)
+        Self::at(edit, place, queue)
     }
 
-    fn of(edit: &'e mut Edit<'a>, place: &'e Place, queue: Queue) -> Result<Self, Fault> {
+    /// The queue, which was read.
+    pub(super) fn at(edit: &'e mut Edit<'a>, place: &'e Place, queue: Queue) -> Result<Self, Fault> {
         let counts = edit.get(&keys::counts(place))?.unwrap_or_default();
         let active = is_active(&queue, &counts);
         Ok(Self { edit, place, queue, counts, active })
@@ -81,6 +102,13 @@ impl<'e, 'a> Desk<'e, 'a> {
     /// The delivery's key, whose rest is the subject of its timers.
     pub(super) fn key(&self, message: u64) -> Bytes {
         keys::delivery(self.place, message)
+    }
+}
+
+impl Queue {
+    /// Refuses what is asked of a queue that is being deleted.
+    pub(super) fn check_kept(&self, place: &Place) -> Result<(), Refusal> {
+        if self.dropping_ms.is_some() { Err(Refusal::of(Reason::Dropping, place)) } else { Ok(()) }
     }
 }
 

@@ -71,7 +71,7 @@ fn due(
     then: impl FnOnce(&mut Desk<'_, '_>, u64, &mut Delivery) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let (place, message) = subject_of(subject)?;
-    let mut desk = Desk::open(edit, &place)?;
+    let mut desk = Desk::open_any(edit, &place)?;
     if let Some(mut delivery) = desk.delivery(message)? {
         then(&mut desk, message, &mut delivery)?;
     }

@@ -5,12 +5,13 @@ use bytes::Bytes;
 use coracle_proto::id::InvocationId;
 
 use super::super::fault::{Fault, unreadable};
-use super::super::keys::{self, Due};
+use super::super::keys;
 use super::super::limits::{RECORD_MS, RECORDS_MAX, REPORTS_MAX};
-use super::super::op::Publish;
 use super::super::record::{Answer, Delivery, Ended, How, Invocation, Report, State};
 use super::super::refusal::{Reason, Refusal};
 use super::desk::Desk;
+use super::memory::Memory;
+use super::publish::Coming;
 
 /// Records that one end forgets at most: more than it adds, so that they become fewer as they grow old.
 const FORGOTTEN_AT_ONCE: usize = 2;
@@ -26,10 +27,11 @@ pub(in super::super) struct Told {
 
 impl Desk<'_, '_> {
     /// Something was accepted. Two messages with one record could not be told apart.
-    pub(super) fn begin(&mut self, publish: &Publish, message: u64) -> Result<(), Fault> {
-        let key = keys::invocation(publish.invocation);
+    pub(super) fn begin(&mut self, coming: &Coming<'_>, message: u64) -> Result<(), Fault> {
+        let Coming { publish, invocation, kind } = *coming;
+        let key = keys::invocation(invocation);
         if self.edit.get::<Invocation>(&key)?.is_some() {
-            let sentence = format!("there is an invocation {} already", publish.invocation);
+            let sentence = format!("there is an invocation {invocation} already");
             return Err(Refusal::of(Reason::Invalid, sentence).into());
         }
         let accepted_ms = self.now_ms();
@@ -37,7 +39,7 @@ impl Desk<'_, '_> {
             queue: self.place.clone(),
             message,
             function: self.queue.target.clone(),
-            kind: publish.kind.clone(),
+            kind: kind.to_owned(),
             accepted_ms,
             trace_id: publish.attributes.get("traceparent").map(|it| trace_id(it)).unwrap_or_default(),
             reports: Vec::new(),
@@ -45,7 +47,7 @@ impl Desk<'_, '_> {
             ended: None,
         };
         self.edit.put(key, &record);
-        self.edit.mark(keys::listed(&self.place.namespace, accepted_ms, publish.invocation));
+        self.edit.mark(keys::listed(&self.place.namespace, accepted_ms, invocation));
         Ok(())
     }
 
@@ -89,7 +91,7 @@ impl Desk<'_, '_> {
         }
         self.edit.mark(keys::ended(self.place, at_ms, id));
         if self.counts.records == 0 {
-            self.remind(Due::Records, at_ms.saturating_add(RECORD_MS));
+            self.remind(Memory::Records, at_ms.saturating_add(RECORD_MS));
         }
         self.counts.records += 1;
         let range = keys::ended_range(self.place, self.counts.records_from_ms);
@@ -120,14 +122,20 @@ impl Desk<'_, '_> {
             if !old && self.counts.records <= RECORDS_MAX {
                 break;
             }
-            let mut record = self.record(id)?;
-            self.drop_answer(id, &mut record)?;
-            self.edit.remove(&row);
-            self.edit.remove(&keys::invocation(id));
-            self.edit.remove(&keys::listed(&self.place.namespace, record.accepted_ms, id));
+            self.forget_record(&row, id)?;
             self.counts.records_forgotten += u64::from(!old);
-            self.counts.records = self.counts.records.saturating_sub(1);
         }
+        Ok(())
+    }
+
+    /// Forgets one that has ended, whose row is this.
+    pub(super) fn forget_record(&mut self, row: &Bytes, id: InvocationId) -> Result<(), Fault> {
+        let mut record = self.record(id)?;
+        self.drop_answer(id, &mut record)?;
+        self.edit.remove(row);
+        self.edit.remove(&keys::invocation(id));
+        self.edit.remove(&keys::listed(&self.place.namespace, record.accepted_ms, id));
+        self.counts.records = self.counts.records.saturating_sub(1);
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ pub(in super::super) fn cancel(edit: &mut Edit<'_>, id: InvocationId) -> Result<
         let sentence = format!("invocation {id} has ended: it {}", Phase::of(ended.how).told());
         return Err(Refusal::of(Reason::Ended, sentence).into());
     }
-    let mut desk = Desk::open(edit, &record.queue)?;
+    let mut desk = Desk::open_any(edit, &record.queue)?;
     let delivery = delivery(&desk, record.message)?;
     desk.end(record.message, &delivery, End::Cancelled)?;
     desk.close();

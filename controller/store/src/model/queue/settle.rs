@@ -3,10 +3,13 @@
 use super::super::edit::Edit;
 use super::super::effect;
 use super::super::fault::Fault;
+use super::super::hops;
+use super::super::keys;
 use super::super::limits::{DELAY_MS_MAX, OFFER_MS_MAX};
+use super::super::luck::mixed;
 use super::super::op::Verdict;
 use super::super::outcome::{Fate, Outcome};
-use super::super::record::{Cause, Delivery, Settings, Ticket, kept_error};
+use super::super::record::{Cause, Delivery, Message, Settings, Ticket, kept_error};
 use super::desk::Desk;
 use super::ledger::Told;
 use super::moves::{End, waiting};
@@ -21,13 +24,15 @@ pub(in super::super) fn settle(
     verdict: &Verdict,
     told: Told,
 ) -> Result<Outcome, Fault> {
-    let mut desk = Desk::open(edit, &ticket.queue)?;
+    let mut desk = Desk::of(edit, ticket)?;
     let (mut delivery, _) = desk.held(ticket)?;
     desk.report(&delivery, told)?;
     let fate = match verdict {
         Verdict::Done { effects } => {
+            let hops = if effects.is_empty() { 0 } else { desk.hops(ticket.message)?.saturating_add(1) };
             desk.end(ticket.message, &delivery, End::Settled)?;
             desk.close();
+            edit.hops = hops;
             let effects = effect::perform(edit, effects)?;
             return Ok(Outcome::Settled { fate: Fate::Done, effects });
         }
@@ -52,7 +57,7 @@ pub(in super::super) fn offer(
     after_ms: u64,
     error: &str,
 ) -> Result<Outcome, Fault> {
-    let mut desk = Desk::open(edit, &ticket.queue)?;
+    let mut desk = Desk::of(edit, ticket)?;
     let (mut delivery, _) = desk.held(ticket)?;
     delivery.attempts = delivery.attempts.saturating_sub(1);
     if !error.is_empty() {
@@ -71,6 +76,12 @@ pub(in super::super) fn offer(
 }
 
 impl Desk<'_, '_> {
+    /// Calls for events that stand behind a message.
+    fn hops(&self, message: u64) -> Result<u64, Fault> {
+        let body: Option<Message> = self.edit.get(&keys::message(self.place, message))?;
+        Ok(body.and_then(|body| hops::told(&body.attributes)).unwrap_or_default())
+    }
+
     /// Tries it again later, while it has attempts left and is not too old. What would be too old by then is tried before: at the last
     /// moment at which a node still has time to claim it.
     pub(super) fn retry(
@@ -104,12 +115,4 @@ fn backoff_ms(settings: &Settings, attempts: u32, luck: u64) -> u64 {
     let doubled = 1_u64.checked_shl(attempts.saturating_sub(1)).unwrap_or(u64::MAX);
     let most = settings.backoff_ms.saturating_mul(doubled).min(settings.backoff_max_ms);
     most.checked_add(1).map_or(luck, |choices| luck % choices)
-}
-
-/// Bits of one word for another message of the same entry (the finaliser of SplitMix64).
-const fn mixed(word: u64) -> u64 {
-    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }

@@ -6,8 +6,9 @@ use super::super::keys;
 use super::super::name::{Name, Place};
 use super::super::op::{Kept, Span};
 use super::super::outcome::Outcome;
-use super::super::record::{Queue, Settings};
+use super::super::record::{Queue, Settings, Topic};
 use super::super::refusal::{Reason, Refusal};
+use super::bounds;
 use super::desk::Desk;
 use super::moves::End;
 
@@ -18,13 +19,14 @@ pub(in super::super) fn put(
     settings: Settings,
     target: Option<Name>,
 ) -> Result<Outcome, Fault> {
-    if settings.attempts_max == 0 {
-        return Err(Refusal::of(Reason::Invalid, "a message has at least one attempt").into());
+    bounds::check_settings(&settings)?;
+    if edit.get::<Topic>(&keys::topic(place))?.is_some() {
+        let sentence = format!("'{place}' is a topic: give the queue another name, or delete the topic");
+        return Err(Refusal::of(Reason::NameTaken, sentence).into());
     }
-    let made = || Queue { settings, paused: false, target: None };
-    let mut desk = Desk::open_or_make(edit, place, made)?;
-    let paused = desk.queue.paused;
-    desk.tell(Queue { settings, paused, target });
+    let mut desk = Desk::open_or_make(edit, place, || Queue::told(settings, None))?;
+    let queue = Queue { settings, target, ..desk.queue.clone() };
+    desk.tell(queue);
     desk.close();
     Ok(Outcome::Done)
 }
@@ -45,7 +47,7 @@ pub(in super::super) fn redrive(
     span: Span,
     steps: u32,
 ) -> Result<Outcome, Fault> {
-    each(edit, place, (Kept::Dead, span), steps, |desk, message| {
+    each(Desk::open(edit, place)?, (Kept::Dead, span), steps, |desk, message| {
         let Some(mut delivery) = desk.delivery(message)?.filter(|it| it.state.is_dead()) else {
             return Ok(false);
         };
@@ -61,7 +63,8 @@ pub(in super::super) fn purge(
     (kept, span): (Kept, Span),
     steps: u32,
 ) -> Result<Outcome, Fault> {
-    each(edit, place, (kept, span), steps, |desk, message| {
+    // Also where it is being deleted: both take away.
+    each(Desk::open_any(edit, place)?, (kept, span), steps, |desk, message| {
         let meant = |dead: bool, waiting: bool| match kept {
             Kept::Dead => dead,
             Kept::Waiting => waiting,
@@ -77,13 +80,12 @@ pub(in super::super) fn purge(
 
 /// Does it to each message of a span, as many as one operation may, and says where to go on.
 fn each(
-    edit: &mut Edit<'_>,
-    place: &Place,
+    mut desk: Desk<'_, '_>,
     (kept, span): (Kept, Span),
     steps: u32,
     mut then: impl FnMut(&mut Desk<'_, '_>, u64) -> Result<bool, Fault>,
 ) -> Result<Outcome, Fault> {
-    let mut desk = Desk::open(edit, place)?;
+    let place = desk.place;
     let range = match kept {
         Kept::Dead => keys::dead_span(place, span),
         Kept::Waiting => keys::delivery_span(place, span),

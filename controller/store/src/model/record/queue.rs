@@ -1,4 +1,4 @@
-//! A queue: what it is told, and what it counts.
+//! A queue: what it is told, and what it counts. A topic: who hears it.
 
 use super::super::name::Name;
 
@@ -11,13 +11,21 @@ pub struct Queue {
     pub paused: bool,
     /// The function of its namespace that takes its messages; none: nothing is claimed.
     pub target: Option<Name>,
+    /// It is being deleted, which goes on by itself at this time, Unix milliseconds. Nothing enters it and nothing is claimed.
+    pub dropping_ms: Option<u64>,
 }
 
 impl Queue {
+    /// A queue that is told so, and nothing else.
+    #[must_use]
+    pub const fn told(settings: Settings, target: Option<Name>) -> Self {
+        Self { settings, paused: false, target, dropping_ms: None }
+    }
+
     /// Whether its messages may be claimed.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        !self.paused && self.target.is_some()
+        !self.paused && self.target.is_some() && self.dropping_ms.is_none()
     }
 }
 
@@ -114,6 +122,10 @@ pub struct Counts {
     pub records_from_ms: u64,
     /// Bytes of the answers that are kept.
     pub answer_bytes: u64,
+    /// When its timer for the oldest of these records is due, Unix milliseconds; 0: it has none.
+    pub records_timer_ms: u64,
+    /// The same of the oldest id.
+    pub ids_timer_ms: u64,
 }
 
 impl Counts {
@@ -122,4 +134,19 @@ impl Counts {
     pub const fn messages(&self) -> u64 {
         self.ready + self.delayed + self.behind + self.claimed + self.dead
     }
+}
+
+/// A topic: what is published to it goes to a queue of each subscriber.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Topic {
+    /// Functions of its namespace, sorted.
+    pub subscribers: Vec<Name>,
+    /// Messages that it has taken since it was made.
+    pub published: u64,
+}
+
+/// How many queues and topics the group has, other than the queues of functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in super::super) struct Queues {
+    pub(in super::super) count: u64,
 }

@@ -8,12 +8,12 @@ use coracle_proto::id::RequestId;
 use super::bench::{Bench, CLUSTER, GROUP, perform, place, text, write};
 use super::queue_bench::{NODE, invocation_of, published, report, submit};
 use crate::model::codec::{self, Stored};
-use crate::model::record::{Dedup, Remembered, Schedules};
+use crate::model::record::{Dedup, Queues, Remembered, Schedules, Watchers};
 use crate::model::{
-    Answer, Asked, Bucket, Burial, Cause, Change, Claim, Claimed, Counts, Definition, Delivery, Due, Effect,
-    Effected, Ended, Fate, Fence, Fired, Group, How, HttpHead, Invocation, Kept, Message, Missed, Name, Op,
-    Outcome, Overlap, Publish, Queue, Reason, Refusal, Reply, Request, Schedule, Settings, Span, State, Tick,
-    Ticket, Value, Verdict,
+    Answer, Asked, Bucket, Burial, Cause, Change, Check, Claim, Claimed, Counts, Definition, Delivery, Due,
+    Effect, Effected, Ended, Fate, Fence, Fired, Group, How, HttpHead, Invocation, Kept, Message, Missed,
+    Name, Op, Outcome, Overlap, Publish, Queue, Reason, Refusal, Reply, Request, Schedule, Settings, Span,
+    State, Tick, Ticket, Topic, Value, Verdict, Watcher,
 };
 
 /// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
@@ -76,7 +76,7 @@ fn ops() -> Vec<Op> {
     let queue = place("q");
     let mut ops = vec![
         Op::PutBucket { bucket: place("a"), keys_max: 10, bytes_max: 1000 },
-        Op::DropBucket { bucket: place("a") },
+        Op::DropBucket { bucket: place("a"), force: false },
         perform(effects),
         Op::Sweep { due: Due::Values, steps: 5, from_ms: 9 },
         Op::PutQueue { queue: queue.clone(), settings: Settings::DEFAULT, target: None },
@@ -106,6 +106,7 @@ fn ops() -> Vec<Op> {
     }));
     let verdict = Verdict::Done { effects: Vec::new() };
     ops.push(Op::Settle { ticket: ticket(), verdict, report: None, answer: None });
+    ops.extend(hearing_ops());
     ops
 }
 
@@ -170,6 +171,8 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Settled { fate: Fate::Retried { at_ms: 80 }, effects: Vec::new() },
         Outcome::Settled { fate: Fate::Dead(Cause::Attempts), effects: Vec::new() },
         Outcome::Refused(Refusal::over(Reason::BucketFullKeys, place("a"), 11, 10)),
+        Outcome::Performed(vec![Effected::Spread { copies: 3, repeated: true }, Effected::Checked]),
+        Outcome::Refused(Refusal::over(Reason::Loop, "events", 17, 16)),
     ]
 }
 
@@ -181,11 +184,15 @@ fn records() -> String {
     let group =
         Group { cluster: CLUSTER, id: GROUP, sequence: 7, time_ms: 8, remembered: 2, remembered_from: 3 };
     let remembered = Remembered { sequence: 6, outcome: Outcome::Done };
-    let value = Value { version: 4, expires_ms: Some(5), data: text("v") };
+    let value = Value { version: 4, expires_ms: Some(5), data: text("v"), timer_ms: None };
+    let late = Value { timer_ms: Some(9), ..value.clone() };
+    let bucket = Bucket { keys_max: 10, bytes_max: 1000, keys: 1, bytes: 2, watched: false };
     line("record", "Group", &group.encode())
         + &line("record", "Remembered", &remembered.encode())
-        + &line("record", "Bucket", &Bucket { keys_max: 10, bytes_max: 1000, keys: 1, bytes: 2 }.encode())
+        + &line("record", "Bucket", &bucket.encode())
         + &line("record", "Value", &value.encode())
+        + &line("record", "Bucket", &Bucket { watched: true, ..bucket }.encode())
+        + &line("record", "Value", &late.encode())
 }
 
 fn queue_records() -> String {
@@ -223,13 +230,47 @@ fn queue_records() -> String {
         Delivery { attempts: 2, deadline_ms: 99, weight: 11, group, last_error, invocation, state }
     });
     let deliveries = deliveries.map(|delivery| line("record", "Delivery", &delivery.encode()));
-    let queue = Queue { settings: Settings::DEFAULT, paused: true, target: target() };
+    let queue = Queue { paused: true, ..Queue::told(Settings::DEFAULT, target()) };
     let dedup = Dedup { message: 11, until_ms: 6, invocation: invocation_of("a"), fingerprint: text("f") };
     line("record", "Queue", &queue.encode())
         + &line("record", "Counts", &counts.encode())
         + &line("record", "Message", &message.encode())
         + &line("record", "Dedup", &dedup.encode())
         + &deliveries.concat()
+        + &line("record", "Queue", &Queue { dropping_ms: Some(99), ..queue }.encode())
+        + &line("record", "Counts", &Counts { records_timer_ms: 5, ids_timer_ms: 6, ..counts }.encode())
+}
+
+fn hearing_records() -> String {
+    let names = ["f", "g"].map(|name| Name::parse(name).unwrap());
+    let topic = Topic { subscribers: names.to_vec(), published: 3 };
+    line("record", "Topic", &Topic::default().encode())
+        + &line("record", "Topic", &topic.encode())
+        + &line("record", "Queues", &Queues { count: 2 }.encode())
+        + &line("record", "Watchers", &Watchers { watchers: vec![watcher()] }.encode())
+}
+
+fn watcher() -> Watcher {
+    let (prefix, suffix) = ("p".into(), "s".into());
+    Watcher { function: Name::parse("f").unwrap(), sets: true, deletes: true, prefix, suffix }
+}
+
+/// Of topics, of buckets that are watched, of queues that are deleted.
+fn hearing_ops() -> Vec<Op> {
+    let (topic, bucket, function) = (|| place("t"), || place("a"), || Name::parse("f").unwrap());
+    let settings = Settings::DEFAULT;
+    vec![
+        Op::DropBucket { bucket: bucket(), force: true },
+        Op::Watch { bucket: bucket(), watcher: watcher(), settings },
+        Op::Unwatch { bucket: bucket(), function: function() },
+        Op::Sweep { due: Due::Drops, steps: 5, from_ms: 9 },
+        Op::DropQueue { queue: place("q"), force: true, steps: 7 },
+        Op::PutTopic { topic: topic() },
+        Op::DropTopic { topic: topic(), force: true },
+        Op::Subscribe { topic: topic(), function: function(), settings },
+        Op::Unsubscribe { topic: topic(), function: function() },
+        perform(vec![Effect::Check(Check { bucket: bucket(), key: text("k"), version: 4 })]),
+    ]
 }
 
 fn invocation_records() -> String {
@@ -277,6 +318,7 @@ fn written() -> String {
         + &queue_records()
         + &invocation_records()
         + &schedule_records()
+        + &hearing_records()
 }
 
 fn again<R: Stored>(bytes: &[u8]) -> Bytes {
@@ -304,6 +346,9 @@ fn what_a_format_wrote_is_read_and_written_again_with_the_same_bytes() {
             ("record", "Delivery") => again::<Delivery>(&stored),
             ("record", "Invocation") => again::<Invocation>(&stored),
             ("record", "Answer") => again::<Answer>(&stored),
+            ("record", "Topic") => again::<Topic>(&stored),
+            ("record", "Queues") => again::<Queues>(&stored),
+            ("record", "Watchers") => again::<Watchers>(&stored),
             other => panic!("{other:?} is no kind of line"),
         };
         assert_eq!(again, stored, "{what} {name} is written otherwise now");

@@ -96,7 +96,7 @@ fn a_settle_is_refused_with_its_effects() {
     assert!(matches!(bench.state(claimed.message), Some(State::Claimed(_))), "it may be tried again");
     let nowhere = Publish { queue: place("z"), ..published("b") };
     let effects = vec![Effect::Publish(Box::new(nowhere))];
-    assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects })), Reason::NoQueue);
+    assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects })), Reason::Nowhere);
     assert_eq!(bench.settle(&claimed, done()), Fate::Done);
     assert_eq!(bench.state(claimed.message), None);
     assert_eq!(bench.counts().bytes, 0);
@@ -353,13 +353,45 @@ fn what_is_published_has_bounds() {
         (Publish { id: "i".repeat(257), ..published("a") }, Reason::TooLarge),
         (Publish { group: "a\0b".into(), ..published("a") }, Reason::Invalid),
         (Publish { attributes: [("a".into(), "v".repeat(5000))].into(), ..published("a") }, Reason::TooLarge),
-        (Publish { queue: place("z"), ..published("a") }, Reason::NoQueue),
+        (Publish { queue: place("z"), ..published("a") }, Reason::Nowhere),
     ];
     for (wrong, reason) in wrong {
         assert_eq!(bench.refused(publish(wrong)), reason);
     }
     let many = (0..33).map(|number| (number.to_string(), String::new())).collect();
     assert_eq!(bench.refused(publish(Publish { attributes: many, ..published("a") })), Reason::TooMany);
-    let never = put(place("q"), Settings { attempts_max: 0, ..Settings::DEFAULT });
-    assert_eq!(bench.refused(never), Reason::Invalid);
+}
+
+#[test]
+fn what_a_queue_is_told_has_bounds() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let usual = Settings::DEFAULT;
+    let wrong = [
+        ("messages_max", Settings { messages_max: 0, ..usual }),
+        ("messages_max", Settings { messages_max: 10_000_001, ..usual }),
+        ("bytes_max", Settings { bytes_max: (64 << 30) + 1, ..usual }),
+        ("attempts", Settings { attempts_max: 0, ..usual }),
+        ("attempts", Settings { attempts_max: 101, ..usual }),
+        ("backoff_ms", Settings { backoff_ms: DAY_MS + 1, ..usual }),
+        ("backoff_max_ms", Settings { backoff_max_ms: DAY_MS + 1, ..usual }),
+        ("age_ms", Settings { age_ms: 0, ..usual }),
+        ("age_ms", Settings { age_ms: 14 * DAY_MS + 1, ..usual }),
+        ("dead_keep_ms", Settings { dead_keep_ms: 90 * DAY_MS + 1, ..usual }),
+    ];
+    let mut bench = bench();
+    for (field, settings) in wrong {
+        let Outcome::Refused(refusal) = bench.run(put(place("q"), settings)) else { panic!("{field}") };
+        assert_eq!(refusal.reason, Reason::Invalid);
+        assert!(refusal.to_string().starts_with(&format!("{field} of a queue is ")), "{refusal}");
+    }
+    let most = Settings {
+        messages_max: 10_000_000,
+        bytes_max: 64 << 30,
+        attempts_max: 100,
+        backoff_ms: DAY_MS,
+        backoff_max_ms: DAY_MS,
+        age_ms: 14 * DAY_MS,
+        dead_keep_ms: 90 * DAY_MS,
+    };
+    assert_eq!(bench.run(put(place("q"), most)), Outcome::Done);
 }

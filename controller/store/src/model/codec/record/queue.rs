@@ -1,13 +1,13 @@
-//! Queues to and from their bytes.
+//! Queues and topics to and from their bytes.
 
 use bytes::Bytes;
 use coracle_proto::codec::InField as _;
 use coracle_proto::pb::store as pb;
 use prost::Message as _;
 
-use super::super::super::record::{Counts, Queue, Settings};
+use super::super::super::record::{Counts, Queue, Queues, Settings, Topic};
 use super::super::DecodeError;
-use super::super::names::{function_from_wire, function_to_wire};
+use super::super::names::{above_zero, function_from_wire, function_to_wire, hearer_from_wire};
 use super::{Stored, plain};
 
 plain!(
@@ -41,7 +41,9 @@ plain!(
         ready_from,
         dedups_from,
         records_from_ms,
-        answer_bytes
+        answer_bytes,
+        records_timer_ms,
+        ids_timer_ms
     ]
 );
 
@@ -70,12 +72,31 @@ impl Stored for Queue {
     fn encode(&self) -> Bytes {
         let settings = Some(settings_to_wire(&self.settings));
         let target = function_to_wire(self.target.as_ref());
-        pb::Queue { settings, paused: self.paused, target }.encode_to_vec().into()
+        let dropping_ms = self.dropping_ms.unwrap_or_default();
+        pb::Queue { settings, paused: self.paused, target, dropping_ms }.encode_to_vec().into()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let wire = pb::Queue::decode(bytes)?;
         let settings = settings_from_wire(wire.settings.in_field("queue.settings")?);
-        Ok(Self { settings, paused: wire.paused, target: function_from_wire(&wire.target)? })
+        let target = function_from_wire(&wire.target)?;
+        Ok(Self { settings, paused: wire.paused, target, dropping_ms: above_zero(wire.dropping_ms) })
+    }
+}
+
+plain!(Queues, "the number of queues and topics", [count]);
+
+impl Stored for Topic {
+    const WHAT: &'static str = "a topic";
+
+    fn encode(&self) -> Bytes {
+        let subscribers = self.subscribers.iter().map(ToString::to_string).collect();
+        pb::Topic { subscribers, published: self.published }.encode_to_vec().into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let wire = pb::Topic::decode(bytes)?;
+        let subscribers = wire.subscribers.iter().map(|name| hearer_from_wire(name));
+        Ok(Self { subscribers: subscribers.collect::<Result<_, _>>()?, published: wire.published })
     }
 }

@@ -1,0 +1,41 @@
+//! Buckets as they are listed and watched.
+
+use coracle_proto::codec::InField as _;
+use coracle_proto::pb::{KvBucket, KvBucketReply, KvWatcher};
+use coracle_proto::status::Refusal;
+use coracle_raft::View;
+
+use super::super::leading::{sequence, unreadable};
+use super::super::spec;
+use crate::model::{self, Listed, Place, Watcher};
+
+/// Who is to watch, and what concerns it.
+pub(super) fn watcher(bucket: &Place, wire: KvWatcher) -> Result<Watcher, Refusal> {
+    let KvWatcher { function, queue: _, sets, deletes, prefix, suffix } = wire;
+    let function = spec::function(bucket.namespace.as_str(), &function, "watcher.function")?;
+    Ok(Watcher { function, sets, deletes, prefix, suffix })
+}
+
+/// With the bucket as it is now, if it is there.
+pub(super) fn reply(view: &View, place: &Place) -> Result<KvBucketReply, Refusal> {
+    let found = model::bucket(view, place).map_err(|stop| unreadable(&stop))?;
+    Ok(KvBucketReply { bucket: found.map(detail).transpose()?, sequence: sequence(view)? })
+}
+
+pub(super) fn detail(found: Listed) -> Result<KvBucket, Refusal> {
+    let Listed { place, bucket, watchers } = found;
+    let one = |it: Watcher| {
+        let queue = Place::of_watcher(&place, &it.function).in_field("bucket")?;
+        let Watcher { function, sets, deletes, prefix, suffix } = it;
+        let (function, queue) = (function.to_string(), queue.name.to_string());
+        Ok::<_, Refusal>(KvWatcher { function, queue, sets, deletes, prefix, suffix })
+    };
+    Ok(KvBucket {
+        bucket: place.name.to_string(),
+        keys_max: bucket.keys_max,
+        bytes_max: bucket.bytes_max,
+        keys: bucket.keys,
+        bytes: bucket.bytes,
+        watchers: watchers.into_iter().map(one).collect::<Result<_, _>>()?,
+    })
+}

@@ -1,0 +1,28 @@
+//! How many queues and topics the group has, other than the queues of functions: so many and no more.
+
+use super::edit::Edit;
+use super::fault::Fault;
+use super::keys;
+use super::limits::QUEUES_MAX;
+use super::name::{Owner, Place};
+use super::record::Queues;
+use super::refusal::{Reason, Refusal};
+
+/// A queue is made, or is gone. Those of functions are as many as there are functions.
+pub(super) fn count_queue(edit: &mut Edit<'_>, place: &Place, more: bool) -> Result<(), Fault> {
+    match place.owner() {
+        Owner::Function => Ok(()),
+        Owner::People | Owner::Topic(_) | Owner::Bucket(_) => count(edit, more),
+    }
+}
+
+/// One more, or one less.
+pub(super) fn count(edit: &mut Edit<'_>, more: bool) -> Result<(), Fault> {
+    let Queues { count } = edit.get(&keys::queues())?.unwrap_or_default();
+    let count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+    if more && count > QUEUES_MAX {
+        return Err(Refusal::over(Reason::QueuesFull, "queues and topics", count, QUEUES_MAX).into());
+    }
+    edit.put(keys::queues(), &Queues { count });
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! What is asked of topics, of who hears them and who watches buckets, to its wire form.
+
+use coracle_proto::pb::store as pb;
+
+use super::super::super::{Check, Name, Place, Settings, Watcher};
+use super::super::names::place_to_wire;
+use super::super::record::{settings_to_wire, watcher_to_wire};
+
+pub(super) fn drop_queue(queue: &Place, force: bool, steps: u32) -> pb::DropQueue {
+    pb::DropQueue { queue: Some(place_to_wire(queue)), force, steps }
+}
+
+pub(super) fn subscribe(topic: &Place, function: &Name, settings: &Settings) -> pb::Subscribe {
+    let (topic, settings) = (Some(place_to_wire(topic)), Some(settings_to_wire(settings)));
+    pb::Subscribe { topic, function: function.to_string(), settings }
+}
+
+pub(super) fn unsubscribe(topic: &Place, function: &Name) -> pb::Unsubscribe {
+    pb::Unsubscribe { topic: Some(place_to_wire(topic)), function: function.to_string() }
+}
+
+pub(super) fn watch(bucket: &Place, watcher: &Watcher, settings: &Settings) -> pb::Watch {
+    let (bucket, settings) = (Some(place_to_wire(bucket)), Some(settings_to_wire(settings)));
+    pb::Watch { bucket, watcher: Some(watcher_to_wire(watcher)), settings }
+}
+
+pub(super) fn unwatch(bucket: &Place, function: &Name) -> pb::Unwatch {
+    pb::Unwatch { bucket: Some(place_to_wire(bucket)), function: function.to_string() }
+}
+
+pub(super) fn check(it: &Check) -> pb::Check {
+    pb::Check { bucket: Some(place_to_wire(&it.bucket)), key: it.key.clone(), version: it.version }
+}

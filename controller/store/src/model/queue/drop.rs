@@ -1,0 +1,138 @@
+//! A queue is deleted: marked first, so that nothing enters it and nothing is claimed, then emptied in bounded steps, and taken away with
+//! the last of what was its own. What somebody has begun goes on by itself.
+
+use super::super::edit::Edit;
+use super::super::fault::{Fault, unreadable};
+use super::super::keys::{self, Due};
+use super::super::limits::OP_STEPS_MAX;
+use super::super::name::{Owner, Place};
+use super::super::op::Span;
+use super::super::outcome::Outcome;
+use super::super::record::Queue;
+use super::super::refusal::{Reason, Refusal};
+use super::super::{bucket, census};
+use super::desk::Desk;
+use super::memory::Memory;
+use super::moves::End;
+use super::topic;
+
+/// Whoever has begun it goes on with it for so long alone.
+const GRACE_MS: u64 = 10_000;
+
+/// How far one operation has come.
+struct Emptied {
+    /// Messages that it took away.
+    messages: usize,
+    /// Whether there may be more of anything.
+    more: bool,
+}
+
+/// Deletes it, as far as one operation may. Refused while somebody uses it, unless forced or begun.
+pub(in super::super) fn drop(
+    edit: &mut Edit<'_>,
+    place: &Place,
+    force: bool,
+    steps: u32,
+) -> Result<Outcome, Fault> {
+    let mut desk = Desk::open_any(edit, place)?;
+    if desk.queue.dropping_ms.is_none() {
+        if !force {
+            desk.check_unused()?;
+        }
+        desk.nobody_hears()?;
+        desk.go_on_at(GRACE_MS);
+    }
+    let Emptied { messages, more } = desk.empty(usize::try_from(steps).unwrap_or(usize::MAX))?;
+    if more {
+        desk.close()
+    } else {
+        desk.remove()?
+    }
+    Ok(Outcome::Moved { moved: messages.try_into().unwrap_or(u32::MAX), more, next: 0 })
+}
+
+/// Goes on with what somebody has begun and not ended.
+pub(in super::super) fn go_on(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(), Fault> {
+    let (place, _) = keys::subject_parts(subject).ok_or_else(|| unreadable("a timer of a deletion"))?;
+    let mut desk = Desk::open_any(edit, &place)?;
+    if desk.empty(OP_STEPS_MAX)?.more {
+        desk.go_on_at(1);
+        desk.close();
+        return Ok(());
+    }
+    desk.remove()
+}
+
+impl Desk<'_, '_> {
+    fn check_unused(&self) -> Result<(), Refusal> {
+        let taker =
+            self.queue.target.as_ref().map(|target| format!("function '{target}' takes its messages"));
+        let messages = self.counts.messages();
+        let held = (messages > 0).then(|| format!("it has {messages} messages"));
+        let users: Vec<_> = taker.into_iter().chain(held).collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        let sentence = format!("queue '{}' is in use: {}", self.place, users.join(", and "));
+        Err(Refusal::of(Reason::InUse, sentence))
+    }
+
+    /// A topic or a bucket has this queue no more among those that it tells.
+    fn nobody_hears(&mut self) -> Result<(), Fault> {
+        match self.place.owner() {
+            Owner::Topic(heard) => topic::forget(self.edit, &heard),
+            Owner::Bucket(heard) => bucket::forget(self.edit, &heard),
+            Owner::People | Owner::Function => Ok(()),
+        }
+    }
+
+    /// It is marked, with a timer that goes on with it.
+    fn go_on_at(&mut self, in_ms: u64) {
+        self.forget_drop();
+        let at_ms = self.now_ms().saturating_add(in_ms);
+        self.edit.mark(keys::timer(Due::Drops, at_ms, &keys::queue(self.place)));
+        let queue = Queue { dropping_ms: Some(at_ms), ..self.queue.clone() };
+        self.tell(queue);
+    }
+
+    fn forget_drop(&mut self) {
+        if let Some(at_ms) = self.queue.dropping_ms {
+            self.edit.remove(&keys::timer(Due::Drops, at_ms, &keys::queue(self.place)));
+        }
+    }
+
+    /// Messages first, whose invocations end as dropped, then records and ids.
+    fn empty(&mut self, steps: usize) -> Result<Emptied, Fault> {
+        let mut left = steps.min(OP_STEPS_MAX);
+        let (rows, more_messages) = self.edit.steps(&keys::delivery_span(self.place, Span::ALL), left)?;
+        left = left.saturating_sub(rows.len());
+        let messages = rows.len();
+        for row in rows {
+            let message = keys::message_number(&row).ok_or_else(|| unreadable("a message's row"))?;
+            let delivery = self.delivery(message)?.ok_or_else(|| unreadable("a message's delivery"))?;
+            self.end(message, &delivery, End::Purged)?;
+        }
+        let (rows, more_records) = self.edit.steps(&keys::ended_range(self.place, 0), left)?;
+        left = left.saturating_sub(rows.len());
+        for row in rows {
+            let (_, id) = keys::ended_parts(&row).ok_or_else(|| unreadable("a row of what ended"))?;
+            self.forget_record(&row, id)?;
+        }
+        let (rows, more_ids) = self.edit.steps(&keys::dedup_range(self.place, 0), left)?;
+        for row in rows {
+            self.forget_id(&row)?;
+        }
+        Ok(Emptied { messages, more: more_messages || more_records || more_ids })
+    }
+
+    /// It is empty, and goes.
+    fn remove(mut self) -> Result<(), Fault> {
+        self.forget_timer(Memory::Records);
+        self.forget_timer(Memory::Ids);
+        self.forget_drop();
+        self.edit.remove(&keys::active(self.place));
+        self.edit.remove(&keys::counts(self.place));
+        self.edit.remove(&keys::queue(self.place));
+        census::count_queue(self.edit, self.place, false)
+    }
+}
