@@ -53,6 +53,13 @@ pub(crate) struct Manifest {
     pub(crate) schedules: Vec<ScheduleEntry>,
 }
 
+impl Manifest {
+    /// Whether it was read from a file, and not from flags.
+    pub(crate) fn is_file(&self) -> bool {
+        !self.path.as_os_str().is_empty()
+    }
+}
+
 /// One function of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FunctionEntry {

@@ -46,7 +46,8 @@ impl<'m> Kept<'m> {
         let mut events = Events::of(client)?;
         let present = Present::look(&namespaces(manifest), &mut events).await?;
         check::check(manifest, &present, &mut events).await?;
-        let unnamed = prune::unnamed(manifest, &present);
+        // Flags name one function, and say nothing of the rest.
+        let unnamed = if manifest.is_file() { prune::unnamed(manifest, &present) } else { Vec::new() };
         if let Some(prune) = prune {
             prune.may(&unnamed, talk)?;
         }
@@ -106,13 +107,14 @@ impl<'m> Kept<'m> {
 
 /// Whether stores are needed.
 fn keeps(manifest: &Manifest) -> bool {
-    let Manifest { functions: _, addresses: _, path: _, buckets, queues, topics, triggers, schedules } =
+    let Manifest { functions, addresses: _, path: _, buckets, queues, topics, triggers, schedules } =
         manifest;
-    !(buckets.is_empty()
-        && queues.is_empty()
-        && topics.is_empty()
-        && triggers.is_empty()
-        && schedules.is_empty())
+    functions.iter().any(|it| it.spec.has_state())
+        || !(buckets.is_empty()
+            && queues.is_empty()
+            && topics.is_empty()
+            && triggers.is_empty()
+            && schedules.is_empty())
 }
 
 /// All that the manifest names.

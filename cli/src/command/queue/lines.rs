@@ -26,8 +26,8 @@ use crate::units::show_duration;
 
 /// Batches that wait for their acknowledgement: a store takes 64 at once of all.
 const UNDER_WAY_MAX: usize = 16;
-/// Before a store is asked again that broke off.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Before a store is asked again that broke off, or whose queue is full.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Some messages that are published together.
 #[derive(Debug)]
@@ -133,9 +133,11 @@ impl<'a> Publisher<'a> {
         signals: &mut Signals,
         progress: &Progress,
     ) -> Result<(), Failure> {
+        // Batches overtake each other.
+        let most = if self.flags.has_group() { 1 } else { UNDER_WAY_MAX };
         let (mut ended, mut end) = (false, Ok(()));
         while !(ended && self.under_way.is_empty()) {
-            let (room, waits) = (self.under_way.len() < UNDER_WAY_MAX, !self.under_way.is_empty());
+            let (room, waits) = (self.under_way.len() < most, !self.under_way.is_empty());
             let next = tokio::select! {
                 gathered = lines.next(), if !ended && room => Next::Gathered(gathered),
                 heard = Stream::heard(&mut self.stream), if waits => Next::Heard(heard),
@@ -149,9 +151,10 @@ impl<'a> Publisher<'a> {
                 Next::Gathered(Some(Ok(data))) => self.send(data).await,
                 Next::Gathered(Some(Err(failure))) => Err(failure),
                 Next::Heard(heard) => self.hear(heard).await,
-                // The second time: what is under way is not waited for either.
+                // The second time what is under way is not waited for either.
                 Next::Stopped if ended => {
-                    return end.and(Err(Failure::new(Exit::TimedOut, "it was stopped")));
+                    let stopped = Failure::new(Exit::TimedOut, "it was stopped");
+                    return end.and(Err(stopped));
                 }
                 Next::Stopped => Err(Failure::new(Exit::TimedOut, "it was stopped before the last line")),
             };
@@ -210,8 +213,8 @@ impl<'a> Publisher<'a> {
                     return Ok(());
                 }
                 Some(End::Refused(refused)) => match refusal(&refused) {
-                    Ok(passing) => passing,
-                    Err(failure) => return Err(self.refused(number, failure)),
+                    (true, failure) if !self.until.is_over() => failure.message,
+                    (_, failure) => return Err(self.refused(number, failure)),
                 },
                 None => "the store's answer says nothing".to_owned(),
             },
@@ -252,17 +255,17 @@ impl<'a> Publisher<'a> {
     }
 }
 
-/// What passes, or what would be refused again.
-fn refusal(refused: &pb::PublishRefused) -> Result<String, Failure> {
+/// Whether it passes, as a queue that is full does, and what it says.
+fn refusal(refused: &pb::PublishRefused) -> (bool, Failure) {
     match refused.code.parse::<Code>() {
-        Ok(code) => match code.retry() {
-            // A full queue is not waited for: who publishes is told.
-            Again::NotStarted | Again::Unknown if code != Code::QueueFull => Ok(refused.message.clone()),
-            Again::NotStarted | Again::Unknown | Again::Never => {
-                Err(Refusal::new(code, refused.message.clone()).into())
-            }
-        },
-        Err(_) => Err(Failure::new(Exit::Refused, format!("{} ({})", refused.message, refused.code))),
+        Ok(code) => {
+            let passes = match code.retry() {
+                Again::NotStarted | Again::Unknown => true,
+                Again::Never => false,
+            };
+            (passes, Refusal::new(code, refused.message.clone()).into())
+        }
+        Err(_) => (false, Failure::new(Exit::Refused, format!("{} ({})", refused.message, refused.code))),
     }
 }
 

@@ -59,6 +59,11 @@ fn attribute(text: &str) -> Result<(String, String), String> {
 }
 
 impl Flags {
+    /// Whether messages are delivered in the order in which they are published.
+    pub(super) fn has_group(&self) -> bool {
+        self.group.is_some()
+    }
+
     /// A message with these data. Without an id it has its invocation's: it is like no other.
     pub(super) fn message(
         &self,

@@ -54,10 +54,8 @@ impl Kept {
         if let Some((_, code)) = self.refused_data.pop_front_if(|(data, _)| refused(data)) {
             return Err(Refusal::new(code, "not this one"));
         }
-        let copies = match self.topics.iter().find(|it| it.topic == request.to) {
-            Some(topic) => Some(u32::try_from(topic.subscribers.len()).unwrap()),
-            None => None,
-        };
+        let topic = self.topics.iter().find(|it| it.topic == request.to);
+        let copies = topic.map(|topic| u32::try_from(topic.subscribers.len()).unwrap());
         let mut published = Vec::new();
         for message in request.messages {
             self.published.push(message.clone());

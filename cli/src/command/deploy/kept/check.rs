@@ -43,7 +43,11 @@ impl Wrong {
         self.0.sort_by_key(|(line, _)| *line);
         let Some(exit) = self.0.first().map(|(_, failure)| failure.exit) else { return Ok(()) };
         let exit = if self.0.iter().all(|(_, it)| it.exit == exit) { exit } else { Exit::Refused };
-        let problems = self.0.into_iter().map(|(line, failure)| (line, failure.message)).collect();
+        let problems: Vec<_> = self.0.into_iter().map(|(line, failure)| (line, failure.message)).collect();
+        if !manifest.is_file() {
+            let all: Vec<_> = problems.into_iter().map(|(_, problem)| problem).collect();
+            return Err(Failure::new(exit, all.join("; ")));
+        }
         Err(Failure::new(exit, ManifestError::found(&manifest.path, problems).to_string()))
     }
 }
@@ -56,6 +60,7 @@ pub(super) async fn check(
     let mut wrong = Wrong::default();
     functions(manifest, events, &mut wrong).await?;
     let unknown = sources(manifest, present, &mut wrong)?;
+    grants(manifest, present, &mut wrong)?;
     let queues = manifest.queues.iter().map(|queue| Thing::Queue(queue, false));
     let things = queues.chain(manifest.topics.iter().map(Thing::Topic));
     let things =
@@ -120,4 +125,35 @@ fn sources(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<
         }
     }
     Ok(unknown)
+}
+
+/// Each bucket, queue and topic that functions are granted is of the manifest, or there.
+fn grants(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(), Failure> {
+    for function in &manifest.functions {
+        let namespace = &function.id.namespace;
+        let mut refuse = |code, kind: &str, name: &str| {
+            let sentence = format!("there is no {kind} '{name}', neither in the cluster nor here");
+            wrong.take(
+                function.line,
+                &format!("function {}", function.id),
+                Err(Refusal::new(code, sentence).into()),
+            )
+        };
+        for grant in function.spec.keyvalue() {
+            let Ok(id) = FunctionId::parse(namespace.as_str(), grant.bucket()) else { continue };
+            let here = manifest.buckets.iter().any(|it| it.id == id);
+            if !here && !present.buckets.contains_key(&id) {
+                refuse(Code::BucketNotFound, "bucket", grant.bucket())?;
+            }
+        }
+        for name in function.spec.publish() {
+            let Ok(id) = FunctionId::parse(namespace.as_str(), name) else { continue };
+            let queue = manifest.queues.iter().any(|it| it.id == id) || present.queue(&id).is_some();
+            let topic = manifest.topics.iter().any(|it| it.id == id) || present.topics.contains_key(&id);
+            if !queue && !topic {
+                refuse(Code::QueueNotFound, "queue or topic", name)?;
+            }
+        }
+    }
+    Ok(())
 }

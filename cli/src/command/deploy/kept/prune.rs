@@ -11,7 +11,7 @@ use crate::command::queue::name::QueueId;
 use crate::command::queue::{drop_queue, name};
 use crate::command::{schedule, topic};
 use crate::exit::{Exit, Failure};
-use crate::manifest::{Manifest, On, TriggerEntry};
+use crate::manifest::{FunctionEntry, Manifest, On, TriggerEntry};
 use crate::output::Talk;
 
 /// It is to be deleted.
@@ -63,7 +63,8 @@ pub(super) fn unnamed(manifest: &Manifest, present: &Present) -> Vec<Unnamed> {
     found.extend(schedules.map(|id| Unnamed { what: What::Schedule(id.clone()), holds: 0 }));
     triggers(manifest, present, &mut found);
     let uses = |id: &FunctionId, kind: &str| {
-        manifest.triggers.iter().any(|it: &TriggerEntry| it.kind() == kind && it.source() == *id)
+        let fires = |it: &TriggerEntry| it.kind() == kind && it.source() == *id;
+        manifest.triggers.iter().any(fires) || manifest.functions.iter().any(|it| grants(it, id, kind))
     };
     for (id, queue) in &present.queues {
         // Others than people's go with what they are for.
@@ -83,6 +84,16 @@ pub(super) fn unnamed(manifest: &Manifest, present: &Present) -> Vec<Unnamed> {
         }
     }
     found
+}
+
+/// Whether a function may use it.
+fn grants(function: &FunctionEntry, id: &FunctionId, kind: &str) -> bool {
+    let (spec, name) = (&function.spec, id.name.as_str());
+    let granted = match kind {
+        "bucket" => spec.keyvalue().iter().any(|it| it.bucket() == name),
+        _ => spec.publish().iter().any(|it| it == name),
+    };
+    granted && function.id.namespace == id.namespace
 }
 
 /// Subscribers and watchers that no trigger names.

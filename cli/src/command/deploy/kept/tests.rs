@@ -215,3 +215,22 @@ async fn functions_alone_need_no_store() {
     let failure = world.deploy("[topic.news]", None).await.unwrap_err();
     assert!(failure.message.contains("code no-store"), "{failure}");
 }
+
+#[tokio::test]
+async fn what_functions_are_granted_is_of_the_file_or_of_the_cluster_and_is_not_pruned() {
+    let buckets = vec![pb::KvBucket { bucket: "images".to_owned(), ..pb::KvBucket::default() }];
+    let world = World::new(Kept { queues: vec![queue("jobs", "")], buckets, ..Kept::default() }).await;
+    let granted = format!("{WORK}keyvalue = ['images:read', 'none']\npublish = ['jobs', 'news', 'nobody']\n");
+    let failure = world.deploy(&format!("{granted}[topic.news]\n"), None).await.unwrap_err();
+    for said in [
+        "coracle.toml:1: function work: there is no bucket 'none', neither in the cluster nor here",
+        "coracle.toml:1: function work: there is no queue or topic 'nobody'",
+    ] {
+        assert!(failure.message.contains(said), "no '{said}' in\n{failure}");
+    }
+    assert_eq!(failure.message.lines().count(), 2, "{failure}");
+    assert_eq!((failure.exit, world.deployed()), (Exit::NotFound, 0));
+    let good = format!("{WORK}keyvalue = ['images:read']\npublish = ['jobs']\n");
+    world.deploy(&good, Some(Prune { force: true, yes: true })).await.unwrap();
+    assert!(world.changes().is_empty(), "they are named by what is granted");
+}

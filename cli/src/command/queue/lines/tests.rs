@@ -2,10 +2,18 @@
 
 use std::fmt::Write as _;
 
+use clap::Parser;
+
 use super::*;
 use crate::client::fake::{Fake, FakeStore, Kept, Script};
 
 const LONG: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: Flags,
+}
 
 struct Ran {
     done: Result<(), Failure>,
@@ -25,13 +33,17 @@ impl Ran {
 }
 
 async fn ran(lines: &str, kept: Kept, patience: Duration) -> Ran {
+    ran_with(&Flags::default(), lines, kept, patience).await
+}
+
+async fn ran_with(flags: &Flags, lines: &str, kept: Kept, patience: Duration) -> Ran {
     let store = FakeStore::start(kept).await;
     let node = Fake::start(Script { stores: vec![store.address.clone()], ..Script::default() }).await;
     let events = Events::of(node.client_for(patience).await).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), lines).unwrap();
-    let (to, flags) = ("jobs".parse().unwrap(), Flags::default());
-    let mut publisher = Publisher::new(&to, &flags, events, patience);
+    let to = "jobs".parse().unwrap();
+    let mut publisher = Publisher::new(&to, flags, events, patience);
     let opened = input::open(file.path()).await.unwrap();
     let (mut signals, talk) = (Signals::new().unwrap(), Talk::new(true, true));
     let done = publisher.all(Batches::of(opened), &mut signals, &talk.progress(None)).await;
@@ -65,6 +77,16 @@ async fn all_lines_are_published() {
 }
 
 #[tokio::test]
+async fn lines_of_a_group_stay_in_their_order_whatever_breaks() {
+    let line = Line::parse_from(["publish", "--group", "anna"]);
+    let kept = Kept { breaks: [1, 0].into(), ..Kept::default() };
+    let ran = ran_with(&line.flags, &numbers(2_000), kept, LONG).await;
+    ran.done.clone().unwrap();
+    assert_eq!(ran.data(), (0..2_000).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert!(ran.store.with(|kept| kept.published.iter().all(|it| it.group == "anna")));
+}
+
+#[tokio::test]
 async fn nothing_is_nothing() {
     let ran = ran("", Kept::default(), LONG).await;
     assert_eq!((ran.done, ran.sum), (Ok(()), Sum::default()));
@@ -89,12 +111,25 @@ async fn whoever_leads_no_more_is_left_for_another_one() {
 
 #[tokio::test]
 async fn a_refusal_ends_it_and_names_the_lines_and_what_is_under_way_is_waited_for() {
-    let kept = Kept { refused_data: [("0", Code::QueueFull)].into(), ..Kept::default() };
+    let kept = Kept { refused_data: [("0", Code::InvalidArgument)].into(), ..Kept::default() };
     let ran = ran(&numbers(1_000), kept, LONG).await;
     let failure = ran.done.clone().unwrap_err();
-    assert_eq!(failure.exit, Exit::Throttled);
+    assert_eq!(failure.exit, Exit::Refused);
     assert!(failure.message.starts_with("lines 1 to "), "{failure}");
     assert_eq!((ran.sum.published, ran.left), (ran.data().len() as u64, 0), "the sum is what was published");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_is_waited_for_as_long_as_was_said() {
+    let full = |times| vec![("0", Code::QueueFull); times].into();
+    let room = ran(&numbers(1_000), Kept { refused_data: full(2), ..Kept::default() }, LONG).await;
+    room.done.clone().unwrap();
+    is_each_once(room.data(), 1_000);
+    let kept = Kept { refused_data: full(1_000), ..Kept::default() };
+    let never = ran("0\n", kept, Duration::from_millis(500)).await;
+    let failure = never.done.clone().unwrap_err();
+    assert_eq!((failure.exit, never.sum.published, never.left), (Exit::Throttled, 0, 0));
+    assert!(failure.message.starts_with("lines 1 to 1: "), "{failure}");
 }
 
 #[tokio::test]
