@@ -82,11 +82,14 @@ async fn what_is_published_is_delivered_in_each_way_of_saying_it() {
         ("content-type", "text/plain"),
     ];
     let first = accepted(&publish(&cluster, 1, "jobs", &binary, "binary").await);
-    let event = |id: &str| json!({"specversion": "1.0", "id": id, "source": "/here", "type": "t", "data": {"n": 1}});
+    let event =
+        |id: &str| json!({"specversion": "1.0", "id": id, "source": "/here", "type": "t", "data": {"n": 1}});
     let structured = [("content-type", "application/cloudevents+json")];
     accepted(&publish(&cluster, 2, "jobs", &structured, event("two").to_string()).await);
     let batch = [("content-type", "application/cloudevents-batch+json")];
-    let three = accepted(&publish(&cluster, 0, "jobs", &batch, json!([event("three"), event("four")]).to_string()).await);
+    let three = accepted(
+        &publish(&cluster, 0, "jobs", &batch, json!([event("three"), event("four")]).to_string()).await,
+    );
     assert_eq!(three.len(), 2);
     // The same id of the same source is the same message, at any gateway.
     let again = accepted(&publish(&cluster, 2, "jobs", &binary, "binary").await);
@@ -136,7 +139,7 @@ async fn each_subscriber_of_a_topic_has_its_own_copy() {
     ended(&cluster, "fails", "dead", 1, SOON).await;
     let letters = cluster.run(&["dlq", "list", "-o", "json"]).await.ok().json();
     assert!(letters.to_string().contains("topic/news/fails"), "{letters}");
-    cluster.run(&["topic", "unsubscribe", "news", "--function", "fails"]).await.ok();
+    cluster.run(&["topic", "unsubscribe", "news", "--function", "fails", "--yes"]).await.ok();
     let told = accepted(&publish(&cluster, 2, "news", &[], "three").await);
     assert_eq!(told[0]["copies"], 1, "{told:?}");
     ended(&cluster, "wc", "succeeded", 2, SOON).await;
@@ -155,7 +158,10 @@ async fn a_person_looks_into_a_queue_stops_it_and_clears_it() {
     let full = publish(&cluster, 0, "jobs", &[], "four").await;
     assert_eq!(full.status, 429, "{}", full.text());
     assert!(full.text().contains("queue-full") && !full.header("retry-after").is_empty(), "{}", full.text());
-    assert_eq!((&queue(&cluster, "jobs").await["ready"], &queue(&cluster, "jobs").await["paused"]), (&3.into(), &true.into()));
+    assert_eq!(
+        (&queue(&cluster, "jobs").await["ready"], &queue(&cluster, "jobs").await["paused"]),
+        (&3.into(), &true.into())
+    );
     let peeked = cluster.run(&["queue", "peek", "jobs", "--bodies", "-o", "json"]).await.ok().json();
     assert_eq!(peeked.as_array().expect("messages").len(), 3, "{peeked}");
     assert!(peeked.to_string().contains("two"), "{peeked}");

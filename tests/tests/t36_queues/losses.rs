@@ -52,6 +52,7 @@ async fn no_message_is_lost_and_none_overtakes_its_group() {
     cluster.wait_alive(3).await;
 
     let all = ended(&cluster, "wc", "succeeded", GROUPS * MESSAGES, AFTER_A_LOSS).await;
-    let numbers: BTreeSet<_> = all.iter().map(|record| record["message"].as_u64().expect("a number")).collect();
+    let numbers: BTreeSet<_> =
+        all.iter().map(|record| record["message"].as_u64().expect("a number")).collect();
     assert_eq!(numbers.len(), GROUPS * MESSAGES, "each once");
 }

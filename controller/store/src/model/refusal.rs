@@ -114,9 +114,8 @@ impl fmt::Display for Refusal {
             }
             Reason::TooMany => write!(f, "{found} {subject}, and at most {bound} are allowed"),
             Reason::TooLarge => write!(f, "{subject} has {found} bytes, and at most {bound} are allowed"),
-            Reason::Invalid | Reason::Ended | Reason::NotDead | Reason::NameTaken | Reason::InUse => {
-                f.write_str(subject)
-            }
+            Reason::InUse => write!(f, "{subject}; --force deletes it all the same"),
+            Reason::Invalid | Reason::Ended | Reason::NotDead | Reason::NameTaken => f.write_str(subject),
             Reason::OutcomeUnknown => write!(
                 f,
                 "the request is as old as sequence {found}, and outcomes before {bound} are forgotten: look whether it was done"

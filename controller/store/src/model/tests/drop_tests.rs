@@ -75,7 +75,7 @@ fn it_is_refused_while_it_is_used_and_says_by_whom() {
     bench.publish(published("a"));
     let Outcome::Refused(refusal) = bench.run(drop(false, 9)) else { panic!() };
     assert_eq!(refusal.reason, Reason::InUse);
-    let sentence = "queue 'shop/q' is in use: function 'f' takes its messages, and it has 1 messages";
+    let sentence = "queue 'shop/q' is in use: function 'f' takes its messages, and it has 1 messages; --force deletes it all the same";
     assert_eq!(refusal.to_string(), sentence);
     bench.run(Op::PutQueue { queue: place("q"), settings: Settings::DEFAULT, target: None });
     assert_eq!(bench.refused(drop(false, 9)), Reason::InUse);

@@ -136,7 +136,7 @@ fn a_topic_that_is_heard_goes_where_it_is_forced() {
     let Outcome::Refused(refusal) = bench.run(drop(false)) else { panic!() };
     assert_eq!(
         (refusal.reason, &refusal.to_string()[..]),
-        (Reason::InUse, "topic 'shop/t' has subscribers: f, g")
+        (Reason::InUse, "topic 'shop/t' has subscribers: f, g; --force deletes it all the same")
     );
     assert_eq!(named_count(&bench.records).unwrap(), 4);
     assert_eq!(bench.run(drop(true)), Outcome::Done);

@@ -205,7 +205,7 @@ fn a_watched_bucket_goes_where_it_is_forced_and_tells_nobody() {
     let Outcome::Refused(refusal) = bench.run(drop(false)) else { panic!() };
     assert_eq!(
         (refusal.reason, &refusal.to_string()[..]),
-        (Reason::InUse, "bucket 'shop/a' is watched by f")
+        (Reason::InUse, "bucket 'shop/a' is watched by f; --force deletes it all the same")
     );
     assert!(matches!(bench.run(drop(true)), Outcome::Moved { moved: 1, more: false, .. }));
     assert_eq!(told(&bench, "f"), pairs(&[("set", "k")]));
