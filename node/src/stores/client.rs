@@ -1,5 +1,7 @@
 //! What stores are asked, one method for each question.
 
+mod publish;
+
 use std::time::{Duration, Instant};
 
 use coracle_proto::codec::DecodeError;

@@ -18,6 +18,16 @@ pub const HEADERS_MAX: usize = 128;
 pub const HEADERS_BYTES_MAX: usize = 32 << 10;
 /// Bytes of names and values of a message's attributes.
 pub const ATTRIBUTES_BYTES_MAX: usize = 4 << 10;
+/// Attributes of a message beside its id and its source.
+pub const ATTRIBUTES_MAX: usize = 32;
+/// Bytes of a message's id, its source, and its group.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// Messages that are published at once.
+pub const PUBLISHED_MAX: usize = 256;
+/// Bytes of data and attributes of all messages that are published at once: they are one entry of a log.
+pub const PUBLISHED_BYTES_MAX: usize = 448 << 10;
+/// How long a message may be delayed.
+pub const DELAY_MAX: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 /// Bytes of names and values of an answer's headers that are kept.
 pub const KEPT_HEADERS_BYTES_MAX: usize = 8 << 10;
 
@@ -262,4 +272,30 @@ pub struct Submitted {
     pub invocation: InvocationId,
     /// Whether it was accepted before.
     pub repeated: bool,
+}
+
+/// What is put into a queue, or said to all who have subscribed to a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Made by whoever publishes.
+    pub invocation: InvocationId,
+    /// What is to be delivered. With an id it is taken once a day for each source; without one it is like no other.
+    pub event: Event,
+    /// Messages of one group are delivered one after the other; empty: of none.
+    pub group: String,
+    /// How long it waits before it may be delivered, at most [`DELAY_MAX`].
+    pub delay: Duration,
+}
+
+/// What became of a message that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Of a queue's message: that of the first one, where this was a repetition.
+    pub invocation: InvocationId,
+    /// Whether all who were to have it had it before.
+    pub repeated: bool,
+    /// Its number in its queue; none: it went to a topic.
+    pub message: Option<u64>,
+    /// Queues that have it.
+    pub copies: u32,
 }

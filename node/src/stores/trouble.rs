@@ -72,7 +72,7 @@ impl From<Status> for Trouble {
         if status.metadata().contains_key(CODE_METADATA) {
             Self::Refused(Refusal::from_status(&status))
         } else if status.code() == tonic::Code::Unimplemented {
-            let said = "the store's program is older and does not know asynchronous calls: upgrade it";
+            let said = "the store's program is older and does not know what it was asked: upgrade it";
             Self::Refused(Refusal::new(Code::NotLeader, said))
         } else {
             match connect_error(&status) {

@@ -1,6 +1,7 @@
 //! Messages and records to and from their wire form.
 
 mod event;
+mod publish;
 mod record;
 
 use coracle_proto::codec::{DecodeError, InField as _};
@@ -8,6 +9,7 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, Namespace,
 use coracle_proto::pb::{self, settle_reply, settle_request};
 
 use self::event::{event, event_body};
+pub(super) use self::publish::{publish_request, published};
 pub(super) use self::record::seen;
 use self::record::{answer, report};
 use super::message::{
@@ -113,7 +115,9 @@ pub(super) fn settle_request(
 ) -> pb::SettleRequest {
     let kept = || it.answer.as_ref().map(answer);
     let verdict = match &it.verdict {
-        Verdict::Done => settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects: Vec::new() }),
+        Verdict::Done => {
+            settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects: Vec::new() })
+        }
         Verdict::Retry { after, error } => settle_request::Verdict::Retry(pb::SettleRetry {
             after_ms: after.map(millis),
             error: cut(error),

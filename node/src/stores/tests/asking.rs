@@ -9,7 +9,7 @@ use coracle_proto::status::Code;
 
 use super::fake::{GROUP, Store};
 use crate::clock;
-use crate::stores::{Ended, Event, State, Stores, Submission};
+use crate::stores::{Ended, Event, Message, Published, State, Stores, Submission};
 use crate::view::{Stamp, View, ViewHandle};
 
 const CLUSTER: ClusterId = ClusterId::new(77);
@@ -54,6 +54,24 @@ impl World {
         };
         let submitted = self.stores.submit(submission, clock::now() + within).await;
         submitted.map(|it| (it.invocation, it.repeated)).map_err(|refusal| refusal.code)
+    }
+
+    async fn publish(&self, to: &str, ids: &[(u128, &str)]) -> Result<Vec<Published>, Code> {
+        let message = |(invocation, id): &(u128, &str)| {
+            let event = Event {
+                kind: "queue".to_owned(),
+                source: "s".to_owned(),
+                id: (*id).to_owned(),
+                attributes: [("type".to_owned(), "t".to_owned())].into(),
+                head: None,
+                data: Bytes::from_static(b"x"),
+            };
+            let (invocation, group) = (InvocationId::new(*invocation), "g".to_owned());
+            Message { invocation, event, group, delay: Duration::from_millis(1500) }
+        };
+        let (namespace, messages) = ("shop".parse().unwrap(), ids.iter().map(message).collect());
+        let published = self.stores.publish(&namespace, to, messages, clock::now() + LONG).await;
+        published.map_err(|refusal| refusal.code)
     }
 
     async fn state(&self, id: u128, waits: Duration) -> Result<State, Code> {
@@ -183,4 +201,42 @@ async fn whoever_waits_is_told_of_the_end() {
     assert_eq!(refused.code, Code::Conflict);
     let cancelled = world.stores.cancel(group, id, clock::now() + LONG).await.unwrap();
     assert_eq!(cancelled.state, State::Ended(Ended::Cancelled));
+}
+
+#[tokio::test]
+async fn what_is_published_is_kept_and_each_message_has_its_word() {
+    let store = Store::start().await;
+    let world = World::new(&[&store]);
+    store.state().queues.insert("jobs".to_owned());
+    store.state().topics.insert("news".to_owned(), 3);
+    let word = |id: u128, repeated, message, copies| {
+        let invocation = InvocationId::new(id);
+        Published { invocation, repeated, message, copies }
+    };
+    let first = world.publish("jobs", &[(1, "a"), (2, "")]).await;
+    assert_eq!(first, Ok(vec![word(1, false, Some(1), 1), word(2, false, Some(2), 1)]));
+    let again = world.publish("jobs", &[(3, "a"), (4, "b")]).await;
+    assert_eq!(again, Ok(vec![word(1, true, Some(1), 1), word(4, false, Some(3), 1)]));
+    assert_eq!(world.publish("news", &[(5, "c")]).await, Ok(vec![word(5, false, None, 3)]));
+    assert_eq!(world.publish("jobs", &[]).await, Ok(vec![]));
+    let sent = store.state().publishes[0].clone();
+    assert_eq!((sent.place.unwrap().namespace.as_str(), sent.to.as_str()), ("shop", "jobs"));
+    let message = &sent.messages[0];
+    assert_eq!((message.group.as_str(), message.delay_ms), ("g", 1500));
+    let body = message.body.as_ref().unwrap();
+    assert_eq!((body.kind.as_str(), body.id.as_str(), body.attributes["type"].as_str()), ("queue", "a", "t"));
+}
+
+#[tokio::test]
+async fn what_is_published_and_its_answer_lost_is_kept_once() {
+    let store = Store::start().await;
+    let world = World::new(&[&store]);
+    store.state().queues.insert("jobs".to_owned());
+    store.state().loses = 1;
+    assert_eq!(world.publish("jobs", &[(1, "")]).await.unwrap().len(), 1);
+    assert_eq!((store.state().messages.len(), store.state().publishes.len()), (1, 2));
+    assert_eq!(world.publish("none", &[(2, "")]).await, Err(Code::QueueNotFound));
+    store.state().refuses = Some(Code::QueueFull);
+    assert_eq!(world.publish("jobs", &[(3, "")]).await, Err(Code::QueueFull));
+    assert_eq!((store.state().messages.len(), store.state().publishes.len()), (1, 4));
 }

@@ -1,8 +1,9 @@
 //! A store that keeps messages in memory, over real gRPC. It does what a test tells it to.
 
+mod queues;
 mod served;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use coracle_proto::id::{GroupId, InvocationId, NodeId, Revision, StoreId};
 use coracle_proto::pb::deliveries_server::DeliveriesServer;
 use coracle_proto::pb::groups_server::GroupsServer;
 use coracle_proto::pb::invocations_server::InvocationsServer;
+use coracle_proto::pb::queues_server::QueuesServer;
 use coracle_proto::pb::{self, settle_reply, settle_request};
 use coracle_proto::record::{Addresses, Change, DataGroup, Node, NodeState, Record, Role, SLOTS, SlotTable};
 use coracle_proto::status::{Code, Refusal};
@@ -49,6 +51,10 @@ pub(crate) struct State {
     pub(crate) takes: Vec<pb::TakeRequest>,
     pub(crate) settles: Vec<pb::SettleRequest>,
     pub(crate) submits: Vec<pb::SubmitRequest>,
+    pub(crate) publishes: Vec<pb::PublishRequest>,
+    /// Queues of people, and topics with how many have subscribed to them.
+    pub(crate) queues: BTreeSet<String>,
+    pub(crate) topics: BTreeMap<String, u32>,
     /// Requests to cancel, or to give another life.
     pub(crate) changes: u32,
     /// Requests that were done, by their ids.
@@ -59,7 +65,7 @@ pub(crate) struct State {
     pub(crate) loses: u32,
     /// So many of the next changes are neither done nor answered.
     pub(crate) deaf: u32,
-    /// Refuses submissions with it.
+    /// Refuses submissions, and what is published, with it.
     pub(crate) refuses: Option<Code>,
     /// Refuses settlements that have an answer with it.
     pub(crate) refuses_answers: Option<Code>,
@@ -91,6 +97,7 @@ impl Store {
         let serving = tonic::transport::Server::builder()
             .add_service(DeliveriesServer::new(served.clone()))
             .add_service(InvocationsServer::new(served.clone()))
+            .add_service(QueuesServer::new(served.clone()))
             .add_service(GroupsServer::new(served))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let until = stop.clone();

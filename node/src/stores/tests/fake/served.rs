@@ -16,7 +16,7 @@ use super::{GROUP, Inner, State};
 pub(super) struct Served(pub(super) Arc<Inner>);
 
 impl Served {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap()
     }
 
