@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+pub(crate) use name::check_name;
 pub use name::{FunctionName, NAME_LENGTH_MAX, Namespace};
 
 /// Why a text or bytes are no identifier.

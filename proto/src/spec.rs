@@ -1,9 +1,13 @@
 //! What a function was granted and how it is bounded: a [`FunctionSpec`] cannot be out of bounds.
 
+mod state;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
+
+pub use self::state::{BucketGrant, KEYVALUE_MAX, PUBLISH_MAX};
 
 /// A bound with its default, its least and its greatest value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +118,8 @@ pub struct FunctionSpec {
     replicas: u32,
     retry: Retry,
     reuse: Option<Reuse>,
+    keyvalue: Vec<BucketGrant>,
+    publish: Vec<String>,
 }
 
 /// For how long an instance serves one call after another.
@@ -165,6 +171,10 @@ pub struct Draft {
     pub retry: Retry,
     /// Whether an instance serves more than one call.
     pub reuse: Option<ReuseDraft>,
+    /// Buckets that it may use: `BUCKET`, or `BUCKET:read`.
+    pub keyvalue: Vec<String>,
+    /// Queues and topics to which it may publish.
+    pub publish: Vec<String>,
 }
 
 /// A [`Reuse`] before its bounds were checked; zero means the default.
@@ -192,8 +202,9 @@ impl FunctionSpec {
             calls: narrow(REUSE_CALLS.or_default(calls.into())),
             age: Duration::from_millis(REUSE_AGE.or_default(age_ms)),
         });
-        let Draft { env, args, hosts, retry, .. } = draft;
-        Self { env, args, hosts, limits, replicas, retry, reuse }
+        let keyvalue = draft.keyvalue.iter().map(|text| BucketGrant::stored(text)).collect();
+        let Draft { env, args, hosts, retry, publish, .. } = draft;
+        Self { env, args, hosts, limits, replicas, retry, reuse, keyvalue, publish }
     }
 
     /// Checks every bound.
@@ -218,6 +229,7 @@ impl FunctionSpec {
             REUSE_CALLS.check(calls.into())?;
             REUSE_AGE.check(age_ms)?;
         }
+        state::check(&draft.keyvalue, &draft.publish)?;
         Ok(Self::stored(draft))
     }
 
@@ -263,10 +275,28 @@ impl FunctionSpec {
         self.reuse
     }
 
-    /// The same with no host granted.
+    /// Buckets of its namespace that it may use.
     #[must_use]
-    pub fn without_hosts(self) -> Self {
-        Self { hosts: Vec::new(), ..self }
+    pub fn keyvalue(&self) -> &[BucketGrant] {
+        &self.keyvalue
+    }
+
+    /// Queues and topics of its namespace to which it may publish.
+    #[must_use]
+    pub fn publish(&self) -> &[String] {
+        &self.publish
+    }
+
+    /// Whether it is granted anything of what its namespace keeps.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        !self.keyvalue.is_empty() || !self.publish.is_empty()
+    }
+
+    /// The same with nobody whom it may call, and nothing of what its namespace keeps.
+    #[must_use]
+    pub fn without_grants(self) -> Self {
+        Self { hosts: Vec::new(), keyvalue: Vec::new(), publish: Vec::new(), ..self }
     }
 }
 

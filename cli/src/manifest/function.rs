@@ -21,7 +21,7 @@ use crate::units;
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// What may stand in a function's table.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 17] = [
     "component",
     "routes",
     "grant-routes",
@@ -36,6 +36,8 @@ pub(super) const KEYS: [&str; 15] = [
     "replicas",
     "retry",
     "reuse",
+    "keyvalue",
+    "publish",
     "namespace",
 ];
 
@@ -125,6 +127,16 @@ impl Reader<'_, '_> {
             "replicas" => self.draft.replicas = self.count(value, place, &REPLICAS),
             "retry" => self.draft.retry = self.retry(value, place),
             "reuse" => self.draft.reuse = self.reuse(value, place),
+            "keyvalue" => {
+                let keyvalue = self.list(value, place);
+                self.checked(value, place, Draft { keyvalue: keyvalue.clone(), ..Draft::default() });
+                self.draft.keyvalue = keyvalue;
+            }
+            "publish" => {
+                let publish = self.list(value, place);
+                self.checked(value, place, Draft { publish: publish.clone(), ..Draft::default() });
+                self.draft.publish = publish;
+            }
             _ => return false,
         }
         true

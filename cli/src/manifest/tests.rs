@@ -85,6 +85,25 @@ fn instances_are_used_again_where_that_is_said() {
 }
 
 #[test]
+fn grants_of_what_is_kept_are_read_and_checked() {
+    let manifest =
+        good("[function.a]\ncomponent = 'a'\nkeyvalue = ['images', 'colours:read']\npublish = ['done']");
+    let spec = &manifest.functions.first().unwrap().spec;
+    let granted: Vec<_> = spec.keyvalue().iter().map(|it| (it.bucket(), it.may_write())).collect();
+    assert_eq!(granted, [("images", true), ("colours", false)]);
+    assert_eq!(spec.publish(), ["done"]);
+    let wrong =
+        bad("[function.a]\ncomponent = 'a'\nkeyvalue = ['a', 'a:read']\npublish = ['a/b']\nkeyvalu = []");
+    for said in [
+        "function.a.keyvalue: the bucket 'a' stands twice",
+        "function.a.publish: 'a/b' is not a name of a queue or topic",
+        "function.a.keyvalu: unknown key; did you mean 'keyvalue'?",
+    ] {
+        assert!(wrong.contains(said), "{said}\n{wrong}");
+    }
+}
+
+#[test]
 fn every_known_key_is_known_to_the_reader() {
     for key in function::KEYS {
         let text = format!("[function.a]\n{key} = true");

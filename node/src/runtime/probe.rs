@@ -150,7 +150,7 @@ pub(super) struct Probe {
 impl Probe {
     pub(super) fn of(version: &Version) -> Self {
         let id = VersionId { function: version.id.function.clone(), number: VersionNumber::new(0) };
-        let spec = version.spec.clone().without_hosts();
+        let spec = version.spec.clone().without_grants();
         let version = Arc::new(Version { id, spec, ..version.clone() });
         Self { version, invocation: InvocationId::new(rand::random()), manners: Arc::new(Manners::trusted()) }
     }
@@ -209,12 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_has_no_host_and_no_number_of_the_functions_and_says_what_it_is() {
+    fn a_probe_has_no_grant_and_no_number_of_the_functions_and_says_what_it_is() {
         let hosts = vec!["example.org".to_owned()];
+        let (keyvalue, publish) = (vec!["b".to_owned()], vec!["q".to_owned()]);
         let env = [("A".to_owned(), "1".to_owned())].into();
-        let real = version(Draft { hosts, env, reuse: Some(ReuseDraft::default()), ..Draft::default() });
+        let reuse = Some(ReuseDraft::default());
+        let real = version(Draft { hosts, env, reuse, keyvalue, publish, ..Draft::default() });
         let call = Probe::of(&real).call();
         assert!(call.version.spec.hosts().is_empty() && call.version.id != real.id);
+        assert!(real.spec.has_state() && !call.version.spec.has_state());
         assert_eq!(call.version.spec.env(), real.spec.env());
         assert_eq!(call.version.spec.limits(), real.spec.limits());
         assert_eq!((call.request.method().as_str(), call.request.uri().path()), ("GET", "/"));

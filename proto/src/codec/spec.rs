@@ -29,6 +29,8 @@ pub fn spec_from_wire(wire: pb::FunctionSpec, door: Door) -> Result<FunctionSpec
         replicas: wire.replicas,
         retry,
         reuse: wire.reuse.map(|pb::Reuse { calls, age_ms }| ReuseDraft { calls, age_ms }),
+        keyvalue: wire.keyvalue,
+        publish: wire.publish,
     };
     match door {
         Door::Api => FunctionSpec::new(draft).in_field("spec"),
@@ -56,8 +58,8 @@ pub fn spec_to_wire(spec: &FunctionSpec) -> pb::FunctionSpec {
         replicas: spec.replicas(),
         retry: retry.into(),
         reuse: spec.reuse().map(|reuse| pb::Reuse { calls: reuse.calls, age_ms: millis(reuse.age) }),
-        keyvalue: Vec::new(),
-        publish: Vec::new(),
+        keyvalue: spec.keyvalue().iter().map(ToString::to_string).collect(),
+        publish: spec.publish().to_vec(),
     }
 }
 
@@ -168,8 +170,10 @@ mod tests {
                 .unwrap();
         let reuse = Some(ReuseDraft { calls: 7, age_ms: 2000 });
         let reusing = FunctionSpec::new(Draft { reuse, ..Draft::default() }).unwrap();
+        let (keyvalue, publish) = (vec!["a".into(), "b:read".into()], vec!["c".into()]);
+        let keeping = FunctionSpec::new(Draft { keyvalue, publish, ..Draft::default() }).unwrap();
         for door in [Door::Api, Door::Disk] {
-            for spec in [&spec, &reusing] {
+            for spec in [&spec, &reusing, &keeping] {
                 assert_eq!(spec_from_wire(spec_to_wire(spec), door).unwrap(), *spec);
             }
         }
@@ -227,11 +231,15 @@ mod tests {
             hosts: vec!["HTTP://x/".into()],
             replicas: 101,
             timeout_ms: 900_001,
+            keyvalue: vec!["No name/:read".into(); 30],
+            publish: vec!["No name".into()],
             ..pb::FunctionSpec::default()
         };
         assert!(spec_from_wire(spec.clone(), Door::Api).is_err());
         let read = spec_from_wire(spec, Door::Disk).unwrap();
         assert_eq!((read.replicas(), read.args().len()), (101, 101));
+        assert_eq!((read.keyvalue().len(), read.publish().len()), (30, 1));
+        assert!(read.keyvalue().iter().all(|it| it.bucket() == "No name/" && !it.may_write()));
         assert_eq!(read.limits().concurrency, 100, "zero is the default still");
 
         let routes: Vec<_> = (0..=ROUTES_MAX)

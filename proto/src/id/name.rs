@@ -40,10 +40,8 @@ macro_rules! name_id {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                if is_name(text) {
-                    return Ok(Self(text.into()));
-                }
-                Err(IdError::Name { what: $what, value: text.chars().take(80).collect(), max: NAME_LENGTH_MAX })
+                check_name($what, text)?;
+                Ok(Self(text.into()))
             }
         }
     };
@@ -51,6 +49,17 @@ macro_rules! name_id {
 
 /// As long as a DNS label, so that a name can become one (RFC 1123).
 pub const NAME_LENGTH_MAX: usize = 63;
+
+/// Whether a text may be the name of something, which `what` says.
+///
+/// # Errors
+/// What a name consists of.
+pub(crate) fn check_name(what: &'static str, text: &str) -> Result<(), IdError> {
+    if is_name(text) {
+        return Ok(());
+    }
+    Err(IdError::Name { what, value: text.chars().take(80).collect(), max: NAME_LENGTH_MAX })
+}
 
 fn is_name(text: &str) -> bool {
     text.len() <= NAME_LENGTH_MAX

@@ -34,6 +34,12 @@ pub(super) struct Flags {
     /// A host that it may call: HOST or HOST:PORT; repeated. Default: none
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
+    /// A bucket that it may use: BUCKET, or BUCKET:read; repeated. Default: none
+    #[arg(long, value_name = "BUCKET")]
+    keyvalue: Vec<String>,
+    /// A queue or topic to which it may publish; repeated. Default: none
+    #[arg(long, value_name = "NAME")]
+    publish: Vec<String>,
     /// Memory of one call, such as 64MiB.
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     memory: Option<u64>,
@@ -78,6 +84,8 @@ impl Flags {
             ("--env", !self.env.is_empty()),
             ("--arg", !self.args.is_empty()),
             ("--host", !self.hosts.is_empty()),
+            ("--keyvalue", !self.keyvalue.is_empty()),
+            ("--publish", !self.publish.is_empty()),
             ("--memory", self.memory.is_some()),
             ("--timeout", self.timeout.is_some()),
             ("--idle-timeout", self.idle_timeout.is_some()),
@@ -120,6 +128,8 @@ impl Flags {
             replicas: given("replicas", self.replicas)?,
             retry: self.retry.unwrap_or_default(),
             reuse: self.reuse()?,
+            keyvalue: self.keyvalue.clone(),
+            publish: self.publish.clone(),
         })
     }
 

@@ -133,6 +133,10 @@ struct SpecView {
     retry: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reuse: Option<ReuseView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keyvalue: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    publish: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -220,6 +224,8 @@ impl From<&FunctionSpec> for SpecView {
                 Retry::Never => "never",
             },
             reuse: spec.reuse().map(|reuse| ReuseView { calls: reuse.calls, age_ms: millis(reuse.age) }),
+            keyvalue: spec.keyvalue().iter().map(ToString::to_string).collect(),
+            publish: spec.publish().to_vec(),
         }
     }
 }
@@ -257,6 +263,8 @@ impl FunctionDetailView {
                 }),
             ),
             ("hosts", spec.hosts.join(", ")),
+            ("keyvalue", spec.keyvalue.join(", ")),
+            ("publish", spec.publish.join(", ")),
             ("args", spec.args.join(" ")),
             (
                 "env",
@@ -338,7 +346,11 @@ mod tests {
             digest: vec![2; 32].into(),
             size: 2048,
             kind: pb::Kind::HttpComponent.into(),
-            spec: Some(pb::FunctionSpec::default()),
+            spec: Some(pb::FunctionSpec {
+                keyvalue: vec!["images".into(), "colours:read".into()],
+                publish: vec!["done".into()],
+                ..pb::FunctionSpec::default()
+            }),
             ..pb::Version::default()
         };
         let status =
@@ -362,6 +374,8 @@ mod tests {
             "/hello/*",
             "3 (weight 1)",
             "memory        128 MiB",
+            "keyvalue      images, colours:read",
+            "publish       done",
             "2 KiB",
             "3     2        ready",
         ] {

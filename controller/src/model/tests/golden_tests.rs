@@ -28,6 +28,8 @@ const FORMAT_3: &str = include_str!("golden/format_3.txt");
 const FORMAT_4: &str = include_str!("golden/format_4.txt");
 /// Data groups, and nodes that have their replicas.
 const FORMAT_5: &str = include_str!("golden/format_5.txt");
+/// Functions that are granted buckets, queues and topics.
+const FORMAT_6: &str = include_str!("golden/format_6.txt");
 
 fn weight(version: u64, weight: u32) -> Weight {
     Weight { version: VersionNumber::new(version), weight }
@@ -207,17 +209,27 @@ fn written_3() -> String {
 /// What it writes that came with the fourth format.
 fn written_4() -> String {
     let reuse = Some(ReuseDraft { calls: 7, age_ms: 2000 });
-    let reusing = FunctionSpec::new(Draft { reuse, ..Draft::default() }).unwrap();
+    written_with(&FunctionSpec::new(Draft { reuse, ..Draft::default() }).unwrap())
+}
+
+/// What it writes that came with the sixth format.
+fn written_6() -> String {
+    let (keyvalue, publish) = (vec!["images".into(), "colours:read".into()], vec!["done".into()]);
+    written_with(&FunctionSpec::new(Draft { keyvalue, publish, ..Draft::default() }).unwrap())
+}
+
+/// A version with a spec, and its deploy.
+fn written_with(with: &FunctionSpec) -> String {
     let versions = records().into_iter().filter_map(|it| match it {
         Record::Version(version) => {
-            let record = Record::Version(Version { spec: reusing.clone(), ..version });
+            let record = Record::Version(Version { spec: with.clone(), ..version });
             Some(format!("record Version {}\n", hex(&codec::record(&record))))
         }
         _ => None,
     });
     let mut deploy = deploy_at("shop/a", 1, &["/a"]);
     if let Command::Deploy { spec, .. } = &mut deploy {
-        *spec = reusing.clone();
+        *spec = with.clone();
     }
     versions.collect::<String>() + &asked(deploy, None)
 }
@@ -245,7 +257,7 @@ fn written_5() -> String {
 
 #[test]
 fn what_older_formats_wrote_is_read_and_written_again_with_the_same_bytes() {
-    let formats = [FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5];
+    let formats = [FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6];
     for line in formats.iter().flat_map(|format| format.lines()) {
         let [what, name, hex] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let stored = bytes(hex);
@@ -277,6 +289,7 @@ fn the_golden_files_have_everything() {
         (FORMAT_3, written_3()),
         (FORMAT_4, written_4()),
         (FORMAT_5, written_5()),
+        (FORMAT_6, written_6()),
     ] {
         assert_eq!(kinds(golden), kinds(&written), "add what is missing of:\n{written}");
         assert_eq!(golden, written, "this program would write:\n{written}");
