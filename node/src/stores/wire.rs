@@ -3,6 +3,7 @@
 mod event;
 mod publish;
 mod record;
+mod value;
 
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, Namespace, NodeId};
@@ -12,6 +13,7 @@ use self::event::{event, event_body};
 pub(super) use self::publish::{publish_request, published};
 pub(super) use self::record::seen;
 use self::record::{answer, report};
+pub(super) use self::value::{list_request, page, value, write_request, written};
 use super::message::{
     Delivery, Fate, Fence, Offered, Settlement, Submission, Submitted, Taken, Taking, Ticket, Verdict,
 };

@@ -2,16 +2,19 @@
 
 mod queues;
 mod served;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use coracle_proto::id::{GroupId, InvocationId, NodeId, Revision, StoreId};
 use coracle_proto::pb::deliveries_server::DeliveriesServer;
 use coracle_proto::pb::groups_server::GroupsServer;
 use coracle_proto::pb::invocations_server::InvocationsServer;
+use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::queues_server::QueuesServer;
 use coracle_proto::pb::{self, settle_reply, settle_request};
 use coracle_proto::record::{Addresses, Change, DataGroup, Node, NodeState, Record, Role, SLOTS, SlotTable};
@@ -27,6 +30,9 @@ use self::served::Served;
 pub(crate) const GROUP: u32 = 1;
 /// Attempts of each message.
 const ATTEMPTS_MAX: u32 = 3;
+
+/// Each with its version.
+pub(crate) type Values = BTreeMap<Bytes, (Bytes, u64)>;
 
 /// A message, from its acceptance on.
 #[derive(Debug, Clone)]
@@ -55,6 +61,9 @@ pub(crate) struct State {
     /// Queues of people, and topics with how many have subscribed to them.
     pub(crate) queues: BTreeSet<String>,
     pub(crate) topics: BTreeMap<String, u32>,
+    pub(crate) writes: Vec<pb::KvWriteRequest>,
+    /// Values of buckets.
+    pub(crate) buckets: BTreeMap<String, Values>,
     /// Requests to cancel, or to give another life.
     pub(crate) changes: u32,
     /// Requests that were done, by their ids.
@@ -98,6 +107,7 @@ impl Store {
             .add_service(DeliveriesServer::new(served.clone()))
             .add_service(InvocationsServer::new(served.clone()))
             .add_service(QueuesServer::new(served.clone()))
+            .add_service(KeyValueServer::new(served.clone()))
             .add_service(GroupsServer::new(served))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let until = stop.clone();
@@ -246,6 +256,14 @@ impl State {
             }
         }
         given
+    }
+
+    /// Whether it answers at all.
+    fn asked(&self) -> Result<(), Refusal> {
+        if self.follows {
+            return Err(Refusal::new(Code::NotLeader, "another one leads"));
+        }
+        Ok(())
     }
 
     /// Whether a request is to be done, and whether its answer arrives.
