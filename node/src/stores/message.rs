@@ -9,6 +9,7 @@ use coracle_proto::id::{FunctionId, InvocationId, Namespace, NodeId, VersionNumb
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::call::Spent;
+use crate::values::Said;
 
 /// Bytes of a message's body, and of an answer's that are kept.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
@@ -298,4 +299,15 @@ pub struct Published {
     pub message: Option<u64>,
     /// Queues that have it.
     pub copies: u32,
+}
+
+impl From<Said> for Message {
+    /// As an event that is like no other: of what a function says nothing is taken for a repetition.
+    fn from(said: Said) -> Self {
+        let Said { to: _, invocation, source, attributes, data } = said;
+        // The store knows whether it goes to a queue or to a topic.
+        let (kind, id) = (String::new(), invocation.to_string());
+        let event = Event { kind, source, id, attributes, head: None, data };
+        Self { invocation, event, group: String::new(), delay: Duration::ZERO }
+    }
 }

@@ -10,6 +10,7 @@ use coracle_proto::record::Version;
 use super::ending::Ending;
 use crate::call::{Receipt, Spent};
 use crate::clock;
+use crate::runtime::state::operation::{Came, Operation, Tally};
 use crate::runtime::usage::{Outcome, Usage, UsageSink};
 
 /// Dropping it tells.
@@ -29,6 +30,8 @@ pub(in crate::runtime) struct Account {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     requests: AtomicU64,
+    /// What it did with what its function keeps.
+    operations: Tally,
     receipt: Receipt,
 }
 
@@ -55,8 +58,14 @@ impl Account {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            operations: Tally::default(),
             receipt,
         }
+    }
+
+    /// Whether it came by a queue.
+    pub(in crate::runtime) fn is_for_event(&self) -> bool {
+        self.trigger != "http"
     }
 
     /// When the call began.
@@ -120,6 +129,11 @@ impl Account {
     pub(in crate::runtime) fn refused(&self) {
         self.requests.fetch_sub(1, Ordering::Relaxed);
     }
+
+    /// It did something with what its function keeps, and this came of it.
+    pub(in crate::runtime) fn kept(&self, operation: Operation, came: Came) {
+        self.operations.count(operation, came);
+    }
 }
 
 impl Drop for Account {
@@ -138,6 +152,7 @@ impl Drop for Account {
             bytes_in: count(&mut self.bytes_in),
             bytes_out: count(&mut self.bytes_out),
             requests: count(&mut self.requests),
+            operations: self.operations.take(),
         };
         self.receipt.over(Some(spent(&usage)));
         self.sink.used(usage);
