@@ -120,6 +120,12 @@ impl Store {
         self.inner.state.lock().unwrap()
     }
 
+    /// How many messages it has, and how many requests to publish there were.
+    pub(crate) fn published(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.messages.len(), state.publishes.len())
+    }
+
     /// A message for a function of the namespace `default`: a POST to `/f` with that text.
     pub(crate) fn put(&self, function: &str, id: u128, text: &str) {
         let http = pb::EventHttp {
