@@ -136,7 +136,8 @@ fn cursor_of(after: &[u8]) -> String {
 fn behind(cursor: &str) -> Result<Bytes, Trouble> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let bytes: Option<Vec<u8>> = cursor.as_bytes().chunks(2).map(byte).collect();
-    let bytes = bytes.filter(|_| cursor.len().is_multiple_of(2));
+    let are_digits = cursor.len().is_multiple_of(2) && cursor.bytes().all(|it| it.is_ascii_hexdigit());
+    let bytes = bytes.filter(|_| are_digits);
     bytes.map(Bytes::from).ok_or_else(|| Trouble::invalid("the cursor is none that a page of keys has told"))
 }
 
