@@ -8,7 +8,7 @@ use bytes::Bytes;
 use coracle_proto::id::{FunctionId, InvocationId, Namespace, NodeId, VersionNumber};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use crate::call::Spent;
+use crate::call::{Effect, Spent};
 use crate::values::Said;
 
 /// Bytes of a message's body, and of an answer's that are kept.
@@ -223,6 +223,8 @@ pub struct Settlement {
     pub verdict: Verdict,
     /// What was answered, if anything was.
     pub answer: Option<Kept>,
+    /// Done with it, where it is done: all of them, or the word counts for nothing.
+    pub effects: Vec<Effect>,
 }
 
 /// What became of it.

@@ -1,5 +1,6 @@
 //! Messages and records to and from their wire form.
 
+mod effect;
 mod event;
 mod publish;
 mod record;
@@ -9,6 +10,7 @@ use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, Namespace, NodeId};
 use coracle_proto::pb::{self, settle_reply, settle_request};
 
+pub(crate) use self::effect::{effect_from_wire, effect_to_wire};
 use self::event::{event, event_body};
 pub(super) use self::publish::{publish_request, published};
 pub(super) use self::record::seen;
@@ -118,7 +120,8 @@ pub(super) fn settle_request(
     let kept = || it.answer.as_ref().map(answer);
     let verdict = match &it.verdict {
         Verdict::Done => {
-            settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects: Vec::new() })
+            let effects = it.effects.iter().cloned().map(effect_to_wire).collect();
+            settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects })
         }
         Verdict::Retry { after, error } => settle_request::Verdict::Retry(pb::SettleRetry {
             after_ms: after.map(millis),

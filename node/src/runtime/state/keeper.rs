@@ -8,6 +8,7 @@ use coracle_proto::status::{Code, Refusal};
 use wasmtime::component::{HasData, Resource, ResourceTable};
 
 use super::State;
+use super::gathering::Gathering;
 use super::operation::{Came, Operation};
 use super::task::Task;
 use super::trouble::Trouble;
@@ -28,6 +29,8 @@ pub(in crate::runtime) struct Keeper {
 /// A call, and what it has used.
 struct Serving {
     invocation: Arc<CallContext>,
+    /// As the call sees it.
+    state: Arc<dyn State>,
     /// Keys, and messages.
     operations: usize,
     /// Bytes of keys and values.
@@ -83,7 +86,12 @@ impl Keeper {
 
     /// Whatever is done is this call's from now on: its grants, its bounds.
     pub(in crate::runtime) fn begin(&mut self, invocation: Arc<CallContext>) {
-        self.serving = Some(Serving { invocation, operations: 0, read: 0, open: 0, cursors: Vec::new() });
+        let state = match invocation.account.gathered() {
+            Some(gathered) => Arc::new(Gathering::new(Arc::clone(&self.state), Arc::clone(gathered))),
+            None => Arc::clone(&self.state),
+        };
+        let cursors = Vec::new();
+        self.serving = Some(Serving { invocation, state, operations: 0, read: 0, open: 0, cursors });
     }
 
     /// Nothing is done until another call begins.
@@ -92,7 +100,7 @@ impl Keeper {
     }
 
     pub(super) fn state(&self) -> Arc<dyn State> {
-        Arc::clone(&self.state)
+        self.serving.as_ref().map_or_else(|| Arc::clone(&self.state), |serving| Arc::clone(&serving.state))
     }
 
     pub(super) fn call(&self) -> Result<&Arc<CallContext>, Trouble> {

@@ -1,5 +1,6 @@
 //! Goal: guests read and change what their function keeps by the interfaces that they were built for, within grants and bounds.
 
+mod gathering;
 mod memory;
 mod script;
 
@@ -174,7 +175,7 @@ async fn each_bound_of_a_call_names_itself_and_is_that_call_s_own() {
 
 /// Opens the bucket, reads `a` so often, and tells what came of the last time.
 fn read_often(times: usize) -> Script {
-    Script::begun().times(times, |it| it.quietly().get("a"))
+    Script::begun().times(times, |it| it.quietly().read("a"))
 }
 
 #[tokio::test]

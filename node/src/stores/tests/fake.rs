@@ -3,13 +3,13 @@
 mod queues;
 mod served;
 mod values;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use coracle_proto::id::{GroupId, InvocationId, NodeId, Revision, StoreId};
 use coracle_proto::pb::deliveries_server::DeliveriesServer;
 use coracle_proto::pb::groups_server::GroupsServer;
@@ -25,14 +25,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status};
 
 use self::served::Served;
+use self::values::Values;
+use self::verdicts::{has_answer, has_effects};
 
 /// The group that it has.
 pub(crate) const GROUP: u32 = 1;
 /// Attempts of each message.
 const ATTEMPTS_MAX: u32 = 3;
-
-/// Each with its version.
-pub(crate) type Values = BTreeMap<Bytes, (Bytes, u64)>;
 
 /// A message, from its acceptance on.
 #[derive(Debug, Clone)]
@@ -78,6 +77,8 @@ pub(crate) struct State {
     pub(crate) refuses: Option<Code>,
     /// Refuses settlements that have an answer with it.
     pub(crate) refuses_answers: Option<Code>,
+    /// Refuses the next settlements that have effects with these.
+    pub(crate) refuses_effects: Vec<Code>,
     sequence: u64,
     number: u64,
 }
@@ -264,14 +265,6 @@ impl State {
         given
     }
 
-    /// Whether it answers at all.
-    fn asked(&self) -> Result<(), Refusal> {
-        if self.follows {
-            return Err(Refusal::new(Code::NotLeader, "another one leads"));
-        }
-        Ok(())
-    }
-
     /// Whether a request is to be done, and whether its answer arrives.
     fn comes(&mut self, request: Option<&pb::KvRequest>) -> Result<bool, Status> {
         if self.follows {
@@ -297,7 +290,10 @@ impl State {
     fn settle(&mut self, request: pb::SettleRequest) -> Result<pb::SettleReply, Refusal> {
         let ticket = request.ticket.clone().unwrap();
         let lost = || Refusal::new(Code::ClaimLost, "the claim is not held any more");
-        let refuses = self.refuses_answers.filter(|_| has_answer(&request));
+        let mut refuses = self.refuses_answers.filter(|_| has_answer(&request));
+        if has_effects(&request) {
+            refuses = refuses.or_else(|| self.refuses_effects.pop());
+        }
         let message = self.claimed(&ticket).ok_or_else(lost)?;
         if let Some(code) = refuses {
             return Err(Refusal::new(code, "no"));
@@ -392,14 +388,5 @@ impl State {
             message.delivery.attempt = 0;
         }
         self.seen(&request.invocation)
-    }
-}
-
-fn has_answer(request: &pb::SettleRequest) -> bool {
-    match request.verdict.as_ref().unwrap() {
-        settle_request::Verdict::Done(it) => it.answer.is_some(),
-        settle_request::Verdict::Retry(it) => it.answer.is_some(),
-        settle_request::Verdict::Dead(it) => it.answer.is_some(),
-        settle_request::Verdict::Offer(_) => false,
     }
 }

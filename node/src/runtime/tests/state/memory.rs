@@ -74,6 +74,7 @@ pub(super) struct Memory {
     /// Before each change somebody else makes one, so many times.
     races: Mutex<u32>,
     waits: Mutex<bool>,
+    slow: Mutex<bool>,
     /// Held by what waits.
     pub(super) waiting: Arc<()>,
 }
@@ -113,7 +114,19 @@ impl Memory {
         *self.waits.lock().unwrap() = true;
     }
 
+    /// Nothing is answered before whoever asks has waited once.
+    pub(super) fn slow(&self) {
+        *self.slow.lock().unwrap() = true;
+    }
+
     fn answer<'a, T: Send + 'a>(&self, answer: Result<T, Refusal>) -> BoxFuture<'a, Result<T, Refusal>> {
+        if *self.slow.lock().unwrap() {
+            return async move {
+                tokio::task::yield_now().await;
+                answer
+            }
+            .boxed();
+        }
         if !*self.waits.lock().unwrap() {
             return std::future::ready(answer).boxed();
         }

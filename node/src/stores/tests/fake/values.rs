@@ -1,5 +1,7 @@
 //! Values of the store that keeps them in memory.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use coracle_proto::pb::key_value_server::KeyValue;
 use coracle_proto::pb::{self, kv_write};
@@ -12,8 +14,17 @@ use super::served::Served;
 /// Keys of a page.
 const PAGE_MAX: usize = 3;
 
+/// Each with its version.
+pub(crate) type Values = BTreeMap<Bytes, (Bytes, u64)>;
+
 impl State {
-    fn bucket(&mut self, place: Option<&pb::KvPlace>) -> Result<&mut super::Values, Refusal> {
+    /// Whether it answers at all.
+    fn asked(&self) -> Result<(), Refusal> {
+        let refusal = || Refusal::new(Code::NotLeader, "another one leads");
+        (!self.follows).then_some(()).ok_or_else(refusal)
+    }
+
+    fn bucket(&mut self, place: Option<&pb::KvPlace>) -> Result<&mut Values, Refusal> {
         let name = &place.unwrap().bucket;
         let none = || Refusal::new(Code::BucketNotFound, format!("there is no bucket '{name}'"));
         self.buckets.get_mut(name).ok_or_else(none)
