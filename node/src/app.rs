@@ -7,6 +7,7 @@ mod ground;
 mod options;
 mod sample;
 mod service;
+mod state;
 #[cfg(test)]
 mod tests;
 

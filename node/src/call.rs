@@ -1,5 +1,6 @@
 //! One call on its way through the data plane: the contract between gateway, worker and runtime.
 
+mod gathered;
 mod receipt;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use http::Method;
 use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
 
+pub use self::gathered::{EFFECTS_BYTES_MAX, EFFECTS_MAX, Effect, Gathered};
 pub use self::receipt::{Receipt, Spent, Told};
 use crate::text::on_one_line;
 
@@ -40,7 +42,7 @@ pub struct Call {
     pub request: http::Request<Body>,
     /// Of the worker that admitted it.
     pub lease: Lease,
-    /// Where is told what it took, if somebody wants to know.
+    /// Where is told what it took, and what it did in the platform, if somebody wants to know.
     pub receipt: Receipt,
 }
 

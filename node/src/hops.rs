@@ -10,6 +10,8 @@ use crate::call::CallError;
 
 /// The header.
 pub(crate) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// The header of a `CloudEvent` that says so of events.
+pub(crate) const CE_HOPS: HeaderName = HeaderName::from_static("ce-hops");
 /// What stands in it for this platform.
 const ID: &str = "coracle";
 /// Calls in one chain after the first: real ones have a handful.
@@ -44,6 +46,12 @@ pub(crate) fn after(count: usize) -> Option<HeaderValue> {
     if ids.is_empty() { None } else { HeaderValue::try_from(ids.join(", ")).ok() }
 }
 
+/// How far a chain of events had come with this one.
+pub(crate) fn of_event(headers: &HeaderMap) -> u32 {
+    let text = headers.get(CE_HOPS).and_then(|value| value.to_str().ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 /// Calls in the chain before this one.
 pub(crate) fn count(headers: &HeaderMap) -> usize {
     let id = |element: &&str| element.split(';').next().is_some_and(|id| id.trim().eq_ignore_ascii_case(ID));
@@ -58,6 +66,12 @@ fn elements(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_says_how_far_its_chain_has_come() {
+        let said = |text: &str| of_event(&HeaderMap::from_iter([(CE_HOPS, text.parse().unwrap())]));
+        assert_eq!((said("3"), said("-1"), said("x"), of_event(&HeaderMap::new())), (3, 0, 0, 0));
+    }
 
     fn headers(lines: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -4,7 +4,8 @@
 //! [`balance`]; it is run by a [`worker`], here or on another node, in the [`runtime`]. What there is to run, the
 //! [`agent`] brings here from the [`artifact`] stores of others; what guests print goes to the [`logs`]; how this node
 //! is goes to a controller by [`report`], whose answer is what the leader wants. What is
-//! to be run later is kept by others, which [`stores`] asks, and taken from their queues by [`events`].
+//! to be run later is kept by others, which [`stores`] asks, and taken from their queues by [`events`]; there too is what functions
+//! keep themselves, [`values`].
 
 mod age;
 pub mod agent;
@@ -30,6 +31,7 @@ pub mod stores;
 pub mod text;
 mod threads;
 pub mod turns;
+pub mod values;
 pub mod view;
 pub mod worker;
 

@@ -39,6 +39,7 @@ mod run;
 mod scan;
 mod service;
 mod stage;
+mod state;
 mod stopwatch;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,8 @@ pub use self::inspect::Inspection;
 pub use self::log::LogSink;
 pub use self::programs::Prepared;
 pub use self::rest::RestLimits;
+pub use self::state::State;
+pub use self::state::operation::{Came, Counts, Operation};
 pub use self::usage::{Outcome, Usage, UsageSink};
 use crate::artifact::{Checked, Prepare};
 use crate::call::{Answer, Call, CallError};
@@ -83,7 +86,6 @@ const MAPPINGS_PART: u64 = 2;
 const RESIDENT_MAX: u64 = 20_000;
 
 /// What a runtime is made of.
-#[derive(Debug)]
 pub struct RuntimeOptions {
     /// Folder of compiled code. Nodes on one machine may share it.
     pub cache_dir: PathBuf,
@@ -105,10 +107,18 @@ pub struct RuntimeOptions {
     pub reach: Reach,
     /// How many instances rest that may be used again, and for how long.
     pub rest: RestLimits,
+    /// What answers for what functions keep.
+    pub state: Arc<dyn State>,
     /// Where guests' lines go.
     pub logs: Arc<dyn LogSink>,
     /// Where is told what calls came to.
     pub usage: Arc<dyn UsageSink>,
+}
+
+impl std::fmt::Debug for RuntimeOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuntimeOptions").field("cache_dir", &self.cache_dir).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no runtime.
@@ -188,6 +198,7 @@ impl Runtime {
             resident_max,
             reach,
             rest,
+            state,
             logs,
             usage,
         } = options;
@@ -214,7 +225,7 @@ impl Runtime {
             .spawn(move || checked.verify_all())
             .map_err(RuntimeError::Thread)?;
         let bounds = Bounds { guests_bytes, running_max, rest };
-        let instances = Instances::new(engine, ticker, egress, bounds, slow.handle().clone());
+        let instances = Instances::new(engine, ticker, (egress, state), bounds, slow.handle().clone());
         let (told, probing) = (Told { logs, usage, manners: None }, Mutex::default());
         let invoker = Arc::new(Invoker { programs, instances, slow, told, probing });
         Ok(Self(Arc::new(Shared { invoker, memory, running_max, resident_max })))

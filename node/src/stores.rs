@@ -20,6 +20,7 @@ pub use self::message::{
     Ticket, Verdict,
 };
 pub use self::record::{Ended, Record, State};
+pub(crate) use self::wire::{effect_from_wire, effect_to_wire};
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -46,6 +46,13 @@ pub const SPAN_SETTLE: &str = "settle";
 pub const MESSAGING_SYSTEM: &str = "messaging.system";
 /// What is done with a message: `send`, `process` or `settle`.
 pub const MESSAGING_OPERATION: &str = "messaging.operation.type";
+/// What keeps values: `coracle` (OpenTelemetry's database conventions, as the following ones).
+pub const DB_SYSTEM: &str = "db.system.name";
+/// The bucket.
+pub const DB_NAMESPACE: &str = "db.namespace";
+/// What is done with values: `get`, `set`, ...
+pub const DB_OPERATION: &str = "db.operation.name";
+
 /// The queue.
 pub const MESSAGING_DESTINATION: &str = "messaging.destination.name";
 /// The invocation's id.

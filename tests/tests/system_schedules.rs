@@ -99,7 +99,7 @@ fn seconds(moment: &Value) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_schedules_tick_once_through_twenty_losses() {
     let options = Options { nodes: 3, stores: true, clocks: true, ..Options::default() };
-    let mut cluster = Cluster::with(PROGRAM, options).await;
+    let cluster = Cluster::with(PROGRAM, options).await;
     let _ = cluster.leading_store(3).await;
     let made = cluster.run(&["deploy", &project(&cluster), "--wait-timeout", "5m"]).await.ok();
     let first = firsts(&made.stderr);

@@ -47,7 +47,7 @@ fn accepted(answer: &Answer) -> Vec<Value> {
 /// Records of a function's invocations.
 async fn records(cluster: &Cluster, function: &str) -> Vec<Value> {
     let list = ["invocation", "list", "--function", function, "--limit", "1000", "-o", "json"];
-    cluster.run(&list).await.ok().json().as_array().expect("a list").clone()
+    let _ = cluster.run(&list).await.ok().json().as_array().expect("a list").clone()
 }
 
 /// Waits until so many invocations of the function are in this state.
@@ -62,14 +62,14 @@ async fn ended(cluster: &Cluster, function: &str, state: &str, count: usize, goa
 
 /// `coracle queue get NAME -o json`.
 async fn queue(cluster: &Cluster, name: &str) -> Value {
-    cluster.run(&["queue", "get", name, "-o", "json"]).await.ok().json()
+    let _ = cluster.run(&["queue", "get", name, "-o", "json"]).await.ok().json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_is_delivered_in_each_way_of_saying_it() {
     let cluster = cluster(3).await;
     cluster.deploy("echo", &wat::environment(cluster.folder(), "echo", 200), &[]).await;
-    cluster.run(&["queue", "create", "jobs", "--function", "echo"]).await.ok();
+    let _ = cluster.run(&["queue", "create", "jobs", "--function", "echo"]).await.ok();
 
     // Any body, binary, structured, and several at once.
     let plain = accepted(&publish(&cluster, 0, "jobs", &[("content-type", "text/plain")], "plain").await);
@@ -85,7 +85,7 @@ async fn what_is_published_is_delivered_in_each_way_of_saying_it() {
     let event =
         |id: &str| json!({"specversion": "1.0", "id": id, "source": "/here", "type": "t", "data": {"n": 1}});
     let structured = [("content-type", "application/cloudevents+json")];
-    accepted(&publish(&cluster, 2, "jobs", &structured, event("two").to_string()).await);
+    let _ = accepted(&publish(&cluster, 2, "jobs", &structured, event("two").to_string()).await);
     let batch = [("content-type", "application/cloudevents-batch+json")];
     let three = accepted(
         &publish(&cluster, 0, "jobs", &batch, json!([event("three"), event("four")]).to_string()).await,
@@ -127,22 +127,22 @@ async fn each_subscriber_of_a_topic_has_its_own_copy() {
     let cluster = cluster(3).await;
     cluster.deploy("wc", &guest("c-wc.wasm"), &[]).await;
     cluster.deploy("fails", &wat::command(cluster.folder(), "fails", wat::EXIT), &[]).await;
-    cluster.run(&["topic", "create", "news"]).await.ok();
+    let _ = cluster.run(&["topic", "create", "news"]).await.ok();
     let silent = accepted(&publish(&cluster, 0, "news", &[], "nobody hears it").await);
     assert_eq!(silent[0]["copies"], 0, "{silent:?}");
-    cluster.run(&["topic", "subscribe", "news", "--function", "wc"]).await.ok();
-    cluster.run(&["topic", "subscribe", "news", "--function", "fails", "--attempts", "1"]).await.ok();
+    let _ = cluster.run(&["topic", "subscribe", "news", "--function", "wc"]).await.ok();
+    let _ = cluster.run(&["topic", "subscribe", "news", "--function", "fails", "--attempts", "1"]).await.ok();
     let told = accepted(&publish(&cluster, 1, "news", &[], "one two").await);
     assert_eq!(told[0]["copies"], 2, "{told:?}");
-    ended(&cluster, "wc", "succeeded", 1, SOON).await;
+    let _ = ended(&cluster, "wc", "succeeded", 1, SOON).await;
     // The failure of one subscriber is its own.
-    ended(&cluster, "fails", "dead", 1, SOON).await;
+    let _ = ended(&cluster, "fails", "dead", 1, SOON).await;
     let letters = cluster.run(&["dlq", "list", "-o", "json"]).await.ok().json();
     assert!(letters.to_string().contains("topic/news/fails"), "{letters}");
-    cluster.run(&["topic", "unsubscribe", "news", "--function", "fails", "--yes"]).await.ok();
+    let _ = cluster.run(&["topic", "unsubscribe", "news", "--function", "fails", "--yes"]).await.ok();
     let told = accepted(&publish(&cluster, 2, "news", &[], "three").await);
     assert_eq!(told[0]["copies"], 1, "{told:?}");
-    ended(&cluster, "wc", "succeeded", 2, SOON).await;
+    let _ = ended(&cluster, "wc", "succeeded", 2, SOON).await;
     assert_eq!(records(&cluster, "fails").await.len(), 1);
 }
 
@@ -150,10 +150,10 @@ async fn each_subscriber_of_a_topic_has_its_own_copy() {
 async fn a_person_looks_into_a_queue_stops_it_and_clears_it() {
     let cluster = cluster(1).await;
     cluster.deploy("wc", &guest("c-wc.wasm"), &["--replicas", "1"]).await;
-    cluster.run(&["queue", "create", "jobs", "--function", "wc", "--messages", "3"]).await.ok();
-    cluster.run(&["queue", "pause", "jobs"]).await.ok();
+    let _ = cluster.run(&["queue", "create", "jobs", "--function", "wc", "--messages", "3"]).await.ok();
+    let _ = cluster.run(&["queue", "pause", "jobs"]).await.ok();
     for text in ["one", "two", "three"] {
-        cluster.run(&["queue", "publish", "jobs", "--data", text]).await.ok();
+        let _ = cluster.run(&["queue", "publish", "jobs", "--data", text]).await.ok();
     }
     let full = publish(&cluster, 0, "jobs", &[], "four").await;
     assert_eq!(full.status, 429, "{}", full.text());
@@ -168,13 +168,13 @@ async fn a_person_looks_into_a_queue_stops_it_and_clears_it() {
     let kept = cluster.run(&["queue", "delete", "jobs", "--yes"]).await;
     assert_ne!(kept.code, 0, "it has messages: {kept:?}");
     assert!(kept.stderr.contains('3') && kept.stderr.contains("--force"), "{kept:?}");
-    cluster.run(&["queue", "resume", "jobs"]).await.ok();
-    ended(&cluster, "wc", "succeeded", 3, SOON).await;
-    cluster.run(&["queue", "pause", "jobs"]).await.ok();
-    cluster.run(&["queue", "publish", "jobs", "--data", "four"]).await.ok();
-    cluster.run(&["queue", "purge", "jobs", "--yes"]).await.ok();
+    let _ = cluster.run(&["queue", "resume", "jobs"]).await.ok();
+    let _ = ended(&cluster, "wc", "succeeded", 3, SOON).await;
+    let _ = cluster.run(&["queue", "pause", "jobs"]).await.ok();
+    let _ = cluster.run(&["queue", "publish", "jobs", "--data", "four"]).await.ok();
+    let _ = cluster.run(&["queue", "purge", "jobs", "--yes"]).await.ok();
     assert_eq!(queue(&cluster, "jobs").await["ready"], 0);
-    ended(&cluster, "wc", "dropped", 1, SOON).await;
-    cluster.run(&["queue", "delete", "jobs", "--force", "--yes"]).await.ok();
-    cluster.run(&["queue", "get", "jobs"]).await.failed_with(6);
+    let _ = ended(&cluster, "wc", "dropped", 1, SOON).await;
+    let _ = cluster.run(&["queue", "delete", "jobs", "--force", "--yes"]).await.ok();
+    let _ = cluster.run(&["queue", "get", "jobs"]).await.failed_with(6);
 }

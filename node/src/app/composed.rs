@@ -24,7 +24,6 @@ use crate::metrics::Metrics;
 use crate::os;
 use crate::report::{self, Reporter};
 use crate::runtime::Runtime;
-use crate::stores::Stores;
 use crate::view::Follower;
 use crate::worker::{self, Executor, Invoke, WorkerService};
 
@@ -98,7 +97,7 @@ impl Composed {
         let bounds = front::Options { drain_timeout: options.drain_timeout, ..front::Options::DEFAULTS };
         let bounds = bounds.within(os::raise_open_files());
         let dispatcher = Dispatcher::new(view.clone(), local, Arc::clone(&metrics));
-        let stores = Stores::new(view.clone(), options.cluster);
+        let stores = ground.stores.clone();
         let (node, of_front) = (options.node, Arc::clone(&metrics));
         let front = Front::new(bounds, node, view.clone(), dispatcher.clone(), stores.clone(), of_front);
         let taken = events::Options::new(node, slots.running_max, options.drain_timeout);

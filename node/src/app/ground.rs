@@ -9,11 +9,13 @@ use crate::artifact::{ArtifactError, Store};
 use crate::logs::{self, LogMetrics, LogService, Logs, RingLimits};
 use crate::metrics::UsageMetrics;
 use crate::runtime::{RestLimits, Runtime, RuntimeOptions};
+use crate::stores::Stores;
 use crate::view::{self, Follower};
 
 /// Everything that outlives the process, and what compiles and runs.
 pub(super) struct Ground {
     pub(super) follower: Follower,
+    pub(super) stores: Stores,
     pub(super) store: Arc<Store>,
     pub(super) runtime: Runtime,
     pub(super) logs: Logs,
@@ -32,12 +34,12 @@ impl Ground {
         readers: &Stop,
     ) -> Result<Self, AppError> {
         let data_dir = options.data_dir.clone();
-        let (node, readers) = (options.node, readers.clone());
+        let (cluster, node, readers) = (options.cluster, options.node, readers.clone());
         let (cache_dir, memory) = (options.cache_dir.clone(), options.memory);
         let (reach, guests_bytes, wasip3) = (options.reach, options.guests_bytes, options.wasip3);
         let (compile_program, compile_args) = (options.compile_program.clone(), options.compile_args.clone());
         let view = view::Options {
-            cluster: options.cluster,
+            cluster,
             node,
             folder: data_dir.join("view"),
             controllers: options.controllers.clone(),
@@ -47,6 +49,8 @@ impl Ground {
             let (store, log_metrics) = (Store::open(&data_dir.join("artifacts"))?, LogMetrics::default());
             let (metrics, limits) = (log_metrics.clone(), RingLimits::default());
             let (logs, log_service) = logs::start(&data_dir.join("logs"), node, limits, metrics, readers)?;
+            let follower = Follower::open(&view);
+            let stores = Stores::new(follower.view(), cluster);
             let runtime = Runtime::new(RuntimeOptions {
                 cache_dir,
                 memory,
@@ -58,11 +62,11 @@ impl Ground {
                 resident_max: None,
                 reach,
                 rest: RestLimits::DEFAULT,
+                state: Arc::new(stores.clone()),
                 logs: Arc::new(logs.clone()),
                 usage: Arc::new(usage),
             })?;
-            let follower = Follower::open(&view);
-            Ok(Self { follower, store, runtime, logs, log_service, log_metrics })
+            Ok(Self { follower, stores, store, runtime, logs, log_service, log_metrics })
         });
         // A lost task means that the process is ending.
         opened.await.unwrap_or(Err(AppError::Artifacts(ArtifactError::Stopped)))

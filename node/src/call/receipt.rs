@@ -1,10 +1,12 @@
-//! What a call took, for whoever wants to know: told where it ran, and read where it was sent from.
+//! What a call took, and what it did in the platform, for whoever wants to know: told where it ran, and read where it was sent from.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::id::{NodeId, VersionNumber};
 use tokio::sync::watch;
+
+use super::gathered::Effect;
 
 /// What a call took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,47 +22,82 @@ pub struct Spent {
 }
 
 /// What is known of a call so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Told {
     /// Where it was sent last, and what was to run there.
     pub place: Option<(NodeId, VersionNumber)>,
     /// What it took there.
     pub spent: Option<Spent>,
+    /// What it did in the platform, where that is gathered.
+    pub effects: Vec<Effect>,
     /// Nothing more will be told of it.
     over: bool,
+    /// How often it was sent.
+    run: u64,
+}
+
+impl Told {
+    /// Whether all of it was told.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
 }
 
 /// Where is told what a call took. By default nobody wants to know, and it costs nothing. Clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Receipt(Option<Arc<watch::Sender<Told>>>);
+pub struct Receipt {
+    told: Option<Arc<watch::Sender<Told>>>,
+    gathers: bool,
+    /// Of which sending what is told here is: what an earlier one still has to say concerns nobody.
+    run: u64,
+}
 
 impl Receipt {
     /// For somebody who wants to know.
     #[must_use]
     pub fn wanted() -> Self {
-        Self(Some(Arc::new(watch::Sender::new(Told::default()))))
+        Self { told: Some(Arc::new(watch::Sender::new(Told::default()))), ..Self::default() }
+    }
+
+    /// For somebody who has it done in the platform what the call does there, when it has ended.
+    #[must_use]
+    pub fn gathering() -> Self {
+        Self { gathers: true, ..Self::wanted() }
+    }
+
+    /// Whether what the call does in the platform is told with its end, and not done before.
+    #[must_use]
+    pub const fn gathers(&self) -> bool {
+        self.gathers
     }
 
     /// Whether anybody wants to know.
     #[must_use]
     pub const fn is_wanted(&self) -> bool {
-        self.0.is_some()
+        self.told.is_some()
     }
 
     /// The call is sent there.
-    pub fn sent(&self, node: NodeId, version: VersionNumber) {
-        if let Some(told) = &self.0 {
-            told.send_replace(Told { place: Some((node, version)), ..Told::default() });
+    pub fn sent(&mut self, node: NodeId, version: VersionNumber) {
+        if let Some(told) = &self.told {
+            self.run = told.borrow().run + 1;
+            told.send_replace(Told { place: Some((node, version)), run: self.run, ..Told::default() });
         }
     }
 
     /// The call is over, and took so much, where that is known. What is told first counts.
     pub fn over(&self, spent: Option<Spent>) {
-        if let Some(told) = &self.0 {
+        self.over_with(spent, Vec::new());
+    }
+
+    /// The same, with what it did in the platform.
+    pub fn over_with(&self, spent: Option<Spent>, effects: Vec<Effect>) {
+        if let Some(told) = &self.told {
             told.send_if_modified(|told| {
-                let first = !told.over;
+                let first = !told.over && told.run == self.run;
                 if first {
-                    (told.over, told.spent) = (true, spent);
+                    (told.over, told.spent, told.effects) = (true, spent, effects);
                 }
                 first
             });
@@ -70,12 +107,12 @@ impl Receipt {
     /// What was told, when it is over: its guest may end a moment later than its answer. After `patience` what is known by
     /// then.
     pub async fn told(&self, patience: Duration) -> Told {
-        let Some(told) = &self.0 else { return Told::default() };
+        let Some(told) = &self.told else { return Told::default() };
         let mut news = told.subscribe();
         let over = tokio::time::timeout(patience, news.wait_for(|told| told.over)).await;
         match over {
-            Ok(Ok(told)) => *told,
-            Ok(Err(_)) | Err(_) => *told.borrow(),
+            Ok(Ok(told)) => told.clone(),
+            Ok(Err(_)) | Err(_) => told.borrow().clone(),
         }
     }
 }
@@ -88,10 +125,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_told_first_of_the_last_place_counts() {
-        let receipt = Receipt::wanted();
+        let mut receipt = Receipt::wanted();
         receipt.sent(NodeId::new(1), VersionNumber::new(7));
-        receipt.over(None);
+        let earlier = receipt.clone();
         receipt.sent(PLACE.0, PLACE.1);
+        earlier.over(None);
         let spent = Spent { bytes_in: 1, ..Spent::default() };
         let elsewhere = receipt.clone();
         let (told, ()) = tokio::join!(receipt.told(Duration::from_secs(10)), async move {
@@ -99,11 +137,12 @@ mod tests {
             elsewhere.over(None);
         });
         assert_eq!((told.place, told.spent), (Some(PLACE), Some(spent)));
+        assert!(told.is_over() && !receipt.gathers() && Receipt::gathering().is_wanted());
     }
 
     #[tokio::test]
     async fn nobody_waits_for_ever() {
-        let receipt = Receipt::wanted();
+        let mut receipt = Receipt::wanted();
         receipt.sent(PLACE.0, PLACE.1);
         let told = receipt.told(Duration::from_millis(1)).await;
         assert_eq!((told.place, told.spent), (Some(PLACE), None));

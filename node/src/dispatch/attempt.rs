@@ -79,7 +79,7 @@ impl Attempt<'_> {
 
     async fn send(&self, body: Body, span: &Span, moves: impl FnOnce() -> bool) -> Result<Answer, Failed> {
         let Self { dispatcher, view, place, .. } = self;
-        let call = self.call(body, span);
+        let mut call = self.call(body, span);
         call.receipt.sent(place.node, place.version.id.number);
         if let Some(local) = &dispatcher.local
             && local.node() == place.node

@@ -19,6 +19,8 @@ use crate::stores::{Delivery, Kept, Report, Settlement, Ticket, Verdict};
 
 /// What a call took is told when its guest is gone, which is a turn of it later than its answer at most, or not at all.
 const SPENT_WAIT: Duration = Duration::from_millis(250);
+/// The same of what it did in the platform.
+const GATHERED_WAIT: Duration = Duration::from_secs(2);
 /// A message that this program does not understand is left to others for so long.
 const FOREIGN_AFTER: Duration = Duration::from_secs(5);
 
@@ -61,7 +63,7 @@ pub(super) async fn run(
 ) {
     let _counted = Counted::new(&inner.metrics.events.running);
     let span = span::process(&delivery);
-    let begun = Begun { receipt: Receipt::wanted(), started_ms: clock::unix_ms() };
+    let begun = Begun { receipt: Receipt::gathering(), started_ms: clock::unix_ms() };
     let running = async {
         let settlement = tokio::select! {
             settlement = attempt(inner, &delivery, &begun, place, &span) => settlement,
@@ -78,7 +80,12 @@ pub(super) async fn run(
 pub(super) async fn give_back(inner: &Inner, group: GroupId, ticket: Ticket, why: String) {
     tracing::warn!(queue = ticket.queue, message = ticket.message, why, "a message was not understood");
     let verdict = Verdict::Offer { after: FOREIGN_AFTER, error: format!("not understood: {why}") };
-    settle::settle(inner, group, &Settlement { ticket, report: None, verdict, answer: None }).await;
+    settle::settle(
+        inner,
+        group,
+        &Settlement { ticket, report: None, verdict, answer: None, effects: Vec::new() },
+    )
+    .await;
 }
 
 /// The node goes away, and the call has not ended. It may have done something: the attempt counts.
@@ -88,7 +95,7 @@ async fn cut_off(ticket: &Ticket, begun: &Begun) -> Settlement {
     let came = Came { cold: false, result: Err(error) };
     let told = begun.receipt.told(Duration::ZERO).await;
     let report = Some(report(begun, &came, told, said(&came.result)));
-    Settlement { ticket: ticket.clone(), report, verdict, answer: None }
+    Settlement { ticket: ticket.clone(), report, verdict, answer: None, effects: Vec::new() }
 }
 
 async fn attempt(
@@ -116,13 +123,29 @@ async fn attempt(
                 place.refused();
             }
             let verdict = Verdict::Offer { after: inner.offers.after(&ticket), error };
-            return Settlement { ticket, report: None, verdict, answer: None };
+            return Settlement { ticket, report: None, verdict, answer: None, effects: Vec::new() };
         }
     };
     inner.offers.forget(&ticket);
-    let told = begun.receipt.told(SPENT_WAIT).await;
+    let (verdict, mut told) = judged(verdict, begun).await;
+    let effects = match &verdict {
+        Verdict::Done => std::mem::take(&mut told.effects),
+        Verdict::Retry { .. } | Verdict::Dead { .. } | Verdict::Offer { .. } => Vec::new(),
+    };
     let report = Some(report(begun, &came, told, error));
-    Settlement { ticket, report, verdict, answer: came.result.ok() }
+    Settlement { ticket, report, verdict, answer: came.result.ok(), effects }
+}
+
+/// With what was told of the call. It is not done without what it did.
+async fn judged(verdict: Verdict, begun: &Begun) -> (Verdict, Told) {
+    if verdict != Verdict::Done {
+        return (verdict, begun.receipt.told(SPENT_WAIT).await);
+    }
+    let told = begun.receipt.told(GATHERED_WAIT).await;
+    if told.is_over() {
+        return (verdict, told);
+    }
+    (Verdict::Retry { after: None, error: "what the call did was not told in time".to_owned() }, told)
 }
 
 /// Whether another message of the same queue would be refused, too.

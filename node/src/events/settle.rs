@@ -17,6 +17,8 @@ use crate::stores::{Fate, Report, Settlement, Verdict};
 const ASK_MAX: Duration = Duration::from_secs(10);
 /// Before the next one.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a message waits whose call is made again because others changed what it had read.
+const AGAIN_MS: std::ops::RangeInclusive<u64> = 5..=50;
 
 /// Settles an attempt. It is bounded by the claim: one that has lapsed is lost, and the group's other requests tell that too.
 pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlement) {
@@ -24,6 +26,10 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
     let settling = async {
         let mut said = say(inner, group, settlement).await;
         if let Err(refusal) = &said
+            && let Some(again) = again(settlement, refusal)
+        {
+            said = say(inner, group, &again).await;
+        } else if let Err(refusal) = &said
             && let Some(lighter) = lighter(settlement, refusal)
         {
             unsettled(group, settlement, refusal);
@@ -48,13 +54,37 @@ async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<F
     loop {
         let deadline = clock::now() + ASK_MAX;
         match inner.stores.settle(group, settlement, deadline).await {
-            Err(refusal) if refusal.code.retry() != Again::Never => {
+            // A full queue that the call publishes to is told at once: others are run meanwhile.
+            Err(refusal) if refusal.code.retry() != Again::Never && refusal.code != Code::QueueFull => {
                 tracing::debug!(%group, code = %refusal.code, %refusal, "an attempt is not settled yet");
             }
             said => return said,
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// What is said instead where what the call did was refused for what others do: nothing of it was done, and it is made again. None
+/// where that is not why.
+fn again(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
+    if settlement.effects.is_empty() {
+        return None;
+    }
+    let (verdict, report) = match refusal.code {
+        Code::Conflict => {
+            // Two that met do not meet again.
+            let after = Duration::from_millis(rand::random_range(AGAIN_MS));
+            let error = format!("what it had read was changed meanwhile: {refusal}");
+            (Verdict::Offer { after, error }, None)
+        }
+        Code::QueueFull => {
+            let error = format!("what it published was refused: {}: {refusal}", refusal.code);
+            let report = settlement.report.clone().map(|report| Report { error: error.clone(), ..report });
+            (Verdict::Retry { after: None, error }, report)
+        }
+        _ => return None,
+    };
+    Some(Settlement { ticket: settlement.ticket.clone(), report, verdict, answer: None, effects: Vec::new() })
 }
 
 /// What is said instead of what was refused, so that somebody learns why: without the answer, and with the refusal as the
@@ -70,7 +100,7 @@ fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
         Verdict::Offer { .. } => return None,
     };
     let report = settlement.report.clone().map(|report| Report { error, ..report });
-    Some(Settlement { ticket: settlement.ticket.clone(), report, verdict, answer: None })
+    Some(Settlement { ticket: settlement.ticket.clone(), report, verdict, answer: None, effects: Vec::new() })
 }
 
 /// What was done counts for nothing.

@@ -15,9 +15,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::label::FunctionLabel;
 use super::{CLASSES, Function};
-use crate::runtime::{Outcome, Usage, UsageSink};
+use crate::runtime::{Came, Operation, Outcome, Usage, UsageSink};
 
-/// Functions with series of their own. Each has five and one for each outcome that it ever had: about ten lines.
+/// Functions with series of their own. Each has five, one for each outcome that it ever had, and one for what came of
+/// each operation on what it keeps: about ten lines, some dozens where it keeps something.
 const FUNCTIONS_MAX: usize = 1000;
 /// The outcome of a call whose caller left.
 const ABANDONED: &str = "abandoned";
@@ -28,6 +29,14 @@ type Amount = Counter<f64, AtomicU64>;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
     function: FunctionLabel,
+    outcome: &'static str,
+}
+
+/// What a function did with what it keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kept {
+    function: FunctionLabel,
+    operation: &'static str,
     outcome: &'static str,
 }
 
@@ -47,6 +56,7 @@ struct Families {
     received: Family<Function, Counter>,
     sent: Family<Function, Counter>,
     requests: Family<Function, Counter>,
+    operations: Family<Kept, Counter>,
 }
 
 /// Those of one function, at hand: a call looks for them once.
@@ -64,7 +74,7 @@ struct Counters {
 impl UsageMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Families { calls, cpu, memory, received, sent, requests } = metrics.families.clone();
+        let Families { calls, cpu, memory, received, sent, requests, operations } = metrics.families.clone();
         registry.register("coracle_usage_calls", "Calls that this worker admitted, by how they ended", calls);
         let help = "Processor time of calls, with what was done for their requests";
         registry.register_with_unit("coracle_usage_cpu", help, Unit::Seconds, cpu);
@@ -75,6 +85,8 @@ impl UsageMetrics {
         let help = "Of answers' bodies that guests made and callers took";
         registry.register_with_unit("coracle_usage_sent", help, Unit::Bytes, sent);
         registry.register("coracle_usage_requests", "Requests of guests' own that went out", requests);
+        let help = "What guests did with values that are kept, and messages that they published";
+        registry.register("coracle_state_operations", help, operations);
         metrics
     }
 
@@ -146,6 +158,10 @@ impl UsageSink for UsageMetrics {
         counters.received.inc_by(usage.bytes_in);
         counters.sent.inc_by(usage.bytes_out);
         counters.requests.inc_by(usage.requests);
+        for ((operation, came), count) in usage.operations {
+            let kept = Kept::of(&counters.label, operation, came);
+            self.families.operations.get_or_create(&kept).inc_by(count);
+        }
     }
 }
 
@@ -176,6 +192,17 @@ impl Families {
         for outcome in outcomes {
             self.calls.remove(&Ended { function: label.clone(), outcome });
         }
+        for operation in Operation::ALL {
+            for came in Came::ALL {
+                self.operations.remove(&Kept::of(&label, operation, came));
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn of(label: &FunctionLabel, operation: Operation, came: Came) -> Self {
+        Self { function: label.clone(), operation: operation.name(), outcome: came.name() }
     }
 }
 
@@ -225,6 +252,7 @@ mod tests {
             bytes_in: 3,
             bytes_out: 5,
             requests: 1,
+            operations: [((Operation::Get, Came::Ok), 2), ((Operation::Publish, Came::Denied), 1)].into(),
         }
     }
 
@@ -247,6 +275,8 @@ mod tests {
             "coracle_usage_received_bytes_total{function=\"shop/cart\"} 12",
             "coracle_usage_sent_bytes_total{function=\"shop/cart\"} 20",
             "coracle_usage_requests_total{function=\"shop/cart\"} 4",
+            "coracle_state_operations_total{function=\"shop/cart\",operation=\"get\",outcome=\"ok\"} 8",
+            "coracle_state_operations_total{function=\"shop/cart\",operation=\"publish\",outcome=\"denied\"} 4",
             "coracle_usage_calls_total{function=\"shop/cart\",outcome=\"success\"} 1",
             "coracle_usage_calls_total{function=\"shop/cart\",outcome=\"client-error\"} 1",
             "coracle_usage_calls_total{function=\"shop/cart\",outcome=\"function-trapped\"} 1",

@@ -159,6 +159,14 @@ impl<S: Source> ResponseBody<S> {
             let made = matches!(next, Poll::Ready(Some(Ok(_))));
             return if made { next } else { Poll::Ready(Some(Err(error))) };
         }
+        if run.is_pending()
+            && matches!(next, Poll::Ready(None))
+            && self.run.invocation().account.gathered().is_some()
+        {
+            // What it does to what its function keeps is done with its end: half of it would be lost.
+            self.made_all = true;
+            return self.alarm.poll(cx).map(|error| Some(Err(self.run.stop(error))));
+        }
         match next {
             Poll::Ready(next) => {
                 self.alarm.moved();

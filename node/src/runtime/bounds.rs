@@ -1,5 +1,7 @@
 //! What one instance may have at most, beside what its function was granted.
 
+use crate::values::{KEY_BYTES_MAX, VALUE_BYTES_MAX, WRITES_MAX};
+
 /// Core instances of one instance: the largest of real programs, CPython's, has 14.
 pub(super) const INSTANCES_MAX: u32 = 200;
 /// Linear memories of one instance: real programs have one, those that carry an adapter two.
@@ -23,6 +25,22 @@ const CONCURRENT_OF_BODY: usize = 6;
 /// Bytes that one call of a host function may copy out of a component: a header block, or what a stream takes at once.
 /// The host may keep them.
 pub(super) const COMPONENT_CALL_BYTES_MAX: usize = 64 << 10;
+/// The same where the function may keep something: a value with its key, or as many of them as are set at once.
+pub(super) const STATE_CALL_BYTES_MAX: usize = 320 << 10;
+/// Host resources of such an instance: fewer, for each may hold more.
+pub(super) const STATE_RESOURCES_MAX: usize = 128;
+/// Of them, buckets that are open at once, and handles to swap values by.
+pub(super) const BUCKETS_OPEN_MAX: usize = 100;
+/// Keys that one call reads and changes, and messages that it publishes. Each asks another node.
+pub(super) const STATE_OPERATIONS_MAX: usize = 1000;
+/// Bytes of keys and values that one call is given.
+pub(super) const STATE_READ_BYTES_MAX: usize = 64 << 20;
+/// Keys of a batch: as many as are changed together.
+pub(super) const BATCH_KEYS_MAX: usize = WRITES_MAX;
+/// Bytes of values that a batch reads: the host holds all of them at once.
+pub(super) const BATCH_READ_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a message that is published.
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Bytes that one call of a core module's may read or write. The host keeps none of them.
 pub(super) const MODULE_CALL_BYTES_MAX: usize = 16 << 20;
 /// What a guest may write to a stream at once.
@@ -46,6 +64,10 @@ const REQUEST_BYTES_MAX: usize = FIELDS_BYTES_MAX + 3 * COMPONENT_CALL_BYTES_MAX
 
 const _: () = assert!(STREAMS_KEPT_MAX * 2 <= RESOURCES_MAX, "most of them are for the call");
 const _: () = assert!(RESOURCES_MAX * REQUEST_BYTES_MAX <= HOST_BYTES_MAX);
+const _: () = assert!(STATE_RESOURCES_MAX * (FIELDS_BYTES_MAX + 3 * STATE_CALL_BYTES_MAX) <= HOST_BYTES_MAX);
+const _: () = assert!(BUCKETS_OPEN_MAX < STATE_RESOURCES_MAX && STREAMS_KEPT_MAX * 2 <= STATE_RESOURCES_MAX);
+const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + MESSAGE_BYTES_MAX / 2 <= STATE_CALL_BYTES_MAX);
+const _: () = assert!(VALUE_BYTES_MAX <= BATCH_READ_BYTES_MAX);
 const _: () = assert!(RESOURCES_MAX * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);
 const _: () =
     assert!(CONCURRENT_MAX / CONCURRENT_OF_BODY * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);

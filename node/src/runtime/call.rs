@@ -34,6 +34,8 @@ pub(super) struct CallContext {
     pub(super) watch: Watch,
     pub(super) signals: Signals,
     onward: Onward,
+    /// Calls for events in a row, of which this is the last one; zero: it is none.
+    hops: u32,
     /// Its own requests, once it has made one.
     requests: OnceLock<Requests>,
 }
@@ -60,7 +62,8 @@ impl CallContext {
         };
         let watch = Watch::new(account.began(), version.spec.limits().idle_timeout);
         let (signals, requests) = (Signals::default(), OnceLock::new());
-        Arc::new(Self { version, author, account, watch, signals, onward, requests })
+        let hops = if account.is_for_event() { hops::of_event(headers).saturating_add(1) } else { 0 };
+        Arc::new(Self { version, author, account, watch, signals, onward, hops, requests })
     }
 
     /// The bounds of the call.
@@ -79,6 +82,11 @@ impl CallContext {
             }
         }
         headers.insert(hops::CDN_LOOP, hops.clone());
+    }
+
+    /// How many calls for events in a row a message of its has behind it.
+    pub(super) const fn next_hops(&self) -> u32 {
+        self.hops
     }
 
     /// Among whose requests the guest's own ones are counted.

@@ -4,6 +4,8 @@
 pub(super) mod cut;
 pub(super) mod http;
 mod interface;
+mod keyvalue;
+mod messaging;
 mod preview1;
 pub(super) mod system;
 mod wasip3;
@@ -19,7 +21,14 @@ pub(super) use self::wasip3::HANDLER;
 use super::instance::Guest;
 
 /// All that a component may import, where its release is provided.
-const PROVIDED: [Interface<Guest>; 3] = [system::interface(), http::interface(), wasip3::interface()];
+const PROVIDED: [Interface<Guest>; 6] = [
+    system::interface(),
+    http::interface(),
+    wasip3::interface(),
+    keyvalue::draft(),
+    keyvalue::draft2(),
+    messaging::interface(),
+];
 
 /// What programs are linked with.
 pub(super) struct Linkers {
@@ -52,6 +61,15 @@ pub(super) fn has_interface(import: &str, newest: Release) -> bool {
     PROVIDED.iter().any(|interface| interface.release <= newest && interface.provides(import))
 }
 
+/// Whether an interface is of a package that has versions of its own: they say nothing of a release of WASI.
+pub(super) fn has_own_versions(name: &str) -> bool {
+    let package = |name: &str| name.split(['/', '@']).next().unwrap_or_default().to_owned();
+    PROVIDED
+        .iter()
+        .filter(|interface| interface.exactly.is_some())
+        .any(|interface| interface.names.iter().any(|known| package(known) == package(name)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,12 +92,29 @@ mod tests {
             "wasi:http/client@0.2.0",
             "wasi:http/outgoing-handler@0.3.0",
             "wasi:keyvalue/store@0.2.0",
+            "wasi:keyvalue/store@0.2.0-draft3",
+            "wasi:keyvalue/watcher@0.2.0-draft2",
+            "wasmcloud:messaging/consumer@0.2.1",
         ] {
             assert!(!has_interface(import, Release::Wasip3), "{import}");
         }
+        for import in [
+            "wasi:keyvalue/store@0.2.0-draft",
+            "wasi:keyvalue/atomics@0.2.0-draft2",
+            "wasi:keyvalue/batch@0.2.0-draft2",
+            "wasmcloud:messaging/consumer@0.2.0",
+            "wasmcloud:messaging/types@0.2.0",
+        ] {
+            for release in [Release::Wasip2, Release::Wasip3] {
+                assert!(has_interface(import, release) && has_own_versions(import), "{import}");
+            }
+        }
+        assert!(
+            has_own_versions("wasi:keyvalue/watcher@0.3.0") && !has_own_versions("wasi:http/types@0.2.0")
+        );
         let names = |interface: Interface<Guest>| {
-            let release = interface.release;
-            interface.names.iter().map(move |name| (*name, release))
+            let (release, exactly) = (interface.release, interface.exactly);
+            interface.names.iter().map(move |name| (*name, release, exactly))
         };
         let mut names: Vec<_> = PROVIDED.into_iter().flat_map(names).collect();
         let count = names.len();

@@ -14,6 +14,7 @@ use super::instance::{Guest, Instance};
 use super::log::LineLog;
 use super::place::{Place, Places};
 use super::rest::{Rest, RestLimits};
+use super::state::State;
 use super::ticker::Ticker;
 use crate::call::CallError;
 use crate::outbound::Egress;
@@ -25,6 +26,7 @@ pub(super) struct Instances {
     budget: Arc<Budget>,
     places: Arc<Places>,
     egress: Arc<Egress>,
+    state: Arc<dyn State>,
     rest: Arc<Rest>,
 }
 
@@ -43,7 +45,7 @@ impl Instances {
     pub(super) fn new(
         engine: Engine,
         ticker: Ticker,
-        egress: Egress,
+        (egress, state): (Egress, Arc<dyn State>),
         bounds: Bounds,
         threads: Handle,
     ) -> Self {
@@ -52,7 +54,7 @@ impl Instances {
         let spare: Arc<dyn Spare> = Arc::<Rest>::clone(&rest);
         budget.ask_first(Arc::downgrade(&spare));
         let (places, egress) = (Places::new(running_max), Arc::new(egress));
-        Self { engine, ticker, budget, places, egress, rest }
+        Self { engine, ticker, budget, places, egress, state, rest }
     }
 
     /// Makes one with room for what calls of its program come to. A caller's takes that from what rests where none is free, a
@@ -71,7 +73,13 @@ impl Instances {
             Need::Caller => (self.places.take(&*self.rest), self.budget.begin(typical, most)?),
             Need::Probe => (self.free_place()?, self.budget.begin_probe(typical, most)?),
         };
-        let guest = Guest::new(wasi.build_p1(), log, version, Arc::clone(&self.egress), share.clone());
+        let guest = Guest::new(
+            wasi.build_p1(),
+            log,
+            version,
+            (Arc::clone(&self.egress), Arc::clone(&self.state)),
+            share.clone(),
+        );
         let made = invocation.account.began();
         Ok(Instance::new(&self.engine, guest, call_bytes_max, made, (share, place)))
     }

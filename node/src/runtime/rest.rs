@@ -228,6 +228,7 @@ mod tests {
     use crate::runtime::instance::Guest;
     use crate::runtime::log::LineLog;
     use crate::runtime::place::Places;
+    use crate::runtime::tests::NoState;
 
     const IDLE: Duration = Duration::from_secs(3600);
 
@@ -245,7 +246,7 @@ mod tests {
         let egress = Arc::new(Egress::new(Reach::default()).unwrap());
         let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
         let wasi = WasiCtxBuilder::new().build_p1();
-        let guest = Guest::new(wasi, LineLog::pair().0, version, egress, share.clone());
+        let guest = Guest::new(wasi, LineLog::pair().0, version, (egress, Arc::new(NoState)), share.clone());
         let engine = engine::build(MemoryMode::OnDemand, 1, Release::Wasip2).unwrap().engine;
         Instance::new(&engine, guest, 1, made, (share, Places::new(1).take(rest)))
     }

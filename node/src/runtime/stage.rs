@@ -9,7 +9,7 @@ use tracing::{Instrument as _, Span, info_span};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::after::{After, Manners};
-use super::bounds::COMPONENT_CALL_BYTES_MAX;
+use super::bounds::{COMPONENT_CALL_BYTES_MAX, STATE_CALL_BYTES_MAX};
 use super::budget::{Need, Typical};
 use super::call::CallContext;
 use super::host::system;
@@ -70,6 +70,9 @@ impl Stage<'_> {
         wasi: (&mut WasiCtxBuilder, LineLog),
         call_bytes_max: usize,
     ) -> Result<Instance, CallError> {
+        // A value is larger than what others have to say at once.
+        let least = if self.invocation.version.spec.has_state() { STATE_CALL_BYTES_MAX } else { 0 };
+        let call_bytes_max = call_bytes_max.max(least);
         let mut instance =
             self.instances.make(self.invocation, self.typical, self.need, wasi, call_bytes_max)?;
         self.instances.begin(&mut instance, Arc::clone(self.invocation));

@@ -16,7 +16,9 @@ mod refusals;
 mod reuse;
 mod rooms;
 mod sandbox;
+mod state;
 mod usage;
 mod wasip3;
 
 pub(super) use fixture::{Lines, Usages};
+pub(super) use state::NoState;

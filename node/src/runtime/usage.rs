@@ -9,6 +9,8 @@ use coracle_proto::record::Version;
 use coracle_proto::status::Code;
 use http::StatusCode;
 
+use super::state::operation::Counts;
+
 /// Where it is told: for bills, records and metrics. It must not wait.
 pub trait UsageSink: Debug + Send + Sync + 'static {
     /// A call is over, and what it held has been given back or is about to be.
@@ -40,6 +42,8 @@ pub struct Usage {
     pub bytes_out: u64,
     /// Requests of the guest's own that went out.
     pub requests: u64,
+    /// What it did with what its function keeps: how often, by what came of it.
+    pub operations: Counts,
 }
 
 /// How a call ended.

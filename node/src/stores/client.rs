@@ -1,6 +1,7 @@
 //! What stores are asked, one method for each question.
 
 mod publish;
+mod values;
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use coracle_proto::id::{FunctionId, InvocationId, Namespace, NodeId, VersionNumber};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use crate::call::Spent;
+use crate::call::{Effect, Spent};
+use crate::values::Said;
 
 /// Bytes of a message's body, and of an answer's that are kept.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
@@ -222,6 +223,8 @@ pub struct Settlement {
     pub verdict: Verdict,
     /// What was answered, if anything was.
     pub answer: Option<Kept>,
+    /// Done with it, where it is done: all of them, or the word counts for nothing.
+    pub effects: Vec<Effect>,
 }
 
 /// What became of it.
@@ -299,4 +302,15 @@ pub struct Published {
     pub message: Option<u64>,
     /// Queues that have it.
     pub copies: u32,
+}
+
+impl From<Said> for Message {
+    /// As an event that is like no other: of what a function says nothing is taken for a repetition.
+    fn from(said: Said) -> Self {
+        let Said { to: _, invocation, source, attributes, data } = said;
+        // The store knows whether it goes to a queue or to a topic, and remembers no id that nobody gave.
+        let (kind, id) = (String::new(), String::new());
+        let event = Event { kind, source, id, attributes, head: None, data };
+        Self { invocation, event, group: String::new(), delay: Duration::ZERO }
+    }
 }

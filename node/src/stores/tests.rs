@@ -2,3 +2,4 @@
 
 mod asking;
 pub(crate) mod fake;
+mod values;

@@ -1,17 +1,21 @@
 //! Messages and records to and from their wire form.
 
+mod effect;
 mod event;
 mod publish;
 mod record;
+mod value;
 
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, Namespace, NodeId};
 use coracle_proto::pb::{self, settle_reply, settle_request};
 
+pub(crate) use self::effect::{effect_from_wire, effect_to_wire};
 use self::event::{event, event_body};
 pub(super) use self::publish::{publish_request, published};
 pub(super) use self::record::seen;
 use self::record::{answer, report};
+pub(super) use self::value::{list_request, page, value, write_request, written};
 use super::message::{
     Delivery, Fate, Fence, Offered, Settlement, Submission, Submitted, Taken, Taking, Ticket, Verdict,
 };
@@ -116,7 +120,8 @@ pub(super) fn settle_request(
     let kept = || it.answer.as_ref().map(answer);
     let verdict = match &it.verdict {
         Verdict::Done => {
-            settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects: Vec::new() })
+            let effects = it.effects.iter().cloned().map(effect_to_wire).collect();
+            settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects })
         }
         Verdict::Retry { after, error } => settle_request::Verdict::Retry(pb::SettleRetry {
             after_ms: after.map(millis),

@@ -18,7 +18,7 @@ use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Response, Status, Streaming};
 
-use self::answer::{Answering, with_spent};
+use self::answer::{Answering, with_told};
 use self::body::Inbound;
 use self::carried::Carried;
 use self::open::OpenAnswers;
@@ -30,6 +30,8 @@ use crate::call::{Body, Call, CallError, Lease, Receipt};
 const HEAD_WAIT: Duration = Duration::from_secs(5);
 /// What a call took is told when its guest is gone, which is a turn of it later than its answer at most, or not at all.
 const SPENT_WAIT: Duration = Duration::from_millis(250);
+/// The same of what it did in the platform, without which its end is none.
+const GATHERED_WAIT: Duration = Duration::from_secs(1);
 
 /// Serves `coracle.v1.Worker`.
 #[derive(Debug, Clone)]
@@ -124,12 +126,19 @@ impl worker_server::Worker for WorkerService {
         let service = self.clone();
         let running = AbortOnDropHandle::new(self.calls.spawn(async move {
             let (calls, executor) = (service.calls.clone(), service.executor.clone());
-            let receipt = if head.receipt { Receipt::wanted() } else { Receipt::default() };
+            let receipt = match (head.gathers, head.receipt) {
+                (true, _) => Receipt::gathering(),
+                (false, true) => Receipt::wanted(),
+                (false, false) => Receipt::default(),
+            };
             let answering = match service.run(head, inbound, &receipt).await {
                 Ok(answering) => answering,
                 Err(error) => {
-                    let spent = if error.not_started() { None } else { receipt.told(SPENT_WAIT).await.spent };
-                    Answering::error(with_spent(wire::error_frame(&error, executor.load()), spent))
+                    let frame = wire::error_frame(&error, executor.load());
+                    Answering::error(match error.not_started() {
+                        true => frame,
+                        false => with_told(frame, receipt.told(SPENT_WAIT).await),
+                    })
                 }
             };
             // Made here, so that a guest whose caller leaves now is dropped here too.

@@ -59,7 +59,7 @@ pub(super) fn call_head(call: &mut Call, cluster: Bytes, node: NodeId) -> pb::Ca
         head_timeout_ms: millis(call.head_timeout),
         kind: call.trigger.kind().to_owned(),
         receipt: call.receipt.is_wanted(),
-        gathers: false,
+        gathers: call.receipt.gathers(),
     }
 }
 

@@ -36,7 +36,7 @@ async fn publishes(urls: &[String], group: &str, killed: &tokio::sync::Notify) {
 async fn no_message_is_lost_and_none_overtakes_its_group() {
     let mut cluster = cluster(3).await;
     cluster.deploy("wc", &guest("c-wc.wasm"), &[]).await;
-    cluster.run(&["queue", "create", "jobs", "--function", "wc"]).await.ok();
+    let _ = cluster.run(&["queue", "create", "jobs", "--function", "wc"]).await.ok();
     let urls: Vec<_> = (0..3).map(|node| cluster.url(node, "/.coracle/publish/jobs")).collect();
     let leader = cluster.leading_store(3).await;
     let middle = tokio::sync::Notify::new();

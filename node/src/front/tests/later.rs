@@ -17,13 +17,18 @@ use tokio_util::sync::CancellationToken;
 use super::recorder::Recorder;
 use super::spans::{CALLER, attribute, one};
 use super::world::{CLUSTER, Plan, SendBody, Whole, World, empty, full};
+use crate::call::Call;
 use crate::events::{self, Events};
 use crate::stores::tests::fake::Store;
 use crate::stores::{BODY_BYTES_MAX, Stores};
 use crate::worker::tests::{Guest, text, until};
 
 async fn world() -> (World, Store) {
-    let world = Plan::local(Guest::new(async |_| Ok(text("ran")))).start().await;
+    let guest = Guest::new(async |call: Call| {
+        call.receipt.over(None);
+        Ok(text("ran"))
+    });
+    let world = Plan::local(guest).start().await;
     let store = Store::start().await;
     world.change(Store::records(&[&store]));
     hears(&world, true, true);

@@ -1,15 +1,16 @@
 //! What a call takes, added up as it goes, and told when the last of those who add to it is gone.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::InvocationId;
 use coracle_proto::record::Version;
 
 use super::ending::Ending;
-use crate::call::{Receipt, Spent};
+use crate::call::{Gathered, Receipt, Spent};
 use crate::clock;
+use crate::runtime::state::operation::{Came, Operation, Tally};
 use crate::runtime::usage::{Outcome, Usage, UsageSink};
 
 /// Dropping it tells.
@@ -29,6 +30,10 @@ pub(in crate::runtime) struct Account {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     requests: AtomicU64,
+    /// What it did with what its function keeps.
+    operations: Tally,
+    /// What it does to it, where that is done with its end.
+    gathered: Option<Arc<Mutex<Gathered>>>,
     receipt: Receipt,
 }
 
@@ -41,6 +46,7 @@ impl Account {
         receipt: Receipt,
     ) -> Self {
         let ending = version.spec.reuse().map(|_| Ending::default());
+        let gathered = (receipt.gathers() && version.spec.has_state()).then(Arc::default);
         Self {
             sink,
             version,
@@ -55,8 +61,15 @@ impl Account {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            operations: Tally::default(),
+            gathered,
             receipt,
         }
+    }
+
+    /// Whether it came by a queue.
+    pub(in crate::runtime) fn is_for_event(&self) -> bool {
+        self.trigger != "http"
     }
 
     /// When the call began.
@@ -120,6 +133,16 @@ impl Account {
     pub(in crate::runtime) fn refused(&self) {
         self.requests.fetch_sub(1, Ordering::Relaxed);
     }
+
+    /// Where it is gathered what the call does to what its function keeps; none: it is done at once.
+    pub(in crate::runtime) const fn gathered(&self) -> Option<&Arc<Mutex<Gathered>>> {
+        self.gathered.as_ref()
+    }
+
+    /// It did something with what its function keeps, and this came of it.
+    pub(in crate::runtime) fn kept(&self, operation: Operation, came: Came) {
+        self.operations.count(operation, came);
+    }
 }
 
 impl Drop for Account {
@@ -138,8 +161,13 @@ impl Drop for Account {
             bytes_in: count(&mut self.bytes_in),
             bytes_out: count(&mut self.bytes_out),
             requests: count(&mut self.requests),
+            operations: self.operations.take(),
         };
-        self.receipt.over(Some(spent(&usage)));
+        let gathered = self.gathered.take();
+        let gathered =
+            gathered.map(|it| std::mem::take(&mut *it.lock().unwrap_or_else(PoisonError::into_inner)));
+        let effects = gathered.map_or_else(Vec::new, Gathered::into_effects);
+        self.receipt.over_with(Some(spent(&usage)), effects);
         self.sink.used(usage);
     }
 }

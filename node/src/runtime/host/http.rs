@@ -17,6 +17,7 @@ type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(),
 pub(super) const fn interface<T: WasiHttpView + 'static>() -> Interface<T> {
     Interface {
         release: Release::Wasip2,
+        exactly: None,
         names: &["wasi:http/outgoing-handler", "wasi:http/types"],
         link: |linker| add_only_http_to_linker_async(linker),
     }

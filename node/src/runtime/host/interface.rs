@@ -33,7 +33,9 @@ impl Release {
 /// Interfaces that are put into a linker together, for guests whose stores hold a `T`.
 pub(super) struct Interface<T: 'static> {
     pub(super) release: Release,
-    /// Their names, without the release.
+    /// The one version that they have, where that says nothing of a release.
+    pub(super) exactly: Option<&'static str>,
+    /// Their names, without the version.
     pub(super) names: &'static [&'static str],
     /// Puts all of them into a linker.
     pub(super) link: fn(&mut Linker<T>) -> wasmtime::Result<()>,
@@ -43,6 +45,10 @@ impl<T> Interface<T> {
     /// Whether an import of a component is one of these.
     pub(super) fn provides(&self, import: &str) -> bool {
         let Some((name, version)) = import.split_once('@') else { return false };
-        self.names.contains(&name) && Release::of(version) == Some(self.release)
+        let is_meant = match self.exactly {
+            Some(exactly) => version == exactly,
+            None => Release::of(version) == Some(self.release),
+        };
+        is_meant && self.names.contains(&name)
     }
 }

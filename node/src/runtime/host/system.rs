@@ -41,7 +41,12 @@ const NAMES: &[&str] = &[
 ];
 
 pub(super) const fn interface<T: WasiView>() -> Interface<T> {
-    Interface { release: Release::Wasip2, names: NAMES, link: |linker| add_to_linker_async(linker) }
+    Interface {
+        release: Release::Wasip2,
+        exactly: None,
+        names: NAMES,
+        link: |linker| add_to_linker_async(linker),
+    }
 }
 
 /// What a version was granted, with output going to the log, and nothing else.

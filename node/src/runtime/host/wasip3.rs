@@ -38,6 +38,7 @@ pub(in crate::runtime) const HANDLER: &str = "wasi:http/handler@0.3.0";
 pub(super) const fn interface<T: WasiView + WasiHttpView + 'static>() -> Interface<T> {
     Interface {
         release: Release::Wasip3,
+        exactly: None,
         names: NAMES,
         link: |linker| {
             wasmtime_wasi::p3::add_to_linker(linker)?;

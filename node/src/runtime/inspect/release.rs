@@ -2,13 +2,13 @@
 
 use coracle_proto::status::{Code, Refusal};
 
-use crate::runtime::host::Release;
+use crate::runtime::host::{self, Release};
 
 /// The newest release of which anything is imported or exported, where those up to `newest` run. What is made for another one
 /// would be told of by whatever of it is unknown first.
 pub(super) fn of<'a>(names: impl Iterator<Item = &'a String>, newest: Release) -> Result<Release, Refusal> {
     let mut made_for = Release::Wasip2;
-    for name in names.filter(|name| name.starts_with("wasi:")) {
+    for name in names.filter(|name| name.starts_with("wasi:") && !host::has_own_versions(name)) {
         let Some((_, version)) = name.split_once('@') else { continue };
         let release = Release::of(version);
         match release.filter(|release| *release <= newest) {
@@ -37,7 +37,13 @@ fn refusal((name, version): (&str, &str), release: Option<Release>, newest: Rele
 /// What it provides to components, in words.
 pub(super) const fn provided(newest: Release) -> &'static str {
     match newest {
-        Release::Wasip2 => "WASI 0.2 (wasi:cli, wasi:http) and WASI preview 1",
-        Release::Wasip3 => "WASI 0.2 and 0.3 (wasi:cli, wasi:http) and WASI preview 1",
+        Release::Wasip2 => {
+            "WASI 0.2 (wasi:cli, wasi:http), WASI preview 1, wasi:keyvalue 0.2.0-draft and 0.2.0-draft2 (store, atomics, batch), and \
+             wasmcloud:messaging 0.2.0 (consumer)"
+        }
+        Release::Wasip3 => {
+            "WASI 0.2 and 0.3 (wasi:cli, wasi:http), WASI preview 1, wasi:keyvalue 0.2.0-draft and 0.2.0-draft2 (store, atomics, \
+             batch), and wasmcloud:messaging 0.2.0 (consumer)"
+        }
     }
 }

@@ -14,13 +14,16 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::memory::{Memory, Refused};
 use crate::outbound::Egress;
 use crate::runtime::bounds::{
-    FIELDS_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, RESOURCES_MAX, STREAMS_KEPT_MAX, TABLES_MAX,
+    FIELDS_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, RESOURCES_MAX, STATE_RESOURCES_MAX, STREAMS_KEPT_MAX,
+    TABLES_MAX,
 };
 use crate::runtime::budget::Share;
 use crate::runtime::call::CallContext;
 use crate::runtime::host::cut::{Cut, Cutter};
 use crate::runtime::host::http::WayOut;
 use crate::runtime::log::LineLog;
+use crate::runtime::state::State;
+use crate::runtime::state::keeper::{Keeper, Keeps, View};
 use crate::runtime::ticker::Ticking;
 
 /// Core modules and components use the same.
@@ -28,6 +31,7 @@ pub(in crate::runtime) struct Guest {
     wasi: WasiP1Ctx,
     http: WasiHttpCtx,
     way_out: WayOut,
+    keeper: Keeper,
     log: LineLog,
     memory: Memory,
     serving: Option<Serving>,
@@ -45,15 +49,16 @@ impl Guest {
         mut wasi: WasiP1Ctx,
         log: LineLog,
         version: &Version,
-        egress: Arc<Egress>,
+        (egress, state): (Arc<Egress>, Arc<dyn State>),
         share: Share,
     ) -> Self {
-        wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
+        wasi.ctx().table.set_max_capacity(resources_max(version));
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES_MAX);
         let memory_max = usize::try_from(version.spec.limits().memory_bytes).unwrap_or(usize::MAX);
         let (way_out, memory) = (WayOut::new(egress), Memory::new(memory_max, share));
-        Self { wasi, http, way_out, log, memory, serving: None }
+        let keeper = Keeper::new(state);
+        Self { wasi, http, way_out, keeper, log, memory, serving: None }
     }
 
     /// A call begins: it ticks until its end.
@@ -61,6 +66,7 @@ impl Guest {
         invocation.account.has_memory(self.memory.used());
         self.log.begin(Arc::clone(&invocation.author));
         self.way_out.begin(Arc::clone(&invocation));
+        self.keeper.begin(Arc::clone(&invocation));
         self.serving = Some(Serving { invocation, _ticking: ticking });
     }
 
@@ -69,6 +75,7 @@ impl Guest {
     pub(super) fn end(&mut self) -> usize {
         self.log.end();
         self.way_out.end();
+        self.keeper.end();
         self.serving = None;
         let (mut streams, mut of_call) = (0_usize, 0);
         for entry in self.wasi.ctx().table.iter_mut() {
@@ -116,6 +123,11 @@ impl Guest {
 /// it by. The streams of bodies are of the same types, and children of theirs, which have to go after them.
 fn outlives_call(entry: &(dyn Any + Send)) -> bool {
     entry.is::<DynInputStream>() || entry.is::<DynOutputStream>() || entry.is::<DynPollable>()
+}
+
+/// Of what may keep something each may hold more.
+fn resources_max(version: &Version) -> usize {
+    if version.spec.has_state() { STATE_RESOURCES_MAX } else { RESOURCES_MAX }
 }
 
 /// The engine asks before it looks at the guest's own bound: what is over that is never given, and counts for nothing.
@@ -172,6 +184,12 @@ impl WasiView for Guest {
     }
 }
 
+impl Keeps for Guest {
+    fn keeper(&mut self) -> View<'_> {
+        View { keeper: &mut self.keeper, table: self.wasi.ctx().table }
+    }
+}
+
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { hooks: &mut self.way_out, table: self.wasi.ctx().table, ctx: &mut self.http }
@@ -202,6 +220,7 @@ mod tests {
     use crate::runtime::bounds::BODY_CHUNK_BYTES;
     use crate::runtime::budget::Budget;
     use crate::runtime::call::tests::invocation;
+    use crate::runtime::tests::NoState;
 
     #[tokio::test]
     async fn bodies_that_a_guest_left_unfinished_are_broken_off_however_it_ended() {
@@ -209,7 +228,8 @@ mod tests {
         let egress = Arc::new(Egress::new(Reach::default()).unwrap());
         let share = Budget::new(0).begin(&Arc::default(), 0).unwrap();
         let wasi = WasiCtxBuilder::new().build_p1();
-        let mut guest = Guest::new(wasi, LineLog::pair().0, &invocation.version, egress, share);
+        let mut guest =
+            Guest::new(wasi, LineLog::pair().0, &invocation.version, (egress, Arc::new(NoState)), share);
         let (body, sent) = HostOutgoingBody::new(StreamContext::Request, None, 1, BODY_CHUNK_BYTES);
         guest.wasi.ctx().table.push(body).unwrap();
         drop(guest);

@@ -14,10 +14,12 @@ use http_body_util::{BodyExt as _, Full};
 use sha2::Digest as _;
 use tempfile::TempDir;
 
+use super::state::NoState;
 use crate::call::{Answer, Body, Call, CallError, Lease, Receipt, Trigger};
 use crate::logs::Line;
 use crate::outbound::Reach;
 use crate::runtime::after::Manners;
+use crate::runtime::state::State;
 use crate::runtime::{LogSink, MemoryMode, RestLimits, Runtime, RuntimeOptions, Usage, UsageSink};
 
 /// Lines kept: what a guest prints beyond them it may not.
@@ -152,15 +154,24 @@ impl Fixture {
     }
 
     pub(super) fn made(making: Making) -> Self {
+        Self::made_with(making, Arc::new(NoState))
+    }
+
+    pub(super) fn with_state(state: Arc<dyn State>) -> Self {
+        Self::made_with(Making::default(), state)
+    }
+
+    pub(super) fn made_with(making: Making, state: Arc<dyn State>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (lines, usages) = (Arc::<Lines>::default(), Arc::<Usages>::default());
-        let runtime = runtime(folder.path(), making, (&lines, &usages));
+        let runtime = runtime(folder.path(), making, state, (&lines, &usages));
         Self { runtime, lines, usages, folder }
     }
 
     /// The same folder, as another process would see it.
     pub(super) fn restarted(&self) -> Runtime {
-        runtime(self.folder.path(), Making::default(), (&self.lines, &self.usages))
+        let state = Arc::new(NoState);
+        runtime(self.folder.path(), Making::default(), state, (&self.lines, &self.usages))
     }
 
     pub(super) fn write(&self, wasm: &[u8]) -> (Digest, PathBuf) {
@@ -242,7 +253,12 @@ impl Fixture {
     }
 }
 
-fn runtime(folder: &Path, making: Making, (lines, usages): (&Arc<Lines>, &Arc<Usages>)) -> Runtime {
+fn runtime(
+    folder: &Path,
+    making: Making,
+    state: Arc<dyn State>,
+    (lines, usages): (&Arc<Lines>, &Arc<Usages>),
+) -> Runtime {
     let Making { memory, running_max, resident_max, guests_bytes, rest, wasip3 } = making;
     Runtime::new(RuntimeOptions {
         cache_dir: folder.join("cache"),
@@ -255,6 +271,7 @@ fn runtime(folder: &Path, making: Making, (lines, usages): (&Arc<Lines>, &Arc<Us
         resident_max,
         reach: Reach::default(),
         rest,
+        state,
         logs: Arc::clone(lines) as Arc<dyn LogSink>,
         usage: Arc::clone(usages) as Arc<dyn UsageSink>,
     })

@@ -157,6 +157,20 @@ async fn imports_that_nobody_provides_are_named() {
     .await;
     assert_eq!(refusal.code, Code::UnsatisfiedImport);
     assert!(refusal.message.contains("'shop:cart/basket@1.0.0'"), "{}", refusal.message);
+    // Of a package with versions of its own, which is no release of WASI.
+    for import in
+        ["wasi:keyvalue/store@0.2.0", "wasi:keyvalue/batch@0.3.0", "wasmcloud:messaging/consumer@0.3.0"]
+    {
+        let text = format!(
+            r#"(component (import "{import}" (instance))
+                (instance $run) (export "wasi:cli/run@0.2.0" (instance $run)))"#
+        );
+        let refusal = refused_wat(&text).await;
+        assert_eq!(refusal.code, Code::UnsatisfiedImport);
+        for named in [import, "wasi:keyvalue 0.2.0-draft and 0.2.0-draft2", "wasmcloud:messaging 0.2.0"] {
+            assert!(refusal.message.contains(named), "{named}: {}", refusal.message);
+        }
+    }
 }
 
 /// A name is whatever its author likes: it is not to look like a line of somebody's log, nor to move a terminal's cursor.

@@ -15,13 +15,13 @@ use crate::view::{Stamp, View, ViewHandle};
 const CLUSTER: ClusterId = ClusterId::new(77);
 const LONG: Duration = Duration::from_secs(10);
 
-struct World {
+pub(super) struct World {
     view: ViewHandle,
-    stores: Stores,
+    pub(super) stores: Stores,
 }
 
 impl World {
-    fn new(stores: &[&Store]) -> Self {
+    pub(super) fn new(stores: &[&Store]) -> Self {
         let view = ViewHandle::with(View { cluster: CLUSTER, ..View::default() });
         let world = Self { stores: Stores::new(view.clone(), CLUSTER), view };
         world.shows(stores);

@@ -2,6 +2,8 @@
 
 mod queues;
 mod served;
+mod values;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -12,6 +14,7 @@ use coracle_proto::id::{GroupId, InvocationId, NodeId, Revision, StoreId};
 use coracle_proto::pb::deliveries_server::DeliveriesServer;
 use coracle_proto::pb::groups_server::GroupsServer;
 use coracle_proto::pb::invocations_server::InvocationsServer;
+use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::queues_server::QueuesServer;
 use coracle_proto::pb::{self, settle_reply, settle_request};
 use coracle_proto::record::{Addresses, Change, DataGroup, Node, NodeState, Record, Role, SLOTS, SlotTable};
@@ -22,6 +25,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status};
 
 use self::served::Served;
+use self::values::Values;
+use self::verdicts::{has_answer, has_effects};
 
 /// The group that it has.
 pub(crate) const GROUP: u32 = 1;
@@ -55,6 +60,9 @@ pub(crate) struct State {
     /// Queues of people, and topics with how many have subscribed to them.
     pub(crate) queues: BTreeSet<String>,
     pub(crate) topics: BTreeMap<String, u32>,
+    pub(crate) writes: Vec<pb::KvWriteRequest>,
+    /// Values of buckets.
+    pub(crate) buckets: BTreeMap<String, Values>,
     /// Requests to cancel, or to give another life.
     pub(crate) changes: u32,
     /// Requests that were done, by their ids.
@@ -69,6 +77,8 @@ pub(crate) struct State {
     pub(crate) refuses: Option<Code>,
     /// Refuses settlements that have an answer with it.
     pub(crate) refuses_answers: Option<Code>,
+    /// Refuses the next settlements that have effects with these.
+    pub(crate) refuses_effects: Vec<Code>,
     sequence: u64,
     number: u64,
 }
@@ -98,6 +108,7 @@ impl Store {
             .add_service(DeliveriesServer::new(served.clone()))
             .add_service(InvocationsServer::new(served.clone()))
             .add_service(QueuesServer::new(served.clone()))
+            .add_service(KeyValueServer::new(served.clone()))
             .add_service(GroupsServer::new(served))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let until = stop.clone();
@@ -279,7 +290,10 @@ impl State {
     fn settle(&mut self, request: pb::SettleRequest) -> Result<pb::SettleReply, Refusal> {
         let ticket = request.ticket.clone().unwrap();
         let lost = || Refusal::new(Code::ClaimLost, "the claim is not held any more");
-        let refuses = self.refuses_answers.filter(|_| has_answer(&request));
+        let mut refuses = self.refuses_answers.filter(|_| has_answer(&request));
+        if has_effects(&request) {
+            refuses = refuses.or_else(|| self.refuses_effects.pop());
+        }
         let message = self.claimed(&ticket).ok_or_else(lost)?;
         if let Some(code) = refuses {
             return Err(Refusal::new(code, "no"));
@@ -374,14 +388,5 @@ impl State {
             message.delivery.attempt = 0;
         }
         self.seen(&request.invocation)
-    }
-}
-
-fn has_answer(request: &pb::SettleRequest) -> bool {
-    match request.verdict.as_ref().unwrap() {
-        settle_request::Verdict::Done(it) => it.answer.is_some(),
-        settle_request::Verdict::Retry(it) => it.answer.is_some(),
-        settle_request::Verdict::Dead(it) => it.answer.is_some(),
-        settle_request::Verdict::Offer(_) => false,
     }
 }

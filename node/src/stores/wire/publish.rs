@@ -22,7 +22,7 @@ pub(in crate::stores) fn publish_request(
     }
 }
 
-fn message(it: Message) -> pb::PublishMessage {
+pub(super) fn message(it: Message) -> pb::PublishMessage {
     pb::PublishMessage {
         invocation: it.invocation.to_wire(),
         body: Some(event_body(it.event)),

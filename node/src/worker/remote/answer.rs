@@ -15,6 +15,7 @@ use tonic::Streaming;
 use super::leave::Leave;
 use super::{LoadSink, lost};
 use crate::call::{CallError, Receipt};
+use crate::stores::effect_from_wire;
 use crate::worker::remote::peer::Leg;
 use crate::worker::wire::{error, from_wire};
 
@@ -54,13 +55,15 @@ impl AnswerBody {
 
     /// The last frame: nothing, trailers or an error.
     fn last(&self, kind: Option<Kind>) -> Option<Result<Frame<Bytes>, CallError>> {
-        let (load, spent, last) = match kind {
+        let mut effects = Vec::new();
+        let (load, spent, mut last) = match kind {
             Some(Kind::Tail(tail)) => {
                 let trailers = tail.trailers.map(|trailers| {
                     from_wire(&trailers.headers)
                         .map(Frame::trailers)
                         .map_err(|why| CallError::new(Code::InvalidResponse, why.to_string()))
                 });
+                effects = tail.effects;
                 (tail.load, tail.spent, trailers)
             }
             Some(Kind::Failure(it)) => {
@@ -70,7 +73,15 @@ impl AnswerBody {
                 (None, None, Some(Err(lost(self.open.node(), "broke off the response's body"))))
             }
         };
-        self.receipt.over(spent.map(Into::into));
+        let effects = effects.into_iter().map(effect_from_wire).collect::<Result<Vec<_>, _>>();
+        let effects = effects.unwrap_or_else(|why| {
+            last = Some(Err(CallError::new(
+                Code::Internal,
+                format!("what the call did was not understood: {why}"),
+            )));
+            Vec::new()
+        });
+        self.receipt.over_with(spent.map(Into::into), effects);
         if let Some(load) = load {
             (self.told)(self.open.node(), load.into());
         }

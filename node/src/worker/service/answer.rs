@@ -6,15 +6,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use coracle_proto::pb::{self, answer_frame::Kind};
+use coracle_proto::status::Code;
 use futures::Stream;
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body::Body as _;
 use tonic::Status;
 
-use super::SPENT_WAIT;
 use super::open::OpenAnswer;
-use crate::call::{Answer, Body, Receipt, Spent, Told};
+use super::{GATHERED_WAIT, SPENT_WAIT};
+use crate::call::{Answer, Body, Receipt, Told};
+use crate::stores::effect_to_wire;
 use crate::worker::Executor;
 use crate::worker::wire::{CHUNK_BYTES_MAX, error_frame, to_wire};
 
@@ -108,9 +110,12 @@ impl Answering {
     /// The last frame, when it is known what the call took.
     fn poll_last(&mut self, context: &mut Context<'_>) -> Poll<Option<Kind>> {
         if let Some(told) = &mut self.spent {
-            let spent = ready!(told.as_mut().poll(context)).spent;
+            let told = ready!(told.as_mut().poll(context));
             self.spent = None;
-            self.last = self.last.take().map(|last| with_spent(last, spent));
+            self.last = self.last.take().map(|last| match self.receipt.gathers() && !told.is_over() {
+                true => untold(last),
+                false => with_told(last, told),
+            });
         }
         Poll::Ready(self.last.take())
     }
@@ -154,7 +159,8 @@ impl Answering {
             self.body = Body::default();
             if self.receipt.is_wanted() {
                 let receipt = self.receipt.clone();
-                self.spent = Some(Box::pin(async move { receipt.told(SPENT_WAIT).await }));
+                let patience = if receipt.gathers() { GATHERED_WAIT } else { SPENT_WAIT };
+                self.spent = Some(Box::pin(async move { receipt.told(patience).await }));
             }
             if self.head.is_some() {
                 return Poll::Ready(Some(self.piece()));
@@ -171,12 +177,27 @@ impl Stream for Answering {
     }
 }
 
-/// A last frame that tells what the call took.
-pub(super) fn with_spent(mut last: Kind, spent: Option<Spent>) -> Kind {
+/// A last frame that tells what the call took, and what it did in the platform.
+pub(super) fn with_told(mut last: Kind, told: Told) -> Kind {
+    let spent = told.spent.map(Into::into);
     match &mut last {
-        Kind::Tail(tail) => tail.spent = spent.map(Into::into),
-        Kind::Failure(failure) => failure.spent = spent.map(Into::into),
+        Kind::Tail(tail) => {
+            tail.spent = spent;
+            tail.effects = told.effects.into_iter().map(effect_to_wire).collect();
+        }
+        Kind::Failure(failure) => failure.spent = spent,
         Kind::Head(_) | Kind::Chunk(_) | Kind::Refusal(_) => {}
     }
     last
+}
+
+/// Instead of an end of which it is not known what the call did: half of it would be lost.
+fn untold(last: Kind) -> Kind {
+    let load = match last {
+        Kind::Tail(tail) => tail.load,
+        other @ (Kind::Failure(_) | Kind::Head(_) | Kind::Chunk(_) | Kind::Refusal(_)) => return other,
+    };
+    let (code, message) =
+        (Code::Internal.name().to_owned(), "what the call did was not told in time".to_owned());
+    Kind::Failure(pb::Failure { code, message, load, cold: false, spent: None })
 }

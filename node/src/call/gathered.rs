@@ -1,0 +1,233 @@
+//! What a call has done to what its function keeps, where that is done with the call's end and not before (docs/adr/0017).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use coracle_proto::status::{Code, Refusal};
+
+use crate::values::{Change, Page, Said, Write};
+
+/// Effects of one call.
+pub const EFFECTS_MAX: usize = 256;
+/// Bytes of them: they are one entry of a log, with the answer.
+pub const EFFECTS_BYTES_MAX: usize = 384 << 10;
+/// What was written here has no version yet, and numbers that no version comes to.
+const OWN: u64 = 1 << 63;
+
+/// One effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// What the call has read must be as it was.
+    Check {
+        /// Of the function's namespace.
+        bucket: String,
+        /// Which value.
+        key: Bytes,
+        /// Zero: there was none.
+        version: u64,
+    },
+    /// A value is changed.
+    Write {
+        /// Of the function's namespace.
+        bucket: String,
+        /// How.
+        write: Write,
+    },
+    /// A message is published.
+    Publish(Said),
+}
+
+/// A bucket, and a key in it.
+type Slot = (String, Bytes);
+
+/// What the call has put under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// None: it has deleted it.
+    pub data: Option<Bytes>,
+    /// Greater than any that a store gives.
+    pub version: u64,
+}
+
+/// All of a call.
+#[derive(Debug, Clone, Default)]
+pub struct Gathered {
+    checks: BTreeMap<Slot, u64>,
+    writes: BTreeMap<Slot, Own>,
+    said: Vec<Said>,
+    bytes: usize,
+    number: u64,
+}
+
+impl Gathered {
+    /// What the call has put there itself.
+    #[must_use]
+    pub fn own(&self, bucket: &str, key: &[u8]) -> Option<&Own> {
+        self.writes.get(&slot(bucket, key))
+    }
+
+    /// At which version a value was when the call read it first.
+    #[must_use]
+    pub fn read(&self, bucket: &str, key: &[u8]) -> Option<u64> {
+        self.checks.get(&slot(bucket, key)).copied()
+    }
+
+    /// The call has read a value: it is at this version at the call's end, or the call is made again.
+    ///
+    /// # Errors
+    /// [`Code::LimitReached`].
+    pub fn check(&mut self, bucket: &str, key: &[u8], version: u64) -> Result<(), Refusal> {
+        let slot = slot(bucket, key);
+        if !self.checks.contains_key(&slot) {
+            self.room(key.len())?;
+            self.checks.insert(slot, version);
+        }
+        Ok(())
+    }
+
+    /// The call puts something under a key, or deletes it. Gives its version here.
+    ///
+    /// # Errors
+    /// [`Code::LimitReached`].
+    pub fn write(&mut self, bucket: &str, key: &[u8], data: Option<Bytes>) -> Result<u64, Refusal> {
+        let slot = slot(bucket, key);
+        let size = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
+        let before = self.writes.remove(&slot);
+        let freed = before.as_ref().map_or(0, |own| key.len() + size(&own.data));
+        self.bytes = self.bytes.saturating_sub(freed);
+        if let Err(refusal) = self.room(key.len().saturating_add(size(&data))) {
+            self.bytes = self.bytes.saturating_add(freed);
+            self.writes.extend(before.map(|own| (slot, own)));
+            return Err(refusal);
+        }
+        self.number += 1;
+        let version = OWN | self.number;
+        self.writes.insert(slot, Own { data, version });
+        Ok(version)
+    }
+
+    /// The call publishes a message.
+    ///
+    /// # Errors
+    /// [`Code::LimitReached`].
+    pub fn say(&mut self, said: Said) -> Result<(), Refusal> {
+        let attributes = said.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        self.room(
+            said.data.len().saturating_add(attributes).saturating_add(said.to.len() + said.source.len()),
+        )?;
+        self.said.push(said);
+        Ok(())
+    }
+
+    /// One more effect, of so many bytes.
+    fn room(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let (count, bytes) = (self.count() + 1, self.bytes.saturating_add(bytes));
+        if count > EFFECTS_MAX || bytes > EFFECTS_BYTES_MAX {
+            let said = format!(
+                "what a call for an event reads, writes and publishes is done with its end: {EFFECTS_MAX} effects of \
+                 {EFFECTS_BYTES_MAX} bytes together, and this would be {count} of {bytes}"
+            );
+            return Err(Refusal::new(Code::LimitReached, said));
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    fn count(&self) -> usize {
+        self.checks.len() + self.writes.len() + self.said.len()
+    }
+
+    /// A page of keys behind `after`, as the call sees it: with what it has put there, without what it has deleted.
+    #[must_use]
+    pub fn seen(&self, bucket: &str, after: &[u8], page: Page) -> Page {
+        let Page { keys, after: end } = page;
+        let mut seen: BTreeMap<Bytes, u64> = keys.into_iter().collect();
+        let on_page = |key: &[u8]| key > after && (end.is_empty() || key <= &end[..]);
+        for ((_, key), own) in self.writes.iter().filter(|((of, key), _)| of == bucket && on_page(key)) {
+            match own.data {
+                Some(_) => seen.insert(key.clone(), own.version),
+                None => seen.remove(key),
+            };
+        }
+        Page { keys: seen.into_iter().collect(), after: end }
+    }
+
+    /// What is to be done, in this order.
+    #[must_use]
+    pub fn into_effects(self) -> Vec<Effect> {
+        let Self { checks, writes, said, .. } = self;
+        let check = |((bucket, key), version)| Effect::Check { bucket, key, version };
+        let write = |((bucket, key), own): (Slot, Own)| {
+            let set = |data| Change::Set { data, ttl: None, if_version: None };
+            let change = own.data.map_or(Change::Delete, set);
+            Effect::Write { bucket, write: Write { key, change } }
+        };
+        let checks = checks.into_iter().map(check);
+        checks.chain(writes.into_iter().map(write)).chain(said.into_iter().map(Effect::Publish)).collect()
+    }
+}
+
+fn slot(bucket: &str, key: &[u8]) -> Slot {
+    (bucket.to_owned(), Bytes::copy_from_slice(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_are_checks_and_then_the_last_write_of_each_key() {
+        let mut gathered = Gathered::default();
+        gathered.check("b", b"a", 7).unwrap();
+        gathered.check("b", b"a", 9).unwrap();
+        assert_eq!(gathered.read("b", b"a"), Some(7), "what was read first");
+        let first = gathered.write("b", b"a", Some("1".into())).unwrap();
+        let second = gathered.write("b", b"a", Some("2".into())).unwrap();
+        assert!(second > first && first > u64::MAX / 2);
+        gathered.write("b", b"gone", None).unwrap();
+        assert_eq!(gathered.own("b", b"a").unwrap().data.as_deref(), Some(&b"2"[..]));
+        let effects = gathered.into_effects();
+        let set = Change::Set { data: "2".into(), ttl: None, if_version: None };
+        let write = |key: &'static str, change| Effect::Write {
+            bucket: "b".to_owned(),
+            write: Write { key: key.into(), change },
+        };
+        let check = Effect::Check { bucket: "b".to_owned(), key: "a".into(), version: 7 };
+        assert_eq!(effects, [check, write("a", set), write("gone", Change::Delete)]);
+    }
+
+    #[test]
+    fn both_bounds_name_themselves_and_what_is_written_again_counts_once() {
+        let mut gathered = Gathered::default();
+        for number in 0..EFFECTS_MAX {
+            gathered.check("b", &number.to_be_bytes(), 1).unwrap();
+        }
+        gathered.check("b", &0_usize.to_be_bytes(), 1).unwrap();
+        let refused = gathered.check("b", b"one more", 1).unwrap_err();
+        assert!(refused.code == Code::LimitReached && refused.message.contains("257 of"), "{refused}");
+        let mut gathered = Gathered::default();
+        let half = || Some(Bytes::from(vec![0; EFFECTS_BYTES_MAX / 2]));
+        for _ in 0..10 {
+            gathered.write("b", b"a", half()).unwrap();
+        }
+        let refused = gathered.write("b", b"c", half()).unwrap_err();
+        assert!(refused.message.contains("393216 bytes"), "{refused}");
+    }
+
+    #[test]
+    fn a_page_shows_what_the_call_has_done() {
+        let mut gathered = Gathered::default();
+        for (key, data) in [("b", Some("")), ("d", None), ("e", Some("")), ("a", Some(""))] {
+            gathered.write("x", key.as_bytes(), data.map(Bytes::from)).unwrap();
+        }
+        gathered.write("other", b"c", Some("".into())).unwrap();
+        let page =
+            |after: &'static str| Page { keys: vec![("c".into(), 1), ("d".into(), 2)], after: after.into() };
+        let keys = |after: &'static str| {
+            let seen = gathered.seen("x", b"a", page(after)).keys;
+            seen.into_iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("d"), ["b", "c"], "what is behind the page is on the next one");
+        assert_eq!(keys(""), ["b", "c", "e"]);
+    }
+}

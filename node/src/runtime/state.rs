@@ -1,0 +1,86 @@
+//! What functions keep (docs/adr/0017): the way to it, which the runtime is given. Guests go it by the interfaces in `host`, within
+//! the bounds of their call.
+
+mod gathering;
+pub(super) mod keeper;
+pub(super) mod operation;
+pub(super) mod task;
+pub(super) mod trouble;
+pub(super) mod work;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use coracle_proto::id::Namespace;
+use coracle_proto::status::Refusal;
+use futures::future::BoxFuture;
+
+use crate::values::{Bucket, Page, Said, Value, Write, Written};
+
+/// What answers for what is kept. The runtime knows that it answers, and nothing else.
+pub trait State: Send + Sync {
+    /// Whether there is such a bucket.
+    ///
+    /// # Errors
+    /// Why nobody has answered by the deadline.
+    fn has_bucket<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Refusal>>;
+
+    /// What is there under a key, as new as all that was acknowledged before.
+    ///
+    /// # Errors
+    /// `bucket-not-found`; why nobody has answered by the deadline.
+    fn value<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        key: &'a [u8],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Option<Value>, Refusal>>;
+
+    /// Whether there is a value under a key: at which version.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    fn version<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        key: &'a [u8],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Option<u64>, Refusal>>;
+
+    /// A page of keys, in their order, behind one of them; behind an empty one: from the first on.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    fn keys<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        after: Bytes,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Page, Refusal>>;
+
+    /// Makes changes: all of them, or none. It answers with one word of each.
+    ///
+    /// # Errors
+    /// As [`Self::value`]; `conflict` where a version is not the one that was to be there; `limit-reached` where the bucket is full.
+    fn write<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        writes: Vec<Write>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>>;
+
+    /// Puts a message into a queue of the namespace, or into those of a topic's subscribers: when it answers that is kept.
+    ///
+    /// # Errors
+    /// `queue-not-found`, `queue-full`; why nobody has answered by the deadline.
+    fn publish<'a>(
+        &'a self,
+        namespace: &'a Namespace,
+        said: Said,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(), Refusal>>;
+}

@@ -1,0 +1,168 @@
+//! What is kept, as a call for an event sees it: what it reads is as it is, what it changes is done with its end, and its reads see
+//! that.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use coracle_proto::id::Namespace;
+use coracle_proto::status::{Code, Refusal};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::State;
+use crate::call::Gathered;
+use crate::values::{Bucket, Change, Page, Said, Value, Write, Written};
+
+/// Of one call.
+pub(super) struct Gathering {
+    state: Arc<dyn State>,
+    gathered: Arc<Mutex<Gathered>>,
+}
+
+impl Gathering {
+    pub(super) const fn new(state: Arc<dyn State>, gathered: Arc<Mutex<Gathered>>) -> Self {
+        Self { state, gathered }
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a change begins from: its version, and its data where that is needed.
+    async fn before(
+        &self,
+        bucket: &Bucket,
+        write: &Write,
+        deadline: Instant,
+    ) -> Result<Option<Value>, Refusal> {
+        match &write.change {
+            Change::Increment { .. } => self.value(bucket, &write.key, deadline).await,
+            Change::Set { if_version: Some(_), .. } => {
+                let version = self.version(bucket, &write.key, deadline).await?;
+                Ok(version.map(|version| Value { data: Bytes::new(), version }))
+            }
+            Change::Set { .. } | Change::Delete => Ok(None),
+        }
+    }
+}
+
+impl State for Gathering {
+    fn has_bucket<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool, Refusal>> {
+        self.state.has_bucket(bucket, deadline)
+    }
+
+    fn value<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        key: &'a [u8],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Option<Value>, Refusal>> {
+        async move {
+            if let Some(own) = self.gathered().own(&bucket.name, key) {
+                return Ok(own.data.clone().map(|data| Value { data, version: own.version }));
+            }
+            let value = self.state.value(bucket, key, deadline).await?;
+            let version = value.as_ref().map_or(0, |value| value.version);
+            self.gathered().check(&bucket.name, key, version)?;
+            Ok(value)
+        }
+        .boxed()
+    }
+
+    fn version<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        key: &'a [u8],
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Option<u64>, Refusal>> {
+        async move {
+            if let Some(own) = self.gathered().own(&bucket.name, key) {
+                return Ok(own.data.is_some().then_some(own.version));
+            }
+            // Whether it still is so is asked at the end.
+            let read = self.gathered().read(&bucket.name, key);
+            if let Some(version) = read {
+                return Ok((version > 0).then_some(version));
+            }
+            let version = self.state.version(bucket, key, deadline).await?;
+            self.gathered().check(&bucket.name, key, version.unwrap_or(0))?;
+            Ok(version)
+        }
+        .boxed()
+    }
+
+    fn keys<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        after: Bytes,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Page, Refusal>> {
+        async move {
+            let page = self.state.keys(bucket, after.clone(), deadline).await?;
+            Ok(self.gathered().seen(&bucket.name, &after, page))
+        }
+        .boxed()
+    }
+
+    fn write<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        writes: Vec<Write>,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>> {
+        async move {
+            let mut before = Vec::with_capacity(writes.len());
+            for write in &writes {
+                before.push(self.before(bucket, write, deadline).await?);
+            }
+            let mut gathered = self.gathered();
+            // All of it, or nothing.
+            let mut next = gathered.clone();
+            let mut written = Vec::with_capacity(writes.len());
+            for (Write { key, change }, before) in writes.into_iter().zip(before) {
+                let existed = next.own(&bucket.name, &key).is_some_and(|own| own.data.is_some());
+                let (data, number) = changed(change, before.as_ref())?;
+                let version = next.write(&bucket.name, &key, data)?;
+                written.push(Written { version, number, existed });
+            }
+            *gathered = next;
+            Ok(written)
+        }
+        .boxed()
+    }
+
+    fn publish<'a>(&'a self, _: &'a Namespace, said: Said, _: Instant) -> BoxFuture<'a, Result<(), Refusal>> {
+        std::future::ready(self.gathered().say(said)).boxed()
+    }
+}
+
+/// What becomes of a value, and the number that it is where it is one.
+fn changed(change: Change, before: Option<&Value>) -> Result<(Option<Bytes>, Option<i64>), Refusal> {
+    match change {
+        Change::Delete => Ok((None, None)),
+        Change::Set { data, if_version, .. } => {
+            let found = before.map_or(0, |value| value.version);
+            match if_version {
+                Some(expected) if expected != found => {
+                    Err(Refusal::new(Code::Conflict, "the value is at another version"))
+                }
+                Some(_) | None => Ok((Some(data), None)),
+            }
+        }
+        Change::Increment { by } => {
+            let wrong = |said: &str| Refusal::new(Code::InvalidArgument, format!("the value {said}"));
+            let number = before.map_or(Ok(0), |value| {
+                let text = std::str::from_utf8(&value.data).ok();
+                text.and_then(|text| text.parse().ok()).ok_or_else(|| wrong("is no whole number of 64 bits"))
+            })?;
+            let sum: i64 =
+                i64::checked_add(number, by).ok_or_else(|| wrong("would leave the range of 64 bits"))?;
+            Ok((Some(sum.to_string().into()), Some(sum)))
+        }
+    }
+}

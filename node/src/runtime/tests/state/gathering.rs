@@ -1,0 +1,92 @@
+//! Goal: what a call for an event does is told with its end and not done before, and its own reads see it.
+
+use std::time::Duration;
+
+use coracle_proto::spec::Draft as Spec;
+
+use super::script::{Draft, Script};
+use super::{World, grants};
+use crate::call::{Call, Effect, Receipt};
+use crate::runtime::tests::fixture::{call, collect, get};
+use crate::values::{Change, Write};
+
+/// What the script tells, and what it did.
+async fn gathered(world: &World, script: Script, spec: Spec) -> (String, Vec<Effect>) {
+    let function = world.deploy(script, spec).await;
+    let receipt = Receipt::gathering();
+    let call = Call { receipt: receipt.clone(), ..call(&function, get("/")) };
+    let told = collect(world.fixture.runtime.invoke(call).await.unwrap()).await.unwrap().1;
+    let effects = receipt.told(Duration::from_secs(10)).await;
+    assert!(effects.is_over());
+    (told, effects.effects)
+}
+
+fn check(key: &'static str, version: u64) -> Effect {
+    Effect::Check { bucket: "b".to_owned(), key: key.into(), version }
+}
+
+fn set(key: &'static str, data: &'static str) -> Effect {
+    let change = Change::Set { data: data.into(), ttl: None, if_version: None };
+    Effect::Write { bucket: "b".to_owned(), write: Write { key: key.into(), change } }
+}
+
+#[tokio::test]
+async fn what_it_changes_is_told_and_its_reads_see_it() {
+    for draft in Draft::ALL {
+        let world = World::new();
+        world.memory.set("a", "1");
+        world.memory.set("n", "5");
+        let script = Script::of(draft).open("b").get("a").set("a", "2").get("a").delete("c").exists("c");
+        let script = script.increment("n", 2).increment("n", 1).exists("none").keys();
+        let (told, effects) = gathered(&world, script.publish("q", "hello", None), grants()).await;
+        assert_eq!(told, "ok 1 ok 2 ok no 7 8 no a n ok ", "{draft:?}");
+        let gone = Write { key: "c".into(), change: Change::Delete };
+        let expected = [
+            check("a", 1),
+            check("n", 2),
+            check("none", 0),
+            set("a", "2"),
+            Effect::Write { bucket: "b".to_owned(), write: gone },
+            set("n", "8"),
+        ];
+        assert_eq!(effects[..6], expected);
+        let [Effect::Publish(said)] = &effects[6..] else { panic!("{effects:?}") };
+        assert_eq!((said.to.as_str(), &said.data[..]), ("q", &b"hello"[..]));
+        assert_eq!(world.memory.text("a").as_deref(), Some("1"), "nothing is done yet");
+        assert_eq!(world.memory.text("n").as_deref(), Some("5"));
+        assert!(world.memory.said().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_swap_is_of_what_the_call_has_seen() {
+    let world = World::new();
+    world.memory.set("a", "1");
+    let script =
+        Script::begun().cas("a").current().swap("2").get("a").cas("a").set("a", "3").swap("4").get("a");
+    let (told, effects) = gathered(&world, script, grants()).await;
+    assert_eq!(told, "ok ok 1 ok 2 ok ok again 3 ");
+    assert_eq!(effects, [check("a", 1), set("a", "3")]);
+}
+
+#[tokio::test]
+async fn grants_and_bounds_are_those_of_any_call_and_more() {
+    let world = World::new();
+    let (told, effects) = gathered(&world, Script::of(Draft::Second).open("r").set("a", "1"), grants()).await;
+    assert_eq!((told.as_str(), effects), ("ok access-denied ", vec![]));
+    let script = Script::begun().set_zeros("a", 200 << 10).set_zeros("b", 200 << 10).set("c", "1");
+    let (told, effects) = gathered(&world, script, grants()).await;
+    assert!(told.starts_with("ok ok limit-reached: what a call for an event"), "{told}");
+    assert!(told.ends_with(" ok ") && effects.len() == 2, "{told}");
+}
+
+/// Elsewhere a guest is stopped when its answer has ended.
+#[tokio::test]
+async fn what_it_does_after_its_answer_is_done_with_the_rest() {
+    let world = World::new();
+    world.memory.slow();
+    let script = Script::begun().set("first", "1").after(|it| it.get("x").set("last", "2"));
+    let (told, effects) = gathered(&world, script, grants()).await;
+    assert_eq!(told, "ok ok ");
+    assert_eq!(effects, [check("x", 0), set("first", "1"), set("last", "2")]);
+}

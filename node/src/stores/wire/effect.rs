@@ -1,0 +1,96 @@
+//! What calls did in the platform, to and from its wire form.
+
+use coracle_proto::codec::{DecodeError, InField as _};
+use coracle_proto::id::InvocationId;
+use coracle_proto::pb::{self, event_effect, kv_write};
+
+use super::publish::message;
+use super::value::write;
+use crate::call::Effect;
+use crate::stores::message::Message;
+use crate::values::{Change, Said, Write};
+
+/// An effect as it crosses the wire.
+pub(crate) fn effect_to_wire(it: Effect) -> pb::EventEffect {
+    let kind = match it {
+        Effect::Check { bucket, key, version } => {
+            event_effect::Kind::Check(pb::EventCheck { bucket, key, version })
+        }
+        Effect::Write { bucket, write: change } => {
+            event_effect::Kind::Write(pb::EventWrite { bucket, write: Some(write(change)) })
+        }
+        Effect::Publish(said) => {
+            let to = said.to.clone();
+            let message = Some(message(Message::from(said)));
+            event_effect::Kind::Publish(pb::EventPublish { to, message })
+        }
+    };
+    pb::EventEffect { kind: Some(kind) }
+}
+
+/// An effect as a node told it.
+///
+/// # Errors
+/// What is missing of it, or cannot be read.
+pub(crate) fn effect_from_wire(wire: pb::EventEffect) -> Result<Effect, DecodeError> {
+    Ok(match wire.kind.in_field("effects.kind")? {
+        event_effect::Kind::Check(pb::EventCheck { bucket, key, version }) => {
+            Effect::Check { bucket, key, version }
+        }
+        event_effect::Kind::Write(pb::EventWrite { bucket, write }) => {
+            let pb::KvWrite { key, change } = write.in_field("effects.write")?;
+            let change = change_from_wire(change.in_field("effects.write.change")?);
+            Effect::Write { bucket, write: Write { key, change } }
+        }
+        event_effect::Kind::Publish(pb::EventPublish { to, message }) => {
+            let pb::PublishMessage { invocation, body, .. } = message.in_field("effects.publish.message")?;
+            let pb::EventBody { source, attributes, data, .. } = body.in_field("effects.publish.body")?;
+            let invocation =
+                InvocationId::try_from(&invocation[..]).in_field("effects.publish.invocation")?;
+            Effect::Publish(Said { to, invocation, source, attributes, data })
+        }
+    })
+}
+
+fn change_from_wire(wire: kv_write::Change) -> Change {
+    match wire {
+        kv_write::Change::Set(pb::KvSet { value, ttl_ms, if_version }) => {
+            let ttl = (ttl_ms > 0).then(|| std::time::Duration::from_millis(ttl_ms));
+            Change::Set { data: value, ttl, if_version }
+        }
+        kv_write::Change::Delete(pb::KvDelete {}) => Change::Delete,
+        kv_write::Change::Increment(pb::KvIncrement { by }) => Change::Increment { by },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_come_back_as_they_were() {
+        let write =
+            |change| Effect::Write { bucket: "b".to_owned(), write: Write { key: "k".into(), change } };
+        let ttl = Some(std::time::Duration::from_secs(1));
+        let said = Said {
+            to: "q".to_owned(),
+            invocation: InvocationId::new(3),
+            source: "//shop/function/f".to_owned(),
+            attributes: [("type".to_owned(), "t".to_owned())].into(),
+            data: "d".into(),
+        };
+        for effect in [
+            Effect::Check { bucket: "b".to_owned(), key: "k".into(), version: 7 },
+            write(Change::Set { data: "v".into(), ttl, if_version: Some(0) }),
+            write(Change::Set { data: "v".into(), ttl: None, if_version: None }),
+            write(Change::Delete),
+            write(Change::Increment { by: -1 }),
+            Effect::Publish(said),
+        ] {
+            assert_eq!(effect_from_wire(effect_to_wire(effect.clone())), Ok(effect));
+        }
+        assert!(effect_from_wire(pb::EventEffect::default()).is_err());
+        let nothing = event_effect::Kind::Publish(pb::EventPublish::default());
+        assert!(effect_from_wire(pb::EventEffect { kind: Some(nothing) }).is_err());
+    }
+}
