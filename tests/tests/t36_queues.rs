@@ -47,7 +47,7 @@ fn accepted(answer: &Answer) -> Vec<Value> {
 /// Records of a function's invocations.
 async fn records(cluster: &Cluster, function: &str) -> Vec<Value> {
     let list = ["invocation", "list", "--function", function, "--limit", "1000", "-o", "json"];
-    let _ = cluster.run(&list).await.ok().json().as_array().expect("a list").clone()
+    cluster.run(&list).await.ok().json().as_array().expect("a list").clone()
 }
 
 /// Waits until so many invocations of the function are in this state.
@@ -62,7 +62,7 @@ async fn ended(cluster: &Cluster, function: &str, state: &str, count: usize, goa
 
 /// `coracle queue get NAME -o json`.
 async fn queue(cluster: &Cluster, name: &str) -> Value {
-    let _ = cluster.run(&["queue", "get", name, "-o", "json"]).await.ok().json()
+    cluster.run(&["queue", "get", name, "-o", "json"]).await.ok().json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
