@@ -53,7 +53,8 @@ pub use limits::{
 };
 pub use name::{Heard, Name, NameError, Owner, Place};
 pub use op::{
-    Asked, Batch, Change, Check, Effect, FORMAT, Kept, Op, Publish, Request, Span, Tick, Verdict, Write,
+    Asked, Batch, Change, Check, Deletion, Effect, FORMAT, Kept, Op, Publish, Request, Span, Tick, Verdict,
+    Write,
 };
 pub use outcome::{Claimed, Effected, Fate, Outcome, Reply};
 pub use queue::{

@@ -115,7 +115,7 @@ fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
         Op::Perform { effects } => Ok(Outcome::Performed(effect::perform(edit, &effects)?)),
         Op::Sweep { due, steps, from_ms } => sweep::sweep(edit, due, steps, from_ms),
         Op::PutQueue { queue, settings, target } => queue::put(edit, &queue, settings, target),
-        Op::DropQueue { queue, force, steps } => queue::drop(edit, &queue, force, steps),
+        Op::DropQueue { queue, deletion, steps } => queue::drop(edit, &queue, deletion, steps),
         Op::PutTopic { topic } => queue::put_topic(edit, &topic),
         Op::DropTopic { topic, force } => queue::drop_topic(edit, &topic, force),
         Op::Subscribe { topic, function, settings } => queue::subscribe(edit, &topic, &function, settings),

@@ -121,8 +121,8 @@ pub enum Op {
     DropQueue {
         /// Which one.
         queue: Place,
-        /// Also while it has messages, or somebody who takes them.
-        force: bool,
+        /// Under which conditions.
+        deletion: Deletion,
         /// How much of it is taken away; never more than an operation may.
         steps: u32,
     },
@@ -326,6 +326,17 @@ pub enum Verdict {
         /// What went wrong, for people.
         error: String,
     },
+}
+
+/// When a queue is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// While nobody takes its messages and it has none.
+    Unused,
+    /// In any case.
+    Forced,
+    /// When it is being deleted already. Another one of the same name is not meant.
+    Begun,
 }
 
 /// Messages by their numbers.

@@ -4,7 +4,7 @@ use coracle_proto::pb::{KvRequest, MoveMessagesReply};
 use coracle_proto::status::{Code, Refusal};
 
 use super::super::leading::{Leading, sequence};
-use crate::model::{OP_STEPS_MAX, Op, Outcome, Place, Span};
+use crate::model::{Deletion, OP_STEPS_MAX, Op, Outcome, Place, Span};
 
 /// Entries of one redrive or purge: whoever wants more asks again, and one that has left is not worked for.
 pub(super) const MOVE_ENTRIES_MAX: usize = 20;
@@ -50,9 +50,10 @@ pub(super) async fn deleted(
     queue: &Place,
     force: bool,
 ) -> Result<u64, Refusal> {
-    let (mut purged, mut begun) = (0_u64, false);
+    let mut purged = 0_u64;
+    let mut deletion = if force { Deletion::Forced } else { Deletion::Unused };
     loop {
-        let op = Op::DropQueue { queue: queue.clone(), force, steps: most() };
+        let op = Op::DropQueue { queue: queue.clone(), deletion, steps: most() };
         match leading.done(request.take(), op).await {
             Ok(Outcome::Moved { moved, more, .. }) => {
                 purged += u64::from(moved);
@@ -63,10 +64,12 @@ pub(super) async fn deleted(
                 }
             }
             Ok(_) => return Ok(purged),
-            // The leader has ended it meanwhile, or this is a repetition.
-            Err(refusal) if begun && refusal.code == Code::QueueNotFound => return Ok(purged),
+            // The leader has ended it meanwhile, or this is a repetition: another queue may have its name by now.
+            Err(refusal) if deletion == Deletion::Begun && refusal.code == Code::QueueNotFound => {
+                return Ok(purged);
+            }
             Err(refusal) => return Err(refusal),
         }
-        begun = true;
+        deletion = Deletion::Begun;
     }
 }

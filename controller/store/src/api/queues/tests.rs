@@ -111,6 +111,23 @@ async fn a_queue_is_made_shown_paused_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_sent_again_means_no_other_queue() {
+    let world = World::start().await;
+    let (place, queue) = (world.place(), "orders".to_owned());
+    let asked = DeleteQueueRequest { place, request: request(), queue, force: true };
+    for count in [300, 1] {
+        world.put_queue("orders", of("f")).await;
+        let messages: Vec<_> = (0..count).map(|_| message("")).collect();
+        for some in messages.chunks(200) {
+            world.queues().publish(Request::new(world.publish_of("orders", some.to_vec()))).await.unwrap();
+        }
+        world.queues().delete(Request::new(asked.clone())).await.unwrap();
+    }
+    assert_eq!(world.peek(0, 9).await.messages.len(), 1, "it is another one");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_only_asked_is_checked_and_not_made() {
     let world = World::start().await;
     world.put_topic(&[]).await;

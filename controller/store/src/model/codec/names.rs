@@ -6,7 +6,7 @@ use coracle_proto::id::InvocationId;
 use coracle_proto::pb::store as pb;
 
 use super::super::keys::Due;
-use super::super::{Cause, Fence, How, Missed, Name, Overlap, Place, Reason};
+use super::super::{Cause, Deletion, Fence, How, Missed, Name, Overlap, Place, Reason};
 
 /// Two enums of the same names, one of which has a number for nothing.
 macro_rules! same_names {
@@ -79,6 +79,15 @@ same_names!(cause_to_wire, cause_from_wire, Cause, pb::Cause, "cause", [Attempts
 same_names!(missed_to_wire, missed_from_wire, Missed, pb::Missed, "missed", [Skip, Once, All]);
 
 same_names!(overlap_to_wire, overlap_from_wire, Overlap, pb::Overlap, "overlap", [Allow, Forbid]);
+
+same_names!(
+    deletion_to_wire,
+    deletion_from_wire,
+    Deletion,
+    pb::Deletion,
+    "deletion",
+    [Unused, Forced, Begun]
+);
 
 same_names!(how_to_wire, how_from_wire, How, pb::How, "how", [Succeeded, Dead, Cancelled, Dropped]);
 

@@ -58,9 +58,7 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
         }
         op::Kind::Watch(wire) => hear::watch(wire)?,
         op::Kind::Unwatch(wire) => hear::unwatch(wire)?,
-        op::Kind::DropQueue(wire) => {
-            Op::DropQueue { queue: queue(wire.queue)?, force: wire.force, steps: wire.steps }
-        }
+        op::Kind::DropQueue(wire) => hear::drop_queue(wire)?,
         op::Kind::PutTopic(wire) => Op::PutTopic { topic: hear::topic(wire.topic)? },
         op::Kind::DropTopic(wire) => Op::DropTopic { topic: hear::topic(wire.topic)?, force: wire.force },
         op::Kind::Subscribe(wire) => hear::subscribe(wire)?,

@@ -47,7 +47,9 @@ fn op(it: &Op) -> op::Kind {
         }
         Op::Watch { bucket, watcher, settings } => op::Kind::Watch(hear::watch(bucket, watcher, settings)),
         Op::Unwatch { bucket, function } => op::Kind::Unwatch(hear::unwatch(bucket, function)),
-        Op::DropQueue { queue, force, steps } => op::Kind::DropQueue(hear::drop_queue(queue, *force, *steps)),
+        Op::DropQueue { queue, deletion, steps } => {
+            op::Kind::DropQueue(hear::drop_queue(queue, *deletion, *steps))
+        }
         Op::PutTopic { topic } => op::Kind::PutTopic(pb::PutTopic { topic: Some(place_to_wire(topic)) }),
         Op::DropTopic { topic, force } => {
             op::Kind::DropTopic(pb::DropTopic { topic: Some(place_to_wire(topic)), force: *force })

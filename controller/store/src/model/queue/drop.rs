@@ -6,7 +6,7 @@ use super::super::fault::{Fault, unreadable};
 use super::super::keys::{self, Due};
 use super::super::limits::OP_STEPS_MAX;
 use super::super::name::{Owner, Place};
-use super::super::op::Span;
+use super::super::op::{Deletion, Span};
 use super::super::outcome::Outcome;
 use super::super::record::Queue;
 use super::super::refusal::{Reason, Refusal};
@@ -27,17 +27,19 @@ struct Emptied {
     more: bool,
 }
 
-/// Deletes it, as far as one operation may. Refused while somebody uses it, unless forced or begun.
+/// Deletes it, as far as one operation may. Refused while somebody uses it, unless it is forced or was begun.
 pub(in super::super) fn drop(
     edit: &mut Edit<'_>,
     place: &Place,
-    force: bool,
+    deletion: Deletion,
     steps: u32,
 ) -> Result<Outcome, Fault> {
     let mut desk = Desk::open_any(edit, place)?;
     if desk.queue.dropping_ms.is_none() {
-        if !force {
-            desk.check_unused()?;
+        match deletion {
+            Deletion::Unused => desk.check_unused()?,
+            Deletion::Forced => {}
+            Deletion::Begun => return Err(Refusal::of(Reason::NoQueue, place).into()),
         }
         desk.nobody_hears()?;
         desk.go_on_at(GRACE_MS);

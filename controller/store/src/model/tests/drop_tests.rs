@@ -7,12 +7,16 @@ use super::queue_bench::{
 use super::record_bench::{answered, bury, cancel, publish, revive, told};
 use super::rows;
 use crate::model::{
-    Change, Due, Kept, Name, OP_STEPS_MAX, Op, Outcome, Phase, Place, Publish, Reason, Settings, Span,
-    counts, named_count, queue, topic,
+    Change, Deletion, Due, Kept, Name, OP_STEPS_MAX, Op, Outcome, Phase, Place, Publish, Reason, Settings,
+    Span, counts, named_count, queue, topic,
 };
 
+fn deletion(force: bool) -> Deletion {
+    if force { Deletion::Forced } else { Deletion::Unused }
+}
+
 fn drop(force: bool, steps: u32) -> Op {
-    Op::DropQueue { queue: place("q"), force, steps }
+    Op::DropQueue { queue: place("q"), deletion: deletion(force), steps }
 }
 
 /// Everything that is the queue's own, or names one of these invocations.
@@ -67,6 +71,17 @@ fn not_one_key_of_it_is_left() {
     bench.run(put(place("q"), Settings::DEFAULT));
     assert_eq!(bench.counts(), crate::model::Counts::default(), "one of the same name is a new one");
     bench.publish(published("dead"));
+}
+
+#[test]
+fn who_goes_on_means_no_other_queue_of_the_name() {
+    let (mut bench, _) = full();
+    let go_on = |steps| Op::DropQueue { queue: place("q"), deletion: Deletion::Begun, steps };
+    assert_eq!(bench.refused(go_on(1)), Reason::NoQueue, "nobody has begun");
+    bench.run(drop(true, 1));
+    assert!(matches!(bench.run(go_on(256)), Outcome::Moved { more: false, .. }));
+    bench.run(Op::PutQueue { queue: place("q"), settings: Settings::DEFAULT, target: None });
+    assert_eq!(bench.refused(go_on(256)), Reason::NoQueue);
 }
 
 #[test]
@@ -159,7 +174,7 @@ fn whoever_heard_by_it_hears_no_more() {
     let of_topic = Place::of_subscriber(&place("t"), &name).unwrap();
     bench.run(Op::PutTopic { topic: place("t") });
     bench.run(Op::Subscribe { topic: place("t"), function: name, settings: Settings::DEFAULT });
-    let drop = |force| Op::DropQueue { queue: of_topic.clone(), force, steps: 9 };
+    let drop = |force| Op::DropQueue { queue: of_topic.clone(), deletion: deletion(force), steps: 9 };
     assert_eq!(bench.refused(drop(false)), Reason::InUse);
     assert!(matches!(bench.run(drop(true)), Outcome::Moved { more: false, .. }));
     assert!(topic(&bench.records, &place("t")).unwrap().unwrap().subscribers.is_empty());
@@ -172,7 +187,7 @@ fn that_of_a_function_is_made_again_with_its_next_call() {
     let mut bench = Bench::with_queue(Settings::DEFAULT);
     let queue = || Place::of_function(&function());
     bench.run(submit(published("a")));
-    bench.run(Op::DropQueue { queue: queue(), force: true, steps: 256 });
+    bench.run(Op::DropQueue { queue: queue(), deletion: Deletion::Forced, steps: 256 });
     assert_eq!(counts(&bench.records, &queue()).unwrap().published, 0);
     bench.run(submit(published("a")));
     assert_eq!(counts(&bench.records, &queue()).unwrap().published, 1);

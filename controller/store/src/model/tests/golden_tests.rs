@@ -10,10 +10,10 @@ use super::queue_bench::{NODE, invocation_of, published, report, submit};
 use crate::model::codec::{self, Stored};
 use crate::model::record::{Dedup, Queues, Remembered, Schedules, Watchers};
 use crate::model::{
-    Answer, Asked, Bucket, Burial, Cause, Change, Check, Claim, Claimed, Counts, Definition, Delivery, Due,
-    Effect, Effected, Ended, Fate, Fence, Fired, Group, How, HttpHead, Invocation, Kept, Message, Missed,
-    Name, Op, Outcome, Overlap, Publish, Queue, Reason, Refusal, Reply, Request, Schedule, Settings, Span,
-    State, Tick, Ticket, Topic, Value, Verdict, Watcher,
+    Answer, Asked, Bucket, Burial, Cause, Change, Check, Claim, Claimed, Counts, Definition, Deletion,
+    Delivery, Due, Effect, Effected, Ended, Fate, Fence, Fired, Group, How, HttpHead, Invocation, Kept,
+    Message, Missed, Name, Op, Outcome, Overlap, Publish, Queue, Reason, Refusal, Reply, Request, Schedule,
+    Settings, Span, State, Tick, Ticket, Topic, Value, Verdict, Watcher,
 };
 
 /// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
@@ -264,7 +264,9 @@ fn hearing_ops() -> Vec<Op> {
         Op::Watch { bucket: bucket(), watcher: watcher(), settings },
         Op::Unwatch { bucket: bucket(), function: function() },
         Op::Sweep { due: Due::Drops, steps: 5, from_ms: 9 },
-        Op::DropQueue { queue: place("q"), force: true, steps: 7 },
+        Op::DropQueue { queue: place("q"), deletion: Deletion::Unused, steps: 7 },
+        Op::DropQueue { queue: place("q"), deletion: Deletion::Forced, steps: 7 },
+        Op::DropQueue { queue: place("q"), deletion: Deletion::Begun, steps: 7 },
         Op::PutTopic { topic: topic() },
         Op::DropTopic { topic: topic(), force: true },
         Op::Subscribe { topic: topic(), function: function(), settings },

@@ -12,8 +12,8 @@ use super::bench::{self, Bench, luck, perform, place, set, write};
 use super::queue_bench::{NODE, published, report, submit, ticket_of};
 use super::{record_rows, rows};
 use crate::model::{
-    Claimed, Due, Effect, Effected, Fence, Kept, Name, Op, Outcome, Owner, Place, Publish, Queue, Settings,
-    Span, Topic, Verdict, Watcher, bucket, counts, keys, named_count, topic, view,
+    Claimed, Deletion, Due, Effect, Effected, Fence, Kept, Name, Op, Outcome, Owner, Place, Publish, Queue,
+    Settings, Span, Topic, Verdict, Watcher, bucket, counts, keys, named_count, topic, view,
 };
 
 const SETTINGS: Settings = Settings {
@@ -114,7 +114,10 @@ fn op(luck: &mut StdRng, bench: &Bench, known: &mut Known) -> Op {
             Op::Settle { ticket, verdict: verdict(luck, known), report: Some(report("200")), answer: None }
         }
         (62..75, _) => telling(luck),
-        (75..82, _) => Op::DropQueue { queue, force: luck.random_bool(0.6), steps: luck.random_range(0..4) },
+        (75..82, _) => {
+            let ways = [Deletion::Unused, Deletion::Forced, Deletion::Forced, Deletion::Begun];
+            Op::DropQueue { queue, deletion: ways[luck.random_range(0..4)], steps: luck.random_range(0..4) }
+        }
         (82..84, _) => Op::Purge { queue, kept: Kept::Waiting, span: Span::ALL, steps: 2 },
         (84..86, _) => Op::Redrive { queue, span: Span::ALL, steps: 2 },
         (86..92, _) => {
@@ -264,7 +267,7 @@ fn a_seed_replays() {
 fn a_key_that_is_left_is_found() {
     let mut bench = Bench::with_queue(SETTINGS);
     bench.publish(published("a"));
-    bench.run(Op::DropQueue { queue: place("q"), force: true, steps: 99 });
+    bench.run(Op::DropQueue { queue: place("q"), deletion: Deletion::Forced, steps: 99 });
     bench.records.insert(keys::delivery(&place("q"), 7), Bytes::new());
     check_gone(&bench, &place("q"));
 }

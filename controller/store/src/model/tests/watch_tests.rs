@@ -3,8 +3,8 @@
 use super::bench::{Bench, effected, perform, place, set, text, write};
 use super::queue_bench::{done, published, settle, ticket_of};
 use crate::model::{
-    Change, Check, Due, Effect, Effected, HEARERS_MAX, Name, Op, Outcome, Peeked, Place, Reason, Settings,
-    Verdict, Watcher, bucket, buckets, counts, named_count, queue, waiting,
+    Change, Check, Deletion, Due, Effect, Effected, HEARERS_MAX, Name, Op, Outcome, Peeked, Place, Reason,
+    Settings, Verdict, Watcher, bucket, buckets, counts, named_count, queue, waiting,
 };
 
 fn name(text: &str) -> Name {
@@ -192,7 +192,7 @@ fn who_watches_no_more_gets_nothing_new() {
     bench.run(Op::Unwatch { bucket: place("a"), function: name("f") });
     bench.set("k", "two");
     assert_eq!((told(&bench, "f").len(), told(&bench, "g").len()), (1, 2));
-    bench.run(Op::DropQueue { queue: queue_of("g"), force: true, steps: 99 });
+    bench.run(Op::DropQueue { queue: queue_of("g"), deletion: Deletion::Forced, steps: 99 });
     assert_eq!(bench.bucket().map(|bucket| bucket.watched), Some(false));
     bench.set("k", "three");
 }

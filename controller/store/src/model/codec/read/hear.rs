@@ -4,8 +4,13 @@ use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::pb::store as pb;
 
 use super::super::super::{Check, Op, Place};
-use super::super::names::{hearer_from_wire, place_from_wire};
+use super::super::names::{deletion_from_wire, hearer_from_wire, place_from_wire};
 use super::super::record::{settings_from_wire, watcher_from_wire};
+
+pub(super) fn drop_queue(wire: pb::DropQueue) -> Result<Op, DecodeError> {
+    let deletion = deletion_from_wire(wire.deletion())?;
+    Ok(Op::DropQueue { queue: place_from_wire(wire.queue, "queue")?, deletion, steps: wire.steps })
+}
 
 pub(super) fn topic(wire: Option<pb::Place>) -> Result<Place, DecodeError> {
     place_from_wire(wire, "topic")

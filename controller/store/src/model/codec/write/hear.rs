@@ -2,12 +2,13 @@
 
 use coracle_proto::pb::store as pb;
 
-use super::super::super::{Check, Name, Place, Settings, Watcher};
-use super::super::names::place_to_wire;
+use super::super::super::{Check, Deletion, Name, Place, Settings, Watcher};
+use super::super::names::{deletion_to_wire, place_to_wire};
 use super::super::record::{settings_to_wire, watcher_to_wire};
 
-pub(super) fn drop_queue(queue: &Place, force: bool, steps: u32) -> pb::DropQueue {
-    pb::DropQueue { queue: Some(place_to_wire(queue)), force, steps }
+pub(super) fn drop_queue(queue: &Place, deletion: Deletion, steps: u32) -> pb::DropQueue {
+    let deletion = deletion_to_wire(deletion).into();
+    pb::DropQueue { queue: Some(place_to_wire(queue)), deletion, steps }
 }
 
 pub(super) fn subscribe(topic: &Place, function: &Name, settings: &Settings) -> pb::Subscribe {
