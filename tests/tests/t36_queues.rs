@@ -1,7 +1,6 @@
 //! Goal: what is published is delivered: to the queue's function, to each subscriber of a topic, in order inside a group, whoever dies;
 //! what fails waits as a dead letter; what is refused is refused before anything of it is kept.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coracle_tests::{Answer, Client, Cluster, Options, guest, wat, within};
