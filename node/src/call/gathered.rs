@@ -11,6 +11,10 @@ use crate::values::{Change, Page, Said, Write};
 pub const EFFECTS_MAX: usize = 256;
 /// Bytes of them: they are one entry of a log, with the answer.
 pub const EFFECTS_BYTES_MAX: usize = 384 << 10;
+/// What an effect has on the wire beside its texts and bytes, at most.
+const EFFECT_OVERHEAD: usize = 128;
+/// The same of one attribute.
+const ATTRIBUTE_OVERHEAD: usize = 8;
 /// What was written here has no version yet, and numbers that no version comes to.
 const OWN: u64 = 1 << 63;
 
@@ -79,7 +83,7 @@ impl Gathered {
     pub fn check(&mut self, bucket: &str, key: &[u8], version: u64) -> Result<(), Refusal> {
         let slot = slot(bucket, key);
         if !self.checks.contains_key(&slot) {
-            self.room(key.len())?;
+            self.room(weight(&slot, None))?;
             self.checks.insert(slot, version);
         }
         Ok(())
@@ -91,11 +95,10 @@ impl Gathered {
     /// [`Code::LimitReached`].
     pub fn write(&mut self, bucket: &str, key: &[u8], data: Option<Bytes>) -> Result<u64, Refusal> {
         let slot = slot(bucket, key);
-        let size = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
         let before = self.writes.remove(&slot);
-        let freed = before.as_ref().map_or(0, |own| key.len() + size(&own.data));
+        let freed = before.as_ref().map_or(0, |own| weight(&slot, own.data.as_ref()));
         self.bytes = self.bytes.saturating_sub(freed);
-        if let Err(refusal) = self.room(key.len().saturating_add(size(&data))) {
+        if let Err(refusal) = self.room(weight(&slot, data.as_ref())) {
             self.bytes = self.bytes.saturating_add(freed);
             self.writes.extend(before.map(|own| (slot, own)));
             return Err(refusal);
@@ -111,10 +114,9 @@ impl Gathered {
     /// # Errors
     /// [`Code::LimitReached`].
     pub fn say(&mut self, said: Said) -> Result<(), Refusal> {
-        let attributes = said.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        self.room(
-            said.data.len().saturating_add(attributes).saturating_add(said.to.len() + said.source.len()),
-        )?;
+        let attribute = |(name, value): (&String, &String)| name.len() + value.len() + ATTRIBUTE_OVERHEAD;
+        let attributes: usize = said.attributes.iter().map(attribute).sum();
+        self.room(said.data.len() + attributes + said.to.len() + said.source.len() + EFFECT_OVERHEAD)?;
         self.said.push(said);
         Ok(())
     }
@@ -165,6 +167,10 @@ impl Gathered {
         let checks = checks.into_iter().map(check);
         checks.chain(writes.into_iter().map(write)).chain(said.into_iter().map(Effect::Publish)).collect()
     }
+}
+
+fn weight((bucket, key): &Slot, data: Option<&Bytes>) -> usize {
+    bucket.len() + key.len() + data.map_or(0, Bytes::len) + EFFECT_OVERHEAD
 }
 
 fn slot(bucket: &str, key: &[u8]) -> Slot {

@@ -3,6 +3,7 @@
 mod gathering;
 mod memory;
 mod script;
+mod spans;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -65,7 +65,10 @@ fn change_from_wire(wire: kv_write::Change) -> Change {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
+    use crate::call::{EFFECTS_BYTES_MAX, EFFECTS_MAX, Gathered};
 
     #[test]
     fn effects_come_back_as_they_were() {
@@ -92,5 +95,35 @@ mod tests {
         assert!(effect_from_wire(pb::EventEffect::default()).is_err());
         let nothing = event_effect::Kind::Publish(pb::EventPublish::default());
         assert!(effect_from_wire(pb::EventEffect { kind: Some(nothing) }).is_err());
+    }
+
+    /// Stores refuse what is more than that on the wire, when it is too late to tell the guest.
+    #[test]
+    fn as_much_as_a_call_may_gather_has_room_on_the_wire() {
+        let bytes = |count: usize| bytes::Bytes::from(vec![0; count]);
+        let said = |count: usize| Said {
+            to: "q".repeat(63),
+            invocation: InvocationId::new(u128::MAX),
+            source: "s".repeat(140),
+            attributes: (0..32).map(|number| (format!("a{number}"), "v".to_owned())).collect(),
+            data: bytes(count),
+        };
+        for size in [0, 100, 1 << 10, 60 << 10] {
+            let (mut gathered, bucket) = (Gathered::default(), "b".repeat(63));
+            for number in 0..EFFECTS_MAX {
+                let key = number.to_be_bytes();
+                let more = match number % 3 {
+                    0 => gathered.check(&bucket, &key, u64::MAX),
+                    1 => gathered.write(&bucket, &key, Some(bytes(size))).map(drop),
+                    _ => gathered.say(said(size)),
+                };
+                if more.is_err() {
+                    break;
+                }
+            }
+            let effects = gathered.into_effects();
+            let encoded: usize = effects.into_iter().map(|it| effect_to_wire(it).encoded_len()).sum();
+            assert!(encoded > 1000 && encoded <= EFFECTS_BYTES_MAX, "{size}: {encoded}");
+        }
     }
 }
