@@ -6,6 +6,8 @@ pub(super) mod name;
 mod peek;
 mod publish;
 
+use std::cell::Cell;
+
 use clap::Subcommand;
 use coracle_proto::id::{FunctionId, FunctionName, Namespace};
 use coracle_proto::pb;
@@ -184,9 +186,16 @@ async fn delete(args: &Delete, session: &Session<'_>) -> Result<(), Failure> {
 
 /// Answers with how many messages it had.
 pub(super) async fn drop_queue(events: &mut Events, id: &QueueId, force: bool) -> Result<u64, Failure> {
+    let tried = Cell::new(false);
     let drop = async |mut service: Queues, place, request| {
-        let (place, queue) = (Some(place), id.queue.clone());
-        service.delete(pb::DeleteQueueRequest { place, request, queue, force }).await
+        let (again, place, queue) = (tried.replace(true), Some(place), id.queue.clone());
+        match service.delete(pb::DeleteQueueRequest { place, request, queue, force }).await {
+            // A queue with many messages goes in steps, for longer than an answer is waited for: it was there a moment ago.
+            Err(status) if again && status.code() == tonic::Code::NotFound => {
+                Ok(tonic::Response::new(pb::DeleteQueueReply::default()))
+            }
+            answered => answered,
+        }
     };
     Ok(events.alter(&format!("queue delete {id}"), &id.namespace, drop).await?.purged)
 }

@@ -42,8 +42,9 @@ impl Way {
         let what = match (self, moved) {
             (Self::Redrive | Self::Purge, 1) => "dead letter",
             (Self::Redrive | Self::Purge, _) => "dead letters",
+            (Self::Empty, 0) => "messages that wait",
             (Self::Empty, 1) => "message",
-            (Self::Empty, _) => "messages that wait",
+            (Self::Empty, _) => "messages",
         };
         match (self, moved) {
             (_, 0) => format!("{which} has no {what}"),

@@ -70,11 +70,12 @@ async fn a_list_goes_on_over_pages() {
 #[tokio::test]
 async fn one_that_has_messages_is_deleted_by_force_only() {
     let queues = vec![pb::QueueDetail { ready: 3, ..queue("jobs", "") }];
-    let (mut events, _store) = events(Kept { queues, ..Kept::default() }).await;
+    let (mut events, store) = events(Kept { queues, ..Kept::default() }).await;
     let id: QueueId = "jobs".parse().unwrap();
     let failure = drop_queue(&mut events, &id, false).await.unwrap_err();
     assert!(failure.exit == Exit::Conflict && failure.message.contains("has 3 messages"), "{failure}");
-    assert_eq!(drop_queue(&mut events, &id, true).await.unwrap(), 3);
+    store.with(|kept| kept.lost_answers = 1);
+    assert_eq!(drop_queue(&mut events, &id, true).await.unwrap(), 0, "it went, and the answer was lost");
     assert_eq!(drop_queue(&mut events, &id, true).await.unwrap_err().exit, Exit::NotFound);
 }
 
@@ -95,4 +96,12 @@ async fn what_is_refused_says_why() {
     let (mut events, _store) = events(Kept { refusals, ..Kept::default() }).await;
     let failure = name::get(&mut events, "queue get", &"jobs".parse().unwrap()).await.unwrap_err();
     assert!(failure.exit == Exit::NotFound && failure.message.contains("neither a queue"), "{failure}");
+}
+
+#[test]
+fn what_was_purged_is_told() {
+    assert_eq!(Way::Empty.done(0, "jobs"), "jobs has no messages that wait");
+    assert_eq!(Way::Empty.done(1, "jobs"), "1 message of jobs is gone");
+    assert_eq!(Way::Empty.done(2, "jobs"), "2 messages of jobs are gone");
+    assert_eq!(Way::Purge.done(2, "jobs"), "2 dead letters of jobs are gone");
 }

@@ -97,8 +97,11 @@ impl From<pb::InvocationRecord> for InvocationView {
 }
 
 impl InvocationView {
-    /// `NAME`, or `NAMESPACE/NAME`.
+    /// `NAME`, or `NAMESPACE/NAME`; empty where nobody takes it.
     fn function(&self) -> String {
+        if self.function.is_empty() {
+            return String::new();
+        }
         function_name(&self.namespace, &self.function)
     }
 

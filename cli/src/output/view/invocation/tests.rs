@@ -93,6 +93,13 @@ fn a_dead_letter_says_what_to_do() {
 }
 
 #[test]
+fn one_of_a_queue_that_nobody_takes_from_has_no_function() {
+    let wire = pb::InvocationRecord { namespace: "shop".into(), queue: "jobs".into(), ..Default::default() };
+    let view = InvocationView::from(wire);
+    assert_eq!((view.function(), view.queue()), (String::new(), "shop/jobs".to_owned()));
+}
+
+#[test]
 fn an_answer_is_text_where_it_is() {
     let header = pb::EventHeader { name: "content-type".to_owned(), value: "text/plain".into() };
     let answer = pb::EventAnswer { status: 200, headers: vec![header], body: "hi".into(), body_bytes: 2 };
