@@ -23,7 +23,7 @@ use coracle_proto::status::{Code, Refusal};
 pub(crate) use connection::{Admin, Info};
 pub(crate) use deadline::{Deadline, Stopwatch, now_ms};
 pub(crate) use keeper::{
-    Invocations, Keeper, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Topics, Whose,
+    Invocations, Keeper, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Topics, Whose, keeps,
 };
 pub(crate) use race::first;
 pub(crate) use target::Targets;

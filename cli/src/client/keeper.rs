@@ -198,7 +198,8 @@ impl Client {
     }
 }
 
-fn keeps(detail: &pb::NodeDetail) -> bool {
+/// Whether a node keeps what functions keep.
+pub(crate) fn keeps(detail: &pb::NodeDetail) -> bool {
     let node = detail.node.as_ref();
     let runs =
         detail.processes.as_ref().is_some_and(|it| it.children.iter().any(|child| child.name == "store"));

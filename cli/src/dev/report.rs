@@ -1,4 +1,4 @@
-//! Whether a cluster has come up: all nodes alive, as many voters as there should be.
+//! Whether a cluster has come up: all nodes alive, as many voters as there should be, and stores that keep something.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use coracle_proto::pb::{StatusReply, StatusRequest};
 use coracle_transport::{Dialer, Purpose};
 
 use crate::address::Address;
+use crate::client::keeps;
 
 /// One look is not to hang on a node that just started; the whole wait is bounded by the caller.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,17 +38,20 @@ async fn look(address: &Address) -> Option<StatusReply> {
 fn complete(status: &StatusReply, count: usize) -> bool {
     let alive = status.nodes.iter().filter(|node| node.liveness == "alive").count();
     let voters = status.nodes.iter().filter(|node| node.voter).count();
-    status.leader != 0 && alive >= count && voters >= count.min(VOTERS)
+    // What is deployed at once may want something kept.
+    let stores = status.nodes.iter().filter(|node| keeps(node)).count();
+    status.leader != 0 && alive >= count && voters >= count.min(VOTERS) && stores >= count
 }
 
 #[cfg(test)]
 mod tests {
-    use coracle_proto::pb::NodeDetail;
+    use coracle_proto::pb::{Node, NodeDetail, Role};
 
     use super::*;
 
     fn node(liveness: &str, voter: bool) -> NodeDetail {
-        NodeDetail { voter, liveness: liveness.to_owned(), ..NodeDetail::default() }
+        let node = Some(Node { roles: vec![Role::Store.into()], ..Node::default() });
+        NodeDetail { node, voter, liveness: liveness.to_owned(), ..NodeDetail::default() }
     }
 
     #[test]
@@ -58,6 +62,9 @@ mod tests {
         assert!(!complete(&status, 5));
         assert!(!complete(&StatusReply { leader: 0, ..status.clone() }, 4));
         let nodes = vec![node("alive", true), node("alive", false), node("alive", true)];
-        assert!(!complete(&StatusReply { nodes, ..status }, 3), "a voter is missing");
+        assert!(!complete(&StatusReply { nodes, ..status.clone() }, 3), "a voter is missing");
+        let mut nodes = status.nodes.clone();
+        nodes[3].node = None;
+        assert!(!complete(&StatusReply { nodes, ..status }, 4), "a store is missing");
     }
 }
