@@ -2,6 +2,10 @@
 
 /// Before the name of an attribute.
 pub(crate) const PREFIX: &str = "ce-";
+/// The type of an event that nobody has given another one.
+pub(crate) const MESSAGE_TYPE: &str = "dev.coracle.queue.message";
+/// So begin the types of what the platform itself says.
+pub(crate) const OWN_TYPES: &str = "dev.coracle.";
 
 const UNENDED: &str = "has a quoted part that does not end";
 

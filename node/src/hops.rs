@@ -10,10 +10,13 @@ use crate::call::CallError;
 
 /// The header.
 pub(crate) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-/// The header of a `CloudEvent` that says so of events.
-pub(crate) const CE_HOPS: HeaderName = HeaderName::from_static("ce-hops");
 /// What stands in it for this platform.
 const ID: &str = "coracle";
+/// The attribute of an event that says so, and its header.
+pub(crate) const ATTRIBUTE: &str = "hops";
+const CE_HOPS: HeaderName = HeaderName::from_static("ce-hops");
+/// Bytes of the attribute's name and its value.
+pub(crate) const ATTRIBUTE_BYTES_MAX: usize = ATTRIBUTE.len() + 2;
 /// Calls in one chain after the first: real ones have a handful.
 pub(crate) const HOPS_MAX: usize = 16;
 
@@ -47,9 +50,17 @@ pub(crate) fn after(count: usize) -> Option<HeaderValue> {
 }
 
 /// How far a chain of events had come with this one.
-pub(crate) fn of_event(headers: &HeaderMap) -> u32 {
+fn of_event(headers: &HeaderMap) -> u32 {
     let text = headers.get(CE_HOPS).and_then(|value| value.to_str().ok());
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// How far a chain had come with a call that says so in its headers, of calls or of events: the greater. More than are allowed
+/// are said to be one too many.
+pub(crate) fn so_far(headers: &HeaderMap) -> u32 {
+    let calls = if headers.contains_key(CDN_LOOP) { count(headers) } else { 0 };
+    let events = usize::try_from(of_event(headers)).unwrap_or(usize::MAX);
+    u32::try_from(calls.max(events).min(HOPS_MAX.saturating_add(1))).unwrap_or(u32::MAX)
 }
 
 /// Calls in the chain before this one.
@@ -71,6 +82,17 @@ mod tests {
     fn an_event_says_how_far_its_chain_has_come() {
         let said = |text: &str| of_event(&HeaderMap::from_iter([(CE_HOPS, text.parse().unwrap())]));
         assert_eq!((said("3"), said("-1"), said("x"), of_event(&HeaderMap::new())), (3, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_chain_is_as_long_as_the_longer_word_of_it() {
+        let said = |calls: &str, events: &str| {
+            let mut all = headers(&[calls]);
+            all.insert(CE_HOPS, events.parse().unwrap());
+            so_far(&all)
+        };
+        assert_eq!((said("coracle, coracle", "1"), said("coracle", "3"), said("other", "x")), (2, 3, 0));
+        assert_eq!((said("", "4294967295"), so_far(&HeaderMap::new())), (17, 0));
     }
 
     fn headers(lines: &[&str]) -> HeaderMap {

@@ -51,9 +51,10 @@ impl State for Stores {
         &'a self,
         bucket: &'a Bucket,
         writes: Vec<Write>,
+        hops: u32,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>> {
-        Box::pin(Self::write(self, bucket, writes, deadline))
+        Box::pin(Self::write(self, bucket, writes, hops, deadline))
     }
 
     fn publish<'a>(

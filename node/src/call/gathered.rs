@@ -11,10 +11,9 @@ use crate::values::{Change, Page, Said, Write};
 pub const EFFECTS_MAX: usize = 256;
 /// Bytes of them: they are one entry of a log, with the answer.
 pub const EFFECTS_BYTES_MAX: usize = 384 << 10;
-/// What an effect has on the wire beside its texts and bytes, at most.
-const EFFECT_OVERHEAD: usize = 128;
-/// The same of one attribute.
-const ATTRIBUTE_OVERHEAD: usize = 8;
+/// What each effect, and each attribute of a message, has beside its names and its data where it is sent: a message has most.
+const FRAME_BYTES: usize = 64;
+const ATTRIBUTE_FRAME_BYTES: usize = 12;
 /// What was written here has no version yet, and numbers that no version comes to.
 const OWN: u64 = 1 << 63;
 
@@ -76,14 +75,14 @@ impl Gathered {
         self.checks.get(&slot(bucket, key)).copied()
     }
 
-    /// The call has read a value: it is at this version at the call's end, or the call is made again.
+    /// The call has read a value: it is at this version at the call's end, or the call is made again. What it read first counts.
     ///
     /// # Errors
     /// [`Code::LimitReached`].
     pub fn check(&mut self, bucket: &str, key: &[u8], version: u64) -> Result<(), Refusal> {
         let slot = slot(bucket, key);
         if !self.checks.contains_key(&slot) {
-            self.room(weight(&slot, None))?;
+            self.room(weight(bucket, key, 0))?;
             self.checks.insert(slot, version);
         }
         Ok(())
@@ -95,10 +94,11 @@ impl Gathered {
     /// [`Code::LimitReached`].
     pub fn write(&mut self, bucket: &str, key: &[u8], data: Option<Bytes>) -> Result<u64, Refusal> {
         let slot = slot(bucket, key);
+        let size = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
         let before = self.writes.remove(&slot);
-        let freed = before.as_ref().map_or(0, |own| weight(&slot, own.data.as_ref()));
+        let freed = before.as_ref().map_or(0, |own| weight(bucket, key, size(&own.data)));
         self.bytes = self.bytes.saturating_sub(freed);
-        if let Err(refusal) = self.room(weight(&slot, data.as_ref())) {
+        if let Err(refusal) = self.room(weight(bucket, key, size(&data))) {
             self.bytes = self.bytes.saturating_add(freed);
             self.writes.extend(before.map(|own| (slot, own)));
             return Err(refusal);
@@ -114,9 +114,10 @@ impl Gathered {
     /// # Errors
     /// [`Code::LimitReached`].
     pub fn say(&mut self, said: Said) -> Result<(), Refusal> {
-        let attribute = |(name, value): (&String, &String)| name.len() + value.len() + ATTRIBUTE_OVERHEAD;
-        let attributes: usize = said.attributes.iter().map(attribute).sum();
-        self.room(said.data.len() + attributes + said.to.len() + said.source.len() + EFFECT_OVERHEAD)?;
+        let attribute = |(name, value): (&String, &String)| name.len() + value.len() + ATTRIBUTE_FRAME_BYTES;
+        let attributes = said.attributes.iter().map(attribute).sum::<usize>();
+        let names = said.to.len() + said.source.len() + FRAME_BYTES;
+        self.room(said.data.len().saturating_add(attributes).saturating_add(names))?;
         self.said.push(said);
         Ok(())
     }
@@ -169,8 +170,9 @@ impl Gathered {
     }
 }
 
-fn weight((bucket, key): &Slot, data: Option<&Bytes>) -> usize {
-    bucket.len() + key.len() + data.map_or(0, Bytes::len) + EFFECT_OVERHEAD
+/// Bytes of an effect on a value.
+const fn weight(bucket: &str, key: &[u8], data: usize) -> usize {
+    bucket.len().saturating_add(key.len()).saturating_add(data).saturating_add(FRAME_BYTES)
 }
 
 fn slot(bucket: &str, key: &[u8]) -> Slot {
@@ -179,7 +181,11 @@ fn slot(bucket: &str, key: &[u8]) -> Slot {
 
 #[cfg(test)]
 mod tests {
+    use coracle_proto::id::InvocationId;
+    use prost::Message as _;
+
     use super::*;
+    use crate::stores::effect_to_wire;
 
     #[test]
     fn effects_are_checks_and_then_the_last_write_of_each_key() {
@@ -218,6 +224,38 @@ mod tests {
         }
         let refused = gathered.write("b", b"c", half()).unwrap_err();
         assert!(refused.message.contains("393216 bytes"), "{refused}");
+    }
+
+    /// The store counts them as they are sent, and would refuse at the end what was taken here.
+    #[test]
+    fn what_is_taken_is_as_sent_within_the_bound() {
+        let key = |number: usize, bytes: usize| [vec![b'k'; bytes], number.to_be_bytes().to_vec()].concat();
+        let said = |bytes: usize| Said {
+            to: "q".to_owned(),
+            invocation: InvocationId::new(u128::MAX),
+            source: "s".repeat(bytes),
+            attributes: (0..bytes).map(|number| (format!("a{number}"), "v".to_owned())).collect(),
+            data: vec![0; bytes].into(),
+        };
+        for bytes in [1, 20, 200, 1000] {
+            let mut gathered = Gathered::default();
+            for number in 0.. {
+                let key = key(number, bytes);
+                let refused = match number % 4 {
+                    0 => gathered.check("bucket", &key, u64::MAX).is_err(),
+                    1 => gathered.write("bucket", &key, Some(vec![0; bytes * 20].into())).is_err(),
+                    2 => gathered.write("bucket", &key, None).is_err(),
+                    _ => gathered.say(said(bytes.min(200))).is_err(),
+                };
+                if refused {
+                    break;
+                }
+            }
+            let counted = gathered.bytes;
+            let sent: usize =
+                gathered.into_effects().into_iter().map(|it| effect_to_wire(it).encoded_len()).sum();
+            assert!(sent <= counted && counted <= EFFECTS_BYTES_MAX, "{bytes}: {sent} of {counted}");
+        }
     }
 
     #[test]

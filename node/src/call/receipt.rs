@@ -140,6 +140,26 @@ mod tests {
         assert!(told.is_over() && !receipt.gathers() && Receipt::gathering().is_wanted());
     }
 
+    /// A call that was moved: what its first attempt gathered was done nowhere.
+    #[tokio::test]
+    async fn what_an_earlier_sending_did_is_forgotten_whenever_it_tells() {
+        let check = |version| Effect::Check { bucket: "b".to_owned(), key: "k".into(), version };
+        for early in [true, false] {
+            let mut receipt = Receipt::gathering();
+            receipt.sent(NodeId::new(1), VersionNumber::new(7));
+            let earlier = receipt.clone();
+            if early {
+                earlier.over_with(None, vec![check(1)]);
+            }
+            receipt.sent(PLACE.0, PLACE.1);
+            assert!(!receipt.told(Duration::ZERO).await.is_over());
+            earlier.over_with(None, vec![check(1)]);
+            assert_eq!(receipt.told(Duration::ZERO).await.effects, vec![]);
+            receipt.over_with(None, vec![check(2)]);
+            assert_eq!(receipt.told(Duration::ZERO).await.effects, [check(2)]);
+        }
+    }
+
     #[tokio::test]
     async fn nobody_waits_for_ever() {
         let mut receipt = Receipt::wanted();

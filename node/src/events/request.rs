@@ -100,19 +100,21 @@ fn cloud_event(delivery: &Delivery) -> HeaderMap {
     let Delivery { ticket, event, .. } = delivery;
     let mut headers = HeaderMap::new();
     headers.insert(http::header::HOST, HeaderValue::from_static("localhost"));
-    headers.insert(HeaderName::from_static("ce-specversion"), HeaderValue::from_static("1.0"));
-    attribute(&mut headers, "id", &event.id);
-    attribute(&mut headers, "source", &event.source);
     // One of its own says more.
     attribute(&mut headers, "sequence", &ticket.message.to_string());
     for (name, value) in &event.attributes {
-        match name.as_str() {
-            TRACEPARENT | TRACESTATE => {}
+        // In a header large and small letters are one.
+        match name.to_ascii_lowercase().as_str() {
+            TRACEPARENT | TRACESTATE | "id" | "source" | "specversion" => {}
             "datacontenttype" => put(&mut headers, http::header::CONTENT_TYPE, value),
             name => attribute(&mut headers, name, value),
         }
     }
-    let hops = event.attributes.get("hops").and_then(|hops| hops.parse().ok()).unwrap_or(0);
+    // What it is told by is the event's own, whatever attributes it was given.
+    attribute(&mut headers, "specversion", "1.0");
+    attribute(&mut headers, "id", &event.id);
+    attribute(&mut headers, "source", &event.source);
+    let hops = event.attributes.get(hops::ATTRIBUTE).and_then(|hops| hops.parse().ok()).unwrap_or(0);
     if let Some(chain) = hops::after(hops) {
         headers.insert(hops::CDN_LOOP, chain);
     }
@@ -240,6 +242,13 @@ mod tests {
             assert_eq!(header(name), value, "{name}");
         }
         assert_eq!((sent.head.method, sent.head.uri.path()), (Method::POST, "/"));
+        let taken =
+            [("id", "x"), ("Source", "x"), ("specversion", "0.3"), ("SPECVERSION", "0.3"), ("ID", "")];
+        let own = seen(&delivery(None, &taken)).head.headers;
+        for (name, value) in [("ce-specversion", "1.0"), ("ce-id", "i"), ("ce-source", "s")] {
+            let all: Vec<_> = own.get_all(name).iter().collect();
+            assert_eq!(all, [value], "{name}");
+        }
         let plain = seen(&delivery(None, &[("type", "t"), ("sequence", "99")])).head.headers;
         assert_eq!(plain["ce-sequence"], "99");
         assert!(!plain.contains_key("ce-hops") && !plain.contains_key("cdn-loop"));

@@ -77,8 +77,9 @@ fn again(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
             let error = format!("what it had read was changed meanwhile: {refusal}");
             (Verdict::Offer { after, error }, None)
         }
-        Code::QueueFull => {
-            let error = format!("what it published was refused: {}: {refusal}", refusal.code);
+        // A queue is emptied again, and so is a bucket.
+        Code::QueueFull | Code::LimitReached => {
+            let error = undone(refusal);
             let report = settlement.report.clone().map(|report| Report { error: error.clone(), ..report });
             (Verdict::Retry { after: None, error }, report)
         }
@@ -93,7 +94,10 @@ fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
     if refusal.code == Code::ClaimLost {
         return None;
     }
-    let error = format!("what it came to was refused: {}: {refusal}", refusal.code);
+    let error = match settlement.effects.is_empty() {
+        true => format!("what it came to was refused: {}: {refusal}", refusal.code),
+        false => undone(refusal),
+    };
     let verdict = match &settlement.verdict {
         Verdict::Done | Verdict::Dead { .. } => Verdict::Dead { error: error.clone() },
         Verdict::Retry { after, .. } => Verdict::Retry { after: *after, error: error.clone() },
@@ -101,6 +105,11 @@ fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
     };
     let report = settlement.report.clone().map(|report| Report { error, ..report });
     Some(Settlement { ticket: settlement.ticket.clone(), report, verdict, answer: None, effects: Vec::new() })
+}
+
+/// Why nothing of what a call did in the platform was done, for people.
+fn undone(refusal: &Refusal) -> String {
+    format!("what it wrote and published was refused: {}: {refusal}", refusal.code)
 }
 
 /// What was done counts for nothing.

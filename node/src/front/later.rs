@@ -8,7 +8,7 @@ mod submission;
 
 pub(super) use self::asked::{Asked, What};
 pub(super) use self::prefer::Preferences;
-pub(super) use self::submission::{key, traces};
+pub(super) use self::submission::{key, proof, traces};
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -78,15 +78,13 @@ impl Inner {
     ) -> Result<Response<Body>, CallError> {
         hops::check(&head.headers)?;
         let (mode, wishes) = (Mode::of(&head.headers)?, Wishes::new(&head.headers)?);
+        wishes.check(mode)?;
         let bounds = Bounds { what: mode.body(), bytes_max: mode.bytes_max(), limit: READ_MAX };
         let taken = self.take_in(body, caller, bounds).await?;
         let events =
             mode.events(&head.headers, &taken.data, || wishes.own(to, &head.headers, &taken.data))?;
         let messages = message::messages(events, &wishes, &head.headers, span)?;
         let ids: Vec<String> = messages.iter().map(message::id).collect();
-        if messages.is_empty() {
-            return Ok(page::accepted(&ids, &[]));
-        }
         let deadline = clock::now() + KEEP_MAX;
         let published = self.stores.publish(&to.namespace, &to.name, messages, deadline).await;
         let published = published.map_err(|refusal| unless_unheard(&self.view.load(), told(refusal)))?;

@@ -34,7 +34,7 @@ pub(super) struct CallContext {
     pub(super) watch: Watch,
     pub(super) signals: Signals,
     onward: Onward,
-    /// Calls for events in a row, of which this is the last one; zero: it is none.
+    /// Calls in a row, of which this is the last one.
     hops: u32,
     /// Its own requests, once it has made one.
     requests: OnceLock<Requests>,
@@ -62,7 +62,7 @@ impl CallContext {
         };
         let watch = Watch::new(account.began(), version.spec.limits().idle_timeout);
         let (signals, requests) = (Signals::default(), OnceLock::new());
-        let hops = if account.is_for_event() { hops::of_event(headers).saturating_add(1) } else { 0 };
+        let hops = hops::so_far(headers).saturating_add(1);
         Arc::new(Self { version, author, account, watch, signals, onward, hops, requests })
     }
 
@@ -84,7 +84,7 @@ impl CallContext {
         headers.insert(hops::CDN_LOOP, hops.clone());
     }
 
-    /// How many calls for events in a row a message of its has behind it.
+    /// How many calls in a row what it causes has behind it.
     pub(super) const fn next_hops(&self) -> u32 {
         self.hops
     }

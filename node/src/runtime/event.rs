@@ -11,6 +11,8 @@ use crate::cloudevent::{PREFIX, decode};
 
 /// `EX_DATAERR` of `sysexits.h`: the input is wrong, and will be the next time.
 const REJECTS: i32 = 65;
+/// The attribute that is told by a header of another name.
+const CONTENT_TYPE: &str = "datacontenttype";
 /// Headers that say of which attempt it is.
 const TOLD: [&str; 6] = [
     attr::HEADER_ATTEMPT,
@@ -32,6 +34,10 @@ pub(super) fn environment(request: &request::Parts) -> Vec<(String, String)> {
     let mut all = Vec::with_capacity(request.headers.len());
     for (name, value) in &request.headers {
         let Some(attribute) = name.as_str().strip_prefix(PREFIX) else { continue };
+        if attribute == CONTENT_TYPE {
+            // It is what the header says that stands for it.
+            continue;
+        }
         // What was not written by this platform may be no attribute's value.
         let value = decode(value.as_bytes()).unwrap_or_default();
         if !value.contains('\0') {
@@ -78,6 +84,7 @@ mod tests {
             .header("ce-specversion", "1.0")
             .header("ce-subject", "Euro%20%E2%82%AC")
             .header("ce-odd", "%00")
+            .header("ce-datacontenttype", "text/html")
             .header("content-type", "text/csv")
             .header("coracle-attempt", "2")
             .header("coracle-fence", "40")

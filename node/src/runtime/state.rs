@@ -62,14 +62,16 @@ pub trait State: Send + Sync {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Page, Refusal>>;
 
-    /// Makes changes: all of them, or none. It answers with one word of each.
+    /// Makes changes: all of them, or none. It answers with one word of each. They have so many calls in a row behind them.
     ///
     /// # Errors
-    /// As [`Self::value`]; `conflict` where a version is not the one that was to be there; `limit-reached` where the bucket is full.
+    /// As [`Self::value`]; `conflict` where a version is not the one that was to be there; `limit-reached` where the bucket is full;
+    /// `loop-detected` where somebody would get an event of it, and the chain is too long.
     fn write<'a>(
         &'a self,
         bucket: &'a Bucket,
         writes: Vec<Write>,
+        hops: u32,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>>;
 

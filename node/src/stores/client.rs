@@ -212,10 +212,23 @@ impl Stores {
         let known = self.known().sequence(group, clock::now());
         let since = match known {
             Some(known) => known,
-            None => self.sequence(group, deadline).await?,
+            None => self.told(group, deadline).await?,
         };
         let id = RequestId::new(rand::random()).to_wire();
         Ok(pb::KvRequest { id, since: since.max(at_least) })
+    }
+
+    /// How far a group is: whoever wants to know while somebody asks has that one's answer, as far as its own time goes.
+    async fn told(&self, group: GroupId, deadline: Instant) -> Result<u64, Refusal> {
+        let turn = self.known().turn(group);
+        let left = deadline.saturating_duration_since(clock::now());
+        let nobody = || Refusal::new(Code::NoQuorum, "nobody has told how far the data group is");
+        let _turn = tokio::time::timeout(left, turn.lock()).await.map_err(|_| nobody())?;
+        let known = self.known().sequence(group, clock::now());
+        match known {
+            Some(known) => Ok(known),
+            None => self.sequence(group, deadline).await,
+        }
     }
 
     /// How far a group is, as its leader knows it.

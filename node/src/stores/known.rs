@@ -1,9 +1,11 @@
 //! What is remembered of data groups: who led them last, and how far they were.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_proto::id::{GroupId, NodeId};
+use tokio::sync::Mutex;
 
 /// A request that changes something names how far its group was before it: a group remembers the last hundred thousand, and
 /// what it was told by is to be well among them. At fifty thousand changes a second so old is the oldest one.
@@ -18,6 +20,8 @@ struct Group {
     leader: Option<NodeId>,
     /// How far it was, and when that was told.
     sequence: Option<(u64, Instant)>,
+    /// Of whoever asks how far it is.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Known {
@@ -38,6 +42,11 @@ impl Known {
         {
             known.leader = None;
         }
+    }
+
+    /// Who holds it asks how far the group is, and nobody else does.
+    pub(super) fn turn(&mut self, group: GroupId) -> Arc<Mutex<()>> {
+        Arc::clone(&self.0.entry(group).or_default().turn)
     }
 
     /// How far the group is at least, where that was told a moment ago.

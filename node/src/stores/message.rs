@@ -288,6 +288,8 @@ pub struct Message {
     pub group: String,
     /// How long it waits before it may be delivered, at most [`DELAY_MAX`].
     pub delay: Duration,
+    /// Of what was asked, at most 32 bytes: the same id with another one is refused. Empty: that is not looked at.
+    pub fingerprint: Bytes,
 }
 
 /// What became of a message that was published.
@@ -311,6 +313,6 @@ impl From<Said> for Message {
         // The store knows whether it goes to a queue or to a topic, and remembers no id that nobody gave.
         let (kind, id) = (String::new(), String::new());
         let event = Event { kind, source, id, attributes, head: None, data };
-        Self { invocation, event, group: String::new(), delay: Duration::ZERO }
+        Self { invocation, event, group: String::new(), delay: Duration::ZERO, fingerprint: Bytes::new() }
     }
 }

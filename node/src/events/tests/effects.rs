@@ -7,25 +7,30 @@ use coracle_proto::pb::settle_request::Verdict;
 use coracle_proto::pb::{EventCheck, EventEffect, event_effect};
 use coracle_proto::status::Code;
 use http::StatusCode;
+use tokio::sync::Notify;
 
 use super::running::Node;
-use crate::call::{Call, Effect};
-use crate::front::tests::world::Plan;
+use crate::call::{Call, CallError, Effect};
+use crate::front::tests::world::{Plan, Wire};
 use crate::stores::Fate;
+use crate::view::Phase;
 use crate::worker::tests::{Guest, text, until};
 
 /// Answers with this status, having read a value.
 fn reading(status: u16) -> Arc<Guest> {
     Guest::new(move |call: Call| {
         assert!(call.receipt.gathers());
-        let effect = Effect::Check { bucket: "b".to_owned(), key: "k".into(), version: 7 };
-        call.receipt.over_with(None, vec![effect]);
+        call.receipt.over_with(None, vec![read(7)]);
         async move {
             let mut answer = text("said");
             *answer.response.status_mut() = StatusCode::from_u16(status).unwrap();
             Ok(answer)
         }
     })
+}
+
+fn read(version: u64) -> Effect {
+    Effect::Check { bucket: "b".to_owned(), key: "k".into(), version }
 }
 
 fn check() -> EventEffect {
@@ -81,25 +86,31 @@ async fn a_call_whose_reads_were_overtaken_is_made_again_uncounted() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_full_makes_an_attempt_that_failed() {
-    let node = Node::start(Plan::local(reading(200))).await;
-    node.store.state().refuses_effects = vec![Code::QueueFull];
-    node.store.put("f", 1, "");
-    node.comes_to(0, Succeeded).await;
-    let reports = node.store.message(0).reports;
-    assert_eq!(reports.len(), 2, "{reports:?}");
-    assert!(reports[0].error.starts_with("what it published was refused: queue-full: "), "{reports:?}");
-    node.end().await;
+async fn a_queue_or_a_bucket_that_is_full_makes_an_attempt_that_failed() {
+    for code in [Code::QueueFull, Code::LimitReached] {
+        let node = Node::start(Plan::local(reading(200))).await;
+        node.store.state().refuses_effects = vec![code];
+        node.store.put("f", 1, "");
+        node.comes_to(0, Succeeded).await;
+        let reports = node.store.message(0).reports;
+        assert_eq!(reports.len(), 2, "{reports:?}");
+        let said = format!("what it wrote and published was refused: {code}: ");
+        assert!(reports[0].error.starts_with(&said), "{reports:?}");
+        node.end().await;
+    }
 }
 
 #[tokio::test]
 async fn effects_that_are_refused_for_another_reason_make_a_dead_letter() {
     let node = Node::start(Plan::local(reading(200))).await;
-    node.store.state().refuses_effects = vec![Code::LimitReached];
+    // That there are more copies than one entry may have, say.
+    node.store.state().refuses_effects = vec![Code::InvalidArgument];
     node.store.put("f", 1, "");
     node.comes_to(0, Dead).await;
     let error = node.store.message(0).last_error;
-    assert!(error.starts_with("what it came to was refused: limit-reached: "), "{error}");
+    assert!(error.starts_with("what it wrote and published was refused: invalid-argument: "), "{error}");
+    let reports = node.store.message(0).reports;
+    assert!(reports.len() == 1 && reports[0].error == error, "{reports:?}");
     node.end().await;
 }
 
@@ -115,4 +126,56 @@ async fn a_call_of_which_nothing_was_told_is_not_done_wherever_it_ran() {
         assert!(retry.error.ends_with("what the call did was not told in time"), "{}", retry.error);
         node.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_call_whose_last_word_is_lost_between_two_nodes_is_not_done() {
+    let (cut, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (wait, tell) = (Arc::clone(&cut), Arc::clone(&told));
+    let guest = Guest::new(move |call: Call| {
+        let (wait, tell) = (Arc::clone(&wait), Arc::clone(&tell));
+        tokio::spawn(async move {
+            wait.notified().await;
+            call.receipt.over_with(None, vec![read(7)]);
+            tell.notify_one();
+        });
+        // Its answer is whole, and on its way before what it did is told.
+        async { Ok(text("said")) }
+    });
+    let node = Node::start(Plan::remote(vec![Arc::clone(&guest)])).await;
+    node.store.put("f", 1, "");
+    until("it runs", || guest.calls() == 1).await;
+    node.world.workers[0].wire.send_replace(Wire::Cut);
+    cut.notify_one();
+    told.notified().await;
+    until("it was settled", || !node.store.state().settles.is_empty()).await;
+    let settle = node.store.state().settles[0].clone();
+    assert!(!matches!(settle.verdict, Some(Verdict::Done(_))), "{settle:?}");
+    node.end().await;
+}
+
+#[tokio::test]
+async fn what_a_node_did_that_then_refused_the_call_is_forgotten() {
+    let doing = |version: u64, refuses: bool| {
+        Guest::new(move |call: Call| {
+            call.receipt.over_with(None, vec![read(version)]);
+            async move {
+                match refuses {
+                    true => Err(CallError::new(Code::Overloaded, "full")),
+                    false => Ok(text("said")),
+                }
+            }
+        })
+    };
+    let (first, second) = (doing(1, true), doing(7, false));
+    let node = Node::start(Plan::remote(vec![Arc::clone(&first), second])).await;
+    node.world.says(1, Phase::Ready);
+    node.store.put("f", 1, "");
+    node.comes_to(0, Succeeded).await;
+    assert_eq!(first.calls(), 1);
+    let settles = node.store.state().settles.clone();
+    let [settle] = &settles[..] else { panic!("{settles:?}") };
+    let Some(Verdict::Done(done)) = &settle.verdict else { panic!("{settle:?}") };
+    assert_eq!(done.effects, [check()]);
+    node.end().await;
 }

@@ -14,11 +14,14 @@ use tracing::Span;
 use super::prefer;
 use crate::call::{ASYNC, CallError};
 use crate::dispatch::Invocation;
+use crate::hops;
 use crate::stores::{ATTRIBUTES_BYTES_MAX, Event, EventHead, HEADERS_BYTES_MAX, HEADERS_MAX, Submission};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Bytes of a key.
 const KEY_BYTES_MAX: usize = 255;
+/// Bytes of a trace among an event's attributes: the length of its chain stands beside it.
+const TRACES_BYTES_MAX: usize = ATTRIBUTES_BYTES_MAX - hops::ATTRIBUTE_BYTES_MAX;
 
 /// A request's head, within its bounds.
 #[derive(Debug)]
@@ -41,7 +44,12 @@ impl Head {
     pub(super) fn with(self, data: Bytes, span: &Span) -> Submission {
         let Self { invocation, key } = self;
         let (route, head) = (invocation.trigger.route().to_owned(), invocation.head);
-        let attributes = traces(&head.headers, span);
+        let mut attributes = traces(&head.headers, span);
+        let hops = hops::so_far(&head.headers);
+        if hops > 0 {
+            // What the call does in the platform goes on with its chain from here.
+            attributes.insert(hops::ATTRIBUTE.to_owned(), hops.to_string());
+        }
         let head = EventHead { method: head.method, uri: head.uri, headers: head.headers, route };
         let fingerprint = fingerprint(&head, &data);
         let (source, id) = (source(&head.headers), invocation.id.to_string());
@@ -100,21 +108,25 @@ pub(in crate::front) fn traces(headers: &HeaderMap, span: &Span) -> BTreeMap<Str
     };
     let mut attributes: BTreeMap<_, _> = told.iter().filter_map(text).collect();
     let bytes = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
-    if bytes > ATTRIBUTES_BYTES_MAX {
+    if bytes > TRACES_BYTES_MAX {
         // The trace goes on without what its vendors say; one that is no trace goes, too.
         attributes.remove(TRACESTATE);
-        attributes.retain(|_, value| value.len() <= ATTRIBUTES_BYTES_MAX / 2);
+        attributes.retain(|_, value| value.len() <= TRACES_BYTES_MAX / 2);
     }
     attributes
 }
 
-/// Whose keys are one: those of callers who show the same proof of who they are. So nobody comes to the call of another
-/// one, whose id opens its result, by guessing a key. 128 bits of SHA-256 tell proofs apart.
 fn source(headers: &HeaderMap) -> String {
+    proof(headers).map_or_else(|| format!("/{ASYNC}"), |proof| format!("/{ASYNC}/{proof}"))
+}
+
+/// Whose keys are one: those of callers who show the same proof of who they are. So nobody comes to the call of another
+/// one, whose id opens its result, by guessing a key. 128 bits of SHA-256 tell proofs apart. None: no proof is shown.
+pub(in crate::front) fn proof(headers: &HeaderMap) -> Option<String> {
     let mut proofs = [AUTHORIZATION, COOKIE]
         .into_iter()
         .flat_map(|name| headers.get_all(&name).iter().map(move |value| (name.clone(), value)));
-    let Some(first) = proofs.next() else { return format!("/{ASYNC}") };
+    let first = proofs.next()?;
     let mut hash = Sha256::new();
     for (name, value) in std::iter::once(first).chain(proofs) {
         hash.update(name.as_str());
@@ -123,8 +135,7 @@ fn source(headers: &HeaderMap) -> String {
         hash.update([0]);
     }
     let hash = hash.finalize();
-    let digits = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("/{ASYNC}/{digits}")
+    Some(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Tells two requests apart: SHA-256 over method, path, query and body. Through which gateway, and by which of its names, it
@@ -169,8 +180,8 @@ mod tests {
             attributes.into_keys().collect::<Vec<_>>()
         };
         // Their names, and the parent, have 30 bytes.
-        assert_eq!(kept(ATTRIBUTES_BYTES_MAX - 30), ["traceparent", "tracestate"]);
-        assert_eq!(kept(ATTRIBUTES_BYTES_MAX - 29), ["traceparent"]);
+        assert_eq!(kept(TRACES_BYTES_MAX - 30), ["traceparent", "tracestate"]);
+        assert_eq!(kept(TRACES_BYTES_MAX - 29), ["traceparent"]);
     }
 
     #[test]

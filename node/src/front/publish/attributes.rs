@@ -8,16 +8,15 @@ use http::HeaderValue;
 
 use super::wrong;
 use crate::call::CallError;
+use crate::cloudevent::{MESSAGE_TYPE, OWN_TYPES};
 use crate::front::moment::is_rfc3339;
-use crate::hops::HOPS_MAX;
+use crate::hops::{ATTRIBUTE as HOPS, HOPS_MAX};
 use crate::stores::{BODY_BYTES_MAX, TEXT_BYTES_MAX};
 
 /// Bytes of a name. The specification asks for no more than 20.
 const NAME_BYTES_MAX: usize = 64;
 /// What has something in it where it is there.
 const FILLED: [&str; 4] = ["type", "subject", "datacontenttype", "dataschema"];
-/// Calls in the chain that led to an event.
-pub(super) const HOPS: &str = "hops";
 
 /// An event that is as it has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +27,8 @@ pub(super) struct Event {
     /// All others, without the version of the specification.
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) data: Bytes,
+    /// Of what was asked under its id: the same one with another is refused. Empty: that is not looked at.
+    pub(super) fingerprint: Bytes,
 }
 
 /// What was read of one so far.
@@ -78,11 +79,9 @@ impl Attributes {
                 return Err(wrong(name, &format!("has {} bytes, and at most {TEXT_BYTES_MAX}", text.len())));
             }
         }
-        if !self.0.contains_key("type") {
-            return Err(wrong("type", "is missing"));
-        }
+        self.check_type()?;
         self.check()?;
-        let event = Event { id, source, attributes: self.0, data };
+        let event = Event { id, source, attributes: self.0, data, fingerprint: Bytes::new() };
         event.check_data()?;
         Ok(event)
     }
@@ -93,6 +92,18 @@ impl Attributes {
             Some(value) if value.is_empty() => Err(wrong(name, "is empty")),
             Some(value) => Ok(value),
         }
+    }
+
+    /// What the platform says nobody else says in its name.
+    fn check_type(&self) -> Result<(), CallError> {
+        let kind = self.get("type").ok_or_else(|| wrong("type", "is missing"))?;
+        if kind == MESSAGE_TYPE || !kind.starts_with(OWN_TYPES) {
+            return Ok(());
+        }
+        let why = format!(
+            "is '{kind}': types that begin with '{OWN_TYPES}' are the platform's own, and only '{MESSAGE_TYPE}' is published"
+        );
+        Err(wrong("type", &why))
     }
 
     fn check(&self) -> Result<(), CallError> {
@@ -178,6 +189,9 @@ mod tests {
             made.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let expected = [("comexample1", ""), ("hops", "16"), ("time", "2018-04-05T17:31:00Z"), ("type", "t")];
         assert_eq!(all, expected);
+        for kind in ["dev.coracle.queue.message", "dev.coracles", "com.dev.coracle.x"] {
+            event(&[("type", kind)]).unwrap();
+        }
         for source in ["//a.example:81/b?c#d", "urn:uuid:6e8bc430", "a%20b", "mailto:x@example.org"] {
             event(&[("source", source)]).unwrap();
         }
@@ -196,6 +210,8 @@ mod tests {
             ("id", "", "empty"),
             ("source", "", "empty"),
             ("type", "", "empty"),
+            ("type", "dev.coracle.kv.set", "the platform's own"),
+            ("type", "dev.coracle.", "the platform's own"),
             ("subject", "", "empty"),
             ("dataschema", "", "empty"),
             ("datacontenttype", "", "empty"),

@@ -9,7 +9,7 @@ use coracle_proto::trace::{TRACEPARENT, TRACESTATE};
 use http::HeaderMap;
 use tracing::Span;
 
-use super::attributes::{Event, HOPS};
+use super::attributes::Event;
 use super::wishes::Wishes;
 use super::wrong;
 use crate::call::CallError;
@@ -50,18 +50,19 @@ struct Onward {
 }
 
 fn message(event: Event, wishes: &Wishes, onward: &Onward) -> Result<Message, CallError> {
-    let Event { id, source, mut attributes, data } = event;
+    let Event { id, source, mut attributes, data, fingerprint } = event;
     let own = attributes.get(PARTITION).map(String::as_str).unwrap_or_default();
     let group = if wishes.group.is_empty() { own } else { &wishes.group }.to_owned();
     if group.len() > TEXT_BYTES_MAX {
         return Err(wrong(PARTITION, &format!("has {} bytes, and at most {TEXT_BYTES_MAX}", group.len())));
     }
     if !group.is_empty() {
-        attributes.entry(PARTITION.to_owned()).or_insert_with(|| group.clone());
+        // The function is told the group that it was delivered in.
+        attributes.insert(PARTITION.to_owned(), group.clone());
     }
-    let told = attributes.get(HOPS).and_then(|hops| hops.parse::<usize>().ok()).unwrap_or(0);
+    let told = attributes.get(hops::ATTRIBUTE).and_then(|hops| hops.parse::<usize>().ok()).unwrap_or(0);
     if onward.hops > told {
-        attributes.insert(HOPS.to_owned(), onward.hops.to_string());
+        attributes.insert(hops::ATTRIBUTE.to_owned(), onward.hops.to_string());
     }
     // An event that has a trace of its own stays in it, whoever brings it.
     if !attributes.contains_key(TRACEPARENT) {
@@ -71,7 +72,7 @@ fn message(event: Event, wishes: &Wishes, onward: &Onward) -> Result<Message, Ca
     check(&mut attributes)?;
     let event = stores::Event { kind: String::new(), source, id, attributes, head: None, data };
     let (invocation, delay): (_, Duration) = (InvocationId::new(rand::random()), wishes.delay);
-    Ok(Message { invocation, event, group, delay })
+    Ok(Message { invocation, event, group, delay, fingerprint })
 }
 
 /// The id that its event has: where it was given none that of its invocation.
@@ -113,7 +114,8 @@ mod tests {
     fn event(attributes: &[(&str, &str)], bytes: usize) -> Event {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let data = Bytes::from(vec![0; bytes]);
-        Event { id: String::new(), source: "/s".to_owned(), attributes: attributes.collect(), data }
+        let (source, fingerprint) = ("/s".to_owned(), Bytes::new());
+        Event { id: String::new(), source, attributes: attributes.collect(), data, fingerprint }
     }
 
     fn made(events: Vec<Event>, headers: &[(&'static str, &'static str)]) -> Result<Vec<Message>, CallError> {
@@ -138,8 +140,9 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let (own, all) = (Some("own".to_owned()), Some("all".to_owned()));
-        assert_eq!(groups(&[]), [("own".to_owned(), own.clone()), (String::new(), None)]);
-        assert_eq!(groups(&[("coracle-group", "all")]), [("all".to_owned(), own), ("all".to_owned(), all)]);
+        assert_eq!(groups(&[]), [("own".to_owned(), own), (String::new(), None)]);
+        let both = [("all".to_owned(), all.clone()), ("all".to_owned(), all)];
+        assert_eq!(groups(&[("coracle-group", "all")]), both, "the event's own is replaced");
         let long = "x".repeat(TEXT_BYTES_MAX + 1);
         let error = made(vec![event(&[(PARTITION, &long)], 0)], &[]).unwrap_err();
         assert!(error.to_string().contains("'partitionkey' has 257 bytes"), "{error}");

@@ -37,6 +37,9 @@ pub(super) fn batch(body: &[u8]) -> Result<Vec<Event>, CallError> {
         let said = format!("a batch has {} events, and at most {PUBLISHED_MAX}", events.len());
         return Err(CallError::new(Code::RequestTooLarge, format!("{said}; nothing was published")));
     }
+    if events.is_empty() {
+        return Err(bad("there is no event in the batch"));
+    }
     let numbered = |(index, raw): (usize, Raw<'_>)| {
         event(raw).map_err(|CallError { refusal, .. }| {
             let said = format!("event {} of the batch: {}", index.saturating_add(1), refusal.message);
@@ -231,7 +234,7 @@ mod tests {
             batch(format!("[{}]", events.join(" , ")).as_bytes())
         };
         assert_eq!(all(PUBLISHED_MAX, "").unwrap().len(), PUBLISHED_MAX);
-        assert_eq!(all(0, "").unwrap(), []);
+        assert!(all(0, "").unwrap_err().to_string().contains("no event in the batch"));
         let error = all(2, "{\"specversion\":\"1.0\"}").unwrap_err();
         assert!(error.to_string().contains("event 3 of the batch: attribute 'id' is missing"), "{error}");
         assert_eq!(all(PUBLISHED_MAX + 1, "").unwrap_err().code(), Code::RequestTooLarge);

@@ -6,20 +6,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use coracle_proto::status::Code;
 use http::HeaderMap;
+use sha2::{Digest as _, Sha256};
 
 use super::Destination;
 use super::attributes::Event;
 use super::binary::content_type;
+use super::mode::Mode;
 use crate::call::CallError;
 use crate::clock;
+use crate::cloudevent::MESSAGE_TYPE;
 use crate::front::later;
 use crate::front::moment::rfc3339;
 use crate::stores::{DELAY_MAX, TEXT_BYTES_MAX};
 
 const DELAY: &str = "coracle-delay";
 const GROUP: &str = "coracle-group";
-/// Of what says nothing of itself.
-const TYPE: &str = "dev.coracle.queue.message";
+const KEY: &str = "idempotency-key";
 const UNITS_MS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
@@ -48,7 +50,18 @@ impl Wishes {
         Ok(Self { delay, group, key: later::key(headers)? })
     }
 
-    /// The event that any body is.
+    /// # Errors
+    /// [`Code::BadRequest`]: a key was given, and what is published has ids of its own.
+    pub(super) fn check(&self, mode: Mode) -> Result<(), CallError> {
+        let why = match mode {
+            Mode::Own => return Ok(()),
+            Mode::Binary | Mode::Structured => "an event has an id of its own, and no key beside it",
+            Mode::Batch => "each event of a batch has an id of its own, and no key beside it",
+        };
+        if self.key.is_empty() { Ok(()) } else { Err(bad(KEY, why)) }
+    }
+
+    /// The event that any body is. Under a key it is of whoever has shown the same proof, and the same one.
     pub(super) fn own(
         &self,
         to: &Destination,
@@ -56,15 +69,29 @@ impl Wishes {
         data: &Bytes,
     ) -> Result<Event, CallError> {
         let mut attributes = BTreeMap::from([
-            ("type".to_owned(), TYPE.to_owned()),
+            ("type".to_owned(), MESSAGE_TYPE.to_owned()),
             ("time".to_owned(), rfc3339(clock::unix_ms())),
         ]);
         if let Some(kind) = content_type(headers)? {
             attributes.insert("datacontenttype".to_owned(), kind);
         }
         let source = format!("//{}/queue/{}", to.namespace, to.name);
-        Ok(Event { id: self.key.clone(), source, attributes, data: data.clone() })
+        let (source, fingerprint) = match (self.key.is_empty(), later::proof(headers)) {
+            (true, _) => (source, Bytes::new()),
+            (false, None) => (source, fingerprint(to, data)),
+            (false, Some(proof)) => (format!("{source}/{proof}"), fingerprint(to, data)),
+        };
+        Ok(Event { id: self.key.clone(), source, attributes, data: data.clone(), fingerprint })
     }
+}
+
+/// Tells two requests under one key apart: SHA-256 over where it goes and the body.
+fn fingerprint(to: &Destination, data: &[u8]) -> Bytes {
+    let mut hash = Sha256::new();
+    hash.update(to.to_string());
+    hash.update([0]);
+    hash.update(data);
+    Bytes::copy_from_slice(&hash.finalize())
 }
 
 fn bad(header: &str, why: &str) -> CallError {

@@ -96,6 +96,7 @@ async fn what_is_accepted_is_kept_as_it_came() {
     let body = submit.body.unwrap();
     assert_eq!((body.kind.as_str(), &body.data[..]), ("async", &b"body"[..]));
     assert_eq!(body.attributes["traceparent"], headers[5].1);
+    assert!(!body.attributes.contains_key("hops"), "it is the first of its chain");
     let http = body.http.unwrap();
     let uri = format!("http://{}/f/x?y=1", world.address);
     assert_eq!((http.method.as_str(), http.uri, http.route.as_str()), ("POST", uri, "/f"));
@@ -109,6 +110,20 @@ async fn what_is_accepted_is_kept_as_it_came() {
     let now =
         world.whole(world.request("POST", "/f").header("prefer", "wait=5").body(empty()).unwrap()).await;
     assert_eq!((now.status, now.text.as_str()), (200, "ran"), "other preferences are the function's");
+}
+
+#[tokio::test]
+async fn what_is_to_be_run_later_goes_on_with_the_chain_of_its_caller() {
+    let (world, store) = world().await;
+    for (index, (name, value, hops)) in
+        [("cdn-loop", "coracle, other, coracle", "2"), ("ce-hops", "5", "5"), ("ce-hops", "99", "17")]
+            .into_iter()
+            .enumerate()
+    {
+        assert_eq!(later(&world, &[(name, value)], empty()).await.status, 202);
+        let attributes = store.state().submits[index].body.clone().unwrap().attributes;
+        assert_eq!(attributes["hops"], hops, "{name}: {value}");
+    }
 }
 
 #[tokio::test]

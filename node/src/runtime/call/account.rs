@@ -67,11 +67,6 @@ impl Account {
         }
     }
 
-    /// Whether it came by a queue.
-    pub(in crate::runtime) fn is_for_event(&self) -> bool {
-        self.trigger != "http"
-    }
-
     /// When the call began.
     pub(in crate::runtime) const fn began(&self) -> Instant {
         self.began

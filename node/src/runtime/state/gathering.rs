@@ -29,7 +29,7 @@ impl Gathering {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a change begins from: its version, and its data where that is needed.
+    /// What a change begins from, where it is of that what comes of it.
     async fn before(
         &self,
         bucket: &Bucket,
@@ -38,10 +38,6 @@ impl Gathering {
     ) -> Result<Option<Value>, Refusal> {
         match &write.change {
             Change::Increment { .. } => self.value(bucket, &write.key, deadline).await,
-            Change::Set { if_version: Some(_), .. } => {
-                let version = self.version(bucket, &write.key, deadline).await?;
-                Ok(version.map(|version| Value { data: Bytes::new(), version }))
-            }
             Change::Set { .. } | Change::Delete => Ok(None),
         }
     }
@@ -113,6 +109,7 @@ impl State for Gathering {
         &'a self,
         bucket: &'a Bucket,
         writes: Vec<Write>,
+        _: u32,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>> {
         async move {
@@ -126,6 +123,7 @@ impl State for Gathering {
             let mut written = Vec::with_capacity(writes.len());
             for (Write { key, change }, before) in writes.into_iter().zip(before) {
                 let existed = next.own(&bucket.name, &key).is_some_and(|own| own.data.is_some());
+                expected(&mut next, &bucket.name, &key, &change)?;
                 let (data, number) = changed(change, before.as_ref())?;
                 let version = next.write(&bucket.name, &key, data)?;
                 written.push(Written { version, number, existed });
@@ -141,19 +139,22 @@ impl State for Gathering {
     }
 }
 
+/// A change of a value that is to be at a version: what the call has put there itself is, or is not; of all else that is asked at the
+/// end. So a call that has read two versions of it, and cannot end well, does not try until its bounds are reached.
+fn expected(gathered: &mut Gathered, bucket: &str, key: &[u8], change: &Change) -> Result<(), Refusal> {
+    let Change::Set { if_version: Some(expected), .. } = *change else { return Ok(()) };
+    match gathered.own(bucket, key).map(|own| own.data.as_ref().map_or(0, |_| own.version)) {
+        None => gathered.check(bucket, key, expected),
+        Some(found) if found == expected => Ok(()),
+        Some(_) => Err(Refusal::new(Code::Conflict, "the value is at another version")),
+    }
+}
+
 /// What becomes of a value, and the number that it is where it is one.
 fn changed(change: Change, before: Option<&Value>) -> Result<(Option<Bytes>, Option<i64>), Refusal> {
     match change {
         Change::Delete => Ok((None, None)),
-        Change::Set { data, if_version, .. } => {
-            let found = before.map_or(0, |value| value.version);
-            match if_version {
-                Some(expected) if expected != found => {
-                    Err(Refusal::new(Code::Conflict, "the value is at another version"))
-                }
-                Some(_) | None => Ok((Some(data), None)),
-            }
-        }
+        Change::Set { data, .. } => Ok((Some(data), None)),
         Change::Increment { by } => {
             let wrong = |said: &str| Refusal::new(Code::InvalidArgument, format!("the value {said}"));
             let number = before.map_or(Ok(0), |value| {

@@ -195,7 +195,8 @@ impl Opened {
 
 /// A message would be the next one of a chain that is too long.
 pub(super) fn looped(hops_max: usize) -> Trouble {
-    let said =
-        format!("events led to events {hops_max} times in a row before this one, and no chain is longer");
+    let said = format!(
+        "calls led to one another {hops_max} times in a row before this message, and no chain is longer"
+    );
     Trouble::Other(Refusal::new(Code::LoopDetected, said))
 }

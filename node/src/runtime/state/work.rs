@@ -15,12 +15,11 @@ use wasmtime::component::Resource;
 use super::keeper::{Opened, OpenedBucket, Swapping, View, deadline, looped};
 use super::operation::Operation;
 use super::trouble::Trouble;
+use crate::cloudevent::MESSAGE_TYPE;
 use crate::hops::HOPS_MAX;
 use crate::runtime::bounds::{BATCH_KEYS_MAX, BATCH_READ_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::values::{Bucket, Change, KEY_BYTES_MAX, Page, Said, VALUE_BYTES_MAX, Value, Write, Written};
 
-/// The type of an event that nobody has given another one.
-const MESSAGE_TYPE: &str = "dev.coracle.queue.message";
 /// Values of a batch that are asked for at once.
 const READ_AT_ONCE: usize = 16;
 
@@ -142,12 +141,13 @@ impl View<'_> {
         changes: Vec<(String, Change)>,
     ) -> Result<Vec<Written>, Trouble> {
         let (task, state) = (self.keeper.task(operation, changes.len())?, self.keeper.state());
+        let hops = self.keeper.call()?.next_hops();
         let changing = async {
             opened.check_writes()?;
             check_batch(changes.len())?;
             let writes = changes.into_iter().map(|(key, change)| write(key, change));
             let writes = writes.collect::<Result<Vec<_>, _>>()?;
-            Ok(state.write(&opened.bucket, writes, deadline()).await?)
+            Ok(state.write(&opened.bucket, writes, hops, deadline()).await?)
         };
         task.run(&opened.bucket.name, changing).await
     }
@@ -300,10 +300,8 @@ impl View<'_> {
 
 /// A message of the function, in the trace of the current span.
 fn said(to: &str, function: &FunctionId, hops: u32, data: Bytes) -> Said {
-    let mut attributes = BTreeMap::from([("type".to_owned(), MESSAGE_TYPE.to_owned())]);
-    if hops > 0 {
-        attributes.insert("hops".to_owned(), hops.to_string());
-    }
+    let mut attributes =
+        BTreeMap::from([("type".to_owned(), MESSAGE_TYPE.to_owned()), ("hops".to_owned(), hops.to_string())]);
     let (span, mut traces) = (Span::current(), HeaderMap::new());
     if !span.is_disabled() {
         trace::write_headers(&span, &mut traces);

@@ -255,7 +255,8 @@ async fn messages_go_to_the_queues_that_were_granted() {
     let [said] = &said[..] else { panic!("{said:?}") };
     assert_eq!((said.source.as_str(), said.to.as_str()), ("//default/function/f", "q"));
     assert_eq!(said.data, "hello");
-    assert_eq!(said.attributes, [("type".to_owned(), "dev.coracle.queue.message".to_owned())].into());
+    let attributes = [("hops", "1"), ("type", "dev.coracle.queue.message")];
+    assert_eq!(said.attributes, attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
 }
 
 #[tokio::test]
@@ -274,7 +275,24 @@ async fn a_chain_of_events_ends() {
     }
     let answer = world.fixture.runtime.invoke(event("16")).await.unwrap();
     let told = collect(answer).await.unwrap().1;
-    assert!(told.starts_with("loop-detected: events led to events 16 times"), "{told}");
+    assert!(told.starts_with("loop-detected: calls led to one another 16 times"), "{told}");
     let hops: Vec<_> = world.memory.said().iter().map(|it| it.attributes["hops"].clone()).collect();
     assert_eq!(hops, ["1", "16"]);
+}
+
+#[tokio::test]
+async fn what_a_call_causes_goes_on_with_its_chain_whatever_fired_it() {
+    for (name, value, hops) in
+        [("accept", "*/*", 1), ("cdn-loop", "coracle, other, coracle", 3), ("ce-hops", "4", 5)]
+    {
+        let world = World::new();
+        let script = Script::begun().set("a", "1").delete("a").publish("q", "x", None);
+        let function = world.deploy(script, grants()).await;
+        let mut request = get("/");
+        request.headers_mut().insert(name, value.parse().unwrap());
+        let answer = world.fixture.runtime.invoke(call(&function, request)).await.unwrap();
+        assert_eq!(collect(answer).await.unwrap().1, "ok ok ok ok ", "{name}");
+        assert_eq!(world.memory.hops(), [hops, hops], "{name}");
+        assert_eq!(world.memory.said()[0].attributes["hops"], hops.to_string(), "{name}");
+    }
 }

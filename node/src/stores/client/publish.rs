@@ -20,7 +20,7 @@ impl Stores {
     /// [`PUBLISHED_BYTES_MAX`](crate::stores::PUBLISHED_BYTES_MAX) together.
     ///
     /// # Errors
-    /// `no-store`, `queue-not-found`, `queue-full`, `invalid-argument`; at the deadline why nobody answered.
+    /// `no-store`, `queue-not-found`, `queue-full`, `idempotency-conflict`, `invalid-argument`; at the deadline why nobody answered.
     pub async fn publish(
         &self,
         namespace: &Namespace,

@@ -102,21 +102,22 @@ impl Stores {
     }
 
     /// Changes values: all of it is done, or nothing. There are at most [`WRITES_MAX`](crate::values::WRITES_MAX). The answer
-    /// has one of each, in their order.
+    /// has one of each, in their order. Whoever writes says how many calls in a row led to it.
     ///
     /// # Errors
     /// `no-store`, `bucket-not-found`; `conflict` where a value is at another version than the one that was to be there;
-    /// `limit-reached` where the bucket is full; `invalid-argument`; at the deadline why nobody answered.
+    /// `limit-reached` where the bucket is full; `loop-detected`; `invalid-argument`; at the deadline why nobody answered.
     pub async fn write(
         &self,
         bucket: &Bucket,
         writes: Vec<Write>,
+        hops: u32,
         deadline: Instant,
     ) -> Result<Vec<Written>, Refusal> {
         let group = self.group_of(&bucket.namespace)?;
         let request = self.request(group, deadline, 0).await?;
         let (place, count) = (self.bucket(group, bucket), writes.len());
-        let wire = wire::write_request(writes, place, request);
+        let wire = wire::write_request(writes, hops, place, request);
         let write = |channel| {
             let wire = wire.clone();
             async move { key_value(channel).write(traced(wire)).await }

@@ -67,7 +67,8 @@ impl World {
                 data: Bytes::from_static(b"x"),
             };
             let (invocation, group) = (InvocationId::new(*invocation), "g".to_owned());
-            Message { invocation, event, group, delay: Duration::from_millis(1500) }
+            let (delay, fingerprint) = (Duration::from_millis(1500), "f".into());
+            Message { invocation, event, group, delay, fingerprint }
         };
         let (namespace, messages) = ("shop".parse().unwrap(), ids.iter().map(message).collect());
         let published = self.stores.publish(&namespace, to, messages, clock::now() + LONG).await;

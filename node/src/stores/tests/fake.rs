@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) writes: Vec<pb::KvWriteRequest>,
     /// Values of buckets.
     pub(crate) buckets: BTreeMap<String, Values>,
+    /// Times that it was asked how far it is.
+    pub(crate) asked: u32,
     /// Requests to cancel, or to give another life.
     pub(crate) changes: u32,
     /// Requests that were done, by their ids.

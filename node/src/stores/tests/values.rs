@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coracle_proto::id::ClusterId;
-use coracle_proto::status::Code;
+use coracle_proto::status::{Code, Refusal};
 
 use super::asking::World;
 use super::fake::Store;
@@ -22,7 +22,7 @@ fn set(key: &str, value: &str, if_version: Option<u64>) -> Write {
 }
 
 async fn write(world: &World, writes: Vec<Write>) -> Result<Vec<Written>, Code> {
-    let written = world.stores.write(&bucket("b"), writes, clock::now() + LONG).await;
+    let written = world.stores.write(&bucket("b"), writes, 3, clock::now() + LONG).await;
     written.map_err(|refusal| refusal.code)
 }
 
@@ -56,6 +56,7 @@ async fn values_are_changed_together_and_read_back() {
     assert_eq!(value(&world, "z").await, None, "all or nothing");
     let gone = Write { key: "a".into(), change: Change::Delete };
     assert_eq!(write(&world, vec![set("z", "", None), gone]).await.map(|it| it[1].existed), Ok(true));
+    assert_eq!(store.state().writes[0].hops, 3);
     let place = store.state().writes[0].place.clone().unwrap();
     assert_eq!((place.namespace.as_str(), place.bucket.as_str()), ("shop", "b"));
     assert_eq!(place.cluster_id, ClusterId::new(77).to_wire());
@@ -110,6 +111,40 @@ async fn whoever_leads_is_found_and_a_bucket_that_is_not_there_is_told() {
     assert_eq!(asked, Err(Code::BucketNotFound));
     let listed = world.stores.values(&none, Listing::default(), deadline()).await.map_err(|it| it.code);
     assert_eq!(listed, Err(Code::BucketNotFound));
-    let written = world.stores.write(&none, vec![set("a", "", None)], deadline()).await.map_err(|it| it.code);
+    let written =
+        world.stores.write(&none, vec![set("a", "", None)], 0, deadline()).await.map_err(|it| it.code);
     assert_eq!(written, Err(Code::BucketNotFound));
+}
+
+#[tokio::test]
+async fn many_who_change_something_at_once_ask_once_how_far_the_group_is() {
+    let store = Store::start().await;
+    let world = World::new(&[&store]);
+    store.state().buckets.insert("b".to_owned(), [].into());
+    let all = (0..32).map(|number| write(&world, vec![set(&format!("k{number}"), "", None)]));
+    let all = futures::future::join_all(all).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    let state = store.state();
+    assert_eq!((state.asked, state.writes.len()), (1, 32));
+}
+
+/// One who is gone does not hold up the others, and they wait no longer than they have time.
+#[tokio::test]
+async fn where_nobody_answers_each_waits_as_long_as_it_may() {
+    let store = Store::start().await;
+    let world = World::new(&[&store]);
+    store.state().buckets.insert("b".to_owned(), [].into());
+    store.state().follows = true;
+    let (ours, writes) = (bucket("b"), || vec![set("a", "", None)]);
+    let within = |limit| world.stores.write(&ours, writes(), 0, clock::now() + limit);
+    let gone = tokio::time::timeout(Duration::from_millis(100), within(LONG)).await;
+    assert!(gone.is_err(), "nobody answers it");
+    let all = (0..32).map(|_| within(Duration::from_millis(300)));
+    let all = tokio::time::timeout(LONG / 2, futures::future::join_all(all)).await.unwrap();
+    let refused = |it: &Result<Vec<Written>, Refusal>| {
+        it.as_ref().is_err_and(|it| matches!(it.code, Code::NotLeader | Code::NoQuorum))
+    };
+    assert!(all.iter().all(refused), "{all:?}");
+    store.state().follows = false;
+    assert!(within(LONG).await.is_ok());
 }

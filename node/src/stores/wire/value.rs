@@ -22,11 +22,12 @@ pub(in crate::stores) fn page(wire: pb::KvListReply) -> Page {
 
 pub(in crate::stores) fn write_request(
     writes: Vec<Write>,
+    hops: u32,
     place: pb::KvPlace,
     request: pb::KvRequest,
 ) -> pb::KvWriteRequest {
     let writes = writes.into_iter().map(write).collect();
-    pb::KvWriteRequest { place: Some(place), request: Some(request), writes }
+    pb::KvWriteRequest { place: Some(place), request: Some(request), writes, hops }
 }
 
 pub(in crate::stores) fn write(it: Write) -> pb::KvWrite {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use coracle_proto::spec::Draft as Spec;
+use coracle_proto::spec::{Draft as Spec, ReuseDraft};
+use coracle_proto::status::Code;
 
 use super::script::{Draft, Script};
 use super::{World, grants};
 use crate::call::{Call, Effect, Receipt};
-use crate::runtime::tests::fixture::{call, collect, get};
+use crate::runtime::tests::fixture::{call, collect, eventually, get};
 use crate::values::{Change, Write};
 
 /// What the script tells, and what it did.
@@ -69,6 +70,70 @@ async fn a_swap_is_of_what_the_call_has_seen() {
     assert_eq!(effects, [check("a", 1), set("a", "3")]);
 }
 
+/// It would try until its bounds were reached, and cannot end well.
+#[tokio::test]
+async fn a_call_that_was_overtaken_between_two_reads_goes_on_and_is_checked_by_the_first() {
+    let world = World::new();
+    world.memory.set("a", "1");
+    world.memory.overtake(2);
+    let script = Script::begun().get("a").get("a").cas("a").current().swap("mine").get("a");
+    let (told, effects) = gathered(&world, script, grants()).await;
+    assert_eq!(told, "ok theirs theirs ok theirs ok mine ");
+    assert_eq!(effects, [check("a", 2), set("a", "mine")]);
+}
+
+#[tokio::test]
+async fn what_it_deleted_is_gone_for_it_and_what_it_reads_twice_is_checked_once() {
+    for draft in Draft::ALL {
+        let world = World::new();
+        world.memory.set("a", "1");
+        world.memory.set("n", "5");
+        let script =
+            Script::of(draft).open("b").get("a").get("a").exists("a").delete("a").get("a").exists("a");
+        let script = script.keys().delete("n").increment("n", 2).increment("a", 1).delete("a");
+        let (told, effects) = gathered(&world, script, grants()).await;
+        assert_eq!(told, "ok 1 1 yes ok - no n ok 2 1 ok ", "{draft:?}");
+        let gone = Write { key: "a".into(), change: Change::Delete };
+        let gone = Effect::Write { bucket: "b".to_owned(), write: gone };
+        assert_eq!(effects, [check("a", 1), gone, set("n", "2")], "{draft:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_over_the_bound_leaves_nothing_behind_and_reads_count_too() {
+    let world = World::new();
+    let keys: Vec<String> = (0..250).map(|number| format!("k{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let script = Script::begun().get_many(&keys).quietly();
+    let script = script.set_many(&["a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7"]);
+    let script = script.get("k0").set("a", "1").set("b", "2").set("c", "3").set("d", "4").set("e", "5");
+    let script = script.set("a", "6").set("f", "6").set("g", "7").get("k9").get("new");
+    let (told, effects) = gathered(&world, script, grants()).await;
+    let refused = "limit-reached: what a call for an event";
+    assert!(told.starts_with(refused), "the batch is refused: {told}");
+    assert_eq!(told.matches(refused).count(), 3, "{told}");
+    assert_eq!((effects.len(), &effects[250]), (256, &set("a", "6")));
+}
+
+/// An instance that serves one call after the other takes nothing of one to the next.
+#[tokio::test]
+async fn what_one_call_gathered_is_not_the_next_one_s() {
+    let world = World::new();
+    let spec = Spec { reuse: Some(ReuseDraft::default()), ..grants() };
+    let script = Script::begun().get("a").set("a", "1").get("a").close();
+    let function = world.deploy(script, spec).await;
+    for _ in 0..2 {
+        let receipt = Receipt::gathering();
+        let call = Call { receipt: receipt.clone(), ..call(&function, get("/")) };
+        let told = collect(world.fixture.runtime.invoke(call).await.unwrap()).await.unwrap().1;
+        assert_eq!(told, "ok - ok 1 ");
+        let told = receipt.told(Duration::from_secs(10)).await;
+        assert_eq!(told.effects, [check("a", 0), set("a", "1")]);
+        eventually("it rests", || world.fixture.runtime.stats().resting == 1).await;
+    }
+    assert_eq!(world.memory.text("a"), None);
+}
+
 #[tokio::test]
 async fn grants_and_bounds_are_those_of_any_call_and_more() {
     let world = World::new();
@@ -89,4 +154,23 @@ async fn what_it_does_after_its_answer_is_done_with_the_rest() {
     let (told, effects) = gathered(&world, script, grants()).await;
     assert_eq!(told, "ok ok ");
     assert_eq!(effects, [check("x", 0), set("first", "1"), set("last", "2")]);
+}
+
+/// Half of what it does would be done otherwise.
+#[tokio::test]
+async fn a_guest_that_fails_after_its_answer_has_not_answered() {
+    for slow in [false, true] {
+        let world = World::new();
+        if slow {
+            world.memory.slow();
+        }
+        let script = Script::begun().set("first", "1").after(|it| it.get("x").set("last", "2").trap());
+        let function = world.deploy(script, grants()).await;
+        let call = Call { receipt: Receipt::gathering(), ..call(&function, get("/")) };
+        let ended = match world.fixture.runtime.invoke(call).await {
+            Ok(answer) => collect(answer).await.map(|it| it.1),
+            Err(error) => Err(error),
+        };
+        assert_eq!(ended.unwrap_err().code(), Code::FunctionTrapped, "{slow}");
+    }
 }

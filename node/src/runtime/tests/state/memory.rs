@@ -55,6 +55,7 @@ impl State for NoState {
         &'a self,
         _: &'a Bucket,
         _: Vec<Write>,
+        _: u32,
         _: Instant,
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>> {
         no_store()
@@ -70,6 +71,10 @@ impl State for NoState {
 pub(super) struct Memory {
     values: Mutex<BTreeMap<Bytes, Value>>,
     said: Mutex<Vec<Said>>,
+    /// Of each change.
+    hops: Mutex<Vec<u32>>,
+    /// Before each of so many values is read somebody else writes it.
+    overtakes: Mutex<u32>,
     refuses: Mutex<Option<Refusal>>,
     /// Before each change somebody else makes one, so many times.
     races: Mutex<u32>,
@@ -107,6 +112,16 @@ impl Memory {
     /// Somebody else sets each key before it is changed, so many times.
     pub(super) fn race(&self, times: u32) {
         *self.races.lock().unwrap() = times;
+    }
+
+    /// How many calls in a row led to each change.
+    pub(super) fn hops(&self) -> Vec<u32> {
+        self.hops.lock().unwrap().clone()
+    }
+
+    /// Somebody else sets each value before it is read, so many times.
+    pub(super) fn overtake(&self, times: u32) {
+        *self.overtakes.lock().unwrap() = times;
     }
 
     /// Nothing is answered any more.
@@ -196,6 +211,11 @@ impl State for Memory {
         key: &'a [u8],
         _: Instant,
     ) -> BoxFuture<'a, Result<Option<Value>, Refusal>> {
+        let mut overtakes = self.overtakes.lock().unwrap();
+        if *overtakes > 0 {
+            *overtakes -= 1;
+            self.set(key.to_vec(), "theirs");
+        }
         self.answer(Ok(self.values().get(key).cloned()))
     }
 
@@ -221,8 +241,10 @@ impl State for Memory {
         &'a self,
         _: &'a Bucket,
         writes: Vec<Write>,
+        hops: u32,
         _: Instant,
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>> {
+        self.hops.lock().unwrap().push(hops);
         let written = self.change(writes);
         self.answer(written)
     }

@@ -195,6 +195,11 @@ impl Script {
         self.step(&format!("(call $request {to} {to} (i32.const 1) (i32.const 64)) (call $said)"))
     }
 
+    /// Ends where no guest may.
+    pub(super) fn trap(self) -> Self {
+        self.step("(unreachable)")
+    }
+
     /// Does something as often as is said.
     pub(super) fn times(self, times: usize, what: impl FnOnce(Self) -> Self) -> Self {
         self.inside(what, |steps| {

@@ -10,6 +10,23 @@ use super::State;
 use super::served::Served;
 
 impl State {
+    /// The same id from the same source is the same message.
+    fn check_fingerprints(&self, messages: &[pb::PublishMessage]) -> Result<(), Refusal> {
+        let of = |it: &pb::PublishMessage| it.body.clone().map(|body| (body.source, body.id));
+        let first = |new: &pb::PublishMessage| {
+            let mut all = self.publishes.iter().flat_map(|it| &it.messages);
+            all.find(|known| of(known) == of(new)).cloned()
+        };
+        let other = |new: &&pb::PublishMessage| {
+            let known = first(new).map(|known| known.fingerprint);
+            !new.fingerprint.is_empty() && known.is_some_and(|known| known != new.fingerprint)
+        };
+        match messages.iter().find(other) {
+            Some(_) => Err(Refusal::new(Code::IdempotencyConflict, "the key was used for another request")),
+            None => Ok(()),
+        }
+    }
+
     fn publish(&mut self, request: pb::PublishRequest) -> Result<pb::PublishReply, Refusal> {
         if let Some(code) = self.refuses {
             return Err(Refusal::new(code, "no"));
@@ -21,6 +38,7 @@ impl State {
             let said = format!("'{}/{to}': there is no such queue or topic", place.namespace);
             return Err(Refusal::new(Code::QueueNotFound, said));
         }
+        self.check_fingerprints(&request.messages)?;
         let mut published = Vec::new();
         for message in request.messages {
             let mut body = message.body.unwrap();

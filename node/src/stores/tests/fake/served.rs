@@ -152,7 +152,8 @@ impl Groups for Served {
         &self,
         _: Request<pb::GroupsStatusRequest>,
     ) -> Result<Response<pb::GroupsStatusReply>, Status> {
-        let state = self.state();
+        let mut state = self.state();
+        state.asked += 1;
         let role = if state.follows { pb::GroupRole::Follower } else { pb::GroupRole::Leader };
         let group = pb::GroupStatus {
             group: GROUP,
