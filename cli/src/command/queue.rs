@@ -1,7 +1,7 @@
 //! `coracle queue`: what is kept for functions that take it from there.
 
 mod lines;
-mod message;
+pub(super) mod message;
 pub(super) mod name;
 mod peek;
 mod publish;
