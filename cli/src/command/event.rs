@@ -85,7 +85,7 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
 fn body(sent: &Sent, kind: &EventType, data: Bytes, trace: &str, now_ms: u64) -> pb::EventBody {
     let own_source = || kind.source.replace("NAMESPACE", sent.function.namespace.as_str());
     let is_json = kind.is_json || sent.data.is_none();
-    let content_type = sent.content_type.as_deref().or(is_json.then_some(JSON));
+    let content_type = sent.content_type.as_deref().or_else(|| is_json.then_some(JSON));
     let (time, subject) = (rfc3339(now_ms), sent.subject.as_deref().unwrap_or(kind.subject));
     let told = [
         ("type", kind.name),

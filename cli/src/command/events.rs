@@ -77,6 +77,15 @@ impl Events {
         self.client.call(&format!("function '{id}'"), find).await.map(drop)
     }
 
+    /// Asks the cluster's controllers.
+    pub(super) async fn cluster<T>(
+        &mut self,
+        what: &str,
+        attempt: impl AsyncFn(Admin) -> Asked<T>,
+    ) -> Result<T, Failure> {
+        self.client.call(what, attempt).await
+    }
+
     /// Asks for invocations of a namespace.
     pub(super) async fn invocations<T>(
         &mut self,

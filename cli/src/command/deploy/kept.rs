@@ -20,6 +20,7 @@ use self::thing::Thing;
 use self::unnamed::Unnamed;
 use crate::client::Client;
 use crate::command::events::Events;
+use crate::command::granted::Grants;
 use crate::exit::Failure;
 use crate::manifest::Manifest;
 use crate::output::Talk;
@@ -54,8 +55,12 @@ impl<'m> Kept<'m> {
         let present = Present::look(&namespaces(manifest), &mut events).await?;
         check::check(manifest, &present, &mut events).await?;
         // Flags name one function, and say nothing of the rest.
-        let unnamed = if manifest.is_file() { unnamed::unnamed(manifest, &present) } else { Vec::new() };
+        let mut unnamed = if manifest.is_file() { unnamed::unnamed(manifest, &present) } else { Vec::new() };
         if let Some(prune) = prune {
+            for namespace in namespaces(manifest) {
+                let grants = Grants::look(&mut events, &namespace).await?;
+                unnamed::add_granted(&mut unnamed, manifest, &grants);
+            }
             prune.may(&unnamed, talk)?;
         }
         Ok((Some(Self { manifest, present, unnamed, prune, talk }), events.into_client()))

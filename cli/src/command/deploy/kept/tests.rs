@@ -279,7 +279,7 @@ async fn a_trigger_whose_queue_is_filled_again_is_left_as_it_is() {
     let mut events = crate::command::events::Events::of(client.unwrap()).unwrap();
     let queue = "topic/news/work".parse().unwrap();
     let what = super::unnamed::What::Subscriber("news".parse().unwrap(), "work".to_owned(), queue);
-    let unnamed = super::Unnamed { what, holds: 0, calls: None };
+    let unnamed = super::Unnamed { what, holds: 0, others: Vec::new() };
     world.store.with(|kept| kept.queues.iter_mut().for_each(|it| it.ready = 1));
     let failure = Prune { force: false, yes: true }.delete(&unnamed, &mut events).await.unwrap_err();
     assert!(failure.message.contains("(1 message) is not empty any more, and stays"), "{failure}");
@@ -328,4 +328,19 @@ async fn what_a_trigger_does_not_say_of_its_queue_stays() {
         assert_eq!((spec.messages_max, spec.bytes_max, spec.attempts), (7, 1 << 20, 9), "{source}");
         assert_eq!(spec.dead_keep_ms, 86_400_000, "{source}");
     }
+}
+
+#[tokio::test]
+async fn what_functions_of_others_may_use_is_pruned_by_force_only() {
+    let world = World::new(Kept { queues: vec![queue("jobs", "")], ..Kept::default() }).await;
+    let spec = pb::FunctionSpec { publish: vec!["jobs".to_owned()], ..pb::FunctionSpec::default() };
+    world.node.with(|script| script.granted = vec![("theirs".to_owned(), spec)]);
+    let failure = world.deploy(WORK, Some(Prune { force: false, yes: true })).await.unwrap_err();
+    assert!(
+        failure.message.contains("queue jobs (for 'theirs', which is not of this manifest)"),
+        "{failure}"
+    );
+    assert_eq!((failure.exit, world.deployed()), (Exit::Conflict, 0));
+    world.deploy(WORK, Some(Prune { force: true, yes: true })).await.unwrap();
+    assert_eq!(world.changes(), ["drop queue jobs"]);
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use coracle_proto::id::{FunctionId, Namespace};
 
 use super::present::{Present, messages};
+use crate::command::granted::{Grants, Kind};
 use crate::command::queue::name::QueueId;
 use crate::manifest::{FunctionEntry, Manifest, On, TriggerEntry};
 
@@ -17,8 +18,8 @@ pub(super) struct Unnamed {
     pub(super) what: What,
     /// Messages, or values.
     pub(super) holds: u64,
-    /// A function that the manifest does not have, and that is called by it.
-    pub(super) calls: Option<String>,
+    /// Functions that the manifest does not have, and that are called by it or may use it.
+    pub(super) others: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,9 +60,30 @@ impl Unnamed {
             (_, 1) => Some("1 message".to_owned()),
             (_, many) => Some(format!("{many} messages")),
         };
-        let calls = self.calls.as_ref().map(|it| format!("for '{it}', which is not of this manifest"));
-        let reasons: Vec<_> = what.into_iter().chain(calls).collect();
+        let others = match self.others.as_slice() {
+            [] => None,
+            [one] => Some(format!("for '{one}', which is not of this manifest")),
+            many => Some(format!("for '{}', which are not of this manifest", many.join("', '"))),
+        };
+        let reasons: Vec<_> = what.into_iter().chain(others).collect();
         (!reasons.is_empty()).then(|| format!("{self} ({})", reasons.join(", ")))
+    }
+}
+
+/// Functions that the manifest does not have may use some of it.
+pub(super) fn add_granted(all: &mut [Unnamed], manifest: &Manifest, grants: &Grants) {
+    for unnamed in all {
+        let (id, kind) = match &unnamed.what {
+            What::Queue(id) => (id, Kind::Queue),
+            What::Topic(id) => (id, Kind::Topic),
+            What::Bucket(id) => (id, Kind::Bucket),
+            What::Schedule(_) | What::Subscriber(..) | What::Watcher(..) | What::Left(_) => continue,
+        };
+        for function in grants.of(id, kind) {
+            let others = outside(manifest, &function.namespace, function.name.as_str());
+            let new = others.into_iter().find(|it| !unnamed.others.contains(it));
+            unnamed.others.extend(new);
+        }
     }
 }
 
@@ -84,8 +106,8 @@ pub(super) fn unnamed(manifest: &Manifest, present: &Present) -> Vec<Unnamed> {
     let mut found = Vec::new();
     for (id, function) in &present.schedules {
         if !manifest.schedules.iter().any(|it| it.id == *id) {
-            let calls = outside(manifest, &id.namespace, function);
-            found.push(Unnamed { what: What::Schedule(id.clone()), holds: 0, calls });
+            let others = outside(manifest, &id.namespace, function);
+            found.push(Unnamed { what: What::Schedule(id.clone()), holds: 0, others });
         }
     }
     triggers(manifest, present, &mut found);
@@ -96,21 +118,25 @@ pub(super) fn unnamed(manifest: &Manifest, present: &Present) -> Vec<Unnamed> {
     queues(manifest, present, &uses, &mut found);
     for id in present.topics.keys() {
         if !manifest.topics.iter().any(|it| it.id == *id) && !uses(id, "topic") {
-            found.push(Unnamed { what: What::Topic(id.clone()), holds: 0, calls: None });
+            found.push(Unnamed { what: What::Topic(id.clone()), holds: 0, others: Vec::new() });
         }
     }
     for (id, bucket) in &present.buckets {
         if !manifest.buckets.iter().any(|it| it.id == *id) && !uses(id, "bucket") {
-            found.push(Unnamed { what: What::Bucket(id.clone()), holds: bucket.keys, calls: None });
+            found.push(Unnamed { what: What::Bucket(id.clone()), holds: bucket.keys, others: Vec::new() });
         }
     }
     found
 }
 
 /// A function, where the manifest does not have it.
-fn outside(manifest: &Manifest, namespace: &Namespace, function: &str) -> Option<String> {
+fn outside(manifest: &Manifest, namespace: &Namespace, function: &str) -> Vec<String> {
     let here = |it: &FunctionEntry| it.id.namespace == *namespace && it.id.name.as_str() == function;
-    (!function.is_empty() && !manifest.functions.iter().any(here)).then(|| function.to_owned())
+    if function.is_empty() || manifest.functions.iter().any(here) {
+        Vec::new()
+    } else {
+        vec![function.to_owned()]
+    }
 }
 
 /// Whether a function may use it.
@@ -132,12 +158,12 @@ fn queues(
 ) {
     for (id, queue) in &present.queues {
         let (namespace, holds) = (&id.namespace, messages(queue));
-        let calls = outside(manifest, namespace, &queue.function);
+        let others = outside(manifest, namespace, &queue.function);
         match id.queue.split('/').collect::<Vec<_>>().as_slice() {
             [name] => {
                 let Ok(own) = FunctionId::parse(namespace.as_str(), name) else { continue };
                 if !manifest.queues.iter().any(|it| it.id == own) && !uses(&own, "queue") {
-                    found.push(Unnamed { what: What::Queue(own), holds, calls });
+                    found.push(Unnamed { what: What::Queue(own), holds, others });
                 }
             }
             [kind @ ("topic" | "bucket"), name, function] => {
@@ -149,7 +175,7 @@ fn queues(
                 let wanted =
                     |it: &TriggerEntry| it.function.namespace == *namespace && it.queue() == id.queue;
                 if !heard && !manifest.triggers.iter().any(wanted) {
-                    found.push(Unnamed { what: What::Left(id.clone()), holds, calls });
+                    found.push(Unnamed { what: What::Left(id.clone()), holds, others });
                 }
             }
             // A function's own goes with it.
@@ -176,13 +202,13 @@ fn triggers(manifest: &Manifest, present: &Present, found: &mut Vec<Unnamed>) {
         }
         let holds = present.inner(&id.namespace, queue).map_or(0, messages);
         let queue = QueueId { namespace: id.namespace.clone(), queue: queue.to_owned() };
-        let calls = outside(manifest, &id.namespace, function);
+        let others = outside(manifest, &id.namespace, function);
         let function = function.to_owned();
         let what = match is_topic {
             true => What::Subscriber(id.clone(), function, queue),
             false => What::Watcher(id.clone(), function, queue),
         };
-        found.push(Unnamed { what, holds, calls });
+        found.push(Unnamed { what, holds, others });
     };
     for (id, topic) in &present.topics {
         topic.subscribers.iter().for_each(|it| add(id, &it.function, &it.queue, true));
@@ -201,7 +227,7 @@ mod tests {
         let all: Vec<_> = (0..TOLD_MAX + 1)
             .map(|number| {
                 let id = FunctionId::parse("default", &format!("t{number}")).unwrap();
-                Unnamed { what: What::Topic(id), holds: 0, calls: None }
+                Unnamed { what: What::Topic(id), holds: 0, others: Vec::new() }
             })
             .collect();
         let few = notes(&all[..TOLD_MAX]);
