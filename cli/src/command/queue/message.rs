@@ -91,6 +91,7 @@ impl Flags {
         };
         let delay_ms = self.delay.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
         let group = self.group.clone().unwrap_or_default();
-        pb::PublishMessage { invocation: invocation.to_wire(), body: Some(body), group, delay_ms }
+        let (invocation, fingerprint) = (invocation.to_wire(), Bytes::new());
+        pb::PublishMessage { invocation, body: Some(body), group, delay_ms, fingerprint }
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn message(it: Message) -> pb::PublishMessage {
         body: Some(event_body(it.event)),
         group: it.group,
         delay_ms: millis(it.delay),
+        fingerprint: bytes::Bytes::new(),
     }
 }
 

@@ -26,7 +26,7 @@ pub(in crate::stores) fn write_request(
     request: pb::KvRequest,
 ) -> pb::KvWriteRequest {
     let writes = writes.into_iter().map(write).collect();
-    pb::KvWriteRequest { place: Some(place), request: Some(request), writes }
+    pb::KvWriteRequest { place: Some(place), request: Some(request), writes, hops: 0 }
 }
 
 pub(in crate::stores) fn write(it: Write) -> pb::KvWrite {
