@@ -168,7 +168,7 @@ pub(in crate::command) async fn drop_bucket(
     let tried = Cell::new(false);
     let drop = async |mut keeper: Keeper, place| {
         let (again, place) = (tried.replace(true), Some(bucket_at(place, id.name.as_str())));
-        match keeper.drop_bucket(pb::KvDropBucketRequest { place, force }).await {
+        match keeper.drop_bucket(pb::KvDropBucketRequest { place, force, request: None }).await {
             // It was there a moment ago: whoever was asked before has done it.
             Err(status) if again && status.code() == tonic::Code::NotFound => {
                 Ok(tonic::Response::new(pb::KvChangeReply::default()))

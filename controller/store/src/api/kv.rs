@@ -100,11 +100,10 @@ impl KeyValue for KvService {
         &self,
         request: Request<KvDropBucketRequest>,
     ) -> Result<Response<KvChangeReply>, Status> {
-        let KvDropBucketRequest { place, force } = request.into_inner();
-        let asking = self.asking(place)?;
-        let step = || asking.leading.done(None, Op::DropBucket { bucket: asking.bucket.clone(), force });
-        while let Outcome::Moved { more: true, .. } = step().await? {}
-        Ok(Response::new(KvChangeReply { sequence: asking.leading.sequence()? }))
+        let KvDropBucketRequest { place, force, request } = request.into_inner();
+        let Asking { leading, bucket } = self.asking(place)?;
+        buckets::dropped(&leading, request, &bucket, force).await?;
+        Ok(Response::new(KvChangeReply { sequence: leading.sequence()? }))
     }
 
     async fn list_buckets(

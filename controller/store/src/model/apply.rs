@@ -114,7 +114,7 @@ fn is_passing(outcome: &Outcome) -> bool {
 fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
     match op {
         Op::PutBucket { bucket, keys_max, bytes_max } => bucket::put(edit, &bucket, keys_max, bytes_max),
-        Op::DropBucket { bucket, force } => bucket::drop(edit, &bucket, force),
+        Op::DropBucket { bucket, force, begun } => bucket::drop(edit, &bucket, (force, begun)),
         Op::Watch { bucket, watcher, settings } => bucket::watch(edit, &bucket, watcher, settings),
         Op::Unwatch { bucket, function } => bucket::unwatch(edit, &bucket, &function),
         Op::Perform { effects, hops } => {

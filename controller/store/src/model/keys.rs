@@ -56,8 +56,8 @@ pub(super) use invocation::{
 pub(super) use parts::{place_of, subject_parts};
 pub(super) use queue::{
     active, active_after, all_queues, counts, dead, dead_span, dedup, dedup_of_order, dedup_order,
-    dedup_range, delivery, delivery_span, group_range, in_group, message, message_number, queue,
-    queues_after, ready, ready_range,
+    dedup_range, delivery, delivery_span, group_from, in_group, message, message_number, queue, queues_after,
+    ready, ready_range,
 };
 pub(super) use schedule::{schedule, schedules, schedules_after, schedules_of};
 pub(super) use topic::{all_topics, queues, topic, topics_after};
@@ -82,11 +82,13 @@ pub enum Due {
     Ids,
     /// Queues that are being deleted.
     Drops,
+    /// Buckets that are being deleted.
+    Buckets,
 }
 
 impl Due {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Values,
         Self::Delays,
         Self::Claims,
@@ -95,6 +97,7 @@ impl Due {
         Self::Records,
         Self::Ids,
         Self::Drops,
+        Self::Buckets,
     ];
 
     const fn byte(self) -> u8 {
@@ -107,6 +110,7 @@ impl Due {
             Self::Records => b'r',
             Self::Ids => b'i',
             Self::Drops => b'q',
+            Self::Buckets => b'b',
         }
     }
 }

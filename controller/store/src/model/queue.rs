@@ -25,7 +25,7 @@ mod topic;
 
 pub(super) use claim::{claim, extend};
 pub(super) use desk::count_refused;
-pub(super) use drop::{drop, go_on};
+pub(super) use drop::{drop, go_on, release};
 pub(super) use lapse::{age, expire, lapse, wake};
 pub(super) use ledger::Told;
 pub(super) use memory::{forget_ids, forget_records};

@@ -60,6 +60,8 @@ pub struct Bucket {
     pub bytes: u64,
     /// Whether it has watchers.
     pub watched: bool,
+    /// It is being deleted, which goes on by itself at this time, Unix milliseconds; 0: it is not. Nothing is written to it.
+    pub dropping_ms: u64,
 }
 
 /// A function that gets an event of each change of a bucket that concerns it.

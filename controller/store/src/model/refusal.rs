@@ -61,7 +61,7 @@ pub enum Reason {
     NameTaken,
     /// Somebody uses it, or it holds something.
     InUse,
-    /// The queue is being deleted.
+    /// The queue or the bucket is being deleted.
     Dropping,
     /// The group has as many queues and topics as it may.
     QueuesFull,
@@ -150,7 +150,7 @@ impl fmt::Display for Refusal {
             Reason::NoSchedule => write!(f, "there is no schedule '{subject}'"),
             Reason::Nowhere => write!(f, "there is neither a queue nor a topic '{subject}'"),
             Reason::NoTopic => write!(f, "there is no topic '{subject}'"),
-            Reason::Dropping => write!(f, "queue '{subject}' is being deleted"),
+            Reason::Dropping => write!(f, "{subject} is being deleted"),
             Reason::ListFull => write!(f, "{subject}, its bound is {bound}"),
             Reason::Loop => {
                 write!(

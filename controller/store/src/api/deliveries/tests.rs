@@ -214,3 +214,23 @@ async fn what_a_call_did_counts_once_or_not_at_all() {
     assert_eq!(published(), 1);
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_lost_its_function_is_offered_back() {
+    let world = World::start().await;
+    world.put_queue("q", of("f")).await;
+    world.published_all("q", vec![message("a")]).await;
+    let queue = Place::parse("shop", "q").unwrap();
+    let until_ms = world.served.clock.now_ms() + 60_000;
+    let claim = Op::Claim { queue: queue.clone(), node: NodeId::new(7), most: 1, until_ms };
+    let Outcome::Claimed(claimed) = world.done(claim).await else { panic!("it is ready") };
+    world.put_queue("q", of("")).await;
+    let ticket = Ticket { queue: queue.clone(), message: claimed[0].message, fence: claimed[0].fence };
+    let taken = Taken { given: vec![(ticket.clone(), claimed[0])], ..Taken::default() };
+    let (reply, homeless) = reply(&world.served.replica.state(), taken).unwrap();
+    assert_eq!((reply.deliveries.len(), &homeless[..]), (0, &[ticket][..]));
+    world.served.deliveries.give_back(homeless).await;
+    let counts = model::counts(&world.served.replica.state(), &queue).unwrap();
+    assert_eq!((counts.ready, counts.claimed, counts.offered), (1, 0, 1));
+    world.end().await;
+}

@@ -2,13 +2,15 @@
 
 use coracle_proto::codec::InField as _;
 use coracle_proto::id::FunctionId;
-use coracle_proto::pb::{KvBucket, KvBucketReply, KvWatcher};
+use coracle_proto::pb::{KvBucket, KvBucketReply, KvRequest, KvWatcher};
 use coracle_proto::status::{Code, Refusal};
 use coracle_raft::View;
 
-use super::super::leading::{sequence, unreadable};
+use super::super::leading::{Leading, sequence, unreadable};
 use super::super::spec;
-use crate::model::{self, BUCKET_BYTES_MAX, BUCKET_BYTES_MIN, BUCKET_KEYS_MAX, Listed, Place, Watcher};
+use crate::model::{
+    self, BUCKET_BYTES_MAX, BUCKET_BYTES_MIN, BUCKET_KEYS_MAX, Listed, Op, Outcome, Place, Watcher,
+};
 
 /// Names of people's buckets are as those of functions; their bounds have bounds.
 pub(super) fn check(bucket: &Place, keys_max: u64, bytes_max: u64) -> Result<(), Refusal> {
@@ -30,6 +32,26 @@ pub(super) fn watcher(bucket: &Place, wire: KvWatcher) -> Result<Watcher, Refusa
     let KvWatcher { function, queue: _, sets, deletes, prefix, suffix } = wire;
     let function = spec::function(bucket.namespace.as_str(), &function, "watcher.function")?;
     Ok(Watcher { function, sets, deletes, prefix, suffix })
+}
+
+/// Deletes a bucket. Where nobody goes on with it the leader does, by itself.
+pub(super) async fn dropped(
+    leading: &Leading,
+    mut request: Option<KvRequest>,
+    bucket: &Place,
+    force: bool,
+) -> Result<(), Refusal> {
+    let mut begun = false;
+    loop {
+        let op = Op::DropBucket { bucket: bucket.clone(), force, begun };
+        match leading.done(request.take(), op).await {
+            Ok(Outcome::Moved { more: true, .. }) => begun = true,
+            Ok(_) => return Ok(()),
+            // The leader has ended it meanwhile, or this is a repetition: another bucket may have its name by now.
+            Err(refusal) if begun && refusal.code == Code::BucketNotFound => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        }
+    }
 }
 
 /// With the bucket as it is now, if it is there.

@@ -59,7 +59,7 @@ async fn who_watches_a_bucket_is_told_in_the_same_write() {
     let (code, sentence) = refused(world.set("p2").await);
     assert_eq!(code, Code::QueueFull);
     assert!(sentence.contains("'shop/bucket/a/f'"), "{sentence}");
-    let drop = |force| Request::new(KvDropBucketRequest { place: world.bucket(), force });
+    let drop = |force| Request::new(KvDropBucketRequest { place: world.bucket(), force, request: request() });
     assert_eq!(refused(world.values().drop_bucket(drop(false)).await).0, Code::Conflict);
     let leave = KvUnwatchRequest { place: world.bucket(), request: request(), function: "f".into() };
     let reply = world.values().unwatch(Request::new(leave)).await.unwrap().into_inner();

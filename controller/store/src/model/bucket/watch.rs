@@ -9,7 +9,7 @@ use super::super::outcome::Outcome;
 use super::super::record::{Bucket, Settings, Watcher, Watchers};
 use super::super::refusal::{Reason, Refusal};
 use super::super::{keys, queue};
-use super::need;
+use super::{need, need_kept};
 
 /// From now on the function gets the changes that concern it, by a queue that is made so or told anew.
 pub(in super::super) fn watch(
@@ -18,7 +18,7 @@ pub(in super::super) fn watch(
     watcher: Watcher,
     settings: Settings,
 ) -> Result<Outcome, Fault> {
-    let bucket = need(edit, place)?;
+    let bucket = need_kept(edit, place)?;
     check(&watcher)?;
     check_told(place, &settings)?;
     let queue = Place::of_watcher(place, &watcher.function);
@@ -37,7 +37,7 @@ pub(in super::super) fn watch(
     Ok(Outcome::Done)
 }
 
-/// It gets nothing new; what waits in its queue is still delivered.
+/// It gets nothing new; what waits in its queue is still delivered, and the queue goes with the last of it.
 pub(in super::super) fn unwatch(
     edit: &mut Edit<'_>,
     place: &Place,
@@ -45,7 +45,14 @@ pub(in super::super) fn unwatch(
 ) -> Result<Outcome, Fault> {
     need(edit, place)?;
     forget(edit, &Heard { place: place.clone(), function: function.clone() })?;
+    release_queue(edit, place, function)?;
     Ok(Outcome::Done)
+}
+
+fn release_queue(edit: &mut Edit<'_>, place: &Place, function: &Name) -> Result<(), Fault> {
+    // One whose name no key can have was never made.
+    let Ok(queue) = Place::of_watcher(place, function) else { return Ok(()) };
+    queue::release(edit, &queue)
 }
 
 /// The function watches it no more, if it did.
@@ -57,9 +64,11 @@ pub(in super::super) fn forget(edit: &mut Edit<'_>, heard: &Heard) -> Result<(),
     Ok(())
 }
 
-/// Nobody watches it any more.
-pub(super) fn forget_all(edit: &mut Edit<'_>, place: &Place, bucket: Bucket) {
+/// Nobody watches it any more. Their queues go when they are empty.
+pub(super) fn forget_all(edit: &mut Edit<'_>, place: &Place, bucket: Bucket) -> Result<(), Fault> {
+    let Watchers { watchers } = watchers(edit, place)?;
     keep(edit, place, bucket, &Watchers::default());
+    watchers.iter().try_for_each(|it| release_queue(edit, place, &it.function))
 }
 
 /// Sorted by function.

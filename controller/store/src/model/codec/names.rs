@@ -30,7 +30,7 @@ same_names!(
     Due,
     pb::Due,
     "due",
-    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops]
+    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops, Buckets]
 );
 same_names!(
     reason_to_wire,

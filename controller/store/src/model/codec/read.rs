@@ -54,7 +54,7 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
         },
         op::Kind::DropBucket(wire) => {
             let bucket = place_from_wire(wire.bucket, "drop_bucket.bucket")?;
-            Op::DropBucket { bucket, force: wire.force }
+            Op::DropBucket { bucket, force: wire.force, begun: wire.begun }
         }
         op::Kind::Watch(wire) => hear::watch(wire)?,
         op::Kind::Unwatch(wire) => hear::unwatch(wire)?,

@@ -102,7 +102,7 @@ macro_rules! plain {
 pub(in super::super) use plain;
 
 plain!(Late, "when a value is told of again", [timer_ms]);
-plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes, watched]);
+plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes, watched, dropping_ms]);
 
 impl Stored for Value {
     const WHAT: &'static str = "a value";

@@ -30,6 +30,7 @@ pub(in super::super) type Full = BTreeSet<Place>;
 pub(in super::super) fn write(edit: &mut Edit<'_>, write: &Write) -> Result<Effected, Fault> {
     check_key(&write.key)?;
     let slot = Slot::open(edit, &write.bucket, &write.key)?;
+    bucket::check_kept(&write.bucket, &slot.bucket)?;
     // Also what has expired and nobody was told of yet.
     let (watched, stood) = (slot.bucket.watched, slot.stored.is_some());
     let effected = change(slot, &write.change)?;
@@ -233,7 +234,7 @@ impl<'e, 'a> Slot<'e, 'a> {
 
     /// A bucket that is over its bounds, which were others once, may shrink.
     fn check_bounds(&self, before: Bucket) -> Result<(), Refusal> {
-        let Bucket { keys_max, bytes_max, keys, bytes, watched: _ } = self.bucket;
+        let Bucket { keys_max, bytes_max, keys, bytes, .. } = self.bucket;
         if keys > keys_max && keys > before.keys {
             return Err(Refusal::over(Reason::BucketFullKeys, self.place, keys, keys_max));
         }

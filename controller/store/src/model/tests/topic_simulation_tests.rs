@@ -84,7 +84,7 @@ fn telling(luck: &mut StdRng) -> Op {
         6 => Op::Unsubscribe { topic, function },
         7 => Op::PutQueue { queue: place(TOPICS[luck.random_range(0..3)]), settings, target: Some(function) },
         8 => Op::PutBucket { bucket: place("a"), keys_max: 9, bytes_max: 999 },
-        9 => Op::DropBucket { bucket: place("a"), force: luck.random_bool(0.5) },
+        9 => Op::DropBucket { bucket: place("a"), force: luck.random_bool(0.5), begun: false },
         10 => {
             let (prefix, suffix) = (String::new(), String::new());
             let watcher = Watcher { function, sets: true, deletes: luck.random(), prefix, suffix };

@@ -7,9 +7,9 @@ use coracle_proto::id::RequestId;
 use super::bench::{Bench, effected, perform, place, reason, text};
 use super::queue_bench::{done, published, put, submit, ticket_of};
 use crate::model::{
-    Asked, COPIES_MAX, Effect, Effected, HEARERS_MAX, HOPS_MAX, Name, Op, Outcome, Phase, Place, Publish,
-    Reason, Reply, Request, Settings, Span, Topic, Verdict, counts, invocation, named_count, queue, rehearse,
-    topic, topics, waiting,
+    Asked, COPIES_MAX, Due, Effect, Effected, HEARERS_MAX, HOPS_MAX, Name, Op, Outcome, Phase, Place,
+    Publish, Queue, Reason, Reply, Request, Settings, Span, Topic, Verdict, counts, invocation, named_count,
+    queue, rehearse, topic, topics, waiting,
 };
 
 fn name(text: &str) -> Name {
@@ -144,8 +144,40 @@ fn a_topic_that_is_heard_goes_where_it_is_forced() {
     assert_eq!(named_count(&bench.records).unwrap(), 4);
     assert_eq!(bench.run(drop(true)), Outcome::Done);
     assert_eq!(topic(&bench.records, &place("t")).unwrap(), None);
-    assert!(queue(&bench.records, &queue_of("f")).unwrap().is_some(), "its queue stays");
-    assert_eq!(named_count(&bench.records).unwrap(), 3);
+    assert!(queue(&bench.records, &queue_of("f")).unwrap().is_none(), "its queue is empty and goes with it");
+    assert_eq!(named_count(&bench.records).unwrap(), 1);
+}
+
+#[test]
+fn the_queue_of_who_heard_goes_with_its_last_message() {
+    let mut bench = bench(&["f", "g"]);
+    bench.run(publish(to_topic("a")));
+    let settle = |bench: &mut Bench, function: &str| {
+        let [claimed] = bench.claim_of(queue_of(function), 9)[..] else { panic!("it has one") };
+        let ticket = ticket_of(queue_of(function), &claimed);
+        bench.settle_op(Op::Settle { ticket, verdict: done(), report: None, answer: None });
+    };
+    settle(&mut bench, "g");
+    bench.run(unsubscribe("g"));
+    assert_eq!(queue(&bench.records, &queue_of("g")).unwrap(), None, "it is empty");
+    bench.run(unsubscribe("f"));
+    let kept = |bench: &Bench| queue(&bench.records, &queue_of("f")).unwrap();
+    assert!(kept(&bench).is_some_and(|queue| queue.ends_when_empty && queue.dropping_ms.is_none()));
+    bench.run(subscribe("f", Settings::DEFAULT));
+    assert!(kept(&bench).is_some_and(|queue| !queue.ends_when_empty), "it hears it again");
+    bench.run(unsubscribe("f"));
+    settle(&mut bench, "f");
+    assert!(kept(&bench).is_some_and(|queue| queue.dropping_ms.is_some()));
+    assert_eq!(bench.run(subscribe("f", Settings::DEFAULT)), Outcome::Done, "it comes back in time");
+    assert_eq!(kept(&bench), Some(Queue::told(Settings::DEFAULT, Some(name("f")))));
+    assert_eq!(spread(&bench.run(publish(to_topic("b")))), (1, false));
+    settle(&mut bench, "f");
+    bench.run(publish(to_topic("c")));
+    bench.run(unsubscribe("f"));
+    settle(&mut bench, "f");
+    bench.pass(10_000);
+    assert_eq!(bench.sweep(Due::Drops), 1);
+    assert_eq!((kept(&bench), named_count(&bench.records).unwrap()), (None, 2));
 }
 
 #[test]

@@ -5,9 +5,9 @@ use super::queue_bench::{done, published, settle, ticket_of};
 use crate::model::codec::Stored as _;
 use crate::model::record::Buckets;
 use crate::model::{
-    BUCKETS_MAX, CHANGE_BYTES_MAX, Change, Check, Deletion, Due, Effect, Effected, HEARERS_MAX, Name, Op,
-    Outcome, Peeked, Place, Reason, Settings, Verdict, Watcher, bucket, buckets, counts, keys, named_count,
-    queue, waiting,
+    BUCKETS_MAX, CHANGE_BYTES_MAX, Change, Check, Deletion, Due, Effect, Effected, HEARERS_MAX, Name,
+    OP_STEPS_MAX, Op, Outcome, Peeked, Place, Reason, Settings, Verdict, Watcher, bucket, buckets, counts,
+    keys, named_count, queue, waiting,
 };
 
 fn name(text: &str) -> Name {
@@ -204,7 +204,7 @@ fn who_watches_no_more_gets_nothing_new() {
 fn a_watched_bucket_goes_where_it_is_forced_and_tells_nobody() {
     let mut bench = bench(vec![all("f")]);
     bench.set("k", "v");
-    let drop = |force| Op::DropBucket { bucket: place("a"), force };
+    let drop = |force| Op::DropBucket { bucket: place("a"), force, begun: false };
     let Outcome::Refused(refusal) = bench.run(drop(false)) else { panic!() };
     assert_eq!(
         (refusal.reason, &refusal.to_string()[..]),
@@ -213,7 +213,8 @@ fn a_watched_bucket_goes_where_it_is_forced_and_tells_nobody() {
     assert!(matches!(bench.run(drop(true)), Outcome::Moved { moved: 1, more: false, .. }));
     assert_eq!(told(&bench, "f"), pairs(&[("set", "k")]));
     assert!(!bench.records.keys().any(|key| key.starts_with(b"h")));
-    assert!(queue(&bench.records, &queue_of("f")).unwrap().is_some(), "its queue stays");
+    let kept = queue(&bench.records, &queue_of("f")).unwrap().unwrap();
+    assert!(kept.ends_when_empty, "its queue stays for what waits");
     assert_eq!(named_count(&bench.records).unwrap(), 2);
     assert!(buckets(&bench.records, &place("a").namespace, None, 9).unwrap().is_empty());
 }
@@ -333,6 +334,26 @@ fn a_group_has_so_many_buckets_and_no_more() {
     let put = |name| Op::PutBucket { bucket: place(name), keys_max: 1, bytes_max: 1 };
     assert_eq!(bench.run(put("a")), Outcome::Done, "it is there");
     assert_eq!(reason(&bench.run(put("b"))), Reason::BucketsFull);
-    bench.run(Op::DropBucket { bucket: place("a"), force: false });
+    bench.run(Op::DropBucket { bucket: place("a"), force: false, begun: false });
     assert_eq!(bench.run(put("b")), Outcome::Done);
+}
+
+#[test]
+fn a_bucket_that_goes_takes_nothing_and_goes_to_its_end_by_itself() {
+    let mut bench = Bench::with_bucket(999, 99_999);
+    for number in 0..=OP_STEPS_MAX {
+        bench.set(&format!("{number}"), "v");
+    }
+    let drop = |begun| Op::DropBucket { bucket: place("a"), force: false, begun };
+    assert_eq!(bench.refused(drop(true)), Reason::NoBucket, "nobody has begun it");
+    assert!(matches!(bench.run(drop(false)), Outcome::Moved { more: true, .. }));
+    let put = Op::PutBucket { bucket: place("a"), keys_max: 9, bytes_max: 9 };
+    for op in [put, watch(all("f"), Settings::DEFAULT), perform(vec![write("new", set("v"))])] {
+        assert_eq!(bench.refused(op), Reason::Dropping);
+    }
+    assert_eq!(bench.sweep(Due::Buckets), 0, "whoever has begun it has some time alone");
+    bench.pass(10_000);
+    assert_eq!((bench.sweep(Due::Buckets), bench.bucket()), (1, None));
+    assert_eq!(bench.records.len(), 1, "the group's own record");
+    assert_eq!(bench.refused(drop(true)), Reason::NoBucket);
 }

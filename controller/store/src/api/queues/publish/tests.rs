@@ -212,3 +212,15 @@ async fn so_many_are_under_way_and_no_more() {
     assert_eq!(usize::from(first.is_ready()) + answers.count().await, 200);
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_store() {
+    let world = World::start().await;
+    let context = world.context();
+    let mut answers = publish_all(Arc::clone(&context), stream::pending());
+    assert!(futures::poll!(answers.next()).is_pending());
+    context.closing.cancel();
+    let end = tokio::time::timeout(crate::world::SOON, answers.next()).await.expect("it ends");
+    assert!(end.is_none());
+    world.end().await;
+}
