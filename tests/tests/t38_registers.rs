@@ -173,7 +173,7 @@ impl Client {
         change: pb::kv_write::Change,
     ) -> Result<Response<pb::KvWriteReply>, Status> {
         let writes = vec![pb::KvWrite { key: key.to_string().into(), change: Some(change) }];
-        store.write(pb::KvWriteRequest { place: self.world.place(), request: None, writes }).await
+        store.write(pb::KvWriteRequest { place: self.world.place(), request: None, writes, hops: 0 }).await
     }
 }
 
@@ -211,7 +211,7 @@ async fn values_are_as_one_copy_of_them_would_be() {
         // A leader that was stopped and has been replaced does not tell what it has for what there is.
         let leader = cluster.leading_store(3).await;
         cluster.nodes[leader].signal(Process::Store, Signal::STOP);
-        tokio::time::sleep(STOPPED).await; // the fault itself
+        tokio::time::sleep(STOPPED).await; // a bounded poll: it is how long the process stands still
         cluster.nodes[leader].signal(Process::Store, Signal::CONT);
         more(&world).await;
         let leader = cluster.leading_store(3).await;

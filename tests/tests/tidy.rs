@@ -42,7 +42,7 @@ const PURE: [&str; 25] = [
 ];
 
 /// What a pure module may use. A new line here is a decision, not a convenience.
-const PURE_IMPORTS: [&str; 40] = [
+const PURE_IMPORTS: [&str; 41] = [
     "std::cmp",
     "std::collections::BTreeMap",
     "std::collections::BTreeSet",
@@ -60,6 +60,7 @@ const PURE_IMPORTS: [&str; 40] = [
     "blake3",
     "bytes::Bytes",
     "prost::Message",
+    "sha2",
     "thiserror",
     "coracle_proto::codec",
     "coracle_proto::id",

@@ -29,7 +29,7 @@ enum Verb {
     List(List),
     /// Show a topic with its subscribers.
     Get(Named),
-    /// Delete a topic. The queues of its subscribers stay until they are deleted.
+    /// Delete a topic. The queues of its subscribers go when they are empty.
     Delete(Delete),
     /// From now on a function gets what is published.
     Subscribe(Box<Subscribe>),

@@ -107,6 +107,13 @@ impl Deliveries {
         self.taken_away.notify_waiters();
     }
 
+    /// Messages of which nothing was run are offered again.
+    pub(crate) async fn give_back(&self, tickets: Vec<Ticket>) {
+        if !tickets.is_empty() {
+            offer_back(self.group, &self.proposer, tickets).await;
+        }
+    }
+
     /// Waits until there is something to tell the node, or its time is over.
     ///
     /// # Errors

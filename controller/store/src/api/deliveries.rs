@@ -34,7 +34,10 @@ impl Deliveries for DeliveriesService {
         let asked = request.into_inner();
         let leading = Leading::of(&self.context, &asked.cluster_id, asked.group)?;
         let taken = leading.served.deliveries.take(taking(asked)?).await?;
-        Ok(Response::new(reply(&leading.served.replica.state(), taken)?))
+        let (reply, homeless) = reply(&leading.served.replica.state(), taken)?;
+        // Nobody runs them: they are not to wait until their lease is over.
+        leading.served.deliveries.give_back(homeless).await;
+        Ok(Response::new(reply))
     }
 
     async fn settle(&self, request: Request<SettleRequest>) -> Result<Response<SettleReply>, Status> {
@@ -69,14 +72,18 @@ fn taking(asked: TakeRequest) -> Result<Taking, Refusal> {
     })
 }
 
-/// With the messages' bodies. One that was taken away in this moment is left out: its attempt lapses.
-fn reply(view: &View, taken: Taken) -> Result<TakeReply, Refusal> {
-    let mut deliveries = Vec::with_capacity(taken.given.len());
+/// With the messages' bodies; attempts that nobody can make, because their queue has lost its function in this moment or the message was
+/// taken away.
+fn reply(view: &View, taken: Taken) -> Result<(TakeReply, Vec<Ticket>), Refusal> {
+    let (mut deliveries, mut homeless) = (Vec::with_capacity(taken.given.len()), Vec::new());
     for (ticket, claimed) in taken.given {
-        deliveries.extend(delivery(view, &ticket, claimed)?);
+        match delivery(view, &ticket, claimed)? {
+            Some(delivery) => deliveries.push(delivery),
+            None => homeless.push(ticket),
+        }
     }
     let lost = taken.lost.iter().map(wire::ticket_to_wire).collect();
-    Ok(TakeReply { number: taken.number, deliveries, lost })
+    Ok((TakeReply { number: taken.number, deliveries, lost }, homeless))
 }
 
 fn delivery(view: &View, ticket: &Ticket, claimed: Claimed) -> Result<Option<Delivery>, Refusal> {

@@ -15,6 +15,7 @@ use coracle_proto::pb::{
     QueueReply,
 };
 use futures::stream::BoxStream;
+use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::leading::{Leading, unreadable};
@@ -24,7 +25,7 @@ use crate::model::{self, Kept, Op, PAGE_MAX, Span};
 
 /// Messages of a page, unless it is told otherwise.
 const PAGE_MESSAGES: usize = 100;
-/// Bodies of one answer.
+/// Bytes of the rows of one answer.
 const PAGE_BYTES_MAX: usize = 3 << 20;
 
 /// Serves gateways and the command line.
@@ -115,12 +116,13 @@ impl Queues for QueuesService {
         let mut next = found.next.unwrap_or_default();
         let (mut messages, mut bytes) = (Vec::with_capacity(found.messages.len()), 0);
         for peeked in found.messages {
-            bytes += if bodies { peeked.body.data.len() } else { 0 };
+            let (number, row) = (peeked.message, show::waiting(&view, peeked, bodies)?);
+            bytes += row.encoded_len();
             if bytes > PAGE_BYTES_MAX && !messages.is_empty() {
-                next = peeked.message;
+                next = number;
                 break;
             }
-            messages.push(show::waiting(&view, peeked, bodies)?);
+            messages.push(row);
         }
         Ok(Response::new(PeekReply { messages, next }))
     }
@@ -140,12 +142,13 @@ impl Queues for QueuesService {
         let mut next = if whole { found.last().map_or(0, |last| last.message.saturating_add(1)) } else { 0 };
         let (mut letters, mut bytes) = (Vec::with_capacity(found.len()), 0);
         for peeked in found {
-            bytes += if bodies { peeked.body.data.len() } else { 0 };
+            let (number, row) = (peeked.message, show::letter(&view, peeked, bodies)?);
+            bytes += row.encoded_len();
             if bytes > PAGE_BYTES_MAX && !letters.is_empty() {
-                next = peeked.message;
+                next = number;
                 break;
             }
-            letters.push(show::letter(&view, peeked, bodies)?);
+            letters.push(row);
         }
         Ok(Response::new(DeadLettersReply { letters, next }))
     }

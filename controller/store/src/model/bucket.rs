@@ -1,23 +1,39 @@
 //! Buckets: made with bounds, watched, taken away in bounded steps.
 
+mod drop;
 mod read;
 mod watch;
 
 use super::edit::Edit;
-use super::fault::{Fault, unreadable};
-use super::limits::OP_STEPS_MAX;
+use super::fault::Fault;
 use super::name::Place;
 use super::outcome::Outcome;
 use super::record::Bucket;
 use super::refusal::{Reason, Refusal};
-use super::{keys, kv};
+use super::{census, keys};
 
+pub(super) use drop::{drop, go_on};
 pub use read::{Listed, bucket, buckets};
 pub(super) use watch::{forget, unwatch, watch, watchers};
 
 /// The bucket, or a refusal.
 pub(super) fn need(edit: &Edit<'_>, place: &Place) -> Result<Bucket, Fault> {
     Ok(edit.get(&keys::bucket(place))?.ok_or_else(|| Refusal::of(Reason::NoBucket, place))?)
+}
+
+/// The same of one that is not being deleted.
+pub(super) fn need_kept(edit: &Edit<'_>, place: &Place) -> Result<Bucket, Fault> {
+    let bucket = need(edit, place)?;
+    check_kept(place, &bucket)?;
+    Ok(bucket)
+}
+
+/// Refuses what is asked of a bucket that is being deleted.
+pub(super) fn check_kept(place: &Place, bucket: &Bucket) -> Result<(), Refusal> {
+    if bucket.dropping_ms > 0 {
+        return Err(Refusal::of(Reason::Dropping, format!("bucket '{place}'")));
+    }
+    Ok(())
 }
 
 /// Makes it, or gives it other bounds.
@@ -28,31 +44,13 @@ pub(super) fn put(
     bytes_max: u64,
 ) -> Result<Outcome, Fault> {
     let key = keys::bucket(place);
-    let made = Bucket { keys_max, bytes_max, keys: 0, bytes: 0, watched: false };
-    let bucket = edit.get::<Bucket>(&key)?.unwrap_or(made);
+    let bucket = if let Some(bucket) = edit.get::<Bucket>(&key)? {
+        check_kept(place, &bucket)?;
+        bucket
+    } else {
+        census::count_bucket(edit, true)?;
+        Bucket { keys_max, bytes_max, keys: 0, bytes: 0, watched: false, dropping_ms: 0 }
+    };
     edit.put(key, &Bucket { keys_max, bytes_max, ..bucket });
     Ok(Outcome::Done)
-}
-
-/// Takes values away, and with the last one the bucket. Refused while it is watched, unless forced: then nobody is told.
-pub(super) fn drop(edit: &mut Edit<'_>, place: &Place, force: bool) -> Result<Outcome, Fault> {
-    let bucket = need(edit, place)?;
-    if bucket.watched && !force {
-        let watchers = watchers(edit, place)?.watchers;
-        let names: Vec<_> = watchers.iter().map(|it| it.function.as_str()).collect();
-        let sentence = format!("bucket '{place}' is watched by {}", names.join(", "));
-        return Err(Refusal::of(Reason::InUse, sentence).into());
-    }
-    if bucket.watched {
-        watch::forget_all(edit, place, bucket);
-    }
-    let (found, more) = edit.steps(&keys::values(place, b""), OP_STEPS_MAX)?;
-    for key in &found {
-        let (_, key) = keys::value_parts(key).ok_or_else(|| unreadable("a value's key"))?;
-        kv::take(edit, place, key)?;
-    }
-    if !more && bucket.keys <= found.len().try_into().unwrap_or(u64::MAX) {
-        edit.remove(&keys::bucket(place));
-    }
-    Ok(Outcome::Moved { moved: found.len().try_into().unwrap_or(u32::MAX), more, next: 0 })
 }

@@ -10,8 +10,10 @@
 //! | `r` REQUEST | a remembered outcome | |
 //! | `o` SEQUENCE REQUEST | | the oldest outcome is forgotten first |
 //! | `b` PLACE | a bucket | list |
+//! | `B` | how many buckets there are | |
 //! | `h` PLACE | who watches a bucket | |
 //! | `v` PLACE KEY | a value | list by prefix; drop of a bucket |
+//! | `u` PLACE KEY | when somebody is told again of a value that has expired | |
 //! | `q` PLACE | a queue's settings | |
 //! | `n` PLACE | a queue's counts | |
 //! | `p` PLACE | a topic | list |
@@ -54,8 +56,8 @@ pub(super) use invocation::{
 pub(super) use parts::{place_of, subject_parts};
 pub(super) use queue::{
     active, active_after, all_queues, counts, dead, dead_span, dedup, dedup_of_order, dedup_order,
-    dedup_range, delivery, delivery_span, group_range, in_group, message, message_number, queue,
-    queues_after, ready, ready_range,
+    dedup_range, delivery, delivery_span, group_from, in_group, message, message_number, queue, queues_after,
+    ready, ready_range,
 };
 pub(super) use schedule::{schedule, schedules, schedules_after, schedules_of};
 pub(super) use topic::{all_topics, queues, topic, topics_after};
@@ -80,11 +82,13 @@ pub enum Due {
     Ids,
     /// Queues that are being deleted.
     Drops,
+    /// Buckets that are being deleted.
+    Buckets,
 }
 
 impl Due {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Values,
         Self::Delays,
         Self::Claims,
@@ -93,6 +97,7 @@ impl Due {
         Self::Records,
         Self::Ids,
         Self::Drops,
+        Self::Buckets,
     ];
 
     const fn byte(self) -> u8 {
@@ -105,6 +110,7 @@ impl Due {
             Self::Records => b'r',
             Self::Ids => b'i',
             Self::Drops => b'q',
+            Self::Buckets => b'b',
         }
     }
 }
@@ -148,6 +154,11 @@ pub(super) fn buckets_after(namespace: &Namespace, name: Option<&Name>) -> (Byte
     name.map_or_else(|| all.clone(), |name| (after(&parts.text(name.as_str()).key()), all.1.clone()))
 }
 
+/// How many there are.
+pub(super) fn bucket_count() -> Bytes {
+    Bytes::from_static(b"B")
+}
+
 /// Who watches a bucket.
 pub(super) fn watchers(bucket: &Place) -> Bytes {
     Parts::of(b'h').place(bucket).key()
@@ -155,6 +166,11 @@ pub(super) fn watchers(bucket: &Place) -> Bytes {
 
 pub(super) fn value(bucket: &Place, key: &[u8]) -> Bytes {
     Parts::of(b'v').place(bucket).bytes(key).key()
+}
+
+/// Of a value that has expired: when somebody is told of it again.
+pub(super) fn late(bucket: &Place, key: &[u8]) -> Bytes {
+    Parts::of(b'u').place(bucket).bytes(key).key()
 }
 
 /// All values of a bucket whose keys begin so.

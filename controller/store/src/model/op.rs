@@ -70,12 +70,14 @@ pub enum Op {
         /// Bytes of keys and values that it may have.
         bytes_max: u64,
     },
-    /// Takes away as many values as an operation may, and the bucket with the last of them.
+    /// Deletes a bucket with its values, as far as one operation may. From the first on nothing is written to it.
     DropBucket {
         /// Which one.
         bucket: Place,
         /// Also while it is watched: then nobody is told.
         force: bool,
+        /// Only where it is being deleted already. Another one of the same name is not meant.
+        begun: bool,
     },
     /// From now on a function gets the changes of a bucket that concern it, by a queue that is made or told anew.
     Watch {
@@ -97,6 +99,8 @@ pub enum Op {
     Perform {
         /// In this order; a later one sees what an earlier one did.
         effects: Vec<Effect>,
+        /// Calls for events that stand behind them.
+        hops: u64,
     },
     /// Does what has become due.
     Sweep {
@@ -131,7 +135,7 @@ pub enum Op {
         /// Which one.
         topic: Place,
     },
-    /// Takes a topic away. The queues of its subscribers stay.
+    /// Takes a topic away. The queues of its subscribers go when they are empty.
     DropTopic {
         /// Which one.
         topic: Place,

@@ -15,7 +15,7 @@ mod told;
 pub use invocation::{Answer, Ended, How, Invocation, Report};
 pub(super) use message::Dedup;
 pub use message::{Burial, Cause, Claim, Delivery, Fence, HttpHead, Message, State, Ticket};
-pub(super) use queue::Queues;
+pub(super) use queue::{Buckets, Queues};
 pub use queue::{Counts, Queue, Settings, Topic};
 pub(super) use schedule::Schedules;
 pub use schedule::{Definition, Fired, Missed, Overlap, Schedule};
@@ -60,6 +60,8 @@ pub struct Bucket {
     pub bytes: u64,
     /// Whether it has watchers.
     pub watched: bool,
+    /// It is being deleted, which goes on by itself at this time, Unix milliseconds; 0: it is not. Nothing is written to it.
+    pub dropping_ms: u64,
 }
 
 /// A function that gets an event of each change of a bucket that concerns it.
@@ -93,8 +95,15 @@ pub struct Value {
     pub expires_ms: Option<u64>,
     /// What was set.
     pub data: Bytes,
-    /// When it is swept, where that is not when it expires, Unix milliseconds: somebody was to be told and had no room.
-    pub timer_ms: Option<u64>,
+    /// Calls for events that stand behind it, where it expires; 0 where it does not.
+    pub hops: u64,
+}
+
+/// A value that has expired and of which somebody could not be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Late {
+    /// When that is tried again, Unix milliseconds.
+    pub(super) timer_ms: u64,
 }
 
 impl Value {

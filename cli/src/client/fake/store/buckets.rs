@@ -47,7 +47,7 @@ impl KeyValue for FakeStore {
     }
 
     async fn drop_bucket(&self, request: Request<pb::KvDropBucketRequest>) -> Answer<pb::KvChangeReply> {
-        let pb::KvDropBucketRequest { place, force } = request.into_inner();
+        let pb::KvDropBucketRequest { place, force, .. } = request.into_inner();
         self.with(|kept| {
             let found = kept.find_bucket(place)?.clone();
             if !found.watchers.is_empty() && !force {

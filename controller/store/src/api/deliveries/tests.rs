@@ -48,8 +48,13 @@ impl World {
     }
 
     async fn make_bucket(&self) {
-        let put =
-            KvPutBucketRequest { place: self.bucket(), request: request(), keys_max: 10, bytes_max: 1000 };
+        let put = KvPutBucketRequest {
+            place: self.bucket(),
+            request: request(),
+            keys_max: 10,
+            bytes_max: 1024,
+            dry_run: false,
+        };
         self.values().put_bucket(Request::new(put)).await.unwrap();
     }
 }
@@ -207,5 +212,25 @@ async fn what_a_call_did_counts_once_or_not_at_all() {
     assert_eq!(published(), 1);
     assert_eq!(refused(world.settled_done(&again, effects()).await).0, Code::ClaimLost);
     assert_eq!(published(), 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_lost_its_function_is_offered_back() {
+    let world = World::start().await;
+    world.put_queue("q", of("f")).await;
+    world.published_all("q", vec![message("a")]).await;
+    let queue = Place::parse("shop", "q").unwrap();
+    let until_ms = world.served.clock.now_ms() + 60_000;
+    let claim = Op::Claim { queue: queue.clone(), node: NodeId::new(7), most: 1, until_ms };
+    let Outcome::Claimed(claimed) = world.done(claim).await else { panic!("it is ready") };
+    world.put_queue("q", of("")).await;
+    let ticket = Ticket { queue: queue.clone(), message: claimed[0].message, fence: claimed[0].fence };
+    let taken = Taken { given: vec![(ticket.clone(), claimed[0])], ..Taken::default() };
+    let (reply, homeless) = reply(&world.served.replica.state(), taken).unwrap();
+    assert_eq!((reply.deliveries.len(), &homeless[..]), (0, &[ticket][..]));
+    world.served.deliveries.give_back(homeless).await;
+    let counts = model::counts(&world.served.replica.state(), &queue).unwrap();
+    assert_eq!((counts.ready, counts.claimed, counts.offered), (1, 0, 1));
     world.end().await;
 }

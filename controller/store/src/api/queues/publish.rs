@@ -30,7 +30,7 @@ pub(super) async fn publish(context: &Context, asked: PublishRequest) -> Result<
     let PublishRequest { place, request, to, messages } = asked;
     check(&messages)?;
     let (leading, to) = spec::named(context, place, &to, "to")?;
-    let outcome = leading.done(request, Op::Perform { effects: all(&to, messages)? }).await?;
+    let outcome = leading.done(request, Op::Perform { effects: all(&to, messages)?, hops: 0 }).await?;
     let published = match outcome {
         Outcome::Performed(effects) => effects.iter().map(published).collect(),
         Outcome::Done
@@ -42,14 +42,16 @@ pub(super) async fn publish(context: &Context, asked: PublishRequest) -> Result<
     Ok(PublishReply { published, sequence: leading.sequence()? })
 }
 
-/// Answers each by its number, in whatever order they are committed. What cannot be read ends it, when all that came before is answered.
+/// Answers each by its number, in whatever order they are committed. What cannot be read ends it, when all that came before is answered, and
+/// so does the end of this store.
 pub(super) fn publish_all(
     context: Arc<Context>,
     frames: impl Stream<Item = Result<PublishNumbered, Status>> + Send + 'static,
 ) -> BoxStream<'static, Result<PublishAcknowledged, Status>> {
     let (end, ended) = oneshot::channel();
+    let closing = context.closing.clone().cancelled_owned();
     let (mut end, mut last) = (Some(end), None);
-    let good = frames.scan((), move |(), frame| {
+    let good = frames.take_until(closing).scan((), move |(), frame| {
         let read = frame.and_then(|frame| read(frame, &mut last));
         let read = read.map_err(|status| end.take().map(|end| end.send(status)));
         ready(read.ok())

@@ -29,6 +29,7 @@ pub(super) fn detail(view: &View, place: &Place, queue: Queue) -> Result<QueueDe
         queue: place.name.to_string(),
         function: queue.target.map_or_else(String::new, |target| target.to_string()),
         paused: queue.paused,
+        ends_when_empty: queue.ends_when_empty,
         ready: counts.ready,
         delayed: counts.delayed,
         behind: counts.behind,

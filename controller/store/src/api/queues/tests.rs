@@ -198,3 +198,23 @@ async fn what_waits_is_looked_into_and_purged() {
     assert!(world.peek(0, 0).await.messages.is_empty());
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_has_a_bound_for_all_that_its_rows_have() {
+    let world = World::start().await;
+    world.put_queue("q", of("f")).await;
+    let long = || {
+        let mut message = message("");
+        message.body.as_mut().unwrap().attributes.insert("x".into(), "x".repeat(4000));
+        message
+    };
+    for _ in 0..9 {
+        let batch = (0..100).map(|_| long()).collect();
+        world.queues().publish(Request::new(world.publish_of("q", batch))).await.unwrap();
+    }
+    let asked = PeekRequest { place: world.place(), queue: "q".into(), from: 0, limit: 1000, bodies: true };
+    let page = world.queues().peek(Request::new(asked)).await.unwrap().into_inner();
+    assert!(page.encoded_len() <= PAGE_BYTES_MAX + 16 * page.messages.len(), "{}", page.encoded_len());
+    assert!(page.next > 0 && page.messages.len() > 500, "{} messages", page.messages.len());
+    world.end().await;
+}

@@ -36,7 +36,10 @@ async fn a_topic_is_made_heard_and_deleted() {
     let told: Vec<_> = subscribers.iter().map(|it| (&it.function[..], &it.queue[..])).collect();
     assert_eq!(told, [("f", "topic/t/f")]);
     let (code, sentence) = refused(world.delete_topic(false).await);
-    assert_eq!((code, &sentence[..]), (Code::Conflict, "topic 'shop/t' has subscribers: f"));
+    assert_eq!(
+        (code, &sentence[..]),
+        (Code::Conflict, "topic 'shop/t' has subscribers: f; --force deletes it all the same")
+    );
     let (place, topic) = (world.place(), "t".to_owned());
     let leave = UnsubscribeRequest { place, request: request(), topic, function: "f".into() };
     let left = topics.unsubscribe(Request::new(leave)).await.unwrap().into_inner();

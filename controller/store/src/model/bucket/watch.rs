@@ -2,13 +2,14 @@
 
 use super::super::edit::Edit;
 use super::super::fault::Fault;
-use super::super::limits::{HEARERS_MAX, KEY_BYTES_MAX};
+use super::super::kv::event_source;
+use super::super::limits::{CHANGE_BYTES_MAX, HEARERS_MAX, KEY_BYTES_MAX, TEXT_BYTES_MAX};
 use super::super::name::{Heard, Name, Place};
 use super::super::outcome::Outcome;
 use super::super::record::{Bucket, Settings, Watcher, Watchers};
 use super::super::refusal::{Reason, Refusal};
 use super::super::{keys, queue};
-use super::need;
+use super::{need, need_kept};
 
 /// From now on the function gets the changes that concern it, by a queue that is made so or told anew.
 pub(in super::super) fn watch(
@@ -17,8 +18,9 @@ pub(in super::super) fn watch(
     watcher: Watcher,
     settings: Settings,
 ) -> Result<Outcome, Fault> {
-    let bucket = need(edit, place)?;
+    let bucket = need_kept(edit, place)?;
     check(&watcher)?;
+    check_told(place, &settings)?;
     let queue = Place::of_watcher(place, &watcher.function);
     let queue = queue.map_err(|error| Refusal::of(Reason::Invalid, error))?;
     queue::put(edit, &queue, settings, Some(watcher.function.clone()))?;
@@ -35,7 +37,7 @@ pub(in super::super) fn watch(
     Ok(Outcome::Done)
 }
 
-/// It gets nothing new; what waits in its queue is still delivered.
+/// It gets nothing new; what waits in its queue is still delivered, and the queue goes with the last of it.
 pub(in super::super) fn unwatch(
     edit: &mut Edit<'_>,
     place: &Place,
@@ -43,7 +45,14 @@ pub(in super::super) fn unwatch(
 ) -> Result<Outcome, Fault> {
     need(edit, place)?;
     forget(edit, &Heard { place: place.clone(), function: function.clone() })?;
+    release_queue(edit, place, function)?;
     Ok(Outcome::Done)
+}
+
+fn release_queue(edit: &mut Edit<'_>, place: &Place, function: &Name) -> Result<(), Fault> {
+    // One whose name no key can have was never made.
+    let Ok(queue) = Place::of_watcher(place, function) else { return Ok(()) };
+    queue::release(edit, &queue)
 }
 
 /// The function watches it no more, if it did.
@@ -55,9 +64,11 @@ pub(in super::super) fn forget(edit: &mut Edit<'_>, heard: &Heard) -> Result<(),
     Ok(())
 }
 
-/// Nobody watches it any more.
-pub(super) fn forget_all(edit: &mut Edit<'_>, place: &Place, bucket: Bucket) {
+/// Nobody watches it any more. Their queues go when they are empty.
+pub(super) fn forget_all(edit: &mut Edit<'_>, place: &Place, bucket: Bucket) -> Result<(), Fault> {
+    let Watchers { watchers } = watchers(edit, place)?;
     keep(edit, place, bucket, &Watchers::default());
+    watchers.iter().try_for_each(|it| release_queue(edit, place, &it.function))
 }
 
 /// Sorted by function.
@@ -73,6 +84,27 @@ fn keep(edit: &mut Edit<'_>, place: &Place, bucket: Bucket, watchers: &Watchers)
         edit.remove(&keys::watchers(place));
     }
     edit.put(keys::bucket(place), &Bucket { watched, ..bucket });
+}
+
+/// A watcher that could never be told would refuse each change.
+fn check_told(place: &Place, settings: &Settings) -> Result<(), Refusal> {
+    if settings.bytes_max < CHANGE_BYTES_MAX {
+        let sentence = format!(
+            "bytes_max of a watcher's queue is {}: at least {CHANGE_BYTES_MAX} are needed, for a change of any key",
+            settings.bytes_max
+        );
+        return Err(Refusal::of(Reason::Invalid, sentence));
+    }
+    let source = event_source(place).len();
+    if source > TEXT_BYTES_MAX {
+        return Err(Refusal::over_size(
+            Reason::TooLarge,
+            "what names the bucket in an event",
+            source,
+            TEXT_BYTES_MAX,
+        ));
+    }
+    Ok(())
 }
 
 fn check(watcher: &Watcher) -> Result<(), Refusal> {

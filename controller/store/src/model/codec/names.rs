@@ -30,7 +30,7 @@ same_names!(
     Due,
     pb::Due,
     "due",
-    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops]
+    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops, Buckets]
 );
 same_names!(
     reason_to_wire,
@@ -70,7 +70,10 @@ same_names!(
         Dropping,
         QueuesFull,
         ListFull,
-        Loop
+        Loop,
+        NeverFits,
+        Busy,
+        BucketsFull
     ]
 );
 

@@ -42,8 +42,8 @@ fn op(it: &Op) -> op::Kind {
             keys_max: *keys_max,
             bytes_max: *bytes_max,
         }),
-        Op::DropBucket { bucket, force } => {
-            op::Kind::DropBucket(pb::DropBucket { bucket: Some(place_to_wire(bucket)), force: *force })
+        Op::DropBucket { bucket, force, begun } => {
+            op::Kind::DropBucket(hear::drop_bucket(bucket, *force, *begun))
         }
         Op::Watch { bucket, watcher, settings } => op::Kind::Watch(hear::watch(bucket, watcher, settings)),
         Op::Unwatch { bucket, function } => op::Kind::Unwatch(hear::unwatch(bucket, function)),
@@ -58,7 +58,7 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::Subscribe(hear::subscribe(topic, function, settings))
         }
         Op::Unsubscribe { topic, function } => op::Kind::Unsubscribe(hear::unsubscribe(topic, function)),
-        Op::Perform { effects } => op::Kind::Perform(pb::Perform { effects: self::effects(effects) }),
+        Op::Perform { effects, hops } => op::Kind::Perform(perform(effects, *hops)),
         Op::PutQueue { queue, settings, target } => op::Kind::PutQueue(pb::PutQueue {
             queue: Some(place_to_wire(queue)),
             settings: Some(settings_to_wire(settings)),
@@ -146,6 +146,10 @@ fn tick(it: &Tick) -> pb::Tick {
         missed: it.missed,
         invocation: some_invocation_to_wire(it.invocation),
     }
+}
+
+fn perform(effects: &[Effect], hops: u64) -> pb::Perform {
+    pb::Perform { effects: self::effects(effects), hops }
 }
 
 fn effects(effects: &[Effect]) -> Vec<pb::Effect> {

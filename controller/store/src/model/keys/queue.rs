@@ -72,8 +72,9 @@ pub(in super::super) fn in_group(queue: &Place, group: &str, message: u64) -> By
     Parts::of(b'f').place(queue).text(group).number(message).key()
 }
 
-pub(in super::super) fn group_range(queue: &Place, group: &str) -> (Bytes, Bytes) {
-    range(Parts::of(b'f').place(queue).text(group).key())
+/// The messages of a group from this one on.
+pub(in super::super) fn group_from(queue: &Place, group: &str, from: u64) -> (Bytes, Bytes) {
+    (in_group(queue, group, from), after(&Parts::of(b'f').place(queue).text(group).key()))
 }
 
 /// The message with whose number a row ends.

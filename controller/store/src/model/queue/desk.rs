@@ -82,7 +82,11 @@ impl<'e, 'a> Desk<'e, 'a> {
     }
 
     /// Writes the counts. Who is refused before drops them with all the rest.
-    pub(super) fn close(self) {
+    pub(super) fn close(mut self) {
+        if self.counts.messages() == 0 {
+            self.counts.delivery_from = self.edit.upcoming();
+            self.end_if_wanted();
+        }
         self.edit.put(keys::counts(self.place), &self.counts);
         match (self.active, is_active(&self.queue, &self.counts)) {
             (false, true) => self.edit.mark(keys::active(self.place)),
@@ -108,7 +112,10 @@ impl<'e, 'a> Desk<'e, 'a> {
 impl Queue {
     /// Refuses what is asked of a queue that is being deleted.
     pub(super) fn check_kept(&self, place: &Place) -> Result<(), Refusal> {
-        if self.dropping_ms.is_some() { Err(Refusal::of(Reason::Dropping, place)) } else { Ok(()) }
+        if self.dropping_ms.is_some() {
+            return Err(Refusal::of(Reason::Dropping, format!("queue '{place}'")));
+        }
+        Ok(())
     }
 }
 

@@ -65,7 +65,51 @@ pub(in super::super) fn go_on(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(),
     desk.remove()
 }
 
+/// Nobody fills it any more: without messages it goes at once, as far as one operation may, else with the last of them.
+pub(in super::super) fn release(edit: &mut Edit<'_>, place: &Place) -> Result<(), Fault> {
+    let Some(queue) = edit.get::<Queue>(&keys::queue(place))?.filter(|it| it.dropping_ms.is_none()) else {
+        return Ok(());
+    };
+    let mut desk = Desk::at(edit, place, queue)?;
+    if desk.counts.messages() > 0 {
+        let queue = Queue { ends_when_empty: true, ..desk.queue.clone() };
+        desk.tell(queue);
+        desk.close();
+        return Ok(());
+    }
+    if desk.empty(OP_STEPS_MAX)?.more {
+        desk.go_on_at(1);
+        desk.close();
+        return Ok(());
+    }
+    desk.remove()
+}
+
+/// Somebody fills it again before it has gone: it stays.
+pub(super) fn retain(edit: &mut Edit<'_>, place: &Place) -> Result<(), Fault> {
+    let queue = edit.get::<Queue>(&keys::queue(place))?;
+    let Some(queue) = queue.filter(|it| it.ends_when_empty && it.dropping_ms.is_some()) else {
+        return Ok(());
+    };
+    let mut desk = Desk::at(edit, place, queue)?;
+    // Otherwise somebody deletes it by force.
+    if desk.counts.messages() == 0 {
+        desk.forget_drop();
+        let queue = Queue { dropping_ms: None, ends_when_empty: false, ..desk.queue.clone() };
+        desk.tell(queue);
+        desk.close();
+    }
+    Ok(())
+}
+
 impl Desk<'_, '_> {
+    /// It has no messages: it goes soon, if nobody fills it any more. Until then it can be asked what became of the last of them.
+    pub(super) fn end_if_wanted(&mut self) {
+        if self.queue.ends_when_empty && self.queue.dropping_ms.is_none() {
+            self.go_on_at(GRACE_MS);
+        }
+    }
+
     fn check_unused(&self) -> Result<(), Refusal> {
         let taker =
             self.queue.target.as_ref().map(|target| format!("function '{target}' takes its messages"));
@@ -106,22 +150,29 @@ impl Desk<'_, '_> {
     /// Messages first, whose invocations end as dropped, then records and ids.
     fn empty(&mut self, steps: usize) -> Result<Emptied, Fault> {
         let mut left = steps.min(OP_STEPS_MAX);
-        let (rows, more_messages) = self.edit.steps(&keys::delivery_span(self.place, Span::ALL), left)?;
+        let span = Span { from: self.counts.delivery_from, to: u64::MAX };
+        let (rows, more_messages) = self.edit.steps(&keys::delivery_span(self.place, span), left)?;
         left = left.saturating_sub(rows.len());
         let messages = rows.len();
         for row in rows {
             let message = keys::message_number(&row).ok_or_else(|| unreadable("a message's row"))?;
             let delivery = self.delivery(message)?.ok_or_else(|| unreadable("a message's delivery"))?;
             self.end(message, &delivery, End::Purged)?;
+            self.counts.delivery_from = message.saturating_add(1);
         }
-        let (rows, more_records) = self.edit.steps(&keys::ended_range(self.place, 0), left)?;
+        let ended = keys::ended_range(self.place, self.counts.records_from_ms);
+        let (rows, more_records) = self.edit.steps(&ended, left)?;
         left = left.saturating_sub(rows.len());
         for row in rows {
-            let (_, id) = keys::ended_parts(&row).ok_or_else(|| unreadable("a row of what ended"))?;
+            let (at_ms, id) = keys::ended_parts(&row).ok_or_else(|| unreadable("a row of what ended"))?;
             self.forget_record(&row, id)?;
+            self.counts.records_from_ms = at_ms;
         }
-        let (rows, more_ids) = self.edit.steps(&keys::dedup_range(self.place, 0), left)?;
+        let ids = keys::dedup_range(self.place, self.counts.dedups_from);
+        let (rows, more_ids) = self.edit.steps(&ids, left)?;
         for row in rows {
+            let (message, _) = keys::dedup_of_order(&row).ok_or_else(|| unreadable("a remembered id"))?;
+            self.counts.dedups_from = message;
             self.forget_id(&row)?;
         }
         Ok(Emptied { messages, more: more_messages || more_records || more_ids })

@@ -12,14 +12,17 @@ impl Desk<'_, '_> {
         if group.is_empty() {
             return Ok(waiting(at_ms, self.now_ms()));
         }
-        let alone = self.edit.keys(&keys::group_range(self.place, group), 1)?.is_empty();
+        let alone =
+            self.edit.keys(&keys::group_from(self.place, group, self.counts.delivery_from), 1)?.is_empty();
         self.edit.mark(keys::in_group(self.place, group, message));
         Ok(if alone { waiting(at_ms, self.now_ms()) } else { State::Behind { at_ms } })
     }
 
     /// The one that the others waited for is gone: the oldest of them is next.
     pub(super) fn promote(&mut self, group: &str) -> Result<(), Fault> {
-        let Some(first) = self.edit.keys(&keys::group_range(self.place, group), 1)?.pop() else {
+        let Some(first) =
+            self.edit.keys(&keys::group_from(self.place, group, self.counts.delivery_from), 1)?.pop()
+        else {
             return Ok(());
         };
         let message = keys::message_number(&first).ok_or_else(|| unreadable("a row of a group"))?;

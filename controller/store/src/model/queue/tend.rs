@@ -8,9 +8,9 @@ use super::super::op::{Kept, Span};
 use super::super::outcome::Outcome;
 use super::super::record::{Queue, Settings, Topic};
 use super::super::refusal::{Reason, Refusal};
-use super::bounds;
 use super::desk::Desk;
 use super::moves::End;
+use super::{bounds, drop};
 
 /// Makes the queue, or gives it other settings. They hold for what happens from now on.
 pub(in super::super) fn put(
@@ -24,8 +24,9 @@ pub(in super::super) fn put(
         let sentence = format!("'{place}' is a topic: give the queue another name, or delete the topic");
         return Err(Refusal::of(Reason::NameTaken, sentence).into());
     }
+    drop::retain(edit, place)?;
     let mut desk = Desk::open_or_make(edit, place, || Queue::told(settings, None))?;
-    let queue = Queue { settings, target, ..desk.queue.clone() };
+    let queue = Queue { settings, target, ends_when_empty: false, ..desk.queue.clone() };
     desk.tell(queue);
     desk.close();
     Ok(Outcome::Done)

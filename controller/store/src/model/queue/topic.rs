@@ -11,7 +11,7 @@ use super::super::refusal::{Reason, Refusal};
 use super::super::{census, keys, luck};
 use super::desk::Desk;
 use super::publish::{Coming, take_in};
-use super::tend;
+use super::{drop, tend};
 
 /// What fires where the publisher does not say it.
 const KIND: &str = "topic";
@@ -31,7 +31,7 @@ pub(in super::super) fn put_topic(edit: &mut Edit<'_>, place: &Place) -> Result<
     Ok(Outcome::Done)
 }
 
-/// Takes it away. The queues of those who heard it stay.
+/// Takes it away. The queues of those who heard it go when they are empty.
 pub(in super::super) fn drop_topic(
     edit: &mut Edit<'_>,
     place: &Place,
@@ -45,6 +45,9 @@ pub(in super::super) fn drop_topic(
     }
     census::count(edit, false)?;
     edit.remove(&keys::topic(place));
+    for function in &topic.subscribers {
+        release_queue(edit, place, function)?;
+    }
     Ok(Outcome::Done)
 }
 
@@ -71,7 +74,7 @@ pub(in super::super) fn subscribe(
     Ok(Outcome::Done)
 }
 
-/// It hears nothing new; what waits in its queue is still delivered.
+/// It hears nothing new; what waits in its queue is still delivered, and the queue goes with the last of it.
 pub(in super::super) fn unsubscribe(
     edit: &mut Edit<'_>,
     place: &Place,
@@ -79,7 +82,14 @@ pub(in super::super) fn unsubscribe(
 ) -> Result<Outcome, Fault> {
     need(edit, place)?;
     forget(edit, &Heard { place: place.clone(), function: function.clone() })?;
+    release_queue(edit, place, function)?;
     Ok(Outcome::Done)
+}
+
+fn release_queue(edit: &mut Edit<'_>, place: &Place, function: &Name) -> Result<(), Fault> {
+    // One whose name no key can have was never made.
+    let Ok(queue) = Place::of_subscriber(place, function) else { return Ok(()) };
+    drop::release(edit, &queue)
 }
 
 /// The function is no subscriber any more, if it was one.
@@ -95,7 +105,8 @@ pub(super) fn forget(edit: &mut Edit<'_>, heard: &Heard) -> Result<(), Fault> {
 
 /// A copy for each subscriber, each an invocation of its own. Whoever is full refuses it for all.
 pub(super) fn spread(edit: &mut Edit<'_>, topic: Topic, publish: &Publish) -> Result<Effected, Fault> {
-    edit.copy(topic.subscribers.len())?;
+    let whose = || format!("the subscribers of topic '{}'", publish.queue);
+    edit.copy(topic.subscribers.len(), whose)?;
     let (mut copies, mut repeated) = (0_u32, 0_u32);
     for function in &topic.subscribers {
         let place = Place::of_subscriber(&publish.queue, function);

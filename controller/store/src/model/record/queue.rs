@@ -13,13 +13,15 @@ pub struct Queue {
     pub target: Option<Name>,
     /// It is being deleted, which goes on by itself at this time, Unix milliseconds. Nothing enters it and nothing is claimed.
     pub dropping_ms: Option<u64>,
+    /// Nobody fills it any more: who heard a topic or watched a bucket by it does so no more. It goes with its last message.
+    pub ends_when_empty: bool,
 }
 
 impl Queue {
     /// A queue that is told so, and nothing else.
     #[must_use]
     pub const fn told(settings: Settings, target: Option<Name>) -> Self {
-        Self { settings, paused: false, target, dropping_ms: None }
+        Self { settings, paused: false, target, dropping_ms: None, ends_when_empty: false }
     }
 
     /// Whether its messages may be claimed.
@@ -126,6 +128,8 @@ pub struct Counts {
     pub records_timer_ms: u64,
     /// The same of the oldest id.
     pub ids_timer_ms: u64,
+    /// No message has a lower number.
+    pub delivery_from: u64,
 }
 
 impl Counts {
@@ -148,5 +152,11 @@ pub struct Topic {
 /// How many queues and topics the group has, other than the queues of functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in super::super) struct Queues {
+    pub(in super::super) count: u64,
+}
+
+/// How many buckets the group has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in super::super) struct Buckets {
     pub(in super::super) count: u64,
 }

@@ -8,7 +8,7 @@ use coracle_proto::id::RequestId;
 use super::bench::{Bench, CLUSTER, GROUP, perform, place, text, write};
 use super::queue_bench::{NODE, invocation_of, published, report, submit};
 use crate::model::codec::{self, Stored};
-use crate::model::record::{Dedup, Queues, Remembered, Schedules, Watchers};
+use crate::model::record::{Buckets, Dedup, Late, Queues, Remembered, Schedules, Watchers};
 use crate::model::{
     Answer, Asked, Bucket, Burial, Cause, Change, Check, Claim, Claimed, Counts, Definition, Deletion,
     Delivery, Due, Effect, Effected, Ended, Fate, Fence, Fired, Group, How, HttpHead, Invocation, Kept,
@@ -76,7 +76,7 @@ fn ops() -> Vec<Op> {
     let queue = place("q");
     let mut ops = vec![
         Op::PutBucket { bucket: place("a"), keys_max: 10, bytes_max: 1000 },
-        Op::DropBucket { bucket: place("a"), force: false },
+        Op::DropBucket { bucket: place("a"), force: false, begun: false },
         perform(effects),
         Op::Sweep { due: Due::Values, steps: 5, from_ms: 9 },
         Op::PutQueue { queue: queue.clone(), settings: Settings::DEFAULT, target: None },
@@ -184,15 +184,18 @@ fn records() -> String {
     let group =
         Group { cluster: CLUSTER, id: GROUP, sequence: 7, time_ms: 8, remembered: 2, remembered_from: 3 };
     let remembered = Remembered { sequence: 6, outcome: Outcome::Done };
-    let value = Value { version: 4, expires_ms: Some(5), data: text("v"), timer_ms: None };
-    let late = Value { timer_ms: Some(9), ..value.clone() };
-    let bucket = Bucket { keys_max: 10, bytes_max: 1000, keys: 1, bytes: 2, watched: false };
+    let value = Value { version: 4, expires_ms: Some(5), data: text("v"), hops: 0 };
+    let caused = Value { hops: 9, ..value.clone() };
+    let bucket = Bucket { keys_max: 10, bytes_max: 1000, keys: 1, bytes: 2, watched: false, dropping_ms: 0 };
     line("record", "Group", &group.encode())
         + &line("record", "Remembered", &remembered.encode())
         + &line("record", "Bucket", &bucket.encode())
         + &line("record", "Value", &value.encode())
         + &line("record", "Bucket", &Bucket { watched: true, ..bucket }.encode())
-        + &line("record", "Value", &late.encode())
+        + &line("record", "Bucket", &Bucket { dropping_ms: 9, ..bucket }.encode())
+        + &line("record", "Value", &caused.encode())
+        + &line("record", "Late", &Late { timer_ms: 9 }.encode())
+        + &line("record", "Buckets", &Buckets { count: 3 }.encode())
 }
 
 fn queue_records() -> String {
@@ -237,7 +240,8 @@ fn queue_records() -> String {
         + &line("record", "Message", &message.encode())
         + &line("record", "Dedup", &dedup.encode())
         + &deliveries.concat()
-        + &line("record", "Queue", &Queue { dropping_ms: Some(99), ..queue }.encode())
+        + &line("record", "Queue", &Queue { dropping_ms: Some(99), ..queue.clone() }.encode())
+        + &line("record", "Queue", &Queue { ends_when_empty: true, ..queue }.encode())
         + &line("record", "Counts", &Counts { records_timer_ms: 5, ids_timer_ms: 6, ..counts }.encode())
 }
 
@@ -260,7 +264,10 @@ fn hearing_ops() -> Vec<Op> {
     let (topic, bucket, function) = (|| place("t"), || place("a"), || Name::parse("f").unwrap());
     let settings = Settings::DEFAULT;
     vec![
-        Op::DropBucket { bucket: bucket(), force: true },
+        Op::DropBucket { bucket: bucket(), force: true, begun: false },
+        Op::DropBucket { bucket: bucket(), force: false, begun: true },
+        Op::Sweep { due: Due::Buckets, steps: 5, from_ms: 9 },
+        Op::Perform { effects: Vec::new(), hops: 3 },
         Op::Watch { bucket: bucket(), watcher: watcher(), settings },
         Op::Unwatch { bucket: bucket(), function: function() },
         Op::Sweep { due: Due::Drops, steps: 5, from_ms: 9 },
@@ -350,6 +357,8 @@ fn what_a_format_wrote_is_read_and_written_again_with_the_same_bytes() {
             ("record", "Answer") => again::<Answer>(&stored),
             ("record", "Topic") => again::<Topic>(&stored),
             ("record", "Queues") => again::<Queues>(&stored),
+            ("record", "Buckets") => again::<Buckets>(&stored),
+            ("record", "Late") => again::<Late>(&stored),
             ("record", "Watchers") => again::<Watchers>(&stored),
             other => panic!("{other:?} is no kind of line"),
         };

@@ -86,7 +86,7 @@ fn a_bucket_has_bounds_that_are_named() {
     bench.run(smaller);
     bench.set("a", "12");
     assert_eq!(bench.refused(perform(vec![write("a", set("123"))])), Reason::BucketFullBytes);
-    let nowhere = Op::DropBucket { bucket: place("z"), force: false };
+    let nowhere = Op::DropBucket { bucket: place("z"), force: false, begun: false };
     assert_eq!(bench.refused(nowhere), Reason::NoBucket);
 }
 
@@ -154,7 +154,7 @@ fn a_bucket_is_dropped_in_steps() {
     for number in 0..=OP_STEPS_MAX {
         bench.write(&format!("{number}"), with_ttl("v", 5));
     }
-    let drop = || Op::DropBucket { bucket: place("a"), force: false };
+    let drop = || Op::DropBucket { bucket: place("a"), force: false, begun: false };
     let most = u32::try_from(OP_STEPS_MAX).unwrap();
     assert_eq!(bench.run(drop()), Outcome::Moved { moved: most, more: true, next: 0 });
     assert_eq!(bench.bucket().unwrap().keys, 1);

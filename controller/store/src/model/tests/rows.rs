@@ -101,6 +101,7 @@ fn check_begins(bench: &Bench, queues: &[Place]) {
     for queue in queues {
         let counts = counts(&bench.records, queue).unwrap();
         let begins = [
+            (keys::delivery(queue, 0), keys::delivery(queue, counts.delivery_from)),
             (keys::ready_range(queue, 0).0, keys::ready_range(queue, counts.ready_from).0),
             (keys::dedup_range(queue, 0).0, keys::dedup_range(queue, counts.dedups_from).0),
             (keys::ended_range(queue, 0).0, keys::ended_range(queue, counts.records_from_ms).0),

@@ -18,7 +18,7 @@ use crate::model::{
 
 const SETTINGS: Settings = Settings {
     messages_max: 8,
-    bytes_max: 10_000,
+    bytes_max: 20_000,
     attempts_max: 2,
     backoff_ms: 5,
     backoff_max_ms: 10,
@@ -84,7 +84,7 @@ fn telling(luck: &mut StdRng) -> Op {
         6 => Op::Unsubscribe { topic, function },
         7 => Op::PutQueue { queue: place(TOPICS[luck.random_range(0..3)]), settings, target: Some(function) },
         8 => Op::PutBucket { bucket: place("a"), keys_max: 9, bytes_max: 999 },
-        9 => Op::DropBucket { bucket: place("a"), force: luck.random_bool(0.5) },
+        9 => Op::DropBucket { bucket: place("a"), force: luck.random_bool(0.5), begun: false },
         10 => {
             let (prefix, suffix) = (String::new(), String::new());
             let watcher = Watcher { function, sets: true, deletes: luck.random(), prefix, suffix };
@@ -154,7 +154,7 @@ fn step(luck: &mut StdRng, bench: &mut Bench, known: &mut Known) -> Outcome {
     let before = taken(bench);
     let outcome = bench.run(op.clone());
     match (&op, &outcome) {
-        (Op::Perform { effects }, Outcome::Performed(told)) => {
+        (Op::Perform { effects, .. }, Outcome::Performed(told)) => {
             if let ([Effect::Publish(publish)], [Effected::Spread { copies, .. }]) = (&effects[..], &told[..])
             {
                 check_spread(bench, &before, &publish.queue, *copies);

@@ -5,7 +5,7 @@ use coracle_proto::codec::InField as _;
 use coracle_proto::pb::store as pb;
 use prost::Message as _;
 
-use super::super::super::record::{Counts, Queue, Queues, Settings, Topic};
+use super::super::super::record::{Buckets, Counts, Queue, Queues, Settings, Topic};
 use super::super::DecodeError;
 use super::super::names::{above_zero, function_from_wire, function_to_wire, hearer_from_wire};
 use super::{Stored, plain};
@@ -43,7 +43,8 @@ plain!(
         records_from_ms,
         answer_bytes,
         records_timer_ms,
-        ids_timer_ms
+        ids_timer_ms,
+        delivery_from
     ]
 );
 
@@ -73,18 +74,21 @@ impl Stored for Queue {
         let settings = Some(settings_to_wire(&self.settings));
         let target = function_to_wire(self.target.as_ref());
         let dropping_ms = self.dropping_ms.unwrap_or_default();
-        pb::Queue { settings, paused: self.paused, target, dropping_ms }.encode_to_vec().into()
+        let (paused, ends_when_empty) = (self.paused, self.ends_when_empty);
+        pb::Queue { settings, paused, target, dropping_ms, ends_when_empty }.encode_to_vec().into()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let wire = pb::Queue::decode(bytes)?;
         let settings = settings_from_wire(wire.settings.in_field("queue.settings")?);
         let target = function_from_wire(&wire.target)?;
-        Ok(Self { settings, paused: wire.paused, target, dropping_ms: above_zero(wire.dropping_ms) })
+        let pb::Queue { paused, dropping_ms, ends_when_empty, .. } = wire;
+        Ok(Self { settings, paused, target, dropping_ms: above_zero(dropping_ms), ends_when_empty })
     }
 }
 
 plain!(Queues, "the number of queues and topics", [count]);
+plain!(Buckets, "the number of buckets", [count]);
 
 impl Stored for Topic {
     const WHAT: &'static str = "a topic";

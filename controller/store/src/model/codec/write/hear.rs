@@ -6,6 +6,10 @@ use super::super::super::{Check, Deletion, Name, Place, Settings, Watcher};
 use super::super::names::{deletion_to_wire, place_to_wire};
 use super::super::record::{settings_to_wire, watcher_to_wire};
 
+pub(super) fn drop_bucket(bucket: &Place, force: bool, begun: bool) -> pb::DropBucket {
+    pb::DropBucket { bucket: Some(place_to_wire(bucket)), force, begun }
+}
+
 pub(super) fn drop_queue(queue: &Place, deletion: Deletion, steps: u32) -> pb::DropQueue {
     let deletion = deletion_to_wire(deletion).into();
     pb::DropQueue { queue: Some(place_to_wire(queue)), deletion, steps }
