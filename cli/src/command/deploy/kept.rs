@@ -57,7 +57,7 @@ impl<'m> Kept<'m> {
         // Flags name one function, and say nothing of the rest.
         let mut unnamed = if manifest.is_file() { unnamed::unnamed(manifest, &present) } else { Vec::new() };
         if let Some(prune) = prune {
-            for namespace in namespaces(manifest) {
+            for namespace in namespaces(manifest).into_iter().filter(|_| !prune.force) {
                 let grants = Grants::look(&mut events, &namespace).await?;
                 unnamed::add_granted(&mut unnamed, manifest, &grants);
             }
