@@ -9,6 +9,7 @@ mod deadline;
 #[cfg(test)]
 pub(crate) mod fake;
 mod keeper;
+mod once;
 mod race;
 mod target;
 mod trace;
@@ -25,10 +26,11 @@ pub(crate) use deadline::{Deadline, Stopwatch, now_ms};
 pub(crate) use keeper::{
     Invocations, Keeper, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Topics, Whose, keeps,
 };
+pub(crate) use once::Once;
 pub(crate) use race::first;
 pub(crate) use target::Targets;
 pub(crate) use trace::Trace;
-pub(crate) use trouble::{final_failure, is_decided, was_decided};
+pub(crate) use trouble::{final_failure, is_decided};
 
 use self::connection::Connection;
 use self::trouble::{Trouble, Verdict};

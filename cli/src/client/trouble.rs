@@ -105,7 +105,7 @@ pub(crate) fn is_decided(code: Code) -> bool {
 }
 
 /// The same of what an attempt was answered.
-pub(crate) fn was_decided(status: &Status) -> bool {
+pub(super) fn was_decided(status: &Status) -> bool {
     code(status).is_some_and(is_decided)
 }
 

@@ -170,9 +170,10 @@ async fn deploy_all(
         for function in granting.into_iter().chain(others) {
             deployed.push(deploy(function, &mut client, plan).await?);
         }
-        if let Some(kept) = &kept {
-            client = kept.after_functions(client).await?;
-        }
+        client = match &kept {
+            Some(kept) => kept.after_functions(client).await?,
+            None => Kept::tell_left(manifest, client, plan.talk).await?,
+        };
         plan.talk.say(&format!("trace {}", client.trace()));
         Ok(())
     };

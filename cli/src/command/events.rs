@@ -1,6 +1,5 @@
 //! The way of a command to the records of invocations, and to queues.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +9,7 @@ use coracle_proto::status::{Code, Refusal};
 
 use super::Session;
 use crate::client::{
-    Admin, Client, Deadline, Invocations, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Whose,
-    was_decided,
+    Admin, Client, Deadline, Invocations, Once, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Whose,
 };
 use crate::exit::{Exit, Failure};
 use crate::units::show_duration;
@@ -143,15 +141,10 @@ impl Events {
         attempt: impl AsyncFn(C, pb::EventsPlace, Option<pb::KvRequest>) -> Asked<T>,
     ) -> Result<T, Failure> {
         let place = place(&self.cluster, namespace);
-        let id = RefCell::new(RequestId::new(rand::random()).to_wire());
+        let once = Once::new();
         let attempt = async |service, seen: Seen| {
-            let request = pb::KvRequest { id: id.borrow().clone(), since: seen.sequence };
-            let answered = attempt(service, place(seen), Some(request)).await;
-            // Under the same id it would be refused for ever.
-            if answered.as_ref().is_err_and(was_decided) {
-                id.replace(RequestId::new(rand::random()).to_wire());
-            }
-            answered
+            let request = pb::KvRequest { id: once.id(), since: seen.sequence };
+            once.heard(attempt(service, place(seen), Some(request)).await)
         };
         self.client.keep(what, Whose::Namespace(namespace), attempt).await
     }

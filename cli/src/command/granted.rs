@@ -88,8 +88,54 @@ pub(super) async fn refuse(events: &mut Events, id: &FunctionId, kind: Kind) -> 
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
-    use crate::client::fake::{Fake, Script};
+    use crate::client::fake::{Fake, FakeStore, Kept, Script, queue};
+    use crate::command::{Session, Shared, Verb, dispatch};
+    use crate::config::Environment;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        verb: Verb,
+        #[command(flatten)]
+        shared: Shared,
+    }
+
+    async fn run(line: &str, node: &Fake) -> Result<(), Failure> {
+        let address = node.address.to_string();
+        let words = ["coracle", "--yes", "--quiet", "--address", &address];
+        let line = Line::try_parse_from(words.into_iter().chain(line.split(' '))).unwrap();
+        let environment = Environment::default();
+        dispatch(line.verb, &Session::new(&line.shared, &environment), clap::Command::default).await
+    }
+
+    #[tokio::test]
+    async fn each_verb_that_deletes_asks_for_it() {
+        let bucket = pb::KvBucket { bucket: "images".to_owned(), ..pb::KvBucket::default() };
+        let topic = pb::TopicDetail { topic: "news".to_owned(), ..pb::TopicDetail::default() };
+        let (queues, topics, buckets) = (vec![queue("jobs", "")], vec![topic], vec![bucket]);
+        let store = FakeStore::start(Kept { queues, topics, buckets, ..Kept::default() }).await;
+        let spec = pb::FunctionSpec {
+            keyvalue: vec!["images".to_owned()],
+            publish: vec!["jobs".to_owned(), "news".to_owned()],
+            ..pb::FunctionSpec::default()
+        };
+        let granted = vec![("there".to_owned(), spec)];
+        let stores = vec![store.address.clone()];
+        let node = Fake::start(Script { granted, stores, ..Script::default() }).await;
+        for line in ["queue delete jobs", "topic delete news", "kv drop images"] {
+            let failure = run(line, &node).await.unwrap_err();
+            assert!(
+                failure.exit == Exit::Conflict && failure.message.contains("granted to there"),
+                "{failure}"
+            );
+            assert!(store.with(|kept| kept.log.is_empty()), "{line}");
+            run(&format!("{line} --force"), &node).await.unwrap();
+            assert_eq!(store.with(|kept| std::mem::take(&mut kept.log)).len(), 1, "{line}");
+        }
+    }
 
     #[tokio::test]
     async fn what_functions_are_granted_is_not_deleted() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Subcommand;
-use coracle_proto::id::{FunctionId, Namespace, RequestId};
+use coracle_proto::id::{FunctionId, Namespace};
 use coracle_proto::pb::{self, kv_write};
 use coracle_proto::status::{Code, Refusal};
 use tokio::io::AsyncReadExt as _;
@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt as _;
 use super::events::Events;
 use super::granted::{self, Kind};
 use super::{Session, input};
-use crate::client::{Client, Keeper, Seen, Whose};
+use crate::client::{Client, Keeper, Once, Seen, Whose};
 use crate::exit::Failure;
 use crate::output::view::{Changed, EntryView, NumberView};
 use crate::output::{door, print, unwritten};
@@ -184,11 +184,13 @@ impl Asking {
         key: &str,
         change: kv_write::Change,
     ) -> Result<pb::KvWritten, Failure> {
-        let id = RequestId::new(rand::random()).to_wire();
+        let once = Once::new();
         let write = pb::KvWrite { key: Bytes::copy_from_slice(key.as_bytes()), change: Some(change) };
         let write = async |mut keeper: Keeper, place, since| {
-            let (request, writes) = (Some(pb::KvRequest { id: id.clone(), since }), vec![write.clone()]);
-            keeper.write(pb::KvWriteRequest { place: Some(place), request, writes, hops: 0 }).await
+            let (request, writes) = (Some(pb::KvRequest { id: once.id(), since }), vec![write.clone()]);
+            once.heard(
+                keeper.write(pb::KvWriteRequest { place: Some(place), request, writes, hops: 0 }).await,
+            )
         };
         Ok(self.ask(what, write).await?.written.pop().unwrap_or_default())
     }

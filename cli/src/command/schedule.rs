@@ -238,15 +238,14 @@ async fn pause(named: &Named, paused: bool, session: &Session<'_>) -> Result<(),
 
 async fn trigger(named: &Named, session: &Session<'_>) -> Result<(), Failure> {
     let id = &named.schedule;
-    let (request, invocation) = (request(), InvocationId::new(rand::random()));
-    let fire = async |mut service: Schedules, place, since| {
-        let request = Some(pb::KvRequest { id: request.clone(), since });
+    let invocation = InvocationId::new(rand::random());
+    let fire = async |mut service: Schedules, place, request| {
         let (schedule, invocation) = (id.name.to_string(), invocation.to_wire());
         service
             .trigger(pb::TriggerScheduleRequest { place: Some(place), request, schedule, invocation })
             .await
     };
-    Events::reach(session).await?.schedules("schedule trigger", &id.namespace, fire).await?;
+    Events::reach(session).await?.alter("schedule trigger", &id.namespace, fire).await?;
     let next = format!("'coracle invocation wait {invocation}' waits for its end");
     session.talk.say(session.talk.done(&format!("schedule {id} has called its function; {next}")));
     session.output.one(&Changed::new(invocation, "triggered"))

@@ -39,25 +39,23 @@ pub(super) struct Kept<'m> {
 }
 
 impl<'m> Kept<'m> {
-    /// Looks at it, and refuses what could not be made; none where there is nothing to be kept, and was not.
+    /// Looks at it, and refuses what could not be made; none where there is nothing to be kept, and no store is asked.
     pub(super) async fn look(
         manifest: &'m Manifest,
         prune: Option<Prune>,
         client: Client,
         talk: Talk,
     ) -> Result<(Option<Self>, Client), Failure> {
-        let mut events = Events::of(client)?;
         if !keeps(manifest) && prune.is_none() {
-            let (present, unnamed) = (Present::default(), left(manifest, &mut events).await);
-            let told = Self { manifest, present, unnamed, prune, talk };
-            return Ok(((!told.unnamed.is_empty()).then_some(told), events.into_client()));
+            return Ok((None, client));
         }
+        let mut events = Events::of(client)?;
         let present = Present::look(&namespaces(manifest), &mut events).await?;
         check::check(manifest, &present, &mut events).await?;
         // Flags name one function, and say nothing of the rest.
         let mut unnamed = if manifest.is_file() { unnamed::unnamed(manifest, &present) } else { Vec::new() };
         if let Some(prune) = prune {
-            for namespace in namespaces(manifest) {
+            for namespace in namespaces(manifest).into_iter().filter(|_| !prune.force) {
                 let grants = Grants::look(&mut events, &namespace).await?;
                 unnamed::add_granted(&mut unnamed, manifest, &grants);
             }
@@ -89,8 +87,19 @@ impl<'m> Kept<'m> {
                     self.talk.say(self.talk.done(&format!("{unnamed} is deleted")));
                 }
             }
-            None => unnamed::notes(&self.unnamed).iter().for_each(|it| self.talk.say(&format!("note: {it}"))),
+            None => tell(&self.unnamed, self.talk),
         }
+        Ok(events.into_client())
+    }
+
+    /// Of a manifest that keeps nothing: what it does not name any more.
+    pub(super) async fn tell_left(
+        manifest: &Manifest,
+        client: Client,
+        talk: Talk,
+    ) -> Result<Client, Failure> {
+        let mut events = Events::of(client)?;
+        tell(&left(manifest, &mut events).await, talk);
         Ok(events.into_client())
     }
 
@@ -112,6 +121,10 @@ impl<'m> Kept<'m> {
         }
         Ok(events.into_client())
     }
+}
+
+fn tell(unnamed: &[Unnamed], talk: Talk) {
+    unnamed::notes(unnamed).iter().for_each(|it| talk.say(&format!("note: {it}")));
 }
 
 /// What a manifest that keeps nothing does not name any more. It is only told: where no store answers soon nothing is.

@@ -59,3 +59,15 @@ async fn the_name_of_a_queue_is_none_of_a_topic() {
     let failure = put(&mut events, &"jobs".parse().unwrap(), true).await.unwrap_err();
     assert!(failure.exit == Exit::Conflict && failure.message.contains("'jobs' is a queue"), "{failure}");
 }
+
+#[tokio::test]
+async fn what_is_not_said_of_a_subscribers_queue_stays() {
+    let told = pb::QueueSpec { messages_max: 7, attempts: 5, ..pb::QueueSpec::default() };
+    let there = pb::QueueDetail { spec: Some(told), ..queue("topic/news/mail", "mail") };
+    let (mut events, _store) = events(Kept { queues: vec![there], ..Kept::default() }).await;
+    let said = crate::manifest::Settings { attempts: 9, ..crate::manifest::Settings::default() };
+    let over = over_present(said, &mut events, &"topic/news/mail".parse().unwrap()).await.unwrap();
+    assert_eq!((over.messages_max, over.attempts), (7, 9));
+    let new = over_present(said, &mut events, &"topic/news/other".parse().unwrap()).await.unwrap();
+    assert_eq!(new, said);
+}

@@ -294,8 +294,8 @@ async fn what_was_named_last_is_told_too() {
     let targets = Targets::given(vec![world.node.address.clone()]);
     let talk = Talk::new(true, true);
     let client = crate::client::Client::connect(targets, Deadline::after(LONG), talk).await.unwrap();
-    let (kept, _client) = super::Kept::look(&manifest, None, client, talk).await.unwrap();
-    let unnamed = kept.unwrap().unnamed;
+    let mut events = crate::command::events::Events::of(client).unwrap();
+    let unnamed = super::left(&manifest, &mut events).await;
     assert_eq!(unnamed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["queue jobs"]);
 }
 
