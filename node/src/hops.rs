@@ -58,9 +58,8 @@ fn of_event(headers: &HeaderMap) -> u32 {
 /// How far a chain had come with a call that says so in its headers, of calls or of events: the greater. More than are allowed
 /// are said to be one too many.
 pub(crate) fn so_far(headers: &HeaderMap) -> u32 {
-    let calls = if headers.contains_key(CDN_LOOP) { count(headers) } else { 0 };
     let events = usize::try_from(of_event(headers)).unwrap_or(usize::MAX);
-    u32::try_from(calls.max(events).min(HOPS_MAX.saturating_add(1))).unwrap_or(u32::MAX)
+    u32::try_from(count(headers).max(events).min(HOPS_MAX.saturating_add(1))).unwrap_or(u32::MAX)
 }
 
 /// Calls in the chain before this one.

@@ -1,5 +1,7 @@
 //! Goal: what is accepted with 202 is kept as it came, what is not says why, and whoever asks is told what became of it.
 
+mod chains;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,20 +112,6 @@ async fn what_is_accepted_is_kept_as_it_came() {
     let now =
         world.whole(world.request("POST", "/f").header("prefer", "wait=5").body(empty()).unwrap()).await;
     assert_eq!((now.status, now.text.as_str()), (200, "ran"), "other preferences are the function's");
-}
-
-#[tokio::test]
-async fn what_is_to_be_run_later_goes_on_with_the_chain_of_its_caller() {
-    let (world, store) = world().await;
-    for (index, (name, value, hops)) in
-        [("cdn-loop", "coracle, other, coracle", "2"), ("ce-hops", "5", "5"), ("ce-hops", "99", "17")]
-            .into_iter()
-            .enumerate()
-    {
-        assert_eq!(later(&world, &[(name, value)], empty()).await.status, 202);
-        let attributes = store.state().submits[index].body.clone().unwrap().attributes;
-        assert_eq!(attributes["hops"], hops, "{name}: {value}");
-    }
 }
 
 #[tokio::test]

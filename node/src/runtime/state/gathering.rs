@@ -139,8 +139,8 @@ impl State for Gathering {
     }
 }
 
-/// A change of a value that is to be at a version: what the call has put there itself is, or is not; of all else that is asked at the
-/// end. So a call that has read two versions of it, and cannot end well, does not try until its bounds are reached.
+/// Checks a change of a value that is to be at a version. What the call has put there itself is at it, or is not; all else is asked
+/// at the end: a call that has read two versions, and cannot end well, does not swap until its bounds are reached.
 fn expected(gathered: &mut Gathered, bucket: &str, key: &[u8], change: &Change) -> Result<(), Refusal> {
     let Change::Set { if_version: Some(expected), .. } = *change else { return Ok(()) };
     match gathered.own(bucket, key).map(|own| own.data.as_ref().map_or(0, |_| own.version)) {
