@@ -177,9 +177,9 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         | Reason::Ended
         | Reason::NotDead
         | Reason::NameTaken
-        | Reason::InUse
-        | Reason::Dropping => Code::Conflict,
-        Reason::NoQueue | Reason::NoTopic | Reason::Nowhere => Code::QueueNotFound,
+        | Reason::InUse => Code::Conflict,
+        // It will not come again: nobody is to try what he did to it once more.
+        Reason::Dropping | Reason::NoQueue | Reason::NoTopic | Reason::Nowhere => Code::QueueNotFound,
         Reason::Loop => Code::LoopDetected,
         Reason::NoSchedule => Code::ScheduleNotFound,
         Reason::QueueFullMessages | Reason::QueueFullBytes => Code::QueueFull,

@@ -5,5 +5,5 @@ mod read;
 mod text;
 mod write;
 
-pub use read::{Entry, Page, value, values};
+pub use read::{Entry, Page, PageBounds, value, values};
 pub(super) use write::{check, expire, take, write};
