@@ -28,7 +28,7 @@ pub(crate) use keeper::{
 pub(crate) use race::first;
 pub(crate) use target::Targets;
 pub(crate) use trace::Trace;
-pub(crate) use trouble::final_failure;
+pub(crate) use trouble::{final_failure, is_decided, was_decided};
 
 use self::connection::Connection;
 use self::trouble::{Trouble, Verdict};

@@ -9,6 +9,7 @@ mod event;
 mod event_types;
 mod events;
 mod function;
+mod granted;
 mod input;
 mod invocation;
 mod invoke;

@@ -55,6 +55,8 @@ pub(crate) struct Script {
     pub(crate) has_store: bool,
     /// Functions that are there, beside those that it was asked to deploy.
     pub(crate) functions: Vec<String>,
+    /// Others, with what they are granted.
+    pub(crate) granted: Vec<(String, pb::FunctionSpec)>,
 }
 
 impl Default for Script {
@@ -73,6 +75,7 @@ impl Default for Script {
             group_lists: 0,
             has_store: false,
             functions: Vec::new(),
+            granted: Vec::new(),
         }
     }
 }
@@ -240,11 +243,30 @@ impl Admin for Fake {
 
     async fn get_function(&self, request: Request<pb::GetFunctionRequest>) -> Answer<pb::FunctionDetail> {
         let name = request.into_inner().name;
+        let granted = self.with(|script| script.granted.iter().find(|it| it.0 == name).cloned());
+        if let Some((_, spec)) = granted {
+            let traffic = vec![pb::Weight { version: 1, weight: 1 }];
+            let function = Some(pb::Function { traffic, ..pb::Function::default() });
+            let versions = vec![pb::Version { number: 1, spec: Some(spec), ..pb::Version::default() }];
+            return Ok(Response::new(pb::FunctionDetail { function, versions, ..Default::default() }));
+        }
         if self.with(|script| script.functions.contains(&name)) {
             return Ok(Response::new(pb::FunctionDetail::default()));
         }
         let sentence = format!("there is no function '{name}'");
         Err(Refusal::new(coracle_proto::status::Code::FunctionNotFound, sentence).into())
+    }
+
+    async fn list_functions(
+        &self,
+        request: Request<pb::ListFunctionsRequest>,
+    ) -> Answer<pb::ListFunctionsReply> {
+        let namespace = request.into_inner().namespace;
+        let all = self.with(|script| script.granted.clone());
+        let summary =
+            |(name, _)| pb::FunctionSummary { namespace: "default".into(), name, ..Default::default() };
+        let functions = all.into_iter().map(summary).filter(|it| it.namespace == namespace).collect();
+        Ok(Response::new(pb::ListFunctionsReply { functions, revision: 41 }))
     }
 
     async fn rollout(&self, _: Request<pb::RolloutRequest>) -> Answer<Self::RolloutStream> {
@@ -286,7 +308,6 @@ impl Admin for Fake {
         status(StatusRequest) -> StatusReply;
         set_traffic(SetTrafficRequest) -> ChangeReply;
         rollback(RollbackRequest) -> RollbackReply;
-        list_functions(ListFunctionsRequest) -> ListFunctionsReply;
         remove_node(RemoveNodeRequest) -> ChangeReply;
     }
 }

@@ -33,6 +33,11 @@ impl Trace {
         Self { id, own }
     }
 
+    /// As a message keeps it for whoever takes it (W3C `traceparent`).
+    pub(crate) fn kept(&self) -> String {
+        self.own.clone().unwrap_or_else(trace::current)
+    }
+
     /// Writes it into the headers of an HTTP request.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         match self.own.as_deref().map(HeaderValue::from_str) {
@@ -72,6 +77,7 @@ mod tests {
         let mut trace = Trace::new(0xabc, 0xd);
         assert_eq!(trace.to_string(), "00000000000000000000000000000abc");
         let expected = "00-00000000000000000000000000000abc-000000000000000d-01";
+        assert_eq!(trace.kept(), expected);
         let mut headers = HeaderMap::new();
         trace.write(&mut headers);
         assert_eq!(headers[TRACEPARENT], expected);

@@ -98,6 +98,17 @@ fn code(status: &Status) -> Option<Code> {
     status.metadata().get(CODE_METADATA)?.to_str().ok()?.parse().ok()
 }
 
+/// Whether a data group has decided so and remembers it: the same request gets the same answer for ever, and nothing of
+/// it is done. What else may be tried again was never decided.
+pub(crate) fn is_decided(code: Code) -> bool {
+    code == Code::QueueFull
+}
+
+/// The same of what an attempt was answered.
+pub(crate) fn was_decided(status: &Status) -> bool {
+    code(status).is_some_and(is_decided)
+}
+
 /// What a stream ended with, where no other node would say anything else.
 pub(crate) fn final_failure(status: Status) -> Option<Failure> {
     let trouble = Trouble::from(status);

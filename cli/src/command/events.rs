@@ -1,5 +1,6 @@
 //! The way of a command to the records of invocations, and to queues.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use coracle_proto::status::{Code, Refusal};
 use super::Session;
 use crate::client::{
     Admin, Client, Deadline, Invocations, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Whose,
+    was_decided,
 };
 use crate::exit::{Exit, Failure};
 use crate::units::show_duration;
@@ -57,12 +59,31 @@ impl Events {
         self.client
     }
 
+    /// The trace of the command, which goes on with what is published (W3C `traceparent`).
+    pub(super) fn trace(&self) -> String {
+        self.client.trace().kept()
+    }
+
+    /// Its id.
+    pub(super) fn trace_id(&self) -> String {
+        self.client.trace().to_string()
+    }
+
     /// Whether the function is there.
     pub(super) async fn find_function(&mut self, id: &FunctionId) -> Result<(), Failure> {
         let (namespace, name) = (id.namespace.to_string(), id.name.to_string());
         let request = pb::GetFunctionRequest { namespace, name, stale: false };
         let find = async |mut admin: Admin| admin.get_function(request.clone()).await;
         self.client.call(&format!("function '{id}'"), find).await.map(drop)
+    }
+
+    /// Asks the cluster's controllers.
+    pub(super) async fn cluster<T>(
+        &mut self,
+        what: &str,
+        attempt: impl AsyncFn(Admin) -> Asked<T>,
+    ) -> Result<T, Failure> {
+        self.client.call(what, attempt).await
     }
 
     /// Asks for invocations of a namespace.
@@ -121,10 +142,16 @@ impl Events {
         namespace: &Namespace,
         attempt: impl AsyncFn(C, pb::EventsPlace, Option<pb::KvRequest>) -> Asked<T>,
     ) -> Result<T, Failure> {
-        let (place, id) = (place(&self.cluster, namespace), RequestId::new(rand::random()).to_wire());
+        let place = place(&self.cluster, namespace);
+        let id = RefCell::new(RequestId::new(rand::random()).to_wire());
         let attempt = async |service, seen: Seen| {
-            let request = pb::KvRequest { id: id.clone(), since: seen.sequence };
-            attempt(service, place(seen), Some(request)).await
+            let request = pb::KvRequest { id: id.borrow().clone(), since: seen.sequence };
+            let answered = attempt(service, place(seen), Some(request)).await;
+            // Under the same id it would be refused for ever.
+            if answered.as_ref().is_err_and(was_decided) {
+                id.replace(RequestId::new(rand::random()).to_wire());
+            }
+            answered
         };
         self.client.keep(what, Whose::Namespace(namespace), attempt).await
     }

@@ -19,7 +19,7 @@ use crate::output::view::{Changed, InvocationView};
 use crate::units;
 
 /// How long an end is waited for, unless it was told: as long as one attempt may take.
-const WAIT: Duration = Duration::from_millis(TIMEOUT.max);
+pub(super) const WAIT: Duration = Duration::from_millis(TIMEOUT.max);
 /// Records of one answer.
 const PAGE_MAX: u32 = 1_000;
 /// Records of one list.
@@ -190,7 +190,17 @@ async fn get(id: InvocationId, session: &Session<'_>) -> Result<(), Failure> {
 
 async fn wait(args: &Wait, session: &Session<'_>) -> Result<(), Failure> {
     let within = args.timeout.unwrap_or(WAIT);
-    let reply = Events::reach(session).await?.ended(args.named.id, within).await?;
+    ended(&mut Events::reach(session).await?, args.named.id, within, session).await
+}
+
+/// Waits for its end: what it answered goes to stdout, and how it ended is how the command ends.
+pub(super) async fn ended(
+    events: &mut Events,
+    id: InvocationId,
+    within: Duration,
+    session: &Session<'_>,
+) -> Result<(), Failure> {
+    let reply = events.ended(id, within).await?;
     let record = reply.record.clone().unwrap_or_default();
     if session.output.is_for_people() {
         told(&reply, session.talk)?;

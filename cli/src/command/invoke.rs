@@ -61,21 +61,6 @@ pub(crate) struct Args {
     idempotency_key: Option<HeaderValue>,
 }
 
-impl Args {
-    /// A call that is not waited for, or for its end.
-    pub(super) fn later(
-        name: FunctionId,
-        headers: Vec<(HeaderName, HeaderValue)>,
-        data: String,
-        gateways: Vec<Address>,
-        wait: bool,
-    ) -> Self {
-        let (method, path) = (Method::POST, String::new());
-        let (data, later, idempotency_key) = (Some(data), true, None);
-        Self { name, data, headers, method, path, gateways, later, wait, idempotency_key }
-    }
-}
-
 fn key(text: &str) -> Result<HeaderValue, String> {
     let good = (1..=KEY_BYTES_MAX).contains(&text.len());
     let value = HeaderValue::from_str(text).ok().filter(|_| good);

@@ -13,6 +13,7 @@ use coracle_proto::status::{Code, Refusal};
 use tokio::io::AsyncReadExt as _;
 
 use super::events::Events;
+use super::granted::{self, Kind};
 use super::{Session, input};
 use crate::client::{Client, Keeper, Seen, Whose};
 use crate::exit::Failure;
@@ -67,7 +68,7 @@ struct Bucket {
 struct DropBucket {
     #[command(flatten)]
     bucket: Bucket,
-    /// Also while functions watch it.
+    /// Also while functions watch it, or may use it.
     #[arg(long)]
     force: bool,
 }
@@ -203,7 +204,11 @@ async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
 async fn drop_bucket(args: &DropBucket, session: &Session<'_>) -> Result<(), Failure> {
     let id = &args.bucket.bucket;
     session.talk.confirm(&format!("Delete bucket {id} with all that is in it?"), session.shared.yes)?;
-    buckets::drop_bucket(&mut Events::reach(session).await?, id, args.force).await?;
+    let mut events = Events::reach(session).await?;
+    if !args.force {
+        granted::refuse(&mut events, id, Kind::Bucket).await?;
+    }
+    buckets::drop_bucket(&mut events, id, args.force).await?;
     session.talk.say(session.talk.done(&format!("bucket {id} is deleted")));
     session.output.one(&Changed::new(id, "deleted"))
 }

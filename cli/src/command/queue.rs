@@ -1,7 +1,7 @@
 //! `coracle queue`: what is kept for functions that take it from there.
 
 mod lines;
-mod message;
+pub(super) mod message;
 pub(super) mod name;
 mod peek;
 mod publish;
@@ -16,7 +16,8 @@ use self::name::QueueId;
 use super::Session;
 use super::dlq::moves::{self, Way};
 use super::events::Events;
-use super::settings::{Flags, spec};
+use super::granted::{self, Kind};
+use super::settings::{self, Flags, spec};
 use crate::client::Queues;
 use crate::exit::Failure;
 use crate::output::view::{Changed, MovedView, QueueDetailView};
@@ -30,7 +31,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a queue, or tell it anew.
+    /// Make a queue, or change one: what is not said stays.
     Create(Box<Create>),
     /// List the queues of a namespace, those that the platform made among them.
     List(List),
@@ -55,9 +56,12 @@ struct Create {
     /// The queue: NAME, or NAMESPACE/NAME.
     #[arg(value_name = "QUEUE")]
     queue: FunctionId,
-    /// The function of the same namespace that takes its messages; without one they wait.
+    /// The function of the same namespace that takes its messages; in a new queue they wait without one.
     #[arg(long, value_name = "NAME")]
     function: Option<FunctionName>,
+    /// No function takes them any more: they wait.
+    #[arg(long, conflicts_with = "function")]
+    no_function: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -83,7 +87,7 @@ struct Named {
 struct Delete {
     #[command(flatten)]
     named: Named,
-    /// Also while it has messages, or somebody uses it.
+    /// Also while it has messages, somebody uses it, or functions may publish to it.
     #[arg(long)]
     force: bool,
 }
@@ -107,20 +111,49 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
 }
 
 async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
-    let (id, settings) = (&args.queue, args.flags.settings()?);
-    let function = args.function.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut events = Events::reach(session).await?;
+    let (made, sentence) = create_or_change(args, &mut events).await?;
+    session.talk.say(session.talk.done(&sentence));
+    session.output.one(&QueueDetailView::new(args.queue.namespace.as_str(), made))
+}
+
+/// Answers with the queue, and with what was done.
+async fn create_or_change(args: &Create, events: &mut Events) -> Result<(pb::QueueDetail, String), Failure> {
+    let (id, settings) = (&args.queue, args.flags.settings()?);
     if let Some(name) = &args.function {
         let function = FunctionId { namespace: id.namespace.clone(), name: name.clone() };
         events.find_function(&function).await?;
     }
-    let made = put(&mut events, id, &spec(&settings, &function), false).await?.unwrap_or_default();
-    let whose = match function.as_str() {
-        "" => "; nobody takes its messages yet".to_owned(),
-        function => format!("; its messages go to {function}"),
+    let own = QueueId { namespace: id.namespace.clone(), queue: id.name.to_string() };
+    let before = settings::present(events, &own).await?;
+    let told = before.as_ref().and_then(|it| it.spec.as_ref()).map(settings::told);
+    let wanted = told.map_or(settings, |told| settings.over(&told));
+    let function = match (&args.function, &before) {
+        (Some(name), _) => name.to_string(),
+        (None, Some(before)) if !args.no_function => before.function.clone(),
+        (None, _) => String::new(),
     };
-    session.talk.say(session.talk.done(&format!("queue {id} is there{whose}")));
-    session.output.one(&QueueDetailView::new(id.namespace.as_str(), made))
+    let changes = before.as_ref().map(|before| {
+        let mut all = wanted.changes(&told.unwrap_or_default());
+        if before.function != function {
+            all.push(format!("{} instead of {}", taker(&function), taker(&before.function)));
+        }
+        all.join(", ")
+    });
+    let sentence = match &changes {
+        None => format!("queue {id} is made, its messages go to {}", taker(&function)),
+        Some(changes) if changes.is_empty() => format!("queue {id} is unchanged"),
+        Some(changes) => format!("queue {id} is changed: {changes}"),
+    };
+    let made = match before {
+        Some(before) if changes.is_some_and(|it| it.is_empty()) => before,
+        Some(_) | None => put(events, id, &spec(&wanted, &function), false).await?.unwrap_or_default(),
+    };
+    Ok((made, sentence))
+}
+
+fn taker(function: &str) -> String {
+    if function.is_empty() { "nobody".to_owned() } else { format!("function {function}") }
 }
 
 /// Makes it, or tells it anew; with `dry_run` only looks whether it could be, and may have none to show.
@@ -174,7 +207,12 @@ async fn delete(args: &Delete, session: &Session<'_>) -> Result<(), Failure> {
     let id = &args.named.queue;
     let with = if args.force { " with all its messages" } else { "" };
     session.talk.confirm(&format!("Delete queue {id}{with}?"), session.shared.yes)?;
-    let purged = drop_queue(&mut Events::reach(session).await?, id, args.force).await?;
+    let mut events = Events::reach(session).await?;
+    // The platform's own have a slash in their names: nobody is granted them.
+    if let (false, Ok(own)) = (args.force, FunctionId::parse(id.namespace.as_str(), &id.queue)) {
+        granted::refuse(&mut events, &own, Kind::Queue).await?;
+    }
+    let purged = drop_queue(&mut events, id, args.force).await?;
     let lost = match purged {
         0 => String::new(),
         1 => ", with 1 message".to_owned(),

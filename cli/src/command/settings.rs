@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use coracle_proto::pb;
 
-use crate::exit::Failure;
+use super::events::Events;
+use super::queue::name::{self, QueueId};
+use crate::exit::{Exit, Failure};
 use crate::manifest::Settings;
 use crate::units;
 
-/// Those of a queue; without them as is usual (docs/manifest.md).
+/// Those of a queue; without them as it is, and as is usual where there is none (docs/manifest.md).
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "The queue")]
 pub(super) struct Flags {
@@ -57,6 +59,25 @@ impl Flags {
         }
         Ok(settings)
     }
+}
+
+/// A queue as it is; none where there is none.
+pub(super) async fn present(events: &mut Events, id: &QueueId) -> Result<Option<pb::QueueDetail>, Failure> {
+    match name::get(events, &format!("queue {id}"), id).await {
+        Ok(found) => Ok(Some(found)),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What its queue is to be told of whoever hears something: as it was told, where these say nothing.
+pub(super) async fn over_present(
+    settings: Settings,
+    events: &mut Events,
+    id: &QueueId,
+) -> Result<Settings, Failure> {
+    let found = present(events, id).await?.and_then(|it| it.spec);
+    Ok(found.map_or(settings, |spec| settings.over(&told(&spec))))
 }
 
 /// On the wire, for a queue whose messages this function takes; empty: nobody does.

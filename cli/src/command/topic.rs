@@ -7,7 +7,9 @@ use coracle_proto::status::{Code, Refusal};
 
 use super::Session;
 use super::events::Events;
-use super::settings::{Flags, spec};
+use super::granted::{self, Kind};
+use super::queue::name::QueueId;
+use super::settings::{Flags, over_present, spec};
 use crate::client::Topics;
 use crate::exit::Failure;
 use crate::output::view::{Changed, TopicView};
@@ -53,7 +55,7 @@ struct List {
 struct Delete {
     #[command(flatten)]
     named: Named,
-    /// Also while it has subscribers.
+    /// Also while it has subscribers, or functions may publish to it.
     #[arg(long)]
     force: bool,
 }
@@ -145,7 +147,11 @@ async fn get(id: &FunctionId, session: &Session<'_>) -> Result<(), Failure> {
 async fn delete(args: &Delete, session: &Session<'_>) -> Result<(), Failure> {
     let id = &args.named.topic;
     session.talk.confirm(&format!("Delete topic {id}?"), session.shared.yes)?;
-    drop_topic(&mut Events::reach(session).await?, id, args.force).await?;
+    let mut events = Events::reach(session).await?;
+    if !args.force {
+        granted::refuse(&mut events, id, Kind::Topic).await?;
+    }
+    drop_topic(&mut events, id, args.force).await?;
     session.talk.say(session.talk.done(&format!("topic {id} is deleted")));
     session.output.one(&Changed::new(id, "deleted"))
 }
@@ -163,6 +169,9 @@ async fn subscribe(args: &Subscribe, session: &Session<'_>) -> Result<(), Failur
     let mut events = Events::reach(session).await?;
     let function = FunctionId { namespace: id.namespace.clone(), name: args.function.clone() };
     events.find_function(&function).await?;
+    let queue = format!("topic/{}/{}", id.name, args.function);
+    let queue = QueueId { namespace: id.namespace.clone(), queue };
+    let settings = over_present(settings, &mut events, &queue).await?;
     let spec = spec(&settings, args.function.as_str());
     let made = join(&mut events, id, &spec, false).await?.unwrap_or_default();
     session.talk.say(session.talk.done(&format!("{function} gets what is published to {id}")));

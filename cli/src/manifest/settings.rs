@@ -29,6 +29,15 @@ impl Unit {
             Self::Duration => show_duration(Duration::from_millis(number)),
         }
     }
+
+    /// With all its digits.
+    fn exact(self, number: u64) -> String {
+        match self {
+            Self::Count => number.to_string(),
+            Self::Size => format!("{number} B"),
+            Self::Duration => format!("{number} ms"),
+        }
+    }
 }
 
 /// One thing that a queue can be told.
@@ -118,13 +127,23 @@ impl Settings {
         ALL.iter().zip(slots).find(|(setting, _)| setting.bound.name == name)
     }
 
-    /// What each comes to, for people: what is usual where nothing is told.
-    pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
-        let shown = |(setting, told): (&Setting, u64)| {
-            let number = if told == 0 { setting.bound.default } else { told };
-            (setting.bound.name, setting.unit.show(number))
+    /// What each comes to, in its unit: what is usual where nothing is told.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (&'static Setting, u64)> {
+        let number = |told, setting: &Setting| if told == 0 { setting.bound.default } else { told };
+        self.each().map(move |(setting, told)| (setting, number(told, setting)))
+    }
+
+    /// What is other here than before, for people: `attempts 5 instead of 3`.
+    pub(crate) fn changes(&self, before: &Self) -> Vec<String> {
+        let both = self.numbers().zip(before.numbers()).filter(|((_, now), (_, was))| now != was);
+        let change = |((setting, now), (_, was)): ((&Setting, u64), (_, u64))| {
+            let Setting { bound, unit } = setting;
+            let texts = [now, was].map(|number| unit.show(number));
+            // What is rounded may look alike.
+            let [now, was] = if texts[0] == texts[1] { [now, was].map(|it| unit.exact(it)) } else { texts };
+            format!("{} {now} instead of {was}", bound.name)
         };
-        self.each().map(shown).collect()
+        both.map(change).collect()
     }
 
     /// Of these, and of the others where these say nothing.
@@ -166,14 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_as_is_usual() {
-        let shown = Settings { age_ms: 60_000, ..Settings::default() }.shown();
-        let text: Vec<_> = shown.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        assert_eq!(
-            text.join(", "),
-            "attempts 3, backoff 1 s, backoff-max 5 m 0 s, age 1 m 0 s, dead-keep 336 h 0 m, messages 1000000, \
-             size 1 GiB"
-        );
+    fn what_says_nothing_is_as_is_usual_and_changes_are_told() {
+        let before = Settings::default();
+        let usual = Settings { attempts: 3, bytes_max: 1 << 30, ..Settings::default() };
+        assert!(usual.changes(&before).is_empty());
+        let told = Settings { age_ms: 60_000, bytes_max: (1 << 30) + 1, ..usual };
+        let changes = told.changes(&before);
+        assert_eq!(changes, ["age 1 m 0 s instead of 6 h 0 m", "size 1073741825 B instead of 1073741824 B"]);
     }
 
     #[test]

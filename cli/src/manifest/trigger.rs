@@ -35,8 +35,15 @@ const SOURCES: [&str; 4] = ["queue", "topic", "bucket", "schedule"];
 const SET: &str = "kv.set";
 const DELETED: &str = "kv.deleted";
 /// What may stand in `retry`, by the names that a queue has for it.
-const RETRY: [(&str, &str); 4] =
-    [("attempts", "attempts"), ("backoff", "backoff"), ("backoff-max", "backoff-max"), ("max-age", "age")];
+const RETRY: [(&str, &str); 7] = [
+    ("attempts", "attempts"),
+    ("backoff", "backoff"),
+    ("backoff-max", "backoff-max"),
+    ("max-age", "age"),
+    ("dead-keep", "dead-keep"),
+    ("messages", "messages"),
+    ("size", "size"),
+];
 
 /// One trigger of a manifest, unless it is a schedule's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +81,16 @@ impl TriggerEntry {
     pub(crate) fn source(&self) -> FunctionId {
         let (On::Queue(name) | On::Topic(name) | On::Bucket { name, .. }) = &self.on;
         FunctionId { namespace: self.function.namespace.clone(), name: name.clone() }
+    }
+
+    /// The name of the queue in which its messages wait, as stores have it.
+    pub(crate) fn queue(&self) -> String {
+        match &self.on {
+            On::Queue(name) => name.to_string(),
+            On::Topic(name) | On::Bucket { name, .. } => {
+                format!("{}/{name}/{}", self.kind(), self.function.name)
+            }
+        }
     }
 
     /// `queue`, `topic`, `bucket`.

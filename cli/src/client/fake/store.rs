@@ -41,15 +41,23 @@ pub(crate) struct Kept {
     pub(crate) waits_ms: Vec<u32>,
     /// Beside that of `cart`.
     pub(crate) queues: Vec<pb::QueueDetail>,
+    /// So many messages come to the next queue that is told to have no function.
+    pub(crate) late: u64,
     pub(crate) topics: Vec<pb::TopicDetail>,
     pub(crate) buckets: Vec<pb::KvBucket>,
     pub(crate) schedules: Vec<pb::ScheduleDetail>,
     /// What was changed, a line each.
     pub(crate) log: Vec<String>,
+    /// Calls for events, as often as they were asked for.
+    pub(crate) submitted: Vec<pb::SubmitRequest>,
     /// What was published, each once.
     pub(crate) published: Vec<pb::PublishMessage>,
-    /// Publishes that were done, by their ids.
-    pub(crate) done: BTreeMap<Vec<u8>, pb::PublishReply>,
+    /// What became of publishes, by their ids: what was refused is remembered as what was done.
+    pub(crate) decided: BTreeMap<Vec<u8>, Result<pb::PublishReply, Refusal>>,
+    /// How far the group was before each publish that was asked for, as it was told.
+    pub(crate) since: Vec<u64>,
+    /// Copies of messages that one publish may make; 0: no bound.
+    pub(crate) copies_max: usize,
     /// After so many acknowledgements a stream breaks: what comes next is done and not acknowledged.
     pub(crate) breaks: VecDeque<usize>,
     /// A publish that has such data is refused, so often.
@@ -148,8 +156,14 @@ impl FakeStore {
 
 #[tonic::async_trait]
 impl Invocations for FakeStore {
-    async fn submit(&self, _: Request<pb::SubmitRequest>) -> Answer<pb::SubmitReply> {
-        Err(Status::unimplemented("submit"))
+    async fn submit(&self, request: Request<pb::SubmitRequest>) -> Answer<pb::SubmitReply> {
+        let request = request.into_inner();
+        self.with(|kept| {
+            kept.refused()?;
+            let invocation = request.invocation.clone();
+            kept.submitted.push(request);
+            kept.acknowledged(pb::SubmitReply { invocation, repeated: false, sequence: 42 })
+        })
     }
 
     async fn get(&self, request: Request<pb::GetInvocationRequest>) -> Answer<pb::GetInvocationReply> {

@@ -6,21 +6,27 @@ mod facts;
 mod present;
 mod prune;
 mod thing;
+mod unnamed;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use coracle_proto::id::Namespace;
 
 use self::facts::changed;
 use self::present::Present;
 pub(super) use self::prune::Prune;
-use self::prune::Unnamed;
 use self::thing::Thing;
+use self::unnamed::Unnamed;
 use crate::client::Client;
 use crate::command::events::Events;
+use crate::command::granted::Grants;
 use crate::exit::Failure;
 use crate::manifest::Manifest;
 use crate::output::Talk;
+
+/// How long a deploy waits for what it only tells.
+const LOOK_MAX: Duration = Duration::from_secs(3);
 
 /// Everything of a manifest that stores keep, and what they have of its namespaces.
 #[derive(Debug)]
@@ -33,22 +39,28 @@ pub(super) struct Kept<'m> {
 }
 
 impl<'m> Kept<'m> {
-    /// Looks at it, and refuses what could not be made; none where there is nothing to be kept, and no store is asked.
+    /// Looks at it, and refuses what could not be made; none where there is nothing to be kept, and was not.
     pub(super) async fn look(
         manifest: &'m Manifest,
         prune: Option<Prune>,
         client: Client,
         talk: Talk,
     ) -> Result<(Option<Self>, Client), Failure> {
-        if !keeps(manifest) && prune.is_none() {
-            return Ok((None, client));
-        }
         let mut events = Events::of(client)?;
+        if !keeps(manifest) && prune.is_none() {
+            let (present, unnamed) = (Present::default(), left(manifest, &mut events).await);
+            let told = Self { manifest, present, unnamed, prune, talk };
+            return Ok(((!told.unnamed.is_empty()).then_some(told), events.into_client()));
+        }
         let present = Present::look(&namespaces(manifest), &mut events).await?;
         check::check(manifest, &present, &mut events).await?;
         // Flags name one function, and say nothing of the rest.
-        let unnamed = if manifest.is_file() { prune::unnamed(manifest, &present) } else { Vec::new() };
+        let mut unnamed = if manifest.is_file() { unnamed::unnamed(manifest, &present) } else { Vec::new() };
         if let Some(prune) = prune {
+            for namespace in namespaces(manifest) {
+                let grants = Grants::look(&mut events, &namespace).await?;
+                unnamed::add_granted(&mut unnamed, manifest, &grants);
+            }
             prune.may(&unnamed, talk)?;
         }
         Ok((Some(Self { manifest, present, unnamed, prune, talk }), events.into_client()))
@@ -70,17 +82,14 @@ impl<'m> Kept<'m> {
         let things = triggers.into_iter().chain(self.manifest.schedules.iter().map(Thing::Schedule));
         let client = self.make(things, client).await?;
         let mut events = Events::of(client)?;
-        for unnamed in &self.unnamed {
-            match self.prune {
-                Some(prune) => {
-                    unnamed.delete(prune, &mut events).await?;
+        match self.prune {
+            Some(prune) => {
+                for unnamed in &self.unnamed {
+                    prune.delete(unnamed, &mut events).await?;
                     self.talk.say(self.talk.done(&format!("{unnamed} is deleted")));
                 }
-                None => {
-                    let way = "'coracle deploy --prune' deletes it";
-                    self.talk.say(&format!("note: {unnamed} is not named here, and stays: {way}"));
-                }
             }
+            None => unnamed::notes(&self.unnamed).iter().for_each(|it| self.talk.say(&format!("note: {it}"))),
         }
         Ok(events.into_client())
     }
@@ -102,6 +111,23 @@ impl<'m> Kept<'m> {
             self.talk.say(self.talk.done(&format!("{done}{more}")));
         }
         Ok(events.into_client())
+    }
+}
+
+/// What a manifest that keeps nothing does not name any more. It is only told: where no store answers soon nothing is.
+async fn left(manifest: &Manifest, events: &mut Events) -> Vec<Unnamed> {
+    if !manifest.is_file() {
+        return Vec::new();
+    }
+    let look = async {
+        match events.keeps_anything().await? {
+            true => Present::look(&namespaces(manifest), events).await,
+            false => Ok(Present::default()),
+        }
+    };
+    match tokio::time::timeout(LOOK_MAX, look).await {
+        Ok(Ok(present)) => unnamed::unnamed(manifest, &present),
+        Ok(Err(_)) | Err(_) => Vec::new(),
     }
 }
 

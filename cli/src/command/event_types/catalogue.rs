@@ -14,10 +14,16 @@ pub(in crate::command) struct EventType {
     pub(in crate::command) fires: &'static str,
     /// Beside `specversion`, `type` and `time`, which all have: each with what it says.
     pub(in crate::command) attributes: &'static [(&'static str, &'static str)],
+    /// As records of invocations tell it.
+    pub(in crate::command) kind: &'static str,
     /// An example of its source, for the namespace that is put in the place of `NAMESPACE`.
     pub(in crate::command) source: &'static str,
     /// An example of its subject; empty: it has none.
     pub(in crate::command) subject: &'static str,
+    /// An example of its id, for the moment that is put in the place of `TIME`; empty: the message's own.
+    pub(in crate::command) id: &'static str,
+    /// An example of its sequence; empty: the message's own number.
+    pub(in crate::command) sequence: &'static str,
     /// An example of its data, JSON.
     pub(in crate::command) data: &'static str,
     /// Its data are always JSON; otherwise they are what somebody gave.
@@ -36,8 +42,11 @@ pub(in crate::command) static TYPES: [EventType; 4] = [
             ("time", "for which it is, also where it comes later"),
             ("missed", "times before it that were left out; not there where none was"),
         ],
+        kind: "schedule",
         source: "//NAMESPACE/schedule/nightly",
         subject: "nightly",
+        id: "nightly@TIME",
+        sequence: "",
         data: r#"{"of":"yesterday"}"#,
         is_json: false,
     },
@@ -49,8 +58,11 @@ pub(in crate::command) static TYPES: [EventType; 4] = [
             ("subject", "the key"),
             ("sequence", "the version that the deletion has"),
         ],
+        kind: "bucket",
         source: "//NAMESPACE/bucket/images",
         subject: "cat.jpg",
+        id: "",
+        sequence: "43",
         data: r#"{"bucket":"images","key":"cat.jpg","version":43,"bytes":0}"#,
         is_json: true,
     },
@@ -62,8 +74,11 @@ pub(in crate::command) static TYPES: [EventType; 4] = [
             ("subject", "the key"),
             ("sequence", "the value's version"),
         ],
+        kind: "bucket",
         source: "//NAMESPACE/bucket/images",
         subject: "cat.jpg",
+        id: "",
+        sequence: "42",
         data: r#"{"bucket":"images","key":"cat.jpg","version":42,"bytes":20480}"#,
         is_json: true,
     },
@@ -75,8 +90,11 @@ pub(in crate::command) static TYPES: [EventType; 4] = [
             ("source", "the publisher's, or //NAMESPACE/queue/NAME"),
             ("subject", "the publisher's, where it gave one"),
         ],
+        kind: "queue",
         source: "//NAMESPACE/queue/jobs",
         subject: "",
+        id: "",
+        sequence: "",
         data: r#"{"item":7}"#,
         is_json: false,
     },

@@ -10,7 +10,8 @@ use super::Bucket;
 use crate::client::Keeper;
 use crate::command::Session;
 use crate::command::events::{Events, bucket_at};
-use crate::command::settings::{self, watch_queue};
+use crate::command::queue::name::QueueId;
+use crate::command::settings::{self, over_present, watch_queue};
 use crate::exit::Failure;
 use crate::manifest::Settings;
 use crate::output::view::BucketView;
@@ -101,6 +102,9 @@ pub(super) async fn watch(args: &Watch, session: &Session<'_>) -> Result<(), Fai
         prefix: args.prefix.clone(),
         suffix: args.suffix.clone(),
     };
+    let queue = format!("bucket/{}/{}", id.name, args.function);
+    let queue = QueueId { namespace: id.namespace.clone(), queue };
+    let settings = over_present(settings, &mut events, &queue).await?;
     let made = begin(&mut events, id, &watcher, &settings).await?.unwrap_or_default();
     session.talk.say(session.talk.done(&format!("{function} gets an event of each such change of {id}")));
     session.output.one(&BucketView::new(id.namespace.as_str(), made))

@@ -105,3 +105,30 @@ fn what_was_purged_is_told() {
     assert_eq!(Way::Empty.done(2, "jobs"), "2 messages of jobs are gone");
     assert_eq!(Way::Purge.done(2, "jobs"), "2 dead letters of jobs are gone");
 }
+
+#[tokio::test]
+async fn what_is_not_said_of_a_queue_that_is_there_stays_and_changes_are_told() {
+    let (mut events, store) = events(Kept::default()).await;
+    let mut ran = async |line: &str| {
+        let Verb::Create(args) = verb(line).unwrap() else { panic!("{line}") };
+        create_or_change(&args, &mut events).await.unwrap()
+    };
+    assert_eq!(ran("create jobs --attempts 5").await.1, "queue jobs is made, its messages go to nobody");
+    store.with(|kept| {
+        kept.queues[0] = {
+            let spec = pb::QueueSpec { function: "work".into(), attempts: 5, ..pb::QueueSpec::default() };
+            pb::QueueDetail { spec: Some(spec), ..queue("jobs", "work") }
+        }
+    });
+    let (made, said) = ran("create jobs --age 1m").await;
+    assert_eq!(said, "queue jobs is changed: age 1 m 0 s instead of 6 h 0 m");
+    let spec = made.spec.unwrap();
+    assert_eq!((made.function.as_str(), spec.attempts, spec.age_ms), ("work", 5, 60_000));
+    let (made, said) = ran("create jobs --attempts 5").await;
+    assert_eq!((made.function.as_str(), said.as_str()), ("work", "queue jobs is unchanged"));
+    let (made, said) = ran("create jobs --no-function").await;
+    assert_eq!(said, "queue jobs is changed: nobody instead of function work");
+    assert_eq!((made.function.as_str(), made.spec.unwrap().attempts), ("", 5));
+    assert_eq!(store.with(|kept| kept.log.len()), 3, "what is unchanged is not told");
+    assert!(verb("create jobs --function work --no-function").unwrap_err().contains("--no-function"));
+}

@@ -57,7 +57,7 @@ fn triggers_are_read() {
         [[trigger]]
         function = "work"
         topic = "news"
-        retry = { attempts = 7, backoff = "1s", backoff-max = "1m", max-age = "2h" }
+        retry = { attempts = 7, backoff = "1s", backoff-max = "1m", max-age = "2h", dead-keep = "1d", messages = 9, size = "1KiB" }
         [[trigger]]
         function = "thumb"
         namespace = "shop"
@@ -84,8 +84,17 @@ fn triggers_are_read() {
     );
     let [news, shop, all] = manifest.triggers.as_slice() else { panic!("{manifest:?}") };
     assert_eq!((news.line, &news.on), (3, &On::Topic("news".parse().unwrap())));
-    let Settings { attempts, backoff_ms, backoff_max_ms, age_ms, .. } = news.settings;
-    assert_eq!((attempts, backoff_ms, backoff_max_ms, age_ms), (7, 1000, 60_000, 7_200_000));
+    let settings = Settings {
+        attempts: 7,
+        backoff_ms: 1000,
+        backoff_max_ms: 60_000,
+        age_ms: 7_200_000,
+        dead_keep_ms: 86_400_000,
+        messages_max: 9,
+        bytes_max: 1 << 10,
+    };
+    assert_eq!((news.settings, news.queue().as_str()), (settings, "topic/news/work"));
+    assert_eq!(all.queue(), "bucket/images/thumb");
     assert_eq!(
         (shop.function.to_string(), shop.source().to_string()),
         ("shop/thumb".into(), "shop/images".into())

@@ -78,8 +78,16 @@ impl KeyValue for FakeStore {
             bucket.watchers.retain(|it| it.function != function);
             bucket.watchers.push(watcher);
             let bucket = Some(bucket.clone());
-            let spec =
-                pb::QueueSpec { function: function.clone(), attempts: queue.attempts, ..Default::default() };
+            let spec = pb::QueueSpec {
+                function: function.clone(),
+                attempts: queue.attempts,
+                messages_max: queue.messages_max,
+                bytes_max: queue.bytes_max,
+                backoff_ms: queue.backoff_ms,
+                backoff_max_ms: queue.backoff_max_ms,
+                age_ms: queue.age_ms,
+                dead_keep_ms: queue.dead_keep_ms,
+            };
             kept.tell_queue(&own, &spec);
             kept.log.push(format!("put watcher {name} {function}"));
             kept.acknowledged(pb::KvBucketReply { bucket, sequence: 42 })

@@ -12,6 +12,9 @@ use tonic::{Request, Response, Status, Streaming};
 use super::super::Answer;
 use super::{FakeStore, Kept, QUEUE};
 
+/// Of the messages of one publish.
+const PUBLISH_BYTES_MAX: usize = 448 << 10;
+
 /// One that was told nothing else.
 pub(crate) fn queue(name: &str, function: &str) -> pb::QueueDetail {
     let spec = Some(pb::QueueSpec { function: function.to_owned(), ..pb::QueueSpec::default() });
@@ -43,10 +46,24 @@ impl Kept {
     }
 
     fn publish(&mut self, request: pb::PublishRequest) -> Result<pb::PublishReply, Refusal> {
-        let id = request.request.unwrap().id.to_vec();
-        if let Some(reply) = self.done.get(&id) {
-            return Ok(reply.clone());
+        let pb::KvRequest { id, since } = request.request.clone().unwrap();
+        self.since.push(since);
+        if let Some(decided) = self.decided.get(&id[..]) {
+            return decided.clone();
         }
+        let bytes: usize = request.messages.iter().map(prost::Message::encoded_len).sum();
+        if bytes > PUBLISH_BYTES_MAX {
+            return Err(Refusal::new(Code::RequestTooLarge, format!("{bytes} bytes of messages")));
+        }
+        let decided = self.decide(request);
+        // Who does not lead decides nothing.
+        if decided.as_ref().err().is_none_or(|refusal| refusal.code != Code::NotLeader) {
+            self.decided.insert(id.to_vec(), decided.clone());
+        }
+        decided
+    }
+
+    fn decide(&mut self, request: pb::PublishRequest) -> Result<pb::PublishReply, Refusal> {
         let refused = |data: &str| {
             let mut bodies = request.messages.iter().filter_map(|message| message.body.as_ref());
             bodies.any(|body| body.data == data)
@@ -56,6 +73,12 @@ impl Kept {
         }
         let topic = self.topics.iter().find(|it| it.topic == request.to);
         let copies = topic.map(|topic| u32::try_from(topic.subscribers.len()).unwrap());
+        let all = request.messages.len() * copies.unwrap_or(1) as usize;
+        if self.copies_max > 0 && all > self.copies_max {
+            let sentence =
+                format!("{all} copies of messages in one operation, and at most {}", self.copies_max);
+            return Err(Refusal::new(Code::InvalidArgument, sentence));
+        }
         let mut published = Vec::new();
         for message in request.messages {
             self.published.push(message.clone());
@@ -64,9 +87,7 @@ impl Kept {
             let invocation = message.invocation;
             published.push(pb::Published { invocation, repeated: false, message: number, copies });
         }
-        let reply = pb::PublishReply { published, sequence: 42 };
-        self.done.insert(id, reply.clone());
-        Ok(reply)
+        Ok(pb::PublishReply { published, sequence: 42 })
     }
 }
 
@@ -82,6 +103,10 @@ impl Queues for FakeStore {
             assert_eq!(request.unwrap().id.len(), 16);
             if kept.topics.iter().any(|it| it.topic == name) {
                 return Err(Refusal::new(Code::Conflict, format!("'{name}' is a topic")).into());
+            }
+            if !dry_run && spec.function.is_empty() {
+                let late = std::mem::take(&mut kept.late);
+                kept.queues.iter_mut().filter(|it| it.queue == name).for_each(|it| it.ready += late);
             }
             let verb = if dry_run { "dry" } else { "put" };
             kept.log.push(format!("{verb} queue {name} {}", spec.function).trim_end().to_owned());
@@ -106,8 +131,14 @@ impl Queues for FakeStore {
             kept.refused()?;
             let queue = kept.find_queue(&name)?;
             let purged = queue.ready;
-            if purged > 0 && !force {
-                return Err(Refusal::new(Code::Conflict, format!("'{name}' has {purged} messages")).into());
+            let messages =
+                [purged, queue.delayed, queue.behind, queue.claimed, queue.dead].iter().sum::<u64>();
+            if messages > 0 && !force {
+                return Err(Refusal::new(Code::Conflict, format!("'{name}' has {messages} messages")).into());
+            }
+            if !queue.function.is_empty() && !force {
+                let sentence = format!("'{}' takes messages of '{name}'", queue.function);
+                return Err(Refusal::new(Code::Conflict, sentence).into());
             }
             kept.queues.retain(|it| it.queue != name);
             kept.log.push(format!("drop queue {name}"));

@@ -1,8 +1,8 @@
-//! What a thing is told, by the keys that a manifest has for it: two that are alike are the same.
+//! What a thing is told, by the keys that a manifest has for it: two that are alike are the same. Numbers have all their digits.
 
 use coracle_proto::pb::{self, ScheduleMissed, ScheduleOverlap};
 
-use crate::manifest::{Changes, ZONE};
+use crate::manifest::{Changes, Settings, ZONE};
 
 /// Each key with what it says, in a fixed order.
 pub(super) type Facts = Vec<(&'static str, String)>;
@@ -13,6 +13,11 @@ pub(super) fn changed(before: &Facts, wanted: &Facts) -> Vec<&'static str> {
         !before.iter().any(|(known, was)| known == name && was == value)
     };
     wanted.iter().filter(other).map(|(name, _)| *name).collect()
+}
+
+/// Of a queue.
+pub(super) fn of_settings(settings: &Settings) -> Facts {
+    settings.numbers().map(|(setting, number)| (setting.bound.name, number.to_string())).collect()
 }
 
 /// Of a schedule.

@@ -20,8 +20,8 @@ pub(super) struct Present {
     pub(super) queues: BTreeMap<QueueId, pb::QueueDetail>,
     pub(super) topics: BTreeMap<FunctionId, pb::TopicDetail>,
     pub(super) buckets: BTreeMap<FunctionId, pb::KvBucket>,
-    /// By their names: what they were told is asked for when it is needed.
-    pub(super) schedules: BTreeSet<FunctionId>,
+    /// With the functions that they call: what else they were told is asked for when it is needed.
+    pub(super) schedules: BTreeMap<FunctionId, String>,
 }
 
 impl Present {
@@ -39,7 +39,11 @@ impl Present {
             let buckets = buckets::all(events, namespace).await?;
             present.buckets.extend(buckets.into_iter().filter_map(|it| Some((id(&it.bucket)?, it))));
             let schedules = schedule::all(events, namespace).await?;
-            present.schedules.extend(schedules.iter().filter_map(|it| id(&it.schedule)));
+            present.schedules.extend(
+                schedules
+                    .into_iter()
+                    .filter_map(|it| Some((id(&it.schedule)?, it.spec.unwrap_or_default().function))),
+            );
         }
         Ok(present)
     }

@@ -171,7 +171,12 @@ async fn what_is_not_named_stays_and_goes_where_that_is_asked_for() {
     world.deploy(&left, None).await.unwrap();
     assert_eq!(world.changes(), ["put queue jobs"], "its function alone is told otherwise");
     let prune = Some(Prune { force: false, yes: true });
-    world.deploy(&left, prune).await.unwrap();
+    let others = world.deploy(&left, prune).await.unwrap_err();
+    let said =
+        "trigger of there by bucket images (for 'there', which is not of this manifest) is in use; --force";
+    assert!(others.exit == Exit::Conflict && others.message.contains(said), "{others}");
+    assert!(world.changes().is_empty());
+    world.deploy(&left, Some(Prune { force: true, yes: true })).await.unwrap();
     assert_eq!(
         world.changes(),
         [
@@ -191,19 +196,22 @@ async fn what_is_not_named_stays_and_goes_where_that_is_asked_for() {
 
 #[tokio::test]
 async fn what_holds_something_is_pruned_by_force_only() {
-    let queues = vec![pb::QueueDetail { dead: 2, ..queue("jobs", "there") }];
+    let queues = vec![pb::QueueDetail { dead: 2, ..queue("jobs", "work") }, queue("theirs", "there")];
     let buckets = vec![pb::KvBucket { bucket: "images".to_owned(), keys: 1, ..pb::KvBucket::default() }];
     let world = World::new(Kept { queues, buckets, ..Kept::default() }).await;
     let failure = world.deploy(WORK, Some(Prune { force: false, yes: true })).await.unwrap_err();
     assert_eq!((failure.exit, world.deployed()), (Exit::Conflict, 0), "before anything is deployed");
     assert!(
-        failure.message.contains("queue jobs (2 messages), bucket images (1 value) would lose"),
+        failure.message.contains(
+            "queue jobs (2 messages), queue theirs (for 'there', which is not of this manifest), bucket images \
+             (1 value) are in use; --force"
+        ),
         "{failure}"
     );
     let unasked = world.deploy(WORK, Some(Prune { force: true, yes: false })).await.unwrap_err();
     assert_eq!((unasked.exit, world.deployed()), (Exit::Usage, 0), "there is nobody to ask");
     world.deploy(WORK, Some(Prune { force: true, yes: true })).await.unwrap();
-    assert_eq!(world.changes(), ["drop queue jobs", "drop bucket images"]);
+    assert_eq!(world.changes(), ["drop queue jobs", "drop queue theirs", "drop bucket images"]);
 }
 
 #[tokio::test]
@@ -211,7 +219,11 @@ async fn functions_alone_need_no_store() {
     let world = World::new(Kept::default()).await;
     world.node.with(|script| script.stores.clear());
     world.deploy(WORK, None).await.unwrap();
-    assert_eq!((world.deployed(), world.node.with(|script| script.group_lists)), (1, 0));
+    assert_eq!(
+        (world.deployed(), world.node.with(|script| script.group_lists)),
+        (1, 1),
+        "it was only looked"
+    );
     let failure = world.deploy("[topic.news]", None).await.unwrap_err();
     assert!(failure.message.contains("code no-store"), "{failure}");
 }
@@ -233,4 +245,102 @@ async fn what_functions_are_granted_is_of_the_file_or_of_the_cluster_and_is_not_
     let good = format!("{WORK}keyvalue = ['images:read']\npublish = ['jobs']\n");
     world.deploy(&good, Some(Prune { force: true, yes: true })).await.unwrap();
     assert!(world.changes().is_empty(), "they are named by what is granted");
+}
+
+#[tokio::test]
+async fn a_queue_to_which_a_message_comes_meanwhile_stays_as_it_was() {
+    let queues = vec![queue("jobs", "work"), queue("topic/news/work", "work")];
+    let world = World::new(Kept { queues, late: 1, ..Kept::default() }).await;
+    let prune = Some(Prune { force: false, yes: true });
+    let failure = world.deploy(WORK, prune).await.unwrap_err();
+    assert_eq!(failure.exit, Exit::Conflict);
+    assert!(failure.message.contains("--prune: queue jobs stays: "), "{failure}");
+    assert_eq!(world.changes(), ["put queue jobs", "put queue jobs work"], "its function takes the message");
+    world.store.with(|kept| kept.queues[0].ready = 0);
+    world.deploy(WORK, prune).await.unwrap();
+    assert_eq!(
+        world.changes(),
+        ["put queue jobs", "drop queue jobs", "drop queue topic/news/work"],
+        "that of nobody goes too"
+    );
+}
+
+#[tokio::test]
+async fn a_trigger_whose_queue_is_filled_again_is_left_as_it_is() {
+    let world = World::new(Kept::default()).await;
+    let news = format!("{WORK}[topic.news]\n[[trigger]]\nfunction = 'work'\ntopic = 'news'\n");
+    world.deploy(&news, None).await.unwrap();
+    let _ = world.changes();
+    let present = super::Present::default();
+    let manifest = read_manifest(world.folder.path()).unwrap();
+    assert!(super::unnamed::unnamed(&manifest, &present).is_empty());
+    let targets = Targets::given(vec![world.node.address.clone()]);
+    let client = crate::client::Client::connect(targets, Deadline::after(LONG), Talk::new(true, true)).await;
+    let mut events = crate::command::events::Events::of(client.unwrap()).unwrap();
+    let queue = "topic/news/work".parse().unwrap();
+    let what = super::unnamed::What::Subscriber("news".parse().unwrap(), "work".to_owned(), queue);
+    let unnamed = super::Unnamed { what, holds: 0, others: Vec::new() };
+    world.store.with(|kept| kept.queues.iter_mut().for_each(|it| it.ready = 1));
+    let failure = Prune { force: false, yes: true }.delete(&unnamed, &mut events).await.unwrap_err();
+    assert!(failure.message.contains("(1 message) is not empty any more, and stays"), "{failure}");
+    assert!(world.changes().is_empty(), "it is still subscribed");
+}
+
+#[tokio::test]
+async fn what_was_named_last_is_told_too() {
+    let world = World::new(Kept { queues: vec![queue("jobs", "")], ..Kept::default() }).await;
+    std::fs::write(world.folder.path().join("coracle.toml"), WORK).unwrap();
+    let manifest = read_manifest(world.folder.path()).unwrap();
+    let targets = Targets::given(vec![world.node.address.clone()]);
+    let talk = Talk::new(true, true);
+    let client = crate::client::Client::connect(targets, Deadline::after(LONG), talk).await.unwrap();
+    let (kept, _client) = super::Kept::look(&manifest, None, client, talk).await.unwrap();
+    let unnamed = kept.unwrap().unnamed;
+    assert_eq!(unnamed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["queue jobs"]);
+}
+
+#[tokio::test]
+async fn sizes_that_look_alike_are_told_apart() {
+    let world = World::new(Kept::default()).await;
+    let sized = |size: &str| format!("{WORK}[queue.jobs]\nsize = '{size}'\n");
+    world.deploy(&sized("1024MiB"), None).await.unwrap();
+    let _ = world.changes();
+    world.deploy(&sized("1GiB"), None).await.unwrap();
+    assert!(world.changes().is_empty());
+    world.deploy(&sized("1025MiB"), None).await.unwrap();
+    assert_eq!(world.changes(), ["put queue jobs"]);
+}
+
+#[tokio::test]
+async fn what_a_trigger_does_not_say_of_its_queue_stays() {
+    let world = World::new(Kept::default()).await;
+    let trigger = |source: &str, retry: &str| {
+        format!("{WORK}[topic.news]\n[bucket.images]\n[[trigger]]\nfunction = 'work'\n{source}\n{retry}\n")
+    };
+    for source in ["topic = 'news'", "bucket = 'images'"] {
+        let bounded = "retry = { messages = 7, size = '1MiB', dead-keep = '1d' }";
+        world.deploy(&trigger(source, bounded), None).await.unwrap();
+        let _ = world.changes();
+        world.deploy(&trigger(source, ""), None).await.unwrap();
+        assert!(world.changes().is_empty(), "{source}");
+        world.deploy(&trigger(source, "retry = { attempts = 9 }"), None).await.unwrap();
+        let spec = world.store.with(|kept| kept.queues.last().unwrap().spec.clone().unwrap());
+        assert_eq!((spec.messages_max, spec.bytes_max, spec.attempts), (7, 1 << 20, 9), "{source}");
+        assert_eq!(spec.dead_keep_ms, 86_400_000, "{source}");
+    }
+}
+
+#[tokio::test]
+async fn what_functions_of_others_may_use_is_pruned_by_force_only() {
+    let world = World::new(Kept { queues: vec![queue("jobs", "")], ..Kept::default() }).await;
+    let spec = pb::FunctionSpec { publish: vec!["jobs".to_owned()], ..pb::FunctionSpec::default() };
+    world.node.with(|script| script.granted = vec![("theirs".to_owned(), spec)]);
+    let failure = world.deploy(WORK, Some(Prune { force: false, yes: true })).await.unwrap_err();
+    assert!(
+        failure.message.contains("queue jobs (for 'theirs', which is not of this manifest)"),
+        "{failure}"
+    );
+    assert_eq!((failure.exit, world.deployed()), (Exit::Conflict, 0));
+    world.deploy(WORK, Some(Prune { force: true, yes: true })).await.unwrap();
+    assert_eq!(world.changes(), ["drop queue jobs"]);
 }

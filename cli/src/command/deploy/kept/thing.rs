@@ -4,7 +4,7 @@ use std::fmt;
 
 use coracle_proto::pb;
 
-use super::facts::{Facts, of_changes, of_schedule};
+use super::facts::{Facts, of_changes, of_schedule, of_settings};
 use super::present::Present;
 use crate::command::events::Events;
 use crate::command::kv::buckets;
@@ -54,12 +54,11 @@ pub(super) fn triggers(manifest: &Manifest) -> Vec<Thing<'_>> {
     manifest.triggers.iter().map(|it| Thing::Trigger(it, queue(it))).collect()
 }
 
-/// What a queue is to be told by a trigger: what it is told in the manifest, or as it is.
+/// What the queue of a trigger is to be told: what its own table says, or what the trigger says and else as it is.
 fn told(it: &TriggerEntry, queue: Option<&QueueEntry>, present: &Present) -> Settings {
-    let source = it.source();
     match queue {
         Some(queue) => queue.settings,
-        None => it.settings.over(&present.settings(&source.namespace, source.name.as_str())),
+        None => it.settings.over(&present.settings(&it.function.namespace, &it.queue())),
     }
 }
 
@@ -91,15 +90,18 @@ impl Thing<'_> {
     pub(super) async fn wanted(&self, present: &Present) -> Result<Facts, Failure> {
         Ok(match self {
             Self::Bucket(it) => of_bucket(it.keys_max, it.bytes_max),
-            Self::Queue(it, true) => it.settings.shown(),
-            Self::Queue(it, false) => with(it.settings.shown(), "function", String::new()),
+            Self::Queue(it, true) => of_settings(&it.settings),
+            Self::Queue(it, false) => with(of_settings(&it.settings), "function", String::new()),
             Self::Topic(_) => Facts::new(),
             Self::Trigger(it, queue) => match &it.on {
                 On::Queue(_) => {
-                    with(told(it, *queue, present).shown(), "function", it.function.name.to_string())
+                    let function = it.function.name.to_string();
+                    with(of_settings(&told(it, *queue, present)), "function", function)
                 }
-                On::Topic(_) => it.settings.shown(),
-                On::Bucket { changes, .. } => [of_changes(changes), it.settings.shown()].concat(),
+                On::Topic(_) => of_settings(&told(it, None, present)),
+                On::Bucket { changes, .. } => {
+                    [of_changes(changes), of_settings(&told(it, None, present))].concat()
+                }
             },
             Self::Schedule(it) => of_schedule(&schedule::spec(it).await?),
         })
@@ -114,7 +116,7 @@ impl Thing<'_> {
         Ok(match self {
             Self::Bucket(it) => present.buckets.get(&it.id).map(|it| of_bucket(it.keys_max, it.bytes_max)),
             Self::Queue(it, has_function) => present.queue(&it.id).map(|found| {
-                let told = present.settings(&it.id.namespace, &found.queue).shown();
+                let told = of_settings(&present.settings(&it.id.namespace, &found.queue));
                 if *has_function { told } else { with(told, "function", found.function.clone()) }
             }),
             Self::Topic(it) => present.topics.get(&it.id).map(|_| Facts::new()),
@@ -140,7 +142,7 @@ impl Thing<'_> {
                     queue::put(events, &it.source(), &spec, true).await.map(|_| ())
                 }
                 On::Topic(_) if present.topics.contains_key(&it.source()) => {
-                    let spec = spec(&it.settings, it.function.name.as_str());
+                    let spec = spec(&told(it, None, present), it.function.name.as_str());
                     topic::join(events, &it.source(), &spec, true).await.map(|_| ())
                 }
                 On::Topic(_) | On::Bucket { .. } => Ok(()),
@@ -172,10 +174,12 @@ impl Thing<'_> {
                         queue::put(events, &source, &spec, false).await?;
                     }
                     On::Topic(_) => {
-                        topic::join(events, &source, &spec(&it.settings, function), false).await?;
+                        let spec = spec(&told(it, None, present), function);
+                        topic::join(events, &source, &spec, false).await?;
                     }
                     On::Bucket { changes, .. } => {
-                        buckets::begin(events, &source, &watcher(it, changes), &it.settings).await?;
+                        let settings = told(it, None, present);
+                        buckets::begin(events, &source, &watcher(it, changes), &settings).await?;
                     }
                 }
             }
@@ -191,12 +195,12 @@ impl Thing<'_> {
 
 fn before_trigger(it: &TriggerEntry, queue: Option<&QueueEntry>, present: &Present) -> Option<Facts> {
     let (source, function) = (it.source(), it.function.name.as_str());
-    let settings = |queue: &str| present.settings(&source.namespace, queue).shown();
+    let settings = |queue: &str| of_settings(&present.settings(&source.namespace, queue));
     match &it.on {
         On::Queue(_) => {
             let found = present.queue(&source).filter(|found| !found.function.is_empty())?;
             // Its settings were told before, where the manifest has it.
-            let told = queue.map_or_else(|| settings(&found.queue), |queue| queue.settings.shown());
+            let told = queue.map_or_else(|| settings(&found.queue), |queue| of_settings(&queue.settings));
             Some(with(told, "function", found.function.clone()))
         }
         On::Topic(_) => present.subscriber(&source, function).map(|found| settings(&found.queue)),

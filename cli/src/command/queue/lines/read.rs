@@ -5,16 +5,14 @@ use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::sync::mpsc;
 
-use super::super::message::DATA_BYTES_MAX;
+use crate::command::input::MESSAGE_BYTES_MAX as DATA_BYTES_MAX;
 use crate::exit::Failure;
 use crate::units::show_bytes;
 
 /// Messages that are published together, as stores take them.
 pub(super) const MESSAGES_MAX: usize = 256;
-/// Bytes of lines of one publish: of the 448 KiB that stores take, what their attributes leave.
-const BYTES_MAX: usize = 256 << 10;
-/// What a message takes beside its data, as a rough measure.
-const HEAD_BYTES: usize = 512;
+/// Bytes of the messages of one publish, as stores take them.
+const BYTES_MAX: usize = 448 << 10;
 
 /// Those that were there, or why there are no more.
 pub(super) type Gathered = Result<Vec<Bytes>, Failure>;
@@ -22,6 +20,8 @@ pub(super) type Gathered = Result<Vec<Bytes>, Failure>;
 /// Reads while others are sent.
 #[derive(Debug)]
 pub(super) struct Batches {
+    /// Of a message beside its data.
+    head_bytes: usize,
     lines: mpsc::Receiver<Result<Bytes, Failure>>,
     /// For the next batch.
     held: Option<Bytes>,
@@ -29,14 +29,15 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn of(file: File) -> Self {
+    pub(super) fn of(file: File, head_bytes: usize) -> Self {
         let (sender, lines) = mpsc::channel(MESSAGES_MAX);
         tokio::spawn(read(file, sender));
-        Self { lines, held: None, failed: None }
+        Self { head_bytes, lines, held: None, failed: None }
     }
 
-    /// Waits for a line and takes those that are there; none after the last. May be dropped while it waits.
-    pub(super) async fn next(&mut self) -> Option<Gathered> {
+    /// Waits for a line and takes those that are there, so many at most; none after the last. May be dropped while it
+    /// waits.
+    pub(super) async fn next(&mut self, most: usize) -> Option<Gathered> {
         if let Some(failure) = self.failed.take() {
             return Some(Err(failure));
         }
@@ -47,12 +48,12 @@ impl Batches {
                 Err(failure) => return Some(Err(failure)),
             },
         };
-        let mut bytes = first.len() + HEAD_BYTES;
+        let mut bytes = first.len() + self.head_bytes;
         let mut batch = vec![first];
-        while batch.len() < MESSAGES_MAX {
+        while batch.len() < most.min(MESSAGES_MAX) {
             match self.lines.try_recv() {
-                Ok(Ok(line)) if bytes + line.len() + HEAD_BYTES <= BYTES_MAX => {
-                    bytes += line.len() + HEAD_BYTES;
+                Ok(Ok(line)) if bytes + line.len() + self.head_bytes <= BYTES_MAX => {
+                    bytes += line.len() + self.head_bytes;
                     batch.push(line);
                 }
                 Ok(Ok(line)) => {
@@ -114,9 +115,9 @@ mod tests {
     async fn batches(text: &[u8]) -> Vec<Gathered> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        let mut batches = Batches::of(File::open(file.path()).await.unwrap());
+        let mut batches = Batches::of(File::open(file.path()).await.unwrap(), 200);
         let mut found = Vec::new();
-        while let Some(gathered) = batches.next().await {
+        while let Some(gathered) = batches.next(MESSAGES_MAX).await {
             found.push(gathered);
         }
         found

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use coracle_proto::id::{FunctionId, RequestId};
 use coracle_proto::pb;
+use coracle_proto::pb::publish_acknowledged::End;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{Batch, UNDER_WAY_MAX};
-use crate::client::{Queues, final_failure};
+use super::UNDER_WAY_MAX;
+use super::batch::Batch;
+use crate::client::{Queues, Stopwatch, final_failure};
 use crate::command::events::Events;
 use crate::exit::Failure;
 
@@ -34,8 +36,10 @@ pub(super) struct Stream {
     sender: mpsc::Sender<pb::PublishNumbered>,
     acknowledged: Streaming<pb::PublishAcknowledged>,
     place: pb::EventsPlace,
-    /// How far the group was before anything was sent here.
+    /// How far the group was when something of it was last heard.
     since: u64,
+    /// Since something was last heard.
+    silence: Stopwatch,
 }
 
 impl Stream {
@@ -59,7 +63,12 @@ impl Stream {
         let acknowledged = events.alter(&format!("publish to {to}"), &to.namespace, attempt).await?;
         let nothing = || Failure::local("publishing", "a stream was opened by nobody");
         let (sender, place, since) = opened.take().ok_or_else(nothing)?;
-        Ok(Self { sender, acknowledged, place, since })
+        Ok(Self { sender, acknowledged, place, since, silence: Stopwatch::start() })
+    }
+
+    /// How long nothing was heard.
+    pub(super) fn quiet(&self) -> Duration {
+        self.silence.elapsed()
     }
 
     pub(super) fn send(&mut self, to: &FunctionId, batch: &mut Batch) {
@@ -71,7 +80,13 @@ impl Stream {
     pub(super) async fn heard(stream: &mut Option<Self>) -> Heard {
         let Some(stream) = stream else { return Heard::Broke("there is no connection".to_owned()) };
         match tokio::time::timeout(SILENT_MAX, stream.acknowledged.message()).await {
-            Ok(Ok(Some(said))) => Heard::Said(said),
+            Ok(Ok(Some(said))) => {
+                stream.silence = Stopwatch::start();
+                if let Some(End::Reply(reply)) = &said.end {
+                    stream.since = stream.since.max(reply.sequence);
+                }
+                Heard::Said(said)
+            }
             Ok(Ok(None)) => Heard::Broke("the store ended the stream".to_owned()),
             Ok(Err(status)) => {
                 let reason = status.message().to_owned();
