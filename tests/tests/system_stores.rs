@@ -132,7 +132,7 @@ impl Load {
             })),
         };
         let writes: Vec<_> = (first..first + TOGETHER).map(set).collect();
-        let writes = pb::KvWriteRequest { place: self.place(), request: None, writes };
+        let writes = pb::KvWriteRequest { place: self.place(), request: None, writes, hops: 0 };
         let put = async {
             while let Err(error) = self.once(client, writes.clone()).await {
                 println!("a write was not acknowledged: {error}");

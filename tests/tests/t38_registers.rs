@@ -174,7 +174,7 @@ impl Client {
         change: pb::kv_write::Change,
     ) -> Result<Response<pb::KvWriteReply>, Status> {
         let writes = vec![pb::KvWrite { key: key.to_string().into(), change: Some(change) }];
-        store.write(pb::KvWriteRequest { place: self.world.place(), request: None, writes }).await
+        store.write(pb::KvWriteRequest { place: self.world.place(), request: None, writes, hops: 0 }).await
     }
 }
 

@@ -188,7 +188,7 @@ impl Asking {
         let write = pb::KvWrite { key: Bytes::copy_from_slice(key.as_bytes()), change: Some(change) };
         let write = async |mut keeper: Keeper, place, since| {
             let (request, writes) = (Some(pb::KvRequest { id: id.clone(), since }), vec![write.clone()]);
-            keeper.write(pb::KvWriteRequest { place: Some(place), request, writes }).await
+            keeper.write(pb::KvWriteRequest { place: Some(place), request, writes, hops: 0 }).await
         };
         Ok(self.ask(what, write).await?.written.pop().unwrap_or_default())
     }

@@ -5,6 +5,7 @@ mod bench;
 mod clocks;
 mod deliveries;
 mod effects;
+mod event;
 mod groups;
 mod invocations;
 mod kv;

@@ -144,8 +144,8 @@ async fn decided(of: &Group, ops: Vec<Asked>) -> Result<Vec<Outcome>, Refusal> {
     if status.role != Role::Leader {
         return Err(not_leader(group, status.leader.as_ref()));
     }
-    let batch =
-        Batch { cluster, group, term: status.term, stamp_ms: clock.now_ms(), random: rand::random(), ops };
+    let (term, stamp_ms) = (status.term, clock.stamp_ms(status.term).await);
+    let batch = Batch { cluster, group, term, stamp_ms, random: rand::random(), ops };
     let reply = replica.propose(model::codec::encode(&batch)).await.map_err(|error| refusal(group, error))?;
     let unreadable = |error: model::codec::DecodeError| Refusal::new(Code::Internal, error.to_string());
     match model::codec::decode_reply(&reply).map_err(unreadable)? {
@@ -170,6 +170,7 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         | Reason::BucketFullBytes
         | Reason::SchedulesFull
         | Reason::QueuesFull
+        | Reason::BucketsFull
         | Reason::ListFull => Code::LimitReached,
         Reason::Mismatch
         | Reason::Late
@@ -186,6 +187,8 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         Reason::Stale => Code::ClaimLost,
         Reason::OtherRequest => Code::IdempotencyConflict,
         Reason::NoInvocation => Code::InvocationNotFound,
+        Reason::NeverFits => Code::RequestTooLarge,
+        Reason::Busy => Code::Overloaded,
     };
     Refusal::new(code, why.to_string())
 }

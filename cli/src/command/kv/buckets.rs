@@ -120,7 +120,7 @@ pub(in crate::command) async fn begin(
     let watch = async |mut keeper: Keeper, place, request| {
         let place = Some(bucket_at(place, id.name.as_str()));
         let (watcher, queue) = (Some(watcher.clone()), Some(watch_queue(settings)));
-        keeper.watch(pb::KvWatchRequest { place, request, watcher, queue }).await
+        keeper.watch(pb::KvWatchRequest { place, request, watcher, queue, dry_run: false }).await
     };
     Ok(events.alter(&format!("bucket {id}"), &id.namespace, watch).await?.bucket)
 }
@@ -156,7 +156,9 @@ pub(in crate::command) async fn put(
 ) -> Result<(), Failure> {
     let put = async |mut keeper: Keeper, place, request| {
         let place = Some(bucket_at(place, id.name.as_str()));
-        keeper.put_bucket(pb::KvPutBucketRequest { place, request, keys_max, bytes_max }).await
+        keeper
+            .put_bucket(pb::KvPutBucketRequest { place, request, keys_max, bytes_max, dry_run: false })
+            .await
     };
     events.alter(&format!("bucket {id}"), &id.namespace, put).await.map(|_| ())
 }

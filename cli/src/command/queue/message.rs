@@ -152,7 +152,8 @@ impl Flags {
         };
         let delay_ms = self.delay.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
         let (invocation, group) = (invocation.to_wire(), group.to_owned());
-        pb::PublishMessage { invocation, body: Some(body), group, delay_ms }
+        let fingerprint = bytes::Bytes::new();
+        pb::PublishMessage { invocation, body: Some(body), group, delay_ms, fingerprint }
     }
 }
 

@@ -98,7 +98,7 @@ pub(super) fn message(id: &str) -> PublishMessage {
     let body =
         EventBody { source: "test".into(), id: id.into(), data: "data".into(), ..EventBody::default() };
     let invocation = InvocationId::new(rand::random()).to_wire();
-    PublishMessage { invocation, body: Some(body), group: String::new(), delay_ms: 0 }
+    PublishMessage { invocation, body: Some(body), ..PublishMessage::default() }
 }
 
 /// The refusal that it is.

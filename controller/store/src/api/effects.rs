@@ -5,8 +5,8 @@ use coracle_proto::pb::{self, EventEffect, KvWrite, PublishMessage, event_effect
 use coracle_proto::status::{Code, Refusal};
 use prost::Message as _;
 
-use super::{spec, wire};
-use crate::model::{Change, Check, Effect, Place, Publish, Write};
+use super::{event, spec, wire};
+use crate::model::{Change, Check, Effect, Place, Write};
 
 /// Bytes of all effects of one call: they have room in an entry beside what it answered.
 const EFFECT_BYTES_MAX: usize = 384 * 1024;
@@ -54,24 +54,7 @@ pub(super) fn write(bucket: &Place, wire: KvWrite) -> Result<Effect, Refusal> {
     Ok(Effect::Write(Write { bucket: bucket.clone(), key: wire.key, change }))
 }
 
-/// A message for a queue or a topic. What is too large or malformed the model refuses.
+/// A message for a queue or a topic.
 pub(super) fn publish(to: Place, message: PublishMessage) -> Result<Effect, Refusal> {
-    let PublishMessage { invocation, body, group, delay_ms } = message;
-    let invocation = wire::invocation(&invocation)?;
-    let pb::EventBody { kind, source, id, attributes, http, data } = body.in_field("body")?;
-    let http = http.map(wire::http_head);
-    let fingerprint = bytes::Bytes::new();
-    Ok(Effect::Publish(Box::new(Publish {
-        queue: to,
-        source,
-        id,
-        group,
-        attributes,
-        delay_ms,
-        data,
-        invocation,
-        kind,
-        http,
-        fingerprint,
-    })))
+    Ok(Effect::Publish(Box::new(event::publish(to, message)?)))
 }

@@ -69,13 +69,13 @@ impl KeyValue for KvService {
     }
 
     async fn write(&self, request: Request<KvWriteRequest>) -> Result<Response<KvWriteReply>, Status> {
-        let KvWriteRequest { place, request, writes } = request.into_inner();
+        let KvWriteRequest { place, request, writes, hops } = request.into_inner();
         let asking = self.asking(place)?;
         if writes.is_empty() {
             return Err(Refusal::new(Code::InvalidArgument, "'writes' is empty: there is nothing to be done").into());
         }
         let effects = writes.into_iter().map(|write| effects::write(&asking.bucket, write));
-        let op = Op::Perform { effects: effects.collect::<Result<_, _>>()? };
+        let op = Op::Perform { effects: effects.collect::<Result<_, _>>()?, hops: hops.into() };
         let written = match asking.leading.done(request, op).await? {
             Outcome::Performed(effects) => effects.iter().map(written).collect(),
             Outcome::Done
@@ -91,11 +91,12 @@ impl KeyValue for KvService {
         &self,
         request: Request<KvPutBucketRequest>,
     ) -> Result<Response<KvChangeReply>, Status> {
-        let KvPutBucketRequest { place, request, keys_max, bytes_max } = request.into_inner();
-        let asking = self.asking(place)?;
-        let bucket = asking.bucket.clone();
-        asking.leading.done(request, Op::PutBucket { bucket, keys_max, bytes_max }).await?;
-        Ok(Response::new(KvChangeReply { sequence: asking.leading.sequence()? }))
+        let KvPutBucketRequest { place, request, keys_max, bytes_max, dry_run } = request.into_inner();
+        let Asking { leading, bucket } = self.asking(place)?;
+        buckets::check(&bucket, keys_max, bytes_max)?;
+        let op = Op::PutBucket { bucket, keys_max, bytes_max };
+        let view = leading.done_or_rehearsed(request, op, dry_run).await?;
+        Ok(Response::new(KvChangeReply { sequence: sequence(&view)? }))
     }
 
     /// In steps of their own entries: others of the group go on meanwhile.
@@ -128,12 +129,13 @@ impl KeyValue for KvService {
     }
 
     async fn watch(&self, request: Request<KvWatchRequest>) -> Result<Response<KvBucketReply>, Status> {
-        let KvWatchRequest { place, request, watcher, queue } = request.into_inner();
+        let KvWatchRequest { place, request, watcher, queue, dry_run } = request.into_inner();
         let Asking { leading, bucket } = self.asking(place)?;
         let watcher = buckets::watcher(&bucket, watcher.in_field("watcher")?)?;
         let settings = spec::watch_settings(queue);
-        leading.done(request, Op::Watch { bucket: bucket.clone(), watcher, settings }).await?;
-        Ok(Response::new(buckets::reply(&leading.served.replica.state(), &bucket)?))
+        let op = Op::Watch { bucket: bucket.clone(), watcher, settings };
+        let view = leading.done_or_rehearsed(request, op, dry_run).await?;
+        Ok(Response::new(buckets::reply(&view, &bucket)?))
     }
 
     async fn unwatch(&self, request: Request<KvUnwatchRequest>) -> Result<Response<KvBucketReply>, Status> {

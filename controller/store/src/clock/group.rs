@@ -24,13 +24,31 @@ impl GroupClock {
         Self { replica, members, steady: Arc::new(Mutex::new(Steady { base_ms: 0, since: now() })) }
     }
 
-    /// The time by which it is said what is due, and with which entries are stamped: Unix milliseconds.
+    /// The time by which it is said what is due, and with which entries are stamped: Unix milliseconds. Until the members were asked in
+    /// this term it goes on by the steady clock only: after a common restart the own one may be the one that is wrong.
     pub(crate) fn now_ms(&self) -> u64 {
+        let group_ms = self.group_ms();
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        let steady_ms = steady.advance(now(), group_ms.unwrap_or_default());
+        drop(steady);
+        // A group without an entry has no time that could go on.
+        let shown = group_ms.is_none() || self.members.asked_in(self.replica.status().term);
+        if shown { steady_ms.max(self.members.middle_ms()) } else { steady_ms }
+    }
+
+    /// The same for an entry of this term. With its first one a group's time begins: the members are asked before it.
+    pub(crate) async fn stamp_ms(&self, term: u64) -> u64 {
+        if self.group_ms().is_none() {
+            self.members.until_asked_in(term).await;
+        }
+        self.now_ms()
+    }
+
+    /// None: the group has no entry.
+    fn group_ms(&self) -> Option<u64> {
         // A group that cannot be read is told by whoever reads more of it.
         let group = model::group(&self.replica.state()).ok().flatten();
-        let group_ms = group.map_or(0, |group| group.time_ms);
-        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
-        steady.advance(now(), group_ms).max(self.members.middle_ms())
+        group.map(|group| group.time_ms)
     }
 }
 
@@ -80,6 +98,22 @@ mod tests {
         members.hear(NodeId::new(2), begin_ms);
         members.hear(NodeId::new(3), begin_ms);
         assert!(is_near(clock.now_ms()), "nothing was written by that time");
+        world.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn before_the_members_were_asked_time_goes_on_by_the_steady_clock() {
+        let world = World::start().await;
+        world.submit("f").await;
+        let clock = &world.served.clock;
+        let (begin_ms, term) = (clock.now_ms(), world.served.replica.status().term);
+        clock.members.set_asked(term - 1);
+        for node in [2, 3] {
+            clock.members.hear(NodeId::new(node), begin_ms + HOUR_MS);
+        }
+        assert!(clock.now_ms().abs_diff(begin_ms) < HOUR_MS / 2, "whatever the clocks show");
+        clock.members.set_asked(term);
+        assert!(clock.now_ms() - begin_ms > HOUR_MS / 2);
         world.end().await;
     }
 

@@ -34,6 +34,12 @@ impl Clocks {
         self.0.retain(|node, _| is_member(*node));
     }
 
+    /// How many of them are known now, the own one among them.
+    pub(crate) fn known(&self, now: Duration) -> usize {
+        let lately = self.0.values().filter(|heard| now.saturating_sub(heard.at) <= HEARD_WITHIN);
+        lately.count().saturating_add(1)
+    }
+
     /// The middle one of those that were heard lately and of the own one; of two the earlier one: what fires late can
     /// still fire.
     pub(crate) fn middle(&self, now: Duration, own_ms: u64) -> u64 {

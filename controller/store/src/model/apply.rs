@@ -8,7 +8,7 @@ use coracle_raft::Stop;
 use super::codec::Stored as _;
 use super::edit::{Edit, Moment, Purse, keep};
 use super::fault::Fault;
-use super::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX};
+use super::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX};
 use super::op::{Asked, Batch, Op};
 use super::outcome::{Outcome, Reply};
 use super::queue::Told;
@@ -26,10 +26,10 @@ pub fn apply(draft: &mut Draft<'_>, position: Position, bytes: usize, batch: Bat
     }
     group.time_ms = group::time_at(&group, batch.stamp_ms);
     let moment = Moment { term: batch.term, now_ms: group.time_ms, random: batch.random };
-    let mut steps = BATCH_STEPS_MAX;
+    let mut purse = Purse::full(group.sequence);
     let mut outcomes = Vec::with_capacity(batch.ops.len());
     for asked in batch.ops {
-        outcomes.push(answer(draft, &mut group, &mut steps, moment, asked)?);
+        outcomes.push(answer(draft, &mut group, &mut purse, moment, asked)?);
     }
     draft.put(keys::group(), group.encode());
     Ok(Reply::Outcomes(outcomes))
@@ -58,7 +58,7 @@ pub fn rehearse(reader: &dyn Reader, now_ms: u64, op: Op) -> Result<Outcome, Sto
     let draft = Draft::over(reader);
     let sequence = group::group(reader)?.map_or(0, |group| group.sequence);
     let moment = Moment { term: 0, now_ms, random: 0 };
-    let mut edit = Edit::over(&draft, moment, Purse { sequence, steps: BATCH_STEPS_MAX });
+    let mut edit = Edit::over(&draft, moment, Purse::full(sequence));
     match run(&mut edit, op) {
         Ok(outcome) => Ok(outcome),
         Err(Fault::Refused(refusal) | Fault::Full(_, refusal)) => Ok(Outcome::Refused(refusal)),
@@ -70,7 +70,7 @@ pub fn rehearse(reader: &dyn Reader, now_ms: u64, op: Op) -> Result<Outcome, Sto
 fn answer(
     draft: &mut Draft<'_>,
     group: &mut Group,
-    steps: &mut usize,
+    left: &mut Purse,
     moment: Moment,
     asked: Asked,
 ) -> Result<Outcome, Stop> {
@@ -82,11 +82,11 @@ fn answer(
             return Ok(Outcome::Refused(refusal));
         }
     }
-    let mut edit = Edit::over(draft, moment, Purse { sequence: group.sequence, steps: *steps });
+    let mut edit = Edit::over(draft, moment, Purse { sequence: group.sequence, ..*left });
     let run = run(&mut edit, asked.op);
     let (changes, purse) = edit.finish();
-    // Steps were made, whatever came of them.
-    *steps = purse.steps;
+    // Steps and copies were made, whatever came of them.
+    *left = purse;
     let outcome = match run {
         Ok(outcome) => {
             group.sequence = purse.sequence;
@@ -100,10 +100,15 @@ fn answer(
         }
         Err(Fault::Stop(stop)) => return Err(stop),
     };
-    if let Some(request) = asked.request {
+    if let Some(request) = asked.request.filter(|_| !is_passing(&outcome)) {
         remembered::keep(draft, group, request.id, &outcome)?;
     }
     Ok(outcome)
+}
+
+/// Whether the next entry may have another answer to the same: it is not remembered.
+fn is_passing(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused(refusal) if refusal.reason == Reason::Busy)
 }
 
 fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
@@ -112,7 +117,10 @@ fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
         Op::DropBucket { bucket, force } => bucket::drop(edit, &bucket, force),
         Op::Watch { bucket, watcher, settings } => bucket::watch(edit, &bucket, watcher, settings),
         Op::Unwatch { bucket, function } => bucket::unwatch(edit, &bucket, &function),
-        Op::Perform { effects } => Ok(Outcome::Performed(effect::perform(edit, &effects)?)),
+        Op::Perform { effects, hops } => {
+            edit.hops = hops;
+            Ok(Outcome::Performed(effect::perform(edit, &effects)?))
+        }
         Op::Sweep { due, steps, from_ms } => sweep::sweep(edit, due, steps, from_ms),
         Op::PutQueue { queue, settings, target } => queue::put(edit, &queue, settings, target),
         Op::DropQueue { queue, deletion, steps } => queue::drop(edit, &queue, deletion, steps),

@@ -10,7 +10,7 @@ use super::name::Place;
 use super::outcome::Outcome;
 use super::record::Bucket;
 use super::refusal::{Reason, Refusal};
-use super::{keys, kv};
+use super::{census, keys, kv};
 
 pub use read::{Listed, bucket, buckets};
 pub(super) use watch::{forget, unwatch, watch, watchers};
@@ -28,8 +28,12 @@ pub(super) fn put(
     bytes_max: u64,
 ) -> Result<Outcome, Fault> {
     let key = keys::bucket(place);
-    let made = Bucket { keys_max, bytes_max, keys: 0, bytes: 0, watched: false };
-    let bucket = edit.get::<Bucket>(&key)?.unwrap_or(made);
+    let bucket = if let Some(bucket) = edit.get::<Bucket>(&key)? {
+        bucket
+    } else {
+        census::count_bucket(edit, true)?;
+        Bucket { keys_max, bytes_max, keys: 0, bytes: 0, watched: false }
+    };
     edit.put(key, &Bucket { keys_max, bytes_max, ..bucket });
     Ok(Outcome::Done)
 }
@@ -53,6 +57,7 @@ pub(super) fn drop(edit: &mut Edit<'_>, place: &Place, force: bool) -> Result<Ou
     }
     if !more && bucket.keys <= found.len().try_into().unwrap_or(u64::MAX) {
         edit.remove(&keys::bucket(place));
+        census::count_bucket(edit, false)?;
     }
     Ok(Outcome::Moved { moved: found.len().try_into().unwrap_or(u32::MAX), more, next: 0 })
 }

@@ -7,7 +7,7 @@ use coracle_raft::Stop;
 
 use super::codec::Stored;
 use super::fault::Fault;
-use super::limits::{COPIES_MAX, OP_STEPS_MAX};
+use super::limits::{BATCH_STEPS_MAX, COPIES_MAX, OP_STEPS_MAX};
 use super::refusal::{Reason, Refusal};
 use super::view;
 
@@ -29,6 +29,15 @@ pub(super) struct Purse {
     pub(super) sequence: u64,
     /// Steps that the entry may still make.
     pub(super) steps: usize,
+    /// Copies of messages that it may still make, for who hears a topic or a bucket.
+    pub(super) copies: usize,
+}
+
+impl Purse {
+    /// What an entry has that begins after this number.
+    pub(super) const fn full(sequence: u64) -> Self {
+        Self { sequence, steps: BATCH_STEPS_MAX, copies: COPIES_MAX }
+    }
 }
 
 /// Records as the operation will leave them.
@@ -38,7 +47,7 @@ pub(super) struct Edit<'a> {
     /// When it happens.
     pub(super) moment: Moment,
     purse: Purse,
-    /// Of messages, for who hears a topic or a bucket.
+    /// Copies of messages that it has made.
     copies: usize,
     /// Calls for events that stand behind this.
     pub(super) hops: u64,
@@ -101,13 +110,20 @@ impl<'a> Edit<'a> {
         self.purse.sequence.saturating_add(1)
     }
 
-    /// So many more copies of messages, as far as one operation may make them.
-    pub(super) fn copy(&mut self, copies: usize) -> Result<(), Refusal> {
-        self.copies = self.copies.saturating_add(copies);
+    /// A copy of a message for each of `hearers`, who are those of `whose`, as far as the entry may still make them.
+    pub(super) fn copy(&mut self, hearers: usize, whose: impl FnOnce() -> String) -> Result<(), Refusal> {
+        self.copies = self.copies.saturating_add(hearers);
         if self.copies > COPIES_MAX {
-            let what = "copies of messages in one operation";
-            return Err(Refusal::over_size(Reason::TooMany, what, self.copies, COPIES_MAX));
+            let (whose, fits) = (whose(), COPIES_MAX / hearers.max(1));
+            let sentence =
+                format!("{whose} are {hearers}, and so at most {fits} messages for them fit at once");
+            return Err(Refusal::over_size(Reason::NeverFits, sentence, self.copies, COPIES_MAX));
         }
+        let Some(left) = self.purse.copies.checked_sub(hearers) else {
+            let what = "copies of messages are to be made";
+            return Err(Refusal::over_size(Reason::Busy, what, hearers, self.purse.copies));
+        };
+        self.purse.copies = left;
         Ok(())
     }
 

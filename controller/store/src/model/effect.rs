@@ -20,5 +20,11 @@ pub(super) fn perform(edit: &mut Edit<'_>, effects: &[Effect]) -> Result<Vec<Eff
         Effect::Publish(publish) => queue::publish(edit, publish),
         Effect::Check(check) => kv::check(edit, check),
     };
-    effects.iter().map(one).collect()
+    effects.iter().map(one).collect::<Result<_, _>>().map_err(|fault| match fault {
+        Fault::Full(full, refusal) => match queue::never_fits(&full, effects, &refusal) {
+            Some(never) => never.into(),
+            None => Fault::Full(full, refusal),
+        },
+        other @ (Fault::Refused(_) | Fault::Stop(_)) => other,
+    })
 }

@@ -10,8 +10,10 @@
 //! | `r` REQUEST | a remembered outcome | |
 //! | `o` SEQUENCE REQUEST | | the oldest outcome is forgotten first |
 //! | `b` PLACE | a bucket | list |
+//! | `B` | how many buckets there are | |
 //! | `h` PLACE | who watches a bucket | |
 //! | `v` PLACE KEY | a value | list by prefix; drop of a bucket |
+//! | `u` PLACE KEY | when somebody is told again of a value that has expired | |
 //! | `q` PLACE | a queue's settings | |
 //! | `n` PLACE | a queue's counts | |
 //! | `p` PLACE | a topic | list |
@@ -148,6 +150,11 @@ pub(super) fn buckets_after(namespace: &Namespace, name: Option<&Name>) -> (Byte
     name.map_or_else(|| all.clone(), |name| (after(&parts.text(name.as_str()).key()), all.1.clone()))
 }
 
+/// How many there are.
+pub(super) fn bucket_count() -> Bytes {
+    Bytes::from_static(b"B")
+}
+
 /// Who watches a bucket.
 pub(super) fn watchers(bucket: &Place) -> Bytes {
     Parts::of(b'h').place(bucket).key()
@@ -155,6 +162,11 @@ pub(super) fn watchers(bucket: &Place) -> Bytes {
 
 pub(super) fn value(bucket: &Place, key: &[u8]) -> Bytes {
     Parts::of(b'v').place(bucket).bytes(key).key()
+}
+
+/// Of a value that has expired: when somebody is told of it again.
+pub(super) fn late(bucket: &Place, key: &[u8]) -> Bytes {
+    Parts::of(b'u').place(bucket).bytes(key).key()
 }
 
 /// All values of a bucket whose keys begin so.

@@ -5,5 +5,6 @@ mod read;
 mod text;
 mod write;
 
+pub(super) use event::event_source;
 pub use read::{Entry, Page, PageBounds, value, values};
-pub(super) use write::{check, expire, take, write};
+pub(super) use write::{Full, check, expire, take, write};

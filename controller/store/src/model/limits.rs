@@ -62,9 +62,20 @@ pub const DEDUPS_MAX: u64 = 1_000_000;
 /// Queues and topics of a group, other than the queues of functions: ten times as many as anybody was seen to have, and listed in
 /// some tenths of a second.
 pub const QUEUES_MAX: u64 = 10_000;
+/// Buckets of a group, as its queues.
+pub const BUCKETS_MAX: u64 = 10_000;
+/// Keys that a bucket may ask for: 50 GB of records of small ones.
+pub const BUCKET_KEYS_MAX: u64 = 100_000_000;
+/// Bytes that a bucket may ask for, at least: one key has room.
+pub const BUCKET_BYTES_MIN: u64 = 1 << 10;
+/// The same at most.
+pub const BUCKET_BYTES_MAX: u64 = 64 << 30;
+/// Bytes of the largest event of a change: a key that is no text stands in it three times, percent-encoded and in base64.
+pub const CHANGE_BYTES_MAX: u64 = 16 << 10;
 /// Functions that hear one topic, or one bucket: each message is written once for each of them.
 pub const HEARERS_MAX: usize = 100;
-/// Copies of messages that one operation makes for them: some tens of milliseconds of work, for which everybody in the group waits.
+/// Copies of messages that the operations of one entry make for them together: some tens of milliseconds of work, for which everybody in
+/// the group waits. 20 messages for a hundred functions.
 pub const COPIES_MAX: usize = 2048;
 /// Calls for events that may stand behind each other, as among calls of functions.
 pub const HOPS_MAX: u64 = 16;
@@ -90,3 +101,4 @@ const _: () =
     assert!(MESSAGE_BYTES_MAX + HEADER_BYTES_MAX + 2 * URI_BYTES_MAX + 16 * 1024 <= BATCH_BYTES_MAX);
 const _: () = assert!(OP_STEPS_MAX <= BATCH_STEPS_MAX);
 const _: () = assert!(HEARERS_MAX <= COPIES_MAX);
+const _: () = assert!(2 * (TEXT_BYTES_MAX + 3 * KEY_BYTES_MAX) + 2 * KEY_BYTES_MAX <= 16 << 10);

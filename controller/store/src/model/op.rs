@@ -97,6 +97,8 @@ pub enum Op {
     Perform {
         /// In this order; a later one sees what an earlier one did.
         effects: Vec<Effect>,
+        /// Calls for events that stand behind them.
+        hops: u64,
     },
     /// Does what has become due.
     Sweep {

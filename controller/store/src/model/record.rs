@@ -15,7 +15,7 @@ mod told;
 pub use invocation::{Answer, Ended, How, Invocation, Report};
 pub(super) use message::Dedup;
 pub use message::{Burial, Cause, Claim, Delivery, Fence, HttpHead, Message, State, Ticket};
-pub(super) use queue::Queues;
+pub(super) use queue::{Buckets, Queues};
 pub use queue::{Counts, Queue, Settings, Topic};
 pub(super) use schedule::Schedules;
 pub use schedule::{Definition, Fired, Missed, Overlap, Schedule};
@@ -93,8 +93,15 @@ pub struct Value {
     pub expires_ms: Option<u64>,
     /// What was set.
     pub data: Bytes,
-    /// When it is swept, where that is not when it expires, Unix milliseconds: somebody was to be told and had no room.
-    pub timer_ms: Option<u64>,
+    /// Calls for events that stand behind it, where it expires; 0 where it does not.
+    pub hops: u64,
+}
+
+/// A value that has expired and of which somebody could not be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Late {
+    /// When that is tried again, Unix milliseconds.
+    pub(super) timer_ms: u64,
 }
 
 impl Value {

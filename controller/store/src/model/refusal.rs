@@ -69,6 +69,12 @@ pub enum Reason {
     ListFull,
     /// Calls for events have caused each other too often in a row.
     Loop,
+    /// More than can be taken at once, whatever else there is.
+    NeverFits,
+    /// Others of its entry have used up what one entry may do: it is to be asked again.
+    Busy,
+    /// The group has as many buckets as it may.
+    BucketsFull,
 }
 
 /// An operation that was not done, and why.
@@ -115,7 +121,10 @@ impl fmt::Display for Refusal {
             Reason::TooMany => write!(f, "{found} {subject}, and at most {bound} are allowed"),
             Reason::TooLarge => write!(f, "{subject} has {found} bytes, and at most {bound} are allowed"),
             Reason::InUse => write!(f, "{subject}; --force deletes it all the same"),
-            Reason::Invalid | Reason::Ended | Reason::NotDead | Reason::NameTaken => f.write_str(subject),
+            Reason::Invalid | Reason::Ended | Reason::NotDead | Reason::NameTaken | Reason::NeverFits => {
+                f.write_str(subject)
+            }
+            Reason::Busy => write!(f, "{found} {subject}, and {bound} are left of this moment: ask again"),
             Reason::OutcomeUnknown => write!(
                 f,
                 "the request is as old as sequence {found}, and outcomes before {bound} are forgotten: look whether it was done"
@@ -149,7 +158,7 @@ impl fmt::Display for Refusal {
                     "{found} calls for {subject} would stand behind each other, and at most {bound} may"
                 )
             }
-            Reason::SchedulesFull | Reason::QueuesFull => {
+            Reason::SchedulesFull | Reason::QueuesFull | Reason::BucketsFull => {
                 write!(f, "the data group would have {found} {subject}, its bound is {bound}")
             }
             Reason::Late => {

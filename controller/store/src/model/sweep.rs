@@ -23,10 +23,14 @@ pub fn due(reader: &dyn Reader, due: Due, from_ms: u64, until_ms: u64) -> Result
 pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32, from_ms: u64) -> Result<Outcome, Fault> {
     let most = usize::try_from(steps).unwrap_or(usize::MAX);
     let (found, more) = edit.steps(&keys::timers(due, from_ms, edit.moment.now_ms), most)?;
+    let (mut moved, mut full) = (0, kv::Full::new());
     for key in &found {
         let (_, subject) = at(key)?;
         match due {
-            Due::Values => kv::expire(edit, subject)?,
+            Due::Values if !kv::expire(edit, subject, &mut full)? => {
+                return Ok(Outcome::Moved { moved, more: true, next: 0 });
+            }
+            Due::Values => {}
             Due::Delays => queue::wake(edit, subject)?,
             Due::Claims => queue::lapse(edit, subject)?,
             Due::Ages => queue::age(edit, subject)?,
@@ -36,8 +40,9 @@ pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32, from_ms: u64) -> 
             Due::Drops => queue::go_on(edit, subject)?,
         }
         edit.remove(key);
+        moved += 1;
     }
-    Ok(Outcome::Moved { moved: found.len().try_into().unwrap_or(u32::MAX), more, next: 0 })
+    Ok(Outcome::Moved { moved, more, next: 0 })
 }
 
 fn at(key: &[u8]) -> Result<(u64, &[u8]), Stop> {

@@ -48,8 +48,13 @@ impl World {
     }
 
     async fn make_bucket(&self) {
-        let put =
-            KvPutBucketRequest { place: self.bucket(), request: request(), keys_max: 10, bytes_max: 1000 };
+        let put = KvPutBucketRequest {
+            place: self.bucket(),
+            request: request(),
+            keys_max: 10,
+            bytes_max: 1024,
+            dry_run: false,
+        };
         self.values().put_bucket(Request::new(put)).await.unwrap();
     }
 }

@@ -1,13 +1,29 @@
 //! Buckets as they are listed and watched.
 
 use coracle_proto::codec::InField as _;
+use coracle_proto::id::FunctionId;
 use coracle_proto::pb::{KvBucket, KvBucketReply, KvWatcher};
-use coracle_proto::status::Refusal;
+use coracle_proto::status::{Code, Refusal};
 use coracle_raft::View;
 
 use super::super::leading::{sequence, unreadable};
 use super::super::spec;
-use crate::model::{self, Listed, Place, Watcher};
+use crate::model::{self, BUCKET_BYTES_MAX, BUCKET_BYTES_MIN, BUCKET_KEYS_MAX, Listed, Place, Watcher};
+
+/// Names of people's buckets are as those of functions; their bounds have bounds.
+pub(super) fn check(bucket: &Place, keys_max: u64, bytes_max: u64) -> Result<(), Refusal> {
+    FunctionId::parse(bucket.namespace.as_str(), bucket.name.as_str()).in_field("place.bucket")?;
+    for (field, value, least, most) in [
+        ("keys_max", keys_max, 1, BUCKET_KEYS_MAX),
+        ("bytes_max", bytes_max, BUCKET_BYTES_MIN, BUCKET_BYTES_MAX),
+    ] {
+        if !(least..=most).contains(&value) {
+            let sentence = format!("field '{field}' of a bucket is {value}: {least} to {most} are allowed");
+            return Err(Refusal::new(Code::InvalidArgument, sentence));
+        }
+    }
+    Ok(())
+}
 
 /// Who is to watch, and what concerns it.
 pub(super) fn watcher(bucket: &Place, wire: KvWatcher) -> Result<Watcher, Refusal> {

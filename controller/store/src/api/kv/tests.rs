@@ -11,19 +11,26 @@ use crate::world::{GROUP, World};
 impl World {
     async fn make(&self, bucket: &str) {
         let place = self.bucket().map(|place| KvPlace { bucket: bucket.to_owned(), ..place });
-        let put = KvPutBucketRequest { place, request: request(), keys_max: 10, bytes_max: 1000 };
+        let put =
+            KvPutBucketRequest { place, request: request(), keys_max: 10, bytes_max: 1024, dry_run: false };
         self.values().put_bucket(Request::new(put)).await.unwrap();
     }
 
     fn watch_of(&self, watcher: KvWatcher, queue: Option<KvWatchQueue>) -> Request<KvWatchRequest> {
         let place = self.bucket();
-        Request::new(KvWatchRequest { place, request: request(), watcher: Some(watcher), queue })
+        Request::new(KvWatchRequest {
+            place,
+            request: request(),
+            watcher: Some(watcher),
+            queue,
+            dry_run: false,
+        })
     }
 
     async fn set(&self, key: &str) -> Result<Response<KvWriteReply>, Status> {
         let set = KvSet { value: "v".into(), ..KvSet::default() };
         let write = KvWrite { key: key.to_owned().into(), change: Some(kv_write::Change::Set(set)) };
-        let write = KvWriteRequest { place: self.bucket(), request: request(), writes: vec![write] };
+        let write = KvWriteRequest { place: self.bucket(), request: request(), writes: vec![write], hops: 0 };
         self.values().write(Request::new(write)).await
     }
 
@@ -123,5 +130,41 @@ async fn a_version_is_told_without_its_value_and_a_write_of_nothing_is_refused()
     assert_eq!(code, Code::InvalidArgument);
     assert!(sentence.contains("'writes' is empty"), "{sentence}");
     assert_eq!(reached(), before, "nothing of it is in the log");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_bucket_is_said_by_name() {
+    let world = World::start().await;
+    let put = async |bucket: &str, keys_max, bytes_max, dry_run| {
+        let place = world.bucket().map(|place| KvPlace { bucket: bucket.to_owned(), ..place });
+        let put = KvPutBucketRequest { place, request: request(), keys_max, bytes_max, dry_run };
+        world.values().put_bucket(Request::new(put)).await
+    };
+    for (bucket, keys_max, bytes_max, field) in [
+        ("A", 1, 1024, "'place.bucket'"),
+        ("a/b", 1, 1024, "'place.bucket'"),
+        ("a", 0, 1024, "'keys_max'"),
+        ("a", 100_000_001, 1024, "'keys_max'"),
+        ("a", 1, 1023, "'bytes_max'"),
+        ("a", 1, (64 << 30) + 1, "'bytes_max'"),
+    ] {
+        let (code, sentence) = refused(put(bucket, keys_max, bytes_max, false).await);
+        assert_eq!(code, Code::InvalidArgument);
+        assert!(sentence.contains(field), "{sentence}");
+    }
+    put("a", 100_000_000, 64 << 30, true).await.unwrap();
+    assert_eq!(refused(world.set("k").await).0, Code::BucketNotFound, "it was only asked");
+    put("a", 1, 1024, false).await.unwrap();
+    let dry = |watcher| {
+        let watch = world.watch_of(watcher, None).into_inner();
+        Request::new(KvWatchRequest { dry_run: true, ..watch })
+    };
+    let reply = world.values().watch(dry(watcher("f"))).await.unwrap().into_inner();
+    assert!(reply.bucket.unwrap().watchers.is_empty(), "it was only asked");
+    assert_eq!(refused(world.values().watch(dry(watcher("F"))).await).0, Code::InvalidArgument);
+    let tiny = Some(KvWatchQueue { bytes_max: 16_383, ..KvWatchQueue::default() });
+    let (code, sentence) = refused(world.values().watch(world.watch_of(watcher("f"), tiny)).await);
+    assert!(code == Code::InvalidArgument && sentence.contains("bytes_max"), "{sentence}");
     world.end().await;
 }

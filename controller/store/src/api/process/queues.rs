@@ -152,7 +152,8 @@ mod tests {
         let settings = Settings::DEFAULT;
         world.done(Op::Subscribe { topic: topic.clone(), function, settings }).await;
         let publish = Publish { queue: topic, ..world.publish() };
-        world.done(Op::Perform { effects: vec![Effect::Publish(Box::new(publish))] }).await;
+        let effects = vec![Effect::Publish(Box::new(publish))];
+        world.done(Op::Perform { effects, hops: 0 }).await;
         let mut registry = Registry::default();
         register(&mut registry, &[(GROUP, world.served.replica.clone())]);
         let mut text = String::new();

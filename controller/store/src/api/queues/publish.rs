@@ -30,7 +30,7 @@ pub(super) async fn publish(context: &Context, asked: PublishRequest) -> Result<
     let PublishRequest { place, request, to, messages } = asked;
     check(&messages)?;
     let (leading, to) = spec::named(context, place, &to, "to")?;
-    let outcome = leading.done(request, Op::Perform { effects: all(&to, messages)? }).await?;
+    let outcome = leading.done(request, Op::Perform { effects: all(&to, messages)?, hops: 0 }).await?;
     let published = match outcome {
         Outcome::Performed(effects) => effects.iter().map(published).collect(),
         Outcome::Done

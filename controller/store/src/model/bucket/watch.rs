@@ -2,7 +2,8 @@
 
 use super::super::edit::Edit;
 use super::super::fault::Fault;
-use super::super::limits::{HEARERS_MAX, KEY_BYTES_MAX};
+use super::super::kv::event_source;
+use super::super::limits::{CHANGE_BYTES_MAX, HEARERS_MAX, KEY_BYTES_MAX, TEXT_BYTES_MAX};
 use super::super::name::{Heard, Name, Place};
 use super::super::outcome::Outcome;
 use super::super::record::{Bucket, Settings, Watcher, Watchers};
@@ -19,6 +20,7 @@ pub(in super::super) fn watch(
 ) -> Result<Outcome, Fault> {
     let bucket = need(edit, place)?;
     check(&watcher)?;
+    check_told(place, &settings)?;
     let queue = Place::of_watcher(place, &watcher.function);
     let queue = queue.map_err(|error| Refusal::of(Reason::Invalid, error))?;
     queue::put(edit, &queue, settings, Some(watcher.function.clone()))?;
@@ -73,6 +75,27 @@ fn keep(edit: &mut Edit<'_>, place: &Place, bucket: Bucket, watchers: &Watchers)
         edit.remove(&keys::watchers(place));
     }
     edit.put(keys::bucket(place), &Bucket { watched, ..bucket });
+}
+
+/// A watcher that could never be told would refuse each change.
+fn check_told(place: &Place, settings: &Settings) -> Result<(), Refusal> {
+    if settings.bytes_max < CHANGE_BYTES_MAX {
+        let sentence = format!(
+            "bytes_max of a watcher's queue is {}: at least {CHANGE_BYTES_MAX} are needed, for a change of any key",
+            settings.bytes_max
+        );
+        return Err(Refusal::of(Reason::Invalid, sentence));
+    }
+    let source = event_source(place).len();
+    if source > TEXT_BYTES_MAX {
+        return Err(Refusal::over_size(
+            Reason::TooLarge,
+            "what names the bucket in an event",
+            source,
+            TEXT_BYTES_MAX,
+        ));
+    }
+    Ok(())
 }
 
 fn check(watcher: &Watcher) -> Result<(), Refusal> {

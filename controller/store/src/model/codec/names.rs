@@ -70,7 +70,10 @@ same_names!(
         Dropping,
         QueuesFull,
         ListFull,
-        Loop
+        Loop,
+        NeverFits,
+        Busy,
+        BucketsFull
     ]
 );
 

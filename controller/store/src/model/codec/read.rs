@@ -63,7 +63,7 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
         op::Kind::DropTopic(wire) => Op::DropTopic { topic: hear::topic(wire.topic)?, force: wire.force },
         op::Kind::Subscribe(wire) => hear::subscribe(wire)?,
         op::Kind::Unsubscribe(wire) => hear::unsubscribe(wire)?,
-        op::Kind::Perform(wire) => Op::Perform { effects: effects(wire.effects)? },
+        op::Kind::Perform(wire) => Op::Perform { effects: effects(wire.effects)?, hops: wire.hops },
         op::Kind::PutQueue(wire) => put_queue(wire)?,
         op::Kind::PauseQueue(wire) => Op::PauseQueue { queue: queue(wire.queue)?, paused: wire.paused },
         op::Kind::Submit(wire) => Op::Submit {

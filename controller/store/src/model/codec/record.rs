@@ -12,7 +12,7 @@ use coracle_proto::id::{ClusterId, GroupId};
 use coracle_proto::pb::store as pb;
 use prost::Message as _;
 
-use super::super::record::{Bucket, Group, Remembered, Value};
+use super::super::record::{Bucket, Group, Late, Remembered, Value};
 use super::DecodeError;
 use super::names::above_zero;
 use super::reply::{outcome_from_wire, outcome_to_wire};
@@ -101,6 +101,7 @@ macro_rules! plain {
 
 pub(in super::super) use plain;
 
+plain!(Late, "when a value is told of again", [timer_ms]);
 plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes, watched]);
 
 impl Stored for Value {
@@ -108,14 +109,12 @@ impl Stored for Value {
 
     fn encode(&self) -> Bytes {
         let expires_ms = self.expires_ms.unwrap_or_default();
-        let timer_ms = self.timer_ms.unwrap_or_default();
-        let wire = pb::Value { version: self.version, expires_ms, data: self.data.clone(), timer_ms };
-        wire.encode_to_vec().into()
+        let (version, hops) = (self.version, self.hops);
+        pb::Value { version, expires_ms, data: self.data.clone(), hops }.encode_to_vec().into()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let wire = pb::Value::decode(bytes)?;
-        let (expires_ms, timer_ms) = (above_zero(wire.expires_ms), above_zero(wire.timer_ms));
-        Ok(Self { version: wire.version, expires_ms, data: wire.data, timer_ms })
+        let pb::Value { version, expires_ms, data, hops } = pb::Value::decode(bytes)?;
+        Ok(Self { version, expires_ms: above_zero(expires_ms), data, hops })
     }
 }

@@ -58,7 +58,9 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::Subscribe(hear::subscribe(topic, function, settings))
         }
         Op::Unsubscribe { topic, function } => op::Kind::Unsubscribe(hear::unsubscribe(topic, function)),
-        Op::Perform { effects } => op::Kind::Perform(pb::Perform { effects: self::effects(effects) }),
+        Op::Perform { effects, hops } => {
+            op::Kind::Perform(pb::Perform { effects: self::effects(effects), hops: *hops })
+        }
         Op::PutQueue { queue, settings, target } => op::Kind::PutQueue(pb::PutQueue {
             queue: Some(place_to_wire(queue)),
             settings: Some(settings_to_wire(settings)),

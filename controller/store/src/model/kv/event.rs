@@ -38,7 +38,7 @@ pub(super) fn tell(edit: &mut Edit<'_>, place: &Place, key: &[u8], change: Chang
         return Ok(());
     }
     hops::check(edit.hops)?;
-    edit.copy(concerned.len())?;
+    edit.copy(concerned.len(), || format!("the watchers of bucket '{place}'"))?;
     let (version, bytes) = match change {
         Change::Set { version, bytes } => (version, bytes),
         // Later than what was there, and before what comes.
@@ -52,7 +52,7 @@ pub(super) fn tell(edit: &mut Edit<'_>, place: &Place, key: &[u8], change: Chang
         let position = u64::try_from(position).unwrap_or(u64::MAX);
         let publish = Publish {
             queue: to,
-            source: format!("//{}/bucket/{}", place.namespace, place.name),
+            source: event_source(place),
             id: String::new(),
             group: String::new(),
             attributes: attributes.clone(),
@@ -66,6 +66,11 @@ pub(super) fn tell(edit: &mut Edit<'_>, place: &Place, key: &[u8], change: Chang
         queue::publish(edit, &publish)?;
     }
     Ok(())
+}
+
+/// Where a bucket's events come from.
+pub(in super::super) fn event_source(bucket: &Place) -> String {
+    format!("//{}/bucket/{}", bucket.namespace, bucket.name)
 }
 
 fn concerns(watcher: &Watcher, key: &[u8], change: Change) -> bool {

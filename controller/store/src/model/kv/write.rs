@@ -1,22 +1,30 @@
 //! Changes of values: within the bucket's bounds, each with a version of its own, each with a timer where it expires. Who watches the
 //! bucket is told in the same operation.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::super::bucket;
 use super::super::edit::Edit;
 use super::super::fault::{Fault, unreadable};
+use super::super::hops;
 use super::super::keys::{self, Due};
-use super::super::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use super::super::limits::{HOPS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use super::super::name::Place;
 use super::super::op::{Change, Check, Write};
 use super::super::outcome::Effected;
-use super::super::record::{Bucket, Value};
+use super::super::record::{Bucket, Late, Value};
 use super::super::refusal::{Reason, Refusal};
 use super::event;
 
-/// What could not be swept is swept again after so long.
+/// Of what somebody could not be told it is told again after so long, and after twice as long each time.
 const AGAIN_MS: u64 = 1000;
+/// But after so long at most.
+const AGAIN_MS_MAX: u64 = 60_000;
+
+/// Buckets of which somebody had no room in one sweep: the rest of it does not ask again.
+pub(in super::super) type Full = BTreeSet<Place>;
 
 /// Makes the change, or refuses it.
 pub(in super::super) fn write(edit: &mut Edit<'_>, write: &Write) -> Result<Effected, Fault> {
@@ -29,6 +37,10 @@ pub(in super::super) fn write(edit: &mut Edit<'_>, write: &Write) -> Result<Effe
         let told = match effected {
             Effected::Written { version, .. } => {
                 let stored = edit.get::<Value>(&keys::value(&write.bucket, &write.key))?;
+                if stored.as_ref().is_some_and(|value| value.expires_ms.is_some()) {
+                    // Its end is an event too.
+                    hops::check(edit.hops)?;
+                }
                 let bytes = stored.map_or(0, |value| u64::try_from(value.data.len()).unwrap_or(u64::MAX));
                 Some(event::Change::Set { version, bytes })
             }
@@ -82,23 +94,34 @@ pub(in super::super) fn check(edit: &Edit<'_>, check: &Check) -> Result<Effected
 }
 
 /// Takes a value away whose timer is due. Where somebody is to be told and has no room it stays, for nobody to see, and is tried again.
-pub(in super::super) fn expire(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(), Fault> {
+/// False: the entry has no copies left, and the timer is to stay as it is.
+pub(in super::super) fn expire(edit: &mut Edit<'_>, subject: &[u8], full: &mut Full) -> Result<bool, Fault> {
     let (bucket, key) = keys::subject_parts(subject).ok_or_else(|| unreadable("a value's timer"))?;
     let mut slot = Slot::open(edit, &bucket, key)?;
-    if slot.live().is_some() || slot.stored.is_none() {
-        return Ok(());
-    }
+    let Some(stored) = slot.stored.clone().filter(|_| slot.live().is_none()) else { return Ok(true) };
     if !slot.bucket.watched {
         slot.clear();
-        return Ok(());
+        return Ok(true);
+    }
+    if full.contains(&bucket) {
+        slot.put_off();
+        return Ok(true);
     }
     let gone = edit.attempt(|edit| {
+        // What was let in before the bucket was watched is told at least once.
+        edit.hops = stored.hops.min(HOPS_MAX);
         Slot::open(edit, &bucket, key)?.clear();
         event::tell(edit, &bucket, key, event::Change::Deleted)
     });
     match gone {
-        Err(Fault::Refused(_) | Fault::Full(..)) => Slot::open(edit, &bucket, key).map(Slot::put_off),
-        other => other,
+        Ok(()) => Ok(true),
+        Err(Fault::Refused(refusal)) if refusal.reason == Reason::Busy => Ok(false),
+        Err(Fault::Refused(_) | Fault::Full(..)) => {
+            Slot::open(edit, &bucket, key)?.put_off();
+            full.insert(bucket);
+            Ok(true)
+        }
+        Err(stop @ Fault::Stop(_)) => Err(stop),
     }
 }
 
@@ -120,13 +143,17 @@ struct Slot<'e, 'a> {
     bucket: Bucket,
     /// Also what has expired and is not swept yet: it counts in the bucket.
     stored: Option<Value>,
+    /// Of what has expired: when somebody is told of it again.
+    late: Option<Late>,
 }
 
 impl<'e, 'a> Slot<'e, 'a> {
     fn open(edit: &'e mut Edit<'a>, place: &'e Place, key: &'e [u8]) -> Result<Self, Fault> {
         let bucket = bucket::need(edit, place)?;
-        let stored = edit.get(&keys::value(place, key))?;
-        Ok(Self { edit, place, key, bucket, stored })
+        let stored: Option<Value> = edit.get(&keys::value(place, key))?;
+        let expired = stored.as_ref().is_some_and(|value| !value.is_live(edit.moment.now_ms));
+        let late = if expired { edit.get(&keys::late(place, key))? } else { None };
+        Ok(Self { edit, place, key, bucket, stored, late })
     }
 
     /// What is there for whoever looks now.
@@ -171,7 +198,8 @@ impl<'e, 'a> Slot<'e, 'a> {
         if let Some(expires_ms) = expires_ms {
             self.edit.mark(keys::timer(Due::Values, expires_ms, &at));
         }
-        self.edit.put(at, &Value { version, expires_ms, data, timer_ms: None });
+        let hops = expires_ms.map_or(0, |_| self.edit.hops);
+        self.edit.put(at, &Value { version, expires_ms, data, hops });
         self.edit.put(keys::bucket(self.place), &self.bucket);
         Ok(Effected::Written { version, number })
     }
@@ -180,7 +208,11 @@ impl<'e, 'a> Slot<'e, 'a> {
     fn clear(&mut self) {
         let Some(stored) = self.stored.take() else { return };
         let at = keys::value(self.place, self.key);
-        if let Some(timer_ms) = stored.timer_ms.or(stored.expires_ms) {
+        let late = self.late.take();
+        if late.is_some() {
+            self.edit.remove(&keys::late(self.place, self.key));
+        }
+        if let Some(timer_ms) = late.map(|late| late.timer_ms).or(stored.expires_ms) {
             self.edit.remove(&keys::timer(Due::Values, timer_ms, &at));
         }
         self.edit.remove(&at);
@@ -189,13 +221,14 @@ impl<'e, 'a> Slot<'e, 'a> {
         self.edit.put(keys::bucket(self.place), &self.bucket);
     }
 
-    /// What has expired is swept later. Its timer, which is due, goes by itself.
+    /// Somebody is told of what has expired later: as long after now as it has waited by now. Its timer, which is due, goes by itself.
     fn put_off(self) {
-        let Some(stored) = self.stored else { return };
-        let at = keys::value(self.place, self.key);
-        let timer_ms = self.edit.moment.now_ms.saturating_add(AGAIN_MS);
-        self.edit.mark(keys::timer(Due::Values, timer_ms, &at));
-        self.edit.put(at, &Value { timer_ms: Some(timer_ms), ..stored });
+        let Some(expires_ms) = self.stored.and_then(|stored| stored.expires_ms) else { return };
+        let now_ms = self.edit.moment.now_ms;
+        let waited_ms = now_ms.saturating_sub(expires_ms);
+        let timer_ms = now_ms.saturating_add(waited_ms.clamp(AGAIN_MS, AGAIN_MS_MAX));
+        self.edit.mark(keys::timer(Due::Values, timer_ms, &keys::value(self.place, self.key)));
+        self.edit.put(keys::late(self.place, self.key), &Late { timer_ms });
     }
 
     /// A bucket that is over its bounds, which were others once, may shrink.

@@ -70,6 +70,7 @@ pub(in super::super) fn submit(
     let target = target.map_err(|error| Refusal::of(Reason::Invalid, error))?;
     let publish = Publish { queue, ..publish };
     bounds::check(&publish)?;
+    hops::check(hops_of(edit, &publish))?;
     let made = || Queue::told(Settings::DEFAULT, Some(target));
     let desk = Desk::open_or_make(edit, &publish.queue, made)?;
     Ok(Outcome::Performed(vec![take_in(desk, &Coming::of(&publish, ASYNC))?.told()]))
@@ -115,9 +116,9 @@ pub(super) fn take_in(mut desk: Desk<'_, '_>, coming: &Coming<'_>) -> Result<Tak
     Ok(Taken { message, repeated: false, invocation })
 }
 
-/// Calls for events that stand behind a message: as it tells, or those of whoever publishes it.
+/// Calls for events that stand behind a message: as it tells, but no fewer than those behind whoever publishes it.
 fn hops_of(edit: &Edit<'_>, publish: &Publish) -> u64 {
-    hops::told(&publish.attributes).unwrap_or(edit.hops)
+    hops::told(&publish.attributes).unwrap_or_default().max(edit.hops)
 }
 
 fn body(edit: &Edit<'_>, publish: &Publish, kind: &str) -> Message {
@@ -134,24 +135,5 @@ fn body(edit: &Edit<'_>, publish: &Publish, kind: &str) -> Message {
         data: publish.data.clone(),
         kind: kind.to_owned(),
         http: publish.http.clone(),
-    }
-}
-
-impl Desk<'_, '_> {
-    /// Dead letters count too: none is dropped to make room.
-    fn check_room(&self, weight: u64) -> Result<(), Fault> {
-        let settings = &self.queue.settings;
-        let full = |reason, found, bound| {
-            Fault::Full(self.place.clone(), Refusal::over(reason, self.place, found, bound))
-        };
-        let messages = self.counts.messages().saturating_add(1);
-        if messages > settings.messages_max {
-            return Err(full(Reason::QueueFullMessages, messages, settings.messages_max));
-        }
-        let bytes = self.counts.bytes.saturating_add(weight);
-        if bytes > settings.bytes_max {
-            return Err(full(Reason::QueueFullBytes, bytes, settings.bytes_max));
-        }
-        Ok(())
     }
 }

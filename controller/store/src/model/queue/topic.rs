@@ -95,7 +95,8 @@ pub(super) fn forget(edit: &mut Edit<'_>, heard: &Heard) -> Result<(), Fault> {
 
 /// A copy for each subscriber, each an invocation of its own. Whoever is full refuses it for all.
 pub(super) fn spread(edit: &mut Edit<'_>, topic: Topic, publish: &Publish) -> Result<Effected, Fault> {
-    edit.copy(topic.subscribers.len())?;
+    let whose = || format!("the subscribers of topic '{}'", publish.queue);
+    edit.copy(topic.subscribers.len(), whose)?;
     let (mut copies, mut repeated) = (0_u32, 0_u32);
     for function in &topic.subscribers {
         let place = Place::of_subscriber(&publish.queue, function);

@@ -150,3 +150,9 @@ pub struct Topic {
 pub(in super::super) struct Queues {
     pub(in super::super) count: u64,
 }
+
+/// How many buckets the group has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in super::super) struct Buckets {
+    pub(in super::super) count: u64,
+}

@@ -169,7 +169,7 @@ pub(crate) fn text(text: &str) -> Bytes {
 }
 
 pub(crate) fn perform(effects: Vec<Effect>) -> Op {
-    Op::Perform { effects }
+    Op::Perform { effects, hops: 0 }
 }
 
 pub(crate) fn write(key: &str, change: Change) -> Effect {

@@ -8,7 +8,7 @@ use coracle_proto::id::RequestId;
 use super::bench::{Bench, CLUSTER, GROUP, perform, place, text, write};
 use super::queue_bench::{NODE, invocation_of, published, report, submit};
 use crate::model::codec::{self, Stored};
-use crate::model::record::{Dedup, Queues, Remembered, Schedules, Watchers};
+use crate::model::record::{Dedup, Late, Queues, Remembered, Schedules, Watchers};
 use crate::model::{
     Answer, Asked, Bucket, Burial, Cause, Change, Check, Claim, Claimed, Counts, Definition, Deletion,
     Delivery, Due, Effect, Effected, Ended, Fate, Fence, Fired, Group, How, HttpHead, Invocation, Kept,
@@ -184,15 +184,16 @@ fn records() -> String {
     let group =
         Group { cluster: CLUSTER, id: GROUP, sequence: 7, time_ms: 8, remembered: 2, remembered_from: 3 };
     let remembered = Remembered { sequence: 6, outcome: Outcome::Done };
-    let value = Value { version: 4, expires_ms: Some(5), data: text("v"), timer_ms: None };
-    let late = Value { timer_ms: Some(9), ..value.clone() };
+    let value = Value { version: 4, expires_ms: Some(5), data: text("v"), hops: 0 };
+    let caused = Value { hops: 9, ..value.clone() };
     let bucket = Bucket { keys_max: 10, bytes_max: 1000, keys: 1, bytes: 2, watched: false };
     line("record", "Group", &group.encode())
         + &line("record", "Remembered", &remembered.encode())
         + &line("record", "Bucket", &bucket.encode())
         + &line("record", "Value", &value.encode())
         + &line("record", "Bucket", &Bucket { watched: true, ..bucket }.encode())
-        + &line("record", "Value", &late.encode())
+        + &line("record", "Value", &caused.encode())
+        + &line("record", "Late", &Late { timer_ms: 9 }.encode())
 }
 
 fn queue_records() -> String {

@@ -18,7 +18,7 @@ use crate::model::{
 
 const SETTINGS: Settings = Settings {
     messages_max: 8,
-    bytes_max: 10_000,
+    bytes_max: 20_000,
     attempts_max: 2,
     backoff_ms: 5,
     backoff_max_ms: 10,
@@ -154,7 +154,7 @@ fn step(luck: &mut StdRng, bench: &mut Bench, known: &mut Known) -> Outcome {
     let before = taken(bench);
     let outcome = bench.run(op.clone());
     match (&op, &outcome) {
-        (Op::Perform { effects }, Outcome::Performed(told)) => {
+        (Op::Perform { effects, .. }, Outcome::Performed(told)) => {
             if let ([Effect::Publish(publish)], [Effected::Spread { copies, .. }]) = (&effects[..], &told[..])
             {
                 check_spread(bench, &before, &publish.queue, *copies);

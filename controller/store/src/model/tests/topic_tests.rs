@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::bench::{Bench, effected, perform, place, reason};
-use super::queue_bench::{done, published, put, ticket_of};
+use coracle_proto::id::RequestId;
+
+use super::bench::{Bench, effected, perform, place, reason, text};
+use super::queue_bench::{done, published, put, submit, ticket_of};
 use crate::model::{
-    COPIES_MAX, Effect, Effected, HEARERS_MAX, HOPS_MAX, Name, Op, Outcome, Phase, Place, Publish, Reason,
-    Settings, Span, Topic, Verdict, counts, invocation, named_count, queue, rehearse, topic, topics, waiting,
+    Asked, COPIES_MAX, Effect, Effected, HEARERS_MAX, HOPS_MAX, Name, Op, Outcome, Phase, Place, Publish,
+    Reason, Reply, Request, Settings, Span, Topic, Verdict, counts, invocation, named_count, queue, rehearse,
+    topic, topics, waiting,
 };
 
 fn name(text: &str) -> Name {
@@ -169,9 +172,72 @@ fn subscribers_and_copies_have_bounds() {
         perform((0..count).map(one).collect())
     };
     let fits = COPIES_MAX / HEARERS_MAX;
-    assert_eq!(reason(&bench.run(effects(fits + 1))), Reason::TooMany);
+    let Outcome::Refused(refusal) = bench.run(effects(fits + 1)) else { panic!("they do not fit") };
+    assert_eq!(
+        (refusal.reason, &refusal.to_string()[..]),
+        (
+            Reason::NeverFits,
+            "the subscribers of topic 'shop/t' are 100, and so at most 20 messages for them fit at once"
+        )
+    );
     assert!(matches!(bench.run(effects(fits)), Outcome::Performed(_)));
     assert_eq!(counts(&bench.records, &queue_of("f0")).unwrap().published, fits as u64);
+}
+
+#[test]
+fn an_entry_makes_so_many_copies_and_no_more() {
+    let functions: Vec<_> = (0..HEARERS_MAX).map(|number| format!("f{number}")).collect();
+    let mut bench = bench(&functions.iter().map(String::as_str).collect::<Vec<_>>());
+    let fits = COPIES_MAX / HEARERS_MAX;
+    let one = |number: usize| {
+        let request = Some(Request { id: RequestId::new(number as u128), since: 0 });
+        Asked { request, op: publish(to_topic(&format!("m{number}"))) }
+    };
+    let batch = bench.batch((0..=fits).map(one).collect());
+    let Reply::Outcomes(outcomes) = bench.ask(&batch) else { panic!("it is an entry") };
+    let (last, first) = outcomes.split_last().unwrap();
+    assert!(first.iter().all(|outcome| matches!(outcome, Outcome::Performed(_))));
+    assert_eq!(reason(last), Reason::Busy);
+    let batch = bench.batch(vec![one(fits)]);
+    let Reply::Outcomes(outcomes) = bench.ask(&batch) else { panic!("it is an entry") };
+    assert_eq!(spread(&outcomes[0]), (100, false), "the same request has room in the next entry");
+}
+
+#[test]
+fn what_no_queue_could_hold_is_not_said_to_be_full() {
+    let mut bench = bench(&[]);
+    let small = Settings { messages_max: 2, ..Settings::DEFAULT };
+    bench.run(put(place("q"), small));
+    bench.run(subscribe("f", small));
+    let all = |to: fn(&str) -> Publish, ids: &[&str]| {
+        perform(ids.iter().map(|id| Effect::Publish(Box::new(to(id)))).collect())
+    };
+    for to in [published as fn(&str) -> Publish, to_topic] {
+        assert_eq!(bench.refused(all(to, &["a", "b", "c"])), Reason::NeverFits);
+        assert!(matches!(bench.run(all(to, &["a", "b", "a"])), Outcome::Performed(_)), "one comes twice");
+        assert_eq!(reason(&bench.run(all(to, &["c"]))), Reason::QueueFullMessages);
+    }
+    bench.run(put(place("r"), Settings { bytes_max: 9, ..Settings::DEFAULT }));
+    let large = Publish { queue: place("r"), data: text("0123456789"), ..published("a") };
+    assert_eq!(bench.refused(publish(large)), Reason::NeverFits);
+}
+
+#[test]
+fn what_is_told_of_a_chain_makes_it_no_shorter() {
+    let mut bench = bench(&["f"]);
+    let told = |hops: &str, id: &str| Publish {
+        attributes: [("hops".to_owned(), hops.to_owned())].into(),
+        ..to_topic(id)
+    };
+    bench.run(publish(told("5", "a")));
+    let [claimed] = bench.claim_of(queue_of("f"), 1)[..] else { panic!() };
+    let effects = vec![Effect::Publish(Box::new(told("0", "b")))];
+    let (verdict, ticket) = (Verdict::Done { effects }, ticket_of(queue_of("f"), &claimed));
+    bench.settle_op(Op::Settle { ticket, verdict, report: None, answer: None });
+    let page = waiting(&bench.records, &queue_of("f"), 0, 9).unwrap();
+    assert_eq!(page.messages[0].body.attributes["hops"], "6");
+    let call = Publish { attributes: told("17", "c").attributes, ..published("c") };
+    assert_eq!(bench.refused(submit(call)), Reason::Loop, "calls too");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Goal: a change of a watched bucket is an event for whom it concerns, in the same operation or not at all; checks of what was read.
 
-use super::bench::{Bench, effected, perform, place, set, text, write};
+use super::bench::{Bench, effected, perform, place, reason, set, text, write};
 use super::queue_bench::{done, published, settle, ticket_of};
+use crate::model::codec::Stored as _;
+use crate::model::record::Buckets;
 use crate::model::{
-    Change, Check, Deletion, Due, Effect, Effected, HEARERS_MAX, Name, Op, Outcome, Peeked, Place, Reason,
-    Settings, Verdict, Watcher, bucket, buckets, counts, named_count, queue, waiting,
+    BUCKETS_MAX, CHANGE_BYTES_MAX, Change, Check, Deletion, Due, Effect, Effected, HEARERS_MAX, Name, Op,
+    Outcome, Peeked, Place, Reason, Settings, Verdict, Watcher, bucket, buckets, counts, keys, named_count,
+    queue, waiting,
 };
 
 fn name(text: &str) -> Name {
@@ -257,4 +260,79 @@ fn an_event_says_how_many_calls_stand_behind_it() {
         seen.push(events(&bench, "f")[0].body.attributes["hops"].parse::<u64>().unwrap());
     }
     assert_eq!(seen, (1..=16).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_client_writes_has_the_calls_that_stand_behind_it() {
+    let mut bench = bench(vec![all("f")]);
+    let write = |hops| Op::Perform { effects: vec![write("k", set("v"))], hops };
+    bench.run(write(3));
+    assert_eq!(events(&bench, "f")[0].body.attributes["hops"], "3");
+    assert_eq!(bench.refused(write(17)), Reason::Loop);
+}
+
+#[test]
+fn what_expires_belongs_to_the_chain_of_who_wrote_it() {
+    let mut bench = bench(vec![Watcher { sets: false, ..all("f") }]);
+    let brief = Change::Set { data: text("v"), ttl_ms: Some(10) };
+    let write = |hops| Op::Perform { effects: vec![write("k", brief.clone())], hops };
+    assert_eq!(bench.refused(write(17)), Reason::Loop, "its end would be told");
+    bench.run(write(16));
+    bench.now_ms += 10;
+    bench.sweep(Due::Values);
+    assert_eq!(events(&bench, "f")[0].body.attributes["hops"], "16");
+}
+
+#[test]
+fn what_cannot_be_told_waits_twice_as_long_each_time_and_only_its_timer_moves() {
+    let mut bench = bench(Vec::new());
+    bench.run(watch(Watcher { sets: false, ..all("g") }, Settings { messages_max: 1, ..Settings::DEFAULT }));
+    bench.set("l", "v");
+    bench.write("l", Change::Delete);
+    for key in ["j", "k"] {
+        bench.write(key, Change::Set { data: text("v"), ttl_ms: Some(10) });
+    }
+    let stored = |bench: &Bench| bench.records[&keys::value(&place("a"), b"k")].clone();
+    let (before, begun_ms) = (stored(&bench), bench.now_ms + 10);
+    let mut waits = Vec::new();
+    bench.now_ms = begun_ms;
+    while waits.len() < 9 {
+        let refused = counts(&bench.records, &queue_of("g")).unwrap().refused;
+        assert_eq!(bench.sweep(Due::Values), 2);
+        assert_eq!(counts(&bench.records, &queue_of("g")).unwrap().refused, refused);
+        let timers: Vec<_> = bench.records.keys().filter(|key| key.starts_with(b"tv")).cloned().collect();
+        let at_ms: Vec<_> = timers.iter().map(|key| keys::timer_parts(key).unwrap().0).collect();
+        assert_eq!((at_ms.len(), at_ms[0]), (2, at_ms[1]), "one for each");
+        waits.push(at_ms[0] - bench.now_ms);
+        bench.now_ms = at_ms[0];
+    }
+    assert_eq!(waits, [1000, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
+    assert_eq!(stored(&bench), before);
+    bench.run(Op::Unwatch { bucket: place("a"), function: name("g") });
+    assert_eq!(bench.sweep(Due::Values), 2);
+    let left = |kind: &[u8]| bench.records.keys().any(|key| key.starts_with(kind));
+    assert!(!left(b"tv") && !left(b"u") && !left(b"v"), "nothing is left");
+}
+
+#[test]
+fn the_largest_event_has_room_in_the_smallest_queue() {
+    let mut bench = Bench::with_bucket(9, 1 << 20);
+    let small = Settings { bytes_max: CHANGE_BYTES_MAX, ..Settings::DEFAULT };
+    assert_eq!(bench.run(watch(all("f"), small)), Outcome::Done);
+    let less = Settings { bytes_max: CHANGE_BYTES_MAX - 1, ..Settings::DEFAULT };
+    assert_eq!(bench.refused(watch(all("f"), less)), Reason::Invalid);
+    let key = vec![0xff; crate::model::KEY_BYTES_MAX].into();
+    let write = crate::model::Write { bucket: place("a"), key, change: set("v") };
+    assert!(matches!(bench.run(perform(vec![Effect::Write(write)])), Outcome::Performed(_)));
+}
+
+#[test]
+fn a_group_has_so_many_buckets_and_no_more() {
+    let mut bench = Bench::with_bucket(9, 9);
+    bench.set_record(keys::bucket_count(), Buckets { count: BUCKETS_MAX }.encode());
+    let put = |name| Op::PutBucket { bucket: place(name), keys_max: 1, bytes_max: 1 };
+    assert_eq!(bench.run(put("a")), Outcome::Done, "it is there");
+    assert_eq!(reason(&bench.run(put("b"))), Reason::BucketsFull);
+    bench.run(Op::DropBucket { bucket: place("a"), force: false });
+    assert_eq!(bench.run(put("b")), Outcome::Done);
 }

@@ -57,6 +57,35 @@ async fn all_messages_are_taken_or_none_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_that_of_one_message() {
+    let world = World::start().await;
+    world.put_queue("q", of("f")).await;
+    let marked = |mark: &'static str| PublishMessage { fingerprint: mark.into(), ..message("a") };
+    world.publish_to("q", vec![marked("one")]).await.unwrap();
+    for (mark, code) in [("one", None), ("", None), ("two", Some(Code::IdempotencyConflict))] {
+        let answer = world.publish_to("q", vec![marked(mark)]).await;
+        assert_eq!(answer.err().map(|refusal| refusal.code), code, "{mark}");
+    }
+    let large = PublishMessage { fingerprint: vec![0; 33].into(), ..message("b") };
+    assert_eq!(world.publish_to("q", vec![large]).await.unwrap_err().code, Code::InvalidArgument);
+    assert_eq!(world.taken_in("q"), 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_never_fit_is_too_large_and_malformed_events_are_named() {
+    let world = World::start().await;
+    world.put_queue("q", QueueSpec { messages_max: 1, ..of("f") }).await;
+    let refusal = world.publish_to("q", vec![message("a"), message("b")]).await.unwrap_err();
+    assert_eq!(refusal.code, Code::RequestTooLarge, "{refusal}");
+    let mut wrong = message("a");
+    wrong.body.as_mut().unwrap().attributes.insert("Type".into(), "t".into());
+    let refusal = world.publish_to("q", vec![message(""), wrong]).await.unwrap_err();
+    assert!(refusal.message.contains("message 2 of 'messages': field 'body.attributes'"), "{refusal}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_sent_again_is_done_once() {
     let world = World::start().await;
     world.put_queue("q", of("f")).await;

@@ -5,7 +5,7 @@ use coracle_proto::codec::InField as _;
 use coracle_proto::pb::store as pb;
 use prost::Message as _;
 
-use super::super::super::record::{Counts, Queue, Queues, Settings, Topic};
+use super::super::super::record::{Buckets, Counts, Queue, Queues, Settings, Topic};
 use super::super::DecodeError;
 use super::super::names::{above_zero, function_from_wire, function_to_wire, hearer_from_wire};
 use super::{Stored, plain};
@@ -85,6 +85,7 @@ impl Stored for Queue {
 }
 
 plain!(Queues, "the number of queues and topics", [count]);
+plain!(Buckets, "the number of buckets", [count]);
 
 impl Stored for Topic {
     const WHAT: &'static str = "a topic";
