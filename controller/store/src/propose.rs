@@ -215,3 +215,22 @@ pub(crate) fn refusal(group: GroupId, error: ProposeError) -> Refusal {
     };
     Refusal::new(code, format!("data group {group}: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reason;
+
+    /// Whoever is told of a conflict does it again: in vain, and until his message is too old.
+    #[test]
+    fn a_queue_that_is_being_deleted_is_not_found_and_what_was_read_is_a_conflict() {
+        let code = |reason| {
+            refused(&model::Refusal { reason, subject: "shop/q".to_owned(), found: 0, bound: 0 }).code
+        };
+        assert_eq!(
+            (code(Reason::Dropping), code(Reason::NoQueue)),
+            (Code::QueueNotFound, Code::QueueNotFound)
+        );
+        assert_eq!(code(Reason::Mismatch), Code::Conflict);
+    }
+}

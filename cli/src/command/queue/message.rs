@@ -152,7 +152,7 @@ impl Flags {
         };
         let delay_ms = self.delay.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
         let (invocation, group) = (invocation.to_wire(), group.to_owned());
-        let fingerprint = bytes::Bytes::new();
+        let fingerprint = Bytes::new();
         pb::PublishMessage { invocation, body: Some(body), group, delay_ms, fingerprint }
     }
 }

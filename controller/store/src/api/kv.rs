@@ -51,7 +51,10 @@ impl KeyValue for KvService {
         let view = asking.leading.view().await?;
         let (now_ms, sequence) = (asking.leading.now_ms(), sequence(&view)?);
         let found = model::value(&view, &asking.bucket, &key, now_ms).map_err(|stop| unreadable(&stop))?;
-        Ok(Response::new(KvGetReply { entry: found.map(|value| entry(Entry { key, value }, !version_only)), sequence }))
+        Ok(Response::new(KvGetReply {
+            entry: found.map(|value| entry(Entry { key, value }, !version_only)),
+            sequence,
+        }))
     }
 
     async fn list(&self, request: Request<KvListRequest>) -> Result<Response<KvListReply>, Status> {
@@ -72,7 +75,11 @@ impl KeyValue for KvService {
         let KvWriteRequest { place, request, writes, hops } = request.into_inner();
         let asking = self.asking(place)?;
         if writes.is_empty() {
-            return Err(Refusal::new(Code::InvalidArgument, "'writes' is empty: there is nothing to be done").into());
+            return Err(Refusal::new(
+                Code::InvalidArgument,
+                "'writes' is empty: there is nothing to be done",
+            )
+            .into());
         }
         let effects = writes.into_iter().map(|write| effects::write(&asking.bucket, write));
         let op = Op::Perform { effects: effects.collect::<Result<_, _>>()?, hops: hops.into() };

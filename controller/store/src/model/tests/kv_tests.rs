@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, effected, perform, place, set, text, write};
 use crate::model::{
-    Change, Due, Effected, KEY_BYTES_MAX, OP_STEPS_MAX, Op, Outcome, PAGE_MAX, Page, PageBounds, Reason, VALUE_BYTES_MAX,
-    due, values,
+    Change, Due, Effected, KEY_BYTES_MAX, OP_STEPS_MAX, Op, Outcome, PAGE_MAX, Page, PageBounds, Reason,
+    VALUE_BYTES_MAX, due, values,
 };
 
 fn with_ttl(data: &str, ttl_ms: u64) -> Change {
