@@ -142,7 +142,7 @@ async fn where_nobody_answers_each_waits_as_long_as_it_may() {
     let all = (0..32).map(|_| within(Duration::from_millis(300)));
     let all = tokio::time::timeout(LONG / 2, futures::future::join_all(all)).await.unwrap();
     let refused = |it: &Result<Vec<Written>, Refusal>| {
-        it.as_ref().is_err_and(|it| matches!(it.code, Code::NotLeader | Code::NoQuorum))
+        it.as_ref().is_err_and(|it| matches!(it.code, Code::NotLeader | Code::NoQuorum | Code::TimedOut))
     };
     assert!(all.iter().all(refused), "{all:?}");
     store.state().follows = false;
