@@ -1,5 +1,9 @@
 //! `CloudEvents` in the binary mode of their HTTP binding (1.0.2, 3.1.3): how an attribute stands in a header.
 
+use std::collections::BTreeMap;
+
+use coracle_proto::trace::{TRACEPARENT, TRACESTATE};
+
 /// Before the name of an attribute.
 pub(crate) const PREFIX: &str = "ce-";
 /// The type of an event that nobody has given another one.
@@ -7,7 +11,22 @@ pub(crate) const MESSAGE_TYPE: &str = "dev.coracle.queue.message";
 /// So begin the types of what the platform itself says.
 pub(crate) const OWN_TYPES: &str = "dev.coracle.";
 
+/// Bytes of an event's attributes: names and values together.
+pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 4 << 10;
+
 const UNENDED: &str = "has a quoted part that does not end";
+
+/// Leaves out of a trace what is too much, where all attributes have more than so many bytes: it goes on without what its vendors say,
+/// and one that is no trace goes, too.
+pub(crate) fn cut_traces(attributes: &mut BTreeMap<String, String>, bytes_max: usize) {
+    let bytes = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
+    if bytes > bytes_max {
+        attributes.remove(TRACESTATE);
+        if attributes.get(TRACEPARENT).is_some_and(|parent| parent.len() > bytes_max / 2) {
+            attributes.remove(TRACEPARENT);
+        }
+    }
+}
 
 /// What a header has of a value: what it cannot carry, spaces, quotes and `%` as `%` and two digits for each byte (3.1.3.2).
 pub(crate) fn encode(value: &str) -> String {

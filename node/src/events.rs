@@ -3,6 +3,7 @@
 //! For each data group one request to its leader is under way at a time: it says what this node runs and how much more it would,
 //! and brings messages, and news of what is not wanted any more. Each message is a task: its attempt, then the word of it.
 
+mod again;
 mod answer;
 mod attempt;
 mod narrow;
@@ -26,6 +27,7 @@ use tokio::runtime::Handle;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::again::Again;
 use self::offers::Offers;
 use self::take::Taker;
 use crate::clock;
@@ -38,6 +40,11 @@ use crate::view::ViewHandle;
 /// Messages that a node runs at once: each may have a body of 64 KiB and an answer of as much here, and its attempt and its
 /// settlement each take a place in an entry of its group's log.
 pub const AT_ONCE_MAX: u32 = 256;
+
+/// What could not be run here comes again after so long the first time.
+const OFFERED_MIN: Duration = Duration::from_millis(100);
+/// However often it was.
+const OFFERED_MAX: Duration = Duration::from_secs(5);
 
 /// What a node does about messages.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +85,9 @@ struct Inner {
     calls: Handle,
     /// Of this start of the process.
     session: u64,
+    /// Of what could not be run here.
     offers: Offers,
+    again: Again,
 }
 
 impl fmt::Debug for Events {
@@ -98,8 +107,9 @@ impl Events {
         metrics: Arc<Metrics>,
         calls: Handle,
     ) -> Self {
-        let (session, offers) = (rand::random(), Offers::default());
-        let inner = Inner { options, view, stores, dispatcher, metrics, calls, session, offers };
+        let session = rand::random();
+        let (offers, again) = (Offers::new(OFFERED_MIN, OFFERED_MAX), Again::default());
+        let inner = Inner { options, view, stores, dispatcher, metrics, calls, session, offers, again };
         Self { inner: Arc::new(inner) }
     }
 

@@ -126,7 +126,8 @@ impl Client {
     }
 
     async fn read(&mut self, store: &mut KeyValueClient<Channel>, key: u32) -> Result<Did, Option<Did>> {
-        let request = pb::KvGetRequest { place: self.world.place(), key: key.to_string().into() };
+        let (place, key_bytes) = (self.world.place(), key.to_string().into());
+        let request = pb::KvGetRequest { place, key: key_bytes, version_only: false };
         let reply = store.get(request).await.map_err(|_| None)?.into_inner();
         let found = reply.entry.map(|entry| {
             let text = String::from_utf8(entry.value.to_vec()).expect("digits");

@@ -219,7 +219,7 @@ async fn get(args: &Key, session: &Session<'_>) -> Result<(), Failure> {
     let mut asking = Asking::of(&args.bucket, session).await?;
     let key = Bytes::copy_from_slice(args.key.as_bytes());
     let get = async |mut keeper: Keeper, place, _| {
-        keeper.get(pb::KvGetRequest { place: Some(place), key: key.clone() }).await
+        keeper.get(pb::KvGetRequest { place: Some(place), key: key.clone(), version_only: false }).await
     };
     let entry = asking.ask("kv get", get).await?.entry.ok_or_else(|| missing(args))?;
     if session.output.is_for_people() {

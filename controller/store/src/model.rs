@@ -41,7 +41,7 @@ pub use bucket::{Listed, bucket, buckets};
 pub use group::{Group, TIME_STEP_MAX_MS, group};
 pub use invocation::{Listing, Mark, Phase, Seen, Wanted, answer, invocation, invocations};
 pub use keys::{Due, Touched, touched};
-pub use kv::{Entry, Page, value, values};
+pub use kv::{Entry, Page, PageBounds, value, values};
 pub use limits::{
     AGE_MS_MAX, ANSWER_BYTES_MAX, ANSWER_HEADER_BYTES_MAX, ANSWERS_BYTES_MAX, ATTEMPTS_MAX,
     ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BACKOFF_MS_MAX, BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX,

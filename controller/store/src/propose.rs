@@ -178,9 +178,9 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         | Reason::Ended
         | Reason::NotDead
         | Reason::NameTaken
-        | Reason::InUse
-        | Reason::Dropping => Code::Conflict,
-        Reason::NoQueue | Reason::NoTopic | Reason::Nowhere => Code::QueueNotFound,
+        | Reason::InUse => Code::Conflict,
+        // It will not come again: nobody is to try what he did to it once more.
+        Reason::Dropping | Reason::NoQueue | Reason::NoTopic | Reason::Nowhere => Code::QueueNotFound,
         Reason::Loop => Code::LoopDetected,
         Reason::NoSchedule => Code::ScheduleNotFound,
         Reason::QueueFullMessages | Reason::QueueFullBytes => Code::QueueFull,
@@ -214,4 +214,23 @@ pub(crate) fn refusal(group: GroupId, error: ProposeError) -> Refusal {
         ProposeError::Membership { .. } => Code::Conflict,
     };
     Refusal::new(code, format!("data group {group}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reason;
+
+    /// Whoever is told of a conflict does it again: in vain, and until his message is too old.
+    #[test]
+    fn a_queue_that_is_being_deleted_is_not_found_and_what_was_read_is_a_conflict() {
+        let code = |reason| {
+            refused(&model::Refusal { reason, subject: "shop/q".to_owned(), found: 0, bound: 0 }).code
+        };
+        assert_eq!(
+            (code(Reason::Dropping), code(Reason::NoQueue)),
+            (Code::QueueNotFound, Code::QueueNotFound)
+        );
+        assert_eq!(code(Reason::Mismatch), Code::Conflict);
+    }
 }

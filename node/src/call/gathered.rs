@@ -40,6 +40,14 @@ pub enum Effect {
     Publish(Said),
 }
 
+impl Effect {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub const fn is_check(&self) -> bool {
+        matches!(self, Self::Check { .. })
+    }
+}
+
 /// A bucket, and a key in it.
 type Slot = (String, Bytes);
 
@@ -50,6 +58,9 @@ pub struct Own {
     pub data: Option<Bytes>,
     /// Greater than any that a store gives.
     pub version: u64,
+    /// By how much it is greater than what was there, where the call has done nothing but add to it: what else belongs to the value,
+    /// as when it is gone, stays.
+    added: Option<i64>,
 }
 
 /// All of a call.
@@ -93,6 +104,28 @@ impl Gathered {
     /// # Errors
     /// [`Code::LimitReached`].
     pub fn write(&mut self, bucket: &str, key: &[u8], data: Option<Bytes>) -> Result<u64, Refusal> {
+        self.put(bucket, key, data, None)
+    }
+
+    /// The call adds to a number, which it has read, and which is `sum` then. Gives its version here.
+    ///
+    /// # Errors
+    /// [`Code::LimitReached`].
+    pub fn add(&mut self, bucket: &str, key: &[u8], by: i64, sum: i64) -> Result<u64, Refusal> {
+        let added = match self.own(bucket, key) {
+            None => Some(by),
+            Some(own) => own.added.and_then(|added| added.checked_add(by)),
+        };
+        self.put(bucket, key, Some(sum.to_string().into()), added)
+    }
+
+    fn put(
+        &mut self,
+        bucket: &str,
+        key: &[u8],
+        data: Option<Bytes>,
+        added: Option<i64>,
+    ) -> Result<u64, Refusal> {
         let slot = slot(bucket, key);
         let size = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
         let before = self.writes.remove(&slot);
@@ -105,7 +138,7 @@ impl Gathered {
         }
         self.number += 1;
         let version = OWN | self.number;
-        self.writes.insert(slot, Own { data, version });
+        self.writes.insert(slot, Own { data, version, added });
         Ok(version)
     }
 
@@ -162,7 +195,10 @@ impl Gathered {
         let check = |((bucket, key), version)| Effect::Check { bucket, key, version };
         let write = |((bucket, key), own): (Slot, Own)| {
             let set = |data| Change::Set { data, ttl: None, if_version: None };
-            let change = own.data.map_or(Change::Delete, set);
+            let change = match (own.added, own.data) {
+                (Some(by), _) => Change::Increment { by },
+                (None, data) => data.map_or(Change::Delete, set),
+            };
             Effect::Write { bucket, write: Write { key, change } }
         };
         let checks = checks.into_iter().map(check);
@@ -206,6 +242,39 @@ mod tests {
         };
         let check = Effect::Check { bucket: "b".to_owned(), key: "a".into(), version: 7 };
         assert_eq!(effects, [check, write("a", set), write("gone", Change::Delete)]);
+    }
+
+    /// The store adds, so that what else belongs to the value stays, such as its time to live.
+    #[test]
+    fn what_the_call_only_adds_to_is_added_to_at_its_end() {
+        let mut gathered = Gathered::default();
+        for (by, sum) in [(2, 7), (-3, 4)] {
+            gathered.add("b", b"added", by, sum).unwrap();
+        }
+        assert_eq!(
+            gathered.own("b", b"added").unwrap().data.as_deref(),
+            Some(&b"4"[..]),
+            "as the call sees it"
+        );
+        gathered.write("b", b"set", Some("1".into())).unwrap();
+        gathered.add("b", b"set", 1, 2).unwrap();
+        gathered.add("b", b"then set", 1, 2).unwrap();
+        gathered.write("b", b"then set", Some("9".into())).unwrap();
+        for sum in [i64::MAX - 1, i64::MAX] {
+            gathered.add("b", b"too far", i64::MAX, sum).unwrap();
+        }
+        let set = |data: String| Change::Set { data: data.into(), ttl: None, if_version: None };
+        let write = |(key, change): (&'static str, Change)| Effect::Write {
+            bucket: "b".to_owned(),
+            write: Write { key: key.into(), change },
+        };
+        let expected = [
+            ("added", Change::Increment { by: -1 }),
+            ("set", set("2".to_owned())),
+            ("then set", set("9".to_owned())),
+            ("too far", set(i64::MAX.to_string())),
+        ];
+        assert_eq!(gathered.into_effects(), expected.map(write));
     }
 
     #[test]

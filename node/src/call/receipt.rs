@@ -32,6 +32,8 @@ pub struct Told {
     pub effects: Vec<Effect>,
     /// Nothing more will be told of it.
     over: bool,
+    /// What runs there may do nothing in the platform.
+    idle: bool,
     /// How often it was sent.
     run: u64,
 }
@@ -41,6 +43,12 @@ impl Told {
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// Whether it is known what it did in the platform: it was told, or it cannot have done anything.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.over || self.idle
     }
 }
 
@@ -86,6 +94,16 @@ impl Receipt {
         }
     }
 
+    /// What runs was not granted anything in the platform: whatever is told late of it, it has done nothing there.
+    pub fn set_idle(&self) {
+        if let Some(told) = &self.told {
+            told.send_if_modified(|told| {
+                told.idle |= told.run == self.run;
+                false
+            });
+        }
+    }
+
     /// The call is over, and took so much, where that is known. What is told first counts.
     pub fn over(&self, spent: Option<Spent>) {
         self.over_with(spent, Vec::new());
@@ -102,6 +120,13 @@ impl Receipt {
                 first
             });
         }
+    }
+
+    /// What was told, when it is over. After `patience` what is known by then, where it is known what the call did in the platform;
+    /// where it is not, after `longest`.
+    pub async fn told_whole(&self, patience: Duration, longest: Duration) -> Told {
+        let told = self.told(patience).await;
+        if told.is_whole() { told } else { self.told(longest).await }
     }
 
     /// What was told, when it is over: its guest may end a moment later than its answer. After `patience` what is known by

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
+use super::again::{Why, given_back, overtaken};
 use super::running::Place;
 use super::verdict::{Decision, of_answer, of_error};
 use super::{Inner, answer, request, settle, span};
@@ -127,22 +128,28 @@ async fn attempt(
         }
     };
     inner.offers.forget(&ticket);
-    let (verdict, mut told) = judged(verdict, begun).await;
+    let (verdict, mut told) = judged(verdict, came.result.is_ok(), begun).await;
     let effects = match &verdict {
         Verdict::Done => std::mem::take(&mut told.effects),
-        Verdict::Retry { .. } | Verdict::Dead { .. } | Verdict::Offer { .. } => Vec::new(),
+        Verdict::Retry { .. } | Verdict::Dead { .. } => {
+            // Nothing is final that half of a change may be the reason of.
+            if let Some(what) = overtaken(inner, &ticket.namespace, &told.effects).await {
+                let error = format!("{error}; what it had read was changed meanwhile: {what}");
+                return given_back(inner, &ticket, Why::Overtaken, error);
+            }
+            Vec::new()
+        }
+        Verdict::Offer { .. } => Vec::new(),
     };
     let report = Some(report(begun, &came, told, error));
     Settlement { ticket, report, verdict, answer: came.result.ok(), effects }
 }
 
-/// With what was told of the call. It is not done without what it did.
-async fn judged(verdict: Verdict, begun: &Begun) -> (Verdict, Told) {
-    if verdict != Verdict::Done {
-        return (verdict, begun.receipt.told(SPENT_WAIT).await);
-    }
-    let told = begun.receipt.told(GATHERED_WAIT).await;
-    if told.is_over() {
+/// With what was told of the call, which was `answered` or failed. It is not done without what it did.
+async fn judged(verdict: Verdict, answered: bool, begun: &Begun) -> (Verdict, Told) {
+    let longest = if answered { GATHERED_WAIT } else { Duration::ZERO };
+    let told = begun.receipt.told_whole(SPENT_WAIT, longest).await;
+    if verdict != Verdict::Done || told.is_whole() {
         return (verdict, told);
     }
     (Verdict::Retry { after: None, error: "what the call did was not told in time".to_owned() }, told)

@@ -1,4 +1,4 @@
-//! How often a message could not be run here: each time it comes back later.
+//! How often a message was given back: each time it comes back later.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +8,6 @@ use coracle_proto::id::Namespace;
 
 use crate::stores::Ticket;
 
-/// After the first time.
-const AFTER_MIN: Duration = Duration::from_millis(100);
-/// However often it was.
-const AFTER_MAX: Duration = Duration::from_secs(5);
 /// Messages that are counted. Where there are more the counts of all begin anew.
 const COUNTED_MAX: usize = 10_000;
 
@@ -19,26 +15,36 @@ const COUNTED_MAX: usize = 10_000;
 type Message = (Namespace, String, u64);
 
 /// Counts of messages.
-#[derive(Debug, Default)]
-pub(super) struct Offers(Mutex<HashMap<Message, u32>>);
+#[derive(Debug)]
+pub(super) struct Offers {
+    after_min: Duration,
+    after_max: Duration,
+    counts: Mutex<HashMap<Message, u32>>,
+}
 
 impl Offers {
-    /// It could not be run once more: after so long it may be given to somebody again.
+    /// It comes back after `after_min` the first time, and after `after_max` however often it was.
+    pub(super) fn new(after_min: Duration, after_max: Duration) -> Self {
+        Self { after_min, after_max, counts: Mutex::default() }
+    }
+
+    /// It is given back once more: after so long it may be given to somebody again.
     pub(super) fn after(&self, ticket: &Ticket) -> Duration {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let message = message(ticket);
         if counts.len() >= COUNTED_MAX && !counts.contains_key(&message) {
             counts.clear();
         }
         let count = counts.entry(message).or_default();
-        let after = AFTER_MIN.saturating_mul(1_u32.checked_shl(*count).unwrap_or(u32::MAX)).min(AFTER_MAX);
+        let times = 1_u32.checked_shl(*count).unwrap_or(u32::MAX);
+        let after = self.after_min.saturating_mul(times).min(self.after_max);
         *count = count.saturating_add(1);
         after
     }
 
-    /// It was run.
+    /// That is over.
     pub(super) fn forget(&self, ticket: &Ticket) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if !counts.is_empty() {
             counts.remove(&message(ticket));
         }
@@ -56,7 +62,7 @@ mod tests {
 
     #[test]
     fn who_could_not_be_run_waits_longer_each_time() {
-        let offers = Offers::default();
+        let offers = Offers::new(Duration::from_millis(100), Duration::from_secs(5));
         let ticket = |message, sequence| Ticket {
             namespace: Namespace::default(),
             queue: "q".to_owned(),
@@ -66,12 +72,12 @@ mod tests {
         let after: Vec<_> = (1..=40).map(|sequence| offers.after(&ticket(1, sequence)).as_millis()).collect();
         assert_eq!(after[..8], [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
         assert_eq!(after.last(), Some(&5000));
-        assert_eq!(offers.after(&ticket(2, 9)), AFTER_MIN, "another one");
+        assert_eq!(offers.after(&ticket(2, 9)), offers.after_min, "another one");
         offers.forget(&ticket(1, 41));
-        assert_eq!(offers.after(&ticket(1, 42)), AFTER_MIN);
+        assert_eq!(offers.after(&ticket(1, 42)), offers.after_min);
         for message in 0..COUNTED_MAX as u64 * 2 {
             offers.after(&ticket(message, 1));
         }
-        assert!(offers.0.lock().unwrap().len() <= COUNTED_MAX);
+        assert!(offers.counts.lock().unwrap().len() <= COUNTED_MAX);
     }
 }

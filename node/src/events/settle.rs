@@ -8,17 +8,16 @@ use coracle_proto::status::{Again, Code, Refusal};
 use coracle_proto::trace;
 use tracing::Instrument as _;
 
+use super::again::{Why, given_back};
 use super::{Inner, span};
 use crate::clock;
-use crate::stores::{Fate, Report, Settlement, Verdict};
+use crate::stores::{Acknowledged, Fate, Report, Settlement, Verdict};
 
 /// One request, with all the members that it is sent to. A settlement that was done and is sent under another id finds
 /// its claim gone, and changes nothing.
 const ASK_MAX: Duration = Duration::from_secs(10);
 /// Before the next one.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a message waits whose call is made again because others changed what it had read.
-const AGAIN_MS: std::ops::RangeInclusive<u64> = 5..=50;
 
 /// Settles an attempt. It is bounded by the claim: one that has lapsed is lost, and the group's other requests tell that too.
 pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlement) {
@@ -26,7 +25,7 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
     let settling = async {
         let mut said = say(inner, group, settlement).await;
         if let Err(refusal) = &said
-            && let Some(again) = again(settlement, refusal)
+            && let Some(again) = again(inner, settlement, refusal)
         {
             said = say(inner, group, &again).await;
         } else if let Err(refusal) = &said
@@ -36,9 +35,10 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
             said = say(inner, group, &lighter).await;
         }
         match said {
-            Ok(fate) => {
-                span.record(attr::FATE, fate.name());
-                inner.metrics.events.settled(fate);
+            Ok(acknowledged) => {
+                span.record(attr::FATE, acknowledged.fate.name());
+                inner.metrics.events.settled(acknowledged.fate);
+                check_done(inner, group, settlement, acknowledged);
             }
             Err(refusal) => {
                 trace::failed(&span, &refusal);
@@ -50,7 +50,7 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
 }
 
 /// Says it until there is an answer that would be the same however often it is said.
-async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<Fate, Refusal> {
+async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<Acknowledged, Refusal> {
     loop {
         let deadline = clock::now() + ASK_MAX;
         match inner.stores.settle(group, settlement, deadline).await {
@@ -58,34 +58,41 @@ async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<F
             Err(refusal) if refusal.code.retry() != Again::Never && refusal.code != Code::QueueFull => {
                 tracing::debug!(%group, code = %refusal.code, %refusal, "an attempt is not settled yet");
             }
-            said => return said,
+            Ok(acknowledged) => {
+                if acknowledged.fate != Fate::Offered {
+                    inner.again.forget(&settlement.ticket);
+                }
+                return Ok(acknowledged);
+            }
+            refused @ Err(_) => return refused,
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// What is said instead where what the call did was refused for what others do: nothing of it was done, and it is made again. None
-/// where that is not why.
-fn again(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
+/// What is said instead where what the call did was refused for what others do: nothing of it was done, and it is made again, uncounted,
+/// until its message is too old. None where that is not why.
+fn again(inner: &Inner, settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
     if settlement.effects.is_empty() {
         return None;
     }
-    let (verdict, report) = match refusal.code {
-        Code::Conflict => {
-            // Two that met do not meet again.
-            let after = Duration::from_millis(rand::random_range(AGAIN_MS));
-            let error = format!("what it had read was changed meanwhile: {refusal}");
-            (Verdict::Offer { after, error }, None)
-        }
+    let (why, error) = match refusal.code {
+        Code::Conflict => (Why::Overtaken, format!("what it had read was changed meanwhile: {refusal}")),
         // A queue is emptied again, and so is a bucket.
-        Code::QueueFull | Code::LimitReached => {
-            let error = undone(refusal);
-            let report = settlement.report.clone().map(|report| Report { error: error.clone(), ..report });
-            (Verdict::Retry { after: None, error }, report)
-        }
+        Code::QueueFull | Code::LimitReached => (Why::Full, undone(refusal)),
         _ => return None,
     };
-    Some(Settlement { ticket: settlement.ticket.clone(), report, verdict, answer: None, effects: Vec::new() })
+    Some(given_back(inner, &settlement.ticket, why, error))
+}
+
+/// A store of an earlier release acknowledges a call without doing what it did.
+fn check_done(inner: &Inner, group: GroupId, settlement: &Settlement, acknowledged: Acknowledged) {
+    let (effects, done) = (settlement.effects.len(), acknowledged.effects);
+    if acknowledged.fate == Fate::Done && effects != done {
+        inner.metrics.events.undone.inc();
+        let (queue, message) = (&settlement.ticket.queue, settlement.ticket.message);
+        tracing::error!(%group, queue, message, effects, done, "not all that a call did was done with its end: upgrade the store");
+    }
 }
 
 /// What is said instead of what was refused, so that somebody learns why: without the answer, and with the refusal as the

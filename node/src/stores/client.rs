@@ -15,7 +15,7 @@ use coracle_proto::status::{Code, Refusal};
 use tonic::transport::Channel;
 
 use super::ask::{Question, traced};
-use super::message::{Fate, Kept, Settlement, Submission, Submitted, Taken, Taking};
+use super::message::{Acknowledged, Kept, Settlement, Submission, Submitted, Taken, Taking};
 use super::record::Record;
 use super::{Stores, wire};
 use crate::clock;
@@ -168,7 +168,7 @@ impl Stores {
         group: GroupId,
         settlement: &Settlement,
         deadline: Instant,
-    ) -> Result<Fate, Refusal> {
+    ) -> Result<Acknowledged, Refusal> {
         let request = self.request(group, deadline, settlement.ticket.fence.sequence).await?;
         let wire = wire::settle_request(settlement, self.inner.cluster, group, request);
         let settle = |channel| {
@@ -176,7 +176,7 @@ impl Stores {
             async move { deliveries(channel).settle(traced(wire)).await }
         };
         let reply: pb::SettleReply = self.ask(Question::change(group, deadline), settle).await?;
-        wire::fate(&reply).map_err(not_understood)
+        wire::acknowledged(&reply).map_err(not_understood)
     }
 
     fn seen(&self, group: GroupId, reply: pb::GetInvocationReply) -> Result<(Record, Option<Kept>), Refusal> {

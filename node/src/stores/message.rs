@@ -18,7 +18,7 @@ pub const HEADERS_MAX: usize = 128;
 /// Bytes of names and values of a message's headers.
 pub const HEADERS_BYTES_MAX: usize = 32 << 10;
 /// Bytes of names and values of a message's attributes.
-pub const ATTRIBUTES_BYTES_MAX: usize = 4 << 10;
+pub const ATTRIBUTES_BYTES_MAX: usize = crate::cloudevent::ATTRIBUTES_BYTES_MAX;
 /// Attributes of a message beside its id and its source.
 pub const ATTRIBUTES_MAX: usize = 32;
 /// Bytes of a message's id, its source, and its group.
@@ -251,6 +251,15 @@ impl Fate {
             Self::Offered => "offered",
         }
     }
+}
+
+/// What a store says of the end of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// What became of the message.
+    pub fate: Fate,
+    /// Effects that were done with it.
+    pub effects: usize,
 }
 
 /// What is to be run later.

@@ -17,7 +17,8 @@ pub(super) use self::record::seen;
 use self::record::{answer, report};
 pub(super) use self::value::{list_request, page, value, write_request, written};
 use super::message::{
-    Delivery, Fate, Fence, Offered, Settlement, Submission, Submitted, Taken, Taking, Ticket, Verdict,
+    Acknowledged, Delivery, Fate, Fence, Offered, Settlement, Submission, Submitted, Taken, Taking, Ticket,
+    Verdict,
 };
 use crate::clock::millis;
 
@@ -145,14 +146,15 @@ pub(super) fn settle_request(
     }
 }
 
-pub(super) fn fate(wire: &pb::SettleReply) -> Result<Fate, DecodeError> {
-    match &wire.fate {
-        Some(settle_reply::Fate::Done(_)) => Ok(Fate::Done),
-        Some(settle_reply::Fate::Retried(_)) => Ok(Fate::Retried),
-        Some(settle_reply::Fate::Dead(_)) => Ok(Fate::Dead),
-        Some(settle_reply::Fate::Offered(_)) => Ok(Fate::Offered),
-        None => Err(DecodeError::missing("fate")),
-    }
+pub(super) fn acknowledged(wire: &pb::SettleReply) -> Result<Acknowledged, DecodeError> {
+    let (fate, effects) = match &wire.fate {
+        Some(settle_reply::Fate::Done(done)) => (Fate::Done, done.effects),
+        Some(settle_reply::Fate::Retried(_)) => (Fate::Retried, 0),
+        Some(settle_reply::Fate::Dead(_)) => (Fate::Dead, 0),
+        Some(settle_reply::Fate::Offered(_)) => (Fate::Offered, 0),
+        None => return Err(DecodeError::missing("fate")),
+    };
+    Ok(Acknowledged { fate, effects: usize::try_from(effects).unwrap_or(usize::MAX) })
 }
 
 /// A text for people, within its bound.

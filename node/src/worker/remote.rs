@@ -29,6 +29,7 @@ use self::peer::{Leg, Liveness, Peer};
 use super::wire::{FRAME_BYTES_MAX, call_head, error, from_wire, status};
 use crate::call::{Answer, Body, Call, CallError, Receipt};
 use crate::load::Load;
+use crate::stores::effect_from_wire;
 
 /// Nodes that are called at once: a cluster has fewer.
 const PEERS_MAX: usize = 10_000;
@@ -181,7 +182,9 @@ impl RemoteClient {
             }
             Some(answer_frame::Kind::Failure(it)) => {
                 told(it.load);
-                receipt.over(it.spent.map(Into::into));
+                // The call failed: what of it cannot be read would not be done anyway.
+                let read = it.effects.into_iter().filter_map(|it| effect_from_wire(it).ok()).collect();
+                receipt.over_with(it.spent.map(Into::into), read);
                 Err(Failed::Ended(error(&it.code, it.message, it.cold, Code::Internal)))
             }
             Some(answer_frame::Kind::Chunk(_) | answer_frame::Kind::Tail(_)) | None => {

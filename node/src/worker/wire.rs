@@ -143,6 +143,7 @@ pub(super) fn error_frame(error: &CallError, load: Load) -> pb::answer_frame::Ki
             load: Some(load.into()),
             cold: error.cold,
             spent: None,
+            effects: Vec::new(),
         })
     }
 }

@@ -45,7 +45,7 @@ impl Deliveries for DeliveriesService {
         let leading = Leading::of(&self.context, &asked.cluster_id, asked.group)?;
         let request = asked.request.clone();
         let fate = match leading.done(request, settlement(asked)?).await? {
-            Outcome::Settled { fate, .. } => settled(fate),
+            Outcome::Settled { fate, effects } => settled(fate, effects.len()),
             // What was offered.
             Outcome::Done
             | Outcome::Performed(_)
@@ -123,9 +123,10 @@ fn settlement(asked: SettleRequest) -> Result<Op, Refusal> {
     Ok(Op::Settle { ticket, verdict, report, answer })
 }
 
-fn settled(fate: Fate) -> WireFate {
+fn settled(fate: Fate, effects: usize) -> WireFate {
+    let effects = u32::try_from(effects).unwrap_or(u32::MAX);
     match fate {
-        Fate::Done => WireFate::Done(SettledDone {}),
+        Fate::Done => WireFate::Done(SettledDone { effects }),
         Fate::Retried { at_ms } => WireFate::Retried(SettledRetried { at_ms }),
         Fate::Dead(cause) => WireFate::Dead(SettledDead { cause: wire::cause(cause).to_owned() }),
     }

@@ -12,13 +12,13 @@ use coracle_proto::pb::{
     KvListBucketsRequest, KvListReply, KvListRequest, KvPlace, KvPutBucketRequest, KvUnwatchRequest,
     KvWatchRequest, KvWriteReply, KvWriteRequest, KvWritten,
 };
-use coracle_proto::status::Refusal;
+use coracle_proto::status::{Code, Refusal};
 use tonic::{Request, Response, Status};
 
 use super::leading::{Leading, sequence, unreadable};
 use super::{effects, spec};
 use crate::app::Context;
-use crate::model::{self, Effected, Entry, Op, Outcome, Place, Value};
+use crate::model::{self, Effected, Entry, Op, Outcome, Page, PageBounds, Place};
 
 /// Keys and values of one answer to a list: it is whole in memory, here and there.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -46,12 +46,15 @@ impl KvService {
 #[tonic::async_trait]
 impl KeyValue for KvService {
     async fn get(&self, request: Request<KvGetRequest>) -> Result<Response<KvGetReply>, Status> {
-        let KvGetRequest { place, key } = request.into_inner();
+        let KvGetRequest { place, key, version_only } = request.into_inner();
         let asking = self.asking(place)?;
         let view = asking.leading.view().await?;
         let (now_ms, sequence) = (asking.leading.now_ms(), sequence(&view)?);
         let found = model::value(&view, &asking.bucket, &key, now_ms).map_err(|stop| unreadable(&stop))?;
-        Ok(Response::new(KvGetReply { entry: found.map(|value| entry(key, value, true)), sequence }))
+        Ok(Response::new(KvGetReply {
+            entry: found.map(|value| entry(Entry { key, value }, !version_only)),
+            sequence,
+        }))
     }
 
     async fn list(&self, request: Request<KvListRequest>) -> Result<Response<KvListReply>, Status> {
@@ -61,15 +64,23 @@ impl KeyValue for KvService {
         let (now_ms, sequence) = (asking.leading.now_ms(), sequence(&view)?);
         let most = if limit == 0 { model::PAGE_MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
         let after = (!after.is_empty()).then_some(&after[..]);
-        let page = model::values(&view, &asking.bucket, &prefix, after, (most, now_ms));
-        let page = page.map_err(|stop| unreadable(&stop))?;
-        let (entries, after) = cut(page, !keys_only);
+        let bounds = PageBounds { most, bytes_max: PAGE_BYTES_MAX, keys_only };
+        let page = model::values(&view, &asking.bucket, &prefix, after, bounds, now_ms);
+        let Page { entries, after } = page.map_err(|stop| unreadable(&stop))?;
+        let entries = entries.into_iter().map(|it| entry(it, !keys_only)).collect();
         Ok(Response::new(KvListReply { entries, after: after.unwrap_or_default(), sequence }))
     }
 
     async fn write(&self, request: Request<KvWriteRequest>) -> Result<Response<KvWriteReply>, Status> {
         let KvWriteRequest { place, request, writes, hops } = request.into_inner();
         let asking = self.asking(place)?;
+        if writes.is_empty() {
+            return Err(Refusal::new(
+                Code::InvalidArgument,
+                "'writes' is empty: there is nothing to be done",
+            )
+            .into());
+        }
         let effects = writes.into_iter().map(|write| effects::write(&asking.bucket, write));
         let op = Op::Perform { effects: effects.collect::<Result<_, _>>()?, hops: hops.into() };
         let written = match asking.leading.done(request, op).await? {
@@ -142,22 +153,7 @@ impl KeyValue for KvService {
     }
 }
 
-/// As much of a page as one answer has; where the next one begins.
-fn cut(page: model::Page, whole: bool) -> (Vec<KvEntry>, Option<Bytes>) {
-    let (mut entries, mut bytes, mut last) = (Vec::new(), 0, None);
-    for Entry { key, value } in page.entries {
-        let next = entry(key.clone(), value, whole);
-        bytes += next.key.len() + next.value.len();
-        if bytes > PAGE_BYTES_MAX && last.is_some() {
-            return (entries, last);
-        }
-        last = Some(key);
-        entries.push(next);
-    }
-    (entries, page.after)
-}
-
-fn entry(key: Bytes, value: Value, whole: bool) -> KvEntry {
+fn entry(Entry { key, value }: Entry, whole: bool) -> KvEntry {
     KvEntry {
         key,
         value: if whole { value.data } else { Bytes::new() },

@@ -6,5 +6,5 @@ mod text;
 mod write;
 
 pub(super) use event::event_source;
-pub use read::{Entry, Page, value, values};
+pub use read::{Entry, Page, PageBounds, value, values};
 pub(super) use write::{Full, check, expire, take, write};

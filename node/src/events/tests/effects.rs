@@ -29,6 +29,11 @@ fn reading(status: u16) -> Arc<Guest> {
     })
 }
 
+/// The value that it reads is at this version.
+fn keeps(node: &Node, version: u64) {
+    node.store.state().buckets.insert("b".to_owned(), [("k".into(), ("v".into(), version))].into());
+}
+
 fn read(version: u64) -> Effect {
     Effect::Check { bucket: "b".to_owned(), key: "k".into(), version }
 }
@@ -55,6 +60,7 @@ async fn what_a_call_did_goes_with_its_end_wherever_it_ran() {
 #[tokio::test]
 async fn a_call_that_failed_did_nothing() {
     let node = Node::start(Plan::local(reading(400))).await;
+    keeps(&node, 7);
     node.store.put("f", 1, "");
     node.comes_to(0, Dead).await;
     let settles = node.store.state().settles.clone();
@@ -77,25 +83,29 @@ async fn a_call_whose_reads_were_overtaken_is_made_again_uncounted() {
     };
     let offers: Vec<_> = node.store.state().settles.iter().filter_map(offers).collect();
     assert_eq!(offers.len(), 2);
-    for (after_ms, error, unreported) in offers {
-        assert!((5..=50).contains(&after_ms) && unreported, "{after_ms}");
+    for ((after_ms, error, unreported), most_ms) in offers.into_iter().zip([50, 100]) {
+        assert!((most_ms / 10..=most_ms).contains(&after_ms) && unreported, "{after_ms}");
         assert!(error.starts_with("what it had read was changed meanwhile: "), "{error}");
     }
     until("it is counted", || node.world.metrics.events.count(Fate::Done) == 1).await;
+    assert_eq!(node.world.metrics.events.count_again("overtaken"), 2);
     node.end().await;
 }
 
 #[tokio::test]
-async fn a_queue_or_a_bucket_that_is_full_makes_an_attempt_that_failed() {
+async fn a_call_whose_queue_or_bucket_was_full_is_made_again_uncounted() {
     for code in [Code::QueueFull, Code::LimitReached] {
         let node = Node::start(Plan::local(reading(200))).await;
         node.store.state().refuses_effects = vec![code];
         node.store.put("f", 1, "");
         node.comes_to(0, Succeeded).await;
-        let reports = node.store.message(0).reports;
-        assert_eq!(reports.len(), 2, "{reports:?}");
+        let message = node.store.message(0);
+        assert_eq!((message.reports.len(), message.delivery.attempt), (1, 1));
+        let settles = node.store.state().settles.clone();
+        let Some(Verdict::Offer(offer)) = &settles[1].verdict else { panic!("{settles:?}") };
         let said = format!("what it wrote and published was refused: {code}: ");
-        assert!(reports[0].error.starts_with(&said), "{reports:?}");
+        assert!(offer.after_ms == 500 && offer.error.starts_with(&said), "{offer:?}");
+        assert_eq!(node.world.metrics.events.count_again("full"), 1);
         node.end().await;
     }
 }
@@ -178,4 +188,65 @@ async fn what_a_node_did_that_then_refused_the_call_is_forgotten() {
     let Some(Verdict::Done(done)) = &settle.verdict else { panic!("{settle:?}") };
     assert_eq!(done.effects, [check()]);
     node.end().await;
+}
+
+/// What it read may not have been of one moment, and a dead letter is final.
+#[tokio::test]
+async fn a_call_that_failed_by_what_was_overtaken_is_made_again_uncounted() {
+    let rejecting = || {
+        Guest::new(|call: Call| {
+            call.receipt.over_with(None, vec![read(7)]);
+            async { Err(CallError::new(Code::EventRejected, "the function exited with status 65")) }
+        })
+    };
+    for plan in [
+        Plan::local(reading(400)),
+        Plan::remote(vec![reading(400)]),
+        Plan::local(rejecting()),
+        Plan::remote(vec![rejecting()]),
+    ] {
+        let node = Node::start(plan).await;
+        keeps(&node, 8);
+        node.store.put("f", 1, "");
+        until("it was settled twice", || node.store.state().settles.len() >= 2).await;
+        let settles = node.store.state().settles.clone();
+        for settle in &settles {
+            let Some(Verdict::Offer(offer)) = &settle.verdict else { panic!("{settle:?}") };
+            assert!(offer.error.ends_with("changed meanwhile: a value of bucket 'b'"), "{offer:?}");
+        }
+        keeps(&node, 7);
+        node.comes_to(0, Dead).await;
+        assert_eq!((node.store.message(0).reports.len(), node.store.message(0).delivery.attempt), (1, 1));
+        node.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_granted_nothing_is_done_however_late_its_end_is_told() {
+    let silent = || {
+        Guest::new(|call: Call| {
+            call.receipt.set_idle();
+            async { Ok(text("said")) }
+        })
+    };
+    for plan in [Plan::local(silent()), Plan::remote(vec![silent()])] {
+        let node = Node::start(plan).await;
+        node.store.put("f", 1, "");
+        node.comes_to(0, Succeeded).await;
+        assert_eq!(node.store.message(0).reports.len(), 1);
+        node.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_settles_without_what_a_call_did_is_noticed() {
+    for drops in [false, true] {
+        let node = Node::start(Plan::local(reading(200))).await;
+        node.store.state().drops_effects = drops;
+        node.store.put("f", 1, "");
+        until("it is counted", || node.world.metrics.events.count(Fate::Done) == 1).await;
+        until("its place is free", || node.world.metrics.events.running.get() == 0).await;
+        assert_eq!(node.world.metrics.events.undone.get(), u64::from(drops));
+        node.end().await;
+    }
 }

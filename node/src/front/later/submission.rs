@@ -13,6 +13,7 @@ use tracing::Span;
 
 use super::prefer;
 use crate::call::{ASYNC, CallError};
+use crate::cloudevent::cut_traces;
 use crate::dispatch::Invocation;
 use crate::hops;
 use crate::stores::{ATTRIBUTES_BYTES_MAX, Event, EventHead, HEADERS_BYTES_MAX, HEADERS_MAX, Submission};
@@ -107,12 +108,7 @@ pub(in crate::front) fn traces(headers: &HeaderMap, span: &Span) -> BTreeMap<Str
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
     };
     let mut attributes: BTreeMap<_, _> = told.iter().filter_map(text).collect();
-    let bytes = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
-    if bytes > TRACES_BYTES_MAX {
-        // The trace goes on without what its vendors say; one that is no trace goes, too.
-        attributes.remove(TRACESTATE);
-        attributes.retain(|_, value| value.len() <= TRACES_BYTES_MAX / 2);
-    }
+    cut_traces(&mut attributes, TRACES_BYTES_MAX);
     attributes
 }
 

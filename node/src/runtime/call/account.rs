@@ -47,6 +47,9 @@ impl Account {
     ) -> Self {
         let ending = version.spec.reuse().map(|_| Ending::default());
         let gathered = (receipt.gathers() && version.spec.has_state()).then(Arc::default);
+        if gathered.is_none() {
+            receipt.set_idle();
+        }
         Self {
             sink,
             version,

@@ -124,8 +124,14 @@ impl State for Gathering {
             for (Write { key, change }, before) in writes.into_iter().zip(before) {
                 let existed = next.own(&bucket.name, &key).is_some_and(|own| own.data.is_some());
                 expected(&mut next, &bucket.name, &key, &change)?;
-                let (data, number) = changed(change, before.as_ref())?;
-                let version = next.write(&bucket.name, &key, data)?;
+                let (version, number) = match change {
+                    Change::Delete => (next.write(&bucket.name, &key, None)?, None),
+                    Change::Set { data, .. } => (next.write(&bucket.name, &key, Some(data))?, None),
+                    Change::Increment { by } => {
+                        let sum = sum(by, before.as_ref())?;
+                        (next.add(&bucket.name, &key, by, sum)?, Some(sum))
+                    }
+                };
                 written.push(Written { version, number, existed });
             }
             *gathered = next;
@@ -150,20 +156,12 @@ fn expected(gathered: &mut Gathered, bucket: &str, key: &[u8], change: &Change) 
     }
 }
 
-/// What becomes of a value, and the number that it is where it is one.
-fn changed(change: Change, before: Option<&Value>) -> Result<(Option<Bytes>, Option<i64>), Refusal> {
-    match change {
-        Change::Delete => Ok((None, None)),
-        Change::Set { data, .. } => Ok((Some(data), None)),
-        Change::Increment { by } => {
-            let wrong = |said: &str| Refusal::new(Code::InvalidArgument, format!("the value {said}"));
-            let number = before.map_or(Ok(0), |value| {
-                let text = std::str::from_utf8(&value.data).ok();
-                text.and_then(|text| text.parse().ok()).ok_or_else(|| wrong("is no whole number of 64 bits"))
-            })?;
-            let sum: i64 =
-                i64::checked_add(number, by).ok_or_else(|| wrong("would leave the range of 64 bits"))?;
-            Ok((Some(sum.to_string().into()), Some(sum)))
-        }
-    }
+/// The number that comes of it.
+fn sum(by: i64, before: Option<&Value>) -> Result<i64, Refusal> {
+    let wrong = |said: &str| Refusal::new(Code::InvalidArgument, format!("the value {said}"));
+    let number = before.map_or(Ok(0), |value| {
+        let text = std::str::from_utf8(&value.data).ok();
+        text.and_then(|text| text.parse().ok()).ok_or_else(|| wrong("is no whole number of 64 bits"))
+    })?;
+    i64::checked_add(number, by).ok_or_else(|| wrong("would leave the range of 64 bits"))
 }

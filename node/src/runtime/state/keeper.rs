@@ -107,10 +107,10 @@ impl Keeper {
         Ok(&self.serving.as_ref().ok_or(Trouble::Denied)?.invocation)
     }
 
-    /// Begins an operation that counts as so many.
+    /// Begins an operation that counts as so many, and as one where it is of nothing.
     pub(super) fn task(&mut self, operation: Operation, count: usize) -> Result<Task, Trouble> {
         let serving = self.serving.as_mut().ok_or(Trouble::Denied)?;
-        serving.operations = serving.operations.saturating_add(count);
+        serving.operations = serving.operations.saturating_add(count.max(1));
         if serving.operations > STATE_OPERATIONS_MAX {
             serving.invocation.account.kept(operation, Came::Refused);
             let said = format!("a call may read or change {STATE_OPERATIONS_MAX} keys, and this one has");

@@ -23,10 +23,11 @@ impl Task {
         Self { invocation: Arc::clone(invocation), operation, came: Came::Abandoned }
     }
 
-    /// Does it, in its span: `subject` is the bucket, or the queue.
+    /// Does it, in its span: `subject` is the bucket, or the queue, as the function was granted it. None: it was not, and what the
+    /// guest said instead, which may be long, is told nobody.
     pub(super) async fn run<T>(
         mut self,
-        subject: &str,
+        subject: Option<&str>,
         work: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
         let span = self.span(subject);
@@ -39,12 +40,12 @@ impl Task {
     }
 
     /// By OpenTelemetry's conventions for databases, and for messaging.
-    fn span(&self, subject: &str) -> Span {
+    fn span(&self, subject: Option<&str>) -> Span {
         let name = self.operation.name();
         match self.operation {
             Operation::Publish => info_span!(
                 "send",
-                otel.name = format!("send {subject}"),
+                otel.name = subject.map_or_else(|| "send".to_owned(), |subject| format!("send {subject}")),
                 otel.kind = "producer",
                 otel.status_code = Empty,
                 otel.status_description = Empty,

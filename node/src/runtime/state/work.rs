@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coracle_proto::id::{FunctionId, InvocationId};
+use coracle_proto::spec::BucketGrant;
 use coracle_proto::status::Code;
 use coracle_proto::trace;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -15,7 +16,7 @@ use wasmtime::component::Resource;
 use super::keeper::{Opened, OpenedBucket, Swapping, View, deadline, looped};
 use super::operation::Operation;
 use super::trouble::Trouble;
-use crate::cloudevent::MESSAGE_TYPE;
+use crate::cloudevent::{ATTRIBUTES_BYTES_MAX, MESSAGE_TYPE, cut_traces};
 use crate::hops::HOPS_MAX;
 use crate::runtime::bounds::{BATCH_KEYS_MAX, BATCH_READ_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::values::{Bucket, Change, KEY_BYTES_MAX, Page, Said, VALUE_BYTES_MAX, Value, Write, Written};
@@ -43,16 +44,16 @@ impl View<'_> {
     pub(in crate::runtime) async fn open(&mut self, name: String) -> Result<Handle, Trouble> {
         let (task, state) = (self.keeper.task(Operation::Open, 1)?, self.keeper.state());
         let version = Arc::clone(&self.keeper.call()?.version);
+        let granted = version.spec.keyvalue().iter().find(|it| it.bucket() == name);
         let opening = async {
-            let granted = version.spec.keyvalue().iter().find(|it| it.bucket() == name);
             let writes = granted.ok_or(Trouble::Denied)?.may_write();
-            let bucket = Bucket { namespace: version.id.function.namespace.clone(), name: name.clone() };
+            let bucket = Bucket { namespace: version.id.function.namespace.clone(), name };
             if !state.has_bucket(&bucket, deadline()).await? {
                 return Err(Trouble::NoBucket);
             }
             self.push(Arc::new(Opened { bucket, writes }))
         };
-        task.run(&name, opening).await
+        task.run(granted.map(BucketGrant::bucket), opening).await
     }
 
     /// The value under a key.
@@ -79,7 +80,7 @@ impl View<'_> {
             self.keeper.read(value.as_ref().map_or(0, |it| it.data.len()))?;
             Ok(value)
         };
-        task.run(&opened.bucket.name, looking).await
+        task.run(Some(&opened.bucket.name), looking).await
     }
 
     /// Whether there is a value: at which version.
@@ -94,7 +95,7 @@ impl View<'_> {
             check_key(key)?;
             Ok(state.version(&opened.bucket, key.as_bytes(), deadline()).await?)
         };
-        task.run(&opened.bucket.name, looking).await
+        task.run(Some(&opened.bucket.name), looking).await
     }
 
     /// Whether there is a value under a key.
@@ -145,11 +146,14 @@ impl View<'_> {
         let changing = async {
             opened.check_writes()?;
             check_batch(changes.len())?;
+            if changes.is_empty() {
+                return Ok(Vec::new());
+            }
             let writes = changes.into_iter().map(|(key, change)| write(key, change));
             let writes = writes.collect::<Result<Vec<_>, _>>()?;
             Ok(state.write(&opened.bucket, writes, hops, deadline()).await?)
         };
-        task.run(&opened.bucket.name, changing).await
+        task.run(Some(&opened.bucket.name), changing).await
     }
 
     /// A page of keys, behind one of them. Keys that are no text are left out.
@@ -167,7 +171,7 @@ impl View<'_> {
             let keys = keys.into_iter().filter_map(text).collect();
             Ok(Keys { keys, after: Some(after).filter(|after| !after.is_empty()) })
         };
-        task.run(&opened.bucket.name, listing).await
+        task.run(Some(&opened.bucket.name), listing).await
     }
 
     /// [`Self::list_keys`] for those whose cursors are numbers.
@@ -212,7 +216,7 @@ impl View<'_> {
             self.keeper.read(bytes)?;
             Ok(values)
         };
-        task.run(&opened.bucket.name, reading).await
+        task.run(Some(&opened.bucket.name), reading).await
     }
 
     /// Sets values: all of them, or none.
@@ -282,19 +286,18 @@ impl View<'_> {
     pub(in crate::runtime) async fn publish(&mut self, to: String, data: Vec<u8>) -> Result<(), Trouble> {
         let (task, state) = (self.keeper.task(Operation::Publish, 1)?, self.keeper.state());
         let call = Arc::clone(self.keeper.call()?);
+        let granted = call.version.spec.publish().iter().find(|it| **it == to);
         let publishing = async {
-            if !call.version.spec.publish().contains(&to) {
-                return Err(Trouble::Denied);
-            }
+            let to = granted.ok_or(Trouble::Denied)?;
             check_size("a message", data.len(), MESSAGE_BYTES_MAX)?;
             let hops = call.next_hops();
             if usize::try_from(hops).is_ok_and(|hops| hops > HOPS_MAX) {
                 return Err(looped(HOPS_MAX));
             }
-            let said = said(&to, &call.version.id.function, hops, data.into());
+            let said = said(to, &call.version.id.function, hops, data.into());
             Ok(state.publish(&call.version.id.function.namespace, said, deadline()).await?)
         };
-        task.run(&to, publishing).await
+        task.run(granted.map(String::as_str), publishing).await
     }
 }
 
@@ -309,6 +312,7 @@ fn said(to: &str, function: &FunctionId, hops: u32, data: Bytes) -> Said {
     for (name, value) in &traces {
         attributes.extend(value.to_str().ok().map(|value| (name.to_string(), value.to_owned())));
     }
+    cut_traces(&mut attributes, ATTRIBUTES_BYTES_MAX);
     let source = format!("//{}/function/{}", function.namespace, function.name);
     Said { to: to.to_owned(), invocation: InvocationId::new(rand::random()), source, attributes, data }
 }

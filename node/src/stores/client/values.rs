@@ -54,14 +54,25 @@ impl Stores {
     ) -> Result<Option<Value>, Refusal> {
         let group = self.group_of(&bucket.namespace)?;
         let key = bytes::Bytes::copy_from_slice(key);
-        let wire = pb::KvGetRequest { place: Some(self.bucket(group, bucket)), key };
+        let wire = pb::KvGetRequest { place: Some(self.bucket(group, bucket)), key, version_only: false };
+        let reply = self.entry(group, wire, deadline).await?;
+        Ok(reply.map(wire::value))
+    }
+
+    /// What there is under a key, as it is asked for.
+    async fn entry(
+        &self,
+        group: GroupId,
+        wire: pb::KvGetRequest,
+        deadline: Instant,
+    ) -> Result<Option<pb::KvEntry>, Refusal> {
         let get = |channel| {
             let wire = wire.clone();
             async move { key_value(channel).get(traced(wire)).await }
         };
         let reply: pb::KvGetReply = self.ask(Question::read(group, deadline), get).await?;
         self.reached(group, reply.sequence);
-        Ok(reply.entry.map(wire::value))
+        Ok(reply.entry)
     }
 
     /// At which version the value under a key is. None: there is none.
@@ -74,10 +85,10 @@ impl Stores {
         key: &[u8],
         deadline: Instant,
     ) -> Result<Option<u64>, Refusal> {
-        // Of the keys that begin with it, it is the first one.
-        let listing = Listing { prefix: bytes::Bytes::copy_from_slice(key), most: 1, ..Listing::default() };
-        let page = self.values(bucket, listing, deadline).await?;
-        Ok(page.keys.first().filter(|(found, _)| found == key).map(|(_, version)| *version))
+        let group = self.group_of(&bucket.namespace)?;
+        let (place, key) = (Some(self.bucket(group, bucket)), bytes::Bytes::copy_from_slice(key));
+        let wire = pb::KvGetRequest { place, key, version_only: true };
+        Ok(self.entry(group, wire, deadline).await?.map(|entry| entry.version))
     }
 
     /// Keys in their order, each with its value's version: a page of them.

@@ -81,6 +81,8 @@ pub(crate) struct State {
     pub(crate) refuses_answers: Option<Code>,
     /// Refuses the next settlements that have effects with these.
     pub(crate) refuses_effects: Vec<Code>,
+    /// Settles without doing what calls did, as stores of an earlier release do.
+    pub(crate) drops_effects: bool,
     sequence: u64,
     number: u64,
 }
@@ -291,6 +293,7 @@ impl State {
 
     fn settle(&mut self, request: pb::SettleRequest) -> Result<pb::SettleReply, Refusal> {
         let ticket = request.ticket.clone().unwrap();
+        let drops = self.drops_effects;
         let lost = || Refusal::new(Code::ClaimLost, "the claim is not held any more");
         let mut refuses = self.refuses_answers.filter(|_| has_answer(&request));
         if has_effects(&request) {
@@ -305,7 +308,8 @@ impl State {
         let fate = match request.verdict.unwrap() {
             settle_request::Verdict::Done(it) => {
                 (message.state, message.answer) = (pb::InvocationState::Succeeded, it.answer);
-                settle_reply::Fate::Done(pb::SettledDone {})
+                let effects = if drops { 0 } else { u32::try_from(it.effects.len()).unwrap() };
+                settle_reply::Fate::Done(pb::SettledDone { effects })
             }
             settle_request::Verdict::Retry(it) if !dead => {
                 message.ready_at = crate::clock::now() + Duration::from_millis(it.after_ms.unwrap_or(0));

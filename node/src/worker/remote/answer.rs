@@ -67,6 +67,7 @@ impl AnswerBody {
                 (tail.load, tail.spent, trailers)
             }
             Some(Kind::Failure(it)) => {
+                effects = it.effects;
                 (it.load, it.spent, Some(Err(error(&it.code, it.message, it.cold, Code::Internal))))
             }
             Some(Kind::Head(_) | Kind::Chunk(_) | Kind::Refusal(_)) | None => {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::pb::{self, answer_frame::Kind};
@@ -15,7 +16,7 @@ use tonic::Status;
 
 use super::open::OpenAnswer;
 use super::{GATHERED_WAIT, SPENT_WAIT};
-use crate::call::{Answer, Body, Receipt, Told};
+use crate::call::{Answer, Body, Effect, Receipt, Told};
 use crate::stores::effect_to_wire;
 use crate::worker::Executor;
 use crate::worker::wire::{CHUNK_BYTES_MAX, error_frame, to_wire};
@@ -112,7 +113,7 @@ impl Answering {
         if let Some(told) = &mut self.spent {
             let told = ready!(told.as_mut().poll(context));
             self.spent = None;
-            self.last = self.last.take().map(|last| match self.receipt.gathers() && !told.is_over() {
+            self.last = self.last.take().map(|last| match self.receipt.gathers() && !told.is_whole() {
                 true => untold(last),
                 false => with_told(last, told),
             });
@@ -159,8 +160,8 @@ impl Answering {
             self.body = Body::default();
             if self.receipt.is_wanted() {
                 let receipt = self.receipt.clone();
-                let patience = if receipt.gathers() { GATHERED_WAIT } else { SPENT_WAIT };
-                self.spent = Some(Box::pin(async move { receipt.told(patience).await }));
+                let longest = if receipt.gathers() { GATHERED_WAIT } else { Duration::ZERO };
+                self.spent = Some(Box::pin(async move { receipt.told_whole(SPENT_WAIT, longest).await }));
             }
             if self.head.is_some() {
                 return Poll::Ready(Some(self.piece()));
@@ -185,7 +186,11 @@ pub(super) fn with_told(mut last: Kind, told: Told) -> Kind {
             tail.spent = spent;
             tail.effects = told.effects.into_iter().map(effect_to_wire).collect();
         }
-        Kind::Failure(failure) => failure.spent = spent,
+        Kind::Failure(failure) => {
+            failure.spent = spent;
+            let read = told.effects.into_iter().filter(Effect::is_check);
+            failure.effects = read.map(effect_to_wire).collect();
+        }
         Kind::Head(_) | Kind::Chunk(_) | Kind::Refusal(_) => {}
     }
     last
@@ -199,5 +204,5 @@ fn untold(last: Kind) -> Kind {
     };
     let (code, message) =
         (Code::Internal.name().to_owned(), "what the call did was not told in time".to_owned());
-    Kind::Failure(pb::Failure { code, message, load, cold: false, spent: None })
+    Kind::Failure(pb::Failure { code, message, load, cold: false, spent: None, effects: Vec::new() })
 }

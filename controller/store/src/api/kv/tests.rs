@@ -112,6 +112,28 @@ async fn buckets_are_listed_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_told_without_its_value_and_a_write_of_nothing_is_refused() {
+    let world = World::start().await;
+    world.make("a").await;
+    world.set("k").await.unwrap();
+    let get = async |version_only| {
+        let asked = KvGetRequest { place: world.bucket(), key: "k".into(), version_only };
+        world.values().get(Request::new(asked)).await.unwrap().into_inner().entry.unwrap()
+    };
+    let (whole, version) = (get(false).await, get(true).await);
+    assert_eq!((&whole.value[..], version.value.len()), (&b"v"[..], 0));
+    assert_eq!((version.version, version.key), (whole.version, whole.key));
+    let reached = || sequence(&world.served.replica.state()).unwrap();
+    let before = reached();
+    let nothing = KvWriteRequest { place: world.bucket(), request: request(), writes: Vec::new(), hops: 0 };
+    let (code, sentence) = refused(world.values().write(Request::new(nothing)).await);
+    assert_eq!(code, Code::InvalidArgument);
+    assert!(sentence.contains("'writes' is empty"), "{sentence}");
+    assert_eq!(reached(), before, "nothing of it is in the log");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_bucket_is_said_by_name() {
     let world = World::start().await;
     let put = async |bucket: &str, keys_max, bytes_max, dry_run| {

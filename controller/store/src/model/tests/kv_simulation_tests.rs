@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 
 use super::bench::{Bench, Seen, luck, perform, place, text, write};
 use super::kv_oracle::KvOracle;
-use crate::model::{Change, Due, Effect, Op, Outcome, values};
+use crate::model::{Change, Due, Effect, Op, Outcome, PageBounds, values};
 
 const KEYS: [&str; 6] = ["a", "aa", "b", "\u{0}", "n", "long-long-long"];
 
@@ -63,7 +63,8 @@ fn step(luck: &mut StdRng, bench: &mut Bench, oracle: &mut KvOracle) -> Outcome 
 }
 
 fn compare(bench: &Bench, oracle: &KvOracle) {
-    let page = values(&bench.records, &place("a"), b"", None, (99, bench.now_ms)).unwrap();
+    let bounds = PageBounds { most: 99, bytes_max: usize::MAX, keys_only: false };
+    let page = values(&bench.records, &place("a"), b"", None, bounds, bench.now_ms).unwrap();
     let found: Vec<_> =
         page.entries.iter().map(|entry| (&entry.key, entry.value.version, &entry.value.data)).collect();
     let expected: Vec<_> =

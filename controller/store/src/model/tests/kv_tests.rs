@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, effected, perform, place, set, text, write};
 use crate::model::{
-    Change, Due, Effected, KEY_BYTES_MAX, OP_STEPS_MAX, Op, Outcome, PAGE_MAX, Page, Reason, VALUE_BYTES_MAX,
-    due, values,
+    Change, Due, Effected, KEY_BYTES_MAX, OP_STEPS_MAX, Op, Outcome, PAGE_MAX, Page, PageBounds, Reason,
+    VALUE_BYTES_MAX, due, values,
 };
 
 fn with_ttl(data: &str, ttl_ms: u64) -> Change {
@@ -14,8 +14,12 @@ fn cas(expected: Option<u64>, data: &str) -> Change {
     Change::CompareAndSet { expected, data: text(data), ttl_ms: None }
 }
 
+const fn bounds(most: usize) -> PageBounds {
+    PageBounds { most, bytes_max: usize::MAX, keys_only: false }
+}
+
 fn list(bench: &Bench, prefix: &str, after: Option<&[u8]>, most: usize) -> Page {
-    values(&bench.records, &place("a"), prefix.as_bytes(), after, (most, bench.now_ms)).unwrap()
+    values(&bench.records, &place("a"), prefix.as_bytes(), after, bounds(most), bench.now_ms).unwrap()
 }
 
 fn names(page: &Page) -> Vec<&str> {
@@ -161,4 +165,26 @@ fn a_bucket_is_dropped_in_steps() {
     assert_eq!(bench.run(drop()), Outcome::Moved { moved: 1, more: false, next: 0 });
     assert_eq!((bench.bucket(), due(&bench.records, Due::Values, 0, u64::MAX).unwrap()), (None, None));
     assert_eq!(bench.records.len(), 1, "the group's own record");
+}
+
+#[test]
+fn a_page_holds_no_more_than_its_bytes_and_keys_alone_when_they_are_asked_for() {
+    let mut bench = Bench::with_bucket(9, u64::MAX);
+    let large = "v".repeat(VALUE_BYTES_MAX);
+    for key in ["a", "b", "c", "d"] {
+        bench.set(key, &large);
+    }
+    let page = |after: Option<&[u8]>, bytes_max, keys_only| {
+        let bounds = PageBounds { most: PAGE_MAX, bytes_max, keys_only };
+        values(&bench.records, &place("a"), b"", after, bounds, bench.now_ms).unwrap()
+    };
+    let two = page(None, 2 * (VALUE_BYTES_MAX + 1), false);
+    assert_eq!((names(&two), two.after.as_deref()), (vec!["a", "b"], Some(&b"b"[..])));
+    let rest = page(Some(b"b"), 2 * (VALUE_BYTES_MAX + 1), false);
+    assert_eq!((names(&rest), &rest.after), (vec!["c", "d"], &None));
+    let first = page(None, 1, false);
+    assert_eq!((names(&first), first.after.as_deref()), (vec!["a"], Some(&b"a"[..])), "one in any case");
+    let keys = page(None, 4, true);
+    assert_eq!((names(&keys), &keys.after), (vec!["a", "b", "c", "d"], &None));
+    assert!(keys.entries.iter().all(|it| it.value.data.is_empty() && it.value.version > 0));
 }

@@ -48,7 +48,11 @@ async fn what_it_changes_is_told_and_its_reads_see_it() {
             check("none", 0),
             set("a", "2"),
             Effect::Write { bucket: "b".to_owned(), write: gone },
-            set("n", "8"),
+            // The store adds: so when the value is gone is as it was.
+            Effect::Write {
+                bucket: "b".to_owned(),
+                write: Write { key: "n".into(), change: Change::Increment { by: 3 } },
+            },
         ];
         assert_eq!(effects[..6], expected);
         let [Effect::Publish(said)] = &effects[6..] else { panic!("{effects:?}") };
@@ -173,4 +177,29 @@ async fn a_guest_that_fails_after_its_answer_has_not_answered() {
         };
         assert_eq!(ended.unwrap_err().code(), Code::FunctionTrapped, "{slow}");
     }
+}
+
+/// What is told late of a call that was granted nothing makes no difference.
+#[tokio::test]
+async fn a_call_that_was_granted_nothing_is_known_to_have_done_nothing_from_its_start_on() {
+    let world = World::new();
+    for (spec, idle) in [(Spec::default(), true), (grants(), false)] {
+        let function = world.deploy(Script::of(Draft::Second), spec).await;
+        let receipt = Receipt::gathering();
+        let call = Call { receipt: receipt.clone(), ..call(&function, get("/")) };
+        let running = world.fixture.runtime.invoke(call).await.unwrap();
+        let told = receipt.told(Duration::ZERO).await;
+        assert!(told.is_over() || told.is_whole() == idle, "{told:?}");
+        collect(running).await.unwrap();
+    }
+}
+
+/// Each of them would be an entry of a log, and nothing would bound them.
+#[tokio::test]
+async fn a_batch_of_nothing_counts_as_an_operation_and_is_written_nowhere() {
+    let world = World::new();
+    let batches = (0..500).fold(Script::begun(), |script, _| script.set_many(&[]).delete_many(&[]));
+    let told = world.run(batches.quietly().set("a", "1")).await;
+    assert!(told.starts_with("limit-reached: a call may read or change 1000 keys"), "{told}");
+    assert!(world.memory.hops().is_empty(), "no write was asked for");
 }

@@ -63,7 +63,7 @@ impl Deliveries for Served {
         let reply = if state.comes(request.request.as_ref())? {
             state.settle(request)?
         } else {
-            pb::SettleReply { fate: Some(settle_reply::Fate::Done(pb::SettledDone {})) }
+            pb::SettleReply { fate: Some(settle_reply::Fate::Done(pb::SettledDone::default())) }
         };
         self.0.changed.notify_waiters();
         state.answers(reply)

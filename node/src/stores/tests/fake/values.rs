@@ -73,10 +73,15 @@ fn unknown<T>() -> Result<Response<T>, Status> {
 #[tonic::async_trait]
 impl KeyValue for Served {
     async fn get(&self, request: Request<pb::KvGetRequest>) -> Result<Response<pb::KvGetReply>, Status> {
-        let (pb::KvGetRequest { place, key }, mut state) = (request.into_inner(), self.state());
+        let (pb::KvGetRequest { place, key, version_only }, mut state) = (request.into_inner(), self.state());
         state.asked()?;
         let found = state.bucket(place.as_ref())?.get(&key).cloned();
-        let entry = found.map(|(value, version)| pb::KvEntry { key, value, version, expires_ms: 0 });
+        let entry = found.map(|(value, version)| pb::KvEntry {
+            key,
+            value: if version_only { Bytes::new() } else { value },
+            version,
+            expires_ms: 0,
+        });
         Ok(Response::new(pb::KvGetReply { entry, sequence: state.sequence }))
     }
 
