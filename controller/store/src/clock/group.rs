@@ -36,11 +36,10 @@ impl GroupClock {
         if shown { steady_ms.max(self.members.middle_ms()) } else { steady_ms }
     }
 
-    /// The same for an entry of this term. With its first one a group's time begins: the members are asked before it.
+    /// The same for an entry of this term: the members are asked before its first one. What a group that has rested for long is
+    /// told to keep for a minute would be gone by the next entry otherwise.
     pub(crate) async fn stamp_ms(&self, term: u64) -> u64 {
-        if self.group_ms().is_none() {
-            self.members.until_asked_in(term).await;
-        }
+        self.members.until_asked_in(term).await;
         self.now_ms()
     }
 

@@ -64,8 +64,14 @@ impl Members {
     /// Waits for that, but not for ever.
     pub(crate) async fn until_asked_in(&self, term: u64) {
         let mut asked = self.asked.subscribe();
-        // Whoever cannot be asked is done without.
-        let _ = tokio::time::timeout(ASKED_WITHIN, asked.wait_for(|asked| *asked >= term)).await;
+        if tokio::time::timeout(ASKED_WITHIN, asked.wait_for(|asked| *asked >= term)).await.is_err() {
+            // Whoever cannot be asked is done without, and is not waited for at each entry.
+            self.asked_in_term(term);
+        }
+    }
+
+    fn asked_in_term(&self, term: u64) {
+        self.asked.send_if_modified(|asked| std::mem::replace(asked, term.max(*asked)) < term);
     }
 
     /// Whoever does not answer shows what it has shown. Whether all of them have shown something.
@@ -82,7 +88,7 @@ impl Members {
         }
         let known = self.clocks().known(self.steady());
         if are_most(known, voters) {
-            self.asked.send_if_modified(|asked| std::mem::replace(asked, term.max(*asked)) < term);
+            self.asked_in_term(term);
         }
         known >= voters
     }

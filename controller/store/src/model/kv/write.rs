@@ -95,7 +95,8 @@ pub(in super::super) fn check(edit: &Edit<'_>, check: &Check) -> Result<Effected
 }
 
 /// Takes a value away whose timer is due. Where somebody is to be told and has no room it stays, for nobody to see, and is tried again.
-/// False: the entry has no copies left, and the timer is to stay as it is.
+/// False: the entry has no copies left, of its own or of all, and the timer is to stay as it is: one value's copies always fit
+/// into an entry that begins.
 pub(in super::super) fn expire(edit: &mut Edit<'_>, subject: &[u8], full: &mut Full) -> Result<bool, Fault> {
     let (bucket, key) = keys::subject_parts(subject).ok_or_else(|| unreadable("a value's timer"))?;
     let mut slot = Slot::open(edit, &bucket, key)?;
@@ -116,7 +117,9 @@ pub(in super::super) fn expire(edit: &mut Edit<'_>, subject: &[u8], full: &mut F
     });
     match gone {
         Ok(()) => Ok(true),
-        Err(Fault::Refused(refusal)) if refusal.reason == Reason::Busy => Ok(false),
+        Err(Fault::Refused(refusal)) if matches!(refusal.reason, Reason::Busy | Reason::NeverFits) => {
+            Ok(false)
+        }
         Err(Fault::Refused(_) | Fault::Full(..)) => {
             Slot::open(edit, &bucket, key)?.put_off();
             full.insert(bucket);

@@ -78,6 +78,9 @@ pub(in super::super) fn release(edit: &mut Edit<'_>, place: &Place) -> Result<()
         return Ok(());
     }
     if desk.empty(OP_STEPS_MAX)?.more {
+        // Whoever subscribes again meanwhile keeps it.
+        let queue = Queue { ends_when_empty: true, ..desk.queue.clone() };
+        desk.tell(queue);
         desk.go_on_at(1);
         desk.close();
         return Ok(());

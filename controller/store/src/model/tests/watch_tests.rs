@@ -145,6 +145,21 @@ fn what_expires_is_told_when_there_is_room() {
 }
 
 #[test]
+fn what_expires_for_many_is_told_as_far_as_an_entry_goes_and_then_by_the_next_one() {
+    let hearers: Vec<_> = (0..9).map(|number| all(&format!("f{number}"))).collect();
+    let mut bench = bench(hearers);
+    for number in 0..256 {
+        bench.write(&format!("k{number}"), Change::Set { data: text("v"), ttl_ms: Some(10) });
+    }
+    bench.now_ms += 10;
+    for _ in 0..2 {
+        bench.sweep(Due::Values);
+    }
+    assert_eq!(bench.bucket().unwrap().keys, 0, "none of them is put off");
+    assert!(!bench.records.keys().any(|key| key.starts_with(b"tv")), "no timer is left");
+}
+
+#[test]
 fn what_has_expired_and_is_deleted_before_it_is_swept_is_told() {
     let mut bench = bench(vec![Watcher { sets: false, ..all("f") }]);
     bench.write("k", Change::Set { data: text("v"), ttl_ms: Some(10) });
