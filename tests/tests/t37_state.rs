@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 /// Events, each of which reads, adds and publishes. The goal is told for 10,000: `CORACLE_TEST_EVENTS` says how many.
-const EVENTS: usize = 200;
+const EVENTS: usize = 100;
 /// Several at once are published by one request.
 const BATCH: usize = 50;
 /// One after the other, where they all want one counter.
@@ -25,7 +25,7 @@ async fn counting() -> Cluster {
     std::fs::create_dir(&project).expect("a folder");
     std::fs::rename(text_component(cluster.folder(), "counter"), project.join("counter.wasm"))
         .expect("moved");
-    let manifest = "[function.counter]\ncomponent = 'counter.wasm'\nkeyvalue = ['counters']\npublish = ['done']\n\
+    let manifest = "[function.counter]\ncomponent = 'counter.wasm'\nkeyvalue = ['counters']\npublish = ['done']\nconcurrency = 2\n\
                     [bucket.counters]\n[queue.jobs]\n[queue.done]\n\
                     [[trigger]]\nfunction = 'counter'\nqueue = 'jobs'\n";
     std::fs::write(project.join("coracle.toml"), manifest).expect("written");
