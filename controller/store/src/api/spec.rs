@@ -17,8 +17,7 @@ pub(super) fn any(
     name: &str,
     field: &'static str,
 ) -> Result<(Leading, Place), Refusal> {
-    let EventsPlace { cluster_id, group, namespace } = place.in_field("place")?;
-    let leading = Leading::of(context, &cluster_id, group)?;
+    let (leading, namespace) = leading(context, place)?;
     Ok((leading, wire::place(&namespace, name, field)?))
 }
 
@@ -29,9 +28,13 @@ pub(super) fn named(
     name: &str,
     field: &'static str,
 ) -> Result<(Leading, Place), Refusal> {
-    let EventsPlace { cluster_id, group, namespace } = place.in_field("place")?;
-    let leading = Leading::of(context, &cluster_id, group)?;
+    let (leading, namespace) = leading(context, place)?;
     Ok((leading, name_of(&namespace, name, field)?))
+}
+
+fn leading(context: &Context, place: Option<EventsPlace>) -> Result<(Leading, String), Refusal> {
+    let EventsPlace { cluster_id, group, namespace } = place.in_field("place")?;
+    Ok((Leading::of(context, &cluster_id, group)?, namespace))
 }
 
 /// Names of people's queues and topics are as those of functions. What has a '/' in its name the platform has made.

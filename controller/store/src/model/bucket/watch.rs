@@ -45,14 +45,8 @@ pub(in super::super) fn unwatch(
 ) -> Result<Outcome, Fault> {
     need(edit, place)?;
     forget(edit, &Heard { place: place.clone(), function: function.clone() })?;
-    release_queue(edit, place, function)?;
+    queue::release(edit, Place::of_watcher(place, function))?;
     Ok(Outcome::Done)
-}
-
-fn release_queue(edit: &mut Edit<'_>, place: &Place, function: &Name) -> Result<(), Fault> {
-    // One whose name no key can have was never made.
-    let Ok(queue) = Place::of_watcher(place, function) else { return Ok(()) };
-    queue::release(edit, &queue)
 }
 
 /// The function watches it no more, if it did.
@@ -68,7 +62,7 @@ pub(in super::super) fn forget(edit: &mut Edit<'_>, heard: &Heard) -> Result<(),
 pub(super) fn forget_all(edit: &mut Edit<'_>, place: &Place, bucket: Bucket) -> Result<(), Fault> {
     let Watchers { watchers } = watchers(edit, place)?;
     keep(edit, place, bucket, &Watchers::default());
-    watchers.iter().try_for_each(|it| release_queue(edit, place, &it.function))
+    watchers.iter().try_for_each(|it| queue::release(edit, Place::of_watcher(place, &it.function)))
 }
 
 /// Sorted by function.

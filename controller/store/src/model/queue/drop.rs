@@ -5,7 +5,7 @@ use super::super::edit::Edit;
 use super::super::fault::{Fault, unreadable};
 use super::super::keys::{self, Due};
 use super::super::limits::OP_STEPS_MAX;
-use super::super::name::{Owner, Place};
+use super::super::name::{NameError, Owner, Place};
 use super::super::op::{Deletion, Span};
 use super::super::outcome::Outcome;
 use super::super::record::Queue;
@@ -65,12 +65,14 @@ pub(in super::super) fn go_on(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(),
     desk.remove()
 }
 
-/// Nobody fills it any more: without messages it goes at once, as far as one operation may, else with the last of them.
-pub(in super::super) fn release(edit: &mut Edit<'_>, place: &Place) -> Result<(), Fault> {
-    let Some(queue) = edit.get::<Queue>(&keys::queue(place))?.filter(|it| it.dropping_ms.is_none()) else {
+/// Nobody fills it any more: without messages it goes at once, as far as one operation may, else with the last of them. One whose name no
+/// key can have was never made.
+pub(in super::super) fn release(edit: &mut Edit<'_>, place: Result<Place, NameError>) -> Result<(), Fault> {
+    let Ok(place) = place else { return Ok(()) };
+    let Some(queue) = edit.get::<Queue>(&keys::queue(&place))?.filter(|it| it.dropping_ms.is_none()) else {
         return Ok(());
     };
-    let mut desk = Desk::at(edit, place, queue)?;
+    let mut desk = Desk::at(edit, &place, queue)?;
     if desk.counts.messages() > 0 {
         let queue = Queue { ends_when_empty: true, ..desk.queue.clone() };
         desk.tell(queue);

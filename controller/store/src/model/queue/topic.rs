@@ -46,7 +46,7 @@ pub(in super::super) fn drop_topic(
     census::count(edit, false)?;
     edit.remove(&keys::topic(place));
     for function in &topic.subscribers {
-        release_queue(edit, place, function)?;
+        drop::release(edit, Place::of_subscriber(place, function))?;
     }
     Ok(Outcome::Done)
 }
@@ -82,14 +82,8 @@ pub(in super::super) fn unsubscribe(
 ) -> Result<Outcome, Fault> {
     need(edit, place)?;
     forget(edit, &Heard { place: place.clone(), function: function.clone() })?;
-    release_queue(edit, place, function)?;
+    drop::release(edit, Place::of_subscriber(place, function))?;
     Ok(Outcome::Done)
-}
-
-fn release_queue(edit: &mut Edit<'_>, place: &Place, function: &Name) -> Result<(), Fault> {
-    // One whose name no key can have was never made.
-    let Ok(queue) = Place::of_subscriber(place, function) else { return Ok(()) };
-    drop::release(edit, &queue)
 }
 
 /// The function is no subscriber any more, if it was one.
