@@ -4,15 +4,17 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "coracle/v1/records.proto",
     "coracle/v1/cluster.proto",
     "coracle/v1/admin.proto",
     "coracle/v1/data.proto",
     "coracle/v1/groups.proto",
     "coracle/v1/kv.proto",
+    "coracle/v1/blobs.proto",
     "coracle/v1/events.proto",
     "coracle/v1/schedules.proto",
+    "coracle/v1/webhooks.proto",
     "coracle/raft/v1/raft.proto",
     "coracle/store/v1/store.proto",
 ];

@@ -59,6 +59,7 @@ impl From<Code> for Exit {
             | Code::ArtifactTooLarge
             | Code::DigestMismatch
             | Code::LoopDetected
+            | Code::RangeNotSatisfiable
             | Code::InvalidArgument
             | Code::NodeRequired
             | Code::NodeRemoved
@@ -88,6 +89,10 @@ impl From<Code> for Exit {
             | Code::ArtifactMissing
             | Code::VersionNotFound
             | Code::BucketNotFound
+            | Code::BlobNotFound
+            | Code::UploadNotFound
+            | Code::WebhookNotFound
+            | Code::SecretNotFound
             | Code::KeyNotFound
             | Code::QueueNotFound
             | Code::ScheduleNotFound
@@ -98,7 +103,8 @@ impl From<Code> for Exit {
             | Code::IdleTimeout
             | Code::CpuTimeExceeded
             | Code::TimedOut => Self::TimedOut,
-            Code::Conflict | Code::RouteConflict | Code::ClaimLost => Self::Conflict,
+            Code::Conflict | Code::RouteConflict | Code::ClaimLost | Code::PreconditionFailed => Self::Conflict,
+            Code::SignatureRefused | Code::WebhookRefused => Self::Denied,
             Code::MemoryExceeded
             | Code::ResponseTooLarge
             | Code::FunctionTrapped

@@ -12,6 +12,7 @@ pub mod agent;
 pub mod app;
 pub mod artifact;
 pub mod balance;
+pub mod blobs;
 pub mod call;
 pub mod clock;
 mod cloudevent;

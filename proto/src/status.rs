@@ -166,6 +166,22 @@ codes! {
     BucketNotFound = "bucket-not-found", 404, NotFound, Never;
     /// The bucket has no such key.
     KeyNotFound = "key-not-found", 404, NotFound, Never;
+    /// The bucket has no such blob, or the member has no such chunk.
+    BlobNotFound = "blob-not-found", 404, NotFound, Never;
+    /// There is no such upload, or it has ended.
+    UploadNotFound = "upload-not-found", 404, NotFound, Never;
+    /// The blob is not as the request's conditions say.
+    PreconditionFailed = "precondition-failed", 412, FailedPrecondition, Never;
+    /// No byte of what was asked for is there.
+    RangeNotSatisfiable = "range-not-satisfiable", 416, OutOfRange, Never;
+    /// The bucket takes this only with a signature, and there is none that is good.
+    SignatureRefused = "signature-refused", 403, PermissionDenied, Never;
+    /// There is no webhook of that name.
+    WebhookNotFound = "webhook-not-found", 404, NotFound, Never;
+    /// What was sent to a webhook is not signed as its sender signs it.
+    WebhookRefused = "webhook-refused", 401, Unauthenticated, Never;
+    /// There is no secret of that name.
+    SecretNotFound = "secret-not-found", 404, NotFound, Never;
     /// There is no queue of that name.
     QueueNotFound = "queue-not-found", 404, NotFound, Never;
     /// There is no schedule of that name.

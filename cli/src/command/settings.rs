@@ -91,6 +91,7 @@ pub(super) fn spec(settings: &Settings, function: &str) -> pb::QueueSpec {
         backoff_max_ms: settings.backoff_max_ms,
         age_ms: settings.age_ms,
         dead_keep_ms: settings.dead_keep_ms,
+        delivery: None,
     }
 }
 
@@ -104,9 +105,19 @@ pub(super) fn watch_queue(settings: &Settings) -> pb::KvWatchQueue {
         backoff_max_ms,
         age_ms,
         dead_keep_ms,
+        delivery,
         ..
     } = spec(settings, "");
-    pb::KvWatchQueue { messages_max, bytes_max, attempts, backoff_ms, backoff_max_ms, age_ms, dead_keep_ms }
+    pb::KvWatchQueue {
+        messages_max,
+        bytes_max,
+        attempts,
+        backoff_ms,
+        backoff_max_ms,
+        age_ms,
+        dead_keep_ms,
+        delivery,
+    }
 }
 
 /// What a queue was told.

@@ -157,7 +157,7 @@ pub(in crate::command) async fn put(
     let put = async |mut keeper: Keeper, place, request| {
         let place = Some(bucket_at(place, id.name.as_str()));
         keeper
-            .put_bucket(pb::KvPutBucketRequest { place, request, keys_max, bytes_max, dry_run: false })
+            .put_bucket(pb::KvPutBucketRequest { place, request, keys_max, bytes_max, ..Default::default() })
             .await
     };
     events.alter(&format!("bucket {id}"), &id.namespace, put).await.map(|_| ())

@@ -99,6 +99,7 @@ fn delivery(view: &View, ticket: &Ticket, claimed: Claimed) -> Result<Option<Del
         invocation: found.delivery.invocation.to_wire(),
         accepted_ms: found.body.published_ms,
         body: Some(wire::body_to_wire(found.body)),
+        how: None,
     }))
 }
 

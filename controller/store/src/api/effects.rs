@@ -28,6 +28,7 @@ pub(super) fn of_call(namespace: &str, effects: Vec<EventEffect>) -> Result<Vec<
             let to = spec::name_of(namespace, &it.to, "effects.publish.to")?;
             publish(to, it.message.in_field("effects.publish.message")?)
         }
+        event_effect::Kind::Blob(_) => Err(Refusal::new(Code::InvalidArgument, "effects.blob: not yet")),
         event_effect::Kind::Check(pb::EventCheck { bucket, key, version }) => {
             let bucket = wire::place(namespace, &bucket, "effects.check.bucket")?;
             Ok(Effect::Check(Check { bucket, key, version }))

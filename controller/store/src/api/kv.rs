@@ -98,7 +98,7 @@ impl KeyValue for KvService {
         &self,
         request: Request<KvPutBucketRequest>,
     ) -> Result<Response<KvChangeReply>, Status> {
-        let KvPutBucketRequest { place, request, keys_max, bytes_max, dry_run } = request.into_inner();
+        let KvPutBucketRequest { place, request, keys_max, bytes_max, dry_run, .. } = request.into_inner();
         let Asking { leading, bucket } = self.asking(place)?;
         buckets::check(&bucket, keys_max, bytes_max)?;
         let op = Op::PutBucket { bucket, keys_max, bytes_max };

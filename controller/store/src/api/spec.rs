@@ -83,8 +83,16 @@ pub(super) fn settings(spec: &QueueSpec) -> Settings {
 /// The same of a watcher's queue.
 pub(super) fn watch_settings(wire: Option<KvWatchQueue>) -> Settings {
     let wire = wire.unwrap_or_default();
-    let KvWatchQueue { messages_max, bytes_max, attempts, backoff_ms, backoff_max_ms, age_ms, dead_keep_ms } =
-        wire;
+    let KvWatchQueue {
+        messages_max,
+        bytes_max,
+        attempts,
+        backoff_ms,
+        backoff_max_ms,
+        age_ms,
+        dead_keep_ms,
+        delivery,
+    } = wire;
     let function = String::new();
     settings(&QueueSpec {
         function,
@@ -95,6 +103,7 @@ pub(super) fn watch_settings(wire: Option<KvWatchQueue>) -> Settings {
         backoff_max_ms,
         age_ms,
         dead_keep_ms,
+        delivery,
     })
 }
 
@@ -111,6 +120,7 @@ pub(super) fn to_wire(queue: &Queue) -> QueueSpec {
         backoff_max_ms,
         age_ms,
         dead_keep_ms,
+        delivery: None,
     }
 }
 

@@ -219,6 +219,7 @@ impl State {
             invocation,
             body: Some(body),
             accepted_ms: 1,
+            how: None,
         };
         Message {
             delivery,

@@ -37,6 +37,8 @@ pub(crate) fn effect_from_wire(wire: pb::EventEffect) -> Result<Effect, DecodeEr
         event_effect::Kind::Check(pb::EventCheck { bucket, key, version }) => {
             Effect::Check { bucket, key, version }
         }
+        // Nobody sends it yet.
+        event_effect::Kind::Blob(_) => return None.in_field("effects.blob"),
         event_effect::Kind::Write(pb::EventWrite { bucket, write }) => {
             let pb::KvWrite { key, change } = write.in_field("effects.write")?;
             let change = change_from_wire(change.in_field("effects.write.change")?);

@@ -87,6 +87,7 @@ impl KeyValue for FakeStore {
                 backoff_max_ms: queue.backoff_max_ms,
                 age_ms: queue.age_ms,
                 dead_keep_ms: queue.dead_keep_ms,
+                delivery: queue.delivery.clone(),
             };
             kept.tell_queue(&own, &spec);
             kept.log.push(format!("put watcher {name} {function}"));

@@ -126,6 +126,7 @@ mod tests {
             keys: 3,
             bytes: 2048,
             watchers: vec![watcher],
+            ..pb::KvBucket::default()
         };
         let view = BucketView::new("shop", wire);
         assert_eq!(view.cells().join("|"), "images|3|2 KiB|thumb|100|1 MiB");

@@ -53,7 +53,7 @@ impl World {
             request: request(),
             keys_max: 10,
             bytes_max: 1024,
-            dry_run: false,
+            ..KvPutBucketRequest::default()
         };
         self.values().put_bucket(Request::new(put)).await.unwrap();
     }

@@ -75,5 +75,6 @@ pub(super) fn detail(found: Listed) -> Result<KvBucket, Refusal> {
         keys: bucket.keys,
         bytes: bucket.bytes,
         watchers: watchers.into_iter().map(one).collect::<Result<_, _>>()?,
+        ..KvBucket::default()
     })
 }

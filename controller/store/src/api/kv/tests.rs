@@ -11,8 +11,13 @@ use crate::world::{GROUP, World};
 impl World {
     async fn make(&self, bucket: &str) {
         let place = self.bucket().map(|place| KvPlace { bucket: bucket.to_owned(), ..place });
-        let put =
-            KvPutBucketRequest { place, request: request(), keys_max: 10, bytes_max: 1024, dry_run: false };
+        let put = KvPutBucketRequest {
+            place,
+            request: request(),
+            keys_max: 10,
+            bytes_max: 1024,
+            ..Default::default()
+        };
         self.values().put_bucket(Request::new(put)).await.unwrap();
     }
 
@@ -138,7 +143,14 @@ async fn what_is_wrong_with_a_bucket_is_said_by_name() {
     let world = World::start().await;
     let put = async |bucket: &str, keys_max, bytes_max, dry_run| {
         let place = world.bucket().map(|place| KvPlace { bucket: bucket.to_owned(), ..place });
-        let put = KvPutBucketRequest { place, request: request(), keys_max, bytes_max, dry_run };
+        let put = KvPutBucketRequest {
+            place,
+            request: request(),
+            keys_max,
+            bytes_max,
+            dry_run,
+            ..Default::default()
+        };
         world.values().put_bucket(Request::new(put)).await
     };
     for (bucket, keys_max, bytes_max, field) in [

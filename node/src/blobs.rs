@@ -1,0 +1,198 @@
+//! Blobs of buckets (docs/adr/0018): what runtime, front and stores speak of.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use coracle_proto::status::Refusal;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use crate::values::Bucket;
+
+/// Bytes of a blob's key, which is text without controls.
+pub const KEY_BYTES_MAX: usize = 1 << 10;
+/// Bytes of a blob.
+pub const BLOB_BYTES_MAX: u64 = 5 << 30;
+/// A blob of so many bytes is kept in its record, without chunks.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a chunk; of a part's last one fewer.
+pub const CHUNK_BYTES: u64 = 4 << 20;
+/// Bytes of metadata and content type.
+pub const METADATA_BYTES_MAX: usize = 2 << 10;
+
+/// Which blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// That holds blobs.
+    pub bucket: Bucket,
+    /// 1 to [`KEY_BYTES_MAX`] bytes.
+    pub key: String,
+}
+
+/// What is told of a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Info {
+    /// Its key.
+    pub key: String,
+    /// Greater than that of whatever was there before.
+    pub version: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Without quotes.
+    pub etag: String,
+    /// Unix milliseconds.
+    pub modified_ms: u64,
+    /// Never empty.
+    pub content_type: String,
+    /// Whatever its writer said of it.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A part of a blob, as chunks are named by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// From 1.
+    pub number: u32,
+    /// Which attempt to send it.
+    pub run: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of it; empty where only its place is told.
+    pub digest: Bytes,
+}
+
+/// An upload's id.
+pub type UploadId = [u8; 16];
+
+/// Where a blob's content is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Here: at most [`INLINE_BYTES_MAX`].
+    Inline(Bytes),
+    /// In chunks.
+    Parts {
+        /// By which it came.
+        upload: UploadId,
+        /// In order.
+        parts: Vec<Part>,
+    },
+}
+
+/// A blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// What is told of it.
+    pub info: Info,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What becomes of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// What it holds: inline, or what an [`Upload`] came to.
+    pub content: Content,
+    /// Without quotes; empty: reckoned by the store.
+    pub etag: String,
+    /// Empty: `application/octet-stream`.
+    pub content_type: String,
+    /// At most [`METADATA_BYTES_MAX`] with the content type.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Which blobs are asked for, in the order of their keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// They begin so.
+    pub prefix: String,
+    /// They are behind this one; empty: from the first on.
+    pub after: String,
+    /// At most so many; zero: as many as a page has.
+    pub most: u32,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Without metadata.
+    pub blobs: Vec<Info>,
+    /// Where the next page begins; empty: the list ends here.
+    pub after: String,
+}
+
+/// Content on its way out, in pieces of at most 256 KiB. It ends with an error, or when all of it was sent.
+pub type Pieces = BoxStream<'static, Result<Bytes, Refusal>>;
+
+/// Content on its way in, whose chunks are kept as they come. Dropped, it is over: its chunks go within the grace.
+pub trait Upload: Send + Sync {
+    /// More of it. Waits while the stores are slow: what waits in here is bounded.
+    ///
+    /// # Errors
+    /// `request-too-large`; `disk-full`; why no majority has kept it.
+    fn write(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), Refusal>>;
+
+    /// All of it has come: when this answers, a majority has synced it. Nothing is to be seen of it until it is committed. What is small
+    /// enough is inline, and nothing was opened for it.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Finished, Refusal>>;
+}
+
+/// What an upload came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// To be committed.
+    pub content: Content,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 in hex: what the blob's etag is.
+    pub etag: String,
+}
+
+/// What answers for blobs. The runtime knows that it answers, and nothing else.
+pub trait Blobs: Send + Sync {
+    /// The blob, as new as all that was acknowledged before. None: there is none.
+    ///
+    /// # Errors
+    /// `bucket-not-found`; why nobody has answered by the deadline.
+    fn blob<'a>(&'a self, at: &'a At, deadline: Instant) -> BoxFuture<'a, Result<Option<Blob>, Refusal>>;
+
+    /// A page of a bucket's blobs.
+    ///
+    /// # Errors
+    /// As [`Self::blob`].
+    fn blobs<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        listing: Listing,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Page, Refusal>>;
+
+    /// Bytes of a blob that was asked for before.
+    fn read(&self, bucket: &Bucket, content: &Content, range: Range<u64>) -> Pieces;
+
+    /// Begins to send content. `idle` is how long it may rest: its chunks are kept so long after the last one, also without a commit.
+    fn upload(&self, at: &At, idle: Duration) -> Box<dyn Upload>;
+
+    /// The blob is this from now on, for all at once.
+    ///
+    /// # Errors
+    /// `limit-reached` where the bucket is full; `upload-not-found`; `loop-detected`; otherwise as [`Self::blob`].
+    fn commit<'a>(
+        &'a self,
+        at: &'a At,
+        commit: Commit,
+        hops: u32,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Info, Refusal>>;
+
+    /// It is gone. Gives whether there was one.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn delete<'a>(&'a self, at: &'a At, hops: u32, deadline: Instant)
+    -> BoxFuture<'a, Result<bool, Refusal>>;
+}
