@@ -171,6 +171,7 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         | Reason::SchedulesFull
         | Reason::QueuesFull
         | Reason::BucketsFull
+        | Reason::SecretsFull
         | Reason::ListFull => Code::LimitReached,
         Reason::Mismatch
         | Reason::Late
@@ -183,6 +184,8 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         Reason::Dropping | Reason::NoQueue | Reason::NoTopic | Reason::Nowhere => Code::QueueNotFound,
         Reason::Loop => Code::LoopDetected,
         Reason::NoSchedule => Code::ScheduleNotFound,
+        Reason::NoSecret => Code::SecretNotFound,
+        Reason::NoWebhook => Code::WebhookNotFound,
         Reason::QueueFullMessages | Reason::QueueFullBytes => Code::QueueFull,
         Reason::Stale => Code::ClaimLost,
         Reason::OtherRequest => Code::IdempotencyConflict,

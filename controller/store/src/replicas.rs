@@ -18,6 +18,7 @@ use crate::deliver::Deliveries;
 use crate::lead::{hand_over, lead};
 use crate::news::News;
 use crate::propose::{Proposer, not_leader};
+use crate::refused::Refused;
 use crate::schedules::Schedules;
 use crate::tend::{CLAIMS_GRACE, tend};
 
@@ -44,6 +45,7 @@ pub(crate) struct Served {
     pub(crate) news: Arc<News>,
     pub(crate) deliveries: Deliveries,
     pub(crate) schedules: Schedules,
+    pub(crate) refused: Refused,
 }
 
 struct Running {
@@ -129,7 +131,8 @@ impl Replicas {
         let told = Arc::clone(&news);
         let deliveries = Deliveries::start(group, (replica.clone(), clock.clone()), proposer.clone(), told);
         let schedules = Schedules::new(group, members);
-        let served = Served { replica, clock, proposer, news, deliveries, schedules };
+        let refused = Refused::default();
+        let served = Served { replica, clock, proposer, news, deliveries, schedules, refused };
         let tends = tokio::spawn(tend(group, served.clone(), CLAIMS_GRACE));
         let ticks = tokio::spawn(served.schedules.clone().run(served.clone()));
         self.running().insert(group, Running { served, arranged, tasks: [leads, tends, ticks] });

@@ -7,7 +7,7 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Re
 
 use super::keys::Due;
 use super::name::{Name, Place};
-use super::record::{Answer, Definition, Report, Settings, Ticket, Watcher};
+use super::record::{Answer, Definition, Report, Sealed, Settings, Terms, Ticket, Watcher};
 
 pub use effect::{Change, Check, Effect, Publish, Write};
 pub use tick::Tick;
@@ -272,6 +272,36 @@ pub enum Op {
         /// The call, made by who asks for it.
         invocation: InvocationId,
     },
+    /// Makes a secret, or tells it anew.
+    PutSecret {
+        /// Which one.
+        secret: Place,
+        /// From now on.
+        value: Sealed,
+        /// How long the value before stays good, milliseconds.
+        keep_ms: u64,
+    },
+    /// Takes a secret away.
+    DropSecret {
+        /// Which one.
+        secret: Place,
+        /// Also while a webhook uses it: then that lets nobody in.
+        force: bool,
+    },
+    /// Makes a webhook with its queue, or tells both anew.
+    PutWebhook {
+        /// Which one.
+        webhook: Place,
+        /// From now on.
+        terms: Terms,
+        /// Of the queue.
+        settings: Settings,
+    },
+    /// Takes a webhook away. Its queue goes when it is empty.
+    DropWebhook {
+        /// Which one.
+        webhook: Place,
+    },
 }
 
 impl Op {
@@ -305,6 +335,10 @@ impl Op {
             | Self::DropSchedule { .. }
             | Self::PauseSchedule { .. }
             | Self::Tick(_)
+            | Self::PutSecret { .. }
+            | Self::DropSecret { .. }
+            | Self::PutWebhook { .. }
+            | Self::DropWebhook { .. }
             | Self::Trigger { .. } => 1,
         }
     }

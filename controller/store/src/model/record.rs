@@ -7,12 +7,15 @@ use super::name::Name;
 use super::outcome::Outcome;
 
 mod invocation;
+mod manner;
 mod message;
 mod queue;
 mod schedule;
 mod told;
+mod webhook;
 
 pub use invocation::{Answer, Ended, How, Invocation, Report};
+pub use manner::Manner;
 pub(super) use message::Dedup;
 pub use message::{Burial, Cause, Claim, Delivery, Fence, HttpHead, Message, State, Ticket};
 pub(super) use queue::{Buckets, Queues};
@@ -20,6 +23,8 @@ pub use queue::{Counts, Queue, Settings, Topic};
 pub(super) use schedule::Schedules;
 pub use schedule::{Definition, Fired, Missed, Overlap, Schedule};
 pub use told::kept_error;
+pub(super) use webhook::Secrets;
+pub use webhook::{Before, Form, Sealed, Secret, Terms, Webhook};
 
 /// The one record about the group itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
