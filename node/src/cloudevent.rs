@@ -28,6 +28,13 @@ pub(crate) fn cut_traces(attributes: &mut BTreeMap<String, String>, bytes_max: u
     }
 }
 
+/// Whether a media type is JSON by its subtype.
+pub(crate) fn is_json(kind: &str) -> bool {
+    let name = kind.split(';').next().unwrap_or_default().trim();
+    let subtype = name.split_once('/').map_or("", |(_, subtype)| subtype).to_ascii_lowercase();
+    subtype == "json" || subtype.ends_with("+json")
+}
+
 /// What a header has of a value: what it cannot carry, spaces, quotes and `%` as `%` and two digits for each byte (3.1.3.2).
 pub(crate) fn encode(value: &str) -> String {
     let mut text = String::with_capacity(value.len());

@@ -6,6 +6,9 @@
 mod again;
 mod answer;
 mod attempt;
+mod batch;
+mod json;
+mod named;
 mod narrow;
 mod offers;
 mod request;
@@ -15,6 +18,7 @@ mod span;
 mod take;
 #[cfg(test)]
 mod tests;
+mod together;
 mod verdict;
 
 use std::collections::BTreeMap;

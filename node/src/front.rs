@@ -25,8 +25,10 @@ mod shares;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
+mod webhook;
 
 pub use listen::ListenError;
+pub(crate) use publish::reply;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,20 +6,24 @@ mod ask;
 mod channels;
 mod client;
 mod known;
+mod manner;
 mod message;
 mod record;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trouble;
+mod webhook;
 mod wire;
 
+pub use self::manner::{Batch, Manner};
 pub use self::message::{
     ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, Acknowledged, BODY_BYTES_MAX, DELAY_MAX, Delivery, Event,
     EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX, KEPT_HEADERS_BYTES_MAX, Kept, Message, Offered,
-    PUBLISHED_BYTES_MAX, PUBLISHED_MAX, Published, Report, Settlement, Submission, Submitted, TEXT_BYTES_MAX,
-    Taken, Taking, Ticket, Verdict,
+    PUBLISHED_BYTES_MAX, PUBLISHED_MAX, Published, Reply, Report, Settlement, Submission, Submitted,
+    TEXT_BYTES_MAX, Taken, Taking, Ticket, Verdict,
 };
 pub use self::record::{Ended, Record, State};
+pub use self::webhook::{Heard, Hooked};
 pub(crate) use self::wire::{effect_from_wire, effect_to_wire};
 
 use std::fmt;

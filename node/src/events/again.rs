@@ -82,7 +82,7 @@ impl Again {
 pub(super) fn given_back(inner: &Inner, ticket: &Ticket, why: Why, error: String) -> Settlement {
     inner.metrics.events.again(why.name());
     let verdict = Verdict::Offer { after: inner.again.after(ticket, why), error };
-    Settlement { ticket: ticket.clone(), report: None, verdict, answer: None, effects: Vec::new() }
+    Settlement::offered(ticket.clone(), verdict)
 }
 
 /// Why it is not known that all that a call had read was so at one moment. None: it was. Versions only grow, so a value that is at the

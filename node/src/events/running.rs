@@ -1,6 +1,6 @@
 //! What runs of one group's messages: from the moment they came until they are settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -13,6 +13,9 @@ use super::narrow::{Narrow, Queue};
 use crate::clock;
 use crate::stores::Ticket;
 
+/// Messages that are here to be run with others, or are: each may have 64 KiB.
+const BATCHED_MAX: usize = 1024;
+
 /// As many as the taker asks for.
 #[derive(Debug, Default)]
 pub(super) struct Running {
@@ -20,12 +23,15 @@ pub(super) struct Running {
     narrow: Mutex<Narrow>,
     freed: Notify,
     narrowed: Notify,
+    lost: Notify,
 }
 
 #[derive(Debug)]
 struct Task {
-    /// None until it is known.
+    /// None until it is known, and of one that others are run with: its end is not theirs.
     abort: Option<AbortHandle>,
+    /// So many messages of its queue are run by one call, and take one place.
+    of: usize,
     /// Its call is over.
     settles: bool,
     /// Its claim is not held any more, though it may be what it said that ended it: whoever settles it finds out.
@@ -73,7 +79,8 @@ impl Running {
         let mut widths: BTreeMap<Queue, usize> = counts.keys().map(|queue| (queue.clone(), share)).collect();
         widths.extend(narrow.widths().map(|(queue, width)| (queue.clone(), width.min(share))));
         // What comes together may be of one queue: of the one that has the least room, or of one that has nothing yet.
-        let (mut most, mut full) = (share, Vec::new());
+        let (mut most, mut full) = (share, self.crowded());
+        widths.retain(|queue, _| !full.contains(queue));
         for (queue, width) in widths {
             match width.saturating_sub(counts.get(&queue).copied().unwrap_or(0)) {
                 0 => full.push(queue),
@@ -93,18 +100,36 @@ impl Running {
         let runs = |(other, task): &(&Ticket, &Task)| {
             !task.settles && other.namespace == queue.0 && other.queue == queue.1
         };
-        let others = tasks.iter().filter(runs).count();
+        let (others, of) = tasks
+            .iter()
+            .filter(runs)
+            .fold((0_usize, task_of(&tasks, ticket)), |(others, of), _| (others + 1, of));
+        let others = others.div_ceil(of);
         drop(tasks);
         self.narrow.lock().unwrap_or_else(PoisonError::into_inner).refused(queue, others, now);
         self.narrowed.notify_one();
     }
 
     fn counts(&self) -> BTreeMap<Queue, usize> {
-        let mut counts: BTreeMap<Queue, usize> = BTreeMap::new();
-        for ticket in self.tasks().keys() {
-            *counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default() += 1;
+        let mut counts: BTreeMap<Queue, (usize, usize)> = BTreeMap::new();
+        for (ticket, task) in &*self.tasks() {
+            let (messages, of) =
+                counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_insert((0, task.of));
+            (*messages, *of) = (*messages + 1, task.of.max(*of));
         }
-        counts
+        counts.into_iter().map(|(queue, (messages, of))| (queue, messages.div_ceil(of.max(1)))).collect()
+    }
+
+    /// Queues of whose messages several are run by one call, where such messages are as many as there may be.
+    fn crowded(&self) -> Vec<Queue> {
+        let tasks = self.tasks();
+        let batched = || tasks.iter().filter(|(_, task)| task.of > 1);
+        if batched().count() < BATCHED_MAX {
+            return Vec::new();
+        }
+        let queues: BTreeSet<Queue> =
+            batched().map(|(ticket, _)| (ticket.namespace.clone(), ticket.queue.clone())).collect();
+        queues.into_iter().collect()
     }
 
     /// Ends when less of a queue is to be asked for.
@@ -132,7 +157,7 @@ impl Running {
             return false;
         }
         // It is there before its task is, which may have ended before that is known here.
-        tasks.insert(ticket.clone(), Task { abort: None, settles: false, lost: false });
+        tasks.insert(ticket.clone(), Task { abort: None, of: 1, settles: false, lost: false });
         drop(tasks);
         let place = Place { running: Arc::clone(self), ticket: ticket.clone() };
         let abort = threads.spawn(run(place)).abort_handle();
@@ -140,6 +165,29 @@ impl Running {
             task.abort = Some(abort);
         }
         true
+    }
+
+    /// Keeps a message that is to be run with others, `of` of them at most; none where it is here already.
+    pub(super) fn hold(self: &Arc<Self>, ticket: Ticket, of: usize) -> Option<Place> {
+        let mut tasks = self.tasks();
+        if tasks.contains_key(&ticket) {
+            return None;
+        }
+        tasks.insert(ticket.clone(), Task { abort: None, of: of.max(1), settles: false, lost: false });
+        drop(tasks);
+        Some(Place { running: Arc::clone(self), ticket })
+    }
+
+    /// Ends when nobody wants any of these any more.
+    pub(super) async fn all_lost(&self, tickets: &[Ticket]) {
+        loop {
+            let mut lost = std::pin::pin!(self.lost.notified());
+            lost.as_mut().enable();
+            if !tickets.iter().any(|ticket| self.tasks().contains_key(ticket)) {
+                return;
+            }
+            lost.await;
+        }
     }
 
     /// Nobody wants it any more: it is stopped, if its call is under way. Whether it was.
@@ -154,6 +202,7 @@ impl Running {
         tasks.remove(ticket);
         drop(tasks);
         self.freed.notify_one();
+        self.lost.notify_waiters();
         true
     }
 
@@ -162,6 +211,10 @@ impl Running {
         let all = std::mem::take(&mut *self.tasks());
         all.values().for_each(Task::stop);
     }
+}
+
+fn task_of(tasks: &BTreeMap<Ticket, Task>, ticket: &Ticket) -> usize {
+    tasks.get(ticket).map_or(1, |task| task.of)
 }
 
 /// What one queue may have.
@@ -183,6 +236,16 @@ impl Place {
         if let Some(task) = self.running.tasks().get_mut(&self.ticket) {
             task.settles = true;
         }
+    }
+
+    /// Whether it is still wanted.
+    pub(super) fn is_held(&self) -> bool {
+        self.running.tasks().contains_key(&self.ticket)
+    }
+
+    /// Ends when nobody wants any of these messages any more.
+    pub(super) async fn all_lost(&self, tickets: &[Ticket]) {
+        self.running.all_lost(tickets).await;
     }
 
     /// Its function could take no more.
@@ -237,6 +300,35 @@ mod tests {
         ended.notify_one();
         until("one has ended", || running.count() == 1).await;
         running.end();
+        assert_eq!(running.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn messages_of_one_call_have_one_place() {
+        let running = Arc::<Running>::default();
+        let mut places: Vec<_> =
+            (0..5).map(|message| running.hold(ticket("a", message), 3).unwrap()).collect();
+        assert!(running.hold(ticket("a", 1), 3).is_none(), "it is here");
+        let room = |bound| running.room(bound, clock::now());
+        assert_eq!((room(8).places, room(8).full.len()), (2, 0), "two of four are taken");
+        assert_eq!(room(4).full.len(), 1);
+        let tickets: Vec<_> = running.tickets();
+        assert_eq!(tickets.len(), 5, "all are told of");
+        for ticket in &tickets[..4] {
+            assert!(running.lose(ticket));
+        }
+        assert!(!places[0].is_held() && places[4].is_held());
+        let all_lost = running.all_lost(&tickets);
+        let mut all_lost = std::pin::pin!(all_lost);
+        assert!(futures::poll!(all_lost.as_mut()).is_pending());
+        assert!(running.lose(&tickets[4]));
+        all_lost.await;
+        places.clear();
+        for message in 0..BATCHED_MAX as u64 {
+            places.push(running.hold(ticket("a", message), 256).unwrap());
+        }
+        assert_eq!(room(100).full, [(Namespace::default(), "a".to_owned())], "however few calls they are");
+        places.clear();
         assert_eq!(running.count(), 0);
     }
 

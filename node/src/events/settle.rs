@@ -19,11 +19,12 @@ const ASK_MAX: Duration = Duration::from_secs(10);
 /// Before the next one.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Settles an attempt. It is bounded by the claim: one that has lapsed is lost, and the group's other requests tell that too.
-pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlement) {
+/// Settles an attempt; whether it was settled as it says. It is bounded by the claim: one that has lapsed is lost, and the group's other requests tell that too.
+pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlement) -> bool {
     let span = span::settle(settlement);
     let settling = async {
         let mut said = say(inner, group, settlement).await;
+        let as_said = said.is_ok();
         if let Err(refusal) = &said
             && let Some(again) = again(inner, settlement, refusal)
         {
@@ -45,8 +46,9 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
                 given_up(inner, group, settlement, &refusal);
             }
         }
+        as_said
     };
-    settling.instrument(span.clone()).await;
+    settling.instrument(span.clone()).await
 }
 
 /// Says it until there is an answer that would be the same however often it is said.
@@ -73,7 +75,7 @@ async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<A
 /// What is said instead where what the call did was refused for what others do: nothing of it was done, and it is made again, uncounted,
 /// until its message is too old. None where that is not why.
 fn again(inner: &Inner, settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
-    if settlement.effects.is_empty() {
+    if settlement.effects_count() == 0 {
         return None;
     }
     let (why, error) = match refusal.code {
@@ -87,7 +89,7 @@ fn again(inner: &Inner, settlement: &Settlement, refusal: &Refusal) -> Option<Se
 
 /// A store of an earlier release acknowledges a call without doing what it did.
 fn check_done(inner: &Inner, group: GroupId, settlement: &Settlement, acknowledged: Acknowledged) {
-    let (effects, done) = (settlement.effects.len(), acknowledged.effects);
+    let (effects, done) = (settlement.effects_count(), acknowledged.effects);
     if acknowledged.fate == Fate::Done && effects != done {
         inner.metrics.events.undone.inc();
         let (queue, message) = (&settlement.ticket.queue, settlement.ticket.message);
@@ -101,7 +103,7 @@ fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
     if refusal.code == Code::ClaimLost {
         return None;
     }
-    let error = match settlement.effects.is_empty() {
+    let error = match settlement.effects_count() == 0 {
         true => format!("what it came to was refused: {}: {refusal}", refusal.code),
         false => undone(refusal),
     };
@@ -111,7 +113,14 @@ fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
         Verdict::Offer { .. } => return None,
     };
     let report = settlement.report.clone().map(|report| Report { error, ..report });
-    Some(Settlement { ticket: settlement.ticket.clone(), report, verdict, answer: None, effects: Vec::new() })
+    Some(Settlement {
+        ticket: settlement.ticket.clone(),
+        report,
+        verdict,
+        answer: None,
+        effects: Vec::new(),
+        reply: None,
+    })
 }
 
 /// Why nothing of what a call did in the platform was done, for people.

@@ -2,6 +2,7 @@
 
 mod effects;
 mod ending;
+mod manners;
 mod news;
 mod running;
 mod settling;

@@ -20,6 +20,7 @@ use super::publish::Destination;
 use super::replay::Replay;
 use super::shares::{Share, Short};
 use super::target::{Target, target};
+use super::webhook::Hook;
 use super::{Front, Inner, answer, content, page, problem};
 use crate::call::{Body, CallError, Receipt, Trigger, is_idempotent};
 use crate::dispatch::Invocation;
@@ -51,6 +52,9 @@ impl Front {
             Ok(Prepared::Publish(to, head)) => {
                 Box::pin(front.publish(&to, &head, &body, arrival.remote.ip())).await
             }
+            Ok(Prepared::Webhook(to, head)) => {
+                Box::pin(front.webhook(&to, &head, &body, arrival.remote.ip())).await
+            }
             Ok(Prepared::Page(response)) => Served::page(response),
             Err(error) => front.refuse(&error),
         };
@@ -69,6 +73,8 @@ enum Prepared {
     Asked(Asked, Box<Parts>),
     /// What is for a queue or a topic.
     Publish(Destination, Box<Parts>),
+    /// What is for a webhook.
+    Webhook(Hook, Box<Parts>),
     Page(Response<Body>),
 }
 
@@ -87,6 +93,7 @@ impl Inner {
             Target::Health => return Ok(Prepared::Page(page::health())),
             Target::Invocation(asked) => return Ok(Prepared::Asked(asked, Box::new(parts))),
             Target::Publish(to) => return Ok(Prepared::Publish(to, Box::new(parts))),
+            Target::Webhook(to) => return Ok(Prepared::Webhook(to, Box::new(parts))),
         };
         for_guest(&mut parts, authority, path, remote)?;
         let repeatable = is_idempotent(&parts.method) || parts.headers.contains_key("idempotency-key");

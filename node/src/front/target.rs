@@ -6,6 +6,7 @@ use coracle_proto::status::Code;
 
 use super::later::{Asked, What};
 use super::publish::Destination;
+use super::webhook::Hook;
 use crate::call::CallError;
 use crate::view::View;
 
@@ -29,6 +30,8 @@ pub(super) enum Target {
     Invocation(Asked),
     /// A queue or a topic.
     Publish(Destination),
+    /// A webhook.
+    Webhook(Hook),
 }
 
 /// Finds what `host` (lower case, no port) and `path` stand for.
@@ -63,10 +66,13 @@ fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
     if let Some(to) = rest.strip_prefix("/publish/").and_then(Destination::parse) {
         return to.map(Target::Publish);
     }
+    if let Some(to) = rest.strip_prefix("/webhook/").and_then(Hook::parse) {
+        return to.map(Target::Webhook);
+    }
     let Some(named) = rest.strip_prefix("/invoke/") else {
         let said = format!(
             "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME, publish/NAMESPACE/NAME, \
-             invocations/ID with /result and /retry, and health"
+             webhook/NAMESPACE/NAME, invocations/ID with /result and /retry, and health"
         );
         return Err(CallError::new(Code::ReservedPath, said));
     };

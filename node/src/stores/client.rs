@@ -2,6 +2,7 @@
 
 mod publish;
 mod values;
+mod webhooks;
 
 use std::time::{Duration, Instant};
 

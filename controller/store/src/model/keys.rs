@@ -32,10 +32,10 @@
 //! | `z` PLACE TIME INVOCATION | | the record that ended first is forgotten first |
 //! | `k` PLACE | a schedule | all of them; list |
 //! | `c` | how many schedules there are | |
-//! | `S` PLACE | a secret | list |
+//! | `X` PLACE | a secret | list |
 //! | `Z` | how many secrets there are | |
 //! | `W` PLACE | a webhook | list |
-//! | `V` PLACE WEBHOOK | | who uses a secret |
+//! | `Y` PLACE WEBHOOK | | who uses a secret |
 //! | `t` KIND TIME SUBJECT | | what has become due, per kind |
 //!
 //! The SUBJECT of a timer is the rest of the key of what it is about. AGE is what is missing to the greatest time that

@@ -1,6 +1,7 @@
 //! What may be asked of a data group, and the entry in which it is asked.
 
 mod effect;
+mod span;
 mod tick;
 
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, RequestId};
@@ -10,6 +11,7 @@ use super::name::{Name, Place};
 use super::record::{Answer, Definition, Report, Sealed, Settings, Terms, Ticket, Watcher};
 
 pub use effect::{Change, Check, Effect, Publish, Write};
+pub use span::{Kept, Span};
 pub use tick::Tick;
 
 /// The highest format of operations that this program reads. What `apply` does belongs to the format.
@@ -375,27 +377,4 @@ pub enum Deletion {
     Forced,
     /// When it is being deleted already. Another one of the same name is not meant.
     Begun,
-}
-
-/// Messages by their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// From this one on.
-    pub from: u64,
-    /// Before this one.
-    pub to: u64,
-}
-
-impl Span {
-    /// All of them.
-    pub const ALL: Self = Self { from: 0, to: u64::MAX };
-}
-
-/// Which messages of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// That are ready, delayed, or behind others.
-    Waiting,
-    /// Dead letters.
-    Dead,
 }

@@ -6,8 +6,8 @@ use coracle_proto::id::Namespace;
 use super::super::name::{Name, Place};
 use super::parts::{Parts, after, range, subject_parts};
 
-const SECRET: u8 = b'S';
-const USER: u8 = b'V';
+const SECRET: u8 = b'X';
+const USER: u8 = b'Y';
 const WEBHOOK: u8 = b'W';
 
 pub(in super::super) fn secret(secret: &Place) -> Bytes {
