@@ -38,6 +38,32 @@ struct Task {
     lost: bool,
 }
 
+/// Messages of one queue.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    messages: usize,
+    /// So many of them are run by one call.
+    of: usize,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self { messages: 0, of: 1 }
+    }
+}
+
+impl Count {
+    /// Calls that they are.
+    const fn places(self) -> usize {
+        self.messages.div_ceil(self.of)
+    }
+
+    /// Messages that there is room for in so many calls.
+    const fn left(self, places: usize) -> usize {
+        places.saturating_mul(self.of).saturating_sub(self.messages)
+    }
+}
+
 /// What may be taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Room {
@@ -82,12 +108,13 @@ impl Running {
         let (mut most, mut full) = (share, self.crowded());
         widths.retain(|queue, _| !full.contains(queue));
         for (queue, width) in widths {
-            match width.saturating_sub(counts.get(&queue).copied().unwrap_or(0)) {
+            match counts.get(&queue).copied().unwrap_or_default().left(width) {
                 0 => full.push(queue),
                 left => most = most.min(left),
             }
         }
-        Room { places: bound.saturating_sub(counts.values().sum()).min(most), full, until: narrow.next() }
+        let taken = counts.values().map(|count| count.places()).sum();
+        Room { places: bound.saturating_sub(taken).min(most), full, until: narrow.next() }
     }
 
     /// The function of a message can take no more: nor is more of its queue asked for, as long as as many run as now.
@@ -100,24 +127,20 @@ impl Running {
         let runs = |(other, task): &(&Ticket, &Task)| {
             !task.settles && other.namespace == queue.0 && other.queue == queue.1
         };
-        let (others, of) = tasks
-            .iter()
-            .filter(runs)
-            .fold((0_usize, task_of(&tasks, ticket)), |(others, of), _| (others + 1, of));
-        let others = others.div_ceil(of);
+        let of = tasks.get(ticket).map_or(1, |task| task.of);
+        let others = tasks.iter().filter(runs).count().div_ceil(of);
         drop(tasks);
         self.narrow.lock().unwrap_or_else(PoisonError::into_inner).refused(queue, others, now);
         self.narrowed.notify_one();
     }
 
-    fn counts(&self) -> BTreeMap<Queue, usize> {
-        let mut counts: BTreeMap<Queue, (usize, usize)> = BTreeMap::new();
+    fn counts(&self) -> BTreeMap<Queue, Count> {
+        let mut counts: BTreeMap<Queue, Count> = BTreeMap::new();
         for (ticket, task) in &*self.tasks() {
-            let (messages, of) =
-                counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_insert((0, task.of));
-            (*messages, *of) = (*messages + 1, task.of.max(*of));
+            let count = counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default();
+            (count.messages, count.of) = (count.messages + 1, task.of.max(count.of));
         }
-        counts.into_iter().map(|(queue, (messages, of))| (queue, messages.div_ceil(of.max(1)))).collect()
+        counts
     }
 
     /// Queues of whose messages several are run by one call, where such messages are as many as there may be.
@@ -213,10 +236,6 @@ impl Running {
     }
 }
 
-fn task_of(tasks: &BTreeMap<Ticket, Task>, ticket: &Ticket) -> usize {
-    tasks.get(ticket).map_or(1, |task| task.of)
-}
-
 /// What one queue may have.
 fn share(bound: usize) -> usize {
     bound.div_ceil(2).max(1)
@@ -310,8 +329,9 @@ mod tests {
             (0..5).map(|message| running.hold(ticket("a", message), 3).unwrap()).collect();
         assert!(running.hold(ticket("a", 1), 3).is_none(), "it is here");
         let room = |bound| running.room(bound, clock::now());
-        assert_eq!((room(8).places, room(8).full.len()), (2, 0), "two of four are taken");
-        assert_eq!(room(4).full.len(), 1);
+        assert_eq!((room(8).places, room(8).full.len()), (4, 0), "two of eight are taken");
+        assert_eq!((room(4).places, room(4).full.len()), (1, 0), "the second call has one more");
+        assert_eq!(room(2).full.len(), 1);
         let tickets: Vec<_> = running.tickets();
         assert_eq!(tickets.len(), 5, "all are told of");
         for ticket in &tickets[..4] {

@@ -117,5 +117,6 @@ async fn a_lost_answer_is_asked_for_again_and_changes_nothing() {
     store.state().loses = 1;
     let whole = asked(&world, ("POST", "w"), &[SIGNED, ("x-id", b"1")], "{}").await;
     assert_eq!(whole.status, 202, "{whole:?}");
-    assert_eq!((store.state().hooked.len(), store.state().messages.len()), (2, 1));
+    let state = store.state();
+    assert_eq!((state.hooked.len(), state.messages.len()), (2, 1));
 }

@@ -20,7 +20,7 @@ pub(in crate::stores) fn deliver_request(
         invocation: it.invocation.to_wire(),
         headers: headers_to_wire(&it.headers),
         body: it.body,
-        trace: it.trace.into_iter().collect(),
+        trace: it.trace,
         hops: it.hops,
     }
 }
