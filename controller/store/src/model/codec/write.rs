@@ -3,7 +3,7 @@
 mod hear;
 
 use bytes::Bytes;
-use coracle_proto::id::{FunctionId, InvocationId};
+use coracle_proto::id::{FunctionId, InvocationId, NodeId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
@@ -68,12 +68,7 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::PauseQueue(pb::PauseQueue { queue: Some(place_to_wire(queue)), paused: *paused })
         }
         Op::Submit { function, publish } => op::Kind::Submit(submit(function, publish)),
-        Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(pb::Claim {
-            queue: Some(place_to_wire(queue)),
-            node: node.get(),
-            most: *most,
-            until_ms: *until_ms,
-        }),
+        Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(claim(queue, *node, *most, *until_ms)),
         Op::Extend { ticket, until_ms } => {
             op::Kind::Extend(pb::Extend { ticket: Some(self::ticket(ticket)), until_ms: *until_ms })
         }
@@ -101,20 +96,10 @@ fn op(it: &Op) -> op::Kind {
         }
         Op::Tick(it) => op::Kind::Tick(tick(it)),
         Op::Trigger { schedule, invocation } => op::Kind::Trigger(trigger(schedule, *invocation)),
-        Op::PutSecret { secret, value, keep_ms } => op::Kind::PutSecret(pb::PutSecret {
-            secret: Some(place_to_wire(secret)),
-            value: value.opened().clone(),
-            keep_ms: *keep_ms,
-        }),
-        Op::DropSecret { secret, force } => {
-            op::Kind::DropSecret(pb::DropSecret { secret: Some(place_to_wire(secret)), force: *force })
-        }
-        Op::PutWebhook { webhook, terms, settings } => {
-            op::Kind::PutWebhook(hear::put_webhook(webhook, terms, settings))
-        }
-        Op::DropWebhook { webhook } => {
-            op::Kind::DropWebhook(pb::DropWebhook { webhook: Some(place_to_wire(webhook)) })
-        }
+        Op::PutSecret { secret, value, keep_ms } => hear::put_secret(secret, value, *keep_ms),
+        Op::DropSecret { secret, force } => hear::drop_secret(secret, *force),
+        Op::PutWebhook { webhook, terms, settings } => hear::put_webhook(webhook, terms, settings),
+        Op::DropWebhook { webhook } => hear::drop_webhook(webhook),
         Op::Sweep { due, steps, from_ms } => {
             op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps, from_ms: *from_ms })
         }
@@ -124,6 +109,10 @@ fn op(it: &Op) -> op::Kind {
 fn submit(function: &FunctionId, publish: &Publish) -> pb::Submit {
     let (namespace, name) = (function.namespace.to_string(), function.name.to_string());
     pb::Submit { function: Some(pb::Place { namespace, name }), publish: Some(self::publish(publish)) }
+}
+
+fn claim(queue: &Place, node: NodeId, most: u32, until_ms: u64) -> pb::Claim {
+    pb::Claim { queue: Some(place_to_wire(queue)), node: node.get(), most, until_ms }
 }
 
 fn purge(queue: &Place, kept: Kept, span: Span, steps: u32) -> pb::Purge {
