@@ -90,18 +90,12 @@ async fn what_is_signed_is_run_once_and_what_is_not_never() {
     let again = world.sends("1", SIGNATURE).await;
     assert_eq!(again.status, 202, "{}", again.text());
     let told = |answer: &Answer| serde_json::from_str::<Value>(&answer.text()).expect("JSON");
-    assert_eq!(
-        (told(&first)["invocation"].clone(), true),
-        (told(&again)["invocation"].clone(), told(&again)["repeated"] == true)
-    );
+    assert_eq!(told(&first)["invocation"], told(&again)["invocation"]);
+    assert_eq!((&told(&first)["repeated"], &told(&again)["repeated"]), (&false.into(), &true.into()));
     assert_eq!(first.header("location"), again.header("location"));
     let forged = world.sends("2", &SIGNATURE.replace('7', "8")).await;
-    assert_eq!(
-        (forged.status, forged.header("coracle-error")),
-        (401, "webhook-refused"),
-        "{}",
-        forged.text()
-    );
+    assert_eq!(forged.status, 401, "{}", forged.text());
+    assert_eq!(forged.header("coracle-error"), "webhook-refused");
     let all = world.succeeded("http", 1).await;
     assert_eq!(all.len(), 1, "{all:?}");
     assert_eq!((&all[0]["kind"], &all[0]["queue"]), (&"webhook".into(), &"webhook/hook".into()), "{all:?}");
