@@ -128,7 +128,8 @@ async fn a_function_that_wants_many_messages_of_a_call_gets_them() {
     let all = world.succeeded("http", MESSAGES).await;
     // Each message has its share of what its call took: all shares together are the answers of all calls.
     let id = all[0]["id"].as_str().expect("an id");
-    let answer = world.cluster.run(&["invocation", "result", id]).await.ok().stdout.len() as u64;
+    let url = world.cluster.url(0, &format!("/.coracle/invocations/{id}/result"));
+    let answer = world.cluster.client.get(&url).await.expect("an answer").body.len() as u64;
     let made = |record: &Value| record["reports"][0]["bytes_out"].as_u64().expect("bytes");
     let made: u64 = all.iter().map(made).sum();
     assert!(answer > 0 && made >= answer, "{all:?}");
