@@ -1,0 +1,1 @@
+//! Chunks over a real group.
