@@ -136,3 +136,6 @@ async fn stopped(replicas: &Replicas) -> RunError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

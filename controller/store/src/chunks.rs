@@ -51,11 +51,8 @@ pub(crate) struct ChunkLimits {
 }
 
 impl ChunkLimits {
-    pub(crate) const DEFAULT: Self = Self {
-        reserve_bytes: 1 << 30,
-        grace: Duration::from_secs(15 * 60),
-        settle: Duration::from_secs(2),
-    };
+    pub(crate) const DEFAULT: Self =
+        Self { reserve_bytes: 1 << 30, grace: Duration::from_secs(15 * 60), settle: Duration::from_secs(2) };
 }
 
 /// The chunks of a store. Clones share them.

@@ -50,12 +50,13 @@ pub use kv::{Entry, Page, PageBounds, value, values};
 pub use limits::{
     AGE_MS_MAX, ANSWER_BYTES_MAX, ANSWER_HEADER_BYTES_MAX, ANSWERS_BYTES_MAX, ATTEMPTS_MAX,
     ATTRIBUTE_BYTES_MAX, ATTRIBUTES_MAX, BACKOFF_MS_MAX, BATCH_BYTES_MAX, BATCH_OPS_MAX, BATCH_STEPS_MAX,
-    BLOB_BYTES_MAX, BLOB_INLINE_MAX, BUCKET_BLOB_BYTES_MAX, BUCKET_BYTES_MAX, BUCKET_BYTES_MIN, CHUNK_BYTES_MAX, PARTS_MAX, UPLOAD_MS_MAX, UPLOAD_MS_MIN, BUCKET_KEYS_MAX, BUCKETS_MAX, CHANGE_BYTES_MAX, CLAIM_MS_MAX,
-    COPIES_MAX, DEAD_KEEP_MS_MAX, DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX, EFFECTS_MAX, ERROR_BYTES_MAX,
+    BLOB_BYTES_MAX, BLOB_INLINE_MAX, BUCKET_BLOB_BYTES_MAX, BUCKET_BYTES_MAX, BUCKET_BYTES_MIN,
+    BUCKET_KEYS_MAX, BUCKETS_MAX, CHANGE_BYTES_MAX, CHUNK_BYTES_MAX, CLAIM_MS_MAX, COPIES_MAX,
+    DEAD_KEEP_MS_MAX, DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX, EFFECTS_MAX, ERROR_BYTES_MAX,
     FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, HEARERS_MAX, HOPS_MAX, KEY_BYTES_MAX,
-    MESSAGE_BYTES_MAX, OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, QUEUES_MAX,
-    RECORD_MS, RECORDS_MAX, REMEMBERED_MAX, REPORTS_MAX, SCHEDULES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX,
-    VALUE_BYTES_MAX,
+    MESSAGE_BYTES_MAX, OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, PARTS_MAX, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX,
+    QUEUES_MAX, RECORD_MS, RECORDS_MAX, REMEMBERED_MAX, REPORTS_MAX, SCHEDULES_MAX, TEXT_BYTES_MAX,
+    UPLOAD_MS_MAX, UPLOAD_MS_MIN, URI_BYTES_MAX, VALUE_BYTES_MAX,
 };
 pub use name::{Heard, Name, NameError, Owner, Place};
 pub use op::{
@@ -68,9 +69,9 @@ pub use queue::{
     queue, queue_page, queues, ready, topic, topics, waiting,
 };
 pub use record::{
-    Access, Answer, Blob, Bucket, Burial, Cause, Claim, Counts, Definition, Delivery, Ended, Fence, Fired, Holds, How, HttpHead,
-    Invocation, Look, Message, Missed, Overlap, Part, Queue, Report, Schedule, Settings, SigningKey, State, Ticket, Topic, Upload, Value,
-    Watcher, kept_error,
+    Access, Answer, Blob, Bucket, Burial, Cause, Claim, Counts, Definition, Delivery, Ended, Fence, Fired,
+    Holds, How, HttpHead, Invocation, Look, Message, Missed, Overlap, Part, Queue, Report, Schedule,
+    Settings, SigningKey, State, Ticket, Topic, Upload, Value, Watcher, kept_error,
 };
 pub use refusal::{Reason, Refusal};
 pub use schedule::{all_schedules, schedule, schedules, schedules_count};

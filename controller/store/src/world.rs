@@ -24,11 +24,8 @@ const HERE: NodeId = NodeId::new(1);
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Small enough for tests that wait until garbage is gone.
-pub(crate) const LIMITS: ChunkLimits = ChunkLimits {
-    reserve_bytes: 0,
-    grace: Duration::from_millis(300),
-    settle: Duration::from_millis(20),
-};
+pub(crate) const LIMITS: ChunkLimits =
+    ChunkLimits { reserve_bytes: 0, grace: Duration::from_millis(300), settle: Duration::from_millis(20) };
 
 /// A store of one node that leads a group of one member.
 pub(crate) struct World {

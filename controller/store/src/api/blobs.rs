@@ -217,7 +217,9 @@ impl Blobs for BlobsService {
             invalid(format!("field 'method' is '{method}': GET, PUT and DELETE can be signed"))
         })?;
         if key.is_empty() && method != Method::Get {
-            return Err(invalid("field 'key' is empty: only reading of the bucket's list is so".into()).into());
+            return Err(
+                invalid("field 'key' is empty: only reading of the bucket's list is so".into()).into()
+            );
         }
         if valid_ms > SIGNATURE_MS_MAX {
             let sentence = format!("field 'valid_ms' is {valid_ms}: at most {SIGNATURE_MS_MAX} are allowed");

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_proto::codec::InField as _;
-use coracle_proto::pb::chunks_server::Chunks;
-use coracle_proto::pb::{
-    ChunkData, ChunkGetRequest, ChunkName as WireName, ChunkPiece, ChunkPutReply,
-};
 use coracle_proto::id::GroupId;
+use coracle_proto::pb::chunks_server::Chunks;
+use coracle_proto::pb::{ChunkData, ChunkGetRequest, ChunkName as WireName, ChunkPiece, ChunkPutReply};
 use coracle_proto::status::{Code, Refusal};
 use futures::Stream;
 use futures::stream;
@@ -51,7 +49,8 @@ impl ChunksService {
         loop {
             let ChunkPiece { data, digest, .. } = piece;
             if data.len() > PIECE_BYTES_MAX {
-                let sentence = format!("a piece has {} bytes, and at most {PIECE_BYTES_MAX} are allowed", data.len());
+                let sentence =
+                    format!("a piece has {} bytes, and at most {PIECE_BYTES_MAX} are allowed", data.len());
                 return Err(Refusal::new(Code::InvalidArgument, sentence));
             }
             receiving.write(data).await?;
@@ -83,7 +82,8 @@ impl Chunks for ChunksService {
         let reading = served.chunks.read(name, offset.into(), bytes).await.map_err(Refusal::from)?;
         let reading = reading.ok_or_else(|| {
             let ChunkName { upload, run, number } = name;
-            let sentence = format!("this member does not have chunk {number} of run {run:016x} of upload {upload}");
+            let sentence =
+                format!("this member does not have chunk {number} of run {run:016x} of upload {upload}");
             Refusal::new(Code::BlobNotFound, sentence)
         })?;
         Ok(Response::new(Box::pin(pieces(reading))))
@@ -109,6 +109,3 @@ async fn next(pieces: &mut Streaming<ChunkPiece>) -> Result<ChunkPiece, Refusal>
         Refusal::new(Code::InvalidArgument, sentence)
     })
 }
-
-#[cfg(test)]
-mod tests;

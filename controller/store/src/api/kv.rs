@@ -181,9 +181,7 @@ fn written(effected: &Effected) -> KvWritten {
         Effected::Published { .. }
         | Effected::Spread { .. }
         | Effected::Checked
-        | Effected::Committed { .. } => {
-            KvWritten { version: 0, number: None, existed: false }
-        }
+        | Effected::Committed { .. } => KvWritten { version: 0, number: None, existed: false },
     }
 }
 

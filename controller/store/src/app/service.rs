@@ -22,8 +22,8 @@ use tonic::service::RoutesBuilder;
 
 use super::{Context, RunError};
 use crate::api::{
-    BlobsService, ChunksService, ClocksService, DeliveriesService, GroupsService, InvocationsService, KvService, ProcessService,
-    QueuesService, SchedulesService, TopicsService,
+    BlobsService, ChunksService, ClocksService, DeliveriesService, GroupsService, InvocationsService,
+    KvService, ProcessService, QueuesService, SchedulesService, TopicsService,
 };
 
 /// Connections that wait to be accepted.

@@ -73,7 +73,9 @@ mod tests {
     fn a_file_is_a_chunks_or_it_is_not() {
         let name = ChunkName { upload: UploadId::new(1, 2), run: 0xab, number: 12 };
         assert_eq!((name.file(), run_of(&name.file())), ("00000000000000ab-12".to_owned(), Some(0xab)));
-        for other in ["", "ab-12", "00000000000000ab-012", "00000000000000AB-1", "00000000000000ab-1280", "..", ".x-1"] {
+        for other in
+            ["", "ab-12", "00000000000000ab-012", "00000000000000AB-1", "00000000000000ab-1280", "..", ".x-1"]
+        {
             assert_eq!(run_of(other), None, "{other}");
         }
     }

@@ -7,10 +7,10 @@ mod watch;
 
 use super::edit::Edit;
 use super::fault::Fault;
+use super::keys;
 use super::name::Place;
 use super::record::Bucket;
 use super::refusal::{Reason, Refusal};
-use super::keys;
 
 pub(super) use drop::{drop, go_on};
 pub(super) use put::{never_fits, put};

@@ -5,8 +5,8 @@ use super::fault::Fault;
 use super::limits::EFFECTS_MAX;
 use super::op::{Check, Effect};
 use super::outcome::Effected;
-use super::refusal::{Reason, Refusal};
 use super::record::{Bucket, Holds};
+use super::refusal::{Reason, Refusal};
 use super::{blob, bucket, keys, kv, queue};
 
 /// All of them, in order. When one is refused the operation is, and whoever runs it drops its edit.

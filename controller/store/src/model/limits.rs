@@ -102,19 +102,19 @@ pub const CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// Parts of an upload: as S3 has it. The commit that names them all has room in an entry.
 pub const PARTS_MAX: u32 = 10_000;
 /// Parts that one record has: a part that comes writes 6 KB.
-pub const PARTS_OF_PAGE: u32 = 100;
+pub(super) const PARTS_OF_PAGE: u32 = 100;
 /// Open uploads of a group.
-pub const UPLOADS_MAX: u64 = 10_000;
+pub(super) const UPLOADS_MAX: u64 = 10_000;
 /// The least and the longest time of an upload.
 pub const UPLOAD_MS_MIN: u64 = 10_000;
 /// The same at most: a week.
 pub const UPLOAD_MS_MAX: u64 = 7 * DAY_MS;
 /// Bytes of a blob's metadata with its content type.
-pub const METADATA_BYTES_MAX: usize = 2 * 1024;
+pub(super) const METADATA_BYTES_MAX: usize = 2 * 1024;
 /// Bytes of a content type: RFC 6838 has names of 127 on both sides.
-pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
+pub(super) const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Bytes of an etag.
-pub const ETAG_BYTES_MAX: usize = 128;
+pub(super) const ETAG_BYTES_MAX: usize = 128;
 /// Schedules of a group: all of them are kept in the leader's memory, some KB each.
 pub const SCHEDULES_MAX: u64 = 10_000;
 

@@ -10,7 +10,7 @@ use super::keys::Due;
 use super::name::{Name, Place};
 use super::record::{Answer, Definition, Part, Report, Settings, Ticket, Watcher};
 
-pub use blob::{Begin, BlobBecomes, BlobChange, BlobContent, UploadName, ToHold};
+pub use blob::{Begin, BlobBecomes, BlobChange, BlobContent, ToHold, UploadName};
 pub use effect::{Change, Check, Effect, Publish, Write};
 pub use tick::Tick;
 

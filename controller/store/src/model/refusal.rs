@@ -132,9 +132,7 @@ impl fmt::Display for Refusal {
             | Reason::NotDead
             | Reason::NameTaken
             | Reason::NeverFits
-            | Reason::Precondition => {
-                f.write_str(subject)
-            }
+            | Reason::Precondition => f.write_str(subject),
             Reason::Busy => write!(f, "{found} {subject}, and {bound} are left of this moment: ask again"),
             Reason::OutcomeUnknown => write!(
                 f,

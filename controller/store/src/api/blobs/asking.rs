@@ -57,9 +57,8 @@ impl Asking {
     pub(super) fn kept(&self, view: &View) -> Result<(Access, SigningKey), Refusal> {
         let place = &self.bucket;
         let found = model::bucket(view, place).map_err(|stop| unreadable(&stop))?;
-        let found = found.ok_or_else(|| {
-            Refusal::new(Code::BucketNotFound, format!("there is no bucket '{place}'"))
-        })?;
+        let found = found
+            .ok_or_else(|| Refusal::new(Code::BucketNotFound, format!("there is no bucket '{place}'")))?;
         match found.bucket.holds {
             Holds::Blobs { access, key } => Ok((access, key)),
             Holds::Values => {

@@ -67,7 +67,9 @@ pub(super) fn check(
         return refused(&format!("a {} needs a signature here, and there is none", method.as_str()));
     }
     if !same(&sign(&signing, method, (bucket, key), visitor.expires), &visitor.signature) {
-        return refused("the signature is of another method, bucket, key or time, or of another bucket's key");
+        return refused(
+            "the signature is of another method, bucket, key or time, or of another bucket's key",
+        );
     }
     if visitor.expires.saturating_mul(1000) <= now_ms {
         return refused("the signature was good until a time that is over");
@@ -106,7 +108,8 @@ mod tests {
         let good = sign(&KEY, Method::Put, (&place(), "k"), 100);
         let other = Place::parse("shop", "b").unwrap();
         let check = |visitor: &BlobVisitor, method, bucket: &Place, key: &str, now_ms| {
-            check(visitor, (Access::Signed, KEY), method, (bucket, key), now_ms).map_err(|refusal| refusal.code)
+            check(visitor, (Access::Signed, KEY), method, (bucket, key), now_ms)
+                .map_err(|refusal| refusal.code)
         };
         let (refused, signed) = (Err(Code::SignatureRefused), visitor("PUT", 100, &good));
         assert_eq!(check(&signed, Method::Put, &place(), "k", 99_999), Ok(()));
@@ -115,7 +118,11 @@ mod tests {
         assert_eq!(check(&signed, Method::Put, &other, "k", 5), refused, "another bucket");
         assert_eq!(check(&signed, Method::Get, &place(), "k", 5), refused, "another method");
         assert_eq!(check(&visitor("GET", 100, &good), Method::Get, &place(), "k", 5), refused);
-        assert_eq!(check(&visitor("PUT", 101, &good), Method::Put, &place(), "k", 5), refused, "another time");
+        assert_eq!(
+            check(&visitor("PUT", 101, &good), Method::Put, &place(), "k", 5),
+            refused,
+            "another time"
+        );
         assert_eq!(check(&visitor("PUT", 100, b""), Method::Put, &place(), "k", 5), refused);
     }
 

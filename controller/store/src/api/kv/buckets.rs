@@ -9,8 +9,8 @@ use coracle_raft::View;
 use super::super::leading::{Leading, sequence, unreadable};
 use super::super::spec;
 use crate::model::{
-    self, Access, BUCKET_BLOB_BYTES_MAX, BUCKET_BYTES_MIN, BUCKET_KEYS_MAX, Holds, Listed, Op, Outcome, Place,
-    SigningKey, ToHold, Watcher,
+    self, Access, BUCKET_BLOB_BYTES_MAX, BUCKET_BYTES_MIN, BUCKET_KEYS_MAX, Holds, Listed, Op, Outcome,
+    Place, SigningKey, ToHold, Watcher,
 };
 
 /// Names of people's buckets are as those of functions; their bounds have bounds. How many bytes may be asked for depends on what it holds,

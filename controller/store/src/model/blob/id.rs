@@ -73,13 +73,17 @@ mod tests {
     fn an_id_is_its_bytes_and_its_text() {
         let id = UploadId::new(258, u64::MAX - 1);
         assert_eq!(id.to_string(), "0000000000000102fffffffffffffffe");
-        assert_eq!((UploadId::parse(&id.to_string()), UploadId::try_from(&id.to_bytes()[..])), (Ok(id), Ok(id)));
+        assert_eq!(
+            (UploadId::parse(&id.to_string()), UploadId::try_from(&id.to_bytes()[..])),
+            (Ok(id), Ok(id))
+        );
         assert!(UploadId::new(1, u64::MAX).to_bytes() < UploadId::new(2, 0).to_bytes());
     }
 
     #[test]
     fn what_is_no_id_is_refused() {
-        for text in ["", "..", "0102", "0000000000000102FFFFFFFFFFFFFFFE", "+000000000000102fffffffffffffffe"] {
+        for text in ["", "..", "0102", "0000000000000102FFFFFFFFFFFFFFFE", "+000000000000102fffffffffffffffe"]
+        {
             assert_eq!(UploadId::parse(text), Err(UploadIdError), "{text}");
         }
         for bytes in [&[0; 15][..], &[0; 17], &[]] {

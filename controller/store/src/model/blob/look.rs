@@ -17,7 +17,12 @@ impl Look {
     pub(super) fn check(&self) -> Result<(), Refusal> {
         if self.content_type.len() > CONTENT_TYPE_BYTES_MAX {
             let found = self.content_type.len();
-            return Err(Refusal::over_size(Reason::TooLarge, "a content type", found, CONTENT_TYPE_BYTES_MAX));
+            return Err(Refusal::over_size(
+                Reason::TooLarge,
+                "a content type",
+                found,
+                CONTENT_TYPE_BYTES_MAX,
+            ));
         }
         if !self.content_type.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(Refusal::of(Reason::Invalid, "a content type has printable ASCII only"));

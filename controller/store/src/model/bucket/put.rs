@@ -37,7 +37,8 @@ pub(in super::super) fn put(
         Holds::Blobs { .. } => BUCKET_BLOB_BYTES_MAX,
     };
     if bytes_max > most {
-        let sentence = format!("field 'bytes_max' of bucket '{place}' is {bytes_max}: at most {most} are allowed");
+        let sentence =
+            format!("field 'bytes_max' of bucket '{place}' is {bytes_max}: at most {most} are allowed");
         return Err(Refusal::of(Reason::Invalid, sentence).into());
     }
     edit.put(key, &Bucket { keys_max, bytes_max, ..bucket });
@@ -75,7 +76,9 @@ pub(in super::super) fn never_fits(effects: &[Effect], refusal: &Refusal) -> Opt
             continue;
         }
         match bytes {
-            Some(bytes) => held.insert(key, u64::try_from(key.len()).unwrap_or(u64::MAX).saturating_add(bytes)),
+            Some(bytes) => {
+                held.insert(key, u64::try_from(key.len()).unwrap_or(u64::MAX).saturating_add(bytes))
+            }
             None => held.remove(key),
         };
         let keys = u64::try_from(held.len()).unwrap_or(u64::MAX);
@@ -84,7 +87,8 @@ pub(in super::super) fn never_fits(effects: &[Effect], refusal: &Refusal) -> Opt
     }
     let (place, bound) = (&refusal.subject, refusal.bound);
     let what = if counts_bytes { "bytes" } else { "keys" };
-    let sentence = format!("{most} {what} at once for bucket '{place}', which may have {bound}: they never fit");
+    let sentence =
+        format!("{most} {what} at once for bucket '{place}', which may have {bound}: they never fit");
     (most > bound).then(|| Refusal::over(Reason::NeverFits, sentence, most, bound))
 }
 

@@ -39,7 +39,9 @@ pub(super) fn outcome_to_wire(outcome: &Outcome) -> pb::Outcome {
             outcome::Kind::Claimed(pb::Claimed { claims: claims.iter().map(claim_to_wire).collect() })
         }
         Outcome::Settled { fate, effects } => outcome::Kind::Settled(settled(*fate, effects)),
-        Outcome::UploadBegun(id) => outcome::Kind::UploadBegun(pb::UploadBegun { upload: upload_to_wire(*id) }),
+        Outcome::UploadBegun(id) => {
+            outcome::Kind::UploadBegun(pb::UploadBegun { upload: upload_to_wire(*id) })
+        }
         Outcome::Refused(refusal) => outcome::Kind::Refused(refused(refusal)),
     };
     pb::Outcome { kind: Some(kind) }

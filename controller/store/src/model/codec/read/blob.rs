@@ -5,7 +5,7 @@ use coracle_proto::codec::{DecodeError as FieldError, InField as _};
 use coracle_proto::pb::store::{self as pb, blob_change};
 
 use super::super::super::{
-    Begin, BlobBecomes, BlobChange, BlobContent, Op, Place, SigningKey, UploadName, ToHold,
+    Begin, BlobBecomes, BlobChange, BlobContent, Op, Place, SigningKey, ToHold, UploadName,
 };
 use super::super::DecodeError;
 use super::super::names::{access_from_wire, place_from_wire};

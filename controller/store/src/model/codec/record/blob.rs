@@ -56,8 +56,7 @@ impl Stored for Bucket {
             Holds::Blobs { access, key } => (access_to_wire(access), Bytes::copy_from_slice(&key.0)),
         };
         let access = access.into();
-        let wire =
-            pb::Bucket { keys_max, bytes_max, keys, bytes, watched, dropping_ms, access, signing_key };
+        let wire = pb::Bucket { keys_max, bytes_max, keys, bytes, watched, dropping_ms, access, signing_key };
         wire.encode_to_vec().into()
     }
 

@@ -3,15 +3,11 @@
 use bytes::Bytes;
 use coracle_proto::pb::store::{self as pb, blob_change};
 
-use super::super::super::{Begin, BlobBecomes, BlobChange, Part, Place, UploadName, ToHold};
+use super::super::super::{Begin, BlobBecomes, BlobChange, Part, Place, ToHold, UploadName};
 use super::super::names::{access_to_wire, place_to_wire};
 use super::super::record::{look_to_wire, part_to_wire, upload_to_wire};
 
-pub(super) fn put_bucket(
-    bucket: &Place,
-    (keys_max, bytes_max): (u64, u64),
-    wanted: ToHold,
-) -> pb::PutBucket {
+pub(super) fn put_bucket(bucket: &Place, (keys_max, bytes_max): (u64, u64), wanted: ToHold) -> pb::PutBucket {
     let (holds, access, signing_key) = match wanted {
         ToHold::Any => (pb::Holds::Unspecified, pb::BlobAccess::Unspecified, Bytes::new()),
         ToHold::Values => (pb::Holds::Values, pb::BlobAccess::Unspecified, Bytes::new()),

@@ -1,1 +1,0 @@
-//! Chunks over a real group.
