@@ -1,5 +1,6 @@
 //! What the supervisor asks of its child.
 
+mod chunks;
 mod queues;
 mod schedules;
 
@@ -79,6 +80,7 @@ fn exposition(replicas: &Replicas) -> Result<String, fmt::Error> {
         index(it.status().applied)
     });
     schedules::register(&mut registry, replicas);
+    chunks::register(&mut registry, replicas);
     queues::register(&mut registry, &all);
     let mut text = String::new();
     encode(&mut text, &registry)?;

@@ -1,5 +1,6 @@
 //! What may be asked of a data group, and the entry in which it is asked.
 
+mod blob;
 mod effect;
 mod tick;
 
@@ -7,8 +8,9 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Re
 
 use super::keys::Due;
 use super::name::{Name, Place};
-use super::record::{Answer, Definition, Report, Settings, Ticket, Watcher};
+use super::record::{Answer, Definition, Part, Report, Settings, Ticket, Watcher};
 
+pub use blob::{Begin, BlobBecomes, BlobChange, BlobContent, ToHold, UploadName};
 pub use effect::{Change, Check, Effect, Publish, Write};
 pub use tick::Tick;
 
@@ -67,8 +69,10 @@ pub enum Op {
         bucket: Place,
         /// Keys that it may have.
         keys_max: u64,
-        /// Bytes of keys and values that it may have.
+        /// Bytes of keys and values, or of keys and blobs, that it may have.
         bytes_max: u64,
+        /// What it is to hold.
+        holds: ToHold,
     },
     /// Deletes a bucket with its values, as far as one operation may. From the first on nothing is written to it.
     DropBucket {
@@ -272,6 +276,19 @@ pub enum Op {
         /// The call, made by who asks for it.
         invocation: InvocationId,
     },
+    /// Opens an upload of a blob.
+    BeginUpload(Begin),
+    /// An upload goes on: its time begins anew.
+    RenewUpload(UploadName),
+    /// The chunks of a part are there. One of the same number is replaced.
+    PutPart {
+        /// Of which upload.
+        upload: UploadName,
+        /// Which one, with its digest.
+        part: Part,
+    },
+    /// An upload is given up.
+    AbortUpload(UploadName),
 }
 
 impl Op {
@@ -305,7 +322,11 @@ impl Op {
             | Self::DropSchedule { .. }
             | Self::PauseSchedule { .. }
             | Self::Tick(_)
-            | Self::Trigger { .. } => 1,
+            | Self::Trigger { .. }
+            | Self::BeginUpload(_)
+            | Self::RenewUpload(_)
+            | Self::PutPart { .. }
+            | Self::AbortUpload(_) => 1,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Entries to their wire form.
 
+mod blob;
 mod hear;
 
 use bytes::Bytes;
@@ -37,11 +38,9 @@ pub(super) fn asked(it: &Asked) -> pb::Asked {
 
 fn op(it: &Op) -> op::Kind {
     match it {
-        Op::PutBucket { bucket, keys_max, bytes_max } => op::Kind::PutBucket(pb::PutBucket {
-            bucket: Some(place_to_wire(bucket)),
-            keys_max: *keys_max,
-            bytes_max: *bytes_max,
-        }),
+        Op::PutBucket { bucket, keys_max, bytes_max, holds } => {
+            op::Kind::PutBucket(blob::put_bucket(bucket, (*keys_max, *bytes_max), *holds))
+        }
         Op::DropBucket { bucket, force, begun } => {
             op::Kind::DropBucket(hear::drop_bucket(bucket, *force, *begun))
         }
@@ -101,6 +100,10 @@ fn op(it: &Op) -> op::Kind {
         }
         Op::Tick(it) => op::Kind::Tick(tick(it)),
         Op::Trigger { schedule, invocation } => op::Kind::Trigger(trigger(schedule, *invocation)),
+        Op::BeginUpload(it) => op::Kind::BeginUpload(blob::begin(it)),
+        Op::RenewUpload(it) => op::Kind::RenewUpload(blob::renew(it)),
+        Op::PutPart { upload, part } => op::Kind::PutPart(blob::put_part(upload, part)),
+        Op::AbortUpload(it) => op::Kind::AbortUpload(blob::abort(it)),
         Op::Sweep { due, steps, from_ms } => {
             op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps, from_ms: *from_ms })
         }
@@ -157,6 +160,7 @@ fn effects(effects: &[Effect]) -> Vec<pb::Effect> {
         Effect::Write(it) => effect::Kind::Write(write(it)),
         Effect::Publish(it) => effect::Kind::Publish(publish(it)),
         Effect::Check(it) => effect::Kind::Check(hear::check(it)),
+        Effect::Blob(it) => effect::Kind::Blob(blob::change(it)),
     };
     effects.iter().map(|effect| pb::Effect { kind: Some(one(effect)) }).collect()
 }

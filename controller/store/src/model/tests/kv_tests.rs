@@ -3,7 +3,7 @@
 use super::bench::{Bench, effected, perform, place, set, text, write};
 use crate::model::{
     Change, Due, Effected, KEY_BYTES_MAX, OP_STEPS_MAX, Op, Outcome, PAGE_MAX, Page, PageBounds, Reason,
-    VALUE_BYTES_MAX, due, values,
+    ToHold, VALUE_BYTES_MAX, due, values,
 };
 
 fn with_ttl(data: &str, ttl_ms: u64) -> Change {
@@ -86,7 +86,7 @@ fn a_bucket_has_bounds_that_are_named() {
     assert_eq!(bench.refused(perform(vec![write("b", set("12345"))])), Reason::BucketFullBytes);
     bench.set("b", "1");
     assert_eq!(bench.refused(perform(vec![write("c", set(""))])), Reason::BucketFullKeys);
-    let smaller = Op::PutBucket { bucket: place("a"), keys_max: 1, bytes_max: 1 };
+    let smaller = Op::PutBucket { bucket: place("a"), keys_max: 1, bytes_max: 1, holds: ToHold::Any };
     bench.run(smaller);
     bench.set("a", "12");
     assert_eq!(bench.refused(perform(vec![write("a", set("123"))])), Reason::BucketFullBytes);

@@ -1,0 +1,108 @@
+//! Fetches a chunk from another member of the group.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_proto::id::{ClusterId, GroupId, NodeId};
+use coracle_proto::pb::chunks_client::ChunksClient;
+use coracle_proto::pb::{ChunkGetRequest, ChunkName as WireName};
+use coracle_proto::status::{Code, Refusal};
+use coracle_transport::{Dialer, Purpose};
+use tonic::transport::Channel;
+use tracing::debug;
+
+use super::{ChunkName, GroupChunks};
+use crate::replicas::Replica;
+
+/// A chunk comes within that time, or from another member.
+const FETCHED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Connections to the other members.
+pub(super) struct Peers {
+    cluster: ClusterId,
+    group: GroupId,
+    kept: Mutex<BTreeMap<NodeId, (String, Channel)>>,
+}
+
+impl Peers {
+    pub(super) fn new(cluster: ClusterId, group: GroupId) -> Self {
+        Self { cluster, group, kept: Mutex::default() }
+    }
+
+    /// Whether one of them had it, and it is here now.
+    pub(super) async fn fetch(
+        &self,
+        (chunks, replica): (&GroupChunks, &Replica),
+        (name, bytes): (ChunkName, u64),
+    ) -> bool {
+        let status = replica.status();
+        let all = status.voters.into_iter().chain(status.learners);
+        let others: BTreeMap<_, _> = all.filter(|(node, _)| *node != status.node).collect();
+        self.kept().retain(|node, _| others.contains_key(node));
+        // Not always the same one first.
+        let first = usize::try_from(name.number).unwrap_or(0) % others.len().max(1);
+        for (node, seat) in others.iter().cycle().skip(first).take(others.len()) {
+            let fetched = self.fetch_from(chunks, (*node, &seat.address), (name, bytes));
+            match tokio::time::timeout(FETCHED_WITHIN, fetched).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(refusal)) => {
+                    debug!(group = %self.group, %node, ?name, %refusal, "a member does not give a chunk");
+                    if refusal.code != Code::BlobNotFound {
+                        self.kept().remove(node);
+                    }
+                }
+                Err(_) => {
+                    debug!(group = %self.group, %node, ?name, "a member does not give a chunk in time");
+                    self.kept().remove(node);
+                }
+            }
+        }
+        false
+    }
+
+    async fn fetch_from(
+        &self,
+        chunks: &GroupChunks,
+        (node, address): (NodeId, &str),
+        (name, bytes): (ChunkName, u64),
+    ) -> Result<(), Refusal> {
+        let wire = WireName {
+            cluster_id: self.cluster.to_wire(),
+            group: self.group.get(),
+            upload: Bytes::copy_from_slice(&name.upload.to_bytes()),
+            run: name.run,
+            number: name.number,
+        };
+        let asked = ChunkGetRequest { name: Some(wire), offset: 0, bytes: 0 };
+        let mut client = ChunksClient::new(self.channel(node, address)?);
+        let read = |status: tonic::Status| Refusal::from_status(&status);
+        let mut pieces = client.get(asked).await.map_err(read)?.into_inner();
+        let mut receiving = chunks.write(name).await?;
+        while let Some(piece) = pieces.message().await.map_err(read)? {
+            receiving.write(piece.data).await?;
+        }
+        if receiving.bytes() != bytes {
+            let sentence = format!("it gave {} bytes of {bytes}", receiving.bytes());
+            return Err(Refusal::new(Code::Internal, sentence));
+        }
+        receiving.finish(None).await?;
+        Ok(())
+    }
+
+    fn channel(&self, node: NodeId, address: &str) -> Result<Channel, Refusal> {
+        let mut kept = self.kept();
+        if let Some((_, channel)) = kept.get(&node).filter(|(at, _)| at == address) {
+            return Ok(channel.clone());
+        }
+        let new = Dialer::new(Purpose::Store).connect_lazily(address);
+        let new = new.map_err(|error| Refusal::new(Code::Internal, format!("{address}: {error}")))?;
+        kept.insert(node, (address.to_owned(), new.clone()));
+        Ok(new)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<NodeId, (String, Channel)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
