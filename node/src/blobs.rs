@@ -89,6 +89,55 @@ pub struct Blob {
     pub content: Content,
 }
 
+/// Somebody who came by HTTP: what they want is refused unless the bucket's access or their signature allows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    /// What they want.
+    pub wants: Wants,
+    /// None: they have none.
+    pub signature: Option<Signature>,
+}
+
+/// What a visitor wants, by the method that a signature is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// `GET`, also for `HEAD` and for lists.
+    Read,
+    /// `PUT`, also for all steps of an upload in parts.
+    Write,
+    /// `DELETE`.
+    Delete,
+}
+
+/// A signature, as it is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// Unix seconds.
+    pub expires: u64,
+    /// HMAC-SHA-256.
+    pub mac: [u8; 32],
+}
+
+/// On which terms a blob is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// An etag without quotes, or `*`: some blob. Empty: whatever there is.
+    pub if_match: String,
+    /// Only where there is none.
+    pub if_none_match: bool,
+}
+
+/// An upload that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its id.
+    pub id: UploadId,
+    /// Unix milliseconds: its time is over then.
+    pub until_ms: u64,
+    /// The parts that are there, in order.
+    pub parts: Vec<Part>,
+}
+
 /// What becomes of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
