@@ -1,6 +1,7 @@
 //! Blobs of buckets (docs/adr/0018): what runtime, front and stores speak of.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -244,4 +245,42 @@ pub trait Blobs: Send + Sync {
     /// As [`Self::commit`].
     fn delete<'a>(&'a self, at: &'a At, hops: u32, deadline: Instant)
     -> BoxFuture<'a, Result<bool, Refusal>>;
+}
+
+/// Digests and ids as text: lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The bytes that such a text says; none where it says something else.
+#[must_use]
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |at: usize| pair.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_as_text_and_read_back() {
+        assert_eq!(hex(&[0, 1, 0xab, 0xff]), "0001abff");
+        assert_eq!(from_hex("0001ABff"), Some([0, 1, 0xab, 0xff]));
+        for bad in ["", "00", "0001abf", "0001abfg", "+001abff", "0001abff0", "é00000"] {
+            assert_eq!(from_hex::<4>(bad), None, "{bad}");
+        }
+    }
 }

@@ -21,7 +21,8 @@ use tonic::transport::Channel;
 
 use super::not_understood;
 use crate::blobs::{
-    At, Blob, Blobs, Commit, Content, Info, Listing, Opened, Page, Part, Pieces, Terms, Upload, UploadId, Visitor,
+    At, Blob, Blobs, Commit, Content, Info, Listing, Opened, Page, Part, Pieces, Terms, Upload, UploadId,
+    Visitor,
 };
 use crate::clock::millis;
 use crate::stores::Stores;
@@ -69,8 +70,7 @@ impl Stores {
 }
 
 impl BlobClient {
-    /// The blob, as new as all that was acknowledged before. None: there is none. With `info_only` it is told without content,
-    /// and its content is empty here.
+    /// The blob, as new as all that was acknowledged before. None: there is none.
     ///
     /// # Errors
     /// `no-store`, `bucket-not-found`, `signature-refused`; at the deadline why nobody answered.

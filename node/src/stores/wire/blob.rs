@@ -13,11 +13,7 @@ pub(in crate::stores) fn visitor(it: &Visitor) -> pb::BlobVisitor {
         Wants::Delete => "DELETE",
     };
     let signature = it.signature.map(|it| Bytes::copy_from_slice(&it.mac)).unwrap_or_default();
-    pb::BlobVisitor {
-        method: method.to_owned(),
-        expires: it.signature.map_or(0, |it| it.expires),
-        signature,
-    }
+    pb::BlobVisitor { method: method.to_owned(), expires: it.signature.map_or(0, |it| it.expires), signature }
 }
 
 pub(in crate::stores) fn info(it: pb::BlobInfo) -> Info {

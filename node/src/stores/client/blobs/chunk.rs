@@ -203,11 +203,7 @@ impl Acks {
 }
 
 /// Puts a chunk to one member: gives how many bytes it has synced.
-async fn put(
-    stores: &Stores,
-    address: &str,
-    pieces: mpsc::Receiver<pb::ChunkPiece>,
-) -> Result<u64, Trouble> {
+async fn put(stores: &Stores, address: &str, pieces: mpsc::Receiver<pb::ChunkPiece>) -> Result<u64, Trouble> {
     let channel = stores.inner.chunks.to(address).map_err(|error| Trouble::Broken(error.to_string()))?;
     let reply = ChunksClient::new(channel).put(traced(ReceiverStream::new(pieces))).await;
     Ok(reply?.into_inner().bytes)

@@ -169,7 +169,8 @@ impl Reading {
         let members = self.order.len().max(1);
         if self.vain >= ROUNDS * members {
             let refusal = trouble.into_refusal();
-            let said = format!("no store of the data group gives the blob's next bytes; the last one: {refusal}");
+            let said =
+                format!("no store of the data group gives the blob's next bytes; the last one: {refusal}");
             return Err(Refusal::new(Code::NoQuorum, said));
         }
         if self.vain % members == 0 {

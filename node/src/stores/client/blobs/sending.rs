@@ -1,6 +1,5 @@
 //! Content on its way in: what is small stays here until it is committed, the rest goes to the stores as it comes.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +10,7 @@ use tracing::Instrument as _;
 
 use super::fan::{Fan, PIECE_BYTES};
 use super::{Begin, BlobClient};
-use crate::blobs::{At, BLOB_BYTES_MAX, Content, Finished, INLINE_BYTES_MAX, Part, Upload, UploadId};
+use crate::blobs::{At, BLOB_BYTES_MAX, Content, Finished, INLINE_BYTES_MAX, Part, Upload, UploadId, hex};
 use crate::clock;
 use crate::stores::wire::blob::upload_to_wire;
 
@@ -63,6 +62,17 @@ impl BlobClient {
         sending.part = part;
         Ok(sending)
     }
+
+    /// Tells the stores that an upload comes to nothing, whoever waits for that. Without this word it ends by its time.
+    pub fn give_up(&self, at: &At, upload: UploadId) {
+        let (client, at) = (self.clone(), at.clone());
+        let abort = async move {
+            if let Err(refusal) = client.abort(&at, upload, clock::now() + ASK_MAX).await {
+                tracing::debug!(%refusal, "an upload was not given up, and ends by its time");
+            }
+        };
+        self.stores.inner.channels.threads().spawn(abort.in_current_span());
+    }
 }
 
 impl Way {
@@ -99,6 +109,12 @@ impl Sending {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// SHA-256 of what has come.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest.clone().finalize().into()
     }
 
     /// More of it. Waits while the stores are slow.
@@ -171,20 +187,8 @@ impl Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         let Some(Way { upload, own: true, .. }) = self.way.take() else { return };
-        give_up(&self.client, &self.at, upload);
+        self.client.give_up(&self.at, upload);
     }
-}
-
-/// Tells the stores that an upload comes to nothing. Without this word it ends by its time.
-pub(super) fn give_up(client: &BlobClient, at: &At, upload: UploadId) {
-    let (client, at) = (client.clone(), at.clone());
-    let threads = client.stores.inner.channels.threads().clone();
-    let abort = async move {
-        if let Err(refusal) = client.abort(&at, upload, clock::now() + ASK_MAX).await {
-            tracing::debug!(%refusal, "an upload was not given up, and ends by its time");
-        }
-    };
-    threads.spawn(abort.in_current_span());
 }
 
 impl Upload for Sending {
@@ -198,12 +202,4 @@ impl Upload for Sending {
             Ok(Finished { content, bytes: part.bytes, etag: hex(&part.digest) })
         })
     }
-}
-
-/// Lower case.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -64,8 +64,12 @@ mod tests {
     use super::*;
 
     fn parts(sizes: &[u64]) -> Vec<Part> {
-        let part =
-            |(number, bytes): (u32, &u64)| Part { number, run: number.into(), bytes: *bytes, digest: "".into() };
+        let part = |(number, bytes): (u32, &u64)| Part {
+            number,
+            run: number.into(),
+            bytes: *bytes,
+            digest: "".into(),
+        };
         (1..).zip(sizes).map(part).collect()
     }
 
