@@ -3,6 +3,7 @@
 
 mod activity;
 mod answer;
+mod blob;
 mod connection;
 mod content;
 mod gather;

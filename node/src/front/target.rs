@@ -4,6 +4,7 @@ use coracle_proto::id::{FunctionId, InvocationId, Namespace};
 use coracle_proto::route::RESERVED_PREFIX;
 use coracle_proto::status::Code;
 
+use super::blob::Address;
 use super::later::{Asked, What};
 use super::publish::Destination;
 use crate::call::CallError;
@@ -29,6 +30,8 @@ pub(super) enum Target {
     Invocation(Asked),
     /// A queue or a topic.
     Publish(Destination),
+    /// Blobs of a bucket.
+    Blob(Address),
 }
 
 /// Finds what `host` (lower case, no port) and `path` stand for.
@@ -63,10 +66,13 @@ fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
     if let Some(to) = rest.strip_prefix("/publish/").and_then(Destination::parse) {
         return to.map(Target::Publish);
     }
+    if let Some(address) = rest.strip_prefix("/blob").and_then(Address::parse) {
+        return address.map(Target::Blob);
+    }
     let Some(named) = rest.strip_prefix("/invoke/") else {
         let said = format!(
             "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME, publish/NAMESPACE/NAME, \
-             invocations/ID with /result and /retry, and health"
+             blob/BUCKET/KEY, invocations/ID with /result and /retry, and health"
         );
         return Err(CallError::new(Code::ReservedPath, said));
     };

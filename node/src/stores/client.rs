@@ -1,7 +1,10 @@
 //! What stores are asked, one method for each question.
 
+mod blobs;
 mod publish;
 mod values;
+
+pub use self::blobs::{Begin, BlobClient, Sending};
 
 use std::time::{Duration, Instant};
 
