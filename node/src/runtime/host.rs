@@ -1,6 +1,7 @@
 //! What the platform gives to guests. An interface has a module that names it and says how it is linked and what of it is
 //! granted; here is the list of them, which the check of an upload asks too.
 
+mod blobstore;
 pub(super) mod cut;
 pub(super) mod http;
 mod interface;
@@ -21,13 +22,14 @@ pub(super) use self::wasip3::HANDLER;
 use super::instance::Guest;
 
 /// All that a component may import, where its release is provided.
-const PROVIDED: [Interface<Guest>; 6] = [
+const PROVIDED: [Interface<Guest>; 7] = [
     system::interface(),
     http::interface(),
     wasip3::interface(),
     keyvalue::draft(),
     keyvalue::draft2(),
     messaging::interface(),
+    blobstore::interface(),
 ];
 
 /// What programs are linked with.
@@ -104,6 +106,7 @@ mod tests {
             "wasi:keyvalue/batch@0.2.0-draft2",
             "wasmcloud:messaging/consumer@0.2.0",
             "wasmcloud:messaging/types@0.2.0",
+            "wasi:blobstore/container@0.2.0-draft",
         ] {
             for release in [Release::Wasip2, Release::Wasip3] {
                 assert!(has_interface(import, release) && has_own_versions(import), "{import}");

@@ -92,7 +92,7 @@ fn check_bytes(bytes: &[u8], newest: Release) -> Result<Found, Refusal> {
     }
     let runnable = match kind {
         Kind::CommandModule => surface.check_module(types.as_ref()),
-        Kind::HttpComponent | Kind::CommandComponent => Ok(()),
+        Kind::HttpComponent | Kind::CommandComponent | Kind::EventComponent => Ok(()),
     };
     let memory_min = surface.memory_min;
     let listens = surface.listens.or_else(|| holds_go_server(bytes).then_some(GO_SERVE));

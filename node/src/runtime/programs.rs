@@ -225,7 +225,7 @@ impl Programs {
         let mapped = |error: wasmtime::Error| unmapped(&error);
         let linked = |error: wasmtime::Error| Refusal::new(Code::UnsatisfiedImport, format!("{error:#}"));
         match kind {
-            Kind::HttpComponent => {
+            Kind::HttpComponent | Kind::EventComponent => {
                 let component = map::component(&self.engine, code).map_err(mapped)?;
                 let pre = self.linkers.component.instantiate_pre(&component).map_err(linked)?;
                 // The check takes no other component of 0.3 than one that has this.

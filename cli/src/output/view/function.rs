@@ -202,6 +202,7 @@ pub(crate) fn kind(kind: pb::Kind) -> &'static str {
         pb::Kind::HttpComponent => "http-component",
         pb::Kind::CommandModule => "command-module",
         pb::Kind::CommandComponent => "command-component",
+        pb::Kind::EventComponent => "event-component",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Goal: guests read and change what their function keeps by the interfaces that they were built for, within grants and bounds.
 
+mod blobs;
 mod gathering;
 mod memory;
 mod script;

@@ -1,11 +1,13 @@
 //! What calls did in the platform, to and from its wire form.
 
+use bytes::Bytes;
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::InvocationId;
 use coracle_proto::pb::{self, event_effect, kv_write};
 
 use super::publish::message;
 use super::value::write;
+use crate::blobs::{Commit, Content, Part, UploadId};
 use crate::call::Effect;
 use crate::stores::message::Message;
 use crate::values::{Change, Said, Write};
@@ -18,6 +20,9 @@ pub(crate) fn effect_to_wire(it: Effect) -> pb::EventEffect {
         }
         Effect::Write { bucket, write: change } => {
             event_effect::Kind::Write(pb::EventWrite { bucket, write: Some(write(change)) })
+        }
+        Effect::Blob { bucket, key, commit } => {
+            event_effect::Kind::Blob(pb::EventBlob { bucket, key, content: commit.map(commit_to_wire) })
         }
         Effect::Publish(said) => {
             let to = said.to.clone();
@@ -37,8 +42,9 @@ pub(crate) fn effect_from_wire(wire: pb::EventEffect) -> Result<Effect, DecodeEr
         event_effect::Kind::Check(pb::EventCheck { bucket, key, version }) => {
             Effect::Check { bucket, key, version }
         }
-        // Nobody sends it yet.
-        event_effect::Kind::Blob(_) => return None.in_field("effects.blob"),
+        event_effect::Kind::Blob(pb::EventBlob { bucket, key, content }) => {
+            Effect::Blob { bucket, key, commit: content.map(commit_from_wire).transpose()? }
+        }
         event_effect::Kind::Write(pb::EventWrite { bucket, write }) => {
             let pb::KvWrite { key, change } = write.in_field("effects.write")?;
             let change = change_from_wire(change.in_field("effects.write.change")?);
@@ -52,6 +58,30 @@ pub(crate) fn effect_from_wire(wire: pb::EventEffect) -> Result<Effect, DecodeEr
             Effect::Publish(Said { to, invocation, source, attributes, data })
         }
     })
+}
+
+fn commit_to_wire(it: Commit) -> pb::BlobContent {
+    let Commit { content, etag, content_type, metadata } = it;
+    let (data, upload, parts) = match content {
+        Content::Inline(data) => (data, Bytes::new(), Vec::new()),
+        Content::Parts { upload, parts } => (Bytes::new(), Bytes::copy_from_slice(&upload), parts),
+    };
+    let part = |Part { number, run, bytes, digest }| pb::BlobPart { number, run, bytes, digest };
+    let (parts, metadata) = (parts.into_iter().map(part).collect(), metadata.into_iter().collect());
+    pb::BlobContent { data, upload, parts, etag, content_type, metadata }
+}
+
+fn commit_from_wire(wire: pb::BlobContent) -> Result<Commit, DecodeError> {
+    let pb::BlobContent { data, upload, parts, etag, content_type, metadata } = wire;
+    let part = |pb::BlobPart { number, run, bytes, digest }| Part { number, run, bytes, digest };
+    let content = match upload.is_empty() {
+        true => Content::Inline(data),
+        false => {
+            let upload = UploadId::try_from(&upload[..]).in_field("effects.blob.content.upload")?;
+            Content::Parts { upload, parts: parts.into_iter().map(part).collect() }
+        }
+    };
+    Ok(Commit { content, etag, content_type, metadata: metadata.into_iter().collect() })
 }
 
 fn change_from_wire(wire: kv_write::Change) -> Change {
@@ -84,17 +114,34 @@ mod tests {
             attributes: [("type".to_owned(), "t".to_owned())].into(),
             data: "d".into(),
         };
+        let blob = |content: Option<Content>| {
+            let metadata = [("a".to_owned(), "b".to_owned())].into();
+            let commit = |content| Commit {
+                content,
+                etag: "e".to_owned(),
+                content_type: "text/plain".to_owned(),
+                metadata,
+            };
+            Effect::Blob { bucket: "b".to_owned(), key: "k".to_owned(), commit: content.map(commit) }
+        };
+        let part = Part { number: 1, run: u64::MAX, bytes: 9, digest: vec![1; 32].into() };
         for effect in [
             Effect::Check { bucket: "b".to_owned(), key: "k".into(), version: 7 },
             write(Change::Set { data: "v".into(), ttl, if_version: Some(0) }),
             write(Change::Set { data: "v".into(), ttl: None, if_version: None }),
             write(Change::Delete),
             write(Change::Increment { by: -1 }),
+            blob(Some(Content::Inline("v".into()))),
+            blob(Some(Content::Parts { upload: [7; 16], parts: vec![part] })),
+            blob(None),
             Effect::Publish(said),
         ] {
             assert_eq!(effect_from_wire(effect_to_wire(effect.clone())), Ok(effect));
         }
         assert!(effect_from_wire(pb::EventEffect::default()).is_err());
+        let content = Some(pb::BlobContent { upload: "short".into(), ..pb::BlobContent::default() });
+        let short = event_effect::Kind::Blob(pb::EventBlob { content, ..pb::EventBlob::default() });
+        assert!(effect_from_wire(pb::EventEffect { kind: Some(short) }).is_err());
         let nothing = event_effect::Kind::Publish(pb::EventPublish::default());
         assert!(effect_from_wire(pb::EventEffect { kind: Some(nothing) }).is_err());
     }

@@ -1,6 +1,7 @@
 //! What is kept, in memory; and nothing at all.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use coracle_proto::status::{Code, Refusal};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use crate::blobs::Blobs;
 use crate::runtime::state::State;
 use crate::values::{Bucket, Change, Page, Said, Value, Write, Written};
 
@@ -82,9 +84,23 @@ pub(super) struct Memory {
     slow: Mutex<bool>,
     /// Held by what waits.
     pub(super) waiting: Arc<()>,
+    blobs: Option<Keeper>,
+}
+
+/// What keeps blobs.
+struct Keeper(Arc<dyn Blobs>);
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Blobs")
+    }
 }
 
 impl Memory {
+    pub(super) fn with_blobs(blobs: Arc<dyn Blobs>) -> Self {
+        Self { blobs: Some(Keeper(blobs)), ..Self::default() }
+    }
+
     pub(super) fn values(&self) -> MutexGuard<'_, BTreeMap<Bytes, Value>> {
         self.values.lock().unwrap()
     }
@@ -247,6 +263,10 @@ impl State for Memory {
         self.hops.lock().unwrap().push(hops);
         let written = self.change(writes);
         self.answer(written)
+    }
+
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>> {
+        self.blobs.as_ref().map(|blobs| Arc::clone(&blobs.0))
     }
 
     fn publish<'a>(
