@@ -143,6 +143,17 @@ impl Progress {
         move |bytes| bar.inc(bytes as u64)
     }
 
+    /// So many bytes are done.
+    pub(crate) fn at(&self, bytes: u64) {
+        self.bar.set_position(bytes);
+    }
+
+    /// What it returns is told of further bytes that are done.
+    pub(crate) fn adder(&self) -> impl Fn(usize) + Send + 'static {
+        let bar = self.bar.clone();
+        move |bytes| bar.inc(bytes as u64)
+    }
+
     /// A line that stays.
     pub(crate) fn line(&self, said: impl Into<Said>) {
         self.bar.suspend(|| self.talk.say(said));

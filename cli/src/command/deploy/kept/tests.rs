@@ -36,7 +36,13 @@ impl World {
         std::fs::write(self.folder.path().join("coracle.toml"), manifest).unwrap();
         let wanted = read_manifest(self.folder.path())?;
         let targets = Targets::given(vec![self.node.address.clone()]);
-        let plan = Plan { deadline: Deadline::after(LONG), wait: true, talk: Talk::new(true, true), prune };
+        let plan = Plan {
+            deadline: Deadline::after(LONG),
+            wait: true,
+            dry_run: false,
+            talk: Talk::new(true, true),
+            prune,
+        };
         deploy_all(&wanted, targets, plan).await.1
     }
 
