@@ -16,6 +16,8 @@ const (
 	subject    = "bench"
 	// The longest that anybody waits for one answer.
 	answerMax = 10 * time.Second
+	// Who has no leader yet does not answer at all: it is asked again.
+	tryMax = 3 * time.Second
 )
 
 type natsPeer struct{}
@@ -47,6 +49,8 @@ func natsMake(ctx context.Context, addresses string) (string, error) {
 }
 
 func natsTry(ctx context.Context, address string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryMax)
+	defer cancel()
 	js, err := natsConnect(address)
 	if err != nil {
 		return 0, err
