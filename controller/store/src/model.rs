@@ -31,8 +31,10 @@ mod record;
 mod refusal;
 mod remembered;
 mod schedule;
+mod secret;
 mod sweep;
 mod view;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -53,10 +55,11 @@ pub use limits::{
     BLOB_BYTES_MAX, BLOB_INLINE_MAX, BUCKET_BLOB_BYTES_MAX, BUCKET_BYTES_MAX, BUCKET_BYTES_MIN,
     BUCKET_KEYS_MAX, BUCKETS_MAX, CHANGE_BYTES_MAX, CHUNK_BYTES_MAX, CLAIM_MS_MAX, COPIES_MAX,
     DEAD_KEEP_MS_MAX, DEDUP_MS, DEDUPS_MAX, DELAY_MS_MAX, EFFECTS_MAX, ERROR_BYTES_MAX,
-    FINGERPRINT_BYTES_MAX, HEADER_BYTES_MAX, HEADERS_MAX, HEARERS_MAX, HOPS_MAX, KEY_BYTES_MAX,
-    MESSAGE_BYTES_MAX, OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, PARTS_MAX, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX,
-    QUEUES_MAX, RECORD_MS, RECORDS_MAX, REMEMBERED_MAX, REPORTS_MAX, SCHEDULES_MAX, TEXT_BYTES_MAX,
-    UPLOAD_MS_MAX, UPLOAD_MS_MIN, URI_BYTES_MAX, VALUE_BYTES_MAX,
+    FINGERPRINT_BYTES_MAX, GATHER_MS_MAX, GATHERED_MAX, HEADER_BYTES_MAX, HEADERS_MAX, HEARERS_MAX, HOPS_MAX,
+    KEEP_MS_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX, OFFER_MS_MAX, OP_STEPS_MAX, PAGE_MAX, PARTS_MAX,
+    QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, QUEUES_MAX, RECORD_MS, RECORDS_MAX, REMEMBERED_MAX, REPORTS_MAX,
+    SCHEDULES_MAX, SECRET_BYTES_MAX, SECRETS_MAX, TEXT_BYTES_MAX, TOLERANCE_MS_MAX, UPLOAD_MS_MAX,
+    UPLOAD_MS_MIN, URI_BYTES_MAX, VALUE_BYTES_MAX,
 };
 pub use name::{Heard, Name, NameError, Owner, Place};
 pub use op::{
@@ -69,10 +72,13 @@ pub use queue::{
     queue, queue_page, queues, ready, topic, topics, waiting,
 };
 pub use record::{
-    Access, Answer, Blob, Bucket, Burial, Cause, Claim, Counts, Definition, Delivery, Ended, Fence, Fired,
-    Holds, How, HttpHead, Invocation, Look, Message, Missed, Overlap, Part, Queue, Report, Schedule,
-    Settings, SigningKey, State, Ticket, Topic, Upload, Value, Watcher, kept_error,
+    Access, Answer, Before, Blob, Bucket, Burial, Cause, Claim, Counts, Definition, Delivery, Ended, Fence,
+    Fired, Form, Holds, How, HttpHead, Invocation, Look, Manner, Message, Missed, Overlap, Part, Queue,
+    Report, Schedule, Sealed, Secret, Settings, SigningKey, State, Terms, Ticket, Topic, Upload, Value,
+    Watcher, Webhook, kept_error,
 };
 pub use refusal::{Reason, Refusal};
 pub use schedule::{all_schedules, schedule, schedules, schedules_count};
+pub use secret::{secret, secrets, users};
 pub use sweep::due;
+pub use webhook::{Arrived, Sent, Signed, Wrong, all_webhooks, challenge, verify, webhook, webhooks};

@@ -174,6 +174,7 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         | Reason::QueuesFull
         | Reason::BucketsFull
         | Reason::UploadsFull
+        | Reason::SecretsFull
         | Reason::ListFull => Code::LimitReached,
         Reason::Mismatch
         | Reason::Late
@@ -186,6 +187,8 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         Reason::Dropping | Reason::NoQueue | Reason::NoTopic | Reason::Nowhere => Code::QueueNotFound,
         Reason::Loop => Code::LoopDetected,
         Reason::NoSchedule => Code::ScheduleNotFound,
+        Reason::NoSecret => Code::SecretNotFound,
+        Reason::NoWebhook => Code::WebhookNotFound,
         Reason::QueueFullMessages | Reason::QueueFullBytes => Code::QueueFull,
         Reason::Stale => Code::ClaimLost,
         Reason::OtherRequest => Code::IdempotencyConflict,

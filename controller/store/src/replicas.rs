@@ -19,6 +19,7 @@ use crate::deliver::Deliveries;
 use crate::lead::{hand_over, lead};
 use crate::news::News;
 use crate::propose::{Proposer, not_leader};
+use crate::refused::Refused;
 use crate::schedules::Schedules;
 use crate::tend::{CLAIMS_GRACE, tend};
 
@@ -47,6 +48,7 @@ pub(crate) struct Served {
     pub(crate) deliveries: Deliveries,
     pub(crate) schedules: Schedules,
     pub(crate) chunks: GroupChunks,
+    pub(crate) refused: Refused,
 }
 
 struct Running {
@@ -144,7 +146,8 @@ impl Replicas {
         let deliveries = Deliveries::start(group, (replica.clone(), clock.clone()), proposer.clone(), told);
         let schedules = Schedules::new(group, members);
         let chunks = self.chunks.of(group);
-        let served = Served { replica, clock, proposer, news, deliveries, schedules, chunks };
+        let refused = Refused::default();
+        let served = Served { replica, clock, proposer, news, deliveries, schedules, chunks, refused };
         let tends = tokio::spawn(tend(group, served.clone(), CLAIMS_GRACE));
         let ticks = tokio::spawn(served.schedules.clone().run(served.clone()));
         let repairs = tokio::spawn(repair(self.cluster, served.clone()));

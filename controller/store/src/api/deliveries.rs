@@ -18,7 +18,7 @@ use coracle_raft::View;
 use tonic::{Request, Response, Status};
 
 use super::leading::{Leading, unreadable};
-use super::{effects, wire};
+use super::{effects, manner, wire};
 use crate::app::Context;
 use crate::deliver::{Taken, Taking};
 use crate::model::{self, Answer, Claimed, Fate, Op, Outcome, Place, Ticket, Verdict, kept_error};
@@ -90,7 +90,8 @@ fn reply(view: &View, taken: Taken) -> Result<(TakeReply, Vec<Ticket>), Refusal>
 fn delivery(view: &View, ticket: &Ticket, claimed: Claimed) -> Result<Option<Delivery>, Refusal> {
     let found = model::message(view, &ticket.queue, ticket.message).map_err(|stop| unreadable(&stop))?;
     let queue = model::queue(view, &ticket.queue).map_err(|stop| unreadable(&stop))?;
-    let (Some(found), Some(function)) = (found, queue.and_then(|queue| queue.target)) else {
+    let (Some(found), Some(queue)) = (found, queue) else { return Ok(None) };
+    let (how, Some(function)) = (manner::to_wire(&queue.settings.manner), queue.target) else {
         return Ok(None);
     };
     Ok(Some(Delivery {
@@ -100,7 +101,7 @@ fn delivery(view: &View, ticket: &Ticket, claimed: Claimed) -> Result<Option<Del
         invocation: found.delivery.invocation.to_wire(),
         accepted_ms: found.body.published_ms,
         body: Some(wire::body_to_wire(found.body)),
-        how: None,
+        how,
     }))
 }
 

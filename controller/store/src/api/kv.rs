@@ -147,7 +147,7 @@ impl KeyValue for KvService {
         let KvWatchRequest { place, request, watcher, queue, dry_run } = request.into_inner();
         let Asking { leading, bucket } = self.asking(place)?;
         let watcher = buckets::watcher(&bucket, watcher.in_field("watcher")?)?;
-        let settings = spec::watch_settings(queue);
+        let settings = spec::watch_settings(queue)?;
         let op = Op::Watch { bucket: bucket.clone(), watcher, settings };
         let view = leading.done_or_rehearsed(request, op, dry_run).await?;
         Ok(Response::new(buckets::reply(&view, &bucket)?))

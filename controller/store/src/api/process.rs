@@ -3,6 +3,7 @@
 mod chunks;
 mod queues;
 mod schedules;
+mod webhooks;
 
 pub(super) use queues::became;
 
@@ -82,6 +83,7 @@ fn exposition(replicas: &Replicas) -> Result<String, fmt::Error> {
     schedules::register(&mut registry, replicas);
     chunks::register(&mut registry, replicas);
     queues::register(&mut registry, &all);
+    webhooks::register(&mut registry, replicas);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text))

@@ -45,7 +45,7 @@ impl Queues for QueuesService {
             "" => None,
             function => Some(spec::function(queue.namespace.as_str(), function, "spec.function")?),
         };
-        let op = Op::PutQueue { queue: queue.clone(), settings: spec::settings(&spec), target };
+        let op = Op::PutQueue { queue: queue.clone(), settings: spec::settings(&spec)?, target };
         let view = leading.done_or_rehearsed(request, op, dry_run).await?;
         Ok(Response::new(show::reply(&view, &queue)?))
     }

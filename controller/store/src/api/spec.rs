@@ -6,7 +6,7 @@ use coracle_proto::pb::{EventsPlace, KvWatchQueue, QueueSpec};
 use coracle_proto::status::{Code, Refusal};
 
 use super::leading::Leading;
-use super::wire;
+use super::{manner, wire};
 use crate::app::Context;
 use crate::model::{Name, PAGE_MAX, Place, Queue, Settings};
 
@@ -66,10 +66,10 @@ pub(super) fn after(after: &str) -> Result<Option<Name>, DecodeError> {
 }
 
 /// What a queue is told; zero: as is usual. The model refuses what is over a bound.
-pub(super) fn settings(spec: &QueueSpec) -> Settings {
+pub(super) fn settings(spec: &QueueSpec) -> Result<Settings, Refusal> {
     let usual = Settings::DEFAULT;
     let or = |value: u64, usual: u64| if value == 0 { usual } else { value };
-    Settings {
+    Ok(Settings {
         messages_max: or(spec.messages_max, usual.messages_max),
         bytes_max: or(spec.bytes_max, usual.bytes_max),
         attempts_max: if spec.attempts == 0 { usual.attempts_max } else { spec.attempts },
@@ -77,11 +77,12 @@ pub(super) fn settings(spec: &QueueSpec) -> Settings {
         backoff_max_ms: or(spec.backoff_max_ms, usual.backoff_max_ms),
         age_ms: or(spec.age_ms, usual.age_ms),
         dead_keep_ms: or(spec.dead_keep_ms, usual.dead_keep_ms),
-    }
+        manner: manner::from_wire(spec.delivery.clone())?,
+    })
 }
 
 /// The same of a watcher's queue.
-pub(super) fn watch_settings(wire: Option<KvWatchQueue>) -> Settings {
+pub(super) fn watch_settings(wire: Option<KvWatchQueue>) -> Result<Settings, Refusal> {
     let wire = wire.unwrap_or_default();
     let KvWatchQueue {
         messages_max,
@@ -109,8 +110,16 @@ pub(super) fn watch_settings(wire: Option<KvWatchQueue>) -> Settings {
 
 /// What a queue was told.
 pub(super) fn to_wire(queue: &Queue) -> QueueSpec {
-    let Settings { messages_max, bytes_max, attempts_max, backoff_ms, backoff_max_ms, age_ms, dead_keep_ms } =
-        queue.settings;
+    let Settings {
+        messages_max,
+        bytes_max,
+        attempts_max,
+        backoff_ms,
+        backoff_max_ms,
+        age_ms,
+        dead_keep_ms,
+        ref manner,
+    } = queue.settings;
     QueueSpec {
         function: queue.target.as_ref().map_or_else(String::new, Name::to_string),
         messages_max,
@@ -120,7 +129,7 @@ pub(super) fn to_wire(queue: &Queue) -> QueueSpec {
         backoff_max_ms,
         age_ms,
         dead_keep_ms,
-        delivery: None,
+        delivery: manner::to_wire(manner),
     }
 }
 
@@ -130,13 +139,13 @@ mod tests {
 
     #[test]
     fn zero_is_what_is_usual() {
-        assert_eq!(settings(&QueueSpec::default()), Settings::DEFAULT);
-        assert_eq!(watch_settings(None), Settings::DEFAULT);
+        assert_eq!(settings(&QueueSpec::default()), Ok(Settings::DEFAULT));
+        assert_eq!(watch_settings(None), Ok(Settings::DEFAULT));
         let told = QueueSpec { attempts: 7, age_ms: 9, ..QueueSpec::default() };
         let expected = Settings { attempts_max: 7, age_ms: 9, ..Settings::DEFAULT };
-        assert_eq!(settings(&told), expected);
-        let back = to_wire(&Queue::told(expected, None));
-        assert_eq!((back.attempts, back.age_ms, settings(&back)), (7, 9, expected));
+        assert_eq!(settings(&told), Ok(expected.clone()));
+        let back = to_wire(&Queue::told(expected.clone(), None));
+        assert_eq!((back.attempts, back.age_ms, settings(&back)), (7, 9, Ok(expected)));
     }
 
     #[test]

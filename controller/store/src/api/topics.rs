@@ -72,7 +72,7 @@ impl Topics for TopicsService {
         let (leading, topic) = spec::named(&self.context, place, &topic, "topic")?;
         let spec = spec.in_field("spec")?;
         let function = spec::function(topic.namespace.as_str(), &spec.function, "spec.function")?;
-        let op = Op::Subscribe { topic: topic.clone(), function, settings: spec::settings(&spec) };
+        let op = Op::Subscribe { topic: topic.clone(), function, settings: spec::settings(&spec)? };
         let view = leading.done_or_rehearsed(request, op, dry_run).await?;
         Ok(Response::new(reply(&view, &topic)?))
     }

@@ -14,7 +14,9 @@ use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::process_server::ProcessServer;
 use coracle_proto::pb::queues_server::QueuesServer;
 use coracle_proto::pb::schedules_server::SchedulesServer;
+use coracle_proto::pb::secrets_server::SecretsServer;
 use coracle_proto::pb::topics_server::TopicsServer;
+use coracle_proto::pb::webhooks_server::WebhooksServer;
 use coracle_raft::RaftServer;
 use coracle_transport::{Acceptor, Port};
 use tokio::net::{TcpListener, TcpSocket};
@@ -23,7 +25,8 @@ use tonic::service::RoutesBuilder;
 use super::{Context, RunError};
 use crate::api::{
     BlobsService, ChunksService, ClocksService, DeliveriesService, GroupsService, InvocationsService,
-    KvService, ProcessService, QueuesService, SchedulesService, TopicsService,
+    KvService, ProcessService, QueuesService, SchedulesService, SecretsService, TopicsService,
+    WebhooksService,
 };
 
 /// Connections that wait to be accepted.
@@ -57,6 +60,8 @@ pub(super) async fn serve(
     health.set_serving::<QueuesServer<QueuesService>>().await;
     health.set_serving::<SchedulesServer<SchedulesService>>().await;
     health.set_serving::<TopicsServer<TopicsService>>().await;
+    health.set_serving::<SecretsServer<SecretsService>>().await;
+    health.set_serving::<WebhooksServer<WebhooksService>>().await;
     let groups = GroupsService { context: Arc::clone(&context) };
     let values = KvService { context: Arc::clone(&context) };
     let blobs = BlobsService { context: Arc::clone(&context) };
@@ -66,6 +71,8 @@ pub(super) async fn serve(
     let queues = QueuesService { context: Arc::clone(&context) };
     let topics = TopicsService { context: Arc::clone(&context) };
     let schedules = SchedulesService { context: Arc::clone(&context) };
+    let secrets = SecretsService { context: Arc::clone(&context) };
+    let webhooks = WebhooksService { context: Arc::clone(&context) };
     let clocks = ClocksService { context: Arc::clone(&context) };
     let process = ProcessService { context };
     let mut routes = RoutesBuilder::default();
@@ -80,6 +87,8 @@ pub(super) async fn serve(
         .add_service(QueuesServer::new(queues))
         .add_service(SchedulesServer::new(schedules))
         .add_service(TopicsServer::new(topics))
+        .add_service(SecretsServer::new(secrets))
+        .add_service(WebhooksServer::new(webhooks))
         .add_service(ClocksServer::new(clocks))
         .add_service(ProcessServer::new(process))
         .add_service(health_service);

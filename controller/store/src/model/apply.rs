@@ -13,7 +13,7 @@ use super::op::{Asked, Batch, Op};
 use super::outcome::{Outcome, Reply};
 use super::queue::Told;
 use super::refusal::{Reason, Refusal};
-use super::{Group, blob, bucket, effect, group, keys, queue, remembered, schedule, sweep};
+use super::{Group, blob, bucket, effect, group, keys, queue, remembered, schedule, secret, sweep, webhook};
 
 /// Applies one entry of so many bytes, which stands at `position`. Total and pure: a refusal is an answer.
 ///
@@ -148,6 +148,10 @@ fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
         Op::DropSchedule { schedule } => schedule::drop(edit, &schedule),
         Op::PauseSchedule { schedule, paused, from_ms } => schedule::pause(edit, &schedule, paused, from_ms),
         Op::Tick(tick) => schedule::tick(edit, &tick),
+        Op::PutSecret { secret, value, keep_ms } => secret::put(edit, &secret, value, keep_ms),
+        Op::DropSecret { secret, force } => secret::drop(edit, &secret, force),
+        Op::PutWebhook { webhook, terms, settings } => webhook::put(edit, &webhook, terms, settings),
+        Op::DropWebhook { webhook } => webhook::drop(edit, &webhook),
         Op::Trigger { schedule, invocation } => schedule::trigger(edit, &schedule, invocation),
         Op::BeginUpload(begin) => blob::begin(edit, begin),
         Op::RenewUpload(upload) => blob::renew(edit, &upload),

@@ -12,7 +12,7 @@ use super::refusal::{Reason, Refusal};
 pub(super) fn count_queue(edit: &mut Edit<'_>, place: &Place, more: bool) -> Result<(), Fault> {
     match place.owner() {
         Owner::Function => Ok(()),
-        Owner::People | Owner::Topic(_) | Owner::Bucket(_) => count(edit, more),
+        Owner::People | Owner::Topic(_) | Owner::Bucket(_) | Owner::Webhook(_) => count(edit, more),
     }
 }
 

@@ -40,6 +40,10 @@
 //! | `z` PLACE TIME INVOCATION | | the record that ended first is forgotten first |
 //! | `k` PLACE | a schedule | all of them; list |
 //! | `c` | how many schedules there are | |
+//! | `S` PLACE | a secret | list |
+//! | `Z` | how many secrets there are | |
+//! | `W` PLACE | a webhook | list |
+//! | `V` PLACE WEBHOOK | | who uses a secret |
 //! | `t` KIND TIME SUBJECT | | what has become due, per kind |
 //!
 //! The SUBJECT of a timer is the rest of the key of what it is about. AGE is what is missing to the greatest time that
@@ -52,6 +56,7 @@ mod queue;
 mod schedule;
 mod topic;
 mod touched;
+mod webhook;
 
 use bytes::Bytes;
 use coracle_proto::id::{Namespace, RequestId};
@@ -75,6 +80,9 @@ pub(super) use queue::{
 pub(super) use schedule::{schedule, schedules, schedules_after, schedules_of};
 pub(super) use topic::{all_topics, queues, topic, topics_after};
 pub use touched::{Touched, touched};
+pub(super) use webhook::{
+    secret, secrets, secrets_of, user, user_name, users, webhook, webhooks, webhooks_of,
+};
 
 /// Kinds of things that become due at a time, each with timers of its own: a flood of one does not hold up the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +107,8 @@ pub enum Due {
     Buckets,
     /// Uploads of which nobody has said a word for as long as they may last.
     Uploads,
+    /// Values before of secrets, that are good no more.
+    Secrets,
 }
 
 impl Due {
@@ -114,6 +124,7 @@ impl Due {
         Self::Drops,
         Self::Buckets,
         Self::Uploads,
+        Self::Secrets,
     ];
 
     const fn byte(self) -> u8 {
@@ -128,6 +139,7 @@ impl Due {
             Self::Drops => b'q',
             Self::Buckets => b'b',
             Self::Uploads => b'u',
+            Self::Secrets => b's',
         }
     }
 }

@@ -117,6 +117,18 @@ pub(super) const CONTENT_TYPE_BYTES_MAX: usize = 256;
 pub(super) const ETAG_BYTES_MAX: usize = 128;
 /// Schedules of a group: all of them are kept in the leader's memory, some KB each.
 pub const SCHEDULES_MAX: u64 = 10_000;
+/// Bytes of a secret: a private key in text has three thousand.
+pub const SECRET_BYTES_MAX: usize = 4096;
+/// Secrets of a group, as its queues.
+pub const SECRETS_MAX: u64 = 10_000;
+/// How long the value before of a secret may stay good.
+pub const KEEP_MS_MAX: u64 = 30 * DAY_MS;
+/// How far the time of a webhook's sender may be from the group's at most.
+pub const TOLERANCE_MS_MAX: u64 = DAY_MS;
+/// Messages of one call: what one operation may publish, too.
+pub const GATHERED_MAX: u32 = 256;
+/// How long a message may wait for others of its call.
+pub const GATHER_MS_MAX: u64 = 60 * 1000;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 

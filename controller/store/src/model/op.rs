@@ -8,7 +8,7 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Re
 
 use super::keys::Due;
 use super::name::{Name, Place};
-use super::record::{Answer, Definition, Part, Report, Settings, Ticket, Watcher};
+use super::record::{Answer, Definition, Part, Report, Sealed, Settings, Terms, Ticket, Watcher};
 
 pub use blob::{Begin, BlobBecomes, BlobChange, BlobContent, ToHold, UploadName};
 pub use effect::{Change, Check, Effect, Publish, Write};
@@ -289,6 +289,36 @@ pub enum Op {
     },
     /// An upload is given up.
     AbortUpload(UploadName),
+    /// Makes a secret, or tells it anew.
+    PutSecret {
+        /// Which one.
+        secret: Place,
+        /// From now on.
+        value: Sealed,
+        /// How long the value before stays good, milliseconds.
+        keep_ms: u64,
+    },
+    /// Takes a secret away.
+    DropSecret {
+        /// Which one.
+        secret: Place,
+        /// Also while a webhook uses it: then that lets nobody in.
+        force: bool,
+    },
+    /// Makes a webhook with its queue, or tells both anew.
+    PutWebhook {
+        /// Which one.
+        webhook: Place,
+        /// From now on.
+        terms: Terms,
+        /// Of the queue.
+        settings: Settings,
+    },
+    /// Takes a webhook away. Its queue goes when it is empty.
+    DropWebhook {
+        /// Which one.
+        webhook: Place,
+    },
 }
 
 impl Op {
@@ -326,7 +356,11 @@ impl Op {
             | Self::BeginUpload(_)
             | Self::RenewUpload(_)
             | Self::PutPart { .. }
-            | Self::AbortUpload(_) => 1,
+            | Self::AbortUpload(_)
+            | Self::PutSecret { .. }
+            | Self::DropSecret { .. }
+            | Self::PutWebhook { .. }
+            | Self::DropWebhook { .. } => 1,
         }
     }
 }

@@ -11,6 +11,7 @@ mod drop;
 mod group;
 mod lapse;
 mod ledger;
+mod manner;
 mod memory;
 mod moves;
 mod pages;

@@ -8,14 +8,17 @@ use super::outcome::Outcome;
 
 mod blob;
 mod invocation;
+mod manner;
 mod message;
 mod queue;
 mod schedule;
 mod told;
+mod webhook;
 
 pub use blob::{Access, Blob, Holds, Look, Part, SigningKey, Upload};
 pub(super) use blob::{Committed, UploadParts, Uploads};
 pub use invocation::{Answer, Ended, How, Invocation, Report};
+pub use manner::Manner;
 pub(super) use message::Dedup;
 pub use message::{Burial, Cause, Claim, Delivery, Fence, HttpHead, Message, State, Ticket};
 pub(super) use queue::{Buckets, Queues};
@@ -23,6 +26,8 @@ pub use queue::{Counts, Queue, Settings, Topic};
 pub(super) use schedule::Schedules;
 pub use schedule::{Definition, Fired, Missed, Overlap, Schedule};
 pub use told::kept_error;
+pub(super) use webhook::Secrets;
+pub use webhook::{Before, Form, Sealed, Secret, Terms, Webhook};
 
 /// The one record about the group itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -81,6 +81,12 @@ pub enum Reason {
     Precondition,
     /// The group has as many open uploads as it may.
     UploadsFull,
+    /// There is no such secret.
+    NoSecret,
+    /// There is no such webhook.
+    NoWebhook,
+    /// The group has as many secrets as it may.
+    SecretsFull,
 }
 
 /// An operation that was not done, and why.
@@ -159,6 +165,8 @@ impl fmt::Display for Refusal {
             Reason::NoSchedule => write!(f, "there is no schedule '{subject}'"),
             Reason::Nowhere => write!(f, "there is neither a queue nor a topic '{subject}'"),
             Reason::NoTopic => write!(f, "there is no topic '{subject}'"),
+            Reason::NoSecret => write!(f, "there is no secret '{subject}'"),
+            Reason::NoWebhook => write!(f, "there is no webhook '{subject}'"),
             Reason::Dropping => write!(f, "{subject} is being deleted"),
             Reason::ListFull => write!(f, "{subject}, its bound is {bound}"),
             Reason::Loop => {
@@ -167,7 +175,11 @@ impl fmt::Display for Refusal {
                     "{found} calls for {subject} would stand behind each other, and at most {bound} may"
                 )
             }
-            Reason::SchedulesFull | Reason::QueuesFull | Reason::BucketsFull | Reason::UploadsFull => {
+            Reason::SchedulesFull
+            | Reason::QueuesFull
+            | Reason::BucketsFull
+            | Reason::UploadsFull
+            | Reason::SecretsFull => {
                 write!(f, "the data group would have {found} {subject}, its bound is {bound}")
             }
             Reason::Late => {

@@ -27,3 +27,5 @@ mod schedule_tests;
 mod topic_simulation_tests;
 mod topic_tests;
 mod watch_tests;
+mod webhook_golden_tests;
+mod webhook_tests;

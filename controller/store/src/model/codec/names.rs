@@ -6,7 +6,7 @@ use coracle_proto::id::InvocationId;
 use coracle_proto::pb::store as pb;
 
 use super::super::keys::Due;
-use super::super::{Access, Cause, Deletion, Fence, How, Missed, Name, Overlap, Place, Reason};
+use super::super::{Access, Cause, Deletion, Fence, Form, How, Missed, Name, Overlap, Place, Reason};
 
 /// Two enums of the same names, one of which has a number for nothing.
 macro_rules! same_names {
@@ -30,7 +30,7 @@ same_names!(
     Due,
     pb::Due,
     "due",
-    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops, Buckets, Uploads]
+    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops, Buckets, Uploads, Secrets]
 );
 same_names!(
     reason_to_wire,
@@ -76,7 +76,10 @@ same_names!(
         BucketsFull,
         NoUpload,
         Precondition,
-        UploadsFull
+        UploadsFull,
+        NoSecret,
+        NoWebhook,
+        SecretsFull,
     ]
 );
 
@@ -98,6 +101,8 @@ same_names!(
 same_names!(access_to_wire, access_from_wire, Access, pb::BlobAccess, "access", [Signed, Read, Open]);
 
 same_names!(how_to_wire, how_from_wire, How, pb::How, "how", [Succeeded, Dead, Cancelled, Dropped]);
+
+same_names!(form_to_wire, form_from_wire, Form, pb::Form, "form", [Github, Stripe, Slack, Standard]);
 
 pub(super) const fn fence_to_wire(fence: Fence) -> pb::Fence {
     pb::Fence { term: fence.term, sequence: fence.sequence }
@@ -133,6 +138,11 @@ pub(super) fn function_from_wire(wire: &str) -> Result<Option<Name>, DecodeError
 /// The same where there must be one.
 pub(super) fn hearer_from_wire(wire: &str) -> Result<Name, DecodeError> {
     Name::parse(wire).in_field("function")
+}
+
+/// The name of something else of its namespace.
+pub(super) fn name_from_wire(wire: &str, field: &'static str) -> Result<Name, DecodeError> {
+    Name::parse(wire).in_field(field)
 }
 
 /// Headers of HTTP.

@@ -8,8 +8,8 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, NodeId, RequestId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
-    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Place, Publish, Request, Span, Tick, Ticket, Verdict,
-    Write,
+    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Place, Publish, Request, Sealed, Span, Tick, Ticket,
+    Verdict, Write,
 };
 use super::DecodeError;
 use super::names::{
@@ -102,6 +102,14 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
             schedule: schedule(wire.schedule)?,
             invocation: invocation_from_wire(&wire.invocation)?,
         },
+        op::Kind::PutSecret(wire) => Op::PutSecret {
+            secret: secret(wire.secret)?,
+            value: Sealed::new(wire.value),
+            keep_ms: wire.keep_ms,
+        },
+        op::Kind::DropSecret(wire) => Op::DropSecret { secret: secret(wire.secret)?, force: wire.force },
+        op::Kind::PutWebhook(wire) => hear::put_webhook(wire)?,
+        op::Kind::DropWebhook(wire) => Op::DropWebhook { webhook: hear::webhook(wire.webhook)? },
         op::Kind::Sweep(wire) => {
             Op::Sweep { due: due_from_wire(wire.due())?, steps: wire.steps, from_ms: wire.from_ms }
         }
@@ -111,7 +119,7 @@ fn op(kind: op::Kind) -> Result<Op, DecodeError> {
 fn put_queue(wire: pb::PutQueue) -> Result<Op, DecodeError> {
     Ok(Op::PutQueue {
         queue: queue(wire.queue)?,
-        settings: settings_from_wire(wire.settings.in_field("put_queue.settings")?),
+        settings: settings_from_wire(wire.settings.in_field("put_queue.settings")?)?,
         target: function_from_wire(&wire.target)?,
     })
 }
@@ -177,6 +185,10 @@ fn tick(wire: pb::Tick) -> Result<Tick, FieldError> {
 
 fn schedule(wire: Option<pb::Place>) -> Result<Place, FieldError> {
     place_from_wire(wire, "schedule")
+}
+
+fn secret(wire: Option<pb::Place>) -> Result<Place, FieldError> {
+    place_from_wire(wire, "secret")
 }
 
 fn function(wire: Option<pb::Place>) -> Result<FunctionId, FieldError> {

@@ -6,6 +6,7 @@ mod message;
 mod queue;
 mod schedule;
 mod watcher;
+mod webhook;
 
 use bytes::Bytes;
 use coracle_proto::codec::InField as _;
@@ -28,6 +29,7 @@ pub(super) use schedule::{
     definition_from_wire, definition_to_wire, some_invocation_from_wire, some_invocation_to_wire,
 };
 pub(super) use watcher::{watcher_from_wire, watcher_to_wire};
+pub(super) use webhook::{terms_from_wire, terms_to_wire};
 
 /// A record that stands under a key.
 pub(in super::super) trait Stored: Sized {

@@ -5,6 +5,7 @@ use super::{Name, NameError, Place};
 const FUNCTION: &str = "function/";
 const TOPIC: &str = "topic/";
 const BUCKET: &str = "bucket/";
+const WEBHOOK: &str = "webhook/";
 
 /// Who makes a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Owner {
     Topic(Heard),
     /// Who has a function watch a bucket.
     Bucket(Heard),
+    /// Who makes a webhook: this one.
+    Webhook(Place),
 }
 
 /// What a function hears by a queue of its own.
@@ -45,6 +48,15 @@ impl Place {
         bucket.heard_by(BUCKET, function)
     }
 
+    /// The queue of a webhook.
+    ///
+    /// # Errors
+    /// When that is longer than a name may be.
+    pub fn of_webhook(webhook: &Self) -> Result<Self, NameError> {
+        let name = Name::parse(&format!("{WEBHOOK}{}", webhook.name))?;
+        Ok(Self { namespace: webhook.namespace.clone(), name })
+    }
+
     fn heard_by(&self, kind: &str, function: &Name) -> Result<Self, NameError> {
         let name = Name::parse(&format!("{kind}{}/{function}", self.name))?;
         Ok(Self { namespace: self.namespace.clone(), name })
@@ -56,6 +68,9 @@ impl Place {
         let name = self.name.as_str();
         if name.starts_with(FUNCTION) {
             return Owner::Function;
+        }
+        if let Some(name) = name.strip_prefix(WEBHOOK).and_then(|rest| Name::parse(rest).ok()) {
+            return Owner::Webhook(Self { namespace: self.namespace.clone(), name });
         }
         if let Some(heard) = name.strip_prefix(TOPIC).and_then(|rest| self.heard(rest)) {
             return Owner::Topic(heard);
@@ -91,6 +106,8 @@ mod tests {
             ("function/f", Owner::Function),
             ("topic/done/f", Owner::Topic(heard("done"))),
             ("bucket/a/b/f", Owner::Bucket(heard("a/b"))),
+            ("webhook/w", Owner::Webhook(place("w"))),
+            ("webhook/", Owner::People),
             ("topic/f", Owner::People),
             ("bucket//f", Owner::People),
         ] {
@@ -98,6 +115,7 @@ mod tests {
         }
         assert_eq!(Place::of_subscriber(&place("done"), &function), Ok(place("topic/done/f")));
         assert_eq!(Place::of_watcher(&place("a/b"), &function), Ok(place("bucket/a/b/f")));
+        assert_eq!(Place::of_webhook(&place("w")), Ok(place("webhook/w")));
         assert!(Place::of_watcher(&place(&"a".repeat(250)), &function).is_err());
     }
 }

@@ -10,6 +10,7 @@ use super::super::limits::{
 use super::super::op::Publish;
 use super::super::record::{HttpHead, Settings};
 use super::super::refusal::{Reason, Refusal};
+use super::manner;
 
 /// A message that is to be taken in.
 pub(super) fn check(publish: &Publish) -> Result<(), Refusal> {
@@ -39,8 +40,16 @@ pub(super) fn check(publish: &Publish) -> Result<(), Refusal> {
 
 /// What a queue is told.
 pub(super) fn check_settings(settings: &Settings) -> Result<(), Refusal> {
-    let Settings { messages_max, bytes_max, attempts_max, backoff_ms, backoff_max_ms, age_ms, dead_keep_ms } =
-        *settings;
+    let Settings {
+        messages_max,
+        bytes_max,
+        attempts_max,
+        backoff_ms,
+        backoff_max_ms,
+        age_ms,
+        dead_keep_ms,
+        ref manner,
+    } = *settings;
     let bounds = [
         ("messages_max", messages_max, 1, QUEUE_MESSAGES_MAX),
         ("bytes_max", bytes_max, 1, QUEUE_BYTES_MAX),
@@ -56,7 +65,7 @@ pub(super) fn check_settings(settings: &Settings) -> Result<(), Refusal> {
             return Err(Refusal::of(Reason::Invalid, sentence));
         }
     }
-    Ok(())
+    manner::check(manner)
 }
 
 /// Bytes of a message for which its queue answers.

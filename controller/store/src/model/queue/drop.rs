@@ -10,7 +10,7 @@ use super::super::op::{Deletion, Span};
 use super::super::outcome::Outcome;
 use super::super::record::Queue;
 use super::super::refusal::{Reason, Refusal};
-use super::super::{bucket, census};
+use super::super::{bucket, census, webhook};
 use super::desk::Desk;
 use super::memory::Memory;
 use super::moves::End;
@@ -128,11 +128,12 @@ impl Desk<'_, '_> {
         Err(Refusal::of(Reason::InUse, sentence))
     }
 
-    /// A topic or a bucket has this queue no more among those that it tells.
+    /// A topic or a bucket has this queue no more among those that it tells; a webhook without its queue is none.
     fn nobody_hears(&mut self) -> Result<(), Fault> {
         match self.place.owner() {
             Owner::Topic(heard) => topic::forget(self.edit, &heard),
             Owner::Bucket(heard) => bucket::forget(self.edit, &heard),
+            Owner::Webhook(place) => webhook::forget(self.edit, &place),
             Owner::People | Owner::Function => Ok(()),
         }
     }

@@ -33,7 +33,7 @@ impl Desk<'_, '_> {
 pub(in super::super) fn never_fits(full: &Place, effects: &[Effect], refusal: &Refusal) -> Option<Refusal> {
     let heard = match full.owner() {
         Owner::Topic(heard) => Some(heard.place),
-        Owner::People | Owner::Function | Owner::Bucket(_) => None,
+        Owner::People | Owner::Function | Owner::Bucket(_) | Owner::Webhook(_) => None,
     };
     let is_for = |publish: &Publish| publish.queue == *full || Some(&publish.queue) == heard.as_ref();
     let (mut seen, mut messages, mut bytes) = (BTreeSet::new(), 0_u64, 0_u64);

@@ -25,7 +25,7 @@ pub(in super::super) fn put(
         return Err(Refusal::of(Reason::NameTaken, sentence).into());
     }
     drop::retain(edit, place)?;
-    let mut desk = Desk::open_or_make(edit, place, || Queue::told(settings, None))?;
+    let mut desk = Desk::open_or_make(edit, place, || Queue::told(settings.clone(), None))?;
     let queue = Queue { settings, target, ends_when_empty: false, ..desk.queue.clone() };
     desk.tell(queue);
     desk.close();

@@ -1,6 +1,7 @@
 //! A queue: what it is told, and what it counts. A topic: who hears it.
 
 use super::super::name::Name;
+use super::manner::Manner;
 
 /// A queue, as it is told to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,8 @@ impl Queue {
     }
 }
 
-/// Bounds and times of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Bounds and times of a queue, and how its messages are delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Messages that it may have, dead letters among them.
     pub messages_max: u64,
@@ -48,6 +49,8 @@ pub struct Settings {
     pub age_ms: u64,
     /// How long a dead letter is kept.
     pub dead_keep_ms: u64,
+    /// How the function wants them.
+    pub manner: Manner,
 }
 
 impl Settings {
@@ -61,6 +64,7 @@ impl Settings {
         backoff_max_ms: 5 * 60 * 1000,
         age_ms: 6 * 60 * 60 * 1000,
         dead_keep_ms: 14 * 24 * 60 * 60 * 1000,
+        manner: Manner::USUAL,
     };
 }
 

@@ -270,7 +270,7 @@ fn hearing_ops() -> Vec<Op> {
         Op::DropBucket { bucket: bucket(), force: false, begun: true },
         Op::Sweep { due: Due::Buckets, steps: 5, from_ms: 9 },
         Op::Perform { effects: Vec::new(), hops: 3 },
-        Op::Watch { bucket: bucket(), watcher: watcher(), settings },
+        Op::Watch { bucket: bucket(), watcher: watcher(), settings: settings.clone() },
         Op::Unwatch { bucket: bucket(), function: function() },
         Op::Sweep { due: Due::Drops, steps: 5, from_ms: 9 },
         Op::DropQueue { queue: place("q"), deletion: Deletion::Unused, steps: 7 },

@@ -31,7 +31,7 @@ fn a_call_makes_its_functions_queue_once() {
     assert_eq!((made.settings, made.target), (Settings::DEFAULT, Some(Name::parse("f").unwrap())));
     assert!(message(&bench.records, &place, *number).unwrap().is_some());
     let settings = Settings { attempts_max: 9, ..Settings::DEFAULT };
-    bench.run(put(place.clone(), settings));
+    bench.run(put(place.clone(), settings.clone()));
     bench.run(submit(published("b")));
     assert_eq!(queue(&bench.records, &place).unwrap().unwrap().settings, settings, "it was there");
     assert_eq!(bench.claim_of(place, 9).len(), 2);

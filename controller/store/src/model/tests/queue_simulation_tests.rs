@@ -15,8 +15,8 @@ use super::queue_oracle::{Oracle, publishes, told};
 use super::rows::{self, Found};
 use super::{queue_oracle, record_rows};
 use crate::model::{
-    Answer, Change, Claimed, Due, Effect, Effected, Fence, Kept, Op, Outcome, Phase, Place, Publish, Reason,
-    Report, Settings, Span, State, Verdict, active, invocation, keys, queue, view,
+    Answer, Change, Claimed, Due, Effect, Effected, Fence, Kept, Manner, Op, Outcome, Phase, Place, Publish,
+    Reason, Report, Settings, Span, State, Verdict, active, invocation, keys, queue, view,
 };
 
 const SETTINGS: Settings = Settings {
@@ -27,6 +27,7 @@ const SETTINGS: Settings = Settings {
     backoff_max_ms: 60,
     age_ms: 400,
     dead_keep_ms: 300,
+    manner: Manner::USUAL,
 };
 
 /// One that a person made, and that of a function.

@@ -6,8 +6,8 @@ use super::queue_bench::{
 };
 use crate::model::{
     CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, Kept,
-    MESSAGE_BYTES_MAX, Op, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, due, message,
-    ready,
+    MESSAGE_BYTES_MAX, Manner, Op, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, due,
+    message, ready,
 };
 
 fn bench() -> Bench {
@@ -105,7 +105,7 @@ fn a_settle_is_refused_with_its_effects() {
 #[test]
 fn a_wait_is_drawn_from_the_entry_and_doubles_up_to_its_bound() {
     let settings = Settings { attempts_max: 20, backoff_ms: 1000, ..Settings::DEFAULT };
-    let mut bench = Bench::with_queue(settings);
+    let mut bench = Bench::with_queue(settings.clone());
     bench.publish(published("a"));
     let mut longest = 0;
     for attempt in 1..20_u32 {
@@ -365,18 +365,17 @@ fn what_is_published_has_bounds() {
 #[test]
 fn what_a_queue_is_told_has_bounds() {
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-    let usual = Settings::DEFAULT;
     let wrong = [
-        ("messages_max", Settings { messages_max: 0, ..usual }),
-        ("messages_max", Settings { messages_max: 10_000_001, ..usual }),
-        ("bytes_max", Settings { bytes_max: (64 << 30) + 1, ..usual }),
-        ("attempts", Settings { attempts_max: 0, ..usual }),
-        ("attempts", Settings { attempts_max: 101, ..usual }),
-        ("backoff_ms", Settings { backoff_ms: DAY_MS + 1, ..usual }),
-        ("backoff_max_ms", Settings { backoff_max_ms: DAY_MS + 1, ..usual }),
-        ("age_ms", Settings { age_ms: 0, ..usual }),
-        ("age_ms", Settings { age_ms: 14 * DAY_MS + 1, ..usual }),
-        ("dead_keep_ms", Settings { dead_keep_ms: 90 * DAY_MS + 1, ..usual }),
+        ("messages_max", Settings { messages_max: 0, ..Settings::DEFAULT }),
+        ("messages_max", Settings { messages_max: 10_000_001, ..Settings::DEFAULT }),
+        ("bytes_max", Settings { bytes_max: (64 << 30) + 1, ..Settings::DEFAULT }),
+        ("attempts", Settings { attempts_max: 0, ..Settings::DEFAULT }),
+        ("attempts", Settings { attempts_max: 101, ..Settings::DEFAULT }),
+        ("backoff_ms", Settings { backoff_ms: DAY_MS + 1, ..Settings::DEFAULT }),
+        ("backoff_max_ms", Settings { backoff_max_ms: DAY_MS + 1, ..Settings::DEFAULT }),
+        ("age_ms", Settings { age_ms: 0, ..Settings::DEFAULT }),
+        ("age_ms", Settings { age_ms: 14 * DAY_MS + 1, ..Settings::DEFAULT }),
+        ("dead_keep_ms", Settings { dead_keep_ms: 90 * DAY_MS + 1, ..Settings::DEFAULT }),
     ];
     let mut bench = bench();
     for (field, settings) in wrong {
@@ -392,6 +391,7 @@ fn what_a_queue_is_told_has_bounds() {
         backoff_max_ms: DAY_MS,
         age_ms: 14 * DAY_MS,
         dead_keep_ms: 90 * DAY_MS,
+        manner: Manner::USUAL,
     };
     assert_eq!(bench.run(put(place("q"), most)), Outcome::Done);
 }

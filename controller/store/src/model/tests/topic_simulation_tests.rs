@@ -12,8 +12,8 @@ use super::bench::{self, Bench, luck, perform, place, set, write};
 use super::queue_bench::{NODE, published, report, submit, ticket_of};
 use super::{record_rows, rows};
 use crate::model::{
-    Claimed, Deletion, Due, Effect, Effected, Fence, Kept, Name, Op, Outcome, Owner, Place, Publish, Queue,
-    Settings, Span, ToHold, Topic, Verdict, Watcher, bucket, counts, keys, named_count, topic, view,
+    Claimed, Deletion, Due, Effect, Effected, Fence, Kept, Manner, Name, Op, Outcome, Owner, Place, Publish,
+    Queue, Settings, Span, ToHold, Topic, Verdict, Watcher, bucket, counts, keys, named_count, topic, view,
 };
 
 const SETTINGS: Settings = Settings {
@@ -24,6 +24,7 @@ const SETTINGS: Settings = Settings {
     backoff_max_ms: 10,
     age_ms: 200,
     dead_keep_ms: 300,
+    manner: Manner::USUAL,
 };
 const TOPICS: [&str; 3] = ["t", "u", "q"];
 const FUNCTIONS: [&str; 3] = ["f", "g", "h"];

@@ -185,7 +185,7 @@ fn a_subscriber_is_told_anew_and_keeps_what_it_has() {
     let mut bench = bench(&["f"]);
     bench.run(publish(to_topic("a")));
     let other = Settings { attempts_max: 9, ..Settings::DEFAULT };
-    assert_eq!(bench.run(subscribe("f", other)), Outcome::Done);
+    assert_eq!(bench.run(subscribe("f", other.clone())), Outcome::Done);
     assert_eq!(queue(&bench.records, &queue_of("f")).unwrap().unwrap().settings, other);
     assert_eq!((found(&bench).subscribers.len(), bench.claim_of(queue_of("f"), 9).len()), (1, 1));
     let wrong = subscribe("f", Settings { attempts_max: 0, ..other });
@@ -239,7 +239,7 @@ fn an_entry_makes_so_many_copies_and_no_more() {
 fn what_no_queue_could_hold_is_not_said_to_be_full() {
     let mut bench = bench(&[]);
     let small = Settings { messages_max: 2, ..Settings::DEFAULT };
-    bench.run(put(place("q"), small));
+    bench.run(put(place("q"), small.clone()));
     bench.run(subscribe("f", small));
     let all = |to: fn(&str) -> Publish, ids: &[&str]| {
         perform(ids.iter().map(|id| Effect::Publish(Box::new(to(id)))).collect())

@@ -2,9 +2,9 @@
 
 use coracle_proto::pb::store as pb;
 
-use super::super::super::{Check, Deletion, Name, Place, Settings, Watcher};
+use super::super::super::{Check, Deletion, Name, Place, Settings, Terms, Watcher};
 use super::super::names::{deletion_to_wire, place_to_wire};
-use super::super::record::{settings_to_wire, watcher_to_wire};
+use super::super::record::{settings_to_wire, terms_to_wire, watcher_to_wire};
 
 pub(super) fn drop_bucket(bucket: &Place, force: bool, begun: bool) -> pb::DropBucket {
     pb::DropBucket { bucket: Some(place_to_wire(bucket)), force, begun }
@@ -31,6 +31,11 @@ pub(super) fn watch(bucket: &Place, watcher: &Watcher, settings: &Settings) -> p
 
 pub(super) fn unwatch(bucket: &Place, function: &Name) -> pb::Unwatch {
     pb::Unwatch { bucket: Some(place_to_wire(bucket)), function: function.to_string() }
+}
+
+pub(super) fn put_webhook(webhook: &Place, terms: &Terms, settings: &Settings) -> pb::PutWebhook {
+    let (webhook, settings) = (Some(place_to_wire(webhook)), Some(settings_to_wire(settings)));
+    pb::PutWebhook { webhook, terms: Some(terms_to_wire(terms)), settings }
 }
 
 pub(super) fn check(it: &Check) -> pb::Check {
