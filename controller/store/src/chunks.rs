@@ -8,7 +8,7 @@ mod file;
 mod garbage;
 mod name;
 mod os;
-mod peers;
+mod remote;
 mod repair;
 
 use std::fs;
@@ -61,6 +61,7 @@ pub(crate) struct Chunks {
     folder: PathBuf,
     limits: ChunkLimits,
     disk: Arc<Semaphore>,
+    aside: Arc<Semaphore>,
 }
 
 /// Those of one group. Clones share them.
@@ -70,6 +71,8 @@ pub(crate) struct GroupChunks {
     folder: PathBuf,
     limits: ChunkLimits,
     disk: Arc<Semaphore>,
+    /// One walk through files at a time, of whatever group.
+    aside: Arc<Semaphore>,
     writing: Arc<Semaphore>,
     /// Held while a folder is made: whoever finds one knows that it stays.
     making: Arc<Mutex<()>>,
@@ -102,7 +105,8 @@ pub(crate) struct Shown {
 
 impl Chunks {
     pub(crate) fn new(data_dir: &Path, limits: ChunkLimits) -> Self {
-        Self { folder: data_dir.join(FOLDER), limits, disk: Arc::new(Semaphore::new(DISK_AT_ONCE)) }
+        let (disk, aside) = (Arc::new(Semaphore::new(DISK_AT_ONCE)), Arc::new(Semaphore::new(1)));
+        Self { folder: data_dir.join(FOLDER), limits, disk, aside }
     }
 
     pub(crate) fn of(&self, group: GroupId) -> GroupChunks {
@@ -111,6 +115,7 @@ impl Chunks {
             folder: self.folder.join(group.to_string()),
             limits: self.limits,
             disk: Arc::clone(&self.disk),
+            aside: Arc::clone(&self.aside),
             writing: Arc::new(Semaphore::new(WRITING_MAX)),
             making: Arc::default(),
             damaged: Arc::default(),
@@ -193,6 +198,16 @@ impl GroupChunks {
             return Err(ChunkError::Full { free, reserve });
         }
         in_place(Writing::begin(path), path)
+    }
+
+    /// Runs what goes through many files, and nobody waits for.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ChunkError> + Send + 'static,
+    ) -> Result<T, ChunkError> {
+        // Never closed.
+        let _turn = self.aside.acquire().await.ok();
+        self.on_disk(work).await
     }
 
     /// Runs what waits for the disk when it has its turn.

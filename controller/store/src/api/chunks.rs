@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::leading::unreadable;
 use crate::app::Context;
 use crate::chunks::{ChunkError, ChunkName, Reading, WRITTEN_WITHIN};
-use crate::model::{self, Standing};
+use crate::model::{self, Standing, UploadId};
 use crate::replicas::Served;
 
 /// Bytes of a piece.
@@ -33,7 +33,8 @@ impl ChunksService {
     fn named(&self, wire: Option<WireName>) -> Result<(Served, ChunkName), Refusal> {
         let wire = wire.in_field("name")?;
         self.context.check_cluster(&wire.cluster_id)?;
-        let name = ChunkName::from_wire(&wire)?;
+        let upload = UploadId::try_from(&wire.upload[..]).in_field("name.upload")?;
+        let name = ChunkName::new(upload, wire.run, wire.number).in_field("name.number")?;
         Ok((self.context.replicas.served(GroupId::new(wire.group))?, name))
     }
 

@@ -31,7 +31,7 @@ pub(crate) async fn garbage(chunks: GroupChunks, replica: Replica) {
     let mut since = Since::new();
     loop {
         let (own, replica, known) = (chunks.clone(), replica.clone(), since.clone());
-        match chunks.on_disk(move || round(&own, &replica, known)).await {
+        match chunks.aside(move || round(&own, &replica, known)).await {
             Ok(seen) => since = seen,
             Err(error) => warn!(group = %chunks.group, %error, "garbage among the chunks is not taken away"),
         }

@@ -2,9 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use coracle_proto::codec::{DecodeError, InField as _};
-use coracle_proto::pb;
-
 use crate::model::{BLOB_BYTES_MAX, CHUNK_BYTES_MAX, Part, UploadId};
 
 /// Chunks of a part, at most.
@@ -19,10 +16,9 @@ pub(crate) struct ChunkName {
 }
 
 impl ChunkName {
-    pub(crate) fn from_wire(wire: &pb::ChunkName) -> Result<Self, DecodeError> {
-        let upload = UploadId::try_from(&wire.upload[..]).in_field("name.upload")?;
-        let number = Some(wire.number).filter(|number| u64::from(*number) < CHUNKS_MAX);
-        Ok(Self { upload, run: wire.run, number: number.in_field("name.number")? })
+    /// None: no part has so many.
+    pub(crate) fn new(upload: UploadId, run: u64, number: u32) -> Option<Self> {
+        (u64::from(number) < CHUNKS_MAX).then_some(Self { upload, run, number })
     }
 
     /// Where its file is, below the folder of its group.
@@ -39,9 +35,9 @@ impl ChunkName {
 pub(super) fn run_of(file: &str) -> Option<u64> {
     let (run, number) = file.split_once('-')?;
     let (run, number) = (u64::from_str_radix(run, 16).ok()?, number.parse().ok()?);
+    let name = ChunkName::new(UploadId::new(0, 0), run, number)?;
     // No other text means the same.
-    let upload = UploadId::new(0, 0);
-    (ChunkName { upload, run, number }.file() == file && u64::from(number) < CHUNKS_MAX).then_some(run)
+    (name.file() == file).then_some(run)
 }
 
 /// The chunks of a part, with the bytes of each.
@@ -81,11 +77,8 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_none_are_refused() {
-        let good = pb::ChunkName { upload: vec![0; 16].into(), number: 1279, ..pb::ChunkName::default() };
-        assert!(ChunkName::from_wire(&good).is_ok());
-        let short = pb::ChunkName { upload: vec![0; 15].into(), ..good.clone() };
-        let far = pb::ChunkName { number: 1280, ..good };
-        assert!(ChunkName::from_wire(&short).is_err() && ChunkName::from_wire(&far).is_err());
+    fn no_part_has_more_chunks_than_a_blob_may() {
+        let new = |number| ChunkName::new(UploadId::new(1, 2), 3, number);
+        assert!(new(1279).is_some() && new(1280).is_none() && new(u32::MAX).is_none());
     }
 }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::file;
 use super::name::chunks_of;
-use super::peers::Peers;
+use super::remote::Peers;
 use super::{ChunkError, ChunkName, GroupChunks};
 use crate::clock;
 use crate::model;
@@ -103,7 +103,7 @@ impl Duty<'_> {
         let (mut at, mut first_missing, mut missing) = (self.from, None, 0_u64);
         loop {
             let (own, replica) = (chunks.clone(), self.served.replica.clone());
-            let page = match chunks.on_disk(move || page(&own, &replica, at)).await {
+            let page = match chunks.aside(move || page(&own, &replica, at)).await {
                 Ok(page) => page,
                 Err(error) => {
                     warn!(group = %chunks.group, %error, "it cannot be looked which chunks are missing");
@@ -112,9 +112,7 @@ impl Duty<'_> {
                 }
             };
             for (version, name, bytes) in page.missing {
-                if self.fetch(name, bytes).await {
-                    chunks.counts.repaired.fetch_add(1, Ordering::Relaxed);
-                } else {
+                if !self.fetch(name, bytes).await {
                     first_missing = first_missing.or(Some(version));
                     missing = missing.saturating_add(1);
                 }
@@ -135,6 +133,7 @@ impl Duty<'_> {
     async fn fetch(&self, name: ChunkName, bytes: u64) -> bool {
         let fetched = self.peers.fetch((&self.served.chunks, &self.served.replica), (name, bytes)).await;
         if fetched {
+            self.served.chunks.counts.repaired.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(bytes / BYTES_EACH_MS)).await;
         }
         fetched

@@ -2,6 +2,7 @@
 
 mod blob;
 mod effect;
+mod span;
 mod tick;
 
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, RequestId};
@@ -12,6 +13,7 @@ use super::record::{Answer, Definition, Part, Report, Sealed, Settings, Terms, T
 
 pub use blob::{Begin, BlobBecomes, BlobChange, BlobContent, ToHold, UploadName};
 pub use effect::{Change, Check, Effect, Publish, Write};
+pub use span::{Deletion, Kept, Span};
 pub use tick::Tick;
 
 /// The highest format of operations that this program reads. What `apply` does belongs to the format.
@@ -385,38 +387,4 @@ pub enum Verdict {
         /// What went wrong, for people.
         error: String,
     },
-}
-
-/// When a queue is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deletion {
-    /// While nobody takes its messages and it has none.
-    Unused,
-    /// In any case.
-    Forced,
-    /// When it is being deleted already. Another one of the same name is not meant.
-    Begun,
-}
-
-/// Messages by their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// From this one on.
-    pub from: u64,
-    /// Before this one.
-    pub to: u64,
-}
-
-impl Span {
-    /// All of them.
-    pub const ALL: Self = Self { from: 0, to: u64::MAX };
-}
-
-/// Which messages of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// That are ready, delayed, or behind others.
-    Waiting,
-    /// Dead letters.
-    Dead,
 }

@@ -202,15 +202,13 @@ async fn a_bucket_tells_what_it_holds_and_refuses_the_other_kind() {
     assert!(code == Code::InvalidArgument && sentence.contains("never changes"), "{sentence}");
     let place = world.bucket().map(|place| KvPlace { bucket: "v".to_owned(), ..place });
     let access = BlobAccess::Open.into();
-    let odd = KvPutBucketRequest { place: place.clone(), access, ..values.clone() };
+    let odd = KvPutBucketRequest { place: place.clone(), access, request: request(), ..values.clone() };
     assert_eq!(refused(world.values().put_bucket(Request::new(odd)).await).0, Code::InvalidArgument);
-    let large = KvPutBucketRequest { place: place.clone(), bytes_max: 1 << 40, ..values.clone() };
+    let large =
+        KvPutBucketRequest { place: place.clone(), bytes_max: 1 << 40, request: request(), ..values.clone() };
     assert_eq!(refused(world.values().put_bucket(Request::new(large)).await).0, Code::InvalidArgument);
-    world
-        .values()
-        .put_bucket(Request::new(KvPutBucketRequest { place: place.clone(), ..values }))
-        .await
-        .unwrap();
+    let values = KvPutBucketRequest { place: place.clone(), request: request(), ..values };
+    world.values().put_bucket(Request::new(values)).await.unwrap();
     let get = BlobGetRequest { place, ..world.get_of("k", None).into_inner() };
     let (code, sentence) = refused(world.blobs().get(Request::new(get)).await);
     assert!(code == Code::InvalidArgument && sentence.contains("holds values"), "{sentence}");

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::id::{ClusterId, NodeId, Revision};
+pub(super) use coracle_proto::pb::ChunkPiece;
 use coracle_proto::pb::blobs_client::BlobsClient;
 use coracle_proto::pb::chunks_client::ChunksClient;
 use coracle_proto::pb::key_value_client::KeyValueClient;
 use coracle_proto::pb::{
-    BlobBeginRequest, BlobCommitRequest, BlobContent, BlobPart, ChunkGetRequest, ChunkName, ChunkPiece,
-    KvHolds, KvPlace, KvPutBucketRequest, KvRequest,
+    BlobBeginRequest, BlobCommitRequest, BlobContent, BlobGetRequest, BlobPart, BlobUploadRequest,
+    ChunkGetRequest, ChunkName, KvHolds, KvPlace, KvPutBucketRequest, KvRequest,
 };
 use coracle_proto::status::Refusal;
 use coracle_raft::{Role, Seat};
@@ -28,7 +29,7 @@ use crate::book::Arrangement;
 use crate::chunks::Shown;
 use crate::world::{GROUP, LIMITS, SOON};
 
-pub(super) const KEY: &str = "a/b";
+const KEY: &str = "a/b";
 
 pub(super) struct Store {
     pub(super) dir: tempfile::TempDir,
@@ -107,7 +108,7 @@ impl Stores {
         self.arrange(true, at).await;
     }
 
-    pub(super) async fn leader(&self) -> Channel {
+    async fn leader(&self) -> Channel {
         let leads = |store: &&Store| {
             let replica = store.context.replicas.get(GROUP);
             replica.is_some_and(|replica| replica.status().role == Role::Leader)
@@ -116,11 +117,11 @@ impl Stores {
         self.all.iter().find(leads).unwrap().channel.clone()
     }
 
-    pub(super) async fn blobs(&self) -> BlobsClient<Channel> {
+    async fn blobs(&self) -> BlobsClient<Channel> {
         BlobsClient::new(self.leader().await)
     }
 
-    pub(super) fn place(&self) -> Option<KvPlace> {
+    fn place(&self) -> Option<KvPlace> {
         let (namespace, bucket) = ("shop".to_owned(), "b".to_owned());
         Some(KvPlace { cluster_id: self.cluster.to_wire(), group: GROUP.get(), namespace, bucket })
     }
@@ -140,6 +141,20 @@ impl Stores {
         let commit = BlobCommitRequest { place, request, key, content, ..BlobCommitRequest::default() };
         let info = self.blobs().await.commit(commit).await.unwrap().into_inner().info.unwrap();
         assert_eq!((info.bytes, &info.etag[..]), (bytes, "tag"));
+    }
+
+    pub(super) async fn abort(&self, upload: &Bytes) {
+        let (place, request, key, upload) = (self.place(), request(), KEY.to_owned(), upload.clone());
+        let abort = BlobUploadRequest { place, request, key, upload, visitor: None };
+        self.blobs().await.abort(abort).await.unwrap();
+    }
+
+    /// By which upload it came, how many parts it has, and bytes.
+    pub(super) async fn blob(&self) -> (Bytes, usize, u64) {
+        let (place, key) = (self.place(), KEY.to_owned());
+        let get = BlobGetRequest { place, key, visitor: None, info_only: false };
+        let reply = self.blobs().await.get(get).await.unwrap().into_inner();
+        (reply.upload, reply.parts.len(), reply.info.unwrap().bytes)
     }
 
     fn name(&self, (upload, run, number): Chunk<'_>) -> Option<ChunkName> {
@@ -203,7 +218,7 @@ impl Stores {
     }
 }
 
-pub(super) fn request() -> Option<KvRequest> {
+fn request() -> Option<KvRequest> {
     Some(KvRequest { id: rand::random::<u128>().to_be_bytes().to_vec().into(), since: 0 })
 }
 

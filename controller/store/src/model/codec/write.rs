@@ -4,11 +4,12 @@ mod blob;
 mod hear;
 
 use bytes::Bytes;
-use coracle_proto::id::{FunctionId, InvocationId};
+use coracle_proto::id::{FunctionId, InvocationId, NodeId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
-    Asked, Batch, Change, Definition, Effect, Kept, Op, Place, Publish, Span, Tick, Ticket, Verdict, Write,
+    Answer, Asked, Batch, Change, Definition, Effect, Kept, Op, Place, Publish, Report, Span, Tick, Ticket,
+    Verdict, Write,
 };
 use super::names::{due_to_wire, fence_to_wire, function_to_wire, place_to_wire};
 use super::record::{
@@ -67,22 +68,14 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::PauseQueue(pb::PauseQueue { queue: Some(place_to_wire(queue)), paused: *paused })
         }
         Op::Submit { function, publish } => op::Kind::Submit(submit(function, publish)),
-        Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(pb::Claim {
-            queue: Some(place_to_wire(queue)),
-            node: node.get(),
-            most: *most,
-            until_ms: *until_ms,
-        }),
+        Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(claim(queue, *node, (*most, *until_ms))),
         Op::Extend { ticket, until_ms } => {
             op::Kind::Extend(pb::Extend { ticket: Some(self::ticket(ticket)), until_ms: *until_ms })
         }
         Op::Offer { ticket, after_ms, error } => op::Kind::Offer(offer(ticket, *after_ms, error)),
-        Op::Settle { ticket, verdict, report, answer } => op::Kind::Settle(pb::Settle {
-            ticket: Some(self::ticket(ticket)),
-            verdict: Some(self::verdict(verdict)),
-            report: report.as_ref().map(report_to_wire),
-            answer: answer.as_ref().map(answer_to_wire),
-        }),
+        Op::Settle { ticket, verdict, report, answer } => {
+            op::Kind::Settle(settle((ticket, verdict), report.as_ref(), answer.as_ref()))
+        }
         Op::Cancel { invocation } => op::Kind::Cancel(pb::Cancel { invocation: invocation.to_wire() }),
         Op::Revive { invocation } => op::Kind::Revive(pb::Revive { invocation: invocation.to_wire() }),
         Op::Redrive { queue, span, steps } => op::Kind::Redrive(pb::Redrive {
@@ -127,6 +120,23 @@ fn op(it: &Op) -> op::Kind {
 fn submit(function: &FunctionId, publish: &Publish) -> pb::Submit {
     let (namespace, name) = (function.namespace.to_string(), function.name.to_string());
     pb::Submit { function: Some(pb::Place { namespace, name }), publish: Some(self::publish(publish)) }
+}
+
+fn claim(queue: &Place, node: NodeId, (most, until_ms): (u32, u64)) -> pb::Claim {
+    pb::Claim { queue: Some(place_to_wire(queue)), node: node.get(), most, until_ms }
+}
+
+fn settle(
+    (ticket, verdict): (&Ticket, &Verdict),
+    report: Option<&Report>,
+    answer: Option<&Answer>,
+) -> pb::Settle {
+    pb::Settle {
+        ticket: Some(self::ticket(ticket)),
+        verdict: Some(self::verdict(verdict)),
+        report: report.map(report_to_wire),
+        answer: answer.map(answer_to_wire),
+    }
 }
 
 fn purge(queue: &Place, kept: Kept, span: Span, steps: u32) -> pb::Purge {
