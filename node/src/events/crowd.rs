@@ -38,7 +38,7 @@ impl Crowd {
         if self.0.len() >= QUEUES_MAX && !self.0.contains_key(&queue) {
             self.0.clear();
         }
-        let few = self.0.entry(queue).or_insert(Few {
+        let few = self.0.entry(queue).or_insert_with(|| Few {
             messages: running,
             most: running.max(2),
             done: 0,
