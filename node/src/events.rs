@@ -6,6 +6,7 @@
 mod again;
 mod answer;
 mod attempt;
+mod crowd;
 mod narrow;
 mod offers;
 mod request;

@@ -11,6 +11,7 @@ use tracing::{Instrument as _, Span};
 
 use super::again::{Why, given_back, overtaken};
 use super::running::Place;
+use super::settle::Settled;
 use super::verdict::{Decision, of_answer, of_error};
 use super::{Inner, answer, request, settle, span};
 use crate::call::{CallError, Receipt, Told};
@@ -71,7 +72,11 @@ pub(super) async fn run(
             () = cut.cancelled() => cut_off(&delivery.ticket, &begun).await,
         };
         place.settles();
-        settle::settle(inner, group, &settlement).await;
+        match settle::settle(inner, group, &settlement).await {
+            Settled::Done => place.done(),
+            Settled::Overtaken => place.overtaken(),
+            Settled::Otherwise => {}
+        }
     };
     // Boxed: it has all of a call.
     Box::pin(running.instrument(span.clone())).await;

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::crowd::Crowd;
 use super::narrow::{Narrow, Queue};
 use crate::clock;
 use crate::stores::Ticket;
@@ -18,6 +19,7 @@ use crate::stores::Ticket;
 pub(super) struct Running {
     tasks: Mutex<BTreeMap<Ticket, Task>>,
     narrow: Mutex<Narrow>,
+    crowd: Mutex<Crowd>,
     freed: Notify,
     narrowed: Notify,
 }
@@ -72,6 +74,10 @@ impl Running {
         narrow.widen(share, now);
         let mut widths: BTreeMap<Queue, usize> = counts.keys().map(|queue| (queue.clone(), share)).collect();
         widths.extend(narrow.widths().map(|(queue, width)| (queue.clone(), width.min(share))));
+        for (queue, width) in self.crowd().widths() {
+            let before = widths.get(queue).copied().unwrap_or(share);
+            widths.insert(queue.clone(), before.min(width));
+        }
         // What comes together may be of one queue: of the one that has the least room, or of one that has nothing yet.
         let (mut most, mut full) = (share, Vec::new());
         for (queue, width) in widths {
@@ -97,6 +103,18 @@ impl Running {
         drop(tasks);
         self.narrow.lock().unwrap_or_else(PoisonError::into_inner).refused(queue, others, now);
         self.narrowed.notify_one();
+    }
+
+    /// What the call of a message had read was changed by another one's: fewer of its queue run at once.
+    fn overtaken(&self, ticket: &Ticket, now: Instant) {
+        let queue = (ticket.namespace.clone(), ticket.queue.clone());
+        let running = self.counts().get(&queue).copied().unwrap_or(0);
+        self.crowd().overtaken(queue, running, now);
+        self.narrowed.notify_one();
+    }
+
+    fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> BTreeMap<Queue, usize> {
@@ -183,6 +201,17 @@ impl Place {
         if let Some(task) = self.running.tasks().get_mut(&self.ticket) {
             task.settles = true;
         }
+    }
+
+    /// What it had read was changed meanwhile.
+    pub(super) fn overtaken(&self) {
+        self.running.overtaken(&self.ticket, clock::now());
+    }
+
+    /// It went well, with what it did.
+    pub(super) fn done(&self) {
+        let queue = (self.ticket.namespace.clone(), self.ticket.queue.clone());
+        self.running.crowd().done(&queue);
     }
 
     /// Its function could take no more.

@@ -10,6 +10,7 @@ mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ use self::blobs::BlobBucket;
 use self::chunks::Kept;
 use self::served::Served;
 use self::values::Values;
-use self::verdicts::{has_answer, has_effects};
+use self::verdicts::{has_answer, has_effects, overtaken};
 
 /// The group that it has.
 pub(crate) const GROUP: u32 = 1;
@@ -91,6 +92,8 @@ pub(crate) struct State {
     pub(crate) refuses_answers: Option<Code>,
     /// Refuses the next settlements that have effects with these.
     pub(crate) refuses_effects: Vec<Code>,
+    /// The version of the one value that all calls read and change: what is settled with another one is overtaken.
+    pub(crate) hot: Option<Arc<AtomicU64>>,
     /// Settles without doing what calls did, as stores of an earlier release do.
     pub(crate) drops_effects: bool,
     sequence: u64,
@@ -284,7 +287,7 @@ impl State {
         let lost = || Refusal::new(Code::ClaimLost, "the claim is not held any more");
         let mut refuses = self.refuses_answers.filter(|_| has_answer(&request));
         if has_effects(&request) {
-            refuses = refuses.or_else(|| self.refuses_effects.pop());
+            refuses = refuses.or_else(|| self.refuses_effects.pop()).or_else(|| overtaken(self, &request));
         }
         let message = self.claimed(&ticket).ok_or_else(lost)?;
         if let Some(code) = refuses {

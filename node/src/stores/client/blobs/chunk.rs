@@ -6,9 +6,9 @@ use coracle_proto::id::NodeId;
 use coracle_proto::pb;
 use coracle_proto::pb::chunks_client::ChunksClient;
 use coracle_proto::status::{Code, Refusal};
+use futures::stream::{self, Stream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use crate::clock;
@@ -24,6 +24,8 @@ const LAG_MAX: Duration = Duration::from_secs(2);
 const STALL_MAX: Duration = Duration::from_secs(10);
 /// A majority has synced it within this once all of it was sent.
 const KEPT_MAX: Duration = Duration::from_secs(10);
+/// Whoever sends may rest in the middle of a chunk: then each member hears this often that it goes on.
+const HEARD_EVERY: Duration = Duration::from_secs(10);
 /// Why a member takes nothing is known so soon after it was noticed.
 const WHY_MAX: Duration = Duration::from_millis(500);
 
@@ -205,6 +207,40 @@ impl Acks {
 /// Puts a chunk to one member: gives how many bytes it has synced.
 async fn put(stores: &Stores, address: &str, pieces: mpsc::Receiver<pb::ChunkPiece>) -> Result<u64, Trouble> {
     let channel = stores.inner.chunks.to(address).map_err(|error| Trouble::Broken(error.to_string()))?;
-    let reply = ChunksClient::new(channel).put(traced(ReceiverStream::new(pieces))).await;
+    let reply = ChunksClient::new(channel).put(traced(heard(pieces, HEARD_EVERY))).await;
     Ok(reply?.into_inner().bytes)
+}
+
+/// The pieces as they come, and empty ones while none do.
+fn heard(
+    pieces: mpsc::Receiver<pb::ChunkPiece>,
+    every: Duration,
+) -> impl Stream<Item = pb::ChunkPiece> + Send + 'static {
+    stream::unfold(pieces, move |mut pieces| async move {
+        match tokio::time::timeout(every, pieces.recv()).await {
+            Ok(piece) => piece.map(|piece| (piece, pieces)),
+            Err(_) => Some((pb::ChunkPiece::default(), pieces)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_member_hears_of_a_sender_that_rests() {
+        let (sender, pieces) = mpsc::channel(1);
+        let mut heard = Box::pin(heard(pieces, Duration::from_millis(20)));
+        let piece = pb::ChunkPiece { data: "x".into(), ..Default::default() };
+        sender.send(piece.clone()).await.unwrap();
+        assert_eq!(heard.next().await, Some(piece.clone()));
+        assert_eq!(heard.next().await, Some(pb::ChunkPiece::default()), "nothing came for a while");
+        sender.send(piece.clone()).await.unwrap();
+        drop(sender);
+        assert_eq!(heard.next().await, Some(piece));
+        assert_eq!(heard.next().await, None, "and that it has ended");
+    }
 }

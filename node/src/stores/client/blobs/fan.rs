@@ -19,7 +19,7 @@ use crate::stores::Stores;
 
 /// What is sent at once.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
-const _: () = assert!(CHUNK_BYTES % PIECE_BYTES as u64 == 0);
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(PIECE_BYTES as u64));
 /// A member that was left out of a chunk is not asked for so long, as long as the others are a majority.
 const REST: Duration = Duration::from_secs(30);
 /// Chunks of one upload that one member has not answered at once: who is late with one has the next one, and no more.

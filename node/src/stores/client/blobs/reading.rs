@@ -173,7 +173,7 @@ impl Reading {
                 format!("no store of the data group gives the blob's next bytes; the last one: {refusal}");
             return Err(Refusal::new(Code::NoQuorum, said));
         }
-        if self.vain % members == 0 {
+        if self.vain.is_multiple_of(members) {
             tokio::time::sleep(PAUSE).await;
             self.order = self.source.members()?;
         }
