@@ -5,8 +5,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::call::Signals;
-use super::event::Rejected;
-use super::handler::NotTaken;
+use super::event::{NotTaken, Rejected};
 use crate::call::CallError;
 
 /// Names the error of a guest that did not end well.

@@ -9,7 +9,6 @@ use std::task::Poll;
 use bytes::Bytes;
 use coracle_proto::status::Code;
 use http::request::Parts;
-use thiserror::Error;
 use wasmtime::Store;
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, ComponentType, Instance, InstancePre, Lift, Lower,
@@ -18,6 +17,7 @@ use wasmtime::component::{
 use self::change::Change;
 use super::bounds::COMPONENT_CALL_BYTES_MAX;
 use super::call::Deadline;
+use super::event::NotTaken;
 use super::instance::Guest;
 use super::stage::{Spans, Stage};
 use super::state::keeper::Keeps as _;
@@ -43,17 +43,6 @@ pub(super) struct Taker {
     payload: Option<ComponentExportIndex>,
     /// A value was set, or deleted.
     change: Option<(ComponentExportIndex, ComponentExportIndex)>,
-}
-
-/// Why an event is not acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum NotTaken {
-    /// The function says so.
-    #[error("the function answered: {0}")]
-    Failed(String),
-    /// It never can be: there is no function for it.
-    #[error("{0}")]
-    Never(String),
 }
 
 impl Taker {

@@ -1,7 +1,7 @@
 //! Blobs, as guests read and write them, under the grants and the bounds of the call.
 
 mod copy;
-mod list;
+pub(in crate::runtime) mod list;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,8 +14,6 @@ use futures::TryStreamExt as _;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
-#[expect(unreachable_pub, reason = "generated bindings give it another name")]
-pub use self::list::Names;
 use super::incoming::Incoming;
 use super::keeper::{Opened, View, deadline};
 use super::operation::Operation;

@@ -149,14 +149,14 @@ impl Script {
     }
 
     pub(super) fn copy(self, from: (&str, &str), to: (&str, &str)) -> Self {
-        self.from_to("copy", from, to)
+        self.between("copy", from, to)
     }
 
     pub(super) fn rename(self, from: (&str, &str), to: (&str, &str)) -> Self {
-        self.from_to("move", from, to)
+        self.between("move", from, to)
     }
 
-    fn from_to(mut self, what: &str, from: (&str, &str), to: (&str, &str)) -> Self {
+    fn between(mut self, what: &str, from: (&str, &str), to: (&str, &str)) -> Self {
         let texts = [from.0, from.1, to.0, to.1].map(|text| self.text(text)).join(" ");
         self.step(&format!("(call ${what} {texts} (i32.const 64)) (call $done)"))
     }
