@@ -14,7 +14,7 @@ mod later;
 mod line;
 mod linger;
 mod listen;
-mod moment;
+pub(crate) mod moment;
 mod paced;
 mod page;
 mod patient;

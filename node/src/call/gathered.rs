@@ -163,7 +163,8 @@ impl Gathered {
     pub fn say(&mut self, said: Said) -> Result<(), Refusal> {
         let attribute = |(name, value): (&String, &String)| name.len() + value.len() + ATTRIBUTE_FRAME_BYTES;
         let attributes = said.attributes.iter().map(attribute).sum::<usize>();
-        let names = said.to.len() + said.source.len() + FRAME_BYTES;
+        // Its id and its group have a frame each, and its delay a number.
+        let names = said.to.len() + said.source.len() + said.id.len() + said.group.len() + 2 * FRAME_BYTES;
         self.room(said.data.len().saturating_add(attributes).saturating_add(names))?;
         self.said.push(said);
         Ok(())
@@ -319,6 +320,9 @@ mod tests {
             to: "q".to_owned(),
             invocation: InvocationId::new(u128::MAX),
             source: "s".repeat(bytes),
+            id: "i".repeat(bytes),
+            group: "g".repeat(bytes),
+            delay: std::time::Duration::from_secs(1_000_000),
             attributes: (0..bytes).map(|number| (format!("a{number}"), "v".to_owned())).collect(),
             data: vec![0; bytes].into(),
         };

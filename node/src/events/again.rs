@@ -97,7 +97,7 @@ pub(super) async fn overtaken(inner: &Inner, namespace: &Namespace, effects: &[E
             let bucket = Bucket { namespace: namespace.clone(), name: bucket.clone() };
             match version_of(inner, &bucket, key, deadline).await {
                 Ok(found) if found.unwrap_or(0) == *version => None,
-                Ok(_) => Some(format!("what bucket '{}'", bucket.name)),
+                Ok(_) => Some(format!("a value of bucket '{}'", bucket.name)),
                 Err(refusal) => Some(format!("{}: {refusal}", refusal.code)),
             }
         }),

@@ -6,9 +6,12 @@ pub(super) mod cut;
 pub(super) mod http;
 mod interface;
 mod keyvalue;
+mod logging;
 mod messaging;
 mod preview1;
+mod spin;
 pub(super) mod system;
+mod variables;
 mod wasip3;
 
 use std::collections::HashSet;
@@ -22,7 +25,7 @@ pub(super) use self::wasip3::HANDLER;
 use super::instance::Guest;
 
 /// All that a component may import, where its release is provided.
-const PROVIDED: [Interface<Guest>; 7] = [
+const PROVIDED: [Interface<Guest>; 12] = [
     system::interface(),
     http::interface(),
     wasip3::interface(),
@@ -30,6 +33,11 @@ const PROVIDED: [Interface<Guest>; 7] = [
     keyvalue::draft2(),
     messaging::interface(),
     blobstore::interface(),
+    spin::types(),
+    spin::interface(),
+    variables::draft(),
+    variables::candidate(),
+    logging::interface(),
 ];
 
 /// What programs are linked with.
@@ -93,7 +101,9 @@ mod tests {
             "wasi:cli/exit@0.3.0-rc-2025-09-16",
             "wasi:http/client@0.2.0",
             "wasi:http/outgoing-handler@0.3.0",
+            "wasi:keyvalue/store",
             "wasi:keyvalue/store@0.2.0",
+            "fermyon:spin/key-value",
             "wasi:keyvalue/store@0.2.0-draft3",
             "wasi:keyvalue/watcher@0.2.0-draft2",
             "wasmcloud:messaging/consumer@0.2.1",
@@ -107,6 +117,10 @@ mod tests {
             "wasmcloud:messaging/consumer@0.2.0",
             "wasmcloud:messaging/types@0.2.0",
             "wasi:blobstore/container@0.2.0-draft",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:logging/logging@0.1.0-draft",
+            "fermyon:spin/key-value@2.0.0",
+            "fermyon:spin/redis-types",
         ] {
             for release in [Release::Wasip2, Release::Wasip3] {
                 assert!(has_interface(import, release) && has_own_versions(import), "{import}");

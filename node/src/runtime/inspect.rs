@@ -16,6 +16,7 @@ use wasmparser::{
 use wasmtime::Engine;
 
 use super::engine;
+use super::handler;
 use super::host::{self, Linkers, PREVIEW1, Release};
 use super::scan::Scan;
 
@@ -346,6 +347,8 @@ impl Surface {
         let exports = |start: &str| {
             self.exports.iter().any(|it| it.what == What::Instance && it.name.starts_with(start))
         };
+        let is_exported =
+            |name: &str| self.exports.iter().any(|it| it.what == What::Instance && it.name == name);
         let starts = |it: &Export| it.name == START && matches!(it.what, What::Function(_));
         match self.encoding {
             Encoding::Module if self.exports.iter().any(starts) => Ok(Kind::CommandModule),
@@ -360,9 +363,13 @@ impl Surface {
             },
             Encoding::Component if exports("wasi:http/incoming-handler@0.2.") => Ok(Kind::HttpComponent),
             Encoding::Component if exports("wasi:cli/run@0.2.") => Ok(Kind::CommandComponent),
+            Encoding::Component if handler::INTERFACES.into_iter().any(is_exported) => Ok(Kind::EventComponent),
             Encoding::Module => Err(self.unsupported("a core module must export '_start' (WASI preview 1)")),
             Encoding::Component => Err(self.unsupported(
-                "a component must export 'wasi:http/incoming-handler' or 'wasi:cli/run', in release 0.2",
+                &format!(
+                "a component must export 'wasi:http/incoming-handler' or 'wasi:cli/run', in release 0.2, or one of {}",
+                handler::INTERFACES.map(|name| format!("'{name}'")).join(", ")
+            ),
             )),
         }
     }

@@ -1,6 +1,7 @@
 //! What functions keep (docs/adr/0017): the way to it, which the runtime is given. Guests go it by the interfaces in `host`, within
 //! the bounds of their call.
 
+mod address;
 mod gathering;
 mod incoming;
 pub(super) mod keeper;

@@ -8,7 +8,8 @@ use self::bound::wasi::blobstore::types::{HostIncomingValue, HostOutgoingValue};
 use self::bound::wasi::blobstore::{blobstore, container, types};
 use super::interface::{Interface, Release};
 use crate::runtime::state::keeper::{HasKeeper, Keeps, View};
-use crate::runtime::state::objects::{Container, Names, Reading, Writing};
+use crate::runtime::state::objects::list::Names;
+use crate::runtime::state::objects::{Container, Reading, Writing};
 use crate::runtime::state::operation::Operation;
 use crate::runtime::state::trouble::Trouble;
 
@@ -20,7 +21,7 @@ mod bound {
         with: {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
             "wasi:blobstore/container.container": crate::runtime::state::objects::Container,
-            "wasi:blobstore/container.stream-object-names": crate::runtime::state::objects::Names,
+            "wasi:blobstore/container.stream-object-names": crate::runtime::state::objects::list::Names,
             "wasi:blobstore/types.incoming-value": crate::runtime::state::objects::Reading,
             "wasi:blobstore/types.outgoing-value": crate::runtime::state::objects::Writing,
         },

@@ -177,6 +177,18 @@ pub(super) fn deadline() -> Instant {
 }
 
 impl View<'_> {
+    /// Variables of the function's environment.
+    pub(in crate::runtime) fn variables(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.keeper.call().ok().into_iter().flat_map(|call| call.version.spec.env())
+    }
+
+    /// Says something in the function's log.
+    pub(in crate::runtime) fn log(&self, text: &str) {
+        if let Ok(call) = self.keeper.call() {
+            call.author.tell(text);
+        }
+    }
+
     /// A new handle.
     pub(super) fn push<T: Send + 'static>(&mut self, it: T) -> Result<Resource<T>, Trouble> {
         let serving = self.keeper.serving.as_mut().ok_or(Trouble::Denied)?;

@@ -1,7 +1,7 @@
 //! Blobs, as guests read and write them, under the grants and the bounds of the call.
 
 mod copy;
-mod list;
+pub(in crate::runtime) mod list;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,8 +14,6 @@ use futures::TryStreamExt as _;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
-#[expect(unreachable_pub, reason = "generated bindings give it another name")]
-pub use self::list::Names;
 use super::incoming::Incoming;
 use super::keeper::{Opened, View, deadline};
 use super::operation::Operation;
@@ -59,6 +57,7 @@ impl View<'_> {
     ) -> Result<Resource<Container>, Trouble> {
         let (task, state) = (self.keeper.task(Operation::GetContainer, 1)?, self.keeper.state());
         let opened = self.granted(&name);
+        let subject = opened.as_ref().ok().map(|opened| opened.bucket.name.clone());
         let opening = async {
             let opened = opened?;
             if !state.has_bucket(&opened.bucket, deadline()).await? {
@@ -66,14 +65,15 @@ impl View<'_> {
             }
             self.push(Container(opened))
         };
-        task.run(None, opening).await
+        task.run(subject.as_deref(), opening).await
     }
 
     /// Whether there is a bucket that the function was granted.
     pub(in crate::runtime) async fn container_exists(&mut self, name: &str) -> Result<bool, Trouble> {
         let (task, state) = (self.keeper.task(Operation::ContainerExists, 1)?, self.keeper.state());
         let opened = self.granted(name);
-        task.run(None, async { Ok(state.has_bucket(&opened?.bucket, deadline()).await?) }).await
+        let subject = opened.as_ref().ok().map(|opened| opened.bucket.name.clone());
+        task.run(subject.as_deref(), async { Ok(state.has_bucket(&opened?.bucket, deadline()).await?) }).await
     }
 
     /// What the function may do with a bucket of blobs.
@@ -159,11 +159,11 @@ impl View<'_> {
         &mut self,
         value: &Resource<Writing>,
     ) -> Result<Option<Resource<DynOutputStream>>, Trouble> {
-        let Writing { body, has_stream, open, .. } = self.table.get_mut(value)?;
+        let Writing { body, has_stream, .. } = self.table.get_mut(value)?;
         if std::mem::replace(has_stream, true) {
             return Ok(None);
         }
-        let stream = Outgoing { body: body.clone(), _open: Arc::clone(open) };
+        let stream = Outgoing(body.clone());
         Ok(Some(self.table.push_child(Box::new(stream) as DynOutputStream, value)?))
     }
 

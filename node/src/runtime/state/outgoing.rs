@@ -81,10 +81,7 @@ impl Body {
 }
 
 /// The stream by which a guest writes.
-pub(super) struct Outgoing {
-    pub(super) body: Body,
-    pub(super) _open: Arc<()>,
-}
+pub(super) struct Outgoing(pub(super) Body);
 
 #[async_trait]
 impl OutputStream for Outgoing {
@@ -92,7 +89,7 @@ impl OutputStream for Outgoing {
         if bytes.len() > self.check_write()? {
             return Err(StreamError::trap("more was written than there is room for"));
         }
-        let mut state = self.body.state();
+        let mut state = self.0.state();
         match std::mem::replace(&mut *state, State::Over) {
             State::Ready(mut upload) => {
                 let writing = async move {
@@ -120,7 +117,7 @@ impl OutputStream for Outgoing {
                 format!("{BLOB_HELD_BYTES_MAX} bytes were written before 'write-data' said where they go");
             Err(StreamError::LastOperationFailed(wasmtime::Error::msg(held)))
         };
-        match &*self.body.state() {
+        match &*self.0.state() {
             State::Held(held) => match BLOB_HELD_BYTES_MAX.saturating_sub(held.len()) {
                 0 => full(),
                 room => Ok(room.min(WRITE_BYTES_MAX)),
@@ -138,6 +135,6 @@ impl OutputStream for Outgoing {
 #[async_trait]
 impl Pollable for Outgoing {
     async fn ready(&mut self) {
-        poll_fn(|cx| self.body.poll(cx)).await;
+        poll_fn(|cx| self.0.poll(cx)).await;
     }
 }

@@ -1,5 +1,7 @@
 //! What calls did in the platform, to and from its wire form.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::InvocationId;
@@ -51,11 +53,13 @@ pub(crate) fn effect_from_wire(wire: pb::EventEffect) -> Result<Effect, DecodeEr
             Effect::Write { bucket, write: Write { key, change } }
         }
         event_effect::Kind::Publish(pb::EventPublish { to, message }) => {
-            let pb::PublishMessage { invocation, body, .. } = message.in_field("effects.publish.message")?;
-            let pb::EventBody { source, attributes, data, .. } = body.in_field("effects.publish.body")?;
+            let pb::PublishMessage { invocation, body, group, delay_ms, .. } =
+                message.in_field("effects.publish.message")?;
+            let pb::EventBody { source, id, attributes, data, .. } = body.in_field("effects.publish.body")?;
             let invocation =
                 InvocationId::try_from(&invocation[..]).in_field("effects.publish.invocation")?;
-            Effect::Publish(Said { to, invocation, source, attributes, data })
+            let delay = Duration::from_millis(delay_ms);
+            Effect::Publish(Said { to, invocation, source, id, group, delay, attributes, data })
         }
     })
 }
@@ -87,7 +91,7 @@ fn commit_from_wire(wire: pb::BlobContent) -> Result<Commit, DecodeError> {
 fn change_from_wire(wire: kv_write::Change) -> Change {
     match wire {
         kv_write::Change::Set(pb::KvSet { value, ttl_ms, if_version }) => {
-            let ttl = (ttl_ms > 0).then(|| std::time::Duration::from_millis(ttl_ms));
+            let ttl = (ttl_ms > 0).then(|| Duration::from_millis(ttl_ms));
             Change::Set { data: value, ttl, if_version }
         }
         kv_write::Change::Delete(pb::KvDelete {}) => Change::Delete,
@@ -106,11 +110,14 @@ mod tests {
     fn effects_come_back_as_they_were() {
         let write =
             |change| Effect::Write { bucket: "b".to_owned(), write: Write { key: "k".into(), change } };
-        let ttl = Some(std::time::Duration::from_secs(1));
+        let ttl = Some(Duration::from_secs(1));
         let said = Said {
             to: "q".to_owned(),
             invocation: InvocationId::new(3),
             source: "//shop/function/f".to_owned(),
+            id: "i".to_owned(),
+            group: "g".to_owned(),
+            delay: Duration::from_secs(3),
             attributes: [("type".to_owned(), "t".to_owned())].into(),
             data: "d".into(),
         };
@@ -154,6 +161,9 @@ mod tests {
             to: "q".repeat(63),
             invocation: InvocationId::new(u128::MAX),
             source: "s".repeat(140),
+            id: "i".repeat(256),
+            group: "g".repeat(256),
+            delay: Duration::from_secs(1_000_000),
             attributes: (0..32).map(|number| (format!("a{number}"), "v".to_owned())).collect(),
             data: bytes(count),
         };

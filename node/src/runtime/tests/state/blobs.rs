@@ -149,6 +149,11 @@ async fn only_what_was_granted_is_done() {
 async fn bounds_name_themselves_and_operations_are_counted() {
     let world = World::new();
     world.blobs.set("b", "a", "x");
+    let script = (0..BLOB_STREAMS_MAX - 1).fold(Script::of("b"), |script, _| script.keep("a"));
+    assert!(
+        world.run(script.put("new", "y")).await.ends_with(" ok ok ok "),
+        "one that is written counts once"
+    );
     let script = (0..BLOB_STREAMS_MAX).fold(Script::of("b"), |script, _| script.keep("a")).quietly();
     let told = world.run(script.keep("a")).await;
     assert_eq!(told, "limit-reached: a call reads, writes and lists 16 blobs at once, and this one does ");

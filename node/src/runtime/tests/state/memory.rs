@@ -70,7 +70,7 @@ impl State for NoState {
 
 /// The bucket `b` of the namespace `default`.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(in crate::runtime) struct Memory {
     values: Mutex<BTreeMap<Bytes, Value>>,
     said: Mutex<Vec<Said>>,
     /// Of each change.
@@ -101,16 +101,16 @@ impl Memory {
         Self { blobs: Some(Keeper(blobs)), ..Self::default() }
     }
 
-    pub(super) fn values(&self) -> MutexGuard<'_, BTreeMap<Bytes, Value>> {
+    pub(in crate::runtime) fn values(&self) -> MutexGuard<'_, BTreeMap<Bytes, Value>> {
         self.values.lock().unwrap()
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<String> {
+    pub(in crate::runtime) fn text(&self, key: &str) -> Option<String> {
         let value = self.values().get(key.as_bytes())?.data.to_vec();
         Some(String::from_utf8(value).unwrap())
     }
 
-    pub(super) fn set(&self, key: impl Into<Bytes>, data: impl Into<Bytes>) {
+    pub(in crate::runtime) fn set(&self, key: impl Into<Bytes>, data: impl Into<Bytes>) {
         let mut values = self.values();
         let version = values.values().map(|it| it.version).max().unwrap_or(0) + 1;
         values.insert(key.into(), Value { data: data.into(), version });

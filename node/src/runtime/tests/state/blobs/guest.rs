@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
-
-use crate::runtime::tests::fixture::guest;
+use crate::runtime::tests::guests::component;
 
 /// Where the texts of a script are in the guest's memory.
 const TEXTS: usize = 2 << 16;
@@ -152,14 +149,14 @@ impl Script {
     }
 
     pub(super) fn copy(self, from: (&str, &str), to: (&str, &str)) -> Self {
-        self.from_to("copy", from, to)
+        self.between("copy", from, to)
     }
 
     pub(super) fn rename(self, from: (&str, &str), to: (&str, &str)) -> Self {
-        self.from_to("move", from, to)
+        self.between("move", from, to)
     }
 
-    fn from_to(mut self, what: &str, from: (&str, &str), to: (&str, &str)) -> Self {
+    fn between(mut self, what: &str, from: (&str, &str), to: (&str, &str)) -> Self {
         let texts = [from.0, from.1, to.0, to.1].map(|text| self.text(text)).join(" ");
         self.step(&format!("(call ${what} {texts} (i32.const 64)) (call $done)"))
     }
@@ -177,24 +174,12 @@ impl Script {
         });
         let text = TEMPLATE.replace("TEXTS", &texts).replace(";; STEPS", &self.steps);
         let text = text.replace("IO@", "wasi:io/streams@0.2.12").replace("@BLOB", "@0.2.0-draft");
-        let mut module = wat::parse_str(text).unwrap();
-        // This component's world has what it needs of WASI.
-        let DecodedWasm::Component(resolve, world) =
-            wit_component::decode(&guest("rust-http-wasip1.component.wasm")).unwrap()
-        else {
-            panic!("a component");
-        };
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
         // As tools do: with one release of WASI for all of a program.
         let wit = include_str!("../../../../../wit/blobstore.wit");
         let wit = wit
             .replace("wasi:io/streams@0.2.0", "wasi:io/streams@0.2.12")
             .replace("wasi:io@0.2.0", "wasi:io@0.2.12");
-        let mut resolve = Resolve::default();
-        let package = resolve.push_source("blobstore.wit", &wit).unwrap();
-        let world = resolve.select_world(&[package], Some("imports")).unwrap();
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-        ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+        component(&text, &[(&wit, "imports")])
     }
 }
 
