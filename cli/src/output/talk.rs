@@ -105,6 +105,12 @@ impl Talk {
         Progress { bar, talk: *self }
     }
 
+    /// Asks for a line that is not shown while it is typed.
+    pub(crate) fn ask_secretly(&self, question: &str) -> Result<String, Failure> {
+        self.say(question);
+        console::Term::stderr().read_secure_line().map_err(|error| Failure::local("the terminal", error))
+    }
+
     /// Asks before something is destroyed. Where nobody can answer, `yes` must have been given.
     pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), Failure> {
         if yes {
