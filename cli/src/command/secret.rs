@@ -101,7 +101,7 @@ async fn read(file: Option<&Path>, session: &Session<'_>) -> Result<Bytes, Failu
     let stdin = Path::new("-");
     let name = file.map_or_else(|| "stdin".to_owned(), |file| file.display().to_string());
     let failed = |error| Failure::local(&name, error);
-    let value = if file.is_none() && io::stdin().is_terminal() && io::stderr().is_terminal() {
+    let value = if file.is_none() && io::stdin().is_terminal() && session.talk.is_on_terminal() {
         session.talk.ask_secretly("the value, which is not shown while it is typed:")?.into_bytes()
     } else {
         let opened = input::open(file.unwrap_or(stdin)).await.map_err(failed)?;

@@ -55,6 +55,11 @@ impl Talk {
         Self { quiet, terminal, colour: terminal && !no_color }
     }
 
+    /// Whether somebody looks.
+    pub(crate) fn is_on_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Says something that helps and is not needed.
     pub(crate) fn say(&self, said: impl Into<Said>) {
         if !self.quiet {
