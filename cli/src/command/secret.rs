@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Keep a value, or another one: from stdin or a file, never as an argument, which other users of the machine see.
+    /// Keep a value, or another one: from stdin, a file or the keyboard, never as an argument, which other users of the machine see.
     Set(Set),
     /// List the secrets of a namespace, and which webhooks use them; never a value.
     List(List),
@@ -45,8 +45,10 @@ struct Named {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The value is what stdin has, without a line feed at its end:\n  \
-                        openssl rand -hex 32 | tee hub.key | coracle secret set hub")]
+#[command(
+    after_help = "The value is what stdin has, without a line feed at its end; a terminal is asked, and shows nothing:\n  \
+                        openssl rand -hex 32 | tee hub.key | coracle secret set hub"
+)]
 struct Set {
     #[command(flatten)]
     named: Named,
@@ -97,15 +99,17 @@ async fn set(args: &Set, session: &Session<'_>) -> Result<(), Failure> {
 /// A value as it is to be: without the line feed that editors and `echo` put behind it.
 async fn read(file: Option<&Path>, session: &Session<'_>) -> Result<Bytes, Failure> {
     let stdin = Path::new("-");
-    if file.is_none() && io::stdin().is_terminal() {
-        session.talk.warn("what is typed is shown: end it with Enter and Ctrl-D, or pipe it in");
-    }
     let name = file.map_or_else(|| "stdin".to_owned(), |file| file.display().to_string());
     let failed = |error| Failure::local(&name, error);
-    let opened = input::open(file.unwrap_or(stdin)).await.map_err(failed)?;
-    let mut value = Vec::new();
-    // With a line feed behind it.
-    opened.take(VALUE_BYTES_MAX + 3).read_to_end(&mut value).await.map_err(failed)?;
+    let value = if file.is_none() && io::stdin().is_terminal() && session.talk.is_on_terminal() {
+        session.talk.ask_secretly("the value, which is not shown while it is typed:")?.into_bytes()
+    } else {
+        let opened = input::open(file.unwrap_or(stdin)).await.map_err(failed)?;
+        let mut value = Vec::new();
+        // With a line feed behind it.
+        opened.take(VALUE_BYTES_MAX + 3).read_to_end(&mut value).await.map_err(failed)?;
+        value
+    };
     let value = trimmed(&value);
     match value.len() as u64 {
         0 => Err(Failure::usage(format!("{name}: a secret has at least one byte"))),

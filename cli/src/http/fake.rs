@@ -5,13 +5,11 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use coracle_proto::pb;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use crate::address::Address;
@@ -102,31 +100,15 @@ impl FakeGateway {
     }
 
     fn put(&self, path: &str, query: &str, kind: &str, body: &Bytes) -> Response<Full<Bytes>> {
-        let digest = Sha256::digest(body);
-        let etag: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let key = path.rsplit('/').next().unwrap().to_owned();
+        let key = path.rsplit('/').next().unwrap();
         let asked = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        self.store.with(|kept| match asked("uploadId") {
-            Some(upload) => {
-                let hex = |id: &Bytes| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-                let upload = kept.uploads.iter_mut().find(|it| hex(&it.id) == upload).unwrap();
-                let number = asked("partNumber").unwrap().parse().unwrap();
-                upload.parts.retain(|it| it.number != number);
-                let (bytes, digest) = (body.len() as u64, digest.to_vec().into());
-                upload.parts.push(pb::BlobPart { number, run: 1, bytes, digest });
-            }
+        let etag = match asked("uploadId") {
+            Some(upload) => self.store.put_part(upload, asked("partNumber").unwrap().parse().unwrap(), body),
             None => {
-                let info = pb::BlobInfo {
-                    key: key.clone(),
-                    bytes: body.len() as u64,
-                    etag: etag.clone(),
-                    content_type: kind.to_owned(),
-                    ..pb::BlobInfo::default()
-                };
-                kept.blobs.insert(key, (info, Vec::new()));
                 self.with(|front| front.blobs.insert(path.to_owned(), body.to_vec()));
+                self.store.put_blob(key, kind, body)
             }
-        });
+        };
         answer(StatusCode::CREATED, &etag, Vec::new())
     }
 }

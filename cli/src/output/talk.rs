@@ -55,6 +55,11 @@ impl Talk {
         Self { quiet, terminal, colour: terminal && !no_color }
     }
 
+    /// Whether somebody looks.
+    pub(crate) fn is_on_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Says something that helps and is not needed.
     pub(crate) fn say(&self, said: impl Into<Said>) {
         if !self.quiet {
@@ -103,6 +108,12 @@ impl Talk {
             bar.enable_steady_tick(TICK);
         }
         Progress { bar, talk: *self }
+    }
+
+    /// Asks for a line that is not shown while it is typed.
+    pub(crate) fn ask_secretly(&self, question: &str) -> Result<String, Failure> {
+        self.say(question);
+        console::Term::stderr().read_secure_line().map_err(|error| Failure::local("the terminal", error))
     }
 
     /// Asks before something is destroyed. Where nobody can answer, `yes` must have been given.

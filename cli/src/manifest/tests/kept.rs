@@ -166,6 +166,19 @@ fn what_is_wrong_is_told_with_its_line() {
             "trigger.retry.age: unknown key; known are attempts",
         ),
         (
+            "[[trigger]]\nfunctoin = 'f'\ntopic = 't'",
+            "trigger.functoin: unknown key; did you mean 'function'?",
+        ),
+    ] {
+        let found = bad(text);
+        assert!(found.contains(problem), "{text}\n{found}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_blobs_webhooks_and_delivery_is_told() {
+    for (text, problem) in [
+        (
             "[[trigger]]\nfunction = 'f'\nbucket = 'b'\non = ['kv.set', 'blob.created']",
             "trigger.on: 'blob.created' does not go with what stands before it",
         ),
@@ -191,10 +204,6 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         ("[bucket.b]\naccess = 'read'", "bucket.b.access: it goes with holds = \"blobs\""),
         ("[bucket.b]\nsize = 1024\nbytes = 1024", "bucket.b.bytes: 'size' and 'bytes' say the same"),
-        (
-            "[[trigger]]\nfunctoin = 'f'\ntopic = 't'",
-            "trigger.functoin: unknown key; did you mean 'function'?",
-        ),
     ] {
         let found = bad(text);
         assert!(found.contains(problem), "{text}\n{found}");

@@ -29,6 +29,33 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What a gateway does with it; answered is the ETag.
+impl FakeStore {
+    pub(crate) fn put_blob(&self, key: &str, kind: &str, body: &Bytes) -> String {
+        let etag = hex(&Sha256::digest(body));
+        let info = pb::BlobInfo {
+            key: key.to_owned(),
+            bytes: body.len() as u64,
+            etag: etag.clone(),
+            content_type: kind.to_owned(),
+            ..pb::BlobInfo::default()
+        };
+        self.with(|kept| kept.blobs.insert(key.to_owned(), (info, Vec::new())));
+        etag
+    }
+
+    pub(crate) fn put_part(&self, upload: &str, number: u32, body: &Bytes) -> String {
+        let digest = Sha256::digest(body);
+        self.with(|kept| {
+            let upload = kept.uploads.iter_mut().find(|it| hex(&it.id) == upload).unwrap();
+            upload.parts.retain(|it| it.number != number);
+            let (bytes, digest) = (body.len() as u64, digest.to_vec().into());
+            upload.parts.push(pb::BlobPart { number, run: 1, bytes, digest });
+        });
+        hex(&digest)
+    }
+}
+
 #[tonic::async_trait]
 impl Blobs for FakeStore {
     async fn get(&self, request: Request<pb::BlobGetRequest>) -> Answer<pb::BlobGetReply> {
