@@ -42,7 +42,7 @@ mod tests;
 pub use apply::{apply, rehearse};
 pub use blob::{
     Becoming, BlobEntry, BlobPage, Standing, UploadId, UploadIdError, blob, blob_data, blobs, commits,
-    committed, standing, upload, uploads,
+    committed, standing, upload, upload_parts, uploads,
 };
 pub use bucket::{Listed, bucket, buckets};
 pub use group::{Group, TIME_STEP_MAX_MS, group};

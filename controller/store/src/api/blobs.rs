@@ -136,7 +136,12 @@ impl Blobs for BlobsService {
     ) -> Result<Response<BlobUploadReply>, Status> {
         let Named { asking, name } = self.named(request.get_ref()).await?;
         let view = asking.view(None, Method::Put, &name.key).await?;
-        Ok(Response::new(asking.shown(&view, name.id, &name.key)?))
+        let mut reply = asking.shown(&view, name.id, &name.key)?;
+        let parts = model::upload_parts(&view, name.id).map_err(|stop| unreadable(&stop))?;
+        if let Some(upload) = &mut reply.upload {
+            upload.parts = parts.into_iter().map(wire::part_to_wire).collect();
+        }
+        Ok(Response::new(reply))
     }
 
     async fn list_uploads(
@@ -154,7 +159,7 @@ impl Blobs for BlobsService {
         let found = model::uploads(&view, &asking.bucket, after, most).map_err(|stop| unreadable(&stop))?;
         let last = found.last().filter(|_| found.len() == most);
         let after = last.map_or_else(Bytes::new, |last| Bytes::copy_from_slice(&last.id.to_bytes()));
-        let uploads = found.into_iter().map(|it| wire::upload(it.id, it.upload, Vec::new())).collect();
+        let uploads = found.into_iter().map(|it| wire::upload(it.id, it.upload)).collect();
         Ok(Response::new(BlobListUploadsReply { uploads, after }))
     }
 

@@ -73,11 +73,11 @@ impl Look<'_> {
         let files = entries(folder)?;
         if standing == Standing::Ended && self.is_over(folder, self.chunks.limits.grace) {
             debug!(group = %self.chunks.group, upload = %id, "chunks of an upload that has ended go");
-            return in_place(fs::remove_dir_all(folder), folder);
+            return removed(fs::remove_dir_all(folder), folder);
         }
         for (file, path) in files {
             if !self.is_kept(&standing, &file) && self.is_over(&path, self.grace(&file)) {
-                in_place(fs::remove_file(&path), &path)?;
+                removed(fs::remove_file(&path), &path)?;
                 continue;
             }
             self.bytes = self.bytes.saturating_add(fs::metadata(&path).map_or(0, |told| told.len()));
@@ -105,6 +105,14 @@ impl Look<'_> {
         let since = self.since.get(path).copied().unwrap_or(self.now);
         self.seen.insert(path.to_owned(), since);
         self.now.saturating_duration_since(since) >= grace
+    }
+}
+
+/// Somebody else may have done it, or given it its name.
+fn removed(done: io::Result<()>, path: &Path) -> Result<(), ChunkError> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => in_place(done, path),
     }
 }
 

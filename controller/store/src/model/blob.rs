@@ -23,7 +23,7 @@ pub(super) use drop::take_some;
 pub use id::{UploadId, UploadIdError};
 pub use read::{
     Becoming, BlobEntry, BlobPage, Standing, blob, blob_data, blobs, commits, committed, standing, upload,
-    uploads,
+    upload_parts, uploads,
 };
 pub(super) use upload::{abort, begin, expire, put_part, renew};
 

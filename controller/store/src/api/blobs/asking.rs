@@ -68,14 +68,14 @@ impl Asking {
         }
     }
 
-    /// An upload as it is now.
+    /// An upload as it is now, without its parts, which may be many.
     pub(super) fn shown(&self, view: &View, id: UploadId, key: &str) -> Result<BlobUploadReply, Refusal> {
         let found = model::upload(view, id).map_err(|stop| unreadable(&stop))?;
-        let found = found.filter(|(upload, _)| upload.bucket == self.bucket && upload.key == key);
-        let (upload, parts) = found.ok_or_else(|| {
+        let found = found.filter(|upload| upload.bucket == self.bucket && upload.key == key);
+        let upload = found.ok_or_else(|| {
             let sentence = format!("there is no upload {id} of this blob, or not any more");
             Refusal::new(Code::UploadNotFound, sentence)
         })?;
-        Ok(BlobUploadReply { upload: Some(wire::upload(id, upload, parts)), sequence: sequence(view)? })
+        Ok(BlobUploadReply { upload: Some(wire::upload(id, upload)), sequence: sequence(view)? })
     }
 }

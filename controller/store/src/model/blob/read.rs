@@ -95,18 +95,25 @@ pub fn blobs(
     Ok(BlobPage { entries, after: None })
 }
 
-/// An open upload, with its parts in order.
+/// An open upload.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn upload(reader: &dyn Reader, id: UploadId) -> Result<Option<(Upload, Vec<Part>)>, Stop> {
-    let Some(upload) = view::get(reader, &keys::upload(id))? else { return Ok(None) };
+pub fn upload(reader: &dyn Reader, id: UploadId) -> Result<Option<Upload>, Stop> {
+    view::get(reader, &keys::upload(id))
+}
+
+/// The parts of an open upload, in order.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn upload_parts(reader: &dyn Reader, id: UploadId) -> Result<Vec<Part>, Stop> {
     let (from, to) = keys::all_parts(id);
     let mut parts = Vec::new();
     for record in reader.scan(&from, &to) {
         parts.extend(view::decoded::<UploadParts>(&record?.1)?.parts);
     }
-    Ok(Some((upload, parts)))
+    Ok(parts)
 }
 
 /// The open uploads of a bucket, the oldest first, those after `after`, as many as `most` and no more than [`PAGE_MAX`].

@@ -93,7 +93,7 @@ fn an_upload_becomes_a_blob_with_the_parts_that_are_named() {
     for part in [&one, &last, &again] {
         assert_eq!(bench.put_part("k", id, part.clone()), Outcome::Done);
     }
-    assert_eq!(crate::model::upload(&bench.records, id).unwrap().unwrap().1, [again.clone(), last.clone()]);
+    assert_eq!(crate::model::upload_parts(&bench.records, id).unwrap(), [again.clone(), last.clone()]);
     let commit = |named| perform(vec![change("k", parts(id, named))]);
     for wrong in [vec![], vec![only_named(&last), only_named(&again)], vec![only_named(&one)]] {
         assert_eq!(bench.refused(commit(wrong)), Reason::Invalid, "none, not in order, replaced");
