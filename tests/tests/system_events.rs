@@ -37,6 +37,8 @@ const SMALL: usize = 2;
 const SMALL_MIB: usize = 96;
 /// How long a fault lasts: longer than an election, and than claims without their node.
 const LASTS: Duration = Duration::from_secs(6);
+/// Entries that a replica lacks which cannot keep up.
+const BEHIND: u64 = 20;
 /// Between two faults so many operations and messages are answered.
 const OPERATIONS: usize = 200;
 const MESSAGES: usize = 20;
@@ -140,6 +142,20 @@ async fn goes_on(world: &World, accepted: &AtomicUsize, when: &str) {
     .await;
 }
 
+/// Waits until a node's replica is not where others are.
+async fn behind(cluster: &Cluster, node: usize) {
+    let id = cluster.id_of(node).await;
+    within(Duration::from_secs(5), &format!("the replica of node {node} is behind"), async || {
+        let listed = cluster.run(&["cluster", "groups", "-o", "json", "--wait-timeout", "5s"]).await;
+        let all: Vec<Value> = serde_json::from_str(&listed.stdout).map_err(|_| listed.stderr)?;
+        let replica = all.iter().find(|replica| replica["node"] == id).ok_or("it has none")?;
+        let keeps_up =
+            replica["state"] == "leader" || replica["lag"].as_u64().is_some_and(|lag| lag < BEHIND);
+        if keeps_up { Err(replica.to_string()) } else { Ok(()) }
+    })
+    .await;
+}
+
 /// One fault, from its begin to its end, seen to bite.
 async fn happens(cluster: &mut Cluster, fault: Fault, luck: &mut SmallRng) {
     let leader = cluster.leading_store(3).await;
@@ -156,6 +172,7 @@ async fn happens(cluster: &mut Cluster, fault: Fault, luck: &mut SmallRng) {
             println!("nodes {leader} and {other} do not hear each other");
             cluster.network().cut(leader, other);
             lasts().await;
+            behind(cluster, other).await;
             cluster.network().heal();
         }
         Fault::StoreStopped => {
@@ -179,6 +196,7 @@ async fn happens(cluster: &mut Cluster, fault: Fault, luck: &mut SmallRng) {
             println!("the disk of node {SMALL} is full by {taken} bytes; node {leader} leads");
             assert!(taken > 0, "there was room to take");
             lasts().await;
+            behind(cluster, SMALL).await;
             cluster.disk().empty();
         }
     }
