@@ -61,7 +61,13 @@ impl Scale {
     }
 }
 
-pub(crate) async fn run(quick: bool) {
+/// Parts that can be chosen by name, where not all of them are wanted.
+const PARTS: [&str; 3] = ["messages", "values", "runs"];
+
+pub(crate) async fn run(quick: bool, wanted: &[String]) {
+    let all = !wanted.iter().any(|word| PARTS.contains(&word.as_str()));
+    let [with_messages, with_values, with_runs] =
+        PARTS.map(|part| all || wanted.iter().any(|word| word == part));
     let scale = if quick { QUICK } else { FULL };
     let folder = tempfile::TempDir::new().unwrap();
     println!(
@@ -74,19 +80,21 @@ pub(crate) async fn run(quick: bool) {
     machine(folder.path());
     let ours = Ours::start().await;
     let own = ours.contender();
-    {
+    if with_messages {
         let (_nats, nats) = peers::nats(folder.path(), &load);
         let (_rabbit, rabbit) = peers::rabbit(folder.path(), &load).await;
         messages(&scale, [&own, &nats, &rabbit]);
     }
-    {
+    if with_values {
         let (_redis, redis) = peers::redis(folder.path(), &load).await;
         values(&scale, [&own, &redis]);
     }
     machine(folder.path());
-    runs(&scale, &own);
-    ticks(&scale, &ours).await;
-    machine(folder.path());
+    if with_runs {
+        runs(&scale, &own);
+        ticks(&scale, &ours).await;
+        machine(folder.path());
+    }
 }
 
 /// What else is going on.

@@ -27,11 +27,10 @@ pub(super) const CLOCK: &str = r#"(module
   (import "wasi_snapshot_preview1" "clock_time_get" (func $now (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
-  (data (i32.const 67) "Status: 200\n\n")
   (func (export "_start")
     (drop (call $now (i32.const 0) (i64.const 1) (i32.const 80)))
-    (i32.store (i32.const 0) (i32.const 67))
-    (i32.store (i32.const 4) (i32.const 21))
+    (i32.store (i32.const 0) (i32.const 80))
+    (i32.store (i32.const 4) (i32.const 8))
     (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
 
 /// So many messages a second, each sent when it is due, whatever became of those before. A time is from then to the moment at which
