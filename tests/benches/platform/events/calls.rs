@@ -52,8 +52,9 @@ pub(super) async fn start(plan: &Arc<Plan>) -> Took {
         let due = interval * number;
         let mut queues = QueuesClient::new(channels[number as usize % CONNECTIONS].clone());
         let (request, invocation) = plan.publish(1);
+        let plan = Arc::clone(plan);
         sent.spawn(async move {
-            let _ = answer(queues.publish(request)).await;
+            plan.reached(answer(queues.publish(request)).await.sequence);
             (due, invocation)
         });
     }
