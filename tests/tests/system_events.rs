@@ -33,9 +33,9 @@ const PUBLISHERS: usize = 3;
 const EACH: Duration = Duration::from_millis(100);
 /// The longest a publisher waits for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Of the node whose disk is small.
+/// Of the node whose disk is small: larger than all that is ever written there.
 const SMALL: usize = 2;
-const SMALL_MIB: usize = 96;
+const SMALL_MIB: usize = 384;
 /// How long a fault lasts: longer than an election, and than claims without their node.
 const LASTS: Duration = Duration::from_secs(6);
 /// Entries that a replica lacks which cannot keep up.
