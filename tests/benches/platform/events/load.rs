@@ -2,6 +2,7 @@
 //! answer. A client has a connection of its own and sends its next request when the last one was answered; in a stream one
 //! connection has so many messages under way.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -229,9 +230,7 @@ async fn clients(plan: &Arc<Plan>) -> Took {
     }
     if plan.work == Work::Get {
         for (number, channel) in connected.iter().enumerate() {
-            for turn in 0..KEYS {
-                set(plan, &mut KeyValueClient::new(channel.clone()), number, turn).await;
-            }
+            set(plan, &mut KeyValueClient::new(channel.clone()), number, 0..KEYS).await;
         }
     }
     let begin = Instant::now() + plan.amount.warm;
@@ -256,7 +255,7 @@ async fn client(plan: Arc<Plan>, channel: Channel, number: usize, begin: Instant
             return times;
         }
         match plan.work {
-            Work::Set => set(&plan, &mut values, number, turn).await,
+            Work::Set => set(&plan, &mut values, number, turn..turn + 1).await,
             Work::Get => {
                 let (place, key) = (plan.target.bucket(), key(number, turn));
                 let asked = values.get(pb::KvGetRequest { place, key, version_only: false });
@@ -276,10 +275,13 @@ fn key(client: usize, turn: u32) -> Bytes {
     format!("key-{client}-{}", turn % KEYS).into()
 }
 
-async fn set(plan: &Plan, values: &mut KeyValueClient<Channel>, client: usize, turn: u32) {
-    let set = pb::KvSet { value: vec![0; plan.bytes].into(), ttl_ms: 0, if_version: None };
-    let change = Some(pb::kv_write::Change::Set(set));
-    let writes = vec![pb::KvWrite { key: key(client, turn), change }];
+/// Sets a client's keys of these turns, all in one request.
+async fn set(plan: &Plan, values: &mut KeyValueClient<Channel>, client: usize, turns: Range<u32>) {
+    let one = |turn| {
+        let set = pb::KvSet { value: vec![0; plan.bytes].into(), ttl_ms: 0, if_version: None };
+        pb::KvWrite { key: key(client, turn), change: Some(pb::kv_write::Change::Set(set)) }
+    };
+    let writes = turns.map(one).collect();
     let request = plan.request();
     let place = plan.target.bucket();
     let reply = answer(values.write(pb::KvWriteRequest { place, request, writes, hops: 0 })).await;
