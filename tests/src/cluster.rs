@@ -72,6 +72,10 @@ impl Cluster {
         if !flags.iter().any(|flag| flag == "--cache-dir") {
             flags.extend(["--cache-dir".into(), base.path().join("cache").display().to_string()]);
         }
+        if options.network {
+            // Its addresses are no loopback ones; nobody else reaches them.
+            flags.push("--insecure".into());
+        }
         let program = PathBuf::from(program);
         let mut cluster = Self {
             nodes: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use coracle_tests::deliveries::Deliveries;
 use coracle_tests::{Client as Http, Cluster, Options, Process, guest, within};
 use http::Method;
@@ -32,11 +33,15 @@ const PUBLISHERS: usize = 3;
 const EACH: Duration = Duration::from_millis(100);
 /// The longest a publisher waits for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Of the node whose disk is small.
+/// Of the node whose disk is small: larger than all that is ever written there.
 const SMALL: usize = 2;
-const SMALL_MIB: usize = 96;
+const SMALL_MIB: usize = 384;
 /// How long a fault lasts: longer than an election, and than claims without their node.
 const LASTS: Duration = Duration::from_secs(6);
+/// Entries that a replica lacks which cannot keep up.
+const BEHIND: u64 = 20;
+/// Of what is written to fill a log, a message.
+const MUCH_BYTES: usize = 60 << 10;
 /// Between two faults so many operations and messages are answered.
 const OPERATIONS: usize = 200;
 const MESSAGES: usize = 20;
@@ -140,6 +145,35 @@ async fn goes_on(world: &World, accepted: &AtomicUsize, when: &str) {
     .await;
 }
 
+/// Waits until a node's replica is not where others are.
+async fn behind(cluster: &Cluster, node: usize) {
+    let id = cluster.id_of(node).await;
+    within(Duration::from_secs(10), &format!("the replica of node {node} is behind"), async || {
+        let listed = cluster.run(&["cluster", "groups", "-o", "json", "--wait-timeout", "5s"]).await;
+        let all: Vec<Value> = serde_json::from_str(&listed.stdout).map_err(|_| listed.stderr)?;
+        let replica = all.iter().find(|replica| replica["node"] == id).ok_or("it has none")?;
+        let keeps_up =
+            replica["state"] == "leader" || replica["lag"].as_u64().is_some_and(|lag| lag < BEHIND);
+        if keeps_up { Err(replica.to_string()) } else { Ok(()) }
+    })
+    .await;
+}
+
+/// Writes to logs what nobody reads, without an end: a store has taken room for its log before the disk was full.
+async fn writes_much(cluster: &Cluster) {
+    let (client, body) = (Http::new(ANSWER_MAX), Bytes::from(vec![b'x'; MUCH_BYTES]));
+    loop {
+        let send = |node: usize| {
+            let url = cluster.url(node, "/.coracle/publish/nobody");
+            let (client, body) = (client.clone(), body.clone());
+            // What is refused, or not answered, is as good.
+            async move { client.send(Method::POST, &url, &[], body).await.is_ok() }
+        };
+        let healthy = (0..3).filter(|node| *node != SMALL);
+        let _ = futures::future::join_all(healthy.flat_map(|node| [send(node), send(node)])).await;
+    }
+}
+
 /// One fault, from its begin to its end, seen to bite.
 async fn happens(cluster: &mut Cluster, fault: Fault, luck: &mut SmallRng) {
     let leader = cluster.leading_store(3).await;
@@ -156,6 +190,7 @@ async fn happens(cluster: &mut Cluster, fault: Fault, luck: &mut SmallRng) {
             println!("nodes {leader} and {other} do not hear each other");
             cluster.network().cut(leader, other);
             lasts().await;
+            behind(cluster, other).await;
             cluster.network().heal();
         }
         Fault::StoreStopped => {
@@ -179,6 +214,10 @@ async fn happens(cluster: &mut Cluster, fault: Fault, luck: &mut SmallRng) {
             println!("the disk of node {SMALL} is full by {taken} bytes; node {leader} leads");
             assert!(taken > 0, "there was room to take");
             lasts().await;
+            tokio::select! {
+                () = behind(cluster, SMALL) => {}
+                () = writes_much(cluster) => {}
+            }
             cluster.disk().empty();
         }
     }
@@ -207,6 +246,7 @@ async fn nothing_is_lost_through_cut_networks_stopped_and_killed_nodes_and_a_ful
     let _ = cluster.leading_store(3).await;
     cluster.deploy("wc", &guest("c-wc.wasm"), &[]).await;
     let _ = cluster.run(&["queue", "create", "jobs", "--function", "wc", "--attempts", "20"]).await.ok();
+    let _ = cluster.run(&["topic", "create", "nobody"]).await.ok();
     let (world, accepted, stop) =
         (World::of(&cluster).await, Arc::new(AtomicUsize::new(0)), CancellationToken::new());
     let (mut clients, mut publishers) = (JoinSet::new(), JoinSet::new());

@@ -70,7 +70,7 @@ fn main() {
             writes::run().await;
         }
         if chosen("events") {
-            events::run(quick).await;
+            events::run(quick, &wanted).await;
         }
     });
 }

@@ -63,15 +63,9 @@ pub(crate) struct Row<'a> {
     pub(crate) work: Work,
 }
 
-/// A goal for the first row's rate, beside that of the row at this place.
-pub(crate) struct Goal {
-    pub(crate) of: usize,
-    pub(crate) least: f64,
-}
-
 /// Measures all rows in turn, so often; each round another one is the first. Prints medians, and what the first row's rate is of each
-/// other one's.
-pub(crate) fn compare(what: &str, rows: &[Row<'_>], amount: Amount, rounds: usize, goal: &Goal) {
+/// other one's; of the second one's it is to be `goal`, where there is one. The median of the first row's rate.
+pub(crate) fn compare(what: &str, rows: &[Row<'_>], amount: Amount, rounds: usize, goal: Option<f64>) -> f64 {
     let mut all = vec![Vec::new(); rows.len()];
     for round in 0..rounds {
         for turn in 0..rows.len() {
@@ -100,8 +94,11 @@ pub(crate) fn compare(what: &str, rows: &[Row<'_>], amount: Amount, rounds: usiz
     let ratios: Vec<_> = (1..rows.len())
         .map(|other| format!("{:.2} of {}{}", ratio(other), rows[other].contender.name, rows[other].how))
         .collect();
-    let reached = ratio(goal.of);
-    println!("  the first: {}; {}", ratios.join(", "), verdict(reached, goal.least, reached >= goal.least));
+    println!("  the first: {}", ratios.join(", "));
+    if let Some(goal) = goal {
+        println!("  of {} {}", rows[1].contender.name, verdict(ratio(1), goal, ratio(1) >= goal));
+    }
+    median(all[0].iter().map(|it| it.rate))
 }
 
 /// A figure beside its goal.

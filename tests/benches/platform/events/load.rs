@@ -2,6 +2,8 @@
 //! answer. A client has a connection of its own and sends its next request when the last one was answered; in a stream one
 //! connection has so many messages under way.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -92,6 +94,8 @@ pub(super) struct Plan {
     pub(super) amount: Amount,
     pub(super) bytes: usize,
     pub(super) target: Target,
+    /// How far the group was, by the last reply: a request that says less is refused where outcomes of then are forgotten.
+    sequence: AtomicU64,
 }
 
 impl Target {
@@ -145,7 +149,31 @@ impl Plan {
                 group: group.parse().unwrap(),
                 name: name.clone(),
             },
+            sequence: AtomicU64::new(0),
         }
+    }
+
+    /// Asks how far the group is.
+    async fn begin(&self) {
+        let channel = self.target.connect().await;
+        let sequence = if matches!(self.work, Work::Set | Work::Get) {
+            let (place, key) = (self.target.bucket(), key(0, 0));
+            let asked = pb::KvGetRequest { place, key, version_only: true };
+            answer(KeyValueClient::new(channel).get(asked)).await.sequence
+        } else {
+            let asked = pb::GetQueueRequest { place: self.target.place(), queue: self.target.name.clone() };
+            answer(QueuesClient::new(channel).get(asked)).await.sequence
+        };
+        self.reached(sequence);
+    }
+
+    /// A reply has told this.
+    pub(super) fn reached(&self, sequence: u64) {
+        self.sequence.fetch_max(sequence, Ordering::Relaxed);
+    }
+
+    fn request(&self) -> Option<pb::KvRequest> {
+        Some(pb::KvRequest { id: id(), since: self.sequence.load(Ordering::Relaxed) })
     }
 
     /// A request that publishes so many messages, and the first one's invocation.
@@ -157,7 +185,7 @@ impl Plan {
         };
         let messages: Vec<_> = (0..messages).map(message).collect();
         let first = messages[0].invocation.clone();
-        let request = Some(pb::KvRequest { id: id(), since: 0 });
+        let request = self.request();
         let (place, to) = (self.target.place(), self.target.name.clone());
         (pb::PublishRequest { place, request, to, messages }, first)
     }
@@ -179,6 +207,7 @@ pub(crate) fn run(words: &[String]) {
     let plan = Arc::new(Plan::parse(words));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let Took { mut times, elapsed } = runtime.block_on(async {
+        plan.begin().await;
         match plan.work {
             Work::Publish | Work::Set | Work::Get => clients(&plan).await,
             Work::Stream(batch) => stream(&plan, batch).await,
@@ -201,9 +230,7 @@ async fn clients(plan: &Arc<Plan>) -> Took {
     }
     if plan.work == Work::Get {
         for (number, channel) in connected.iter().enumerate() {
-            for turn in 0..KEYS {
-                set(plan, &mut KeyValueClient::new(channel.clone()), number, turn).await;
-            }
+            set(plan, &mut KeyValueClient::new(channel.clone()), number, 0..KEYS).await;
         }
     }
     let begin = Instant::now() + plan.amount.warm;
@@ -228,14 +255,14 @@ async fn client(plan: Arc<Plan>, channel: Channel, number: usize, begin: Instant
             return times;
         }
         match plan.work {
-            Work::Set => set(&plan, &mut values, number, turn).await,
+            Work::Set => set(&plan, &mut values, number, turn..turn + 1).await,
             Work::Get => {
                 let (place, key) = (plan.target.bucket(), key(number, turn));
                 let asked = values.get(pb::KvGetRequest { place, key, version_only: false });
                 let entry = answer(asked).await.entry.expect("it was set");
                 assert_eq!(entry.value.len(), plan.bytes);
             }
-            _ => drop(answer(queues.publish(plan.publish(1).0)).await),
+            _ => plan.reached(answer(queues.publish(plan.publish(1).0)).await.sequence),
         }
         turn += 1;
         if sent >= begin {
@@ -248,13 +275,17 @@ fn key(client: usize, turn: u32) -> Bytes {
     format!("key-{client}-{}", turn % KEYS).into()
 }
 
-async fn set(plan: &Plan, values: &mut KeyValueClient<Channel>, client: usize, turn: u32) {
-    let set = pb::KvSet { value: vec![0; plan.bytes].into(), ttl_ms: 0, if_version: None };
-    let change = Some(pb::kv_write::Change::Set(set));
-    let writes = vec![pb::KvWrite { key: key(client, turn), change }];
-    let request = Some(pb::KvRequest { id: id(), since: 0 });
+/// Sets a client's keys of these turns, all in one request.
+async fn set(plan: &Plan, values: &mut KeyValueClient<Channel>, client: usize, turns: Range<u32>) {
+    let one = |turn| {
+        let set = pb::KvSet { value: vec![0; plan.bytes].into(), ttl_ms: 0, if_version: None };
+        pb::KvWrite { key: key(client, turn), change: Some(pb::kv_write::Change::Set(set)) }
+    };
+    let writes = turns.map(one).collect();
+    let request = plan.request();
     let place = plan.target.bucket();
-    let _ = answer(values.write(pb::KvWriteRequest { place, request, writes, hops: 0 })).await;
+    let reply = answer(values.write(pb::KvWriteRequest { place, request, writes, hops: 0 })).await;
+    plan.reached(reply.sequence);
 }
 
 /// What was answered, in time.
@@ -298,7 +329,8 @@ pub(super) async fn publish_all(
     let mut answers = queues.publish_all(ReceiverStream::new(receiver)).await.unwrap().into_inner();
     let mut times = Vec::new();
     while let Some(told) = answers.message().await.expect("the stream goes on") {
-        let Some(pb::publish_acknowledged::End::Reply(_)) = told.end else { panic!("refused: {told:?}") };
+        let Some(pb::publish_acknowledged::End::Reply(reply)) = told.end else { panic!("refused: {told:?}") };
+        plan.reached(reply.sequence);
         under_way.add_permits(1);
         let sent = sent.lock().unwrap()[told.number as usize - 1];
         if sent >= begin {

@@ -167,10 +167,15 @@ pub(crate) async fn rabbit(folder: &Path, load: &Path) -> (Running, Contender) {
         command.env("RABBITMQ_ENABLED_PLUGINS_FILE", own.join("plugins"));
         command.env("RABBITMQ_MNESIA_BASE", own.join("data")).env("RABBITMQ_LOG_BASE", own.join("log"));
         shells.push(running.start(&mut command, &own.join("out")));
-        // The others join the first one, which has to be there.
-        listens(&format!("127.0.0.1:{port}")).await;
+        if index == 0 {
+            // The others join it.
+            listens(&format!("127.0.0.1:{port}")).await;
+        }
     }
     let addresses: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    for address in &addresses {
+        listens(address).await;
+    }
     let leader = makes(load, "rabbit", &addresses);
     (running, contender("rabbitmq", "rabbit", load, leader, shells.into_iter().map(child).collect()))
 }

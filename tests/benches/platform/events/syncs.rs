@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use coracle_tests::within;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::figures::Contender;
@@ -15,11 +14,13 @@ use super::load::{Amount, Work};
 
 /// Everything that makes a file durable, but for files that are opened so, which are looked for.
 const CALLS: &str = "trace=fsync,fdatasync,sync_file_range,msync";
+/// How long strace may take to be there.
+const WATCHED_MAX: Duration = Duration::from_secs(30);
 /// Writes that the disk is asked to sync, one after the other.
 const PROBES: usize = 200;
 
 /// Syncs of all processes for a message, with so many clients.
-pub(crate) async fn count(contender: &Contender, work: Work, amount: Amount) -> f64 {
+pub(crate) fn count(contender: &Contender, work: Work, amount: Amount) -> f64 {
     let mut told = tempfile::tempfile().expect("a file");
     let mut command = Command::new("strace");
     command.args(["-c", "-f", "-e", CALLS]);
@@ -28,11 +29,15 @@ pub(crate) async fn count(contender: &Contender, work: Work, amount: Amount) -> 
     }
     command.stdout(Stdio::null()).stderr(told.try_clone().expect("a second handle"));
     let mut strace = command.spawn().expect("strace (Debian: strace) starts");
-    within(Duration::from_secs(10), "all its processes are watched", async || {
-        let free = contender.pids.iter().find(|pid| tracer(**pid) == Some(0));
-        free.map_or(Ok(()), |pid| Err(format!("{pid} is not")))
-    })
-    .await;
+    let begin = Instant::now();
+    while contender.pids.iter().any(|pid| tracer(*pid) == Some(0)) {
+        assert!(
+            begin.elapsed() < WATCHED_MAX,
+            "strace does not watch {} after {WATCHED_MAX:?}",
+            contender.name
+        );
+        std::thread::sleep(Duration::from_millis(5)); // a bounded poll
+    }
     // Nothing is warm-up here: all messages count as all syncs do.
     let measured = contender.measure(work, Amount { warm: Duration::ZERO, ..amount });
     let pid = Pid::from_raw(i32::try_from(strace.id()).expect("a process id")).expect("a process id");
