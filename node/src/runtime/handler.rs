@@ -2,6 +2,7 @@
 //! a trap has it tried again.
 
 mod change;
+pub(super) mod taker;
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -11,10 +12,11 @@ use coracle_proto::status::Code;
 use http::request::Parts;
 use wasmtime::Store;
 use wasmtime::component::{
-    Component, ComponentExportIndex, ComponentNamedList, ComponentType, Instance, InstancePre, Lift, Lower,
+    ComponentExportIndex, ComponentNamedList, ComponentType, Instance, InstancePre, Lift, Lower,
 };
 
 use self::change::Change;
+use self::taker::{CHANGES, Taker};
 use super::bounds::COMPONENT_CALL_BYTES_MAX;
 use super::call::Deadline;
 use super::event::NotTaken;
@@ -25,42 +27,6 @@ use super::state::trouble::Trouble;
 use super::{command, event};
 use crate::call::{Body, CallError};
 use crate::cloudevent::decode;
-
-/// `wasmcloud:messaging`: a message with its subject.
-const MESSAGES: &str = "wasmcloud:messaging/handler@0.2.0";
-/// Spin's: a message, which came to it by Redis.
-const PAYLOADS: &str = "fermyon:spin/inbound-redis";
-/// `wasi:keyvalue`: what became of a value.
-const CHANGES: &str = "wasi:keyvalue/watcher@0.2.0-draft2";
-/// All there are.
-pub(super) const INTERFACES: [&str; 3] = [MESSAGES, PAYLOADS, CHANGES];
-
-/// A component that exports at least one of them.
-#[derive(Clone)]
-pub(super) struct Taker {
-    pub(super) pre: InstancePre<Guest>,
-    message: Option<ComponentExportIndex>,
-    payload: Option<ComponentExportIndex>,
-    /// A value was set, or deleted.
-    change: Option<(ComponentExportIndex, ComponentExportIndex)>,
-}
-
-impl Taker {
-    /// Nothing where the component takes no events so.
-    pub(super) fn new(pre: &InstancePre<Guest>) -> Option<Self> {
-        let component = pre.component();
-        let message = function(component, MESSAGES, "handle-message");
-        let payload = function(component, PAYLOADS, "handle-message");
-        let change = function(component, CHANGES, "on-set").zip(function(component, CHANGES, "on-delete"));
-        let is_one = message.is_some() || payload.is_some() || change.is_some();
-        is_one.then(|| Self { pre: pre.clone(), message, payload, change })
-    }
-}
-
-fn function(component: &Component, interface: &str, name: &str) -> Option<ComponentExportIndex> {
-    let instance = component.get_export_index(None, interface)?;
-    component.get_export_index(Some(&instance), name)
-}
 
 /// An event, as the component takes it.
 enum Given {

@@ -16,7 +16,7 @@ use wasmparser::{
 use wasmtime::Engine;
 
 use super::engine;
-use super::handler;
+use super::handler::taker::INTERFACES;
 use super::host::{self, Linkers, PREVIEW1, Release};
 use super::scan::Scan;
 
@@ -363,12 +363,12 @@ impl Surface {
             },
             Encoding::Component if exports("wasi:http/incoming-handler@0.2.") => Ok(Kind::HttpComponent),
             Encoding::Component if exports("wasi:cli/run@0.2.") => Ok(Kind::CommandComponent),
-            Encoding::Component if handler::INTERFACES.into_iter().any(is_exported) => Ok(Kind::EventComponent),
+            Encoding::Component if INTERFACES.into_iter().any(is_exported) => Ok(Kind::EventComponent),
             Encoding::Module => Err(self.unsupported("a core module must export '_start' (WASI preview 1)")),
             Encoding::Component => Err(self.unsupported(
                 &format!(
                 "a component must export 'wasi:http/incoming-handler' or 'wasi:cli/run', in release 0.2, or one of {}",
-                handler::INTERFACES.map(|name| format!("'{name}'")).join(", ")
+                INTERFACES.map(|name| format!("'{name}'")).join(", ")
             ),
             )),
         }
