@@ -82,9 +82,7 @@ pub trait State: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>>;
 
     /// What answers for blobs; none: nobody does.
-    fn as_blobs(&self) -> Option<Arc<dyn Blobs>> {
-        None
-    }
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>>;
 
     /// Puts a message into a queue of the namespace, or into those of a topic's subscribers: when it answers that is kept.
     ///
