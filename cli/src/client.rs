@@ -24,7 +24,8 @@ use coracle_proto::status::{Code, Refusal};
 pub(crate) use connection::{Admin, Info};
 pub(crate) use deadline::{Deadline, Stopwatch, now_ms};
 pub(crate) use keeper::{
-    Invocations, Keeper, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Topics, Whose, keeps,
+    Blobs, Invocations, Keeper, Queues, STORE_WAIT_MAX, Schedules, Secrets, Seen, Service, Topics, Webhooks,
+    Whose, keeps,
 };
 pub(crate) use once::Once;
 pub(crate) use race::first;

@@ -1,5 +1,6 @@
 //! The client's verbs: one file each.
 
+mod blob;
 mod cluster;
 mod completion;
 mod context;
@@ -9,6 +10,7 @@ mod event;
 mod event_types;
 mod events;
 mod function;
+mod gateway;
 mod granted;
 mod input;
 mod invocation;
@@ -19,11 +21,13 @@ mod node;
 mod queue;
 mod route;
 mod schedule;
+mod secret;
 mod settings;
 mod status;
 mod topic;
 mod trace;
 mod version;
+mod webhook;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -66,6 +70,10 @@ pub(crate) enum Verb {
     EventTypes(event_types::Args),
     /// Have functions called at times.
     Schedule(schedule::Args),
+    /// Let others call functions by HTTP: GitHub, Stripe, Slack.
+    Webhook(webhook::Args),
+    /// Keep what webhooks are checked by; it is never shown again.
+    Secret(secret::Args),
     /// List, show, delete functions; go back to an earlier version.
     #[command(alias = "fn")]
     Function(function::Args),
@@ -77,6 +85,8 @@ pub(crate) enum Verb {
     Node(node::Args),
     /// Keep values in the cluster, and look at those that functions keep.
     Kv(kv::Args),
+    /// Put files into buckets, get them, list them, give out links to them.
+    Blob(blob::Args),
     /// Look into the cluster: its data groups.
     Cluster(cluster::Args),
     /// List routes.
@@ -215,11 +225,14 @@ async fn dispatch(
         Verb::Event(args) => event::run(args, session).await,
         Verb::EventTypes(args) => event_types::run(args, session),
         Verb::Schedule(args) => schedule::run(args, session).await,
+        Verb::Webhook(args) => webhook::run(args, session).await,
+        Verb::Secret(args) => secret::run(args, session).await,
         Verb::Function(args) => function::run(args, session).await,
         Verb::Logs(args) => logs::run(args, session).await,
         Verb::Status(args) => status::run(args, session).await,
         Verb::Node(args) => node::run(args, session).await,
         Verb::Kv(args) => kv::run(args, session).await,
+        Verb::Blob(args) => blob::run(args, session).await,
         Verb::Cluster(args) => cluster::run(args, session).await,
         Verb::Route(args) => route::run(args, session).await,
         Verb::Context(args) => context::run(args, session),

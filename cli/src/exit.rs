@@ -177,8 +177,12 @@ impl From<Refusal> for Failure {
 impl From<&tonic::Status> for Failure {
     fn from(status: &tonic::Status) -> Self {
         match status.code() {
-            // What is not permitted has no code of ours yet: nothing is secured before certificates come.
             tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => {
+                let refusal = Refusal::from_status(status);
+                if Exit::from(refusal.code) == Exit::Denied {
+                    return refusal.into();
+                }
+                // Said by whoever stands before a node.
                 Self::new(Exit::Denied, format!("not permitted: {}", status.message()))
             }
             tonic::Code::Unimplemented => Self::new(
@@ -227,7 +231,7 @@ mod tests {
     fn every_code_is_a_failure_and_names_its_page() {
         for code in Code::ALL {
             let failure = Failure::from(&tonic::Status::from(Refusal::new(*code, "what happened")));
-            assert!((4..=10).contains(&(failure.exit as u8)), "{code}: {:?}", failure.exit);
+            assert!((3..=10).contains(&(failure.exit as u8)), "{code}: {:?}", failure.exit);
             assert_eq!(
                 failure.to_string(),
                 format!("what happened (code {code}, see docs/errors/{code}.md)")

@@ -1,10 +1,13 @@
-//! The HTTP client of `invoke` and `trace`: one connection, one request, both bodies streamed.
+//! The HTTP client of `invoke`, `blob` and `trace`: one connection, one request, both bodies streamed.
+
+#[cfg(test)]
+pub(crate) mod fake;
 
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, LengthLimitError, Limited, StreamBody};
@@ -21,6 +24,8 @@ use crate::client::first;
 
 /// A connection on any network is made in less, or not at all.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// Bytes that are counted as sent together.
+const PIECE_BYTES: usize = 64 << 10;
 /// Bytes of an answer that is read whole: a trace of ten thousand spans.
 const WHOLE_MAX: usize = 32 << 20;
 
@@ -40,6 +45,19 @@ pub(crate) fn whole(bytes: Bytes) -> Body {
 /// Whatever is read, until its end.
 pub(crate) fn stream(reader: impl AsyncRead + Send + 'static) -> Body {
     StreamBody::new(ReaderStream::new(reader).map_ok(Frame::data)).boxed_unsync()
+}
+
+/// These bytes in pieces; `sent` hears of each as it goes.
+pub(crate) fn pieces(bytes: Bytes, sent: impl Fn(usize) + Send + 'static) -> Body {
+    let pieces = futures::stream::unfold(bytes, |mut left| async {
+        let piece = left.split_to(left.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some((piece, left))
+    });
+    let told = pieces.map(move |piece| {
+        sent(piece.len());
+        Ok(Frame::data(piece))
+    });
+    StreamBody::new(told).boxed_unsync()
 }
 
 /// An open connection.

@@ -1,6 +1,7 @@
 //! `coracle.toml`: which functions there are, what each is granted, what is kept for them and what calls them, read and
 //! checked as a whole.
 
+mod delivery;
 mod function;
 mod kept;
 mod keys;
@@ -9,6 +10,7 @@ mod schedule;
 mod settings;
 mod together;
 mod trigger;
+mod webhook;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,12 +21,16 @@ use coracle_proto::spec::FunctionSpec;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub(crate) use delivery::{
+    BATCH, BATCH_WAIT, Delivery, Mode, path as delivery_path, reply as delivery_reply,
+};
 pub(crate) use function::retry;
-pub(crate) use kept::{BucketEntry, QueueEntry, TopicEntry};
+pub(crate) use kept::{Access, BucketEntry, Holds, QueueEntry, TopicEntry};
 pub(crate) use problem::{ManifestError, Problems};
 pub(crate) use schedule::{Data, Missed, Overlap, ScheduleEntry, ZONE};
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Setting, Settings};
 pub(crate) use trigger::{Changes, On, TriggerEntry};
+pub(crate) use webhook::{TOLERANCE, Verify, WebhookEntry};
 
 use crate::address::Address;
 
@@ -51,6 +57,7 @@ pub(crate) struct Manifest {
     pub(crate) triggers: Vec<TriggerEntry>,
     /// Those of triggers behind those of tables.
     pub(crate) schedules: Vec<ScheduleEntry>,
+    pub(crate) webhooks: Vec<WebhookEntry>,
 }
 
 impl Manifest {
@@ -216,6 +223,7 @@ fn triggers(
         match trigger::read(one, folder, problems) {
             Some(trigger::Read::Trigger(entry)) => manifest.triggers.push(entry),
             Some(trigger::Read::Schedule(entry)) => manifest.schedules.push(entry),
+            Some(trigger::Read::Webhook(entry)) => manifest.webhooks.push(entry),
             None => {}
         }
     }

@@ -13,16 +13,17 @@ pub(crate) struct UnitError {
     expected: &'static str,
 }
 
-const SIZES: [(&str, u64); 5] = [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const SIZES: [(&str, u64); 6] =
+    [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 const DURATIONS_MS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// Bytes: a number, or one with `KiB`, `MiB` or `GiB`.
+/// Bytes: a number, or one with `KiB`, `MiB`, `GiB` or `TiB`.
 pub(crate) fn bytes(text: &str) -> Result<u64, UnitError> {
     quantity(text, &SIZES).ok_or_else(|| UnitError {
         text: text.to_owned(),
         what: "size",
-        expected: "a number of bytes, or one with KiB, MiB or GiB, such as 64MiB",
+        expected: "a number of bytes, or one with KiB, MiB, GiB or TiB, such as 64MiB",
     })
 }
 
@@ -50,7 +51,8 @@ pub(crate) fn show_bytes(bytes: u64) -> String {
         0..1024 => return format!("{bytes} B"),
         1024..0x10_0000 => ("KiB", 1_u64 << 10),
         0x10_0000..0x4000_0000 => ("MiB", 1 << 20),
-        0x4000_0000.. => ("GiB", 1 << 30),
+        0x4000_0000..0x100_0000_0000 => ("GiB", 1 << 30),
+        0x100_0000_0000.. => ("TiB", 1 << 40),
     };
     let tenths = bytes.saturating_mul(10) / size;
     if tenths.is_multiple_of(10) || tenths >= 1000 {
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn sizes_have_binary_units() {
-        for (text, expected) in [("7", 7), ("7B", 7), ("2KiB", 2048), ("64MiB", 64 << 20), ("1 GiB", 1 << 30)]
+        for (text, expected) in [("7", 7), ("7B", 7), ("2KiB", 2048), ("64MiB", 64 << 20), ("2TiB", 2 << 40)]
         {
             assert_eq!(bytes(text), Ok(expected), "{text}");
         }
@@ -120,6 +122,7 @@ mod tests {
         assert_eq!(show_bytes(1023), "1023 B");
         assert_eq!(show_bytes(64 << 20), "64 MiB");
         assert_eq!(show_bytes(1536), "1.5 KiB");
+        assert_eq!((show_bytes(1023 << 30), show_bytes(16 << 40)), ("1023 GiB".into(), "16 TiB".into()));
         assert_eq!(show_duration(Duration::from_micros(204)), "204 µs");
         assert_eq!(show_duration(Duration::from_micros(3_260)), "3.2 ms");
         assert_eq!(show_duration(Duration::from_millis(12_000)), "12 s");

@@ -1,6 +1,7 @@
 //! Blobs of buckets (docs/adr/0018): what runtime, front and stores speak of.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,55 @@ pub struct Blob {
     pub info: Info,
     /// What it holds.
     pub content: Content,
+}
+
+/// Somebody who came by HTTP: what they want is refused unless the bucket's access or their signature allows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    /// What they want.
+    pub wants: Wants,
+    /// None: they have none.
+    pub signature: Option<Signature>,
+}
+
+/// What a visitor wants, by the method that a signature is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// `GET`, also for `HEAD` and for lists.
+    Read,
+    /// `PUT`, also for all steps of an upload in parts.
+    Write,
+    /// `DELETE`.
+    Delete,
+}
+
+/// A signature, as it is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// Unix seconds.
+    pub expires: u64,
+    /// HMAC-SHA-256.
+    pub mac: [u8; 32],
+}
+
+/// On which terms a blob is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// An etag without quotes, or `*`: some blob. Empty: whatever there is.
+    pub if_match: String,
+    /// Only where there is none.
+    pub if_none_match: bool,
+}
+
+/// An upload that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its id.
+    pub id: UploadId,
+    /// Unix milliseconds: its time is over then.
+    pub until_ms: u64,
+    /// The parts that are there, in order.
+    pub parts: Vec<Part>,
 }
 
 /// What becomes of a blob.
@@ -195,4 +245,42 @@ pub trait Blobs: Send + Sync {
     /// As [`Self::commit`].
     fn delete<'a>(&'a self, at: &'a At, hops: u32, deadline: Instant)
     -> BoxFuture<'a, Result<bool, Refusal>>;
+}
+
+/// Digests and ids as text: lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The bytes that such a text says; none where it says something else.
+#[must_use]
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |at: usize| pair.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_as_text_and_read_back() {
+        assert_eq!(hex(&[0, 1, 0xab, 0xff]), "0001abff");
+        assert_eq!(from_hex("0001ABff"), Some([0, 1, 0xab, 0xff]));
+        for bad in ["", "00", "0001abf", "0001abfg", "+001abff", "0001abff0", "é00000"] {
+            assert_eq!(from_hex::<4>(bad), None, "{bad}");
+        }
+    }
 }

@@ -53,9 +53,15 @@ pub(crate) fn encode(value: &str) -> String {
 /// # Errors
 /// What is wrong with it, as the rest of a sentence.
 pub(crate) fn decode(header: &[u8]) -> Result<String, &'static str> {
-    let unquoted = unquoted(header)?;
-    let mut value = Vec::with_capacity(unquoted.len());
-    let mut rest = unquoted.as_slice();
+    percent_decoded(&unquoted(header)?)
+}
+
+/// What stands where `%` and two digits stand for a byte.
+///
+/// # Errors
+/// What is wrong with it, as the rest of a sentence.
+pub(crate) fn percent_decoded(text: &[u8]) -> Result<String, &'static str> {
+    let (mut value, mut rest) = (Vec::with_capacity(text.len()), text);
     while let Some((byte, tail)) = rest.split_first() {
         let (byte, tail) = match byte {
             b'%' => encoded(tail).ok_or("has a '%' without two hexadecimal digits behind it")?,

@@ -7,6 +7,7 @@ mod again;
 mod answer;
 mod attempt;
 mod batch;
+mod crowd;
 mod json;
 mod named;
 mod narrow;

@@ -3,6 +3,7 @@
 
 mod activity;
 mod answer;
+mod blob;
 mod connection;
 mod content;
 mod gather;
@@ -13,7 +14,7 @@ mod later;
 mod line;
 mod linger;
 mod listen;
-mod moment;
+pub(crate) mod moment;
 mod paced;
 mod page;
 mod patient;

@@ -17,6 +17,7 @@ pub mod call;
 pub mod clock;
 mod cloudevent;
 mod controllers;
+mod delay;
 pub mod dispatch;
 pub mod events;
 pub mod front;

@@ -20,6 +20,7 @@ mod compile;
 mod engine;
 mod event;
 mod failure;
+mod handler;
 mod host;
 mod http;
 mod inspect;

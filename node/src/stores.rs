@@ -15,6 +15,7 @@ mod trouble;
 mod webhook;
 mod wire;
 
+pub use self::client::{Begin, BlobClient, Sending};
 pub use self::manner::{Batch, Manner};
 pub use self::message::{
     ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, Acknowledged, BODY_BYTES_MAX, DELAY_MAX, Delivery, Event,
@@ -29,8 +30,9 @@ pub(crate) use self::wire::{effect_from_wire, effect_to_wire};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coracle_proto::id::{ClusterId, GroupId, Namespace};
+use coracle_proto::id::{ClusterId, GroupId, Namespace, NodeId};
 use coracle_proto::status::{Code, Refusal};
+use coracle_transport::Purpose;
 
 use self::channels::Channels;
 use self::known::Known;
@@ -47,6 +49,10 @@ struct Inner {
     view: ViewHandle,
     known: Mutex<Known>,
     channels: Channels,
+    /// Those for what blobs are made of: whoever reads slowly there holds up no question.
+    chunks: Channels,
+    /// Whose own store is asked first for what any member has.
+    here: Option<NodeId>,
 }
 
 impl fmt::Debug for Stores {
@@ -59,8 +65,18 @@ impl Stores {
     /// A way to the stores that the view shows. Its connections are on the threads of the task that calls this.
     #[must_use]
     pub fn new(view: ViewHandle, cluster: ClusterId) -> Self {
-        let (known, channels) = (Mutex::default(), Channels::here());
-        Self { inner: Arc::new(Inner { cluster, view, known, channels }) }
+        Self::of(view, cluster, None)
+    }
+
+    /// The same at a node that may have a store itself.
+    #[must_use]
+    pub fn at(view: ViewHandle, cluster: ClusterId, node: NodeId) -> Self {
+        Self::of(view, cluster, Some(node))
+    }
+
+    fn of(view: ViewHandle, cluster: ClusterId, here: Option<NodeId>) -> Self {
+        let (channels, chunks) = (Channels::here(Purpose::Store), Channels::here(Purpose::Chunks));
+        Self { inner: Arc::new(Inner { cluster, view, known: Mutex::default(), channels, chunks, here }) }
     }
 
     /// Every data group.

@@ -101,6 +101,12 @@ pub struct Said {
     pub invocation: InvocationId,
     /// Which function it is.
     pub source: String,
+    /// With one it is taken once a day; empty: it is like no other.
+    pub id: String,
+    /// Messages of one group are delivered one after the other; empty: of none.
+    pub group: String,
+    /// How long it waits.
+    pub delay: Duration,
     /// Of a `CloudEvent`; the trace of the call among them, and how far its chain of events has come.
     pub attributes: BTreeMap<String, String>,
     /// At most 64 KiB.

@@ -253,6 +253,8 @@ pub enum Kind {
     CommandModule,
     /// A component that exports `wasi:cli/run` 0.2, called like CGI.
     CommandComponent,
+    /// A component that exports a handler of events, and nothing that takes requests.
+    EventComponent,
 }
 
 impl Kind {
@@ -263,6 +265,7 @@ impl Kind {
             Self::HttpComponent => "http-component",
             Self::CommandModule => "command-module",
             Self::CommandComponent => "command-component",
+            Self::EventComponent => "event-component",
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use self::state::{BucketGrant, KEYVALUE_MAX, PUBLISH_MAX};
+pub use self::state::{BLOBS_MAX, BucketGrant, KEYVALUE_MAX, PUBLISH_MAX};
 
 /// A bound with its default, its least and its greatest value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,7 @@ pub struct FunctionSpec {
     retry: Retry,
     reuse: Option<Reuse>,
     keyvalue: Vec<BucketGrant>,
+    blobs: Vec<BucketGrant>,
     publish: Vec<String>,
 }
 
@@ -173,6 +174,8 @@ pub struct Draft {
     pub reuse: Option<ReuseDraft>,
     /// Buckets that it may use: `BUCKET`, or `BUCKET:read`.
     pub keyvalue: Vec<String>,
+    /// Buckets of blobs that it may use: `BUCKET`, or `BUCKET:read`.
+    pub blobs: Vec<String>,
     /// Queues and topics to which it may publish.
     pub publish: Vec<String>,
 }
@@ -202,9 +205,10 @@ impl FunctionSpec {
             calls: narrow(REUSE_CALLS.or_default(calls.into())),
             age: Duration::from_millis(REUSE_AGE.or_default(age_ms)),
         });
-        let keyvalue = draft.keyvalue.iter().map(|text| BucketGrant::stored(text)).collect();
+        let buckets = |texts: &[String]| texts.iter().map(|text| BucketGrant::stored(text)).collect();
+        let (keyvalue, blobs) = (buckets(&draft.keyvalue), buckets(&draft.blobs));
         let Draft { env, args, hosts, retry, publish, .. } = draft;
-        Self { env, args, hosts, limits, replicas, retry, reuse, keyvalue, publish }
+        Self { env, args, hosts, limits, replicas, retry, reuse, keyvalue, blobs, publish }
     }
 
     /// Checks every bound.
@@ -229,7 +233,7 @@ impl FunctionSpec {
             REUSE_CALLS.check(calls.into())?;
             REUSE_AGE.check(age_ms)?;
         }
-        state::check(&draft.keyvalue, &draft.publish)?;
+        state::check(&draft)?;
         Ok(Self::stored(draft))
     }
 
@@ -273,30 +277,6 @@ impl FunctionSpec {
     #[must_use]
     pub const fn reuse(&self) -> Option<Reuse> {
         self.reuse
-    }
-
-    /// Buckets of its namespace that it may use.
-    #[must_use]
-    pub fn keyvalue(&self) -> &[BucketGrant] {
-        &self.keyvalue
-    }
-
-    /// Queues and topics of its namespace to which it may publish.
-    #[must_use]
-    pub fn publish(&self) -> &[String] {
-        &self.publish
-    }
-
-    /// Whether it is granted anything of what its namespace keeps.
-    #[must_use]
-    pub fn has_state(&self) -> bool {
-        !self.keyvalue.is_empty() || !self.publish.is_empty()
-    }
-
-    /// The same with nobody whom it may call, and nothing of what its namespace keeps.
-    #[must_use]
-    pub fn without_grants(self) -> Self {
-        Self { hosts: Vec::new(), keyvalue: Vec::new(), publish: Vec::new(), ..self }
     }
 }
 

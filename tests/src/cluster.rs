@@ -7,6 +7,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::command::{self, Finished, Live};
+use crate::disk::SmallDisk;
+use crate::network::Network;
 use crate::node::Node;
 use crate::{Client, eventually, within};
 
@@ -28,6 +30,10 @@ pub struct Options {
     pub flags: Vec<String>,
     /// Whether each node has a clock of its own, which [`Node::shift_clock`] moves; needs Debian's `faketime`.
     pub clocks: bool,
+    /// Whether each node has a network of its own, which [`Cluster::network`] cuts; needs root and Debian's `iproute2`.
+    pub network: bool,
+    /// Whose store has a disk of its own, which [`Cluster::disk`] fills, and how many MiB it has; needs root.
+    pub small_disk: Option<(usize, usize)>,
     /// Environment of all nodes and of the command line.
     pub environment: Vec<(String, String)>,
 }
@@ -41,6 +47,9 @@ pub struct Cluster {
     pub client: Client,
     program: PathBuf,
     environment: Vec<(String, String)>,
+    // In the order in which they end, after the nodes.
+    network: Option<Network>,
+    disk: Option<SmallDisk>,
     base: Option<TempDir>,
 }
 
@@ -63,17 +72,31 @@ impl Cluster {
         if !flags.iter().any(|flag| flag == "--cache-dir") {
             flags.extend(["--cache-dir".into(), base.path().join("cache").display().to_string()]);
         }
+        if options.network {
+            // Its addresses are no loopback ones; nobody else reaches them.
+            flags.push("--insecure".into());
+        }
         let program = PathBuf::from(program);
         let mut cluster = Self {
             nodes: Vec::new(),
             client: Client::default(),
             program,
             environment: options.environment,
+            network: options.network.then(|| Network::new(options.nodes)),
+            disk: None,
             base: Some(base),
         };
         for index in 0..options.nodes {
             let first = cluster.nodes.first().map(|node| node.grpc.clone());
-            let mut node = Node::new(&cluster.program, cluster.folder(), index, first.as_deref(), &flags);
+            let host = cluster.network.as_ref().map_or("127.0.0.1".into(), |it| it.address(index));
+            let (program, base) = (&cluster.program, cluster.folder());
+            let mut node = Node::new(program, base, index, first.as_deref(), &flags, &host);
+            if let Some(network) = &cluster.network {
+                node.set_before(network.within(index));
+            }
+            if let Some((_, mebibytes)) = options.small_disk.filter(|(whose, _)| *whose == index) {
+                cluster.disk = Some(SmallDisk::mount(&node.folder.join("store"), mebibytes));
+            }
             node.set_environment(&cluster.environment);
             if options.clocks {
                 node.give_clock();
@@ -97,6 +120,24 @@ impl Cluster {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.base.as_ref().expect("kept until the end").path()
+    }
+
+    /// What passes between nodes, where [`Options::network`] was asked for.
+    ///
+    /// # Panics
+    /// When it was not.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("the nodes have networks of their own")
+    }
+
+    /// The disk of [`Options::small_disk`].
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("a store has a disk of its own")
     }
 
     /// Waits until so many nodes are alive, and as many of them vote as should.

@@ -1,6 +1,7 @@
 //! One real node: a supervisor with its children, in a folder of its own.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub struct Node {
     pub store: String,
     /// Its data folder.
     pub folder: PathBuf,
+    /// What comes before the program in a command, where something does.
+    before: Vec<String>,
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -107,8 +110,9 @@ impl Node {
         index: usize,
         first: Option<&str>,
         extra: &[String],
+        host: &str,
     ) -> Self {
-        let address = || format!("127.0.0.1:{}", free_port());
+        let address = || format!("{host}:{}", free_port());
         let (grpc, admin, data, http, store) = (address(), address(), address(), address(), address());
         let folder = base.join(format!("n{}", index + 1));
         let mut arguments: Vec<String> =
@@ -138,6 +142,7 @@ impl Node {
             http,
             store,
             folder,
+            before: Vec::new(),
             program,
             arguments,
             environment: Vec::new(),
@@ -156,6 +161,11 @@ impl Node {
     #[must_use]
     pub fn is_controller(&self) -> bool {
         self.roles.contains("controller")
+    }
+
+    /// It is started by this command, which becomes it.
+    pub(crate) fn set_before(&mut self, before: Vec<String>) {
+        self.before = before;
     }
 
     pub(crate) fn set_environment(&mut self, environment: &[(String, String)]) {
@@ -199,8 +209,10 @@ impl Node {
         let log = self.folder.with_extension(format!("{}.log", self.starts));
         self.starts += 1;
         let file = File::create(&log).expect("a log file");
-        let child = Command::new(&self.program)
-            .args(&self.arguments)
+        let words = self.before.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let mut words = words.chain(self.arguments.iter().map(OsStr::new));
+        let child = Command::new(words.next().expect("a program"))
+            .args(words)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("CORACLE_LOG", std::env::var("CORACLE_LOG").unwrap_or_else(|_| "info".into()))
             .stdin(Stdio::null())

@@ -25,6 +25,8 @@ pub enum Purpose {
     Shared,
     /// Questions to a store, some of which wait there until something happens.
     Store,
+    /// What blobs are made of, to and from a store.
+    Chunks,
     /// What a function printed, told by a data plane for as long as somebody reads.
     Logs,
     /// An upload that a controller passes on to a data plane.
@@ -94,6 +96,15 @@ impl Purpose {
             Self::Shared => kept(CONNECT_NEAR, busy(2, 2)),
             // A store that is stopped is noticed while the leases of what it gave out still last.
             Self::Store => kept(CONNECT_NEAR, busy(2, 2)),
+            // Whoever reads a blob slowly leaves its stream's window full, and must hold up no other stream. One that is open
+            // for a slow sender is no sign of a store's health, so pings are.
+            Self::Chunks => Profile {
+                windows: Some(Windows {
+                    stream: calls::ANSWER_WINDOW_BYTES,
+                    connection: calls::CONNECTION_WINDOW_BYTES,
+                }),
+                ..kept(CONNECT_NEAR, busy(2, 2))
+            },
             // Finds a worker that is stopped but still connected: what it would have said is named as a gap then.
             Self::Logs => kept(CONNECT_FAR, busy(2, 2)),
             // Finds a worker that is stopped, or cut off, while it is sent to. A machine that is busy compiling answers later
@@ -139,6 +150,7 @@ mod tests {
             (Purpose::Following, 1, no, Some((2, 2, true)), None),
             (Purpose::Shared, 1, no, Some((2, 2, false)), None),
             (Purpose::Store, 1, no, Some((2, 2, false)), None),
+            (Purpose::Chunks, 1, no, Some((2, 2, false)), calls),
             (Purpose::Logs, 2, no, Some((2, 2, false)), None),
             (Purpose::Upload, 5, no, Some((1, 4, false)), None),
             (Purpose::Command, 5, no, Some((5, 5, false)), None),

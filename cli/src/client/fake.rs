@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use coracle_proto::pb;
 use coracle_proto::pb::admin_server::{Admin, AdminServer};
+use coracle_proto::pb::blobs_server::BlobsServer;
 use coracle_proto::pb::invocations_server::InvocationsServer;
 use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::queues_server::QueuesServer;
 use coracle_proto::pb::schedules_server::SchedulesServer;
+use coracle_proto::pb::secrets_server::SecretsServer;
 use coracle_proto::pb::topics_server::TopicsServer;
+use coracle_proto::pb::webhooks_server::WebhooksServer;
 use coracle_proto::record::SLOTS;
 use coracle_proto::status::Refusal;
 use sha2::Digest as _;
@@ -138,6 +141,9 @@ impl FakeStore {
             .add_service(KeyValueServer::new(store.clone()))
             .add_service(QueuesServer::new(store.clone()))
             .add_service(SchedulesServer::new(store.clone()))
+            .add_service(BlobsServer::new(store.clone()))
+            .add_service(SecretsServer::new(store.clone()))
+            .add_service(WebhooksServer::new(store.clone()))
             .add_service(TopicsServer::new(store.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         store

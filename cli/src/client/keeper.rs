@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use coracle_proto::id::Namespace;
 use coracle_proto::pb;
+use coracle_proto::pb::blobs_client::BlobsClient;
 use coracle_proto::pb::invocations_client::InvocationsClient;
 use coracle_proto::pb::key_value_client::KeyValueClient;
 use coracle_proto::pb::queues_client::QueuesClient;
 use coracle_proto::pb::schedules_client::SchedulesClient;
+use coracle_proto::pb::secrets_client::SecretsClient;
 use coracle_proto::pb::topics_client::TopicsClient;
+use coracle_proto::pb::webhooks_client::WebhooksClient;
 use coracle_proto::record::slot_of;
 use coracle_proto::status::{Code, Refusal};
 use coracle_transport::{Dialer, Purpose};
@@ -30,6 +33,8 @@ const _: () = assert!(STORE_WAIT_MAX.as_millis() < ATTEMPT_MAX.as_millis());
 
 /// A connection to a store; each request carries the command's trace.
 pub(crate) type Wire = InterceptedService<Channel, Trace>;
+/// Blobs, and uploads of them.
+pub(crate) type Blobs = BlobsClient<Wire>;
 /// Values.
 pub(crate) type Keeper = KeyValueClient<Wire>;
 /// Records of invocations.
@@ -38,43 +43,31 @@ pub(crate) type Invocations = InvocationsClient<Wire>;
 pub(crate) type Queues = QueuesClient<Wire>;
 /// Schedules.
 pub(crate) type Schedules = SchedulesClient<Wire>;
+/// Secrets.
+pub(crate) type Secrets = SecretsClient<Wire>;
 /// Topics.
 pub(crate) type Topics = TopicsClient<Wire>;
+/// Webhooks.
+pub(crate) type Webhooks = WebhooksClient<Wire>;
 
 /// The generated client of one of the store's services.
 pub(crate) trait Service {
     fn over(wire: Wire) -> Self;
 }
 
-impl Service for Keeper {
-    fn over(wire: Wire) -> Self {
-        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
-    }
+macro_rules! service {
+    ($($client:ident),+) => {
+        $(
+            impl Service for $client {
+                fn over(wire: Wire) -> Self {
+                    Self::new(wire).max_decoding_message_size(ANSWER_MAX)
+                }
+            }
+        )+
+    };
 }
 
-impl Service for Invocations {
-    fn over(wire: Wire) -> Self {
-        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
-    }
-}
-
-impl Service for Queues {
-    fn over(wire: Wire) -> Self {
-        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
-    }
-}
-
-impl Service for Schedules {
-    fn over(wire: Wire) -> Self {
-        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
-    }
-}
-
-impl Service for Topics {
-    fn over(wire: Wire) -> Self {
-        Self::new(wire).max_decoding_message_size(ANSWER_MAX)
-    }
-}
+service!(Blobs, Invocations, Keeper, Queues, Schedules, Secrets, Topics, Webhooks);
 
 /// Which data group is asked.
 #[derive(Debug, Clone, Copy)]

@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Delete what the manifest's namespaces have and it does not name: queues, topics, buckets, triggers, schedules.
     #[arg(long)]
     prune: bool,
+    /// Only look whether it could be deployed, and what would become of queues, topics, buckets, triggers, schedules.
+    #[arg(long)]
+    dry_run: bool,
     /// Of these also what has messages or values.
     #[arg(long, requires = "prune")]
     force: bool,
@@ -94,14 +97,15 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
     let wanted = args.wanted()?;
     let deadline = Deadline::after(session.wait(WAIT));
     let prune = args.prune.then_some(Prune { force: args.force, yes: session.shared.yes });
-    let plan = Plan { deadline, wait: !session.shared.no_wait, talk: session.talk, prune };
+    let (wait, dry_run) = (!session.shared.no_wait, args.dry_run);
+    let plan = Plan { deadline, wait, dry_run, talk: session.talk, prune };
     let manifest = args.manifest_file();
     let targets =
         session.targets_of(manifest.as_deref().unwrap_or_else(|| Path::new(manifest::FILE_NAME)))?;
     let (deployed, done) = deploy_all(&wanted, targets, plan).await;
     // Also before a failure: what was deployed stays deployed.
     match (deployed.as_slice(), manifest) {
-        ([], Some(_)) if done.is_ok() && !session.output.is_for_people() => {
+        ([], Some(_)) if done.is_ok() && !args.dry_run && !session.output.is_for_people() => {
             session.output.list::<Deployed>(&[])?;
         }
         ([], _) => {}
@@ -121,7 +125,7 @@ pub(crate) async fn deploy_manifest(
     talk: Talk,
 ) -> Result<Vec<Deployed>, Failure> {
     let wanted = read_manifest(path)?;
-    let plan = Plan { deadline: Deadline::after(WAIT), wait: true, talk, prune: None };
+    let plan = Plan { deadline: Deadline::after(WAIT), wait: true, dry_run: false, talk, prune: None };
     let (deployed, done) = deploy_all(&wanted, targets, plan).await;
     done.map(|()| deployed)
 }
@@ -132,6 +136,8 @@ struct Plan {
     deadline: Deadline,
     /// Until the versions are ready everywhere.
     wait: bool,
+    /// Nothing is changed.
+    dry_run: bool,
     talk: Talk,
     /// What the manifest does not name is deleted.
     prune: Option<Prune>,
@@ -162,6 +168,13 @@ async fn deploy_all(
         }
         let client = Client::connect(targets, plan.deadline, plan.talk).await?;
         let (kept, mut client) = Kept::look(manifest, plan.prune, client, plan.talk).await?;
+        if plan.dry_run {
+            if let Some(kept) = &kept {
+                kept.tell_wanted(client).await?;
+            }
+            functions.iter().for_each(|it| plan.talk.say(&format!("{} would be deployed", it.id)));
+            return Ok(());
+        }
         if let Some(kept) = &kept {
             client = kept.before_functions(client).await?;
         }

@@ -7,13 +7,17 @@ use coracle_proto::spec::BucketGrant;
 use super::events::Events;
 use crate::client::Admin;
 use crate::exit::{Exit, Failure};
+use crate::manifest::Holds;
 
 /// What functions are granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Queue,
     Topic,
+    /// Of values.
     Bucket,
+    /// Of blobs.
+    Blobs,
 }
 
 impl Kind {
@@ -21,7 +25,15 @@ impl Kind {
         match self {
             Self::Queue => "queue",
             Self::Topic => "topic",
-            Self::Bucket => "bucket",
+            Self::Bucket | Self::Blobs => "bucket",
+        }
+    }
+
+    /// Of a bucket.
+    pub(super) const fn of(holds: Holds) -> Self {
+        match holds {
+            Holds::Values => Self::Bucket,
+            Holds::Blobs => Self::Blobs,
         }
     }
 }
@@ -51,11 +63,13 @@ impl Grants {
 
     /// Those that may use it.
     pub(super) fn of(&self, id: &FunctionId, kind: Kind) -> impl Iterator<Item = &FunctionId> {
+        let among = move |grants: &[String]| {
+            grants.iter().any(|it| BucketGrant::stored(it).bucket() == id.name.as_str())
+        };
         let may = move |spec: &pb::FunctionSpec| match kind {
             Kind::Queue | Kind::Topic => spec.publish.iter().any(|it| it == id.name.as_str()),
-            Kind::Bucket => {
-                spec.keyvalue.iter().any(|it| BucketGrant::stored(it).bucket() == id.name.as_str())
-            }
+            Kind::Bucket => among(&spec.keyvalue),
+            Kind::Blobs => among(&spec.blobs),
         };
         let mine = self.0.iter().filter(move |(function, _)| function.namespace == id.namespace);
         mine.filter(move |(_, specs)| specs.iter().any(may)).map(|(function, _)| function)
@@ -114,18 +128,21 @@ mod tests {
     #[tokio::test]
     async fn each_verb_that_deletes_asks_for_it() {
         let bucket = pb::KvBucket { bucket: "images".to_owned(), ..pb::KvBucket::default() };
+        let holds = pb::KvHolds::Blobs.into();
+        let uploads = pb::KvBucket { bucket: "uploads".to_owned(), holds, ..pb::KvBucket::default() };
         let topic = pb::TopicDetail { topic: "news".to_owned(), ..pb::TopicDetail::default() };
-        let (queues, topics, buckets) = (vec![queue("jobs", "")], vec![topic], vec![bucket]);
+        let (queues, topics, buckets) = (vec![queue("jobs", "")], vec![topic], vec![bucket, uploads]);
         let store = FakeStore::start(Kept { queues, topics, buckets, ..Kept::default() }).await;
         let spec = pb::FunctionSpec {
             keyvalue: vec!["images".to_owned()],
+            blobs: vec!["uploads".to_owned()],
             publish: vec!["jobs".to_owned(), "news".to_owned()],
             ..pb::FunctionSpec::default()
         };
         let granted = vec![("there".to_owned(), spec)];
         let stores = vec![store.address.clone()];
         let node = Fake::start(Script { granted, stores, ..Script::default() }).await;
-        for line in ["queue delete jobs", "topic delete news", "kv drop images"] {
+        for line in ["queue delete jobs", "topic delete news", "kv drop images", "blob drop uploads"] {
             let failure = run(line, &node).await.unwrap_err();
             assert!(
                 failure.exit == Exit::Conflict && failure.message.contains("granted to there"),

@@ -14,8 +14,7 @@ use tracing::{Instrument as _, field, info_span};
 
 use self::answer::Facts;
 use self::later::{Accepted, IDEMPOTENCY_KEY, PREFER, RESPOND_ASYNC, is_accepted};
-use super::{Session, input};
-use crate::address::Address;
+use super::{Session, gateway, input};
 use crate::client::{Stopwatch, Trace};
 use crate::exit::{Exit, Failure};
 use crate::http::{Body, Connection, empty, stream, whole};
@@ -46,10 +45,8 @@ pub(crate) struct Args {
     /// Path and query below the function's own.
     #[arg(long, value_name = "PATH", default_value = "", value_parser = path)]
     path: String,
-    /// A gateway (port 8080) to call, without asking a controller for one; repeated, the next one is tried
-    /// [env: CORACLE_GATEWAY].
-    #[arg(long = "gateway", value_name = "HOST:PORT", value_delimiter = ',')]
-    gateways: Vec<Address>,
+    #[command(flatten)]
+    gateway: gateway::Flag,
     /// Do not wait for the answer: the call is kept and made at least once, and its id goes to stdout.
     #[arg(long = "async")]
     later: bool,
@@ -104,7 +101,7 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
 async fn call(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     // What is wrong on this side is said before anybody is asked.
     let body = body(args.data.as_deref()).await?;
-    let gateways = gateways(args, session).await?;
+    let gateways = args.gateway.find(session).await?;
     let connection = Connection::open(&gateways)
         .await
         .map_err(|reasons| Failure::new(Exit::Connect, format!("cannot connect to a gateway: {reasons}")))?;
@@ -133,36 +130,6 @@ async fn call(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     let done = answer::deliver(response, &args.name).await;
     session.talk.say(&facts.sentence(watch.elapsed()));
     done
-}
-
-/// Whom to call: who was named, else whom a controller names, else whom the context knows. Calls need no controller.
-async fn gateways(args: &Args, session: &Session<'_>) -> Result<Vec<Address>, Failure> {
-    if !args.gateways.is_empty() {
-        return Ok(args.gateways.clone());
-    }
-    let named = session.environment.gateways.iter().map(|text| text.parse());
-    let named: Vec<Address> = named
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure::usage(format!("CORACLE_GATEWAY: {error}")))?;
-    if !named.is_empty() {
-        return Ok(named);
-    }
-    let known = session.targets()?.gateways;
-    match session.connect().await {
-        Ok(client) if client.info()?.gateways.is_empty() => {
-            Err(Failure::new(Exit::Connect, "no node of the cluster has the role gateway"))
-        }
-        Ok(client) => Ok(client.info()?.gateways.clone()),
-        Err(failure) if failure.exit == Exit::Connect && !known.is_empty() => {
-            session.talk.warn(&format!("{failure}; the gateways of the context are called all the same"));
-            Ok(known)
-        }
-        Err(failure) if failure.exit == Exit::Connect => Err(Failure::new(
-            Exit::Connect,
-            format!("{failure}; a call needs no controller: name a gateway with --gateway HOST:PORT"),
-        )),
-        Err(failure) => Err(failure),
-    }
 }
 
 fn target(args: &Args) -> String {

@@ -13,10 +13,10 @@ use coracle_proto::status::{Code, Refusal};
 use tokio::io::AsyncReadExt as _;
 
 use super::events::Events;
-use super::granted::{self, Kind};
 use super::{Session, input};
 use crate::client::{Client, Keeper, Once, Seen, Whose};
 use crate::exit::Failure;
+use crate::manifest::{Access, BucketEntry, Holds};
 use crate::output::view::{Changed, EntryView, NumberView};
 use crate::output::{door, print, unwritten};
 use crate::units;
@@ -38,7 +38,7 @@ enum Verb {
     /// Make a bucket, or give it other bounds.
     Create(Create),
     /// Delete a bucket with all that is in it.
-    Drop(DropBucket),
+    Drop(buckets::DropBucket),
     /// List the buckets of a namespace.
     Buckets(buckets::Buckets),
     /// Have a function get an event of each change of a bucket.
@@ -58,19 +58,10 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-struct Bucket {
+pub(super) struct Bucket {
     /// The bucket: [NAMESPACE/]NAME.
     #[arg(value_name = "BUCKET")]
-    bucket: FunctionId,
-}
-
-#[derive(Debug, clap::Args)]
-struct DropBucket {
-    #[command(flatten)]
-    bucket: Bucket,
-    /// Also while functions watch it, or may use it.
-    #[arg(long)]
-    force: bool,
+    pub(super) bucket: FunctionId,
 }
 
 #[derive(Debug, clap::Args)]
@@ -133,9 +124,9 @@ struct List {
 pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failure> {
     match &args.verb {
         Verb::Create(args) => create(args, session).await,
-        Verb::Drop(args) => drop_bucket(args, session).await,
-        Verb::Buckets(args) => buckets::list(args, session).await,
-        Verb::Watch(args) => buckets::watch(args, session).await,
+        Verb::Drop(args) => buckets::drop_it(args, Holds::Values, session).await,
+        Verb::Buckets(args) => buckets::list(args, Holds::Values, session).await,
+        Verb::Watch(args) => args.run(session).await,
         Verb::Unwatch(args) => buckets::unwatch(args, session).await,
         Verb::Get(args) => get(args, session).await,
         Verb::Set(args) => set(args, session).await,
@@ -198,21 +189,17 @@ impl Asking {
 
 async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
     let id = &args.bucket.bucket;
-    buckets::put(&mut Events::reach(session).await?, id, (args.keys, args.size)).await?;
+    let wanted = BucketEntry {
+        id: id.clone(),
+        line: 0,
+        keys_max: args.keys,
+        bytes_max: args.size,
+        holds: Holds::Values,
+        access: Access::default(),
+    };
+    buckets::put(&mut Events::reach(session).await?, &wanted, false).await?;
     session.talk.say(session.talk.done(&format!("bucket {id} is there")));
     session.output.one(&Changed::new(id, "created"))
-}
-
-async fn drop_bucket(args: &DropBucket, session: &Session<'_>) -> Result<(), Failure> {
-    let id = &args.bucket.bucket;
-    session.talk.confirm(&format!("Delete bucket {id} with all that is in it?"), session.shared.yes)?;
-    let mut events = Events::reach(session).await?;
-    if !args.force {
-        granted::refuse(&mut events, id, Kind::Bucket).await?;
-    }
-    buckets::drop_bucket(&mut events, id, args.force).await?;
-    session.talk.say(session.talk.done(&format!("bucket {id} is deleted")));
-    session.output.one(&Changed::new(id, "deleted"))
 }
 
 async fn get(args: &Key, session: &Session<'_>) -> Result<(), Failure> {

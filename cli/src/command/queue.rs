@@ -127,7 +127,7 @@ async fn create_or_change(args: &Create, events: &mut Events) -> Result<(pb::Que
     let own = QueueId { namespace: id.namespace.clone(), queue: id.name.to_string() };
     let before = settings::present(events, &own).await?;
     let told = before.as_ref().and_then(|it| it.spec.as_ref()).map(settings::told);
-    let wanted = told.map_or(settings, |told| settings.over(&told));
+    let wanted = settings.over(&told.clone().unwrap_or_default());
     let function = match (&args.function, &before) {
         (Some(name), _) => name.to_string(),
         (None, Some(before)) if !args.no_function => before.function.clone(),

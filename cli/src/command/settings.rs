@@ -7,7 +7,7 @@ use coracle_proto::pb;
 use super::events::Events;
 use super::queue::name::{self, QueueId};
 use crate::exit::{Exit, Failure};
-use crate::manifest::Settings;
+use crate::manifest::{BATCH, BATCH_WAIT, Delivery, Mode, Setting, Settings, delivery_path, delivery_reply};
 use crate::units;
 
 /// Those of a queue; without them as it is, and as is usual where there is none (docs/manifest.md).
@@ -35,6 +35,21 @@ pub(super) struct Flags {
     /// What they may come to, such as 100MiB.
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     size: Option<u64>,
+    /// The path of the request that the function gets; usual is /.
+    #[arg(long, value_name = "PATH", value_parser = delivery_path)]
+    path: Option<String>,
+    /// Where the request has the event's attributes; usual is binary.
+    #[arg(long, value_enum, value_name = "MODE")]
+    mode: Option<Mode>,
+    /// A queue or topic to which events that it answers with are published; '' for none.
+    #[arg(long, value_name = "NAME", value_parser = delivery_reply)]
+    reply: Option<String>,
+    /// Messages of one call at most; usual is 1.
+    #[arg(long, value_name = "N")]
+    batch: Option<u64>,
+    /// How long the oldest of them waits for others at most, such as 5s.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    batch_wait: Option<Duration>,
 }
 
 impl Flags {
@@ -57,6 +72,18 @@ impl Flags {
             let (Some((setting, slot)), Some(number)) = (settings.slot(name), given) else { continue };
             *slot = setting.check(number).map_err(|error| Failure::usage(format!("--{name}: {error}")))?;
         }
+        let checked = |setting: &Setting, number: Option<u64>| {
+            let name = setting.bound.name;
+            let checked = number.map(|number| setting.check(number)).transpose();
+            checked.map_err(|error| Failure::usage(format!("--{name}: {error}")))
+        };
+        settings.delivery = Delivery {
+            path: self.path.clone(),
+            mode: self.mode,
+            reply: self.reply.clone(),
+            batch_max: checked(&BATCH, self.batch)?,
+            batch_wait_ms: checked(&BATCH_WAIT, millis(self.batch_wait))?,
+        };
         Ok(settings)
     }
 }
@@ -77,7 +104,7 @@ pub(super) async fn over_present(
     id: &QueueId,
 ) -> Result<Settings, Failure> {
     let found = present(events, id).await?.and_then(|it| it.spec);
-    Ok(found.map_or(settings, |spec| settings.over(&told(&spec))))
+    Ok(settings.over(&found.as_ref().map(told).unwrap_or_default()))
 }
 
 /// On the wire, for a queue whose messages this function takes; empty: nobody does.
@@ -91,8 +118,24 @@ pub(super) fn spec(settings: &Settings, function: &str) -> pb::QueueSpec {
         backoff_max_ms: settings.backoff_max_ms,
         age_ms: settings.age_ms,
         dead_keep_ms: settings.dead_keep_ms,
-        delivery: None,
+        delivery: delivery(&settings.delivery),
     }
+}
+
+/// None where all of it is as is usual.
+fn delivery(told: &Delivery) -> Option<pb::DeliverySpec> {
+    let batch_max = told.batch_max.filter(|max| *max > 1).unwrap_or_default();
+    let spec = pb::DeliverySpec {
+        path: told.path.clone().filter(|path| path != "/").unwrap_or_default(),
+        mode: match told.mode {
+            None | Some(Mode::Binary) => pb::DeliveryMode::Unspecified.into(),
+            Some(Mode::Structured) => pb::DeliveryMode::Structured.into(),
+        },
+        reply: told.reply.clone().unwrap_or_default(),
+        batch_max: u32::try_from(batch_max).unwrap_or(u32::MAX),
+        batch_wait_ms: if batch_max == 0 { 0 } else { told.batch_wait_ms.unwrap_or_default() },
+    };
+    (spec != pb::DeliverySpec::default()).then_some(spec)
 }
 
 /// The same for the queue of a bucket's watcher.
@@ -130,6 +173,22 @@ pub(super) fn told(spec: &pb::QueueSpec) -> Settings {
         dead_keep_ms: spec.dead_keep_ms,
         messages_max: spec.messages_max,
         bytes_max: spec.bytes_max,
+        delivery: spec.delivery.as_ref().map(told_delivery).unwrap_or_default(),
+    }
+}
+
+/// How its function was said to want them; what is usual is not said.
+fn told_delivery(spec: &pb::DeliverySpec) -> Delivery {
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Delivery {
+        path: text(&spec.path),
+        mode: match spec.mode() {
+            pb::DeliveryMode::Structured => Some(Mode::Structured),
+            pb::DeliveryMode::Unspecified | pb::DeliveryMode::Binary => None,
+        },
+        reply: text(&spec.reply),
+        batch_max: Some(spec.batch_max.into()).filter(|max| *max > 1),
+        batch_wait_ms: Some(spec.batch_wait_ms).filter(|wait| *wait > 0),
     }
 }
 
@@ -152,8 +211,15 @@ mod tests {
 
     #[test]
     fn flags_say_what_the_keys_of_a_manifest_say() {
-        let line =
-            "--attempts 5 --backoff 2s --backoff-max 1m --age 1h --dead-keep 7d --messages 10 --size 1MiB";
+        let line = "--attempts 5 --backoff 2s --backoff-max 1m --age 1h --dead-keep 7d --messages 10 --size 1MiB \
+             --path /in --mode structured --reply done --batch 10 --batch-wait 5s";
+        let delivery = Delivery {
+            path: Some("/in".into()),
+            mode: Some(Mode::Structured),
+            reply: Some("done".into()),
+            batch_max: Some(10),
+            batch_wait_ms: Some(5000),
+        };
         let all = Settings {
             attempts: 5,
             backoff_ms: 2000,
@@ -162,12 +228,15 @@ mod tests {
             dead_keep_ms: 604_800_000,
             messages_max: 10,
             bytes_max: 1 << 20,
+            delivery,
         };
         assert_eq!(settings(line).unwrap(), all);
         assert_eq!(told(&spec(&all, "f")), all);
         assert_eq!(watch_queue(&all).age_ms, 3_600_000);
         assert_eq!(settings("").unwrap(), Settings::default());
+        assert_eq!(spec(&settings("--path / --batch 1 --mode binary").unwrap(), "f").delivery, None);
         let failure = settings("--attempts 0").unwrap_err();
         assert_eq!(failure.message, "--attempts: 0 is not between 1 and 100");
+        assert_eq!(settings("--batch 257").unwrap_err().message, "--batch: 257 is not between 1 and 256");
     }
 }

@@ -15,30 +15,40 @@ use crate::output::Talk;
 struct Example {
     name: &'static str,
     manifest: &'static str,
-    /// File name, as the manifest has it, and content.
-    component: (&'static str, &'static [u8]),
+    /// File names, as the manifest has them, and their content.
+    components: &'static [(&'static str, &'static [u8])],
     /// What to try, with `URL` for a gateway.
     tries: &'static str,
 }
 
-const EXAMPLES: [Example; 3] = [
+const EXAMPLES: [Example; 4] = [
     Example {
         name: "hello",
         manifest: include_str!("../../../examples/hello/coracle.toml"),
-        component: ("hello.wasm", include_bytes!("../../../examples/hello/hello.wasm")),
+        components: &[("hello.wasm", include_bytes!("../../../examples/hello/hello.wasm"))],
         tries: "curl 'URL/hello?name=Ada'",
     },
     Example {
         name: "wordcount",
         manifest: include_str!("../../../examples/wordcount/coracle.toml"),
-        component: ("wordcount.wasm", include_bytes!("../../../examples/wordcount/wordcount.wasm")),
+        components: &[("wordcount.wasm", include_bytes!("../../../examples/wordcount/wordcount.wasm"))],
         tries: "curl --data 'one two three' URL/wordcount",
     },
     Example {
         name: "thumbnail",
         manifest: include_str!("../../../examples/thumbnail/coracle.toml"),
-        component: ("thumbnail.wasm", include_bytes!("../../../examples/thumbnail/thumbnail.wasm")),
+        components: &[("thumbnail.wasm", include_bytes!("../../../examples/thumbnail/thumbnail.wasm"))],
         tries: "curl --data-binary @photo.jpg 'URL/thumbnail?width=120&filter=gray' -o small.jpg",
+    },
+    Example {
+        name: "photos",
+        manifest: include_str!("../../../examples/photos/coracle.toml"),
+        components: &[
+            ("resize/resize.wasm", include_bytes!("../../../examples/photos/resize/resize.wasm")),
+            ("album/album.wasm", include_bytes!("../../../examples/photos/album/album.wasm")),
+        ],
+        tries: "coracle blob put uploads cat.jpg photo.jpg    # then look at URL/album, and at\n  \
+                coracle invocation list --function resize     # what that came to; 'invocation get ID' has its cost",
     },
 ];
 
@@ -64,13 +74,16 @@ pub(super) async fn deploy(
 }
 
 impl Example {
-    /// Writes manifest and component into `folder`; answers with the manifest's path.
+    /// Writes manifest and components into `folder`; answers with the manifest's path.
     fn write(&self, folder: &Path) -> Result<std::path::PathBuf, Failure> {
         let manifest = folder.join(crate::manifest::FILE_NAME);
-        let (name, content) = self.component;
         let write = || {
             fs::create_dir_all(folder)?;
-            fs::write(folder.join(name), content)?;
+            for (name, content) in self.components {
+                let path = folder.join(name);
+                path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                fs::write(path, content)?;
+            }
             fs::write(&manifest, self.manifest)
         };
         write().map_err(|error| Failure::local(folder.display(), error))?;
@@ -83,15 +96,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_example_is_a_manifest_with_its_component() {
+    fn each_example_is_a_manifest_with_its_components() {
         let folder = tempfile::tempdir().unwrap();
         for example in &EXAMPLES {
             let path = example.write(&folder.path().join(example.name)).unwrap();
             let manifest = crate::manifest::read(&path).unwrap();
-            assert_eq!(manifest.functions.len(), 1, "{}", example.name);
-            let function = &manifest.functions[0];
-            assert_eq!(function.id.to_string(), example.name);
-            assert!(fs::read(&function.component).unwrap().starts_with(b"\0asm"), "{}", example.name);
+            assert_eq!(manifest.functions.len(), example.components.len(), "{}", example.name);
+            for function in &manifest.functions {
+                let content = fs::read(&function.component).unwrap();
+                assert!(content.starts_with(b"\0asm"), "{}", function.id);
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::units;
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// What may stand in a function's table.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "component",
     "routes",
     "grant-routes",
@@ -37,6 +37,7 @@ pub(super) const KEYS: [&str; 17] = [
     "retry",
     "reuse",
     "keyvalue",
+    "blobs",
     "publish",
     "namespace",
 ];
@@ -132,6 +133,11 @@ impl Reader<'_, '_> {
                 let keyvalue = self.list(value, place);
                 self.checked(value, place, Draft { keyvalue: keyvalue.clone(), ..Draft::default() });
                 self.draft.keyvalue = keyvalue;
+            }
+            "blobs" => {
+                let blobs = self.list(value, place);
+                self.checked(value, place, Draft { blobs: blobs.clone(), ..Draft::default() });
+                self.draft.blobs = blobs;
             }
             "publish" => {
                 let publish = self.list(value, place);

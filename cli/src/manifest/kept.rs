@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use clap::ValueEnum;
 use coracle_proto::id::FunctionId;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -14,12 +15,26 @@ type Name<'a, 'i> = &'a Spanned<Cow<'i, str>>;
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// What may stand in a queue's table.
-const QUEUE_KEYS: [&str; 9] =
-    ["function", "namespace", "attempts", "backoff", "backoff-max", "age", "dead-keep", "messages", "size"];
-const BUCKET_KEYS: [&str; 3] = ["namespace", "keys", "size"];
-// Of a bucket without other bounds, as 'coracle kv create' makes it.
+const QUEUE_KEYS: [&str; 13] = [
+    "function",
+    "namespace",
+    "attempts",
+    "backoff",
+    "backoff-max",
+    "age",
+    "dead-keep",
+    "messages",
+    "size",
+    "path",
+    "mode",
+    "reply",
+    "batch",
+];
+const BUCKET_KEYS: [&str; 6] = ["namespace", "holds", "access", "keys", "size", "bytes"];
+// Of a bucket without other bounds, as 'coracle kv create' and 'coracle blob create' make it.
 const KEYS: Setting = Setting::new("keys", Unit::Count, 1_000_000, (1, u64::MAX));
 const SIZE: Setting = Setting::new("size", Unit::Size, 1 << 30, (1, u64::MAX));
+const SIZE_OF_BLOBS: Setting = Setting::new("size", Unit::Size, 10 << 30, (1, u64::MAX));
 
 /// One queue of a manifest; who takes its messages is a trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +60,50 @@ pub(crate) struct BucketEntry {
     pub(crate) line: usize,
     pub(crate) keys_max: u64,
     pub(crate) bytes_max: u64,
+    pub(crate) holds: Holds,
+    /// Of one that holds values nobody asks by HTTP.
+    pub(crate) access: Access,
+}
+
+/// What a bucket holds. It never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Holds {
+    /// Small ones, with versions (wasi:keyvalue).
+    #[default]
+    Values,
+    /// Large ones (wasi:blobstore).
+    Blobs,
+}
+
+impl Holds {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Values => "values",
+            Self::Blobs => "blobs",
+        }
+    }
+}
+
+/// What somebody who comes by HTTP may do with blobs without a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Access {
+    /// Nothing.
+    #[default]
+    Signed,
+    /// Read.
+    Read,
+    /// Read, write and delete.
+    Open,
+}
+
+impl Access {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Read => "read",
+            Self::Open => "open",
+        }
+    }
 }
 
 /// A queue, and the trigger that its key `function` is.
@@ -81,16 +140,38 @@ pub(super) fn bucket(
     value: &Value<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<BucketEntry> {
-    let (mut keys_max, mut bytes_max) = (KEYS.bound.default, SIZE.bound.default);
+    let (mut keys_max, mut bytes_max) = (KEYS.bound.default, None);
+    let (mut holds, mut access, mut access_span) = (Holds::default(), None, 0..0);
     let line = problems.line(&name.span());
+    let before = problems.count();
     let id = named("bucket", name, value, problems, &BUCKET_KEYS, |keys, key, value| {
-        let (slot, setting) = match key {
-            "keys" => (&mut keys_max, &KEYS),
-            "size" => (&mut bytes_max, &SIZE),
+        match key {
+            "holds" => {
+                let read = keys.parsed(key, value, |text| Holds::from_str(text, false));
+                holds = read.unwrap_or_default();
+            }
+            "access" => {
+                access = keys.parsed(key, value, |text| Access::from_str(text, false));
+                access_span = value.span();
+            }
+            "keys" => keys_max = keys.number(key, value, &KEYS).unwrap_or_default(),
+            "size" | "bytes" if bytes_max.is_some() => {
+                keys.wrong(key, value, "'size' and 'bytes' say the same")
+            }
+            "size" | "bytes" => bytes_max = Some(keys.number(key, value, &SIZE).unwrap_or_default()),
             _ => return false,
-        };
-        *slot = keys.number(key, value, setting).unwrap_or_default();
+        }
         true
-    })?;
-    Some(BucketEntry { id, line, keys_max, bytes_max })
+    });
+    if holds == Holds::Values && access.is_some() {
+        let place = format!("bucket.{}.access", name.get_ref());
+        problems.add(&access_span, &place, "it goes with holds = \"blobs\"");
+    }
+    let id = id.filter(|_| problems.count() == before)?;
+    let usual = match holds {
+        Holds::Values => SIZE.bound.default,
+        Holds::Blobs => SIZE_OF_BLOBS.bound.default,
+    };
+    let (bytes_max, access) = (bytes_max.unwrap_or(usual), access.unwrap_or_default());
+    Some(BucketEntry { id, line, keys_max, bytes_max, holds, access })
 }

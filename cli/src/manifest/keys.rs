@@ -82,7 +82,9 @@ impl Keys<'_, '_> {
 
     /// One of a queue's settings; false where it is none.
     pub(super) fn setting(&mut self, settings: &mut Settings, key: &str, value: &Value<'_>) -> bool {
-        let Some((setting, slot)) = settings.slot(key) else { return false };
+        let Some((setting, slot)) = settings.slot(key) else {
+            return settings.delivery.read(self, key, value);
+        };
         *slot = self.number(key, value, setting).unwrap_or_default();
         true
     }

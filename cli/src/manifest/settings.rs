@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use coracle_proto::spec::Bound;
 
+use super::Delivery;
 use crate::units::{show_bytes, show_duration};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -76,7 +77,7 @@ const SIZE: Setting = Setting::new("size", Unit::Size, 1 << 30, (1, 64 << 30));
 static ALL: [Setting; 7] = [ATTEMPTS, BACKOFF, BACKOFF_MAX, AGE, DEAD_KEEP, MESSAGES, SIZE];
 
 /// What a queue is told. Zero: as is usual.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Of a message.
     pub(crate) attempts: u64,
@@ -92,10 +93,12 @@ pub(crate) struct Settings {
     pub(crate) messages_max: u64,
     /// Their bytes.
     pub(crate) bytes_max: u64,
+    /// How its function wants them.
+    pub(crate) delivery: Delivery,
 }
 
 impl Settings {
-    /// The names of all of them.
+    /// The names of all that are numbers.
     pub(crate) const KEYS: [&str; 7] =
         ["attempts", "backoff", "backoff-max", "age", "dead-keep", "messages", "size"];
 
@@ -143,7 +146,7 @@ impl Settings {
             let [now, was] = if texts[0] == texts[1] { [now, was].map(|it| unit.exact(it)) } else { texts };
             format!("{} {now} instead of {was}", bound.name)
         };
-        both.map(change).collect()
+        both.map(change).chain(self.delivery.changes(&before.delivery)).collect()
     }
 
     /// Of these, and of the others where these say nothing.
@@ -155,15 +158,17 @@ impl Settings {
                 *slot = told;
             }
         }
+        self.delivery = self.delivery.over(&other.delivery);
         self
     }
 
     /// What both tell, and not alike.
     pub(crate) fn contradicts(&self, other: &Self) -> Option<&'static str> {
         let mut both = self.each().zip(other.each());
-        both.find_map(|((setting, one), (_, two))| {
+        let numbers = both.find_map(|((setting, one), (_, two))| {
             (one != 0 && two != 0 && one != two).then_some(setting.bound.name)
-        })
+        });
+        numbers.or_else(|| self.delivery.contradicts(&other.delivery))
     }
 }
 

@@ -88,12 +88,15 @@ fn instances_are_used_again_where_that_is_said() {
 
 #[test]
 fn grants_of_what_is_kept_are_read_and_checked() {
-    let manifest =
-        good("[function.a]\ncomponent = 'a'\nkeyvalue = ['images', 'colours:read']\npublish = ['done']");
+    let manifest = good(
+        "[function.a]\ncomponent = 'a'\nkeyvalue = ['images', 'colours:read']\nblobs = ['up:read']\npublish = ['done']",
+    );
     let spec = &manifest.functions.first().unwrap().spec;
     let granted: Vec<_> = spec.keyvalue().iter().map(|it| (it.bucket(), it.may_write())).collect();
     assert_eq!(granted, [("images", true), ("colours", false)]);
     assert_eq!(spec.publish(), ["done"]);
+    let blobs: Vec<_> = spec.blobs().iter().map(|it| (it.bucket(), it.may_write())).collect();
+    assert_eq!(blobs, [("up", false)]);
     let wrong =
         bad("[function.a]\ncomponent = 'a'\nkeyvalue = ['a', 'a:read']\npublish = ['a/b']\nkeyvalu = []");
     for said in [

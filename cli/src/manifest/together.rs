@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Manifest, On, Problems};
+use super::{Manifest, On, Problems, Settings};
 
 /// Names that stand twice, and what contradicts; a queue's settings have those of its trigger too.
 pub(super) fn check(manifest: &mut Manifest, problems: &mut Problems<'_>) {
@@ -16,19 +16,21 @@ pub(super) fn check(manifest: &mut Manifest, problems: &mut Problems<'_>) {
         if let Some(name) = queue.settings.contradicts(&settings) {
             let problem =
                 format!("'{name}' is told otherwise in line {}, where queue '{id}' stands", queue.line);
-            problems.add_at(trigger.line, "trigger.retry", problem);
+            let place = if Settings::KEYS.contains(&name) { "trigger.retry" } else { "trigger" };
+            problems.add_at(trigger.line, place, problem);
         }
-        queue.settings = queue.settings.over(&settings);
+        queue.settings = queue.settings.clone().over(&settings);
     }
 }
 
-/// A name is that of a queue or of a topic, and a schedule's stands once.
+/// A name is that of a queue or of a topic, and a schedule's or a webhook's stands once.
 fn names(manifest: &Manifest, problems: &mut Problems<'_>) {
     let queues = manifest.queues.iter().map(|it| (("queue or topic", &it.id), it.line, "queue"));
     let topics = manifest.topics.iter().map(|it| (("queue or topic", &it.id), it.line, "topic"));
     let buckets = manifest.buckets.iter().map(|it| (("bucket", &it.id), it.line, "bucket"));
     let schedules = manifest.schedules.iter().map(|it| (("schedule", &it.id), it.line, "schedule"));
-    let mut all: Vec<_> = queues.chain(topics).chain(buckets).chain(schedules).collect();
+    let webhooks = manifest.webhooks.iter().map(|it| (("webhook", &it.id), it.line, "webhook"));
+    let mut all: Vec<_> = queues.chain(topics).chain(buckets).chain(schedules).chain(webhooks).collect();
     all.sort_by_key(|(_, line, _)| *line);
     let mut seen = BTreeMap::new();
     for ((what, id), line, table) in all {

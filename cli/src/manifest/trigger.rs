@@ -1,5 +1,7 @@
 //! One `[[trigger]]` table: which function is called by what.
 
+mod fires;
+
 use clap::ValueEnum as _;
 use coracle_proto::id::{FunctionId, FunctionName, Namespace};
 use toml::Spanned;
@@ -7,13 +9,17 @@ use toml::de::DeValue;
 
 use std::path::Path;
 
+use self::fires::{Fires, WEBHOOK};
 use super::keys::Keys;
-use super::{Data, Missed, Overlap, Problems, ScheduleEntry, Settings, ZONE, in_order};
+use super::{
+    Data, Delivery, Holds, Missed, Overlap, Problems, ScheduleEntry, Settings, TOLERANCE, Verify,
+    WebhookEntry, ZONE, in_order,
+};
 
 type Value<'i> = Spanned<DeValue<'i>>;
 
 /// What may stand in a trigger's table.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 21] = [
     "function",
     "queue",
     "topic",
@@ -28,12 +34,16 @@ const KEYS: [&str; 14] = [
     "data",
     "missed",
     "overlap",
+    "verify",
+    "secret",
+    "tolerance",
+    "path",
+    "mode",
+    "reply",
+    "batch",
 ];
-/// What fires it: exactly one of them stands there.
+/// What fires it: exactly one of them stands there, unless it is a webhook.
 const SOURCES: [&str; 4] = ["queue", "topic", "bucket", "schedule"];
-/// The events of a bucket.
-const SET: &str = "kv.set";
-const DELETED: &str = "kv.deleted";
 /// What may stand in `retry`, by the names that a queue has for it.
 const RETRY: [(&str, &str); 7] = [
     ("attempts", "attempts"),
@@ -45,7 +55,7 @@ const RETRY: [(&str, &str); 7] = [
     ("size", "size"),
 ];
 
-/// One trigger of a manifest, unless it is a schedule's.
+/// One trigger of a manifest, unless it is a schedule's or a webhook's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TriggerEntry {
     pub(crate) line: usize,
@@ -74,6 +84,8 @@ pub(crate) struct Changes {
     /// Of keys; empty: all.
     pub(crate) prefix: String,
     pub(crate) suffix: String,
+    /// What the bucket must hold; none: whatever it does.
+    pub(crate) holds: Option<Holds>,
 }
 
 impl TriggerEntry {
@@ -118,6 +130,7 @@ pub(super) fn of_queue(queue: &FunctionId, function: FunctionName, line: usize) 
 pub(super) enum Read {
     Trigger(TriggerEntry),
     Schedule(ScheduleEntry),
+    Webhook(WebhookEntry),
 }
 
 /// What was found of it so far.
@@ -127,7 +140,7 @@ struct Draft {
     namespace: Option<Namespace>,
     /// A queue's, a topic's or a bucket's.
     source: Option<FunctionName>,
-    on: Option<(bool, bool)>,
+    fires: Option<Fires>,
     filter: (String, String),
     settings: Settings,
     name: Option<FunctionName>,
@@ -136,6 +149,9 @@ struct Draft {
     data: Option<String>,
     missed: Option<Missed>,
     overlap: Option<Overlap>,
+    verify: Option<Verify>,
+    secret: Option<FunctionName>,
+    tolerance_ms: u64,
 }
 
 /// Reads the table; `None` where it has problems.
@@ -155,11 +171,14 @@ pub(super) fn read(value: &Value<'_>, folder: &Path, problems: &mut Problems<'_>
         }
     }
     let Keys { problems, .. } = keys;
-    let sources: Vec<_> = SOURCES.into_iter().filter(|source| table.contains_key(*source)).collect();
+    let mut sources: Vec<_> = SOURCES.into_iter().filter(|source| table.contains_key(*source)).collect();
+    sources.extend((draft.fires == Some(Fires::Webhook)).then_some(WEBHOOK));
     let source = match sources.as_slice() {
         [one] => *one,
         [] => {
-            problems.add(&span, "trigger", format!("one of the keys {} is missing", SOURCES.join(", ")));
+            let keys = SOURCES.join(", ");
+            let problem = format!("one of the keys {keys} is missing, or on = \"{WEBHOOK}\"");
+            problems.add(&span, "trigger", problem);
             return None;
         }
         several => {
@@ -168,8 +187,9 @@ pub(super) fn read(value: &Value<'_>, folder: &Path, problems: &mut Problems<'_>
             return None;
         }
     };
-    if !table.contains_key("function") {
-        problems.add(&span, "trigger", "the key 'function' is missing");
+    let needed: &[&str] = if source == WEBHOOK { &["function", "verify", "secret"] } else { &["function"] };
+    for key in needed.iter().filter(|key| !table.contains_key(**key)) {
+        problems.add(&span, "trigger", format!("the key '{key}' is missing"));
     }
     for (key, value) in &entries {
         if let Some(only) = belongs(key.get_ref()).filter(|only| !only.contains(&source)) {
@@ -188,9 +208,13 @@ pub(super) fn read(value: &Value<'_>, folder: &Path, problems: &mut Problems<'_>
 /// With which sources a key goes; none: with all, or there is no such key.
 fn belongs(key: &str) -> Option<&'static [&'static str]> {
     match key {
-        "on" | "filter" => Some(&["bucket"]),
-        "retry" => Some(&["queue", "topic", "bucket"]),
-        "name" | "zone" | "data" | "missed" | "overlap" => Some(&["schedule"]),
+        "on" => Some(&["bucket", WEBHOOK]),
+        "filter" => Some(&["bucket"]),
+        "retry" => Some(&["queue", "topic", "bucket", WEBHOOK]),
+        "name" => Some(&["schedule", WEBHOOK]),
+        "zone" | "data" | "missed" | "overlap" => Some(&["schedule"]),
+        "verify" | "secret" | "tolerance" => Some(&[WEBHOOK]),
+        delivery if Delivery::KEYS.contains(&delivery) => Some(&["queue", "topic", "bucket", WEBHOOK]),
         _ => None,
     }
 }
@@ -203,7 +227,7 @@ impl Draft {
             "function" => self.function = keys.name(key, value),
             "namespace" => self.namespace = keys.namespace(key, value),
             "queue" | "topic" | "bucket" => self.source = keys.name(key, value),
-            "on" => self.on = on(keys, value),
+            "on" => self.fires = fires::read(keys, value),
             "filter" => keys.inner(key, value, &["prefix", "suffix"], |keys, key, value| {
                 let text = keys.text(key, value).unwrap_or_default().to_owned();
                 match key {
@@ -226,7 +250,10 @@ impl Draft {
             "data" => self.data = text(keys),
             "missed" => self.missed = keys.parsed(key, value, |text| Missed::from_str(text, false)),
             "overlap" => self.overlap = keys.parsed(key, value, |text| Overlap::from_str(text, false)),
-            _ => return false,
+            "verify" => self.verify = keys.parsed(key, value, |text| Verify::from_str(text, false)),
+            "secret" => self.secret = keys.name(key, value),
+            "tolerance" => self.tolerance_ms = keys.number(key, value, &TOLERANCE).unwrap_or_default(),
+            delivery => return self.settings.delivery.read(keys, delivery, value),
         }
         true
     }
@@ -248,37 +275,29 @@ impl Draft {
                     overlap: self.overlap.unwrap_or_default(),
                 }));
             }
+            WEBHOOK => {
+                let name = self.name.unwrap_or_else(|| function.name.clone());
+                return Some(Read::Webhook(WebhookEntry {
+                    id: FunctionId { namespace: function.namespace, name },
+                    line,
+                    function: function.name,
+                    verify: self.verify?,
+                    secret: self.secret?,
+                    tolerance_ms: self.tolerance_ms,
+                    settings: self.settings,
+                }));
+            }
             "queue" => On::Queue(self.source?),
             "topic" => On::Topic(self.source?),
             _ => {
-                let ((sets, deletes), (prefix, suffix)) = (self.on.unwrap_or((true, true)), self.filter);
-                On::Bucket { name: self.source?, changes: Changes { sets, deletes, prefix, suffix } }
+                let (prefix, suffix) = self.filter;
+                let (holds, sets, deletes) = match self.fires {
+                    Some(Fires::Changes { holds, sets, deletes }) => (Some(holds), sets, deletes),
+                    Some(Fires::Webhook) | None => (None, true, true),
+                };
+                On::Bucket { name: self.source?, changes: Changes { sets, deletes, prefix, suffix, holds } }
             }
         };
         Some(Read::Trigger(TriggerEntry { line, function, on, settings: self.settings }))
     }
-}
-
-/// A list of events, or one.
-fn on(keys: &mut Keys<'_, '_>, value: &Value<'_>) -> Option<(bool, bool)> {
-    let list = match value.get_ref() {
-        DeValue::Array(list) => list.iter().collect(),
-        _ => vec![value],
-    };
-    let (mut sets, mut deletes) = (false, false);
-    for one in list {
-        match keys.text("on", one)? {
-            SET => sets = true,
-            DELETED => deletes = true,
-            other => {
-                keys.wrong("on", one, format!("'{other}' is neither '{SET}' nor '{DELETED}'"));
-                return None;
-            }
-        }
-    }
-    if !sets && !deletes {
-        keys.wrong("on", value, format!("it names neither '{SET}' nor '{DELETED}'"));
-        return None;
-    }
-    Some((sets, deletes))
 }

@@ -55,6 +55,11 @@ impl Talk {
         Self { quiet, terminal, colour: terminal && !no_color }
     }
 
+    /// Whether somebody looks.
+    pub(crate) fn is_on_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Says something that helps and is not needed.
     pub(crate) fn say(&self, said: impl Into<Said>) {
         if !self.quiet {
@@ -105,6 +110,12 @@ impl Talk {
         Progress { bar, talk: *self }
     }
 
+    /// Asks for a line that is not shown while it is typed.
+    pub(crate) fn ask_secretly(&self, question: &str) -> Result<String, Failure> {
+        self.say(question);
+        console::Term::stderr().read_secure_line().map_err(|error| Failure::local("the terminal", error))
+    }
+
     /// Asks before something is destroyed. Where nobody can answer, `yes` must have been given.
     pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), Failure> {
         if yes {
@@ -139,6 +150,17 @@ impl Progress {
     /// Begins to count again: what it returns is told of bytes that are done.
     pub(crate) fn counter(&self) -> impl Fn(usize) + Send + 'static {
         self.bar.set_position(0);
+        let bar = self.bar.clone();
+        move |bytes| bar.inc(bytes as u64)
+    }
+
+    /// So many bytes are done.
+    pub(crate) fn at(&self, bytes: u64) {
+        self.bar.set_position(bytes);
+    }
+
+    /// What it returns is told of further bytes that are done.
+    pub(crate) fn adder(&self) -> impl Fn(usize) + Send + 'static {
         let bar = self.bar.clone();
         move |bytes| bar.inc(bytes as u64)
     }

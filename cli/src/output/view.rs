@@ -1,5 +1,6 @@
 //! Results as they are shown: each type is one documented form of JSON, with its table beside it.
 
+mod blob;
 mod changed;
 mod function;
 mod group;
@@ -13,10 +14,13 @@ mod published;
 mod queue;
 mod route;
 mod schedule;
+mod secret;
 mod status;
 mod topic;
 mod waiting;
+mod webhook;
 
+pub(crate) use blob::{BlobView, LinkView, PutView, UploadView};
 pub(crate) use changed::Changed;
 pub(crate) use function::{FunctionDetailView, FunctionView, function_name, kind};
 pub(crate) use group::replicas;
@@ -30,9 +34,11 @@ pub(crate) use published::PublishedView;
 pub(crate) use queue::{MovedView, QueueDetailView, QueueView};
 pub(crate) use route::RouteView;
 pub(crate) use schedule::ScheduleView;
+pub(crate) use secret::SecretView;
 pub(crate) use status::StatusView;
 pub(crate) use topic::TopicView;
 pub(crate) use waiting::WaitingView;
+pub(crate) use webhook::WebhookView;
 
 use coracle_proto::id::Digest;
 use coracle_proto::pb;

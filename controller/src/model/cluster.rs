@@ -10,7 +10,7 @@ use super::node;
 /// The highest format of commands that this build reads. What `apply` makes of a command, its bounds too, belongs to
 /// the format: whoever changes it raises this, and does it the new way only where [`Cluster::version`] says so, for
 /// two voters that apply one command differently have two states.
-pub const COMMAND_FORMAT: u32 = 6;
+pub const COMMAND_FORMAT: u32 = 7;
 /// Every cluster begins with it, whatever the program that makes it: its log may be read by another one.
 pub const FORMAT_FIRST: u32 = 1;
 /// The first format in which a leader's decisions carry their term, and time goes on by bounded steps.
@@ -23,6 +23,9 @@ pub(super) const FORMAT_REUSE: u32 = 4;
 pub const FORMAT_GROUPS: u32 = 5;
 /// The first format in which functions are granted buckets, queues and topics: a voter of a lower one would drop these grants.
 pub(super) const FORMAT_STATE: u32 = 6;
+/// The first format in which functions are granted buckets of blobs, and in which a program may be one that events alone call: a
+/// voter of a lower one would drop the grants, and does not know the kind.
+pub(super) const FORMAT_BLOBS: u32 = 7;
 /// By so much a command moves the cluster's time on at most: what one wrong clock can do. The leader keeps the time
 /// ([`Command::KeepTime`](super::Command::KeepTime)) of a cluster in which nothing is asked for.
 pub const TIME_STEP_MAX_MS: u64 = 60 * 60 * 1000;

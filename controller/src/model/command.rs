@@ -9,7 +9,9 @@ use coracle_proto::record::{Kind, Node, NodeState, Weight};
 use coracle_proto::route::{RouteGrant, RouteSpec};
 use coracle_proto::spec::FunctionSpec;
 
-use super::cluster::{FORMAT_DECISIONS, FORMAT_GRANTS, FORMAT_GROUPS, FORMAT_REUSE, FORMAT_STATE};
+use super::cluster::{
+    FORMAT_BLOBS, FORMAT_DECISIONS, FORMAT_GRANTS, FORMAT_GROUPS, FORMAT_REUSE, FORMAT_STATE,
+};
 
 /// A command with what makes it safe to repeat, to misdirect and to replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +153,9 @@ impl Command {
                 FORMAT_GROUPS
             }
             Self::SetGroup { .. } => FORMAT_GROUPS,
+            Self::Deploy { spec, kind, .. } if !spec.blobs().is_empty() || *kind == Kind::EventComponent => {
+                FORMAT_BLOBS
+            }
             Self::Deploy { spec, .. } if spec.has_state() => FORMAT_STATE,
             Self::Deploy { spec, .. } if spec.reuse().is_some() => FORMAT_REUSE,
             Self::Deploy { route_grants, .. } if !route_grants.is_empty() => FORMAT_GRANTS,

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod bench;
+mod blobs;
+mod chunks;
 mod clocks;
 mod deliveries;
 mod effects;
@@ -20,6 +22,8 @@ mod topics;
 mod webhooks;
 mod wire;
 
+pub(crate) use blobs::BlobsService;
+pub(crate) use chunks::ChunksService;
 pub(crate) use clocks::ClocksService;
 pub(crate) use deliveries::DeliveriesService;
 pub(crate) use groups::GroupsService;

@@ -19,6 +19,7 @@ use tracing::{error, info};
 pub use error::RunError;
 
 use crate::book::Book;
+use crate::chunks::{ChunkLimits, Chunks};
 use crate::replicas::Replicas;
 
 /// The folder below the node's.
@@ -31,7 +32,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Everything that [`run`] needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The node's data folder; what the store has lies in `store` below it.
+    /// The node's data folder; what the store has lies in `store` below it, and what blobs hold in `store-chunks`.
     pub data_dir: PathBuf,
     /// The cluster.
     pub cluster: ClusterId,
@@ -69,7 +70,7 @@ impl Context {
 /// See [`RunError`].
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     let listener = service::bind(options.listen)?;
-    let (context, raft) = open(&options).await?;
+    let (context, raft) = open(&options, ChunkLimits::DEFAULT).await?;
     info!(node = %context.node, folder = %options.data_dir.join(FOLDER).display(), "the store is open");
     let until = CancellationToken::new();
     let mut server =
@@ -94,7 +95,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     result
 }
 
-async fn open(options: &Options) -> Result<(Arc<Context>, RaftServer), RunError> {
+async fn open(options: &Options, limits: ChunkLimits) -> Result<(Arc<Context>, RaftServer), RunError> {
     let dir = options.data_dir.join(FOLDER);
     let host = HostOptions {
         dir: dir.clone(),
@@ -108,7 +109,8 @@ async fn open(options: &Options) -> Result<(Arc<Context>, RaftServer), RunError>
     let host = host.map_err(|source| RunError::Store { data_dir: options.data_dir.clone(), source })?;
     begun::mark(&options.data_dir)?;
     let raft = host.service();
-    let replicas = Arc::new(Replicas::new((options.cluster, options.node), host, book));
+    let chunks = Chunks::new(&options.data_dir, limits);
+    let replicas = Arc::new(Replicas::new((options.cluster, options.node), host, (book, chunks)));
     let closing = CancellationToken::new();
     let (cluster, node) = (options.cluster, options.node);
     Ok((Arc::new(Context { cluster, node, replicas, closing }), raft))
@@ -134,3 +136,6 @@ async fn stopped(replicas: &Replicas) -> RunError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,11 +5,13 @@
 //! groups: `book` is what it was told of them, `replicas` begins and ends them, `lead` has a group led towards the members
 //! that it is to have (`members` decides), `propose` gathers operations to entries, `deliver` gives messages to nodes (docs/adr/0014),
 //! `news` tells of what is applied, `tend` has the leader's group do what is due, `schedules` says which
-//! ticks have come (docs/adr/0015; `cron` knows when), `api` is the gRPC surface at 7403.
+//! ticks have come (docs/adr/0015; `cron` knows when), `chunks` keeps what blobs hold, in files beside the replicas
+//! (docs/adr/0018), `api` is the gRPC surface at 7403.
 
 mod api;
 mod app;
 mod book;
+mod chunks;
 mod clock;
 mod cron;
 mod deliver;

@@ -1,5 +1,6 @@
 //! What a replica tells of the changes that it applies: that messages are ready, that an invocation's record changed,
-//! and which schedules did.
+//! which schedules did,
+//! and that blobs were committed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,13 @@ pub(crate) enum Changed {
     These(BTreeSet<Place>),
 }
 
+/// How often blobs were committed that came by uploads, and how often all of them may be others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Commits {
+    made: u64,
+    pub(crate) replaced: u64,
+}
+
 /// Of one replica.
 #[derive(Debug)]
 pub(crate) struct News {
@@ -33,6 +41,7 @@ pub(crate) struct News {
     schedules: Mutex<Changed>,
     /// Told when there are some.
     scheduled: Notify,
+    commits: watch::Sender<Commits>,
 }
 
 /// Somebody waits for an invocation; until this is dropped.
@@ -50,12 +59,18 @@ impl News {
             followed: Mutex::default(),
             schedules: Mutex::new(Changed::All),
             scheduled: Notify::new(),
+            commits: watch::Sender::new(Commits::default()),
         }
     }
 
     /// Told whenever there may be messages to claim.
     pub(crate) fn ready(&self) -> watch::Receiver<u64> {
         self.ready.subscribe()
+    }
+
+    /// Told whenever blobs were committed that came by uploads, or all of them may be others.
+    pub(crate) fn commits(&self) -> watch::Receiver<Commits> {
+        self.commits.subscribe()
     }
 
     /// To be told when the invocation's record changes; none where too many are followed already.
@@ -80,12 +95,13 @@ impl News {
     }
 
     fn tell(&self, changes: &[Change]) {
-        let mut ready = false;
+        let (mut ready, mut committed) = (false, false);
         for change in changes {
             let written = change.value.is_some();
             match model::touched(&change.key) {
                 Some(Touched::Ready) => ready |= written,
                 Some(Touched::Schedule(place)) => self.tell_schedule(place),
+                Some(Touched::Commit) => committed |= written,
                 Some(Touched::Invocation(id)) if written => {
                     if let Some(changed) = self.followed().get(&id) {
                         changed.notify_waiters();
@@ -96,6 +112,9 @@ impl News {
         }
         if ready {
             self.ready.send_modify(|number| *number = number.wrapping_add(1));
+        }
+        if committed {
+            self.commits.send_modify(|commits| commits.made = commits.made.wrapping_add(1));
         }
     }
 
@@ -151,6 +170,7 @@ impl Observer<View> for News {
         for changed in self.followed().values() {
             changed.notify_waiters();
         }
+        self.commits.send_modify(|commits| commits.replaced = commits.replaced.wrapping_add(1));
         self.ready.send_modify(|number| *number = number.wrapping_add(1));
     }
 }

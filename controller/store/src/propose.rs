@@ -166,11 +166,14 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
         }
         Reason::OutcomeUnknown => Code::OutcomeUnknown,
         Reason::NoBucket => Code::BucketNotFound,
+        Reason::NoUpload => Code::UploadNotFound,
+        Reason::Precondition => Code::PreconditionFailed,
         Reason::BucketFullKeys
         | Reason::BucketFullBytes
         | Reason::SchedulesFull
         | Reason::QueuesFull
         | Reason::BucketsFull
+        | Reason::UploadsFull
         | Reason::SecretsFull
         | Reason::ListFull => Code::LimitReached,
         Reason::Mismatch

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::DataMachine;
 use crate::book::{Arrangement, Book};
+use crate::chunks::{self, Chunks, GroupChunks, garbage, repair};
 use crate::clock::{GroupClock, Members};
 use crate::deliver::Deliveries;
 use crate::lead::{hand_over, lead};
@@ -31,6 +32,7 @@ pub(crate) struct Replicas {
     node: NodeId,
     host: Host,
     book: Book,
+    chunks: Chunks,
     running: Mutex<BTreeMap<GroupId, Running>>,
     /// One begins or ends at a time.
     turn: tokio::sync::Mutex<()>,
@@ -45,6 +47,7 @@ pub(crate) struct Served {
     pub(crate) news: Arc<News>,
     pub(crate) deliveries: Deliveries,
     pub(crate) schedules: Schedules,
+    pub(crate) chunks: GroupChunks,
     pub(crate) refused: Refused,
 }
 
@@ -52,7 +55,7 @@ struct Running {
     served: Served,
     /// Told when there is a newer arrangement.
     arranged: Arc<Notify>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 5],
 }
 
 impl Drop for Running {
@@ -62,14 +65,24 @@ impl Drop for Running {
 }
 
 impl Replicas {
-    pub(crate) fn new((cluster, node): (ClusterId, NodeId), host: Host, book: Book) -> Self {
-        Self { cluster, node, host, book, running: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    pub(crate) fn new(
+        (cluster, node): (ClusterId, NodeId),
+        host: Host,
+        (book, chunks): (Book, Chunks),
+    ) -> Self {
+        let (running, turn) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { cluster, node, host, book, chunks, running, turn }
     }
 
     /// Begins whatever this store had when it ended. One that cannot be begun is told and left out: the others go on.
     pub(crate) async fn resume(&self) {
         let _turn = self.turn.lock().await;
-        let own = self.book.all().into_iter().filter(|it| it.members.contains_key(&self.node));
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.book.all().into_iter().partition(|it| it.members.contains_key(&self.node));
+        for Arrangement { group, .. } in others {
+            // Where this store ended before it was done.
+            self.chunks.forget(group).await;
+        }
         for Arrangement { group, .. } in own {
             if let Err(refusal) = self.begin(group).await {
                 warn!(%group, %refusal, "this replica does not begin");
@@ -103,6 +116,7 @@ impl Replicas {
         noted.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
         if !arrangement.members.contains_key(&self.node) {
             self.end(group).await;
+            self.chunks.forget(group).await;
             return Ok(());
         }
         self.begin(group).await?;
@@ -131,11 +145,15 @@ impl Replicas {
         let told = Arc::clone(&news);
         let deliveries = Deliveries::start(group, (replica.clone(), clock.clone()), proposer.clone(), told);
         let schedules = Schedules::new(group, members);
+        let chunks = self.chunks.of(group);
         let refused = Refused::default();
-        let served = Served { replica, clock, proposer, news, deliveries, schedules, refused };
+        let served = Served { replica, clock, proposer, news, deliveries, schedules, chunks, refused };
         let tends = tokio::spawn(tend(group, served.clone(), CLAIMS_GRACE));
         let ticks = tokio::spawn(served.schedules.clone().run(served.clone()));
-        self.running().insert(group, Running { served, arranged, tasks: [leads, tends, ticks] });
+        let repairs = tokio::spawn(repair(self.cluster, served.clone()));
+        let cleans = tokio::spawn(garbage(served.chunks.clone(), served.replica.clone()));
+        let tasks = [leads, tends, ticks, repairs, cleans];
+        self.running().insert(group, Running { served, arranged, tasks });
         Ok(())
     }
 
@@ -154,7 +172,7 @@ impl Replicas {
         }
     }
 
-    /// Ends a replica that no leader counts on any more. What it has stays on the disk, and so does the word that ended it: an
+    /// Ends a replica that no leader counts on any more. What it has applied stays on the disk, and so does the word that ended it: an
     /// older one does not begin it again.
     async fn end(&self, group: GroupId) {
         let Some(running) = self.running().remove(&group) else { return };
@@ -179,6 +197,11 @@ impl Replicas {
     /// All of them, by group.
     pub(crate) fn all(&self) -> Vec<(GroupId, Replica)> {
         self.running().iter().map(|(group, running)| (*group, running.served.replica.clone())).collect()
+    }
+
+    /// What all of them show of their chunks.
+    pub(crate) fn chunks(&self) -> BTreeMap<GroupId, chunks::Shown> {
+        self.running().iter().map(|(group, running)| (*group, running.served.chunks.shown())).collect()
     }
 
     /// A group one of whose tasks has ended: nobody else does what it did.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::Context;
 use crate::book::{Arrangement, Book};
+use crate::chunks::{ChunkLimits, Chunks};
 use crate::model::{self, Asked, Batch, Due, Effected, Op, Outcome, Phase, Place, Publish};
 use crate::replicas::{Replicas, Served};
 
@@ -21,6 +22,10 @@ pub(crate) const GROUP: GroupId = GroupId::new(1);
 const HERE: NodeId = NodeId::new(1);
 /// For what is to come at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// Small enough for tests that wait until garbage is gone.
+pub(crate) const LIMITS: ChunkLimits =
+    ChunkLimits { reserve_bytes: 0, grace: Duration::from_millis(300), settle: Duration::from_millis(20) };
 
 /// A store of one node that leads a group of one member.
 pub(crate) struct World {
@@ -44,7 +49,8 @@ impl World {
         let book = Book::open(dir.path());
         let host = Host::open(options, Arc::new(book.clone())).await.unwrap();
         let seat = Seat { address: "127.0.0.1:1".to_owned(), store: host.store() };
-        let replicas = Replicas::new((cluster, HERE), host, book);
+        let chunks = Chunks::new(dir.path(), LIMITS);
+        let replicas = Replicas::new((cluster, HERE), host, (book, chunks));
         let members = BTreeMap::from([(HERE, seat)]);
         let arranged = Arrangement { group: GROUP, revision: Revision::new(1), members, begun: false };
         replicas.arrange(arranged).await.unwrap();

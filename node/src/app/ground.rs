@@ -50,7 +50,7 @@ impl Ground {
             let (metrics, limits) = (log_metrics.clone(), RingLimits::default());
             let (logs, log_service) = logs::start(&data_dir.join("logs"), node, limits, metrics, readers)?;
             let follower = Follower::open(&view);
-            let stores = Stores::new(follower.view(), cluster);
+            let stores = Stores::at(follower.view(), cluster, node);
             let runtime = Runtime::new(RuntimeOptions {
                 cache_dir,
                 memory,

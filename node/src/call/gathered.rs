@@ -1,10 +1,14 @@
 //! What a call has done to what its function keeps, where that is done with the call's end and not before (docs/adr/0017).
 
+mod blobs;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use coracle_proto::status::{Code, Refusal};
 
+use self::blobs::OwnBlob;
+use crate::blobs::Commit;
 use crate::values::{Change, Page, Said, Write};
 
 /// Effects of one call.
@@ -20,11 +24,11 @@ const OWN: u64 = 1 << 63;
 /// One effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// What the call has read must be as it was.
+    /// What the call has read, a value or a blob, must be as it was.
     Check {
         /// Of the function's namespace.
         bucket: String,
-        /// Which value.
+        /// Which one.
         key: Bytes,
         /// Zero: there was none.
         version: u64,
@@ -35,6 +39,15 @@ pub enum Effect {
         bucket: String,
         /// How.
         write: Write,
+    },
+    /// A blob becomes what was sent of it before, or is deleted.
+    Blob {
+        /// Of the function's namespace.
+        bucket: String,
+        /// Which blob.
+        key: String,
+        /// None: it is deleted.
+        commit: Option<Commit>,
     },
     /// A message is published.
     Publish(Said),
@@ -68,6 +81,7 @@ pub struct Own {
 pub struct Gathered {
     checks: BTreeMap<Slot, u64>,
     writes: BTreeMap<Slot, Own>,
+    blobs: BTreeMap<(String, String), OwnBlob>,
     said: Vec<Said>,
     bytes: usize,
     number: u64,
@@ -149,7 +163,8 @@ impl Gathered {
     pub fn say(&mut self, said: Said) -> Result<(), Refusal> {
         let attribute = |(name, value): (&String, &String)| name.len() + value.len() + ATTRIBUTE_FRAME_BYTES;
         let attributes = said.attributes.iter().map(attribute).sum::<usize>();
-        let names = said.to.len() + said.source.len() + FRAME_BYTES;
+        // Its id and its group have a frame each, and its delay a number.
+        let names = said.to.len() + said.source.len() + said.id.len() + said.group.len() + 2 * FRAME_BYTES;
         self.room(said.data.len().saturating_add(attributes).saturating_add(names))?;
         self.said.push(said);
         Ok(())
@@ -170,7 +185,7 @@ impl Gathered {
     }
 
     fn count(&self) -> usize {
-        self.checks.len() + self.writes.len() + self.said.len()
+        self.checks.len() + self.writes.len() + self.blobs.len() + self.said.len()
     }
 
     /// A page of keys behind `after`, as the call sees it: with what it has put there, without what it has deleted.
@@ -191,7 +206,7 @@ impl Gathered {
     /// What is to be done, in this order.
     #[must_use]
     pub fn into_effects(self) -> Vec<Effect> {
-        let Self { checks, writes, said, .. } = self;
+        let Self { checks, writes, blobs, said, .. } = self;
         let check = |((bucket, key), version)| Effect::Check { bucket, key, version };
         let write = |((bucket, key), own): (Slot, Own)| {
             let set = |data| Change::Set { data, ttl: None, if_version: None };
@@ -201,8 +216,10 @@ impl Gathered {
             };
             Effect::Write { bucket, write: Write { key, change } }
         };
+        let blob = |((bucket, key), own): (_, OwnBlob)| Effect::Blob { bucket, key, commit: own.commit };
         let checks = checks.into_iter().map(check);
-        checks.chain(writes.into_iter().map(write)).chain(said.into_iter().map(Effect::Publish)).collect()
+        let changes = writes.into_iter().map(write).chain(blobs.into_iter().map(blob));
+        checks.chain(changes).chain(said.into_iter().map(Effect::Publish)).collect()
     }
 }
 
@@ -303,6 +320,9 @@ mod tests {
             to: "q".to_owned(),
             invocation: InvocationId::new(u128::MAX),
             source: "s".repeat(bytes),
+            id: "i".repeat(bytes),
+            group: "g".repeat(bytes),
+            delay: std::time::Duration::from_secs(1_000_000),
             attributes: (0..bytes).map(|number| (format!("a{number}"), "v".to_owned())).collect(),
             data: vec![0; bytes].into(),
         };

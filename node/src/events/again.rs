@@ -1,15 +1,18 @@
 //! Calls that are made again, uncounted, for what others did meanwhile: each time a message comes back later.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coracle_proto::id::Namespace;
+use coracle_proto::status::{Code, Refusal};
 use futures::StreamExt as _;
 use futures::stream;
 
 use super::Inner;
 use super::offers::Offers;
+use crate::blobs::At;
 use crate::call::Effect;
 use crate::clock;
+use crate::runtime::State;
 use crate::stores::{Settlement, Ticket, Verdict};
 use crate::values::Bucket;
 
@@ -92,17 +95,34 @@ pub(super) async fn overtaken(inner: &Inner, namespace: &Namespace, effects: &[E
     let looks = effects.iter().filter_map(|effect| match effect {
         Effect::Check { bucket, key, version } => Some(async move {
             let bucket = Bucket { namespace: namespace.clone(), name: bucket.clone() };
-            match inner.stores.version(&bucket, key, deadline).await {
+            match version_of(inner, &bucket, key, deadline).await {
                 Ok(found) if found.unwrap_or(0) == *version => None,
                 Ok(_) => Some(format!("a value of bucket '{}'", bucket.name)),
                 Err(refusal) => Some(format!("{}: {refusal}", refusal.code)),
             }
         }),
-        Effect::Write { .. } | Effect::Publish(_) => None,
+        Effect::Write { .. } | Effect::Blob { .. } | Effect::Publish(_) => None,
     });
     let mut changed =
         stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(LOOK_AT_ONCE).filter_map(std::future::ready);
     changed.next().await
+}
+
+/// At which version a value is, or a blob: which of them a bucket holds is known where it is.
+async fn version_of(
+    inner: &Inner,
+    bucket: &Bucket,
+    key: &[u8],
+    deadline: Instant,
+) -> Result<Option<u64>, Refusal> {
+    match (inner.stores.version(bucket, key, deadline).await, inner.stores.as_blobs()) {
+        (Err(refusal), Some(blobs)) if refusal.code == Code::InvalidArgument => {
+            let Ok(key) = std::str::from_utf8(key) else { return Err(refusal) };
+            let at = At { bucket: bucket.clone(), key: key.to_owned() };
+            Ok(blobs.blob(&at, deadline).await?.map(|blob| blob.info.version))
+        }
+        (answer, _) => answer,
+    }
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ pub(super) async fn run(
             () = cut.cancelled() => cut_off(&delivery.ticket, &begun).await,
         };
         place.settles();
-        settle::settle(inner, group, &settlement).await;
+        place.tell(settle::settle(inner, group, &settlement).await);
     };
     // Boxed: it has all of a call.
     Box::pin(running.instrument(span.clone())).await;

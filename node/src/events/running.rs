@@ -9,7 +9,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::crowd::Crowd;
 use super::narrow::{Narrow, Queue};
+use super::settle::Settled;
 use crate::clock;
 use crate::stores::Ticket;
 
@@ -21,6 +23,7 @@ const BATCHED_MAX: usize = 1024;
 pub(super) struct Running {
     tasks: Mutex<BTreeMap<Ticket, Task>>,
     narrow: Mutex<Narrow>,
+    crowd: Mutex<Crowd>,
     freed: Notify,
     narrowed: Notify,
     lost: Notify,
@@ -104,6 +107,10 @@ impl Running {
         narrow.widen(share, now);
         let mut widths: BTreeMap<Queue, usize> = counts.keys().map(|queue| (queue.clone(), share)).collect();
         widths.extend(narrow.widths().map(|(queue, width)| (queue.clone(), width.min(share))));
+        for (queue, width) in self.crowd().widths() {
+            let before = widths.get(queue).copied().unwrap_or(share);
+            widths.insert(queue.clone(), before.min(width));
+        }
         // What comes together may be of one queue: of the one that has the least room, or of one that has nothing yet.
         let (mut most, mut full) = (share, self.crowded());
         widths.retain(|queue, _| !full.contains(queue));
@@ -132,6 +139,18 @@ impl Running {
         drop(tasks);
         self.narrow.lock().unwrap_or_else(PoisonError::into_inner).refused(queue, others, now);
         self.narrowed.notify_one();
+    }
+
+    /// What the call of a message had read was changed by another one's: fewer of its queue run at once.
+    fn overtaken(&self, ticket: &Ticket, now: Instant) {
+        let queue = (ticket.namespace.clone(), ticket.queue.clone());
+        let running = self.counts().get(&queue).map_or(0, |count| count.places());
+        self.crowd().overtaken(queue, running, now);
+        self.narrowed.notify_one();
+    }
+
+    fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> BTreeMap<Queue, Count> {
@@ -265,6 +284,18 @@ impl Place {
     /// Ends when nobody wants any of these messages any more.
     pub(super) async fn all_lost(&self, tickets: &[Ticket]) {
         self.running.all_lost(tickets).await;
+    }
+
+    /// What became of what its call did.
+    pub(super) fn tell(&self, settled: Settled) {
+        match settled {
+            Settled::Done => {
+                let queue = (self.ticket.namespace.clone(), self.ticket.queue.clone());
+                self.running.crowd().done(&queue);
+            }
+            Settled::Overtaken => self.running.overtaken(&self.ticket, clock::now()),
+            Settled::Otherwise => {}
+        }
     }
 
     /// Its function could take no more.

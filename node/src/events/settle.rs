@@ -19,12 +19,12 @@ const ASK_MAX: Duration = Duration::from_secs(10);
 /// Before the next one.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Settles an attempt; whether it was settled as it says. It is bounded by the claim: one that has lapsed is lost, and the group's other requests tell that too.
-pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlement) -> bool {
+/// Settles an attempt. It is bounded by the claim: one that has lapsed is lost, and the group's other requests tell that too.
+pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlement) -> Settled {
     let span = span::settle(settlement);
     let settling = async {
         let mut said = say(inner, group, settlement).await;
-        let as_said = said.is_ok();
+        let settled = Settled::of(settlement, &said);
         if let Err(refusal) = &said
             && let Some(again) = again(inner, settlement, refusal)
         {
@@ -46,9 +46,31 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
                 given_up(inner, group, settlement, &refusal);
             }
         }
-        as_said
+        settled
     };
     settling.instrument(span.clone()).await
+}
+
+/// What a settlement tells of how many calls may run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// All that the call did is done.
+    Done,
+    /// What it had read was changed meanwhile.
+    Overtaken,
+    /// Nothing: it did nothing, or came to something else.
+    Otherwise,
+}
+
+impl Settled {
+    fn of(settlement: &Settlement, said: &Result<Acknowledged, Refusal>) -> Self {
+        match said {
+            _ if settlement.effects.is_empty() => Self::Otherwise,
+            Ok(_) => Self::Done,
+            Err(refusal) if refusal.code == Code::Conflict => Self::Overtaken,
+            Err(_) => Self::Otherwise,
+        }
+    }
 }
 
 /// Says it until there is an answer that would be the same however often it is said.

@@ -1,5 +1,6 @@
 //! Tests of messages over real gRPC; each file has its subject.
 
+mod crowd;
 mod effects;
 mod ending;
 mod manners;

@@ -12,6 +12,7 @@ use tracing::{Instrument as _, Span};
 use super::again::{Why, given_back, overtaken};
 use super::attempt::{Begun, Came, Counted, call, cut_off, has_no_room, judged, report, said};
 use super::batch::Member;
+use super::settle::Settled;
 use super::verdict::Decision;
 use super::{Inner, named, request, settle, span};
 use crate::call::{CallError, Effect, Spent, Told};
@@ -158,8 +159,10 @@ async fn settle_all(inner: &Inner, group: GroupId, members: &[Member], settlemen
     let (carriers, mut others): (Vec<_>, Vec<_>) = wanted.partition(|(it, _)| it.effects_count() > 0);
     let carries = !carriers.is_empty();
     let mut done = !carries;
-    for (carrier, _) in carriers {
-        done = settle::settle(inner, group, &carrier).await;
+    for (carrier, member) in carriers {
+        let settled = settle::settle(inner, group, &carrier).await;
+        member.place.tell(settled);
+        done = settled == Settled::Done;
     }
     if !done {
         for (settlement, _) in &mut others {

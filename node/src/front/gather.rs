@@ -68,7 +68,9 @@ impl<'a> Gathering<'a> {
     fn is_wanted(&self, kind: Kind) -> bool {
         let Some(hint) = self.body.shared().map(|shared| shared.hint()) else { return false };
         match kind {
-            Kind::HttpComponent => hint.exact().is_some_and(|bytes| bytes <= KEPT_BYTES_MAX as u64),
+            Kind::HttpComponent | Kind::EventComponent => {
+                hint.exact().is_some_and(|bytes| bytes <= KEPT_BYTES_MAX as u64)
+            }
             // What is larger is refused by who runs it.
             Kind::CommandModule | Kind::CommandComponent => hint.lower() <= BUFFERED_BODY_MAX as u64,
         }

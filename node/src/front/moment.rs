@@ -3,7 +3,7 @@
 const DAY_MS: u64 = 86_400_000;
 
 /// `2026-11-21T08:00:00.123Z` (RFC 3339), of Unix milliseconds.
-pub(super) fn rfc3339(unix_ms: u64) -> String {
+pub(crate) fn rfc3339(unix_ms: u64) -> String {
     let (year, month, day) = civil(unix_ms / DAY_MS);
     let ms = unix_ms % DAY_MS;
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);

@@ -39,7 +39,7 @@ use crate::{clock, hops};
 /// What is published is kept within this, or refused.
 const KEEP_MAX: Duration = Duration::from_secs(10);
 /// A body is here within this.
-const READ_MAX: Duration = Duration::from_secs(30);
+pub(super) const READ_MAX: Duration = Duration::from_secs(30);
 const ALLOWED: &str = "GET, HEAD, POST";
 
 impl Inner {

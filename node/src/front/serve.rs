@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::activity::{self, Activity};
 use super::answer::Served;
+use super::blob::Address;
 use super::gather::Gathering;
 use super::headers::{authority, for_guest, host_name};
 use super::later::{Asked, Preferences};
@@ -55,6 +56,9 @@ impl Front {
             Ok(Prepared::Webhook(to, head)) => {
                 Box::pin(front.webhook(&to, &head, &body, arrival.remote.ip())).await
             }
+            Ok(Prepared::Blob(address, head)) => {
+                Box::pin(front.blob(&address, &head, &body, arrival.remote.ip())).await
+            }
             Ok(Prepared::Page(response)) => Served::page(response),
             Err(error) => front.refuse(&error),
         };
@@ -75,6 +79,8 @@ enum Prepared {
     Publish(Destination, Box<Parts>),
     /// What is for a webhook.
     Webhook(Hook, Box<Parts>),
+    /// What blobs are asked for.
+    Blob(Address, Box<Parts>),
     Page(Response<Body>),
 }
 
@@ -94,6 +100,7 @@ impl Inner {
             Target::Invocation(asked) => return Ok(Prepared::Asked(asked, Box::new(parts))),
             Target::Publish(to) => return Ok(Prepared::Publish(to, Box::new(parts))),
             Target::Webhook(to) => return Ok(Prepared::Webhook(to, Box::new(parts))),
+            Target::Blob(address) => return Ok(Prepared::Blob(address, Box::new(parts))),
         };
         for_guest(&mut parts, authority, path, remote)?;
         let repeatable = is_idempotent(&parts.method) || parts.headers.contains_key("idempotency-key");

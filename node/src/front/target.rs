@@ -4,6 +4,7 @@ use coracle_proto::id::{FunctionId, InvocationId, Namespace};
 use coracle_proto::route::RESERVED_PREFIX;
 use coracle_proto::status::Code;
 
+use super::blob::Address;
 use super::later::{Asked, What};
 use super::publish::Destination;
 use super::webhook::Hook;
@@ -32,6 +33,8 @@ pub(super) enum Target {
     Publish(Destination),
     /// A webhook.
     Webhook(Hook),
+    /// Blobs of a bucket.
+    Blob(Address),
 }
 
 /// Finds what `host` (lower case, no port) and `path` stand for.
@@ -69,10 +72,13 @@ fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
     if let Some(to) = rest.strip_prefix("/webhook/").and_then(Hook::parse) {
         return to.map(Target::Webhook);
     }
+    if let Some(address) = rest.strip_prefix("/blob").and_then(Address::parse) {
+        return address.map(Target::Blob);
+    }
     let Some(named) = rest.strip_prefix("/invoke/") else {
         let said = format!(
             "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME, publish/NAMESPACE/NAME, \
-             webhook/NAMESPACE/NAME, invocations/ID with /result and /retry, and health"
+             webhook/NAMESPACE/NAME, blob/BUCKET/KEY, invocations/ID with /result and /retry, and health"
         );
         return Err(CallError::new(Code::ReservedPath, said));
     };

@@ -1,5 +1,6 @@
 //! Tests of the gateway over real sockets; each file has its subject.
 
+mod blob;
 mod bounds;
 mod cost;
 mod forgetting;

@@ -39,6 +39,12 @@ pub(super) const STATE_READ_BYTES_MAX: usize = 64 << 20;
 pub(super) const BATCH_KEYS_MAX: usize = WRITES_MAX;
 /// Bytes of values that a batch reads: the host holds all of them at once.
 pub(super) const BATCH_READ_BYTES_MAX: usize = 4 << 20;
+/// Blobs, and lists of them, that one call reads and writes at once. Each may hold some pieces, or a chunk.
+pub(super) const BLOB_STREAMS_MAX: usize = 16;
+/// Bytes of a blob that is read into the guest's memory at once.
+pub(super) const BLOB_WHOLE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a blob that are written before it is known where it goes.
+pub(super) const BLOB_HELD_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a message that is published.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Bytes that one call of a core module's may read or write. The host keeps none of them.
@@ -67,6 +73,8 @@ const _: () = assert!(RESOURCES_MAX * REQUEST_BYTES_MAX <= HOST_BYTES_MAX);
 const _: () = assert!(STATE_RESOURCES_MAX * (FIELDS_BYTES_MAX + 3 * STATE_CALL_BYTES_MAX) <= HOST_BYTES_MAX);
 const _: () = assert!(BUCKETS_OPEN_MAX < STATE_RESOURCES_MAX && STREAMS_KEPT_MAX * 2 <= STATE_RESOURCES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + MESSAGE_BYTES_MAX / 2 <= STATE_CALL_BYTES_MAX);
+const _: () = assert!(BLOB_STREAMS_MAX * BLOB_HELD_BYTES_MAX <= HOST_BYTES_MAX);
+const _: () = assert!(BLOB_WHOLE_BYTES_MAX <= STATE_READ_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX <= BATCH_READ_BYTES_MAX);
 const _: () = assert!(RESOURCES_MAX * (BODY_BYTES_MAX + FIELDS_BYTES_MAX) <= HOST_BYTES_MAX);
 const _: () =

@@ -82,7 +82,11 @@ async fn run(command: Command, store: &mut Store<Guest>, spans: Spans) -> wasmti
 }
 
 /// Reads the whole request, for it is standard input.
-async fn read(mut body: Body, idle_max: Duration, deadline: &mut Deadline) -> Result<Bytes, CallError> {
+pub(super) async fn read(
+    mut body: Body,
+    idle_max: Duration,
+    deadline: &mut Deadline,
+) -> Result<Bytes, CallError> {
     let too_large = || {
         let message =
             format!("the request is over {} MiB, which a command may have", BUFFERED_BODY_MAX >> 20);

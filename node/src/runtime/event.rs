@@ -28,6 +28,17 @@ const TOLD: [&str; 6] = [
 #[error("the function exited with status {REJECTS}: it will never take this event")]
 pub(super) struct Rejected;
 
+/// Why a handler of events has not taken one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum NotTaken {
+    /// The function says so.
+    #[error("the function answered: {0}")]
+    Failed(String),
+    /// It never can be: there is no function for it.
+    #[error("{0}")]
+    Never(String),
+}
+
 /// The environment that tells a command its event, which comes in the binary mode: `CE_ID` and so on, and of the attempt
 /// `CORACLE_ATTEMPT` and so on.
 pub(super) fn environment(request: &request::Parts) -> Vec<(String, String)> {

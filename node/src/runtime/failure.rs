@@ -5,7 +5,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::call::Signals;
-use super::event::Rejected;
+use super::event::{NotTaken, Rejected};
 use crate::call::CallError;
 
 /// Names the error of a guest that did not end well.
@@ -15,6 +15,13 @@ pub(super) fn of_run(error: &wasmtime::Error, signals: &Signals) -> CallError {
     }
     if let Some(rejected) = error.downcast_ref::<Rejected>() {
         return CallError::new(Code::EventRejected, rejected.to_string());
+    }
+    if let Some(not_taken) = error.downcast_ref::<NotTaken>() {
+        let code = match not_taken {
+            NotTaken::Failed(_) => Code::FunctionFailed,
+            NotTaken::Never(_) => Code::EventRejected,
+        };
+        return CallError::new(code, not_taken.to_string());
     }
     let refused = signals.memory_refused();
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {

@@ -1,13 +1,17 @@
 //! What the platform gives to guests. An interface has a module that names it and says how it is linked and what of it is
 //! granted; here is the list of them, which the check of an upload asks too.
 
+mod blobstore;
 pub(super) mod cut;
 pub(super) mod http;
 mod interface;
 mod keyvalue;
+mod logging;
 mod messaging;
 mod preview1;
+mod spin;
 pub(super) mod system;
+mod variables;
 mod wasip3;
 
 use std::collections::HashSet;
@@ -21,13 +25,19 @@ pub(super) use self::wasip3::HANDLER;
 use super::instance::Guest;
 
 /// All that a component may import, where its release is provided.
-const PROVIDED: [Interface<Guest>; 6] = [
+const PROVIDED: [Interface<Guest>; 12] = [
     system::interface(),
     http::interface(),
     wasip3::interface(),
     keyvalue::draft(),
     keyvalue::draft2(),
     messaging::interface(),
+    blobstore::interface(),
+    spin::types(),
+    spin::interface(),
+    variables::draft(),
+    variables::candidate(),
+    logging::interface(),
 ];
 
 /// What programs are linked with.
@@ -91,7 +101,9 @@ mod tests {
             "wasi:cli/exit@0.3.0-rc-2025-09-16",
             "wasi:http/client@0.2.0",
             "wasi:http/outgoing-handler@0.3.0",
+            "wasi:keyvalue/store",
             "wasi:keyvalue/store@0.2.0",
+            "fermyon:spin/key-value",
             "wasi:keyvalue/store@0.2.0-draft3",
             "wasi:keyvalue/watcher@0.2.0-draft2",
             "wasmcloud:messaging/consumer@0.2.1",
@@ -104,6 +116,11 @@ mod tests {
             "wasi:keyvalue/batch@0.2.0-draft2",
             "wasmcloud:messaging/consumer@0.2.0",
             "wasmcloud:messaging/types@0.2.0",
+            "wasi:blobstore/container@0.2.0-draft",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:logging/logging@0.1.0-draft",
+            "fermyon:spin/key-value@2.0.0",
+            "fermyon:spin/redis-types",
         ] {
             for release in [Release::Wasip2, Release::Wasip3] {
                 assert!(has_interface(import, release) && has_own_versions(import), "{import}");

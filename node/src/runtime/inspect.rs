@@ -16,6 +16,7 @@ use wasmparser::{
 use wasmtime::Engine;
 
 use super::engine;
+use super::handler::taker::INTERFACES;
 use super::host::{self, Linkers, PREVIEW1, Release};
 use super::scan::Scan;
 
@@ -92,7 +93,7 @@ fn check_bytes(bytes: &[u8], newest: Release) -> Result<Found, Refusal> {
     }
     let runnable = match kind {
         Kind::CommandModule => surface.check_module(types.as_ref()),
-        Kind::HttpComponent | Kind::CommandComponent => Ok(()),
+        Kind::HttpComponent | Kind::CommandComponent | Kind::EventComponent => Ok(()),
     };
     let memory_min = surface.memory_min;
     let listens = surface.listens.or_else(|| holds_go_server(bytes).then_some(GO_SERVE));
@@ -346,6 +347,8 @@ impl Surface {
         let exports = |start: &str| {
             self.exports.iter().any(|it| it.what == What::Instance && it.name.starts_with(start))
         };
+        let is_exported =
+            |name: &str| self.exports.iter().any(|it| it.what == What::Instance && it.name == name);
         let starts = |it: &Export| it.name == START && matches!(it.what, What::Function(_));
         match self.encoding {
             Encoding::Module if self.exports.iter().any(starts) => Ok(Kind::CommandModule),
@@ -360,9 +363,13 @@ impl Surface {
             },
             Encoding::Component if exports("wasi:http/incoming-handler@0.2.") => Ok(Kind::HttpComponent),
             Encoding::Component if exports("wasi:cli/run@0.2.") => Ok(Kind::CommandComponent),
+            Encoding::Component if INTERFACES.into_iter().any(is_exported) => Ok(Kind::EventComponent),
             Encoding::Module => Err(self.unsupported("a core module must export '_start' (WASI preview 1)")),
             Encoding::Component => Err(self.unsupported(
-                "a component must export 'wasi:http/incoming-handler' or 'wasi:cli/run', in release 0.2",
+                &format!(
+                "a component must export 'wasi:http/incoming-handler' or 'wasi:cli/run', in release 0.2, or one of {}",
+                INTERFACES.map(|name| format!("'{name}'")).join(", ")
+            ),
             )),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_proto::status::Again;
+use coracle_proto::status::{Again, Code};
 use coracle_proto::{attr, trace};
 use http::HeaderMap;
 use tokio::sync::Mutex;
@@ -22,9 +22,12 @@ use super::program::Program;
 use super::programs::Programs;
 use super::stage::Stage;
 use super::usage::{Outcome, UsageSink};
-use super::{command, http as component, service};
+use super::{command, handler, http as component, service};
 use crate::call::{Answer, Call, CallError};
 use crate::threads::Threads;
+
+/// Why a request is refused.
+const EVENTS_ONLY: &str = "only events call the function: its component exports neither 'wasi:http/incoming-handler' nor 'wasi:cli/run'";
 
 /// Runs calls.
 pub(super) struct Invoker {
@@ -99,12 +102,15 @@ impl Invoker {
             span,
             lease,
         };
-        let response = match &program.program {
-            Program::Http(pre) => component::call(pre, stage, request, deadline).await,
-            Program::Service(pre) => service::call(pre, stage, request, deadline).await,
-            Program::Command(command) => {
+        let is_event = trigger.is_event();
+        let response = match program.program.called(is_event) {
+            None => Err(CallError::new(Code::BadRequest, EVENTS_ONLY)),
+            Some(Program::Events(taker, _)) => handler::call(taker, stage, request, deadline).await,
+            Some(Program::Http(pre)) => component::call(pre, stage, request, deadline).await,
+            Some(Program::Service(pre)) => service::call(pre, stage, request, deadline).await,
+            Some(Program::Command(command)) => {
                 let origin = Origin { route: trigger.route(), remote: trigger.remote() };
-                let manner = if trigger.is_event() { Manner::Event } else { Manner::Request(origin) };
+                let manner = if is_event { Manner::Event } else { Manner::Request(origin) };
                 command::call(command, stage, manner, request, deadline).await
             }
         };

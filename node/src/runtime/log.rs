@@ -75,6 +75,14 @@ impl Author {
         }
     }
 
+    /// Lines of the guest's, as it has said them at once. What it may not log any more is counted.
+    pub(super) fn tell(&self, text: &str) {
+        let mut pieces = text.lines().flat_map(|line| line.as_bytes().chunks(LINE_BYTES_MAX));
+        if !pieces.all(|piece| self.emit(Stream::Stderr, piece)) {
+            self.sink.lost(&self.version.id, pieces.count() as u64);
+        }
+    }
+
     fn emit(&self, stream: Stream, line: &[u8]) -> bool {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         let (invocation, trace) = (self.invocation, self.trace);

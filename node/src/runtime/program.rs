@@ -6,6 +6,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::bounds::{COMPONENT_CALL_BYTES_MAX, MODULE_CALL_BYTES_MAX};
+use super::handler::taker::Taker;
 use super::instance::Guest;
 
 /// In which memories are counted.
@@ -17,9 +18,19 @@ pub(super) enum Program {
     /// `wasi:http` of 0.3.
     Service(ServicePre<Guest>),
     Command(Command),
+    /// Which events call by an interface of theirs; and how all else calls it, if it does.
+    Events(Taker, Option<Box<Self>>),
 }
 
 impl Program {
+    /// What a call is a call of, by what fired it; none: only events call it.
+    pub(super) fn called(&self, is_event: bool) -> Option<&Self> {
+        match self {
+            Self::Events(_, otherwise) if !is_event => otherwise.as_deref(),
+            Self::Http(_) | Self::Service(_) | Self::Command(_) | Self::Events(..) => Some(self),
+        }
+    }
+
     /// Bytes of its mapping; those that were not touched cost no memory.
     pub(super) fn bytes(&self) -> usize {
         let image = match self {
@@ -27,6 +38,7 @@ impl Program {
             Self::Service(pre) => pre.instance_pre().component().image_range(),
             Self::Command(Command::Component(pre)) => pre.instance_pre().component().image_range(),
             Self::Command(Command::Module(pre)) => pre.module().image_range(),
+            Self::Events(taker, _) => taker.pre.component().image_range(),
         };
         image.end.addr() - image.start.addr()
     }
@@ -38,6 +50,7 @@ impl Program {
             Self::Service(pre) => pre.instance_pre().component().resources_required(),
             Self::Command(Command::Component(pre)) => pre.instance_pre().component().resources_required(),
             Self::Command(Command::Module(pre)) => Some(pre.module().resources_required()),
+            Self::Events(taker, _) => taker.pre.component().resources_required(),
         };
         let pages = required.and_then(|required| required.max_initial_memory_size);
         pages.unwrap_or(0).saturating_mul(PAGE_BYTES)

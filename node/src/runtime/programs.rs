@@ -22,6 +22,7 @@ use self::room::{Room, Work};
 use super::after::Manners;
 use super::cache::{Cache, Verified};
 use super::compile::{Compiler, NotCompiled};
+use super::handler::taker::Taker;
 use super::host::{HANDLER, Linkers, Release};
 use super::inspect::{self, Inspection};
 use super::map;
@@ -224,26 +225,29 @@ impl Programs {
     fn map(&self, code: &Verified, kind: Kind) -> Result<Program, Refusal> {
         let mapped = |error: wasmtime::Error| unmapped(&error);
         let linked = |error: wasmtime::Error| Refusal::new(Code::UnsatisfiedImport, format!("{error:#}"));
-        match kind {
-            Kind::HttpComponent => {
-                let component = map::component(&self.engine, code).map_err(mapped)?;
-                let pre = self.linkers.component.instantiate_pre(&component).map_err(linked)?;
-                // The check takes no other component of 0.3 than one that has this.
-                match component.get_export_index(None, HANDLER) {
-                    Some(_) => Ok(Program::Service(ServicePre::new(pre).map_err(linked)?)),
-                    None => Ok(Program::Http(ProxyPre::new(pre).map_err(linked)?)),
-                }
+        if kind == Kind::CommandModule {
+            let module = map::module(&self.engine, code).map_err(mapped)?;
+            let pre = self.linkers.module.instantiate_pre(&module).map_err(linked)?;
+            return Ok(Program::Command(Command::Module(pre)));
+        }
+        let component = map::component(&self.engine, code).map_err(mapped)?;
+        let pre = self.linkers.component.instantiate_pre(&component).map_err(linked)?;
+        let taker = Taker::new(&pre);
+        let program = match kind {
+            // The check takes no other component of 0.3 than one that has this.
+            Kind::HttpComponent if component.get_export_index(None, HANDLER).is_some() => {
+                Some(Program::Service(ServicePre::new(pre).map_err(linked)?))
             }
+            Kind::HttpComponent => Some(Program::Http(ProxyPre::new(pre).map_err(linked)?)),
             Kind::CommandComponent => {
-                let component = map::component(&self.engine, code).map_err(mapped)?;
-                let pre = self.linkers.component.instantiate_pre(&component).map_err(linked)?;
-                Ok(Program::Command(Command::Component(CommandPre::new(pre).map_err(linked)?)))
+                Some(Program::Command(Command::Component(CommandPre::new(pre).map_err(linked)?)))
             }
-            Kind::CommandModule => {
-                let module = map::module(&self.engine, code).map_err(mapped)?;
-                let pre = self.linkers.module.instantiate_pre(&module).map_err(linked)?;
-                Ok(Program::Command(Command::Module(pre)))
-            }
+            Kind::EventComponent | Kind::CommandModule => None,
+        };
+        match (taker, program) {
+            (Some(taker), program) => Ok(Program::Events(taker, program.map(Box::new))),
+            (None, Some(program)) => Ok(program),
+            (None, None) => Err(internal("compiled code", &"nothing can call it")),
         }
     }
 }

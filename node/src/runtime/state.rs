@@ -1,13 +1,18 @@
 //! What functions keep (docs/adr/0017): the way to it, which the runtime is given. Guests go it by the interfaces in `host`, within
 //! the bounds of their call.
 
+mod address;
 mod gathering;
+mod incoming;
 pub(super) mod keeper;
+pub(super) mod objects;
 pub(super) mod operation;
+mod outgoing;
 pub(super) mod task;
 pub(super) mod trouble;
 pub(super) mod work;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,6 +20,7 @@ use coracle_proto::id::Namespace;
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 
+use crate::blobs::Blobs;
 use crate::values::{Bucket, Page, Said, Value, Write, Written};
 
 /// What answers for what is kept. The runtime knows that it answers, and nothing else.
@@ -74,6 +80,9 @@ pub trait State: Send + Sync {
         hops: u32,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>>;
+
+    /// What answers for blobs; none: nobody does.
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>>;
 
     /// Puts a message into a queue of the namespace, or into those of a topic's subscribers: when it answers that is kept.
     ///

@@ -118,12 +118,17 @@ impl Stores {
         }
     }
 
-    /// The members of a group with their addresses, whoever led it last first.
-    fn members(&self, group: GroupId) -> Result<Vec<(NodeId, String)>, Refusal> {
+    /// How many members a group has, and those of them whose addresses are known.
+    pub(super) fn seats(&self, group: GroupId) -> Result<(usize, Vec<(NodeId, String)>), Refusal> {
         let view = self.inner.view.load();
         let known = view.routing.content.groups().get(&group).ok_or_else(no_store)?;
-        let mut members: Vec<_> =
-            known.members.iter().filter_map(|node| Some((*node, address(&view, *node)?))).collect();
+        let with_address = known.members.iter().filter_map(|node| Some((*node, address(&view, *node)?)));
+        Ok((known.members.len(), with_address.collect()))
+    }
+
+    /// The members of a group with their addresses, whoever led it last first.
+    fn members(&self, group: GroupId) -> Result<Vec<(NodeId, String)>, Refusal> {
+        let (_, mut members) = self.seats(group)?;
         let leader = self.known().leader(group);
         members.sort_by_key(|(node, _)| Some(*node) != leader);
         Ok(members)

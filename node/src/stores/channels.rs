@@ -13,14 +13,20 @@ const CHANNELS_MAX: usize = 1000;
 /// One connection to each address. A connection that broke is made again by its next request.
 #[derive(Debug)]
 pub(super) struct Channels {
+    purpose: Purpose,
     threads: Handle,
     all: Mutex<BTreeMap<String, Channel>>,
 }
 
 impl Channels {
     /// None yet; they will be on the threads of the task that calls this.
-    pub(super) fn here() -> Self {
-        Self { threads: Handle::current(), all: Mutex::default() }
+    pub(super) fn here(purpose: Purpose) -> Self {
+        Self { purpose, threads: Handle::current(), all: Mutex::default() }
+    }
+
+    /// Where they are, and whatever lasts longer than the task that wants it.
+    pub(super) const fn threads(&self) -> &Handle {
+        &self.threads
     }
 
     /// The connection to `HOST:PORT`.
@@ -33,7 +39,7 @@ impl Channels {
             all.clear();
         }
         let _threads = self.threads.enter();
-        let channel = Dialer::new(Purpose::Store).connect_lazily(address)?;
+        let channel = Dialer::new(self.purpose).connect_lazily(address)?;
         all.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }

@@ -1,8 +1,11 @@
 //! What stores are asked, one method for each question.
 
+mod blobs;
 mod publish;
 mod values;
 mod webhooks;
+
+pub use self::blobs::{Begin, BlobClient, Sending};
 
 use std::time::{Duration, Instant};
 

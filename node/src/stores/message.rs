@@ -344,12 +344,12 @@ pub struct Published {
 }
 
 impl From<Said> for Message {
-    /// As an event that is like no other: of what a function says nothing is taken for a repetition.
+    /// As an event that is like no other, unless the function gave it an id.
     fn from(said: Said) -> Self {
-        let Said { to: _, invocation, source, attributes, data } = said;
+        let Said { to: _, invocation, source, id, group, delay, attributes, data } = said;
         // The store knows whether it goes to a queue or to a topic, and remembers no id that nobody gave.
-        let (kind, id) = (String::new(), String::new());
+        let kind = String::new();
         let event = Event { kind, source, id, attributes, head: None, data };
-        Self { invocation, event, group: String::new(), delay: Duration::ZERO, fingerprint: Bytes::new() }
+        Self { invocation, event, group, delay, fingerprint: Bytes::new() }
     }
 }

@@ -1,5 +1,6 @@
 //! Messages and records to and from their wire form.
 
+pub(super) mod blob;
 mod effect;
 mod event;
 mod manner;

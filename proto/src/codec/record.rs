@@ -312,6 +312,7 @@ impl TryFrom<pb::Kind> for Kind {
             pb::Kind::HttpComponent => Ok(Self::HttpComponent),
             pb::Kind::CommandModule => Ok(Self::CommandModule),
             pb::Kind::CommandComponent => Ok(Self::CommandComponent),
+            pb::Kind::EventComponent => Ok(Self::EventComponent),
         }
     }
 }
@@ -322,6 +323,7 @@ impl From<Kind> for pb::Kind {
             Kind::HttpComponent => Self::HttpComponent,
             Kind::CommandModule => Self::CommandModule,
             Kind::CommandComponent => Self::CommandComponent,
+            Kind::EventComponent => Self::EventComponent,
         }
     }
 }

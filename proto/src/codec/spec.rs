@@ -30,6 +30,7 @@ pub fn spec_from_wire(wire: pb::FunctionSpec, door: Door) -> Result<FunctionSpec
         retry,
         reuse: wire.reuse.map(|pb::Reuse { calls, age_ms }| ReuseDraft { calls, age_ms }),
         keyvalue: wire.keyvalue,
+        blobs: wire.blobs,
         publish: wire.publish,
     };
     match door {
@@ -60,6 +61,7 @@ pub fn spec_to_wire(spec: &FunctionSpec) -> pb::FunctionSpec {
         reuse: spec.reuse().map(|reuse| pb::Reuse { calls: reuse.calls, age_ms: millis(reuse.age) }),
         keyvalue: spec.keyvalue().iter().map(ToString::to_string).collect(),
         publish: spec.publish().to_vec(),
+        blobs: spec.blobs().iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -171,7 +173,8 @@ mod tests {
         let reuse = Some(ReuseDraft { calls: 7, age_ms: 2000 });
         let reusing = FunctionSpec::new(Draft { reuse, ..Draft::default() }).unwrap();
         let (keyvalue, publish) = (vec!["a".into(), "b:read".into()], vec!["c".into()]);
-        let keeping = FunctionSpec::new(Draft { keyvalue, publish, ..Draft::default() }).unwrap();
+        let blobs = vec!["d".into(), "e:read".into()];
+        let keeping = FunctionSpec::new(Draft { keyvalue, blobs, publish, ..Draft::default() }).unwrap();
         for door in [Door::Api, Door::Disk] {
             for spec in [&spec, &reusing, &keeping] {
                 assert_eq!(spec_from_wire(spec_to_wire(spec), door).unwrap(), *spec);
@@ -232,6 +235,7 @@ mod tests {
             replicas: 101,
             timeout_ms: 900_001,
             keyvalue: vec!["No name/:read".into(); 30],
+            blobs: vec!["No name/:read".into(); 30],
             publish: vec!["No name".into()],
             ..pb::FunctionSpec::default()
         };

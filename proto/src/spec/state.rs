@@ -3,18 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::SpecError;
+use super::{Draft, FunctionSpec, SpecError};
 use crate::id::check_name;
 
 /// Buckets of one function.
 pub const KEYVALUE_MAX: usize = 20;
+/// Buckets of blobs of one function.
+pub const BLOBS_MAX: usize = 20;
 /// Queues and topics to which one function publishes.
 pub const PUBLISH_MAX: usize = 20;
 
 /// What stands behind a bucket that is only read.
 const READ: &str = ":read";
 
-/// What a function may do with one bucket of its namespace. Written as `BUCKET`, or `BUCKET:read`.
+/// What a function may do with one bucket of its namespace, of values or of blobs. Written as `BUCKET`, or `BUCKET:read`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketGrant {
     bucket: String,
@@ -29,13 +31,20 @@ impl BucketGrant {
         Self { bucket: bucket.to_owned(), writes }
     }
 
+    fn parse(field: &str, text: &str) -> Result<Self, SpecError> {
+        let grant = Self::stored(text);
+        let wrong = |error| SpecError::new(field, format!("{error}; expected BUCKET or BUCKET:read"));
+        check_name("bucket name", &grant.bucket).map_err(wrong)?;
+        Ok(grant)
+    }
+
     /// The bucket's name.
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// Whether values may be changed too.
+    /// Whether what it holds may be changed too.
     #[must_use]
     pub const fn may_write(&self) -> bool {
         self.writes
@@ -52,31 +61,66 @@ impl FromStr for BucketGrant {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let grant = Self::stored(text);
-        let wrong = |error| SpecError::new("keyvalue", format!("{error}; expected BUCKET or BUCKET:read"));
-        check_name("bucket name", &grant.bucket).map_err(wrong)?;
-        Ok(grant)
+        Self::parse("keyvalue", text)
+    }
+}
+
+impl FunctionSpec {
+    /// Buckets of its namespace that it may use.
+    #[must_use]
+    pub fn keyvalue(&self) -> &[BucketGrant] {
+        &self.keyvalue
+    }
+
+    /// Buckets of blobs of its namespace that it may use.
+    #[must_use]
+    pub fn blobs(&self) -> &[BucketGrant] {
+        &self.blobs
+    }
+
+    /// Queues and topics of its namespace to which it may publish.
+    #[must_use]
+    pub fn publish(&self) -> &[String] {
+        &self.publish
+    }
+
+    /// Whether it is granted anything of what its namespace keeps.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        !self.keyvalue.is_empty() || !self.blobs.is_empty() || !self.publish.is_empty()
+    }
+
+    /// The same with nobody whom it may call, and nothing of what its namespace keeps.
+    #[must_use]
+    pub fn without_grants(self) -> Self {
+        Self { hosts: Vec::new(), keyvalue: Vec::new(), blobs: Vec::new(), publish: Vec::new(), ..self }
     }
 }
 
 /// Checks what a function is granted of its namespace's state.
-pub(super) fn check(keyvalue: &[String], publish: &[String]) -> Result<(), SpecError> {
-    count("keyvalue", "buckets", keyvalue.len(), KEYVALUE_MAX)?;
-    count("publish", "queues and topics", publish.len(), PUBLISH_MAX)?;
-    let mut buckets: Vec<BucketGrant> = Vec::with_capacity(keyvalue.len());
-    for text in keyvalue {
-        let grant: BucketGrant = text.parse()?;
-        if buckets.iter().any(|known| known.bucket == grant.bucket) {
-            return Err(SpecError::new("keyvalue", format!("the bucket '{}' stands twice", grant.bucket)));
-        }
-        buckets.push(grant);
-    }
-    for (at, name) in publish.iter().enumerate() {
+pub(super) fn check(draft: &Draft) -> Result<(), SpecError> {
+    buckets("keyvalue", &draft.keyvalue, KEYVALUE_MAX)?;
+    buckets("blobs", &draft.blobs, BLOBS_MAX)?;
+    count("publish", "queues and topics", draft.publish.len(), PUBLISH_MAX)?;
+    for (at, name) in draft.publish.iter().enumerate() {
         check_name("name of a queue or topic", name)
             .map_err(|error| SpecError::new("publish", error.to_string()))?;
-        if publish.iter().take(at).any(|known| known == name) {
+        if draft.publish.iter().take(at).any(|known| known == name) {
             return Err(SpecError::new("publish", format!("'{name}' stands twice")));
         }
+    }
+    Ok(())
+}
+
+fn buckets(field: &str, texts: &[String], max: usize) -> Result<(), SpecError> {
+    count(field, "buckets", texts.len(), max)?;
+    let mut known: Vec<BucketGrant> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let grant = BucketGrant::parse(field, text)?;
+        if known.iter().any(|known| known.bucket == grant.bucket) {
+            return Err(SpecError::new(field, format!("the bucket '{}' stands twice", grant.bucket)));
+        }
+        known.push(grant);
     }
     Ok(())
 }
@@ -94,7 +138,8 @@ mod tests {
 
     fn over(keyvalue: &[&str], publish: &[&str]) -> String {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        check(&owned(keyvalue), &owned(publish)).map_or_else(|error| error.to_string(), |()| String::new())
+        let draft = Draft { keyvalue: owned(keyvalue), publish: owned(publish), ..Draft::default() };
+        check(&draft).map_or_else(|error| error.to_string(), |()| String::new())
     }
 
     #[test]
@@ -119,6 +164,13 @@ mod tests {
         assert_eq!(over(&[], &many), "publish: 21 queues and topics, at most 20");
         assert_eq!(over(&many[1..], &many[1..]), "");
         assert_eq!(over(&["a", "a:read"], &[]), "keyvalue: the bucket 'a' stands twice");
+        let blobs = |texts: &[&str]| {
+            let blobs = texts.iter().map(|text| (*text).to_owned()).collect();
+            check(&Draft { blobs, ..Draft::default() }).unwrap_err().to_string()
+        };
+        assert_eq!(blobs(&many), "blobs: 21 buckets, at most 20");
+        assert_eq!(blobs(&["a", "a:read"]), "blobs: the bucket 'a' stands twice");
+        assert!(blobs(&["A"]).starts_with("blobs: "));
         assert_eq!(over(&[], &["a", "a"]), "publish: 'a' stands twice");
         assert!(over(&[], &["topic/a"]).starts_with("publish: 'topic/a' is not a name of a queue or topic"));
     }

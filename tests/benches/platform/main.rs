@@ -1,5 +1,5 @@
 //! What the platform costs: calls beside `wasmtime serve` and the least host on the same components in one run, memory of an
-//! idle function, deploy to ready, durable writes of the control plane.
+//! idle function, deploy to ready, durable writes of the control plane, messages and values beside NATS, `RabbitMQ` and Redis.
 //!
 //!     CORACLE_WASMTIME=path/to/wasmtime CORACLE_ETCD=folder cargo bench --workspace --bench platform
 //!
@@ -19,6 +19,7 @@
 mod calls;
 mod deploys;
 mod etcd;
+mod events;
 mod floor;
 mod hop;
 mod memory;
@@ -32,6 +33,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 const FLOOR: &str = "role-floor";
 const OPEN_LOOP: &str = "role-open-loop";
 const ECHO: &str = "role-echo";
+const EVENTS: &str = "role-events";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,8 +41,10 @@ fn main() {
         Some((role, of)) if role == FLOOR => return floor::serve(of[0].as_ref(), &of[1]),
         Some((role, of)) if role == ECHO => return hop::serve(&of[0]),
         Some((role, of)) if role == OPEN_LOOP => return open_loop::run(open_loop::Plan::parse(of)),
+        Some((role, of)) if role == EVENTS => return events::load::run(of),
         _ => {}
     }
+    let quick = arguments.iter().any(|word| word == "--quick");
     // Cargo passes `--bench`; a word given after `--` chooses one part.
     let wanted: Vec<String> = arguments.into_iter().filter(|word| !word.starts_with("--")).collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
@@ -64,6 +68,9 @@ fn main() {
         }
         if chosen("writes") {
             writes::run().await;
+        }
+        if chosen("events") {
+            events::run(quick, &wanted).await;
         }
     });
 }

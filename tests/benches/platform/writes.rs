@@ -100,7 +100,7 @@ fn print(to: To, clients: usize, (ours, theirs): (Figures, Option<Figures>)) {
 }
 
 /// The type of the file system that holds a folder: on one in memory nothing is durable.
-fn file_system(folder: &Path) -> String {
+pub(crate) fn file_system(folder: &Path) -> String {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     let mut longest = (0, "unknown");
     for mount in mounts.lines() {

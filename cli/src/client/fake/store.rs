@@ -1,10 +1,12 @@
 //! A store for tests: it knows some invocations of the function `cart` and whatever it is given, and answers as it is
 //! told.
 
+mod blobs;
 mod buckets;
 mod queues;
 mod schedules;
 mod topics;
+mod webhooks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -46,6 +48,11 @@ pub(crate) struct Kept {
     pub(crate) topics: Vec<pb::TopicDetail>,
     pub(crate) buckets: Vec<pb::KvBucket>,
     pub(crate) schedules: Vec<pb::ScheduleDetail>,
+    pub(crate) webhooks: Vec<pb::WebhookDetail>,
+    pub(crate) secrets: Vec<pb::SecretDetail>,
+    /// By key, with the sizes of their parts.
+    pub(crate) blobs: BTreeMap<String, (pb::BlobInfo, Vec<pb::BlobPart>)>,
+    pub(crate) uploads: Vec<pb::BlobUpload>,
     /// What was changed, a line each.
     pub(crate) log: Vec<String>,
     /// Calls for events, as often as they were asked for.

@@ -37,6 +37,9 @@ pub(super) struct Flags {
     /// A bucket that it may use: BUCKET, or BUCKET:read; repeated. Default: none
     #[arg(long, value_name = "BUCKET")]
     keyvalue: Vec<String>,
+    /// A bucket of blobs that it may use: BUCKET, or BUCKET:read; repeated. Default: none
+    #[arg(long, value_name = "BUCKET")]
+    blobs: Vec<String>,
     /// A queue or topic to which it may publish; repeated. Default: none
     #[arg(long, value_name = "NAME")]
     publish: Vec<String>,
@@ -85,6 +88,7 @@ impl Flags {
             ("--arg", !self.args.is_empty()),
             ("--host", !self.hosts.is_empty()),
             ("--keyvalue", !self.keyvalue.is_empty()),
+            ("--blobs", !self.blobs.is_empty()),
             ("--publish", !self.publish.is_empty()),
             ("--memory", self.memory.is_some()),
             ("--timeout", self.timeout.is_some()),
@@ -129,6 +133,7 @@ impl Flags {
             retry: self.retry.unwrap_or_default(),
             reuse: self.reuse()?,
             keyvalue: self.keyvalue.clone(),
+            blobs: self.blobs.clone(),
             publish: self.publish.clone(),
         })
     }

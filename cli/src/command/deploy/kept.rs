@@ -3,6 +3,7 @@
 
 mod check;
 mod facts;
+mod loops;
 mod present;
 mod prune;
 mod thing;
@@ -52,6 +53,7 @@ impl<'m> Kept<'m> {
         let mut events = Events::of(client)?;
         let present = Present::look(&namespaces(manifest), &mut events).await?;
         check::check(manifest, &present, &mut events).await?;
+        loops::warnings(manifest).iter().for_each(|it| talk.warn(it));
         // Flags name one function, and say nothing of the rest.
         let mut unnamed = if manifest.is_file() { unnamed::unnamed(manifest, &present) } else { Vec::new() };
         if let Some(prune) = prune {
@@ -66,19 +68,45 @@ impl<'m> Kept<'m> {
 
     /// What functions may need as soon as they are there.
     pub(super) async fn before_functions(&self, client: Client) -> Result<Client, Failure> {
-        let Manifest { buckets, queues, topics, .. } = self.manifest;
+        self.make(self.needed(), client).await
+    }
+
+    fn needed(&self) -> impl Iterator<Item = Thing<'m>> + use<'m> {
+        let manifest = self.manifest;
+        let Manifest { buckets, queues, topics, .. } = manifest;
         let buckets = buckets.iter().map(Thing::Bucket);
-        let queues =
-            queues.iter().map(|queue| Thing::Queue(queue, thing::has_function(self.manifest, queue)));
-        let things = buckets.chain(queues).chain(topics.iter().map(Thing::Topic));
-        self.make(things, client).await
+        let queues = queues.iter().map(|queue| Thing::Queue(queue, thing::has_function(manifest, queue)));
+        buckets.chain(queues).chain(topics.iter().map(Thing::Topic))
+    }
+
+    fn calling(&self) -> impl Iterator<Item = Thing<'m>> + use<'m> {
+        let Manifest { schedules, webhooks, .. } = self.manifest;
+        let triggers = thing::triggers(self.manifest).into_iter();
+        triggers.chain(webhooks.iter().map(Thing::Webhook)).chain(schedules.iter().map(Thing::Schedule))
+    }
+
+    /// Tells what would be made, changed and deleted.
+    pub(super) async fn tell_wanted(&self, client: Client) -> Result<Client, Failure> {
+        let mut events = Events::of(client)?;
+        for thing in self.needed().chain(self.calling()) {
+            let wanted = thing.wanted(&self.present).await?;
+            let told = match thing.before(&self.present, &mut events).await? {
+                Some(before) if before == wanted => format!("{thing} is unchanged"),
+                Some(before) => format!("{thing} would be changed: {}", changed(&before, &wanted).join(", ")),
+                None => format!("{thing} would be made"),
+            };
+            self.talk.say(&told);
+        }
+        match self.prune {
+            Some(_) => self.unnamed.iter().for_each(|it| self.talk.say(&format!("{it} would be deleted"))),
+            None => tell(&self.unnamed, self.talk),
+        }
+        Ok(events.into_client())
     }
 
     /// What calls functions, and then what is to go.
     pub(super) async fn after_functions(&self, client: Client) -> Result<Client, Failure> {
-        let triggers = thing::triggers(self.manifest);
-        let things = triggers.into_iter().chain(self.manifest.schedules.iter().map(Thing::Schedule));
-        let client = self.make(things, client).await?;
+        let client = self.make(self.calling(), client).await?;
         let mut events = Events::of(client)?;
         match self.prune {
             Some(prune) => {
@@ -146,23 +174,25 @@ async fn left(manifest: &Manifest, events: &mut Events) -> Vec<Unnamed> {
 
 /// Whether stores are needed.
 fn keeps(manifest: &Manifest) -> bool {
-    let Manifest { functions, addresses: _, path: _, buckets, queues, topics, triggers, schedules } =
+    let Manifest { functions, addresses: _, path: _, buckets, queues, topics, triggers, schedules, webhooks } =
         manifest;
     functions.iter().any(|it| it.spec.has_state())
         || !(buckets.is_empty()
             && queues.is_empty()
             && topics.is_empty()
             && triggers.is_empty()
-            && schedules.is_empty())
+            && schedules.is_empty()
+            && webhooks.is_empty())
 }
 
 /// All that the manifest names.
 fn namespaces(manifest: &Manifest) -> BTreeSet<Namespace> {
-    let Manifest { functions, addresses: _, path: _, buckets, queues, topics, triggers, schedules } =
+    let Manifest { functions, addresses: _, path: _, buckets, queues, topics, triggers, schedules, webhooks } =
         manifest;
     let ids = functions.iter().map(|it| &it.id).chain(buckets.iter().map(|it| &it.id));
     let ids = ids.chain(queues.iter().map(|it| &it.id)).chain(topics.iter().map(|it| &it.id));
     let ids = ids.chain(triggers.iter().map(|it| &it.function)).chain(schedules.iter().map(|it| &it.id));
+    let ids = ids.chain(webhooks.iter().map(|it| &it.id));
     ids.map(|id| id.namespace.clone()).collect()
 }
 

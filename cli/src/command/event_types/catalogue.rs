@@ -31,7 +31,39 @@ pub(in crate::command) struct EventType {
 }
 
 /// In the order of their names.
-pub(in crate::command) static TYPES: [EventType; 4] = [
+pub(in crate::command) static TYPES: [EventType; 7] = [
+    EventType {
+        name: "dev.coracle.blob.created",
+        fires: "a blob of a bucket that is watched was put, also in place of another one",
+        attributes: &[
+            ("source", "//NAMESPACE/bucket/NAME"),
+            ("subject", "the key"),
+            ("sequence", "the blob's version"),
+        ],
+        kind: "bucket",
+        source: "//NAMESPACE/bucket/uploads",
+        subject: "cat.jpg",
+        id: "",
+        sequence: "42",
+        data: r#"{"bucket":"uploads","key":"cat.jpg","version":42,"bytes":204800,"etag":"9f86d0","contentType":"image/jpeg"}"#,
+        is_json: true,
+    },
+    EventType {
+        name: "dev.coracle.blob.deleted",
+        fires: "a blob of a bucket that is watched was deleted; its data tell what it was",
+        attributes: &[
+            ("source", "//NAMESPACE/bucket/NAME"),
+            ("subject", "the key"),
+            ("sequence", "the version that the deletion has"),
+        ],
+        kind: "bucket",
+        source: "//NAMESPACE/bucket/uploads",
+        subject: "cat.jpg",
+        id: "",
+        sequence: "43",
+        data: r#"{"bucket":"uploads","key":"cat.jpg","version":43,"bytes":204800,"etag":"9f86d0","contentType":"image/jpeg"}"#,
+        is_json: true,
+    },
     EventType {
         name: "dev.coracle.cron.tick",
         fires: "a time of a schedule has come, or somebody triggered it",
@@ -96,6 +128,23 @@ pub(in crate::command) static TYPES: [EventType; 4] = [
         id: "",
         sequence: "",
         data: r#"{"item":7}"#,
+        is_json: false,
+    },
+    EventType {
+        name: "dev.coracle.webhook.received",
+        fires: "somebody sent something to a webhook, and it was signed right",
+        attributes: &[
+            ("id", "the sender's, or the message's own"),
+            ("source", "//NAMESPACE/webhook/NAME"),
+            ("subject", "what the sender calls it, such as push"),
+            ("datacontenttype", "as it came"),
+        ],
+        kind: "webhook",
+        source: "//NAMESPACE/webhook/push",
+        subject: "push",
+        id: "",
+        sequence: "",
+        data: r#"{"ref":"refs/heads/main"}"#,
         is_json: false,
     },
 ];
@@ -163,6 +212,6 @@ mod tests {
     fn a_slip_is_told() {
         let failure = find("dev.coracle.cron.tock").unwrap_err();
         assert!(failure.message.contains("did you mean 'dev.coracle.cron.tick'?"), "{failure}");
-        assert!(find("order").unwrap_err().message.contains("known are dev.coracle.cron.tick, "));
+        assert!(find("order").unwrap_err().message.contains("known are dev.coracle.blob.created, "));
     }
 }

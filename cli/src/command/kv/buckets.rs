@@ -1,4 +1,4 @@
-//! `coracle kv buckets|watch|unwatch`: which buckets there are, and whom their changes are told.
+//! Buckets, whatever they hold: which there are, whom their changes are told, and how they go.
 
 use std::cell::Cell;
 
@@ -10,14 +10,15 @@ use super::Bucket;
 use crate::client::Keeper;
 use crate::command::Session;
 use crate::command::events::{Events, bucket_at};
+use crate::command::granted::{self, Kind};
 use crate::command::queue::name::QueueId;
 use crate::command::settings::{self, over_present, watch_queue};
-use crate::exit::Failure;
-use crate::manifest::Settings;
-use crate::output::view::BucketView;
+use crate::exit::{Exit, Failure};
+use crate::manifest::{Access, BucketEntry, Holds, Settings};
+use crate::output::view::{BucketView, Changed};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Buckets {
+pub(in crate::command) struct Buckets {
     /// Those of this namespace [default: default].
     #[arg(long)]
     namespace: Option<Namespace>,
@@ -26,13 +27,27 @@ pub(super) struct Buckets {
 #[derive(Debug, clap::Args)]
 pub(super) struct Watch {
     #[command(flatten)]
+    watcher: Watcher,
+    /// Of which changes.
+    #[arg(long, value_enum, value_name = "CHANGE", value_delimiter = ',', default_value = "set,delete")]
+    on: Vec<On>,
+}
+
+impl Watch {
+    pub(super) async fn run(&self, session: &Session<'_>) -> Result<(), Failure> {
+        let on = (self.on.contains(&On::Set), self.on.contains(&On::Delete));
+        watch(&self.watcher, Holds::Values, on, session).await
+    }
+}
+
+/// Who watches a bucket, and how.
+#[derive(Debug, clap::Args)]
+pub(in crate::command) struct Watcher {
+    #[command(flatten)]
     bucket: Bucket,
     /// The function of the same namespace that gets an event of each change.
     #[arg(long, value_name = "NAME")]
     function: FunctionName,
-    /// Of which changes.
-    #[arg(long, value_enum, value_name = "CHANGE", value_delimiter = ',', default_value = "set,delete")]
-    on: Vec<On>,
     /// Only of keys that begin so.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     prefix: String,
@@ -44,7 +59,16 @@ pub(super) struct Watch {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Unwatch {
+pub(in crate::command) struct DropBucket {
+    #[command(flatten)]
+    bucket: Bucket,
+    /// Also while functions watch it, or may use it.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::command) struct Unwatch {
     #[command(flatten)]
     bucket: Bucket,
     /// The function that gets no more of them.
@@ -59,11 +83,51 @@ enum On {
     Delete,
 }
 
-pub(super) async fn list(args: &Buckets, session: &Session<'_>) -> Result<(), Failure> {
+/// Those that hold such.
+pub(in crate::command) async fn list(
+    args: &Buckets,
+    holds: Holds,
+    session: &Session<'_>,
+) -> Result<(), Failure> {
     let namespace = args.namespace.clone().unwrap_or_default();
-    let found = all(&mut Events::reach(session).await?, &namespace).await?;
+    let mut found = all(&mut Events::reach(session).await?, &namespace).await?;
+    found.retain(|it| holds_of(it) == holds);
     let view = |bucket| BucketView::new(namespace.as_str(), bucket);
     session.output.list(&found.into_iter().map(view).collect::<Vec<_>>())
+}
+
+/// What it holds; stores from before there were blobs do not say it.
+pub(in crate::command) fn holds_of(bucket: &pb::KvBucket) -> Holds {
+    match bucket.holds() {
+        pb::KvHolds::Unspecified | pb::KvHolds::Values => Holds::Values,
+        pb::KvHolds::Blobs => Holds::Blobs,
+    }
+}
+
+/// Whoever may read and write it without a signature.
+pub(in crate::command) fn access_of(bucket: &pb::KvBucket) -> Access {
+    match bucket.access() {
+        pb::BlobAccess::Unspecified | pb::BlobAccess::Signed => Access::Signed,
+        pb::BlobAccess::Read => Access::Read,
+        pb::BlobAccess::Open => Access::Open,
+    }
+}
+
+/// Refuses one that holds something else; what is not there is refused by the store.
+async fn expect(events: &mut Events, id: &FunctionId, holds: Holds) -> Result<(), Failure> {
+    let all = all(events, &id.namespace).await?;
+    let found = all.iter().find(|it| it.bucket == id.name.as_str()).map(holds_of);
+    match found.filter(|found| *found != holds) {
+        None => Ok(()),
+        Some(other) => {
+            let verb = match other {
+                Holds::Values => "kv",
+                Holds::Blobs => "blob",
+            };
+            let sentence = format!("bucket {id} holds {}: take 'coracle {verb}'", other.name());
+            Err(Failure::new(Exit::Refused, sentence))
+        }
+    }
 }
 
 /// Those of a namespace.
@@ -89,43 +153,51 @@ pub(in crate::command) async fn all(
     }
 }
 
-pub(super) async fn watch(args: &Watch, session: &Session<'_>) -> Result<(), Failure> {
+/// Of changes of both kinds, or of one.
+pub(in crate::command) async fn watch(
+    args: &Watcher,
+    holds: Holds,
+    (sets, deletes): (bool, bool),
+    session: &Session<'_>,
+) -> Result<(), Failure> {
     let (id, settings) = (&args.bucket.bucket, args.flags.settings()?);
     let mut events = Events::reach(session).await?;
+    expect(&mut events, id, holds).await?;
     let function = FunctionId { namespace: id.namespace.clone(), name: args.function.clone() };
     events.find_function(&function).await?;
     let watcher = pb::KvWatcher {
         function: args.function.to_string(),
         queue: String::new(),
-        sets: args.on.contains(&On::Set),
-        deletes: args.on.contains(&On::Delete),
+        sets,
+        deletes,
         prefix: args.prefix.clone(),
         suffix: args.suffix.clone(),
     };
     let queue = format!("bucket/{}/{}", id.name, args.function);
     let queue = QueueId { namespace: id.namespace.clone(), queue };
     let settings = over_present(settings, &mut events, &queue).await?;
-    let made = begin(&mut events, id, &watcher, &settings).await?.unwrap_or_default();
+    let made = begin(&mut events, id, &watcher, &settings, false).await?.unwrap_or_default();
     session.talk.say(session.talk.done(&format!("{function} gets an event of each such change of {id}")));
     session.output.one(&BucketView::new(id.namespace.as_str(), made))
 }
 
-/// Has a function watch a bucket, or tells it anew.
+/// Has a function watch a bucket, or tells it anew; with `dry_run` only looks whether it could.
 pub(in crate::command) async fn begin(
     events: &mut Events,
     id: &FunctionId,
     watcher: &pb::KvWatcher,
     settings: &Settings,
+    dry_run: bool,
 ) -> Result<Option<pb::KvBucket>, Failure> {
     let watch = async |mut keeper: Keeper, place, request| {
         let place = Some(bucket_at(place, id.name.as_str()));
         let (watcher, queue) = (Some(watcher.clone()), Some(watch_queue(settings)));
-        keeper.watch(pb::KvWatchRequest { place, request, watcher, queue, dry_run: false }).await
+        keeper.watch(pb::KvWatchRequest { place, request, watcher, queue, dry_run }).await
     };
     Ok(events.alter(&format!("bucket {id}"), &id.namespace, watch).await?.bucket)
 }
 
-pub(super) async fn unwatch(args: &Unwatch, session: &Session<'_>) -> Result<(), Failure> {
+pub(in crate::command) async fn unwatch(args: &Unwatch, session: &Session<'_>) -> Result<(), Failure> {
     let (id, function) = (&args.bucket.bucket, args.function.as_str());
     let question = format!("Have {function} get no more events of {id}?");
     session.talk.confirm(&question, session.shared.yes)?;
@@ -148,19 +220,50 @@ pub(in crate::command) async fn end(
     Ok(events.alter(&format!("bucket {id}"), &id.namespace, unwatch).await?.bucket)
 }
 
-/// Makes it, or gives it other bounds.
+/// Makes it, or gives it other bounds; with `dry_run` only looks whether it could be.
 pub(in crate::command) async fn put(
     events: &mut Events,
-    id: &FunctionId,
-    (keys_max, bytes_max): (u64, u64),
+    wanted: &BucketEntry,
+    dry_run: bool,
 ) -> Result<(), Failure> {
+    let BucketEntry { id, line: _, keys_max, bytes_max, holds, access } = wanted;
+    let (holds, access) = match (holds, access) {
+        (Holds::Values, _) => (pb::KvHolds::Values, pb::BlobAccess::Unspecified),
+        (Holds::Blobs, Access::Signed) => (pb::KvHolds::Blobs, pb::BlobAccess::Signed),
+        (Holds::Blobs, Access::Read) => (pb::KvHolds::Blobs, pb::BlobAccess::Read),
+        (Holds::Blobs, Access::Open) => (pb::KvHolds::Blobs, pb::BlobAccess::Open),
+    };
     let put = async |mut keeper: Keeper, place, request| {
-        let place = Some(bucket_at(place, id.name.as_str()));
-        keeper
-            .put_bucket(pb::KvPutBucketRequest { place, request, keys_max, bytes_max, ..Default::default() })
-            .await
+        let told = pb::KvPutBucketRequest {
+            place: Some(bucket_at(place, id.name.as_str())),
+            request,
+            keys_max: *keys_max,
+            bytes_max: *bytes_max,
+            dry_run,
+            holds: holds.into(),
+            access: access.into(),
+        };
+        keeper.put_bucket(told).await
     };
     events.alter(&format!("bucket {id}"), &id.namespace, put).await.map(|_| ())
+}
+
+/// What a person asks for.
+pub(in crate::command) async fn drop_it(
+    args: &DropBucket,
+    holds: Holds,
+    session: &Session<'_>,
+) -> Result<(), Failure> {
+    let id = &args.bucket.bucket;
+    session.talk.confirm(&format!("Delete bucket {id} with all that is in it?"), session.shared.yes)?;
+    let mut events = Events::reach(session).await?;
+    expect(&mut events, id, holds).await?;
+    if !args.force {
+        granted::refuse(&mut events, id, Kind::of(holds)).await?;
+    }
+    drop_bucket(&mut events, id, args.force).await?;
+    session.talk.say(session.talk.done(&format!("bucket {id} is deleted")));
+    session.output.one(&Changed::new(id, "deleted"))
 }
 
 /// Takes it away with all that is in it.
@@ -170,9 +273,9 @@ pub(in crate::command) async fn drop_bucket(
     force: bool,
 ) -> Result<(), Failure> {
     let tried = Cell::new(false);
-    let drop = async |mut keeper: Keeper, place| {
+    let drop = async |mut keeper: Keeper, place, request| {
         let (again, place) = (tried.replace(true), Some(bucket_at(place, id.name.as_str())));
-        match keeper.drop_bucket(pb::KvDropBucketRequest { place, force, request: None }).await {
+        match keeper.drop_bucket(pb::KvDropBucketRequest { place, force, request }).await {
             // It was there a moment ago: whoever was asked before has done it.
             Err(status) if again && status.code() == tonic::Code::NotFound => {
                 Ok(tonic::Response::new(pb::KvChangeReply::default()))
@@ -180,7 +283,7 @@ pub(in crate::command) async fn drop_bucket(
             answered => answered,
         }
     };
-    events.ask(&format!("kv drop {id}"), &id.namespace, drop).await.map(|_| ())
+    events.alter(&format!("drop bucket {id}"), &id.namespace, drop).await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use crate::exit::{Exit, Failure};
 
 /// Before the name of a function's queue.
 const FUNCTION: &str = "function";
+/// Before the name of a webhook's queue.
+const WEBHOOK: &str = "webhook";
 /// Before the name of one of people's, where a function has that name too.
 const OWN: &str = "queue";
 /// Before the names of what has subscribers, whose queues these are.
@@ -42,16 +44,19 @@ impl FromStr for QueueId {
         let (namespace, parts) = match parts.as_slice() {
             [kind, _, _] if OF_SUBSCRIBERS.contains(kind) => ("", parts.as_slice()),
             [namespace, rest @ ..] if rest.len() > 1 => (*namespace, rest),
-            [first, name] if ![FUNCTION, OWN].contains(first) => (*first, std::slice::from_ref(name)),
+            [first, name] if ![FUNCTION, OWN, WEBHOOK].contains(first) => {
+                (*first, std::slice::from_ref(name))
+            }
             all => ("", all),
         };
         let good = match parts {
             [name] => Ok(vec![*name]),
             [OWN, name] => Ok(vec![*name]),
-            [FUNCTION, _] => Ok(parts.to_vec()),
+            [FUNCTION | WEBHOOK, _] => Ok(parts.to_vec()),
             [kind, _, _] if OF_SUBSCRIBERS.contains(kind) => Ok(parts.to_vec()),
             _ => {
-                Err("a queue is NAME, function/NAME, topic/NAME/FUNCTION or bucket/NAME/FUNCTION".to_owned())
+                let names = "NAME, function/NAME, webhook/NAME, topic/NAME/FUNCTION or bucket/NAME/FUNCTION";
+                Err(format!("a queue is {names}"))
             }
         };
         let parts = good.map_err(|expected| format!("{expected}, with its namespace before it"))?;
@@ -180,6 +185,8 @@ mod tests {
             ("shop/jobs", "shop", "jobs"),
             ("function/cart", "default", "function/cart"),
             ("shop/function/cart", "shop", "function/cart"),
+            ("webhook/hub", "default", "webhook/hub"),
+            ("shop/webhook/hub", "shop", "webhook/hub"),
             ("topic/news/mail", "default", "topic/news/mail"),
             ("shop/topic/news/mail", "shop", "topic/news/mail"),
             ("bucket/images/thumb", "default", "bucket/images/thumb"),

@@ -66,8 +66,8 @@ async fn what_is_not_said_of_a_subscribers_queue_stays() {
     let there = pb::QueueDetail { spec: Some(told), ..queue("topic/news/mail", "mail") };
     let (mut events, _store) = events(Kept { queues: vec![there], ..Kept::default() }).await;
     let said = crate::manifest::Settings { attempts: 9, ..crate::manifest::Settings::default() };
-    let over = over_present(said, &mut events, &"topic/news/mail".parse().unwrap()).await.unwrap();
+    let over = over_present(said.clone(), &mut events, &"topic/news/mail".parse().unwrap()).await.unwrap();
     assert_eq!((over.messages_max, over.attempts), (7, 9));
-    let new = over_present(said, &mut events, &"topic/news/other".parse().unwrap()).await.unwrap();
+    let new = over_present(said.clone(), &mut events, &"topic/news/other".parse().unwrap()).await.unwrap();
     assert_eq!(new, said);
 }

@@ -37,8 +37,9 @@ fn what_is_kept_is_read_without_any_function() {
         dead_keep_ms: 604_800_000,
         messages_max: 100,
         bytes_max: 1 << 20,
+        ..Settings::default()
     };
-    assert_eq!((manifest.queues[0].line, manifest.queues[0].settings), (2, settings));
+    assert_eq!((manifest.queues[0].line, &manifest.queues[0].settings), (2, &settings));
     assert_eq!(manifest.queues[1].settings, Settings::default());
     assert_eq!(names(&manifest.topics, |it| &it.id), ["news"]);
     let [images, plain] = manifest.buckets.as_slice() else { panic!("{manifest:?}") };
@@ -92,18 +93,23 @@ fn triggers_are_read() {
         dead_keep_ms: 86_400_000,
         messages_max: 9,
         bytes_max: 1 << 10,
+        ..Settings::default()
     };
-    assert_eq!((news.settings, news.queue().as_str()), (settings, "topic/news/work"));
+    assert_eq!((news.settings.clone(), news.queue().as_str()), (settings, "topic/news/work"));
     assert_eq!(all.queue(), "bucket/images/thumb");
     assert_eq!(
         (shop.function.to_string(), shop.source().to_string()),
         ("shop/thumb".into(), "shop/images".into())
     );
-    let changes = |sets, deletes, prefix: &str, suffix: &str| On::Bucket {
+    let changes = |sets, deletes, prefix: &str, suffix: &str, holds| On::Bucket {
         name: "images".parse().unwrap(),
-        changes: Changes { sets, deletes, prefix: prefix.to_owned(), suffix: suffix.to_owned() },
+        changes: Changes { sets, deletes, prefix: prefix.to_owned(), suffix: suffix.to_owned(), holds },
     };
-    assert_eq!((&shop.on, &all.on), (&changes(true, false, "in/", ".jpg"), &changes(true, true, "", "")));
+    let values = Some(Holds::Values);
+    assert_eq!(
+        (&shop.on, &all.on),
+        (&changes(true, false, "in/", ".jpg", values), &changes(true, true, "", "", None))
+    );
     assert_eq!(names(&manifest.schedules, |it| &it.id), ["first", "report", "weekly"]);
     let report = &manifest.schedules[1];
     assert_eq!((report.cron.as_str(), report.zone.as_str()), ("0 3 * * *", "Europe/Berlin"));
@@ -136,11 +142,11 @@ fn what_is_wrong_is_told_with_its_line() {
         ("[[trigger]]\nfunction = 'f'\nqueue = 'q'\ntopic = 't'", "queue and topic stand there"),
         (
             "[[trigger]]\nfunction = 'f'\nqueue = 'q'\non = 'kv.set'",
-            "trigger.on: it goes with bucket, not with queue",
+            "trigger.on: it goes with bucket, webhook, not with queue",
         ),
         (
             "[[trigger]]\nfunction = 'f'\nschedule = '@daily'\nretry = {}",
-            "trigger.retry: it goes with queue, topic, bucket",
+            "trigger.retry: it goes with queue, topic, bucket, webhook",
         ),
         (
             "[[trigger]]\nfunction = 'f'\ntopic = 't'\nzone = 'UTC'",
@@ -148,9 +154,9 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (
             "[[trigger]]\nfunction = 'f'\nbucket = 'b'\non = ['set']",
-            "coracle.toml:4: trigger.on: 'set' is neither",
+            "coracle.toml:4: trigger.on: 'set' is none of kv.set, kv.deleted, blob.created",
         ),
-        ("[[trigger]]\nfunction = 'f'\nbucket = 'b'\non = []", "it names neither 'kv.set' nor 'kv.deleted'"),
+        ("[[trigger]]\nfunction = 'f'\nbucket = 'b'\non = []", "it names none of kv.set,"),
         (
             "[[trigger]]\nfunction = 'f'\nbucket = 'b'\nfilter = { sufix = 'x' }",
             "trigger.filter.sufix: unknown key; did you mean 'suffix'?",
@@ -163,6 +169,41 @@ fn what_is_wrong_is_told_with_its_line() {
             "[[trigger]]\nfunctoin = 'f'\ntopic = 't'",
             "trigger.functoin: unknown key; did you mean 'function'?",
         ),
+    ] {
+        let found = bad(text);
+        assert!(found.contains(problem), "{text}\n{found}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_blobs_webhooks_and_delivery_is_told() {
+    for (text, problem) in [
+        (
+            "[[trigger]]\nfunction = 'f'\nbucket = 'b'\non = ['kv.set', 'blob.created']",
+            "trigger.on: 'blob.created' does not go with what stands before it",
+        ),
+        (
+            "[[trigger]]\nfunction = 'f'\non = 'webhook'\nsecret = 's'",
+            "coracle.toml:2: trigger: the key 'verify' is missing",
+        ),
+        (
+            "[[trigger]]\nfunction = 'f'\non = 'webhook'\nsecret = 's'\nverify = 'gitlab'",
+            "trigger.verify: invalid variant: gitlab",
+        ),
+        (
+            "[[trigger]]\nfunction = 'f'\nqueue = 'q'\nsecret = 's'",
+            "trigger.secret: it goes with webhook, not with queue",
+        ),
+        (
+            "[[trigger]]\nfunction = 'f'\nschedule = '@daily'\npath = '/a'",
+            "trigger.path: it goes with queue, topic, bucket, webhook, not with schedule",
+        ),
+        (
+            "[[trigger]]\nfunction = 'f'\nqueue = 'q'\nbatch = { max = 300 }",
+            "trigger.batch.max: 300 is not between 1 and 256",
+        ),
+        ("[bucket.b]\naccess = 'read'", "bucket.b.access: it goes with holds = \"blobs\""),
+        ("[bucket.b]\nsize = 1024\nbytes = 1024", "bucket.b.bytes: 'size' and 'bytes' say the same"),
     ] {
         let found = bad(text);
         assert!(found.contains(problem), "{text}\n{found}");
@@ -191,4 +232,58 @@ fn tables_that_contradict_each_other_are_told() {
     let two_functions =
         "[[trigger]]\nfunction = 'f'\ntopic = 't'\n[[trigger]]\nfunction = 'g'\ntopic = 't'\n";
     assert_eq!(good(two_functions).triggers.len(), 2);
+}
+
+#[test]
+fn blobs_webhooks_and_ways_of_delivery_are_read() {
+    let manifest = good(
+        r#"
+        [bucket.uploads]
+        holds = "blobs"
+        access = "read"
+        bytes = "2TiB"
+        [bucket.plain]
+        holds = "blobs"
+        [queue.jobs]
+        function = "work"
+        batch = { max = 10, wait = "5s" }
+        [[trigger]]
+        function = "thumb"
+        bucket = "uploads"
+        on = ["blob.created", "blob.deleted"]
+        filter = { suffix = ".jpg" }
+        path = "/in"
+        mode = "structured"
+        reply = "done"
+        [[trigger]]
+        function = "work"
+        on = "webhook"
+        verify = "github"
+        secret = "hub"
+        tolerance = "1m"
+        retry = { attempts = 5 }
+        [[trigger]]
+        function = "work"
+        on = "webhook"
+        verify = "stripe"
+        secret = "pay"
+        name = "payments"
+        "#,
+    );
+    let [uploads, plain] = manifest.buckets.as_slice() else { panic!("{manifest:?}") };
+    assert_eq!((uploads.holds, uploads.access, uploads.bytes_max), (Holds::Blobs, Access::Read, 2 << 40));
+    assert_eq!((plain.access, plain.bytes_max), (Access::Signed, 10 << 30));
+    let batch = &manifest.queues[0].settings.delivery;
+    assert_eq!((batch.batch_max, batch.batch_wait_ms), (Some(10), Some(5000)));
+    let thumb = manifest.triggers.iter().find(|it| it.function.name.as_str() == "thumb").unwrap();
+    let On::Bucket { changes, .. } = &thumb.on else { panic!("{thumb:?}") };
+    assert_eq!((changes.holds, changes.sets, changes.deletes), (Some(Holds::Blobs), true, true));
+    assert_eq!(thumb.settings.delivery.reply.as_deref(), Some("done"));
+    assert_eq!(thumb.settings.delivery.mode, Some(Mode::Structured));
+    let [hub, pay] = manifest.webhooks.as_slice() else { panic!("{manifest:?}") };
+    assert_eq!((hub.id.to_string().as_str(), hub.verify, hub.tolerance_ms), ("work", Verify::Github, 60_000));
+    assert_eq!((hub.settings.attempts, hub.queue().as_str()), (5, "webhook/work"));
+    assert_eq!((pay.id.to_string().as_str(), pay.of().to_string().as_str()), ("payments", "work"));
+    let twice = "[[trigger]]\nfunction = 'f'\non = 'webhook'\nverify = 'slack'\nsecret = 's'\n";
+    assert!(bad(&format!("{twice}{twice}")).contains("line 2 has a webhook of that name already"));
 }

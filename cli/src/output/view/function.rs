@@ -135,6 +135,9 @@ struct SpecView {
     reuse: Option<ReuseView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keyvalue: Vec<String>,
+    /// Of blobs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blobs: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     publish: Vec<String>,
 }
@@ -202,6 +205,7 @@ pub(crate) fn kind(kind: pb::Kind) -> &'static str {
         pb::Kind::HttpComponent => "http-component",
         pb::Kind::CommandModule => "command-module",
         pb::Kind::CommandComponent => "command-component",
+        pb::Kind::EventComponent => "event-component",
     }
 }
 
@@ -225,6 +229,7 @@ impl From<&FunctionSpec> for SpecView {
             },
             reuse: spec.reuse().map(|reuse| ReuseView { calls: reuse.calls, age_ms: millis(reuse.age) }),
             keyvalue: spec.keyvalue().iter().map(ToString::to_string).collect(),
+            blobs: spec.blobs().iter().map(ToString::to_string).collect(),
             publish: spec.publish().to_vec(),
         }
     }
@@ -264,6 +269,7 @@ impl FunctionDetailView {
             ),
             ("hosts", spec.hosts.join(", ")),
             ("keyvalue", spec.keyvalue.join(", ")),
+            ("blobs", spec.blobs.join(", ")),
             ("publish", spec.publish.join(", ")),
             ("args", spec.args.join(" ")),
             (
@@ -348,6 +354,7 @@ mod tests {
             kind: pb::Kind::HttpComponent.into(),
             spec: Some(pb::FunctionSpec {
                 keyvalue: vec!["images".into(), "colours:read".into()],
+                blobs: vec!["uploads:read".into()],
                 publish: vec!["done".into()],
                 ..pb::FunctionSpec::default()
             }),
@@ -375,6 +382,7 @@ mod tests {
             "3 (weight 1)",
             "memory        128 MiB",
             "keyvalue      images, colours:read",
+            "blobs         uploads:read",
             "publish       done",
             "2 KiB",
             "3     2        ready",

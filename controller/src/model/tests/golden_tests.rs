@@ -30,6 +30,8 @@ const FORMAT_4: &str = include_str!("golden/format_4.txt");
 const FORMAT_5: &str = include_str!("golden/format_5.txt");
 /// Functions that are granted buckets, queues and topics.
 const FORMAT_6: &str = include_str!("golden/format_6.txt");
+/// What was written with the seventh format beside that: functions that were granted buckets of blobs, and programs that events call.
+const FORMAT_7: &str = include_str!("golden/format_7.txt");
 
 fn weight(version: u64, weight: u32) -> Weight {
     Weight { version: VersionNumber::new(version), weight }
@@ -218,18 +220,32 @@ fn written_6() -> String {
     written_with(&FunctionSpec::new(Draft { keyvalue, publish, ..Draft::default() }).unwrap())
 }
 
+/// What it writes that came with the seventh format.
+fn written_7() -> String {
+    let blobs = vec!["uploads:read".into(), "thumbs".into()];
+    let spec = FunctionSpec::new(Draft { blobs, ..Draft::default() }).unwrap();
+    written_with(&spec)
+        + &written_as(&FunctionSpec::new(Draft::default()).unwrap(), Some(Kind::EventComponent))
+}
+
 /// A version with a spec, and its deploy.
 fn written_with(with: &FunctionSpec) -> String {
+    written_as(with, None)
+}
+
+/// The same, of a kind of program.
+fn written_as(with: &FunctionSpec, of: Option<Kind>) -> String {
     let versions = records().into_iter().filter_map(|it| match it {
         Record::Version(version) => {
-            let record = Record::Version(Version { spec: with.clone(), ..version });
+            let kind = of.unwrap_or(version.kind);
+            let record = Record::Version(Version { spec: with.clone(), kind, ..version });
             Some(format!("record Version {}\n", hex(&codec::record(&record))))
         }
         _ => None,
     });
     let mut deploy = deploy_at("shop/a", 1, &["/a"]);
-    if let Command::Deploy { spec, .. } = &mut deploy {
-        *spec = with.clone();
+    if let Command::Deploy { spec, kind, .. } = &mut deploy {
+        (*spec, *kind) = (with.clone(), of.unwrap_or(*kind));
     }
     versions.collect::<String>() + &asked(deploy, None)
 }
@@ -257,7 +273,7 @@ fn written_5() -> String {
 
 #[test]
 fn what_older_formats_wrote_is_read_and_written_again_with_the_same_bytes() {
-    let formats = [FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6];
+    let formats = [FORMAT_1, FORMAT_2, FORMAT_3, FORMAT_4, FORMAT_5, FORMAT_6, FORMAT_7];
     for line in formats.iter().flat_map(|format| format.lines()) {
         let [what, name, hex] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let stored = bytes(hex);
@@ -290,6 +306,7 @@ fn the_golden_files_have_everything() {
         (FORMAT_4, written_4()),
         (FORMAT_5, written_5()),
         (FORMAT_6, written_6()),
+        (FORMAT_7, written_7()),
     ] {
         assert_eq!(kinds(golden), kinds(&written), "add what is missing of:\n{written}");
         assert_eq!(golden, written, "this program would write:\n{written}");

@@ -51,6 +51,7 @@ impl Deliveries for DeliveriesService {
             | Outcome::Performed(_)
             | Outcome::Moved { .. }
             | Outcome::Claimed(_)
+            | Outcome::UploadBegun(_)
             | Outcome::Refused(_) => WireFate::Offered(SettledOffered {}),
         };
         Ok(Response::new(SettleReply { fate: Some(fate) }))

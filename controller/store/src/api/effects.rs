@@ -1,12 +1,12 @@
-//! What a call or a client does to values and queues, from its wire form.
+//! What a call or a client does to values, blobs and queues, from its wire form.
 
 use coracle_proto::codec::InField as _;
 use coracle_proto::pb::{self, EventEffect, KvWrite, PublishMessage, event_effect, kv_write};
 use coracle_proto::status::{Code, Refusal};
 use prost::Message as _;
 
-use super::{event, spec, wire};
-use crate::model::{Change, Check, Effect, Place, Write};
+use super::{blobs, event, spec, wire};
+use crate::model::{BlobChange, Change, Check, Effect, Place, Write};
 
 /// Bytes of all effects of one call: they have room in an entry beside what it answered.
 const EFFECT_BYTES_MAX: usize = 384 * 1024;
@@ -28,7 +28,12 @@ pub(super) fn of_call(namespace: &str, effects: Vec<EventEffect>) -> Result<Vec<
             let to = spec::name_of(namespace, &it.to, "effects.publish.to")?;
             publish(to, it.message.in_field("effects.publish.message")?)
         }
-        event_effect::Kind::Blob(_) => Err(Refusal::new(Code::InvalidArgument, "effects.blob: not yet")),
+        event_effect::Kind::Blob(pb::EventBlob { bucket, key, content }) => {
+            let bucket = wire::place(namespace, &bucket, "effects.blob.bucket")?;
+            let becomes = blobs::becomes(content)?;
+            let (if_match, if_none_match) = (String::new(), false);
+            Ok(Effect::Blob(Box::new(BlobChange { bucket, key, if_match, if_none_match, becomes })))
+        }
         event_effect::Kind::Check(pb::EventCheck { bucket, key, version }) => {
             let bucket = wire::place(namespace, &bucket, "effects.check.bucket")?;
             Ok(Effect::Check(Check { bucket, key, version }))

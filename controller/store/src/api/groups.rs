@@ -30,14 +30,21 @@ impl Groups for GroupsService {
         request: Request<GroupsStatusRequest>,
     ) -> Result<Response<GroupsStatusReply>, tonic::Status> {
         self.context.check_cluster(&request.get_ref().cluster_id)?;
-        let all = self.context.replicas.all();
+        let (all, chunks) = (self.context.replicas.all(), self.context.replicas.chunks());
         // How much lies on the disk is asked of the disk.
         let groups =
             spawn_blocking(move || all.iter().map(|(group, it)| group_status(*group, it)).collect()).await;
+        let groups: Result<Vec<GroupStatus>, _> = groups;
+        let mut groups = groups.map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
+        for it in &mut groups {
+            // What its blobs hold lies beside it.
+            let chunks = chunks.get(&GroupId::new(it.group)).map_or(0, |shown| shown.bytes);
+            it.bytes = it.bytes.saturating_add(chunks);
+        }
         Ok(Response::new(GroupsStatusReply {
             node: self.context.node.get(),
             store: self.context.replicas.store().get(),
-            groups: groups.map_err(|error| Refusal::new(Code::Internal, error.to_string()))?,
+            groups,
         }))
     }
 

@@ -46,6 +46,7 @@ impl Invocations for InvocationsService {
             Outcome::Done
             | Outcome::Moved { .. }
             | Outcome::Claimed(_)
+            | Outcome::UploadBegun(_)
             | Outcome::Settled { .. }
             | Outcome::Refused(_) => (first, false),
         };
@@ -127,9 +128,11 @@ impl InvocationsService {
 fn published(effects: &[Effected]) -> Option<(InvocationId, bool)> {
     effects.iter().find_map(|effect| match effect {
         Effected::Published { repeated, invocation, .. } => Some((*invocation, *repeated)),
-        Effected::Written { .. } | Effected::Deleted { .. } | Effected::Spread { .. } | Effected::Checked => {
-            None
-        }
+        Effected::Written { .. }
+        | Effected::Deleted { .. }
+        | Effected::Spread { .. }
+        | Effected::Checked
+        | Effected::Committed { .. } => None,
     })
 }
 

@@ -51,6 +51,9 @@ impl KeyValue for KvService {
         let view = asking.leading.view().await?;
         let (now_ms, sequence) = (asking.leading.now_ms(), sequence(&view)?);
         let found = model::value(&view, &asking.bucket, &key, now_ms).map_err(|stop| unreadable(&stop))?;
+        if found.is_none() {
+            buckets::check_values(&view, &asking.bucket)?;
+        }
         Ok(Response::new(KvGetReply {
             entry: found.map(|value| entry(Entry { key, value }, !version_only)),
             sequence,
@@ -67,6 +70,9 @@ impl KeyValue for KvService {
         let bounds = PageBounds { most, bytes_max: PAGE_BYTES_MAX, keys_only };
         let page = model::values(&view, &asking.bucket, &prefix, after, bounds, now_ms);
         let Page { entries, after } = page.map_err(|stop| unreadable(&stop))?;
+        if entries.is_empty() {
+            buckets::check_values(&view, &asking.bucket)?;
+        }
         let entries = entries.into_iter().map(|it| entry(it, !keys_only)).collect();
         Ok(Response::new(KvListReply { entries, after: after.unwrap_or_default(), sequence }))
     }
@@ -88,6 +94,7 @@ impl KeyValue for KvService {
             Outcome::Done
             | Outcome::Moved { .. }
             | Outcome::Claimed(_)
+            | Outcome::UploadBegun(_)
             | Outcome::Settled { .. }
             | Outcome::Refused(_) => Vec::new(),
         };
@@ -98,10 +105,12 @@ impl KeyValue for KvService {
         &self,
         request: Request<KvPutBucketRequest>,
     ) -> Result<Response<KvChangeReply>, Status> {
-        let KvPutBucketRequest { place, request, keys_max, bytes_max, dry_run, .. } = request.into_inner();
+        let KvPutBucketRequest { place, request, keys_max, bytes_max, dry_run, holds, access } =
+            request.into_inner();
         let Asking { leading, bucket } = self.asking(place)?;
         buckets::check(&bucket, keys_max, bytes_max)?;
-        let op = Op::PutBucket { bucket, keys_max, bytes_max };
+        let holds = buckets::wanted(holds, access)?;
+        let op = Op::PutBucket { bucket, keys_max, bytes_max, holds };
         let view = leading.done_or_rehearsed(request, op, dry_run).await?;
         Ok(Response::new(KvChangeReply { sequence: sequence(&view)? }))
     }
@@ -169,9 +178,10 @@ fn written(effected: &Effected) -> KvWritten {
         }
         Effected::Deleted { existed } => KvWritten { version: 0, number: None, existed: *existed },
         // Only values are written here.
-        Effected::Published { .. } | Effected::Spread { .. } | Effected::Checked => {
-            KvWritten { version: 0, number: None, existed: false }
-        }
+        Effected::Published { .. }
+        | Effected::Spread { .. }
+        | Effected::Checked
+        | Effected::Committed { .. } => KvWritten { version: 0, number: None, existed: false },
     }
 }
 

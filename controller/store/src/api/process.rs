@@ -1,5 +1,6 @@
 //! What the supervisor asks of its child.
 
+mod chunks;
 mod queues;
 mod schedules;
 mod webhooks;
@@ -80,6 +81,7 @@ fn exposition(replicas: &Replicas) -> Result<String, fmt::Error> {
         index(it.status().applied)
     });
     schedules::register(&mut registry, replicas);
+    chunks::register(&mut registry, replicas);
     queues::register(&mut registry, &all);
     webhooks::register(&mut registry, replicas);
     let mut text = String::new();

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coracle_proto::pb;
+use coracle_proto::pb::blobs_server::BlobsServer;
+use coracle_proto::pb::chunks_server::ChunksServer;
 use coracle_proto::pb::clocks_server::ClocksServer;
 use coracle_proto::pb::deliveries_server::DeliveriesServer;
 use coracle_proto::pb::groups_server::GroupsServer;
@@ -22,8 +24,9 @@ use tonic::service::RoutesBuilder;
 
 use super::{Context, RunError};
 use crate::api::{
-    ClocksService, DeliveriesService, GroupsService, InvocationsService, KvService, ProcessService,
-    QueuesService, SchedulesService, SecretsService, TopicsService, WebhooksService,
+    BlobsService, ChunksService, ClocksService, DeliveriesService, GroupsService, InvocationsService,
+    KvService, ProcessService, QueuesService, SchedulesService, SecretsService, TopicsService,
+    WebhooksService,
 };
 
 /// Connections that wait to be accepted.
@@ -50,6 +53,8 @@ pub(super) async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<GroupsServer<GroupsService>>().await;
     health.set_serving::<KeyValueServer<KvService>>().await;
+    health.set_serving::<BlobsServer<BlobsService>>().await;
+    health.set_serving::<ChunksServer<ChunksService>>().await;
     health.set_serving::<DeliveriesServer<DeliveriesService>>().await;
     health.set_serving::<InvocationsServer<InvocationsService>>().await;
     health.set_serving::<QueuesServer<QueuesService>>().await;
@@ -59,6 +64,8 @@ pub(super) async fn serve(
     health.set_serving::<WebhooksServer<WebhooksService>>().await;
     let groups = GroupsService { context: Arc::clone(&context) };
     let values = KvService { context: Arc::clone(&context) };
+    let blobs = BlobsService { context: Arc::clone(&context) };
+    let chunks = ChunksService { context: Arc::clone(&context) };
     let deliveries = DeliveriesService { context: Arc::clone(&context) };
     let invocations = InvocationsService { context: Arc::clone(&context) };
     let queues = QueuesService { context: Arc::clone(&context) };
@@ -73,6 +80,8 @@ pub(super) async fn serve(
         .add_service(raft)
         .add_service(GroupsServer::new(groups))
         .add_service(KeyValueServer::new(values))
+        .add_service(BlobsServer::new(blobs))
+        .add_service(ChunksServer::new(chunks))
         .add_service(DeliveriesServer::new(deliveries))
         .add_service(InvocationsServer::new(invocations))
         .add_service(QueuesServer::new(queues))

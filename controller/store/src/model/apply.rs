@@ -13,7 +13,7 @@ use super::op::{Asked, Batch, Op};
 use super::outcome::{Outcome, Reply};
 use super::queue::Told;
 use super::refusal::{Reason, Refusal};
-use super::{Group, bucket, effect, group, keys, queue, remembered, schedule, secret, sweep, webhook};
+use super::{Group, blob, bucket, effect, group, keys, queue, remembered, schedule, secret, sweep, webhook};
 
 /// Applies one entry of so many bytes, which stands at `position`. Total and pure: a refusal is an answer.
 ///
@@ -113,7 +113,9 @@ fn is_passing(outcome: &Outcome) -> bool {
 
 fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
     match op {
-        Op::PutBucket { bucket, keys_max, bytes_max } => bucket::put(edit, &bucket, keys_max, bytes_max),
+        Op::PutBucket { bucket, keys_max, bytes_max, holds } => {
+            bucket::put(edit, &bucket, (keys_max, bytes_max), holds)
+        }
         Op::DropBucket { bucket, force, begun } => bucket::drop(edit, &bucket, (force, begun)),
         Op::Watch { bucket, watcher, settings } => bucket::watch(edit, &bucket, watcher, settings),
         Op::Unwatch { bucket, function } => bucket::unwatch(edit, &bucket, &function),
@@ -151,5 +153,9 @@ fn run(edit: &mut Edit<'_>, op: Op) -> Result<Outcome, Fault> {
         Op::PutWebhook { webhook, terms, settings } => webhook::put(edit, &webhook, terms, settings),
         Op::DropWebhook { webhook } => webhook::drop(edit, &webhook),
         Op::Trigger { schedule, invocation } => schedule::trigger(edit, &schedule, invocation),
+        Op::BeginUpload(begin) => blob::begin(edit, begin),
+        Op::RenewUpload(upload) => blob::renew(edit, &upload),
+        Op::PutPart { upload, part } => blob::put_part(edit, &upload, part),
+        Op::AbortUpload(upload) => blob::abort(edit, &upload),
     }
 }

@@ -90,6 +90,11 @@ impl<'a> Edit<'a> {
         self.draft.put(key, record.encode());
     }
 
+    /// A record that is nothing but bytes.
+    pub(super) fn write(&mut self, key: Bytes, bytes: Bytes) {
+        self.draft.put(key, bytes);
+    }
+
     /// A row whose key says all.
     pub(super) fn mark(&mut self, key: Bytes) {
         self.draft.put(key, Bytes::new());

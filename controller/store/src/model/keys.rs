@@ -14,6 +14,14 @@
 //! | `h` PLACE | who watches a bucket | |
 //! | `v` PLACE KEY | a value | list by prefix; drop of a bucket |
 //! | `u` PLACE KEY | when somebody is told again of a value that has expired | |
+//! | `K` PLACE KEY | a blob | list by prefix; drop of a bucket |
+//! | `D` PLACE KEY | what a blob holds that came by no upload | |
+//! | `M` UPLOAD | what a blob holds that came by one | |
+//! | `S` SEQUENCE UPLOAD | | commits in their order |
+//! | `U` UPLOAD | an open upload | |
+//! | `P` UPLOAD PAGE | some of its parts | all of them |
+//! | `N` PLACE UPLOAD | | the uploads of a bucket |
+//! | `O` | how many uploads are open | |
 //! | `q` PLACE | a queue's settings | |
 //! | `n` PLACE | a queue's counts | |
 //! | `p` PLACE | a topic | list |
@@ -41,6 +49,7 @@
 //! The SUBJECT of a timer is the rest of the key of what it is about. AGE is what is missing to the greatest time that
 //! there is.
 
+mod blob;
 mod invocation;
 mod parts;
 mod queue;
@@ -55,6 +64,10 @@ use coracle_proto::id::{Namespace, RequestId};
 use super::name::{Name, Place};
 use parts::{Parts, after, range};
 
+pub(super) use blob::{
+    all_parts, blob, blob_data, blob_parts, blobs, commit, commit_parts, commits, committed, parts, upload,
+    upload_count, upload_of, upload_of_parts, uploads_of,
+};
 pub(super) use invocation::{
     answer, ended, ended_parts, ended_range, invocation, listed, listed_between, listed_parts,
 };
@@ -92,13 +105,15 @@ pub enum Due {
     Drops,
     /// Buckets that are being deleted.
     Buckets,
+    /// Uploads of which nobody has said a word for as long as they may last.
+    Uploads,
     /// Values before of secrets, that are good no more.
     Secrets,
 }
 
 impl Due {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Values,
         Self::Delays,
         Self::Claims,
@@ -108,6 +123,7 @@ impl Due {
         Self::Ids,
         Self::Drops,
         Self::Buckets,
+        Self::Uploads,
         Self::Secrets,
     ];
 
@@ -122,6 +138,7 @@ impl Due {
             Self::Ids => b'i',
             Self::Drops => b'q',
             Self::Buckets => b'b',
+            Self::Uploads => b'u',
             Self::Secrets => b's',
         }
     }

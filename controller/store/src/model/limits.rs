@@ -91,6 +91,30 @@ pub const DEAD_KEEP_MS_MAX: u64 = 90 * DAY_MS;
 pub const QUEUE_MESSAGES_MAX: u64 = 10_000_000;
 /// Their bytes.
 pub const QUEUE_BYTES_MAX: u64 = 64 << 30;
+/// Bytes that a bucket of blobs may ask for at most.
+pub const BUCKET_BLOB_BYTES_MAX: u64 = 16 << 40;
+/// Bytes of a blob: what S3 takes in one request.
+pub const BLOB_BYTES_MAX: u64 = 5 << 30;
+/// Bytes of a blob that is kept in its record, without chunks: as of a message.
+pub const BLOB_INLINE_MAX: usize = 64 * 1024;
+/// Bytes of a chunk, a part's last one has fewer: one is kept in memory by whoever sends or reads, and its sync takes some tens of ms.
+pub const CHUNK_BYTES_MAX: u64 = 4 << 20;
+/// Parts of an upload: as S3 has it. The commit that names them all has room in an entry.
+pub const PARTS_MAX: u32 = 10_000;
+/// Parts that one record has: a part that comes writes 6 KB.
+pub(super) const PARTS_OF_PAGE: u32 = 100;
+/// Open uploads of a group.
+pub(super) const UPLOADS_MAX: u64 = 10_000;
+/// The least and the longest time of an upload.
+pub const UPLOAD_MS_MIN: u64 = 10_000;
+/// The same at most: a week.
+pub const UPLOAD_MS_MAX: u64 = 7 * DAY_MS;
+/// Bytes of a blob's metadata with its content type.
+pub(super) const METADATA_BYTES_MAX: usize = 2 * 1024;
+/// Bytes of a content type: RFC 6838 has names of 127 on both sides.
+pub(super) const CONTENT_TYPE_BYTES_MAX: usize = 256;
+/// Bytes of an etag.
+pub(super) const ETAG_BYTES_MAX: usize = 128;
 /// Schedules of a group: all of them are kept in the leader's memory, some KB each.
 pub const SCHEDULES_MAX: u64 = 10_000;
 /// Bytes of a secret: a private key in text has three thousand.
@@ -113,6 +137,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024 <= BATCH_BYTES_MAX);
 const _: () =
     assert!(MESSAGE_BYTES_MAX + HEADER_BYTES_MAX + 2 * URI_BYTES_MAX + 16 * 1024 <= BATCH_BYTES_MAX);
+// A part's number and digest in a commit, with their tags.
+const _: () = assert!(PARTS_MAX as usize * 45 + 8192 <= BATCH_BYTES_MAX);
+const _: () = assert!(BLOB_INLINE_MAX + KEY_BYTES_MAX + METADATA_BYTES_MAX + 1024 <= BATCH_BYTES_MAX);
+const _: () = assert!(PARTS_MAX.is_multiple_of(PARTS_OF_PAGE));
 const _: () = assert!(OP_STEPS_MAX <= BATCH_STEPS_MAX);
 const _: () = assert!(HEARERS_MAX <= COPIES_MAX);
 const _: () = assert!(2 * (TEXT_BYTES_MAX + 3 * KEY_BYTES_MAX) + 2 * KEY_BYTES_MAX <= 16 << 10);

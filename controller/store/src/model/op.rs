@@ -1,5 +1,6 @@
 //! What may be asked of a data group, and the entry in which it is asked.
 
+mod blob;
 mod effect;
 mod span;
 mod tick;
@@ -8,10 +9,11 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Re
 
 use super::keys::Due;
 use super::name::{Name, Place};
-use super::record::{Answer, Definition, Report, Sealed, Settings, Terms, Ticket, Watcher};
+use super::record::{Answer, Definition, Part, Report, Sealed, Settings, Terms, Ticket, Watcher};
 
+pub use blob::{Begin, BlobBecomes, BlobChange, BlobContent, ToHold, UploadName};
 pub use effect::{Change, Check, Effect, Publish, Write};
-pub use span::{Kept, Span};
+pub use span::{Deletion, Kept, Span};
 pub use tick::Tick;
 
 /// The highest format of operations that this program reads. What `apply` does belongs to the format.
@@ -69,8 +71,10 @@ pub enum Op {
         bucket: Place,
         /// Keys that it may have.
         keys_max: u64,
-        /// Bytes of keys and values that it may have.
+        /// Bytes of keys and values, or of keys and blobs, that it may have.
         bytes_max: u64,
+        /// What it is to hold.
+        holds: ToHold,
     },
     /// Deletes a bucket with its values, as far as one operation may. From the first on nothing is written to it.
     DropBucket {
@@ -274,6 +278,19 @@ pub enum Op {
         /// The call, made by who asks for it.
         invocation: InvocationId,
     },
+    /// Opens an upload of a blob.
+    BeginUpload(Begin),
+    /// An upload goes on: its time begins anew.
+    RenewUpload(UploadName),
+    /// The chunks of a part are there. One of the same number is replaced.
+    PutPart {
+        /// Of which upload.
+        upload: UploadName,
+        /// Which one, with its digest.
+        part: Part,
+    },
+    /// An upload is given up.
+    AbortUpload(UploadName),
     /// Makes a secret, or tells it anew.
     PutSecret {
         /// Which one.
@@ -337,11 +354,15 @@ impl Op {
             | Self::DropSchedule { .. }
             | Self::PauseSchedule { .. }
             | Self::Tick(_)
+            | Self::Trigger { .. }
+            | Self::BeginUpload(_)
+            | Self::RenewUpload(_)
+            | Self::PutPart { .. }
+            | Self::AbortUpload(_)
             | Self::PutSecret { .. }
             | Self::DropSecret { .. }
             | Self::PutWebhook { .. }
-            | Self::DropWebhook { .. }
-            | Self::Trigger { .. } => 1,
+            | Self::DropWebhook { .. } => 1,
         }
     }
 }
@@ -366,15 +387,4 @@ pub enum Verdict {
         /// What went wrong, for people.
         error: String,
     },
-}
-
-/// When a queue is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deletion {
-    /// While nobody takes its messages and it has none.
-    Unused,
-    /// In any case.
-    Forced,
-    /// When it is being deleted already. Another one of the same name is not meant.
-    Begun,
 }

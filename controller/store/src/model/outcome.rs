@@ -2,6 +2,7 @@
 
 use coracle_proto::id::InvocationId;
 
+use super::blob::UploadId;
 use super::record::{Cause, Fence};
 use super::refusal::Refusal;
 
@@ -39,6 +40,8 @@ pub enum Outcome {
         /// Of each of its effects, in order.
         effects: Vec<Effected>,
     },
+    /// An upload was opened.
+    UploadBegun(UploadId),
     /// Nothing of it was done.
     Refused(Refusal),
 }
@@ -76,6 +79,19 @@ pub enum Effected {
     },
     /// What was read is as it was.
     Checked,
+    /// A blob is what was told.
+    Committed {
+        /// Its version from now on.
+        version: u64,
+        /// Its size.
+        bytes: u64,
+        /// Without quotes.
+        etag: String,
+        /// When, Unix milliseconds.
+        modified_ms: u64,
+        /// Whether there was one before.
+        existed: bool,
+    },
 }
 
 /// An attempt that begins. The message's body is read from a view.

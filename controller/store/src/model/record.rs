@@ -6,6 +6,7 @@ use coracle_proto::id::{ClusterId, GroupId};
 use super::name::Name;
 use super::outcome::Outcome;
 
+mod blob;
 mod invocation;
 mod manner;
 mod message;
@@ -14,6 +15,8 @@ mod schedule;
 mod told;
 mod webhook;
 
+pub use blob::{Access, Blob, Holds, Look, Part, SigningKey, Upload};
+pub(super) use blob::{Committed, UploadParts, Uploads};
 pub use invocation::{Answer, Ended, How, Invocation, Report};
 pub use manner::Manner;
 pub(super) use message::Dedup;
@@ -52,21 +55,23 @@ pub(super) struct Remembered {
     pub(super) outcome: Outcome,
 }
 
-/// A bucket of values: its bounds and what it holds.
+/// A bucket of values or of blobs: its bounds and what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
     /// Keys that it may have.
     pub keys_max: u64,
-    /// Bytes of keys and values that it may have.
+    /// Bytes of keys and what they hold that it may have.
     pub bytes_max: u64,
     /// Keys that it has, also those that have expired and are not swept yet.
     pub keys: u64,
-    /// Bytes of these keys and their values.
+    /// Bytes of these keys and what they hold.
     pub bytes: u64,
     /// Whether it has watchers.
     pub watched: bool,
     /// It is being deleted, which goes on by itself at this time, Unix milliseconds; 0: it is not. Nothing is written to it.
     pub dropping_ms: u64,
+    /// What it holds.
+    pub holds: Holds,
 }
 
 /// A function that gets an event of each change of a bucket that concerns it.

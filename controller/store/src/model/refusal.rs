@@ -75,6 +75,12 @@ pub enum Reason {
     Busy,
     /// The group has as many buckets as it may.
     BucketsFull,
+    /// There is no such upload, or it has ended.
+    NoUpload,
+    /// The blob is not as the request's conditions say.
+    Precondition,
+    /// The group has as many open uploads as it may.
+    UploadsFull,
     /// There is no such secret.
     NoSecret,
     /// There is no such webhook.
@@ -127,9 +133,12 @@ impl fmt::Display for Refusal {
             Reason::TooMany => write!(f, "{found} {subject}, and at most {bound} are allowed"),
             Reason::TooLarge => write!(f, "{subject} has {found} bytes, and at most {bound} are allowed"),
             Reason::InUse => write!(f, "{subject}; --force deletes it all the same"),
-            Reason::Invalid | Reason::Ended | Reason::NotDead | Reason::NameTaken | Reason::NeverFits => {
-                f.write_str(subject)
-            }
+            Reason::Invalid
+            | Reason::Ended
+            | Reason::NotDead
+            | Reason::NameTaken
+            | Reason::NeverFits
+            | Reason::Precondition => f.write_str(subject),
             Reason::Busy => write!(f, "{found} {subject}, and {bound} are left of this moment: ask again"),
             Reason::OutcomeUnknown => write!(
                 f,
@@ -166,13 +175,18 @@ impl fmt::Display for Refusal {
                     "{found} calls for {subject} would stand behind each other, and at most {bound} may"
                 )
             }
-            Reason::SchedulesFull | Reason::QueuesFull | Reason::BucketsFull | Reason::SecretsFull => {
+            Reason::SchedulesFull
+            | Reason::QueuesFull
+            | Reason::BucketsFull
+            | Reason::UploadsFull
+            | Reason::SecretsFull => {
                 write!(f, "the data group would have {found} {subject}, its bound is {bound}")
             }
             Reason::Late => {
                 write!(f, "schedule '{subject}' has been at {bound}, and {found} is not after it")
             }
             Reason::OtherRequest => write!(f, "{subject} was used for another request"),
+            Reason::NoUpload => write!(f, "there is no upload {subject} of this blob, or not any more"),
             Reason::NoInvocation => write!(f, "there is no invocation {subject}, or not any more"),
             Reason::Overflow => write!(f, "{subject} would leave the range of 64 bits"),
         }

@@ -200,9 +200,11 @@ fn source(place: &Place) -> String {
 fn invocation_of(published: &Effected, own: InvocationId) -> InvocationId {
     match published {
         Effected::Published { invocation, .. } => *invocation,
-        Effected::Written { .. } | Effected::Deleted { .. } | Effected::Spread { .. } | Effected::Checked => {
-            own
-        }
+        Effected::Written { .. }
+        | Effected::Deleted { .. }
+        | Effected::Spread { .. }
+        | Effected::Checked
+        | Effected::Committed { .. } => own,
     }
 }
 

@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::fault::{Fault, unreadable};
 use super::keys::{self, Due};
 use super::outcome::Outcome;
-use super::{bucket, kv, queue, secret, view};
+use super::{blob, bucket, kv, queue, secret, view};
 
 /// When the next of a kind is due, if that is between these two times, Unix milliseconds, both among them: a leader waits
 /// until then. Whoever looks no farther than it must goes through no timers that were taken away before their time.
@@ -39,6 +39,10 @@ pub(super) fn sweep(edit: &mut Edit<'_>, due: Due, steps: u32, from_ms: u64) -> 
             Due::Ids => queue::forget_ids(edit, subject)?,
             Due::Drops => queue::go_on(edit, subject)?,
             Due::Buckets => bucket::go_on(edit, subject)?,
+            Due::Uploads if !blob::expire(edit, subject)? => {
+                return Ok(Outcome::Moved { moved, more: true, next: 0 });
+            }
+            Due::Uploads => {}
             Due::Secrets => secret::forget(edit, subject)?,
         }
         edit.remove(key);

@@ -2,6 +2,10 @@
 
 mod active_tests;
 mod bench;
+mod blob_bench;
+mod blob_golden_tests;
+mod blob_simulation_tests;
+mod blob_tests;
 mod drop_tests;
 mod entry_tests;
 mod golden_tests;

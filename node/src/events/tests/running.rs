@@ -36,9 +36,18 @@ impl Node {
     }
 
     pub(super) async fn of(plan: Plan, drain_timeout: Duration, news_timeout: Duration) -> Self {
+        Self::taking(plan, 4, (drain_timeout, news_timeout)).await
+    }
+
+    /// Takes at most so many messages at once.
+    pub(super) async fn taking(
+        plan: Plan,
+        at_once_max: u32,
+        (drain_timeout, news_timeout): (Duration, Duration),
+    ) -> Self {
         let (world, store) = (plan.start().await, Store::start().await);
         world.change(Store::records(&[&store]));
-        let options = Options { node: NodeId::new(1), at_once_max: 4, drain_timeout, news_timeout };
+        let options = Options { node: NodeId::new(1), at_once_max, drain_timeout, news_timeout };
         let stores = Stores::new(world.view.clone(), CLUSTER);
         let (view, metrics) = (world.view.clone(), Arc::clone(&world.metrics));
         let events = Events::new(options, view, stores, world.dispatcher.clone(), metrics, Handle::current());

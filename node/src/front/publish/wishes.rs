@@ -15,15 +15,14 @@ use super::mode::Mode;
 use crate::call::CallError;
 use crate::clock;
 use crate::cloudevent::MESSAGE_TYPE;
+use crate::delay::delay;
 use crate::front::later;
 use crate::front::moment::rfc3339;
-use crate::stores::{DELAY_MAX, TEXT_BYTES_MAX};
+use crate::stores::TEXT_BYTES_MAX;
 
 const DELAY: &str = "coracle-delay";
 const GROUP: &str = "coracle-group";
 const KEY: &str = "idempotency-key";
-const UNITS_MS: [(&str, u64); 5] =
-    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// For all messages of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl Wishes {
     /// [`Code::BadRequest`] with the header that is wrong.
     pub(super) fn new(headers: &HeaderMap) -> Result<Self, CallError> {
         let delay = match one(headers, DELAY)? {
-            Some(text) => delay(text)?,
+            Some(text) => delay(text).map_err(|why| bad(DELAY, &why))?,
             None => Duration::ZERO,
         };
         let group = one(headers, GROUP)?.unwrap_or_default().to_owned();
@@ -108,24 +107,6 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, CallEr
             if text.is_empty() { Err(bad(name, "is empty")) } else { Ok(Some(text)) }
         }
     }
-}
-
-fn delay(text: &str) -> Result<Duration, CallError> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let quantity = || {
-        let (number, unit) = text.split_at_checked(digits)?;
-        let (_, ms) = UNITS_MS.iter().find(|(name, _)| *name == unit.trim_start())?;
-        number.parse::<u64>().ok()?.checked_mul(*ms)
-    };
-    let delay = quantity().map(Duration::from_millis);
-    let delay = delay.ok_or_else(|| {
-        bad(DELAY, &format!("'{text}': expected a number with ms, s, m, h or d, such as 10s"))
-    })?;
-    if delay > DELAY_MAX {
-        let days = DELAY_MAX.as_secs() / 86_400;
-        return Err(bad(DELAY, &format!("'{text}' is more than {days} days")));
-    }
-    Ok(delay)
 }
 
 #[cfg(test)]

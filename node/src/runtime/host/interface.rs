@@ -33,7 +33,7 @@ impl Release {
 /// Interfaces that are put into a linker together, for guests whose stores hold a `T`.
 pub(super) struct Interface<T: 'static> {
     pub(super) release: Release,
-    /// The one version that they have, where that says nothing of a release.
+    /// The one version that they have, where that says nothing of a release. Empty: they have none.
     pub(super) exactly: Option<&'static str>,
     /// Their names, without the version.
     pub(super) names: &'static [&'static str],
@@ -44,7 +44,7 @@ pub(super) struct Interface<T: 'static> {
 impl<T> Interface<T> {
     /// Whether an import of a component is one of these.
     pub(super) fn provides(&self, import: &str) -> bool {
-        let Some((name, version)) = import.split_once('@') else { return false };
+        let (name, version) = import.split_once('@').unwrap_or((import, ""));
         let is_meant = match self.exactly {
             Some(exactly) => version == exactly,
             None => Release::of(version) == Some(self.release),

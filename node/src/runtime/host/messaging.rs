@@ -46,12 +46,11 @@ impl consumer::Host for View<'_> {
         if let Some(reply_to) = reply_to {
             return Ok(Err(format!("invalid-argument: 'reply-to' is '{reply_to}': {NO_ANSWERS}")));
         }
-        let to = subject.clone();
-        match View::publish(self, subject, body).await {
+        match View::publish(self, &subject, body).await {
             Ok(()) => Ok(Ok(())),
             Err(Trouble::Broken(error)) => Err(error),
             Err(Trouble::Denied) => {
-                Ok(Err(format!("access-denied: '{to}' is not one of the function's 'publish'")))
+                Ok(Err(format!("access-denied: '{subject}' is not one of the function's 'publish'")))
             }
             Err(trouble) => Ok(Err(trouble.to_string())),
         }

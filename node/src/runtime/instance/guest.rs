@@ -75,9 +75,8 @@ impl Guest {
     pub(super) fn end(&mut self) -> usize {
         self.log.end();
         self.way_out.end();
-        self.keeper.end();
+        let (mut streams, mut of_call) = (0_usize, self.keeper.end());
         self.serving = None;
-        let (mut streams, mut of_call) = (0_usize, 0);
         for entry in self.wasi.ctx().table.iter_mut() {
             match outlives_call(entry) {
                 true => streams += 1,

@@ -1,6 +1,8 @@
 //! What is kept, as a call for an event sees it: what it reads is as it is, what it changes is done with its end, and its reads see
 //! that.
 
+mod blobs;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,7 +12,9 @@ use coracle_proto::status::{Code, Refusal};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use self::blobs::GatheringBlobs;
 use super::State;
+use crate::blobs::Blobs;
 use crate::call::Gathered;
 use crate::values::{Bucket, Change, Page, Said, Value, Write, Written};
 
@@ -138,6 +142,11 @@ impl State for Gathering {
             Ok(written)
         }
         .boxed()
+    }
+
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>> {
+        let gathered = Arc::clone(&self.gathered);
+        self.state.as_blobs().map(|blobs| Arc::new(GatheringBlobs::new(blobs, gathered)) as Arc<dyn Blobs>)
     }
 
     fn publish<'a>(&'a self, _: &'a Namespace, said: Said, _: Instant) -> BoxFuture<'a, Result<(), Refusal>> {

@@ -12,8 +12,11 @@ use super::gathering::Gathering;
 use super::operation::{Came, Operation};
 use super::task::Task;
 use super::trouble::Trouble;
+use crate::blobs::Blobs;
 use crate::clock;
-use crate::runtime::bounds::{BUCKETS_OPEN_MAX, STATE_OPERATIONS_MAX, STATE_READ_BYTES_MAX};
+use crate::runtime::bounds::{
+    BLOB_STREAMS_MAX, BUCKETS_OPEN_MAX, STATE_OPERATIONS_MAX, STATE_READ_BYTES_MAX,
+};
 use crate::runtime::call::CallContext;
 use crate::values::Bucket;
 
@@ -37,6 +40,8 @@ struct Serving {
     read: usize,
     /// Buckets, and handles to swap by.
     open: usize,
+    /// Held by each blob that is read or written, and by each list of them.
+    streams: Arc<()>,
     /// Where pages go on, for those whose cursors are numbers: in which bucket, and behind which key.
     cursors: Vec<(String, Bytes)>,
 }
@@ -90,13 +95,30 @@ impl Keeper {
             Some(gathered) => Arc::new(Gathering::new(Arc::clone(&self.state), Arc::clone(gathered))),
             None => Arc::clone(&self.state),
         };
-        let cursors = Vec::new();
-        self.serving = Some(Serving { invocation, state, operations: 0, read: 0, open: 0, cursors });
+        let (streams, cursors) = (Arc::default(), Vec::new());
+        self.serving = Some(Serving { invocation, state, operations: 0, read: 0, open: 0, streams, cursors });
     }
 
-    /// Nothing is done until another call begins.
-    pub(in crate::runtime) fn end(&mut self) {
-        self.serving = None;
+    /// Nothing is done until another call begins. Gives how many blobs are read and written still.
+    pub(in crate::runtime) fn end(&mut self) -> usize {
+        self.serving.take().map_or(0, |serving| Arc::strong_count(&serving.streams) - 1)
+    }
+
+    /// What answers for blobs, as the call sees them.
+    pub(super) fn blobs(&self) -> Result<Arc<dyn Blobs>, Trouble> {
+        let nobody = || Refusal::new(Code::NoStore, "no node keeps blobs");
+        self.state().as_blobs().ok_or_else(|| nobody().into())
+    }
+
+    /// One more blob is read or written, for as long as what is given is held.
+    pub(super) fn stream(&self) -> Result<Arc<()>, Trouble> {
+        let streams = &self.serving.as_ref().ok_or(Trouble::Denied)?.streams;
+        if Arc::strong_count(streams) > BLOB_STREAMS_MAX {
+            let said =
+                format!("a call reads, writes and lists {BLOB_STREAMS_MAX} blobs at once, and this one does");
+            return Err(Trouble::bound(said));
+        }
+        Ok(Arc::clone(streams))
     }
 
     pub(super) fn state(&self) -> Arc<dyn State> {
@@ -155,6 +177,18 @@ pub(super) fn deadline() -> Instant {
 }
 
 impl View<'_> {
+    /// Variables of the function's environment.
+    pub(in crate::runtime) fn variables(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.keeper.call().ok().into_iter().flat_map(|call| call.version.spec.env())
+    }
+
+    /// Says something in the function's log.
+    pub(in crate::runtime) fn log(&self, text: &str) {
+        if let Ok(call) = self.keeper.call() {
+            call.author.tell(text);
+        }
+    }
+
     /// A new handle.
     pub(super) fn push<T: Send + 'static>(&mut self, it: T) -> Result<Resource<T>, Trouble> {
         let serving = self.keeper.serving.as_mut().ok_or(Trouble::Denied)?;

@@ -30,6 +30,32 @@ pub enum Operation {
     SetMany,
     /// Values are deleted.
     DeleteMany,
+    /// A bucket of blobs is opened.
+    GetContainer,
+    /// It is asked whether there is such a bucket.
+    ContainerExists,
+    /// A blob is read.
+    GetData,
+    /// It is said where a blob goes.
+    WriteData,
+    /// A blob is there from now on.
+    Finish,
+    /// Blobs are listed.
+    ListObjects,
+    /// It is asked whether there is a blob.
+    HasObject,
+    /// It is asked what a blob is.
+    ObjectInfo,
+    /// A blob is deleted.
+    DeleteObject,
+    /// Blobs are deleted.
+    DeleteObjects,
+    /// All blobs of a bucket are deleted.
+    Clear,
+    /// A blob is copied.
+    CopyObject,
+    /// A blob is copied, and deleted where it was.
+    MoveObject,
     /// A message is published.
     Publish,
 }
@@ -51,7 +77,7 @@ pub enum Came {
 
 impl Operation {
     /// Each there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 26] = [
         Self::Open,
         Self::Get,
         Self::Set,
@@ -64,6 +90,19 @@ impl Operation {
         Self::GetMany,
         Self::SetMany,
         Self::DeleteMany,
+        Self::GetContainer,
+        Self::ContainerExists,
+        Self::GetData,
+        Self::WriteData,
+        Self::Finish,
+        Self::ListObjects,
+        Self::HasObject,
+        Self::ObjectInfo,
+        Self::DeleteObject,
+        Self::DeleteObjects,
+        Self::Clear,
+        Self::CopyObject,
+        Self::MoveObject,
         Self::Publish,
     ];
 
@@ -83,7 +122,54 @@ impl Operation {
             Self::GetMany => "get-many",
             Self::SetMany => "set-many",
             Self::DeleteMany => "delete-many",
+            Self::GetContainer => "get-container",
+            Self::ContainerExists => "container-exists",
+            Self::GetData => "get-data",
+            Self::WriteData => "write-data",
+            Self::Finish => "finish",
+            Self::ListObjects => "list-objects",
+            Self::HasObject => "has-object",
+            Self::ObjectInfo => "object-info",
+            Self::DeleteObject => "delete-object",
+            Self::DeleteObjects => "delete-objects",
+            Self::Clear => "clear",
+            Self::CopyObject => "copy-object",
+            Self::MoveObject => "move-object",
             Self::Publish => "publish",
+        }
+    }
+}
+
+impl Operation {
+    /// Whether it is one on blobs.
+    pub(super) const fn is_of_blobs(self) -> bool {
+        match self {
+            Self::Open
+            | Self::Get
+            | Self::Set
+            | Self::Delete
+            | Self::Exists
+            | Self::ListKeys
+            | Self::Increment
+            | Self::Cas
+            | Self::Swap
+            | Self::GetMany
+            | Self::SetMany
+            | Self::DeleteMany
+            | Self::Publish => false,
+            Self::GetContainer
+            | Self::ContainerExists
+            | Self::GetData
+            | Self::WriteData
+            | Self::Finish
+            | Self::ListObjects
+            | Self::HasObject
+            | Self::ObjectInfo
+            | Self::DeleteObject
+            | Self::DeleteObjects
+            | Self::Clear
+            | Self::CopyObject
+            | Self::MoveObject => true,
         }
     }
 }

@@ -55,6 +55,18 @@ impl Task {
                 { attr::MESSAGING_DESTINATION } = subject,
                 { attr::ERROR_TYPE } = Empty,
             ),
+            operation if operation.is_of_blobs() => info_span!(
+                "blobs",
+                otel.name = format!("blobs.{name}"),
+                otel.kind = "client",
+                otel.status_code = Empty,
+                otel.status_description = Empty,
+                { attr::SERVICE } = attr::SERVICE_WORKER,
+                { attr::DB_SYSTEM } = "coracle",
+                { attr::DB_NAMESPACE } = subject,
+                { attr::DB_OPERATION } = name,
+                { attr::ERROR_TYPE } = Empty,
+            ),
             _ => info_span!(
                 "keyvalue",
                 otel.name = format!("keyvalue.{name}"),

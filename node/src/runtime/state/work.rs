@@ -1,6 +1,5 @@
 //! What the interfaces have in common: each operation, under the grants and the bounds of the call.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,10 +12,13 @@ use http::HeaderMap;
 use tracing::Span;
 use wasmtime::component::Resource;
 
+use super::address::{self, Address};
 use super::keeper::{Opened, OpenedBucket, Swapping, View, deadline, looped};
 use super::operation::Operation;
 use super::trouble::Trouble;
-use crate::cloudevent::{ATTRIBUTES_BYTES_MAX, MESSAGE_TYPE, cut_traces};
+use crate::clock;
+use crate::cloudevent::{ATTRIBUTES_BYTES_MAX, cut_traces};
+use crate::front::moment::rfc3339;
 use crate::hops::HOPS_MAX;
 use crate::runtime::bounds::{BATCH_KEYS_MAX, BATCH_READ_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::values::{Bucket, Change, KEY_BYTES_MAX, Page, Said, VALUE_BYTES_MAX, Value, Write, Written};
@@ -282,19 +284,20 @@ impl View<'_> {
         }
     }
 
-    /// Puts a message into a queue or a topic.
-    pub(in crate::runtime) async fn publish(&mut self, to: String, data: Vec<u8>) -> Result<(), Trouble> {
+    /// Puts a message into a queue or a topic, which the subject says, with what it says of the message.
+    pub(in crate::runtime) async fn publish(&mut self, subject: &str, data: Vec<u8>) -> Result<(), Trouble> {
         let (task, state) = (self.keeper.task(Operation::Publish, 1)?, self.keeper.state());
         let call = Arc::clone(self.keeper.call()?);
-        let granted = call.version.spec.publish().iter().find(|it| **it == to);
+        let granted = call.version.spec.publish().iter().find(|it| **it == address::queue(subject));
         let publishing = async {
             let to = granted.ok_or(Trouble::Denied)?;
+            let address = Address::read(subject)?;
             check_size("a message", data.len(), MESSAGE_BYTES_MAX)?;
             let hops = call.next_hops();
             if usize::try_from(hops).is_ok_and(|hops| hops > HOPS_MAX) {
                 return Err(looped(HOPS_MAX));
             }
-            let said = said(to, &call.version.id.function, hops, data.into());
+            let said = said(to, address, &call.version.id.function, hops, data.into());
             Ok(state.publish(&call.version.id.function.namespace, said, deadline()).await?)
         };
         task.run(granted.map(String::as_str), publishing).await
@@ -302,9 +305,10 @@ impl View<'_> {
 }
 
 /// A message of the function, in the trace of the current span.
-fn said(to: &str, function: &FunctionId, hops: u32, data: Bytes) -> Said {
-    let mut attributes =
-        BTreeMap::from([("type".to_owned(), MESSAGE_TYPE.to_owned()), ("hops".to_owned(), hops.to_string())]);
+fn said(to: &str, address: Address, function: &FunctionId, hops: u32, data: Bytes) -> Said {
+    let Address { id, group, delay, mut attributes } = address;
+    attributes.insert("hops".to_owned(), hops.to_string());
+    attributes.insert("time".to_owned(), rfc3339(clock::unix_ms()));
     let (span, mut traces) = (Span::current(), HeaderMap::new());
     if !span.is_disabled() {
         trace::write_headers(&span, &mut traces);
@@ -314,7 +318,8 @@ fn said(to: &str, function: &FunctionId, hops: u32, data: Bytes) -> Said {
     }
     cut_traces(&mut attributes, ATTRIBUTES_BYTES_MAX);
     let source = format!("//{}/function/{}", function.namespace, function.name);
-    Said { to: to.to_owned(), invocation: InvocationId::new(rand::random()), source, attributes, data }
+    let invocation = InvocationId::new(rand::random());
+    Said { to: to.to_owned(), invocation, source, id, group, delay, attributes, data }
 }
 
 fn set(value: Vec<u8>, if_version: Option<u64>) -> Change {

@@ -11,7 +11,12 @@ use super::fixture::guest;
 /// (body, stream), `$abandon` (body), `$fail` (out, pointer, length), `$decline` (out), `$forget` (req), and `$stdout` (->
 /// stream) with `$drop` (stream); and a global `$count`, which is zero.
 pub(super) fn http(body: &str) -> Vec<u8> {
-    let mut module = wat::parse_str(HTTP.replace(";; BODY", body)).unwrap();
+    component(&HTTP.replace(";; BODY", body), &[])
+}
+
+/// The component of a module, whose world is that of `wasi:http` with more: each from a WIT text, by its name there.
+pub(super) fn component(text: &str, worlds: &[(&str, &str)]) -> Vec<u8> {
+    let mut module = wat::parse_str(text).unwrap();
     // This component's world has all that these need.
     let DecodedWasm::Component(resolve, world) =
         wit_component::decode(&guest("rust-http-wasip1.component.wasm")).unwrap()
@@ -19,7 +24,24 @@ pub(super) fn http(body: &str) -> Vec<u8> {
         panic!("a component");
     };
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    more(&mut module, worlds);
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}
+
+/// A component that exports nothing of `wasi:http`, of a module whose imports and exports are those of worlds.
+pub(super) fn without_http(text: &str, worlds: &[(&str, &str)]) -> Vec<u8> {
+    let mut module = wat::parse_str(text).unwrap();
+    more(&mut module, worlds);
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}
+
+fn more(module: &mut Vec<u8>, worlds: &[(&str, &str)]) {
+    for (wit, world) in worlds {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_source("guest.wit", wit).unwrap();
+        let world = resolve.select_world(&[package], Some(world)).unwrap();
+        embed_component_metadata(module, &resolve, world, StringEncoding::UTF8).unwrap();
+    }
 }
 
 /// A component of `wasi:http` 0.3 whose handler is `body`, with the functions that `tests/guests/wasip3/guest.wat` names.

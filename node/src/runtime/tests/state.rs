@@ -1,5 +1,6 @@
 //! Goal: guests read and change what their function keeps by the interfaces that they were built for, within grants and bounds.
 
+mod blobs;
 mod gathering;
 mod memory;
 mod script;
@@ -11,8 +12,7 @@ use std::time::Duration;
 use coracle_proto::spec::{Draft as Spec, ReuseDraft};
 use coracle_proto::status::Code;
 
-use self::memory::Memory;
-pub(in crate::runtime) use self::memory::NoState;
+pub(in crate::runtime) use self::memory::{Memory, NoState};
 use self::script::{Draft, Script};
 use super::fixture::{Fixture, Function, call, collect, eventually, get};
 use crate::call::{Call, Trigger};
@@ -255,8 +255,26 @@ async fn messages_go_to_the_queues_that_were_granted() {
     let [said] = &said[..] else { panic!("{said:?}") };
     assert_eq!((said.source.as_str(), said.to.as_str()), ("//default/function/f", "q"));
     assert_eq!(said.data, "hello");
-    let attributes = [("hops", "1"), ("type", "dev.coracle.queue.message")];
-    assert_eq!(said.attributes, attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!((said.id.as_str(), said.group.as_str(), said.delay), ("", "", Duration::ZERO));
+    let mut attributes = said.attributes.clone();
+    assert!(attributes.remove("time").is_some_and(|time| time.starts_with("20") && time.ends_with('Z')));
+    let expected = [("hops", "1"), ("type", "dev.coracle.queue.message")];
+    assert_eq!(attributes, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+}
+
+#[tokio::test]
+async fn a_subject_says_more_of_its_message() {
+    let world = World::new();
+    let subject = "q?type=com.example.placed&id=o%2D1&group=g&delay=10s&subject=a%20b";
+    let script = Script::begun().publish(subject, "hello", None).publish("q?colour=red", "x", None);
+    let told = world.run(script.publish("other?id=1", "x", None)).await;
+    assert!(told.starts_with("ok ok invalid-argument: 'colour' of the subject is none of"), "{told}");
+    assert!(told.contains(" access-denied: 'other?id=1' is not"), "{told}");
+    let said = world.memory.said();
+    let [said] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((said.to.as_str(), said.id.as_str(), said.group.as_str()), ("q", "o-1", "g"));
+    assert_eq!((said.delay, said.attributes["subject"].as_str()), (Duration::from_secs(10), "a b"));
+    assert_eq!(said.attributes["type"], "com.example.placed");
 }
 
 #[tokio::test]

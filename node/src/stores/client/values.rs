@@ -138,7 +138,7 @@ impl Stores {
         wire::written(&reply, count).map_err(not_understood)
     }
 
-    fn bucket(&self, group: GroupId, bucket: &Bucket) -> pb::KvPlace {
+    pub(super) fn bucket(&self, group: GroupId, bucket: &Bucket) -> pb::KvPlace {
         pb::KvPlace {
             cluster_id: self.inner.cluster.to_wire(),
             group: group.get(),

@@ -1,6 +1,9 @@
 //! A store that keeps messages in memory, over real gRPC. It does what a test tells it to.
 
+pub(crate) mod blobs;
+pub(crate) mod chunks;
 mod queues;
+mod records;
 mod served;
 mod values;
 mod verdicts;
@@ -8,10 +11,13 @@ mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use coracle_proto::id::{GroupId, InvocationId, NodeId, Revision, StoreId};
+use coracle_proto::id::InvocationId;
+use coracle_proto::pb::blobs_server::BlobsServer;
+use coracle_proto::pb::chunks_server::ChunksServer;
 use coracle_proto::pb::deliveries_server::DeliveriesServer;
 use coracle_proto::pb::groups_server::GroupsServer;
 use coracle_proto::pb::invocations_server::InvocationsServer;
@@ -19,16 +25,17 @@ use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::queues_server::QueuesServer;
 use coracle_proto::pb::webhooks_server::WebhooksServer;
 use coracle_proto::pb::{self, settle_reply, settle_request};
-use coracle_proto::record::{Addresses, Change, DataGroup, Node, NodeState, Record, Role, SLOTS, SlotTable};
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status};
 
+use self::blobs::BlobBucket;
+use self::chunks::Kept;
 use self::served::Served;
 use self::values::Values;
-use self::verdicts::{has_answer, has_effects};
+use self::verdicts::{has_answer, has_effects, overtaken};
 
 /// The group that it has.
 pub(crate) const GROUP: u32 = 1;
@@ -66,6 +73,10 @@ pub(crate) struct State {
     pub(crate) writes: Vec<pb::KvWriteRequest>,
     /// Values of buckets.
     pub(crate) buckets: BTreeMap<String, Values>,
+    /// Buckets of blobs, by `BUCKET` or `NAMESPACE/BUCKET`, and how many calls led to each commit.
+    pub(crate) blob_buckets: BTreeMap<String, BlobBucket>,
+    pub(crate) blob_hops: Vec<u32>,
+    pub(crate) kept: Kept,
     /// Times that it was asked how far it is.
     pub(crate) asked: u32,
     /// Requests to cancel, or to give another life.
@@ -84,6 +95,8 @@ pub(crate) struct State {
     pub(crate) refuses_answers: Option<Code>,
     /// Refuses the next settlements that have effects with these.
     pub(crate) refuses_effects: Vec<Code>,
+    /// The version of the one value that all calls read and change: what is settled with another one is overtaken.
+    pub(crate) hot: Option<Arc<AtomicU64>>,
     /// Settles without doing what calls did, as stores of an earlier release do.
     pub(crate) drops_effects: bool,
     sequence: u64,
@@ -117,6 +130,8 @@ impl Store {
             .add_service(QueuesServer::new(served.clone()))
             .add_service(KeyValueServer::new(served.clone()))
             .add_service(WebhooksServer::new(served.clone()))
+            .add_service(BlobsServer::new(served.clone()))
+            .add_service(ChunksServer::new(served.clone()))
             .add_service(GroupsServer::new(served))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let until = stop.clone();
@@ -168,32 +183,6 @@ impl Store {
     /// Whether all that it has ended well.
     pub(crate) fn all_done(&self) -> bool {
         self.state().messages.iter().all(|it| it.state == pb::InvocationState::Succeeded)
-    }
-
-    /// What makes it, and others, the members of the one group, for a view. They are nodes 11, 12, ...
-    pub(crate) fn records(stores: &[&Self]) -> Vec<Change> {
-        let ids: Vec<NodeId> = (11..).take(stores.len()).map(NodeId::new).collect();
-        let node = |(id, store): (&NodeId, &&Self)| {
-            Change::put(Record::Node(Node {
-                id: *id,
-                name: format!("n{id}"),
-                roles: [Role::Store].into(),
-                zone: String::new(),
-                version: String::new(),
-                addresses: Addresses { store: store.address.to_string(), ..Addresses::default() },
-                state: NodeState::Alive,
-                registered: Revision::new(1),
-                slots: 1,
-                memory_bytes: 1,
-                store: StoreId::UNKNOWN,
-            }))
-        };
-        let mut changes: Vec<_> = ids.iter().zip(stores).map(node).collect();
-        let (id, revision) = (GroupId::new(GROUP), Revision::new(1));
-        let members = ids.into_iter().collect();
-        changes.push(Change::put(Record::Group(DataGroup { id, members, revision, begun: true })));
-        changes.push(Change::put(Record::Slots(SlotTable { groups: vec![id; SLOTS], revision })));
-        changes
     }
 }
 
@@ -302,7 +291,7 @@ impl State {
         let lost = || Refusal::new(Code::ClaimLost, "the claim is not held any more");
         let mut refuses = self.refuses_answers.filter(|_| has_answer(&request));
         if has_effects(&request) {
-            refuses = refuses.or_else(|| self.refuses_effects.pop());
+            refuses = refuses.or_else(|| self.refuses_effects.pop()).or_else(|| overtaken(self, &request));
         }
         let message = self.claimed(&ticket).ok_or_else(lost)?;
         if let Some(code) = refuses {

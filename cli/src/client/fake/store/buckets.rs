@@ -31,15 +31,26 @@ impl KeyValue for FakeStore {
     }
 
     async fn put_bucket(&self, request: Request<pb::KvPutBucketRequest>) -> Answer<pb::KvChangeReply> {
-        let pb::KvPutBucketRequest { place, keys_max, bytes_max, .. } = request.into_inner();
+        let pb::KvPutBucketRequest { place, keys_max, bytes_max, dry_run, holds, access, .. } =
+            request.into_inner();
         self.with(|kept| {
             kept.refused()?;
             let bucket = place.clone().unwrap().bucket;
+            if kept.buckets.iter().any(|it| it.bucket == bucket && it.holds.max(1) != holds) {
+                let sentence = format!("what bucket '{bucket}' holds never changes");
+                return Err(Refusal::new(Code::InvalidArgument, sentence).into());
+            }
+            if dry_run {
+                kept.log.push(format!("dry bucket {bucket}"));
+                return Ok(Response::new(pb::KvChangeReply { sequence: 42 }));
+            }
             kept.log.push(format!("put bucket {bucket} {keys_max} {bytes_max}"));
             match kept.find_bucket(place) {
-                Ok(found) => (found.keys_max, found.bytes_max) = (keys_max, bytes_max),
+                Ok(found) => (found.keys_max, found.bytes_max, found.access) = (keys_max, bytes_max, access),
                 Err(_) => {
-                    kept.buckets.push(pb::KvBucket { bucket, keys_max, bytes_max, ..Default::default() });
+                    let made =
+                        pb::KvBucket { bucket, keys_max, bytes_max, holds, access, ..Default::default() };
+                    kept.buckets.push(made);
                 }
             }
             kept.acknowledged(pb::KvChangeReply { sequence: 42 })
@@ -67,7 +78,7 @@ impl KeyValue for FakeStore {
     }
 
     async fn watch(&self, request: Request<pb::KvWatchRequest>) -> Answer<pb::KvBucketReply> {
-        let pb::KvWatchRequest { place, watcher, queue, .. } = request.into_inner();
+        let pb::KvWatchRequest { place, watcher, queue, dry_run, .. } = request.into_inner();
         let (mut watcher, queue) = (watcher.unwrap(), queue.unwrap_or_default());
         self.with(|kept| {
             kept.refused()?;
@@ -75,6 +86,10 @@ impl KeyValue for FakeStore {
             watcher.queue = format!("bucket/{}/{}", bucket.bucket, watcher.function);
             let (function, name, own) =
                 (watcher.function.clone(), bucket.bucket.clone(), watcher.queue.clone());
+            if dry_run {
+                kept.log.push(format!("dry watcher {name} {function}"));
+                return Ok(Response::new(pb::KvBucketReply::default()));
+            }
             bucket.watchers.retain(|it| it.function != function);
             bucket.watchers.push(watcher);
             let bucket = Some(bucket.clone());

@@ -8,8 +8,9 @@ use coracle_proto::status::{Code, Refusal};
 use super::present::Present;
 use super::thing::{self, Thing};
 use crate::command::events::Events;
+use crate::command::kv::buckets::holds_of;
 use crate::exit::{Exit, Failure};
-use crate::manifest::{Manifest, ManifestError, On};
+use crate::manifest::{Holds, Manifest, ManifestError, On};
 
 /// What is wrong, each with its line.
 #[derive(Debug, Default)]
@@ -61,8 +62,12 @@ pub(super) async fn check(
     functions(manifest, events, &mut wrong).await?;
     let unknown = sources(manifest, present, &mut wrong)?;
     grants(manifest, present, &mut wrong)?;
+    let unknown = [unknown, secrets(manifest, present, &mut wrong)?].concat();
     let queues = manifest.queues.iter().map(|queue| Thing::Queue(queue, false));
-    let things = queues.chain(manifest.topics.iter().map(Thing::Topic));
+    let buckets = manifest.buckets.iter().map(Thing::Bucket);
+    let things = buckets.chain(queues).chain(manifest.topics.iter().map(Thing::Topic));
+    let things =
+        things.chain(manifest.webhooks.iter().map(Thing::Webhook).filter(|it| !unknown.contains(&it.line())));
     let things =
         things.chain(thing::triggers(manifest).into_iter().filter(|it| !unknown.contains(&it.line())));
     for thing in things.chain(manifest.schedules.iter().map(Thing::Schedule)) {
@@ -75,10 +80,12 @@ pub(super) async fn check(
 /// Each function that is called is of the manifest, or there.
 async fn functions(manifest: &Manifest, events: &mut Events, wrong: &mut Wrong) -> Result<(), Failure> {
     let triggers = thing::triggers(manifest).into_iter();
-    let called = triggers.chain(manifest.schedules.iter().map(Thing::Schedule)).filter_map(|thing| {
+    let called = triggers.chain(manifest.webhooks.iter().map(Thing::Webhook));
+    let called = called.chain(manifest.schedules.iter().map(Thing::Schedule)).filter_map(|thing| {
         let function = match thing {
             Thing::Trigger(it, _) => it.function.clone(),
             Thing::Schedule(it) => it.of(),
+            Thing::Webhook(it) => it.of(),
             Thing::Bucket(_) | Thing::Queue(..) | Thing::Topic(_) => return None,
         };
         Some((function, thing))
@@ -111,9 +118,15 @@ fn sources(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<
                 let named = manifest.topics.iter().any(|topic| topic.id == id);
                 (Code::QueueNotFound, named || present.topics.contains_key(&id))
             }
-            On::Bucket { .. } => {
-                let named = manifest.buckets.iter().any(|bucket| bucket.id == id);
-                (Code::BucketNotFound, named || present.buckets.contains_key(&id))
+            On::Bucket { ref changes, .. } => {
+                let found = holds(manifest, present, &id);
+                if let (Some(found), Some(needed)) = (found, changes.holds)
+                    && found != needed
+                {
+                    unknown.push(it.line);
+                    wrong.take(it.line, &thing.to_string(), Err(other_kind(&id, found, needed)))?;
+                }
+                (Code::BucketNotFound, found.is_some())
             }
         };
         if !known {
@@ -127,23 +140,49 @@ fn sources(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<
     Ok(unknown)
 }
 
+/// What a bucket of the manifest or of the cluster holds; none where there is none.
+fn holds(manifest: &Manifest, present: &Present, id: &FunctionId) -> Option<Holds> {
+    let named = manifest.buckets.iter().find(|it| it.id == *id).map(|it| it.holds);
+    named.or_else(|| present.buckets.get(id).map(holds_of))
+}
+
+fn other_kind(id: &FunctionId, found: Holds, needed: Holds) -> Failure {
+    let sentence = format!("bucket '{id}' holds {}, and {} are needed", found.name(), needed.name());
+    Refusal::new(Code::InvalidArgument, sentence).into()
+}
+
+/// Each secret of a webhook is there; the lines of those where it is not.
+fn secrets(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<Vec<usize>, Failure> {
+    let mut unknown = Vec::new();
+    for it in &manifest.webhooks {
+        let id = FunctionId { namespace: it.id.namespace.clone(), name: it.secret.clone() };
+        if !present.secrets.contains(&id) {
+            unknown.push(it.line);
+            let sentence = format!("there is no secret '{id}': 'coracle secret set {id}' keeps one");
+            let refusal = Refusal::new(Code::SecretNotFound, sentence);
+            wrong.take(it.line, &Thing::Webhook(it).to_string(), Err(refusal.into()))?;
+        }
+    }
+    Ok(unknown)
+}
+
 /// Each bucket, queue and topic that functions are granted is of the manifest, or there.
 fn grants(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(), Failure> {
     for function in &manifest.functions {
         let namespace = &function.id.namespace;
-        let mut refuse = |code, kind: &str, name: &str| {
+        let mut refuse =
+            |failure| wrong.take(function.line, &format!("function {}", function.id), Err(failure));
+        let missing = |code, kind: &str, name: &str| -> Failure {
             let sentence = format!("there is no {kind} '{name}', neither in the cluster nor here");
-            wrong.take(
-                function.line,
-                &format!("function {}", function.id),
-                Err(Refusal::new(code, sentence).into()),
-            )
+            Refusal::new(code, sentence).into()
         };
-        for grant in function.spec.keyvalue() {
+        let values = function.spec.keyvalue().iter().map(|it| (it, Holds::Values));
+        for (grant, needed) in values.chain(function.spec.blobs().iter().map(|it| (it, Holds::Blobs))) {
             let Ok(id) = FunctionId::parse(namespace.as_str(), grant.bucket()) else { continue };
-            let here = manifest.buckets.iter().any(|it| it.id == id);
-            if !here && !present.buckets.contains_key(&id) {
-                refuse(Code::BucketNotFound, "bucket", grant.bucket())?;
+            match holds(manifest, present, &id) {
+                None => refuse(missing(Code::BucketNotFound, "bucket", grant.bucket()))?,
+                Some(found) if found != needed => refuse(other_kind(&id, found, needed))?,
+                Some(_) => {}
             }
         }
         for name in function.spec.publish() {
@@ -151,7 +190,7 @@ fn grants(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(
             let queue = manifest.queues.iter().any(|it| it.id == id) || present.queue(&id).is_some();
             let topic = manifest.topics.iter().any(|it| it.id == id) || present.topics.contains_key(&id);
             if !queue && !topic {
-                refuse(Code::QueueNotFound, "queue or topic", name)?;
+                refuse(missing(Code::QueueNotFound, "queue or topic", name))?;
             }
         }
     }

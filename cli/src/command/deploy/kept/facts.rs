@@ -2,7 +2,7 @@
 
 use coracle_proto::pb::{self, ScheduleMissed, ScheduleOverlap};
 
-use crate::manifest::{Changes, Settings, ZONE};
+use crate::manifest::{Access, Changes, Settings, TOLERANCE, ZONE};
 
 /// Each key with what it says, in a fixed order.
 pub(super) type Facts = Vec<(&'static str, String)>;
@@ -17,7 +17,8 @@ pub(super) fn changed(before: &Facts, wanted: &Facts) -> Vec<&'static str> {
 
 /// Of a queue.
 pub(super) fn of_settings(settings: &Settings) -> Facts {
-    settings.numbers().map(|(setting, number)| (setting.bound.name, number.to_string())).collect()
+    let numbers = settings.numbers().map(|(setting, number)| (setting.bound.name, number.to_string()));
+    numbers.chain(settings.delivery.facts()).collect()
 }
 
 /// Of a schedule.
@@ -41,9 +42,29 @@ pub(super) fn of_schedule(spec: &pb::ScheduleSpec) -> Facts {
     ]
 }
 
+/// Of a webhook, beside its queue.
+pub(super) fn of_webhook(spec: &pb::WebhookSpec) -> Facts {
+    let tolerance = if spec.tolerance_ms == 0 { TOLERANCE.bound.default } else { spec.tolerance_ms };
+    vec![
+        ("function", spec.function.clone()),
+        ("verify", spec.verify.clone()),
+        ("secret", spec.secret.clone()),
+        ("tolerance", tolerance.to_string()),
+    ]
+}
+
+/// Of a bucket.
+pub(super) fn of_bucket(keys_max: u64, bytes_max: u64, access: Access) -> Facts {
+    vec![
+        ("keys", keys_max.to_string()),
+        ("size", bytes_max.to_string()),
+        ("access", access.name().to_owned()),
+    ]
+}
+
 /// Of who watches a bucket.
 pub(super) fn of_changes(changes: &Changes) -> Facts {
-    let Changes { sets, deletes, prefix, suffix } = changes;
+    let Changes { sets, deletes, prefix, suffix, holds: _ } = changes;
     vec![("on", format!("{sets} {deletes}")), ("prefix", prefix.clone()), ("suffix", suffix.clone())]
 }
 

@@ -9,7 +9,7 @@ use crate::command::events::Events;
 use crate::command::kv::buckets;
 use crate::command::queue::all_queues;
 use crate::command::queue::name::QueueId;
-use crate::command::{schedule, topic};
+use crate::command::{schedule, secret, topic, webhook};
 use crate::exit::Failure;
 use crate::manifest::Settings;
 
@@ -22,6 +22,9 @@ pub(super) struct Present {
     pub(super) buckets: BTreeMap<FunctionId, pb::KvBucket>,
     /// With the functions that they call: what else they were told is asked for when it is needed.
     pub(super) schedules: BTreeMap<FunctionId, String>,
+    pub(super) webhooks: BTreeMap<FunctionId, pb::WebhookDetail>,
+    /// That webhooks may name.
+    pub(super) secrets: BTreeSet<FunctionId>,
 }
 
 impl Present {
@@ -38,6 +41,10 @@ impl Present {
             present.topics.extend(topics.into_iter().filter_map(|it| Some((id(&it.topic)?, it))));
             let buckets = buckets::all(events, namespace).await?;
             present.buckets.extend(buckets.into_iter().filter_map(|it| Some((id(&it.bucket)?, it))));
+            let webhooks = webhook::all(events, namespace).await?;
+            present.webhooks.extend(webhooks.into_iter().filter_map(|it| Some((id(&it.webhook)?, it))));
+            let secrets = secret::all(events, namespace).await?;
+            present.secrets.extend(secrets.iter().filter_map(|it| id(&it.secret)));
             let schedules = schedule::all(events, namespace).await?;
             present.schedules.extend(
                 schedules

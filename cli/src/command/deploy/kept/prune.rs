@@ -9,7 +9,7 @@ use crate::command::events::Events;
 use crate::command::kv::buckets;
 use crate::command::queue::name::QueueId;
 use crate::command::queue::{self, drop_queue, name};
-use crate::command::{schedule, topic};
+use crate::command::{schedule, topic, webhook};
 use crate::exit::{Exit, Failure};
 use crate::output::Talk;
 
@@ -63,10 +63,15 @@ impl Prune {
                 buckets::end(events, id, function).await?;
                 self.delete_left(unnamed, queue, events).await
             }
+            What::Webhook(id, queue) => {
+                self.look(unnamed, queue, events).await?;
+                webhook::drop_webhook(events, id).await?;
+                self.delete_left(unnamed, queue, events).await
+            }
             What::Queue(id) => self.delete_queue(unnamed, id, events).await,
             What::Left(id) => self.delete_left(unnamed, id, events).await,
             What::Topic(id) => topic::drop_topic(events, id, self.force).await,
-            What::Bucket(id) => {
+            What::Bucket(id, _) => {
                 let all = buckets::all(events, &id.namespace).await?;
                 let found = all.iter().find(|it| it.bucket == id.name.as_str());
                 self.still(unnamed, found.map_or(0, |it| it.keys))?;

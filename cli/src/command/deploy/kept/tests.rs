@@ -1,6 +1,8 @@
 //! Goal: a manifest's queues, topics, buckets, triggers and schedules are looked at first, made in order, changed by key, and
 //! taken away only where that is asked for.
 
+mod blobs;
+
 use std::time::Duration;
 
 use coracle_proto::pb;
@@ -33,10 +35,20 @@ impl World {
     }
 
     async fn deploy(&self, manifest: &str, prune: Option<Prune>) -> Result<(), Failure> {
+        self.deploy_as(manifest, prune, false).await
+    }
+
+    /// Without changing anything.
+    async fn try_out(&self, manifest: &str) -> Result<(), Failure> {
+        self.deploy_as(manifest, None, true).await
+    }
+
+    async fn deploy_as(&self, manifest: &str, prune: Option<Prune>, dry_run: bool) -> Result<(), Failure> {
         std::fs::write(self.folder.path().join("coracle.toml"), manifest).unwrap();
         let wanted = read_manifest(self.folder.path())?;
         let targets = Targets::given(vec![self.node.address.clone()]);
-        let plan = Plan { deadline: Deadline::after(LONG), wait: true, talk: Talk::new(true, true), prune };
+        let (deadline, talk) = (Deadline::after(LONG), Talk::new(true, true));
+        let plan = Plan { deadline, wait: true, dry_run, talk, prune };
         deploy_all(&wanted, targets, plan).await.1
     }
 

@@ -4,15 +4,16 @@ use std::fmt;
 
 use coracle_proto::pb;
 
-use super::facts::{Facts, of_changes, of_schedule, of_settings};
+use super::facts::{Facts, of_bucket, of_changes, of_schedule, of_settings, of_webhook};
 use super::present::Present;
 use crate::command::events::Events;
 use crate::command::kv::buckets;
 use crate::command::settings::spec;
-use crate::command::{queue, schedule, topic};
+use crate::command::{queue, schedule, topic, webhook};
 use crate::exit::{Exit, Failure};
 use crate::manifest::{
     BucketEntry, Changes, Manifest, On, QueueEntry, ScheduleEntry, Settings, TopicEntry, TriggerEntry,
+    WebhookEntry,
 };
 use crate::output::rfc3339;
 
@@ -26,6 +27,7 @@ pub(super) enum Thing<'m> {
     /// That of a queue with the queue's settings, where the manifest has it.
     Trigger(&'m TriggerEntry, Option<&'m QueueEntry>),
     Schedule(&'m ScheduleEntry),
+    Webhook(&'m WebhookEntry),
 }
 
 impl fmt::Display for Thing<'_> {
@@ -36,6 +38,7 @@ impl fmt::Display for Thing<'_> {
             Self::Topic(it) => write!(f, "topic {}", it.id),
             Self::Trigger(it, _) => write!(f, "trigger of {} by {} {}", it.function, it.kind(), it.source()),
             Self::Schedule(it) => write!(f, "schedule {}", it.id),
+            Self::Webhook(it) => write!(f, "webhook {}", it.id),
         }
     }
 }
@@ -57,13 +60,13 @@ pub(super) fn triggers(manifest: &Manifest) -> Vec<Thing<'_>> {
 /// What the queue of a trigger is to be told: what its own table says, or what the trigger says and else as it is.
 fn told(it: &TriggerEntry, queue: Option<&QueueEntry>, present: &Present) -> Settings {
     match queue {
-        Some(queue) => queue.settings,
-        None => it.settings.over(&present.settings(&it.function.namespace, &it.queue())),
+        Some(queue) => queue.settings.clone(),
+        None => it.settings.clone().over(&present.settings(&it.function.namespace, &it.queue())),
     }
 }
 
 fn watcher(it: &TriggerEntry, changes: &Changes) -> pb::KvWatcher {
-    let Changes { sets, deletes, prefix, suffix } = changes.clone();
+    let Changes { sets, deletes, prefix, suffix, holds: _ } = changes.clone();
     pb::KvWatcher {
         function: it.function.name.to_string(),
         queue: String::new(),
@@ -83,13 +86,14 @@ impl Thing<'_> {
             Self::Topic(it) => it.line,
             Self::Trigger(it, _) => it.line,
             Self::Schedule(it) => it.line,
+            Self::Webhook(it) => it.line,
         }
     }
 
     /// What it is to be.
     pub(super) async fn wanted(&self, present: &Present) -> Result<Facts, Failure> {
         Ok(match self {
-            Self::Bucket(it) => of_bucket(it.keys_max, it.bytes_max),
+            Self::Bucket(it) => of_bucket(it.keys_max, it.bytes_max, it.access),
             Self::Queue(it, true) => of_settings(&it.settings),
             Self::Queue(it, false) => with(of_settings(&it.settings), "function", String::new()),
             Self::Topic(_) => Facts::new(),
@@ -104,6 +108,10 @@ impl Thing<'_> {
                 }
             },
             Self::Schedule(it) => of_schedule(&schedule::spec(it).await?),
+            Self::Webhook(it) => {
+                let spec = webhook_spec(it, present);
+                [of_webhook(&spec), of_settings(&told_webhook(it, present))].concat()
+            }
         })
     }
 
@@ -114,7 +122,12 @@ impl Thing<'_> {
         events: &mut Events,
     ) -> Result<Option<Facts>, Failure> {
         Ok(match self {
-            Self::Bucket(it) => present.buckets.get(&it.id).map(|it| of_bucket(it.keys_max, it.bytes_max)),
+            // One that is being deleted is none: the store says when it may be made again.
+            Self::Bucket(it) => present
+                .buckets
+                .get(&it.id)
+                .filter(|it| !it.dropping)
+                .map(|it| of_bucket(it.keys_max, it.bytes_max, buckets::access_of(it))),
             Self::Queue(it, has_function) => present.queue(&it.id).map(|found| {
                 let told = of_settings(&present.settings(&it.id.namespace, &found.queue));
                 if *has_function { told } else { with(told, "function", found.function.clone()) }
@@ -126,14 +139,17 @@ impl Thing<'_> {
                 Err(failure) if failure.exit == Exit::NotFound => None,
                 Err(failure) => return Err(failure),
             },
+            Self::Webhook(it) => present.webhooks.get(&it.id).map(|found| {
+                let told = of_settings(&present.settings(&it.id.namespace, &it.queue()));
+                [of_webhook(&found.spec.clone().unwrap_or_default()), told].concat()
+            }),
         })
     }
 
     /// Asks whether it could be, as far as stores can tell before the rest is there.
     pub(super) async fn ask(&self, present: &Present, events: &mut Events) -> Result<(), Failure> {
         match self {
-            // Its bounds were looked at already.
-            Self::Bucket(_) => Ok(()),
+            Self::Bucket(it) => buckets::put(events, it, true).await,
             Self::Queue(it, _) => queue::put(events, &it.id, &spec(&it.settings, ""), true).await.map(|_| ()),
             Self::Topic(it) => topic::put(events, &it.id, true).await.map(|_| ()),
             Self::Trigger(it, queue) => match &it.on {
@@ -145,8 +161,16 @@ impl Thing<'_> {
                     let spec = spec(&told(it, None, present), it.function.name.as_str());
                     topic::join(events, &it.source(), &spec, true).await.map(|_| ())
                 }
+                On::Bucket { changes, .. } if present.buckets.contains_key(&it.source()) => {
+                    let settings = told(it, None, present);
+                    let watcher = watcher(it, changes);
+                    buckets::begin(events, &it.source(), &watcher, &settings, true).await.map(|_| ())
+                }
                 On::Topic(_) | On::Bucket { .. } => Ok(()),
             },
+            Self::Webhook(it) => {
+                webhook::put(events, &it.id, &webhook_spec(it, present), true).await.map(|_| ())
+            }
             Self::Schedule(it) => {
                 schedule::put(events, &it.id, &schedule::spec(it).await?, true).await.map(|_| ())
             }
@@ -156,7 +180,7 @@ impl Thing<'_> {
     /// Makes it, or tells it anew; answers with what more there is to say.
     pub(super) async fn make(&self, present: &Present, events: &mut Events) -> Result<String, Failure> {
         match self {
-            Self::Bucket(it) => buckets::put(events, &it.id, (it.keys_max, it.bytes_max)).await?,
+            Self::Bucket(it) => buckets::put(events, it, false).await?,
             Self::Queue(it, has_function) => {
                 // Whoever takes its messages now goes on until the trigger is made.
                 let now = present.queue(&it.id).filter(|_| *has_function);
@@ -179,9 +203,13 @@ impl Thing<'_> {
                     }
                     On::Bucket { changes, .. } => {
                         let settings = told(it, None, present);
-                        buckets::begin(events, &source, &watcher(it, changes), &settings).await?;
+                        buckets::begin(events, &source, &watcher(it, changes), &settings, false).await?;
                     }
                 }
+            }
+            Self::Webhook(it) => {
+                webhook::put(events, &it.id, &webhook_spec(it, present), false).await?;
+                return Ok(format!("; it is sent to at {}", webhook::path(&it.id)));
             }
             Self::Schedule(it) => {
                 let made = schedule::put(events, &it.id, &schedule::spec(it).await?, false).await?;
@@ -206,13 +234,24 @@ fn before_trigger(it: &TriggerEntry, queue: Option<&QueueEntry>, present: &Prese
         On::Topic(_) => present.subscriber(&source, function).map(|found| settings(&found.queue)),
         On::Bucket { .. } => present.watcher(&source, function).map(|found| {
             let pb::KvWatcher { sets, deletes, prefix, suffix, queue, .. } = found.clone();
-            [of_changes(&Changes { sets, deletes, prefix, suffix }), settings(&queue)].concat()
+            [of_changes(&Changes { sets, deletes, prefix, suffix, holds: None }), settings(&queue)].concat()
         }),
     }
 }
 
-fn of_bucket(keys_max: u64, bytes_max: u64) -> Facts {
-    vec![("keys", keys_max.to_string()), ("size", bytes_max.to_string())]
+/// What a webhook's queue is to be told: what is said, and else as it is.
+fn told_webhook(it: &WebhookEntry, present: &Present) -> Settings {
+    it.settings.clone().over(&present.settings(&it.id.namespace, &it.queue()))
+}
+
+fn webhook_spec(it: &WebhookEntry, present: &Present) -> pb::WebhookSpec {
+    pb::WebhookSpec {
+        function: it.function.to_string(),
+        verify: it.verify.name().to_owned(),
+        secret: it.secret.to_string(),
+        tolerance_ms: it.tolerance_ms,
+        queue: Some(spec(&told_webhook(it, present), "")),
+    }
 }
 
 fn with(mut facts: Facts, name: &'static str, value: String) -> Facts {

@@ -6,9 +6,12 @@ use coracle_proto::id::{FunctionId, Namespace};
 
 use super::present::{Present, messages};
 use crate::command::granted::{Grants, Kind};
+use crate::command::kv::buckets::holds_of;
 use crate::command::queue::name::QueueId;
-use crate::manifest::{FunctionEntry, Manifest, On, TriggerEntry};
+use crate::manifest::{FunctionEntry, Holds, Manifest, On, TriggerEntry};
 
+/// Before the name of a webhook's queue.
+const WEBHOOK: &str = "webhook";
 /// As many are told one by one.
 const TOLD_MAX: usize = 10;
 
@@ -33,7 +36,10 @@ pub(super) enum What {
     /// That of a subscriber or a watcher which is none any more.
     Left(QueueId),
     Topic(FunctionId),
-    Bucket(FunctionId),
+    /// With what it holds.
+    Bucket(FunctionId, Holds),
+    /// With its queue.
+    Webhook(FunctionId, QueueId),
 }
 
 impl fmt::Display for Unnamed {
@@ -45,7 +51,8 @@ impl fmt::Display for Unnamed {
             What::Queue(id) => write!(f, "queue {id}"),
             What::Left(id) => write!(f, "queue {id}"),
             What::Topic(id) => write!(f, "topic {id}"),
-            What::Bucket(id) => write!(f, "bucket {id}"),
+            What::Bucket(id, _) => write!(f, "bucket {id}"),
+            What::Webhook(id, _) => write!(f, "webhook {id}"),
         }
     }
 }
@@ -55,8 +62,9 @@ impl Unnamed {
     pub(super) fn in_use(&self) -> Option<String> {
         let what = match (&self.what, self.holds) {
             (_, 0) => None,
-            (What::Bucket(_), 1) => Some("1 value".to_owned()),
-            (What::Bucket(_), many) => Some(format!("{many} values")),
+            (What::Bucket(_, Holds::Values), 1) => Some("1 value".to_owned()),
+            (What::Bucket(_, Holds::Blobs), 1) => Some("1 blob".to_owned()),
+            (What::Bucket(_, holds), many) => Some(format!("{many} {}", holds.name())),
             (_, 1) => Some("1 message".to_owned()),
             (_, many) => Some(format!("{many} messages")),
         };
@@ -76,8 +84,12 @@ pub(super) fn add_granted(all: &mut [Unnamed], manifest: &Manifest, grants: &Gra
         let (id, kind) = match &unnamed.what {
             What::Queue(id) => (id, Kind::Queue),
             What::Topic(id) => (id, Kind::Topic),
-            What::Bucket(id) => (id, Kind::Bucket),
-            What::Schedule(_) | What::Subscriber(..) | What::Watcher(..) | What::Left(_) => continue,
+            What::Bucket(id, holds) => (id, Kind::of(*holds)),
+            What::Schedule(_)
+            | What::Subscriber(..)
+            | What::Watcher(..)
+            | What::Left(_)
+            | What::Webhook(..) => continue,
         };
         for function in grants.of(id, kind) {
             let others = outside(manifest, &function.namespace, function.name.as_str());
@@ -111,6 +123,7 @@ pub(super) fn unnamed(manifest: &Manifest, present: &Present) -> Vec<Unnamed> {
         }
     }
     triggers(manifest, present, &mut found);
+    webhooks(manifest, present, &mut found);
     let uses = |id: &FunctionId, kind: &str| {
         let fires = |it: &TriggerEntry| it.kind() == kind && it.source() == *id;
         manifest.triggers.iter().any(fires) || manifest.functions.iter().any(|it| grants(it, id, kind))
@@ -121,12 +134,29 @@ pub(super) fn unnamed(manifest: &Manifest, present: &Present) -> Vec<Unnamed> {
             found.push(Unnamed { what: What::Topic(id.clone()), holds: 0, others: Vec::new() });
         }
     }
-    for (id, bucket) in &present.buckets {
+    // One that is being deleted goes anyway.
+    for (id, bucket) in present.buckets.iter().filter(|(_, bucket)| !bucket.dropping) {
         if !manifest.buckets.iter().any(|it| it.id == *id) && !uses(id, "bucket") {
-            found.push(Unnamed { what: What::Bucket(id.clone()), holds: bucket.keys, others: Vec::new() });
+            let what = What::Bucket(id.clone(), holds_of(bucket));
+            found.push(Unnamed { what, holds: bucket.keys, others: Vec::new() });
         }
     }
     found
+}
+
+/// Each with what waits in its queue.
+fn webhooks(manifest: &Manifest, present: &Present, found: &mut Vec<Unnamed>) {
+    for (id, webhook) in &present.webhooks {
+        if manifest.webhooks.iter().any(|it| it.id == *id) {
+            continue;
+        }
+        let function = webhook.spec.as_ref().map_or("", |spec| spec.function.as_str());
+        let queue = format!("{WEBHOOK}/{}", id.name);
+        let holds = present.inner(&id.namespace, &queue).map_or(0, messages);
+        let queue = QueueId { namespace: id.namespace.clone(), queue };
+        let others = outside(manifest, &id.namespace, function);
+        found.push(Unnamed { what: What::Webhook(id.clone(), queue), holds, others });
+    }
 }
 
 /// A function, where the manifest does not have it.
@@ -143,7 +173,7 @@ fn outside(manifest: &Manifest, namespace: &Namespace, function: &str) -> Vec<St
 fn grants(function: &FunctionEntry, id: &FunctionId, kind: &str) -> bool {
     let (spec, name) = (&function.spec, id.name.as_str());
     let granted = match kind {
-        "bucket" => spec.keyvalue().iter().any(|it| it.bucket() == name),
+        "bucket" => spec.keyvalue().iter().chain(spec.blobs()).any(|it| it.bucket() == name),
         _ => spec.publish().iter().any(|it| it == name),
     };
     granted && function.id.namespace == id.namespace
@@ -175,6 +205,13 @@ fn queues(
                 let wanted =
                     |it: &TriggerEntry| it.function.namespace == *namespace && it.queue() == id.queue;
                 if !heard && !manifest.triggers.iter().any(wanted) {
+                    found.push(Unnamed { what: What::Left(id.clone()), holds, others });
+                }
+            }
+            [WEBHOOK, name] => {
+                let Ok(source) = FunctionId::parse(namespace.as_str(), name) else { continue };
+                let named = manifest.webhooks.iter().any(|it| it.id == source);
+                if !named && !present.webhooks.contains_key(&source) {
                     found.push(Unnamed { what: What::Left(id.clone()), holds, others });
                 }
             }

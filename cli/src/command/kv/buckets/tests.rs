@@ -18,7 +18,8 @@ fn of_which_changes_is_said() {
     let all = parse("images --function thumb").unwrap().watch;
     assert_eq!(all.on, [On::Set, On::Delete]);
     let some = parse("images --function thumb --on delete --suffix .jpg --attempts 5").unwrap().watch;
-    assert_eq!((some.on.as_slice(), some.suffix.as_str()), (&[On::Delete][..], ".jpg"));
+    assert_eq!((some.on.as_slice(), some.watcher.suffix.as_str()), (&[On::Delete][..], ".jpg"));
+    let some = some.watcher;
     assert_eq!(some.flags.settings().unwrap().attempts, 5);
     assert!(parse("images --function thumb --on changed").is_err());
 }
@@ -29,9 +30,13 @@ async fn a_bucket_is_watched_left_and_dropped() {
     let node = Fake::start(Script { stores: vec![store.address.clone()], ..Script::default() }).await;
     let mut events = Events::of(node.client().await).unwrap();
     let id: FunctionId = "images".parse().unwrap();
-    put(&mut events, &id, (10, 20)).await.unwrap();
+    let (holds, access) = (Holds::Values, Access::Signed);
+    let wanted = BucketEntry { id: id.clone(), line: 0, keys_max: 10, bytes_max: 20, holds, access };
+    put(&mut events, &wanted, true).await.unwrap();
+    assert!(all(&mut events, &id.namespace).await.unwrap().is_empty(), "it was only asked");
+    put(&mut events, &wanted, false).await.unwrap();
     let watcher = pb::KvWatcher { function: "thumb".to_owned(), sets: true, ..pb::KvWatcher::default() };
-    let made = begin(&mut events, &id, &watcher, &Settings::default()).await.unwrap().unwrap();
+    let made = begin(&mut events, &id, &watcher, &Settings::default(), false).await.unwrap().unwrap();
     assert_eq!(made.watchers[0].queue, "bucket/images/thumb");
     assert_eq!(all(&mut events, &id.namespace).await.unwrap()[0].keys_max, 10);
     let failure = drop_bucket(&mut events, &id, false).await.unwrap_err();

@@ -23,6 +23,8 @@ pub(crate) struct QueueDetailView {
     claimed: u64,
     dead: u64,
     bytes: u64,
+    /// Nobody fills it any more: it goes with its last message.
+    ends_when_empty: bool,
     settings: SettingsView,
     /// Since it was made, by what happened.
     totals: BTreeMap<String, u64>,
@@ -38,6 +40,46 @@ struct SettingsView {
     dead_keep_ms: Option<u64>,
     messages: Option<u64>,
     bytes: Option<u64>,
+    delivery: DeliveryView,
+}
+
+/// How its function wants them. What is not there is as is usual.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct DeliveryView {
+    path: Option<String>,
+    mode: Option<&'static str>,
+    reply: Option<String>,
+    batch_max: Option<u32>,
+    batch_wait_ms: Option<u64>,
+}
+
+impl From<pb::DeliverySpec> for DeliveryView {
+    fn from(wire: pb::DeliverySpec) -> Self {
+        let mode = match wire.mode() {
+            pb::DeliveryMode::Unspecified | pb::DeliveryMode::Binary => None,
+            pb::DeliveryMode::Structured => Some("structured"),
+        };
+        Self {
+            path: told(wire.path),
+            mode,
+            reply: told(wire.reply),
+            batch_max: told(wire.batch_max),
+            batch_wait_ms: told(wire.batch_wait_ms),
+        }
+    }
+}
+
+impl DeliveryView {
+    fn pairs(&self) -> [(&'static str, String); 4] {
+        let wait = self.batch_wait_ms.map(|wait| show_duration(Duration::from_millis(wait)));
+        let wait = wait.map(|wait| format!(" within {wait}")).unwrap_or_default();
+        [
+            ("path", self.path.clone().unwrap_or_default()),
+            ("mode", self.mode.unwrap_or_default().to_owned()),
+            ("reply", self.reply.clone().unwrap_or_default()),
+            ("batch", self.batch_max.map(|max| format!("{max}{wait}")).unwrap_or_default()),
+        ]
+    }
 }
 
 /// On the wire 0 is as is usual.
@@ -55,6 +97,7 @@ impl From<pb::QueueSpec> for SettingsView {
             dead_keep_ms: told(wire.dead_keep_ms),
             messages: told(wire.messages_max),
             bytes: told(wire.bytes_max),
+            delivery: wire.delivery.unwrap_or_default().into(),
         }
     }
 }
@@ -72,6 +115,7 @@ impl QueueDetailView {
             claimed: wire.claimed,
             dead: wire.dead,
             bytes: wire.bytes,
+            ends_when_empty: wire.ends_when_empty,
             settings: wire.spec.unwrap_or_default().into(),
             totals: wire.totals.into_iter().collect(),
         }
@@ -116,13 +160,23 @@ impl Detail for QueueDetailView {
             millis.map(|millis| show_duration(Duration::from_millis(millis))).unwrap_or_default()
         };
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
-        let SettingsView { attempts, backoff_ms, backoff_max_ms, age_ms, dead_keep_ms, messages, bytes } =
-            &self.settings;
+        let SettingsView {
+            attempts,
+            backoff_ms,
+            backoff_max_ms,
+            age_ms,
+            dead_keep_ms,
+            messages,
+            bytes,
+            delivery,
+        } = &self.settings;
+        let ends = if self.ends_when_empty { "with its last message: nobody fills it any more" } else { "" };
         let function = self.function.clone().unwrap_or_else(|| "none: its messages wait".to_owned());
-        let head = table::pairs([
+        let head = [
             ("queue", format!("{}/{}", self.namespace, self.queue)),
             ("function", function),
             ("paused", self.paused()),
+            ("ends", ends.to_owned()),
             ("ready", self.ready.to_string()),
             ("delayed", self.delayed.to_string()),
             ("behind", self.behind.to_string()),
@@ -136,7 +190,8 @@ impl Detail for QueueDetailView {
             ("dead-keep", time(*dead_keep_ms)),
             ("messages at most", number(*messages)),
             ("size at most", bytes.map(show_bytes).unwrap_or_default()),
-        ]);
+        ];
+        let head = table::pairs(head.into_iter().chain(delivery.pairs()));
         if !wide || self.totals.is_empty() {
             return head;
         }
@@ -150,7 +205,14 @@ mod tests {
     use super::*;
 
     fn wire() -> pb::QueueDetail {
-        let spec = pb::QueueSpec { attempts: 5, age_ms: 60_000, ..pb::QueueSpec::default() };
+        let delivery = pb::DeliverySpec {
+            batch_max: 10,
+            batch_wait_ms: 5000,
+            reply: "done".into(),
+            ..Default::default()
+        };
+        let delivery = Some(delivery);
+        let spec = pb::QueueSpec { attempts: 5, age_ms: 60_000, delivery, ..pb::QueueSpec::default() };
         pb::QueueDetail {
             queue: "jobs".to_owned(),
             ready: 1,
@@ -158,6 +220,7 @@ mod tests {
             bytes: 2048,
             totals: [("published".to_owned(), 9)].into(),
             spec: Some(spec),
+            ends_when_empty: true,
             ..pb::QueueDetail::default()
         }
     }
@@ -173,7 +236,15 @@ mod tests {
     #[test]
     fn a_queue_is_shown_with_what_it_was_told() {
         let text = QueueDetailView::new("shop", wire()).describe(true);
-        for part in ["shop/jobs", "none: its messages wait", "attempts  5", "1 m 0 s", "9 published"] {
+        for part in [
+            "shop/jobs",
+            "none: its messages wait",
+            "attempts  5",
+            "1 m 0 s",
+            "10 within 5 s",
+            "with its last",
+            "9 published",
+        ] {
             assert!(text.contains(part), "no '{part}' in\n{text}");
         }
         assert!(!QueueDetailView::new("shop", wire()).describe(false).contains("published"));

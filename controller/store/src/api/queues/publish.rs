@@ -36,6 +36,7 @@ pub(super) async fn publish(context: &Context, asked: PublishRequest) -> Result<
         Outcome::Done
         | Outcome::Moved { .. }
         | Outcome::Claimed(_)
+        | Outcome::UploadBegun(_)
         | Outcome::Settled { .. }
         | Outcome::Refused(_) => Vec::new(),
     };
@@ -117,7 +118,10 @@ fn published(effected: &Effected) -> Published {
             Published { invocation: bytes::Bytes::new(), repeated: *repeated, message: 0, copies: *copies }
         }
         // Nothing else was asked for.
-        Effected::Written { .. } | Effected::Deleted { .. } | Effected::Checked => Published::default(),
+        Effected::Written { .. }
+        | Effected::Deleted { .. }
+        | Effected::Checked
+        | Effected::Committed { .. } => Published::default(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! A bucket is deleted: marked first, so that nothing is written to it, then emptied in bounded steps, and taken away with its last value.
+//! A bucket is deleted: marked first, so that nothing is written to it, then emptied in bounded steps, and taken away with the last of what it
+//! holds.
 //! What somebody has begun goes on by itself.
 
 use super::super::edit::Edit;
@@ -7,9 +8,9 @@ use super::super::keys::{self, Due};
 use super::super::limits::OP_STEPS_MAX;
 use super::super::name::Place;
 use super::super::outcome::Outcome;
-use super::super::record::Bucket;
+use super::super::record::{Bucket, Holds};
 use super::super::refusal::{Reason, Refusal};
-use super::super::{census, kv};
+use super::super::{blob, census, kv};
 use super::{need, watch, watchers};
 
 /// Whoever has begun it goes on with it for so long alone.
@@ -67,18 +68,26 @@ fn forget_timer(edit: &mut Edit<'_>, place: &Place, bucket: &Bucket) {
     }
 }
 
-/// Takes values away, and with the last of them the bucket: how many, and whether there may be more.
+/// Takes away what it holds, and with the last of that the bucket: how much, and whether there may be more.
 fn empty(edit: &mut Edit<'_>, place: &Place) -> Result<(u32, bool), Fault> {
-    let (found, more) = edit.steps(&keys::values(place, b""), OP_STEPS_MAX)?;
-    for key in &found {
-        let (_, key) = keys::value_parts(key).ok_or_else(|| unreadable("a value's key"))?;
-        kv::take(edit, place, key)?;
-    }
+    let (moved, more) = match need(edit, place)?.holds {
+        Holds::Values => take_values(edit, place)?,
+        Holds::Blobs { .. } => blob::take_some(edit, place)?,
+    };
     if !more {
         let bucket = need(edit, place)?;
         forget_timer(edit, place, &bucket);
         edit.remove(&keys::bucket(place));
         census::count_bucket(edit, false)?;
+    }
+    Ok((moved, more))
+}
+
+fn take_values(edit: &mut Edit<'_>, place: &Place) -> Result<(u32, bool), Fault> {
+    let (found, more) = edit.steps(&keys::values(place, b""), OP_STEPS_MAX)?;
+    for key in &found {
+        let (_, key) = keys::value_parts(key).ok_or_else(|| unreadable("a value's key"))?;
+        kv::take(edit, place, key)?;
     }
     Ok((found.len().try_into().unwrap_or(u32::MAX), more))
 }

@@ -6,7 +6,7 @@ use coracle_proto::id::InvocationId;
 use coracle_proto::pb::store as pb;
 
 use super::super::keys::Due;
-use super::super::{Cause, Deletion, Fence, Form, How, Missed, Name, Overlap, Place, Reason};
+use super::super::{Access, Cause, Deletion, Fence, Form, How, Missed, Name, Overlap, Place, Reason};
 
 /// Two enums of the same names, one of which has a number for nothing.
 macro_rules! same_names {
@@ -30,7 +30,7 @@ same_names!(
     Due,
     pb::Due,
     "due",
-    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops, Buckets, Secrets]
+    [Values, Delays, Claims, Ages, Dead, Records, Ids, Drops, Buckets, Uploads, Secrets]
 );
 same_names!(
     reason_to_wire,
@@ -74,6 +74,9 @@ same_names!(
         NeverFits,
         Busy,
         BucketsFull,
+        NoUpload,
+        Precondition,
+        UploadsFull,
         NoSecret,
         NoWebhook,
         SecretsFull
@@ -94,6 +97,8 @@ same_names!(
     "deletion",
     [Unused, Forced, Begun]
 );
+
+same_names!(access_to_wire, access_from_wire, Access, pb::BlobAccess, "access", [Signed, Read, Open]);
 
 same_names!(how_to_wire, how_from_wire, How, pb::How, "how", [Succeeded, Dead, Cancelled, Dropped]);
 

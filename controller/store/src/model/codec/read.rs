@@ -1,5 +1,6 @@
 //! Entries from their wire form, checked field by field.
 
+mod blob;
 mod hear;
 
 use coracle_proto::codec::{DecodeError as FieldError, InField as _};
@@ -47,11 +48,11 @@ fn asked(wire: pb::Asked) -> Result<Asked, DecodeError> {
 
 fn op(kind: op::Kind) -> Result<Op, DecodeError> {
     Ok(match kind {
-        op::Kind::PutBucket(wire) => Op::PutBucket {
-            bucket: place_from_wire(wire.bucket, "put_bucket.bucket")?,
-            keys_max: wire.keys_max,
-            bytes_max: wire.bytes_max,
-        },
+        op::Kind::PutBucket(wire) => blob::put_bucket(wire)?,
+        op::Kind::BeginUpload(wire) => blob::begin(wire)?,
+        op::Kind::RenewUpload(wire) => blob::renew(wire)?,
+        op::Kind::PutPart(wire) => blob::put_part(wire)?,
+        op::Kind::AbortUpload(wire) => blob::abort(wire)?,
         op::Kind::DropBucket(wire) => {
             let bucket = place_from_wire(wire.bucket, "drop_bucket.bucket")?;
             Op::DropBucket { bucket, force: wire.force, begun: wire.begun }
@@ -150,6 +151,7 @@ fn effect(wire: pb::Effect) -> Result<Effect, DecodeError> {
         effect::Kind::Write(wire) => Effect::Write(write(wire)?),
         effect::Kind::Publish(wire) => Effect::Publish(Box::new(publish(wire)?)),
         effect::Kind::Check(wire) => Effect::Check(hear::check(wire)?),
+        effect::Kind::Blob(wire) => Effect::Blob(Box::new(blob::change(wire)?)),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Records to and from their bytes. Equal records have equal bytes: fields are written in order and maps are sorted.
 
+mod blob;
 mod invocation;
 mod message;
 mod queue;
@@ -13,11 +14,14 @@ use coracle_proto::id::{ClusterId, GroupId};
 use coracle_proto::pb::store as pb;
 use prost::Message as _;
 
-use super::super::record::{Bucket, Group, Late, Remembered, Value};
+use super::super::record::{Group, Late, Remembered, Value};
 use super::DecodeError;
 use super::names::above_zero;
 use super::reply::{outcome_from_wire, outcome_to_wire};
 
+pub(super) use blob::{
+    look_from_wire, look_to_wire, part_from_wire, part_to_wire, upload_from_wire, upload_to_wire,
+};
 pub(super) use invocation::{answer_from_wire, answer_to_wire, report_from_wire, report_to_wire};
 pub(super) use message::{head_from_wire, head_to_wire};
 pub(super) use queue::{settings_from_wire, settings_to_wire};
@@ -104,7 +108,6 @@ macro_rules! plain {
 pub(in super::super) use plain;
 
 plain!(Late, "when a value is told of again", [timer_ms]);
-plain!(Bucket, "a bucket", [keys_max, bytes_max, keys, bytes, watched, dropping_ms]);
 
 impl Stored for Value {
     const WHAT: &'static str = "a value";

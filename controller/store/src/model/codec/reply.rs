@@ -8,6 +8,7 @@ use super::names::{
     cause_from_wire, cause_to_wire, fence_from_wire, fence_to_wire, invocation_from_wire, reason_from_wire,
     reason_to_wire,
 };
+use super::record::{upload_from_wire, upload_to_wire};
 
 pub(super) fn to_wire(reply: &Reply) -> pb::Reply {
     match reply {
@@ -38,6 +39,9 @@ pub(super) fn outcome_to_wire(outcome: &Outcome) -> pb::Outcome {
             outcome::Kind::Claimed(pb::Claimed { claims: claims.iter().map(claim_to_wire).collect() })
         }
         Outcome::Settled { fate, effects } => outcome::Kind::Settled(settled(*fate, effects)),
+        Outcome::UploadBegun(id) => {
+            outcome::Kind::UploadBegun(pb::UploadBegun { upload: upload_to_wire(*id) })
+        }
         Outcome::Refused(refusal) => outcome::Kind::Refused(refused(refusal)),
     };
     pb::Outcome { kind: Some(kind) }
@@ -54,6 +58,7 @@ pub(super) fn outcome_from_wire(wire: pb::Outcome) -> Result<Outcome, DecodeErro
         outcome::Kind::Settled(wire) => {
             Outcome::Settled { fate: fate(wire.fate)?, effects: effects(wire.effects)? }
         }
+        outcome::Kind::UploadBegun(wire) => Outcome::UploadBegun(upload_from_wire(&wire.upload)?),
         outcome::Kind::Refused(wire) => Outcome::Refused(refusal(wire)?),
     })
 }
@@ -72,6 +77,15 @@ fn effected(effects: &[Effected]) -> Vec<pb::Effected> {
             effected::Kind::Spread(pb::Spread { copies: *copies, repeated: *repeated })
         }
         Effected::Checked => effected::Kind::Checked(pb::Done {}),
+        Effected::Committed { version, bytes, etag, modified_ms, existed } => {
+            effected::Kind::Committed(pb::Committed {
+                version: *version,
+                bytes: *bytes,
+                etag: etag.clone(),
+                modified_ms: *modified_ms,
+                existed: *existed,
+            })
+        }
     };
     effects.iter().map(|effected| pb::Effected { kind: Some(one(effected)) }).collect()
 }
@@ -86,6 +100,9 @@ fn effects(wire: Vec<pb::Effected>) -> Result<Vec<Effected>, DecodeError> {
         }
         effected::Kind::Spread(pb::Spread { copies, repeated }) => Ok(Effected::Spread { copies, repeated }),
         effected::Kind::Checked(pb::Done {}) => Ok(Effected::Checked),
+        effected::Kind::Committed(pb::Committed { version, bytes, etag, modified_ms, existed }) => {
+            Ok(Effected::Committed { version, bytes, etag, modified_ms, existed })
+        }
     };
     wire.into_iter().map(one).collect()
 }

@@ -1,5 +1,6 @@
 //! Entries to their wire form.
 
+mod blob;
 mod hear;
 
 use bytes::Bytes;
@@ -7,7 +8,8 @@ use coracle_proto::id::{FunctionId, InvocationId, NodeId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
-    Asked, Batch, Change, Definition, Effect, Kept, Op, Place, Publish, Span, Tick, Ticket, Verdict, Write,
+    Answer, Asked, Batch, Change, Definition, Effect, Kept, Op, Place, Publish, Report, Span, Tick, Ticket,
+    Verdict, Write,
 };
 use super::names::{due_to_wire, fence_to_wire, function_to_wire, place_to_wire};
 use super::record::{
@@ -37,11 +39,9 @@ pub(super) fn asked(it: &Asked) -> pb::Asked {
 
 fn op(it: &Op) -> op::Kind {
     match it {
-        Op::PutBucket { bucket, keys_max, bytes_max } => op::Kind::PutBucket(pb::PutBucket {
-            bucket: Some(place_to_wire(bucket)),
-            keys_max: *keys_max,
-            bytes_max: *bytes_max,
-        }),
+        Op::PutBucket { bucket, keys_max, bytes_max, holds } => {
+            op::Kind::PutBucket(blob::put_bucket(bucket, (*keys_max, *bytes_max), *holds))
+        }
         Op::DropBucket { bucket, force, begun } => {
             op::Kind::DropBucket(hear::drop_bucket(bucket, *force, *begun))
         }
@@ -68,17 +68,14 @@ fn op(it: &Op) -> op::Kind {
             op::Kind::PauseQueue(pb::PauseQueue { queue: Some(place_to_wire(queue)), paused: *paused })
         }
         Op::Submit { function, publish } => op::Kind::Submit(submit(function, publish)),
-        Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(claim(queue, *node, *most, *until_ms)),
+        Op::Claim { queue, node, most, until_ms } => op::Kind::Claim(claim(queue, *node, (*most, *until_ms))),
         Op::Extend { ticket, until_ms } => {
             op::Kind::Extend(pb::Extend { ticket: Some(self::ticket(ticket)), until_ms: *until_ms })
         }
         Op::Offer { ticket, after_ms, error } => op::Kind::Offer(offer(ticket, *after_ms, error)),
-        Op::Settle { ticket, verdict, report, answer } => op::Kind::Settle(pb::Settle {
-            ticket: Some(self::ticket(ticket)),
-            verdict: Some(self::verdict(verdict)),
-            report: report.as_ref().map(report_to_wire),
-            answer: answer.as_ref().map(answer_to_wire),
-        }),
+        Op::Settle { ticket, verdict, report, answer } => {
+            op::Kind::Settle(settle((ticket, verdict), report.as_ref(), answer.as_ref()))
+        }
         Op::Cancel { invocation } => op::Kind::Cancel(pb::Cancel { invocation: invocation.to_wire() }),
         Op::Revive { invocation } => op::Kind::Revive(pb::Revive { invocation: invocation.to_wire() }),
         Op::Redrive { queue, span, steps } => op::Kind::Redrive(pb::Redrive {
@@ -96,6 +93,10 @@ fn op(it: &Op) -> op::Kind {
         }
         Op::Tick(it) => op::Kind::Tick(tick(it)),
         Op::Trigger { schedule, invocation } => op::Kind::Trigger(trigger(schedule, *invocation)),
+        Op::BeginUpload(it) => op::Kind::BeginUpload(blob::begin(it)),
+        Op::RenewUpload(it) => op::Kind::RenewUpload(blob::renew(it)),
+        Op::PutPart { upload, part } => op::Kind::PutPart(blob::put_part(upload, part)),
+        Op::AbortUpload(it) => op::Kind::AbortUpload(blob::abort(it)),
         Op::PutSecret { secret, value, keep_ms } => hear::put_secret(secret, value, *keep_ms),
         Op::DropSecret { secret, force } => hear::drop_secret(secret, *force),
         Op::PutWebhook { webhook, terms, settings } => hear::put_webhook(webhook, terms, settings),
@@ -111,8 +112,21 @@ fn submit(function: &FunctionId, publish: &Publish) -> pb::Submit {
     pb::Submit { function: Some(pb::Place { namespace, name }), publish: Some(self::publish(publish)) }
 }
 
-fn claim(queue: &Place, node: NodeId, most: u32, until_ms: u64) -> pb::Claim {
+fn claim(queue: &Place, node: NodeId, (most, until_ms): (u32, u64)) -> pb::Claim {
     pb::Claim { queue: Some(place_to_wire(queue)), node: node.get(), most, until_ms }
+}
+
+fn settle(
+    (ticket, verdict): (&Ticket, &Verdict),
+    report: Option<&Report>,
+    answer: Option<&Answer>,
+) -> pb::Settle {
+    pb::Settle {
+        ticket: Some(self::ticket(ticket)),
+        verdict: Some(self::verdict(verdict)),
+        report: report.map(report_to_wire),
+        answer: answer.map(answer_to_wire),
+    }
 }
 
 fn purge(queue: &Place, kept: Kept, span: Span, steps: u32) -> pb::Purge {
@@ -160,6 +174,7 @@ fn effects(effects: &[Effect]) -> Vec<pb::Effect> {
         Effect::Write(it) => effect::Kind::Write(write(it)),
         Effect::Publish(it) => effect::Kind::Publish(publish(it)),
         Effect::Check(it) => effect::Kind::Check(hear::check(it)),
+        Effect::Blob(it) => effect::Kind::Blob(blob::change(it)),
     };
     effects.iter().map(|effect| pb::Effect { kind: Some(one(effect)) }).collect()
 }

@@ -10,6 +10,7 @@ pub(super) const READY: u8 = b'w';
 pub(super) const ACTIVE: u8 = b'a';
 pub(super) const INVOCATION: u8 = b'e';
 pub(super) const SCHEDULE: u8 = b'k';
+pub(super) const COMMIT: u8 = b'S';
 
 /// What somebody who is told of changed keys may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Touched {
     Invocation(InvocationId),
     /// This schedule: it was told, has had a tick, or is not there any more.
     Schedule(Place),
+    /// A blob came by an upload, or one that did is not there any more.
+    Commit,
 }
 
 /// What a changed key is about; none: nothing that anybody waits for.
@@ -30,6 +33,7 @@ pub fn touched(key: &[u8]) -> Option<Touched> {
         READY | ACTIVE => Some(Touched::Ready),
         INVOCATION => InvocationId::try_from(rest).ok().map(Touched::Invocation),
         SCHEDULE => place_of(key).map(Touched::Schedule),
+        COMMIT => Some(Touched::Commit),
         _ => None,
     }
 }

@@ -30,22 +30,48 @@ pub(super) enum Change {
     Deleted,
 }
 
-/// A message for each watcher that it concerns. Whoever's queue is full refuses the change.
+/// What is told of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Told {
+    /// The event's type.
+    pub(in super::super) kind: &'static str,
+    /// Of what is there now, or of the change.
+    pub(in super::super) version: u64,
+    /// JSON.
+    pub(in super::super) data: Bytes,
+}
+
+/// A message for each watcher that the change concerns. Whoever's queue is full refuses it.
 pub(super) fn tell(edit: &mut Edit<'_>, place: &Place, key: &[u8], change: Change) -> Result<(), Fault> {
+    match change {
+        Change::Set { version, bytes } => {
+            let data = data(place, key, version, bytes);
+            tell_watchers(edit, (place, key), true, |_| Told { kind: SET, version, data })
+        }
+        Change::Deleted => tell_watchers(edit, (place, key), false, |edit| {
+            // Later than what was there, and before what comes.
+            let version = edit.next();
+            Told { kind: DELETED, version, data: data(place, key, version, 0) }
+        }),
+    }
+}
+
+/// The same of whatever a bucket holds: what is told is made where somebody is to be told.
+pub(in super::super) fn tell_watchers(
+    edit: &mut Edit<'_>,
+    (place, key): (&Place, &[u8]),
+    sets: bool,
+    told: impl FnOnce(&mut Edit<'_>) -> Told,
+) -> Result<(), Fault> {
     let watchers = bucket::watchers(edit, place)?.watchers;
-    let concerned: Vec<_> = watchers.into_iter().filter(|it| concerns(it, key, change)).collect();
+    let concerned: Vec<_> = watchers.into_iter().filter(|it| concerns(it, key, sets)).collect();
     if concerned.is_empty() {
         return Ok(());
     }
     hops::check(edit.hops)?;
     edit.copy(concerned.len(), || format!("the watchers of bucket '{place}'"))?;
-    let (version, bytes) = match change {
-        Change::Set { version, bytes } => (version, bytes),
-        // Later than what was there, and before what comes.
-        Change::Deleted => (edit.next(), 0),
-    };
-    let data = data(place, key, version, bytes);
-    let attributes = attributes(edit, key, change, version);
+    let Told { kind, version, data } = told(edit);
+    let attributes = attributes(edit, key, kind, version);
     for (position, watcher) in concerned.iter().enumerate() {
         let to = Place::of_watcher(place, &watcher.function);
         let to = to.map_err(|error| Refusal::of(Reason::Invalid, error))?;
@@ -73,19 +99,12 @@ pub(in super::super) fn event_source(bucket: &Place) -> String {
     format!("//{}/bucket/{}", bucket.namespace, bucket.name)
 }
 
-fn concerns(watcher: &Watcher, key: &[u8], change: Change) -> bool {
-    let wanted = match change {
-        Change::Set { .. } => watcher.sets,
-        Change::Deleted => watcher.deletes,
-    };
+fn concerns(watcher: &Watcher, key: &[u8], sets: bool) -> bool {
+    let wanted = if sets { watcher.sets } else { watcher.deletes };
     wanted && key.starts_with(watcher.prefix.as_bytes()) && key.ends_with(watcher.suffix.as_bytes())
 }
 
-fn attributes(edit: &Edit<'_>, key: &[u8], change: Change, version: u64) -> BTreeMap<String, String> {
-    let kind = match change {
-        Change::Set { .. } => SET,
-        Change::Deleted => DELETED,
-    };
+fn attributes(edit: &Edit<'_>, key: &[u8], kind: &str, version: u64) -> BTreeMap<String, String> {
     let mut attributes = BTreeMap::from([
         ("type".to_owned(), kind.to_owned()),
         ("subject".to_owned(), text::subject(key)),

@@ -25,7 +25,7 @@ pub(super) fn subject(key: &[u8]) -> String {
 }
 
 /// A string of JSON (RFC 8259), with its quotation marks.
-pub(super) fn json(text: &str) -> String {
+pub(in super::super) fn json(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for char in text.chars() {

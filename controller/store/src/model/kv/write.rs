@@ -14,7 +14,7 @@ use super::super::limits::{HOPS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use super::super::name::Place;
 use super::super::op::{Change, Check, Write};
 use super::super::outcome::Effected;
-use super::super::record::{Bucket, Late, Value};
+use super::super::record::{Bucket, Holds, Late, Value};
 use super::super::refusal::{Reason, Refusal};
 use super::event;
 
@@ -31,6 +31,10 @@ pub(in super::super) fn write(edit: &mut Edit<'_>, write: &Write) -> Result<Effe
     check_key(&write.key)?;
     let slot = Slot::open(edit, &write.bucket, &write.key)?;
     bucket::check_kept(&write.bucket, &slot.bucket)?;
+    if slot.bucket.holds != Holds::Values {
+        let sentence = format!("bucket '{}' holds blobs, no values", write.bucket);
+        return Err(Refusal::of(Reason::Invalid, sentence).into());
+    }
     // Also what has expired and nobody was told of yet.
     let (watched, stood) = (slot.bucket.watched, slot.stored.is_some());
     let effected = change(slot, &write.change)?;
@@ -46,7 +50,10 @@ pub(in super::super) fn write(edit: &mut Edit<'_>, write: &Write) -> Result<Effe
                 Some(event::Change::Set { version, bytes })
             }
             Effected::Deleted { .. } => stood.then_some(event::Change::Deleted),
-            Effected::Published { .. } | Effected::Spread { .. } | Effected::Checked => None,
+            Effected::Published { .. }
+            | Effected::Spread { .. }
+            | Effected::Checked
+            | Effected::Committed { .. } => None,
         };
         if let Some(told) = told {
             event::tell(edit, &write.bucket, &write.key, told)?;

@@ -1,4 +1,4 @@
-//! What is done to values and queues.
+//! What is done to values, blobs and queues.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use coracle_proto::id::InvocationId;
 
 use super::super::name::Place;
 use super::super::record::HttpHead;
+use super::blob::BlobChange;
 
 /// One thing that a call has done, or a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Effect {
     Publish(Box<Publish>),
     /// Nothing is done: what was read must be as it was, or all is refused.
     Check(Check),
+    /// A change of a blob.
+    Blob(Box<BlobChange>),
 }
 
 /// What was read.

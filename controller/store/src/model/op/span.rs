@@ -1,4 +1,15 @@
-//! Which messages of a queue somebody means.
+//! Which messages of a queue are meant, and when a queue may go.
+
+/// When a queue is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// While nobody takes its messages and it has none.
+    Unused,
+    /// In any case.
+    Forced,
+    /// When it is being deleted already. Another one of the same name is not meant.
+    Begun,
+}
 
 /// Messages by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

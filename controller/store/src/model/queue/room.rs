@@ -45,7 +45,7 @@ pub(in super::super) fn never_fits(full: &Place, effects: &[Effect], refusal: &R
                     bytes = bytes.saturating_add(bounds::weight(it));
                 }
             }
-            Effect::Publish(_) | Effect::Write(_) | Effect::Check(_) => {}
+            Effect::Publish(_) | Effect::Write(_) | Effect::Check(_) | Effect::Blob(_) => {}
         }
     }
     let (found, what) =

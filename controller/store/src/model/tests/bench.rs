@@ -8,8 +8,8 @@ use coracle_raft::{DiskMachine as _, Draft, Position, Stop};
 
 use crate::DataMachine;
 use crate::model::{
-    Asked, Batch, Bucket, Change, Effect, Effected, Group, Op, Outcome, Place, Reason, Reply, Request, Value,
-    Write, codec, group, keys, value, view,
+    Asked, Batch, Bucket, Change, Effect, Effected, Group, Op, Outcome, Place, Reason, Reply, Request,
+    ToHold, Value, Write, codec, group, keys, value, view,
 };
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::new(0xc0);
@@ -38,7 +38,7 @@ impl Bench {
     /// With one bucket, `shop/a`, of so many keys and bytes.
     pub(crate) fn with_bucket(keys_max: u64, bytes_max: u64) -> Self {
         let mut bench = Self::new();
-        let done = bench.run(Op::PutBucket { bucket: place("a"), keys_max, bytes_max });
+        let done = bench.run(Op::PutBucket { bucket: place("a"), keys_max, bytes_max, holds: ToHold::Any });
         assert_eq!(done, Outcome::Done);
         bench
     }

@@ -11,28 +11,28 @@ use crate::model::codec::{self, Stored};
 use crate::model::record::{Buckets, Dedup, Late, Queues, Remembered, Schedules, Watchers};
 use crate::model::{
     Answer, Asked, Bucket, Burial, Cause, Change, Check, Claim, Claimed, Counts, Definition, Deletion,
-    Delivery, Due, Effect, Effected, Ended, Fate, Fence, Fired, Group, How, HttpHead, Invocation, Kept,
-    Message, Missed, Name, Op, Outcome, Overlap, Publish, Queue, Reason, Refusal, Reply, Request, Schedule,
-    Settings, Span, State, Tick, Ticket, Topic, Value, Verdict, Watcher,
+    Delivery, Due, Effect, Effected, Ended, Fate, Fence, Fired, Group, Holds, How, HttpHead, Invocation,
+    Kept, Message, Missed, Name, Op, Outcome, Overlap, Publish, Queue, Reason, Refusal, Reply, Request,
+    Schedule, Settings, Span, State, Tick, Ticket, ToHold, Topic, Value, Verdict, Watcher,
 };
 
 /// As written by the first program that had the format: `WHAT NAME HEX` a line. A later format gets a file of its
 /// own; lines of this one are never changed.
 const FORMAT_1: &str = include_str!("golden/format_1.txt");
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
         hex
     })
 }
 
-fn bytes(hex: &str) -> Bytes {
+pub(crate) fn bytes(hex: &str) -> Bytes {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 /// The first word of how it is written for programmers.
-fn name(it: &impl std::fmt::Debug) -> String {
+pub(crate) fn name(it: &impl std::fmt::Debug) -> String {
     format!("{it:?}").split([' ', '(']).next().unwrap().to_owned()
 }
 
@@ -75,7 +75,7 @@ fn ops() -> Vec<Op> {
     ];
     let queue = place("q");
     let mut ops = vec![
-        Op::PutBucket { bucket: place("a"), keys_max: 10, bytes_max: 1000 },
+        Op::PutBucket { bucket: place("a"), keys_max: 10, bytes_max: 1000, holds: ToHold::Any },
         Op::DropBucket { bucket: place("a"), force: false, begun: false },
         perform(effects),
         Op::Sweep { due: Due::Values, steps: 5, from_ms: 9 },
@@ -176,7 +176,7 @@ fn outcomes() -> Vec<Outcome> {
     ]
 }
 
-fn line(what: &str, name: &str, bytes: &[u8]) -> String {
+pub(crate) fn line(what: &str, name: &str, bytes: &[u8]) -> String {
     format!("{what} {name} {}\n", hex(bytes))
 }
 
@@ -186,7 +186,9 @@ fn records() -> String {
     let remembered = Remembered { sequence: 6, outcome: Outcome::Done };
     let value = Value { version: 4, expires_ms: Some(5), data: text("v"), hops: 0 };
     let caused = Value { hops: 9, ..value.clone() };
-    let bucket = Bucket { keys_max: 10, bytes_max: 1000, keys: 1, bytes: 2, watched: false, dropping_ms: 0 };
+    let holds = Holds::Values;
+    let bucket =
+        Bucket { keys_max: 10, bytes_max: 1000, keys: 1, bytes: 2, watched: false, dropping_ms: 0, holds };
     line("record", "Group", &group.encode())
         + &line("record", "Remembered", &remembered.encode())
         + &line("record", "Bucket", &bucket.encode())
@@ -330,7 +332,7 @@ fn written() -> String {
         + &hearing_records()
 }
 
-fn again<R: Stored>(bytes: &[u8]) -> Bytes {
+pub(crate) fn again<R: Stored>(bytes: &[u8]) -> Bytes {
     R::decode(bytes).unwrap().encode()
 }
 

@@ -37,7 +37,7 @@ impl KvOracle {
     }
 
     pub(crate) fn perform(&mut self, effects: &[Effect], now_ms: u64) -> Result<Vec<Effected>, Reason> {
-        let before = self.clone();
+        let (before, mut empty) = (self.clone(), Self::new(self.keys_max, self.bytes_max));
         let mut done = Vec::new();
         for effect in effects {
             let Effect::Write(write) = effect else { panic!("{effect:?} is no write") };
@@ -45,11 +45,32 @@ impl KvOracle {
                 Ok(effected) => done.push(effected),
                 Err(reason) => {
                     *self = before;
-                    return Err(reason);
+                    // What an empty bucket has no room for is refused for good.
+                    let full = matches!(reason, Reason::BucketFullKeys | Reason::BucketFullBytes);
+                    let never = full && effects.iter().any(|effect| empty.overflows(effect, reason));
+                    return Err(if never { Reason::NeverFits } else { reason });
                 }
             }
         }
         Ok(done)
+    }
+
+    /// As if there were no bounds: whether there is more then than there may be.
+    fn overflows(&mut self, effect: &Effect, reason: Reason) -> bool {
+        let Effect::Write(write) = effect else { panic!("{effect:?} is no write") };
+        let data = match &write.change {
+            Change::Set { data, .. } | Change::CompareAndSet { data, .. } => Some(data.clone()),
+            Change::Increment { .. } => Some(Bytes::from_static(b"0")),
+            Change::Delete => None,
+        };
+        match data {
+            Some(data) => self.cells.insert(write.key.clone(), Cell { version: 0, data, expires_ms: None }),
+            None => self.cells.remove(&write.key),
+        };
+        match reason {
+            Reason::BucketFullKeys => self.cells.len() as u64 > self.keys_max,
+            _ => self.bytes() > self.bytes_max,
+        }
     }
 
     pub(crate) fn sweep(&mut self, steps: usize, now_ms: u64) -> usize {

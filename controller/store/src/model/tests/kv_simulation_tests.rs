@@ -95,6 +95,7 @@ fn random_writes_leave_what_a_map_has() {
         "Mismatch",
         "BucketFullKeys",
         "BucketFullBytes",
+        "NeverFits",
         "NotANumber",
         "Overflow",
     ]);

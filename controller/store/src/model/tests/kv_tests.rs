@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, effected, perform, place, set, text, write};
 use crate::model::{
-    Change, Due, Effected, KEY_BYTES_MAX, OP_STEPS_MAX, Op, Outcome, PAGE_MAX, Page, PageBounds, Reason,
-    VALUE_BYTES_MAX, due, values,
+    BUCKET_BYTES_MAX, Change, Due, Effected, KEY_BYTES_MAX, OP_STEPS_MAX, Op, Outcome, PAGE_MAX, Page,
+    PageBounds, Reason, ToHold, VALUE_BYTES_MAX, due, values,
 };
 
 fn with_ttl(data: &str, ttl_ms: u64) -> Change {
@@ -86,17 +86,17 @@ fn a_bucket_has_bounds_that_are_named() {
     assert_eq!(bench.refused(perform(vec![write("b", set("12345"))])), Reason::BucketFullBytes);
     bench.set("b", "1");
     assert_eq!(bench.refused(perform(vec![write("c", set(""))])), Reason::BucketFullKeys);
-    let smaller = Op::PutBucket { bucket: place("a"), keys_max: 1, bytes_max: 1 };
+    let smaller = Op::PutBucket { bucket: place("a"), keys_max: 1, bytes_max: 1, holds: ToHold::Any };
     bench.run(smaller);
     bench.set("a", "12");
-    assert_eq!(bench.refused(perform(vec![write("a", set("123"))])), Reason::BucketFullBytes);
+    assert_eq!(bench.refused(perform(vec![write("a", set("123"))])), Reason::NeverFits);
     let nowhere = Op::DropBucket { bucket: place("z"), force: false, begun: false };
     assert_eq!(bench.refused(nowhere), Reason::NoBucket);
 }
 
 #[test]
 fn sizes_have_bounds() {
-    let mut bench = Bench::with_bucket(9, u64::MAX);
+    let mut bench = Bench::with_bucket(9, BUCKET_BYTES_MAX);
     let (key, data) = ("k".repeat(KEY_BYTES_MAX), "v".repeat(VALUE_BYTES_MAX));
     bench.set(&key, &data);
     assert_eq!(bench.data(&key), Some(data.clone()));
@@ -169,7 +169,7 @@ fn a_bucket_is_dropped_in_steps() {
 
 #[test]
 fn a_page_holds_no_more_than_its_bytes_and_keys_alone_when_they_are_asked_for() {
-    let mut bench = Bench::with_bucket(9, u64::MAX);
+    let mut bench = Bench::with_bucket(9, BUCKET_BYTES_MAX);
     let large = "v".repeat(VALUE_BYTES_MAX);
     for key in ["a", "b", "c", "d"] {
         bench.set(key, &large);

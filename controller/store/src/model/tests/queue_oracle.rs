@@ -143,7 +143,7 @@ pub(crate) fn publishes(op: &Op) -> Vec<Publish> {
     };
     let one = |effect: &Effect| match effect {
         Effect::Publish(publish) => Some((**publish).clone()),
-        Effect::Write(_) | Effect::Check(_) => None,
+        Effect::Write(_) | Effect::Check(_) | Effect::Blob(_) => None,
     };
     effects.iter().filter_map(one).collect()
 }

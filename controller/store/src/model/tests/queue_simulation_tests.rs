@@ -173,7 +173,11 @@ fn step(luck: &mut StdRng, bench: &mut Bench, oracle: &mut Oracle, found: &BTree
             let Op::Claim { queue, .. } = &op else { panic!("{op:?}") };
             claimed.iter().for_each(|claimed| oracle.claimed(queue, claimed));
         }
-        Outcome::Performed(_) | Outcome::Settled { .. } | Outcome::Done | Outcome::Moved { .. } => {
+        Outcome::Performed(_)
+        | Outcome::Settled { .. }
+        | Outcome::Done
+        | Outcome::Moved { .. }
+        | Outcome::UploadBegun(_) => {
             assert_ne!(held, Some(false), "{op:?} was let in");
             Oracle::changed(&op, before, phase(&op, bench));
             oracle.settled += i64::from(matches!(op, Op::Settle { verdict: Verdict::Done { .. }, .. }));

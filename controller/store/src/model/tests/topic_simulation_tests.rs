@@ -13,7 +13,7 @@ use super::queue_bench::{NODE, published, report, submit, ticket_of};
 use super::{record_rows, rows};
 use crate::model::{
     Claimed, Deletion, Due, Effect, Effected, Fence, Kept, Manner, Name, Op, Outcome, Owner, Place, Publish,
-    Queue, Settings, Span, Topic, Verdict, Watcher, bucket, counts, keys, named_count, topic, view,
+    Queue, Settings, Span, ToHold, Topic, Verdict, Watcher, bucket, counts, keys, named_count, topic, view,
 };
 
 const SETTINGS: Settings = Settings {
@@ -84,7 +84,7 @@ fn telling(luck: &mut StdRng) -> Op {
         3..6 => Op::Subscribe { topic, function, settings },
         6 => Op::Unsubscribe { topic, function },
         7 => Op::PutQueue { queue: place(TOPICS[luck.random_range(0..3)]), settings, target: Some(function) },
-        8 => Op::PutBucket { bucket: place("a"), keys_max: 9, bytes_max: 999 },
+        8 => Op::PutBucket { bucket: place("a"), keys_max: 9, bytes_max: 999, holds: ToHold::Any },
         9 => Op::DropBucket { bucket: place("a"), force: luck.random_bool(0.5), begun: false },
         10 => {
             let (prefix, suffix) = (String::new(), String::new());

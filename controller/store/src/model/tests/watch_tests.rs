@@ -6,8 +6,8 @@ use crate::model::codec::Stored as _;
 use crate::model::record::Buckets;
 use crate::model::{
     BUCKETS_MAX, CHANGE_BYTES_MAX, Change, Check, Deletion, Due, Effect, Effected, HEARERS_MAX, Name,
-    OP_STEPS_MAX, Op, Outcome, Peeked, Place, Reason, Settings, Verdict, Watcher, bucket, buckets, counts,
-    keys, named_count, queue, waiting,
+    OP_STEPS_MAX, Op, Outcome, Peeked, Place, Reason, Settings, ToHold, Verdict, Watcher, bucket, buckets,
+    counts, keys, named_count, queue, waiting,
 };
 
 fn name(text: &str) -> Name {
@@ -346,7 +346,7 @@ fn the_largest_event_has_room_in_the_smallest_queue() {
 fn a_group_has_so_many_buckets_and_no_more() {
     let mut bench = Bench::with_bucket(9, 9);
     bench.set_record(keys::bucket_count(), Buckets { count: BUCKETS_MAX }.encode());
-    let put = |name| Op::PutBucket { bucket: place(name), keys_max: 1, bytes_max: 1 };
+    let put = |name| Op::PutBucket { bucket: place(name), keys_max: 1, bytes_max: 1, holds: ToHold::Any };
     assert_eq!(bench.run(put("a")), Outcome::Done, "it is there");
     assert_eq!(reason(&bench.run(put("b"))), Reason::BucketsFull);
     bench.run(Op::DropBucket { bucket: place("a"), force: false, begun: false });
@@ -362,7 +362,7 @@ fn a_bucket_that_goes_takes_nothing_and_goes_to_its_end_by_itself() {
     let drop = |begun| Op::DropBucket { bucket: place("a"), force: false, begun };
     assert_eq!(bench.refused(drop(true)), Reason::NoBucket, "nobody has begun it");
     assert!(matches!(bench.run(drop(false)), Outcome::Moved { more: true, .. }));
-    let put = Op::PutBucket { bucket: place("a"), keys_max: 9, bytes_max: 9 };
+    let put = Op::PutBucket { bucket: place("a"), keys_max: 9, bytes_max: 9, holds: ToHold::Any };
     for op in [put, watch(all("f"), Settings::DEFAULT), perform(vec![write("new", set("v"))])] {
         assert_eq!(bench.refused(op), Reason::Dropping);
     }

@@ -1,6 +1,7 @@
 //! What is kept, in memory; and nothing at all.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use coracle_proto::status::{Code, Refusal};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use crate::blobs::Blobs;
 use crate::runtime::state::State;
 use crate::values::{Bucket, Change, Page, Said, Value, Write, Written};
 
@@ -61,6 +63,10 @@ impl State for NoState {
         no_store()
     }
 
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>> {
+        None
+    }
+
     fn publish<'a>(&'a self, _: &'a Namespace, _: Said, _: Instant) -> BoxFuture<'a, Result<(), Refusal>> {
         no_store()
     }
@@ -68,7 +74,7 @@ impl State for NoState {
 
 /// The bucket `b` of the namespace `default`.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(in crate::runtime) struct Memory {
     values: Mutex<BTreeMap<Bytes, Value>>,
     said: Mutex<Vec<Said>>,
     /// Of each change.
@@ -82,19 +88,33 @@ pub(super) struct Memory {
     slow: Mutex<bool>,
     /// Held by what waits.
     pub(super) waiting: Arc<()>,
+    blobs: Option<Keeper>,
+}
+
+/// What keeps blobs.
+struct Keeper(Arc<dyn Blobs>);
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Blobs")
+    }
 }
 
 impl Memory {
-    pub(super) fn values(&self) -> MutexGuard<'_, BTreeMap<Bytes, Value>> {
+    pub(super) fn with_blobs(blobs: Arc<dyn Blobs>) -> Self {
+        Self { blobs: Some(Keeper(blobs)), ..Self::default() }
+    }
+
+    pub(in crate::runtime) fn values(&self) -> MutexGuard<'_, BTreeMap<Bytes, Value>> {
         self.values.lock().unwrap()
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<String> {
+    pub(in crate::runtime) fn text(&self, key: &str) -> Option<String> {
         let value = self.values().get(key.as_bytes())?.data.to_vec();
         Some(String::from_utf8(value).unwrap())
     }
 
-    pub(super) fn set(&self, key: impl Into<Bytes>, data: impl Into<Bytes>) {
+    pub(in crate::runtime) fn set(&self, key: impl Into<Bytes>, data: impl Into<Bytes>) {
         let mut values = self.values();
         let version = values.values().map(|it| it.version).max().unwrap_or(0) + 1;
         values.insert(key.into(), Value { data: data.into(), version });
@@ -247,6 +267,10 @@ impl State for Memory {
         self.hops.lock().unwrap().push(hops);
         let written = self.change(writes);
         self.answer(written)
+    }
+
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>> {
+        self.blobs.as_ref().map(|blobs| Arc::clone(&blobs.0))
     }
 
     fn publish<'a>(

@@ -1,0 +1,239 @@
+//! Goal: what is put arrives once and whole, what is got is whole or not there, and both go on where they broke off.
+
+use std::path::Path;
+
+use clap::Parser;
+use coracle_proto::id::FunctionId;
+use coracle_proto::pb;
+
+use super::door::Door;
+use super::put::{Look, Source};
+use super::*;
+use crate::client::fake::{Fake, FakeStore, Kept, Script};
+use crate::exit::Exit;
+use crate::http::fake::FakeGateway;
+use crate::output::Talk;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// A cluster with a gateway, and a folder.
+struct World {
+    store: FakeStore,
+    gateway: FakeGateway,
+    node: Fake,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new(kept: Kept) -> Self {
+        let store = FakeStore::start(kept).await;
+        let gateway = FakeGateway::start(store.clone()).await;
+        let node = Fake::start(Script { stores: vec![store.address.clone()], ..Script::default() }).await;
+        Self { store, gateway, node, folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn events(&self) -> Events {
+        Events::of(self.node.client().await).unwrap()
+    }
+
+    async fn door(&self, key: &str) -> Door {
+        let gateways = vec![self.gateway.address.clone()];
+        Door::new(self.events().await, gateways, &uploads(), key, Talk::new(true, true))
+    }
+
+    async fn source(&self, data: &[u8]) -> Source {
+        let path = self.folder.path().join("source");
+        std::fs::write(&path, data).unwrap();
+        Source::open(&path).await.unwrap()
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.store.with(|kept| std::mem::take(&mut kept.log))
+    }
+
+    fn requests(&self) -> usize {
+        self.gateway.with(|front| std::mem::take(&mut front.seen).len())
+    }
+}
+
+fn uploads() -> FunctionId {
+    "uploads".parse().unwrap()
+}
+
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|at| u8::try_from(at % 251).unwrap()).collect()
+}
+
+#[test]
+fn verbs_take_what_they_need() {
+    let parse = |line: &str| Line::try_parse_from(["blob"].into_iter().chain(line.split(' ')));
+    for good in [
+        "create shop/uploads --access read --size 1TiB",
+        "put uploads a/b.jpg photo.jpg --meta by=Ada --content-type image/jpeg --if-none-match --resume",
+        "get uploads a/b.jpg",
+        "list uploads 2026/",
+        "delete uploads --prefix 2026/",
+        "delete uploads a --if-match abc",
+        "presign uploads a --method PUT --expires 1h",
+        "presign uploads",
+        "watch uploads --function thumb --on created --suffix .jpg --batch 10 --reply done",
+        "abort uploads a 00ff",
+    ] {
+        assert!(parse(good).is_ok(), "{good}: {}", parse(good).unwrap_err());
+    }
+    for bad in [
+        "create uploads --access all",
+        "put uploads",
+        "put uploads a f --meta By=x",
+        "put uploads a f --content-type png",
+        "put uploads a f --if-match x --if-none-match",
+        "delete uploads",
+        "delete uploads a --prefix b",
+        "presign uploads a --method POST",
+        "watch uploads --function thumb --on set",
+    ] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+    assert!(Line::try_parse_from(["blob", "info", "uploads", ""]).is_err());
+}
+
+#[tokio::test]
+async fn what_is_small_goes_at_once_and_again_where_a_gateway_is_busy() {
+    let world = World::new(Kept::default()).await;
+    world.gateway.with(|front| front.busy = 2);
+    let mut door = world.door("cat.jpg").await;
+    let said = Look { content_type: Some("image/jpeg".to_owned()), ..Look::default() };
+    let data = bytes(100_000);
+    let done = put::put(&mut door, world.source(&data).await, &said, false).await.unwrap();
+    assert_eq!(world.requests(), 3);
+    let (info, _) = world.store.with(|kept| kept.blobs["cat.jpg"].clone());
+    assert_eq!((info.etag, info.bytes, info.content_type.as_str()), (done.etag, 100_000, "image/jpeg"));
+    world.gateway.with(|front| front.busy = 9);
+    let failure = put::put(&mut door, world.source(&data).await, &said, false).await.unwrap_err();
+    assert!(failure.message.contains("put 'cat.jpg': tried 5 times"), "{failure}");
+}
+
+#[tokio::test]
+async fn what_is_large_goes_in_parts_and_what_is_there_is_not_sent_again() {
+    let world = World::new(Kept { lost_answers: 1, ..Kept::default() }).await;
+    let data = bytes(2500);
+    let said = Look::default();
+    let source = world.source(&data).await.in_parts_of(1000);
+    let mut door = world.door("a").await;
+    // The third part is refused until it is given up.
+    world.gateway.with(|front| front.busy = 0);
+    let done = put::put(&mut door, source, &said, false).await.unwrap();
+    assert_eq!((world.log(), world.requests()), (vec!["begin a".to_owned(), "commit a".to_owned()], 3));
+    let expected = data.chunks(1000).map(etag::digest).collect::<Vec<_>>();
+    assert_eq!(done.etag, etag::of_parts(&expected));
+
+    // One part of an upload is there, and one that was changed since.
+    let part = |number: u32, data: &[u8]| pb::BlobPart {
+        number,
+        run: 1,
+        bytes: data.len() as u64,
+        digest: etag::digest(data).to_vec().into(),
+    };
+    let open = |id: u8, key: &str, begun_ms| pb::BlobUpload {
+        id: vec![id; 16].into(),
+        bucket: "uploads".to_owned(),
+        key: key.to_owned(),
+        begun_ms,
+        parts: vec![part(1, &data[..1000]), part(2, b"other")],
+        ..pb::BlobUpload::default()
+    };
+    world.store.with(|kept| kept.uploads = vec![open(1, "b", 5), open(2, "b", 6), open(3, "c", 7)]);
+    let source = world.source(&data).await.in_parts_of(1000);
+    let mut door = world.door("b").await;
+    put::put(&mut door, source, &said, true).await.unwrap();
+    assert_eq!((world.log(), world.requests()), (vec!["commit b".to_owned()], 2), "the newest one goes on");
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_says_how_it_goes_on() {
+    let world = World::new(Kept::default()).await;
+    world.gateway.with(|front| front.busy = 5);
+    let source = world.source(&bytes(2500)).await.in_parts_of(1000);
+    let failure = put::put(&mut world.door("a").await, source, &Look::default(), false).await.unwrap_err();
+    for said in ["part 1 of 'a'", "--resume", "coracle blob abort uploads a"] {
+        assert!(failure.message.contains(said), "no '{said}' in {failure}");
+    }
+}
+
+/// A blob that is there.
+fn there(world: &World, key: &str, data: &[u8], sizes: &[usize]) {
+    let mut at = 0;
+    let mut digests = Vec::new();
+    let mut parts = Vec::new();
+    for size in sizes {
+        digests.push(etag::digest(&data[at..at + size]));
+        parts.push(pb::BlobPart { bytes: *size as u64, ..pb::BlobPart::default() });
+        at += size;
+    }
+    let etag = if sizes.len() > 1 { etag::of_parts(&digests) } else { link::hex(&etag::digest(data)) };
+    let (key, bytes) = (key.to_owned(), data.len() as u64);
+    let info = pb::BlobInfo { key: key.clone(), bytes, etag, ..pb::BlobInfo::default() };
+    world.gateway.with(|front| front.blobs.insert(link::path(&uploads(), &key), data.to_vec()));
+    world.store.with(|kept| kept.blobs.insert(key, (info, parts)));
+}
+
+#[tokio::test]
+async fn what_breaks_off_goes_on_where_it_did() {
+    let world = World::new(Kept::default()).await;
+    let (data, file) = (bytes(50_000), world.folder.path().join("got"));
+    there(&world, "a", &data, &[30_000, 20_000]);
+    world.gateway.with(|front| front.cuts = vec![25_000, 10_000]);
+    let got = get::get(&mut world.door("a").await, Some(&file), false).await.unwrap();
+    assert_eq!((got, std::fs::read(&file).unwrap()), (50_000, data.clone()));
+    let seen = world.gateway.with(|front| std::mem::take(&mut front.seen));
+    let ranges: Vec<_> = seen.iter().map(|(_, range, _)| range.as_str()).collect();
+    assert_eq!(ranges, ["", "bytes=10000-", "bytes=35000-"]);
+    assert!(seen.iter().all(|(_, _, condition)| condition.ends_with("-2\"")), "{seen:?}");
+    assert!(!world.folder.path().join("got.part").exists());
+}
+
+#[tokio::test]
+async fn a_file_is_there_whole_or_not_at_all() {
+    let world = World::new(Kept::default()).await;
+    let (data, file, part) =
+        (bytes(5000), world.folder.path().join("got"), world.folder.path().join("got.part"));
+    there(&world, "a", &data, &[5000]);
+    // What was there is of the same blob.
+    std::fs::write(&part, &data[..1234]).unwrap();
+    get::get(&mut world.door("a").await, Some(&file), true).await.unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), data);
+    assert_eq!(world.gateway.with(|front| front.seen[0].1.clone()), "bytes=1234-");
+    // What was there is of another one.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&part, b"something else").unwrap();
+    let failure = get::get(&mut world.door("a").await, Some(&file), true).await.unwrap_err();
+    assert!(failure.message.contains("digest-mismatch"), "{failure}");
+    assert!(!file.exists() && !part.exists(), "and it is not gone on from again");
+    std::fs::write(&part, bytes(5001)).unwrap();
+    let longer = get::get(&mut world.door("a").await, Some(&file), true).await.unwrap_err();
+    assert_eq!(longer.exit, Exit::Conflict);
+    let missing = get::get(&mut world.door("b").await, Some(Path::new("x")), false).await.unwrap_err();
+    assert!(missing.exit == Exit::NotFound && missing.message.contains("no blob 'b'"), "{missing}");
+    let empty = world.folder.path().join("empty");
+    there(&world, "empty", b"", &[0]);
+    get::get(&mut world.door("empty").await, Some(&empty), false).await.unwrap();
+    assert_eq!(std::fs::read(empty).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn blobs_are_listed_by_pages_and_deleted_once() {
+    let world = World::new(Kept::default()).await;
+    for key in ["a", "b/1", "b/2", "b/3", "c"] {
+        there(&world, key, b"x", &[1]);
+    }
+    let mut events = world.events().await;
+    let keys = |all: Vec<pb::BlobInfo>| all.into_iter().map(|it| it.key).collect::<Vec<_>>();
+    assert_eq!(keys(keys::all(&mut events, &uploads(), "").await.unwrap()).len(), 5);
+    assert_eq!(keys(keys::all(&mut events, &uploads(), "b/").await.unwrap()), ["b/1", "b/2", "b/3"]);
+    assert!(keys::delete_one(&mut events, &uploads(), "a", "").await.unwrap());
+    assert!(!keys::delete_one(&mut events, &uploads(), "a", "").await.unwrap());
+}

@@ -1,0 +1,61 @@
+//! Copies of blobs: what they hold is read and written, by the node that runs the call.
+
+use futures::TryStreamExt as _;
+
+use super::{IDLE_BEHIND, at, found, inline};
+use crate::blobs::{Blob, Commit, Content};
+use crate::runtime::state::keeper::{View, deadline};
+use crate::runtime::state::operation::Operation;
+use crate::runtime::state::trouble::Trouble;
+
+/// A bucket of the function's grants, and a blob in it.
+pub(in crate::runtime) type Object = (String, String);
+
+impl View<'_> {
+    /// Copies a blob, with what is told of it. Where it is moved it is deleted where it was, when the copy is there.
+    pub(in crate::runtime) async fn copy(
+        &mut self,
+        operation: Operation,
+        (from, from_key): Object,
+        (to, to_key): Object,
+    ) -> Result<(), Trouble> {
+        let task = self.keeper.task(operation, 1)?;
+        let (hops, limits) = (self.keeper.call()?.next_hops(), self.keeper.call()?.limits());
+        let (source, target) = (self.granted(&from), self.granted(&to));
+        let subject = target.as_ref().ok().map(|target| target.bucket.name.clone());
+        let copying = async {
+            let (source, target, open) = (source?, target?, self.keeper.stream()?);
+            let moves = operation == Operation::MoveObject;
+            target.check_writes()?;
+            if moves {
+                source.check_writes()?;
+            }
+            let (blobs, from, to) =
+                (self.keeper.blobs()?, at(&source, from_key.clone())?, at(&target, to_key)?);
+            let Blob { info, content } = found(&*blobs, &source, from_key).await?;
+            if from == to {
+                return Ok(());
+            }
+            let (content, etag) = match inline(&content) {
+                Some(data) => (Content::Inline(data), info.etag),
+                None => {
+                    let mut pieces = blobs.read(&source.bucket, &content, 0..info.bytes);
+                    let mut upload = blobs.upload(&to, limits.timeout + IDLE_BEHIND);
+                    while let Some(piece) = pieces.try_next().await? {
+                        upload.write(piece).await?;
+                    }
+                    let finished = upload.finish().await?;
+                    (finished.content, finished.etag)
+                }
+            };
+            let commit = Commit { content, etag, content_type: info.content_type, metadata: info.metadata };
+            blobs.commit(&to, commit, hops, deadline()).await?;
+            if moves {
+                blobs.delete(&from, hops, deadline()).await?;
+            }
+            drop(open);
+            Ok(())
+        };
+        task.run(subject.as_deref(), copying).await
+    }
+}

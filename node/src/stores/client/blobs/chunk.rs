@@ -1,0 +1,246 @@
+//! One chunk on its way to all members of its group: kept when a majority says so.
+
+use std::time::Duration;
+
+use coracle_proto::id::NodeId;
+use coracle_proto::pb;
+use coracle_proto::pb::chunks_client::ChunksClient;
+use coracle_proto::status::{Code, Refusal};
+use futures::stream::{self, Stream};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tracing::Instrument as _;
+
+use crate::clock;
+use crate::stores::Stores;
+use crate::stores::ask::traced;
+use crate::stores::trouble::{Trouble, Verdict};
+
+/// Pieces of 64 KiB that wait for one member: half a mebibyte, which the members share as far as they wait for the same.
+const WAITING_MAX: usize = 8;
+/// A member that takes nothing for so long while so much waits for it is left out, as long as a majority goes on.
+const LAG_MAX: Duration = Duration::from_secs(2);
+/// Where none can be left out they are waited for so long in all.
+const STALL_MAX: Duration = Duration::from_secs(10);
+/// A majority has synced it within this once all of it was sent.
+const KEPT_MAX: Duration = Duration::from_secs(10);
+/// Whoever sends may rest in the middle of a chunk: then each member hears this often that it goes on.
+const HEARD_EVERY: Duration = Duration::from_secs(10);
+/// Why a member takes nothing is known so soon after it was noticed.
+const WHY_MAX: Duration = Duration::from_millis(500);
+
+/// A chunk that is being sent.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    lanes: Vec<Lane>,
+    acks: Acks,
+}
+
+/// The way to one member.
+#[derive(Debug)]
+struct Lane {
+    node: NodeId,
+    pieces: mpsc::Sender<pb::ChunkPiece>,
+    task: AbortHandle,
+}
+
+/// What becomes of a piece at one member.
+enum Fate {
+    Taken,
+    Gone,
+    Lags,
+}
+
+/// A member to whom a chunk is sent, and the right to do so.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) node: NodeId,
+    pub(super) address: String,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// What members say of a chunk.
+#[derive(Debug)]
+pub(super) struct Acks {
+    tasks: JoinSet<(NodeId, Result<u64, Trouble>)>,
+    members: usize,
+    kept: usize,
+    troubles: Vec<(NodeId, Trouble)>,
+}
+
+impl Chunk {
+    /// Begins to send to these, of so many members.
+    pub(super) fn begin(stores: &Stores, seats: Vec<Seat>, members: usize) -> Self {
+        let mut acks = Acks { tasks: JoinSet::new(), members, kept: 0, troubles: Vec::new() };
+        let lane = |Seat { node, address, permit }| {
+            let (pieces, waiting) = mpsc::channel(WAITING_MAX);
+            let (own, threads) = (stores.clone(), stores.inner.chunks.threads());
+            let put = async move {
+                let _permit = permit;
+                (node, put(&own, &address, waiting).await)
+            };
+            let task = acks.tasks.spawn_on(put.in_current_span(), threads);
+            Lane { node, pieces, task }
+        };
+        let lanes = seats.into_iter().map(lane).collect();
+        Self { lanes, acks }
+    }
+
+    /// Hands a piece to all who go on. Gives those that do not, of which the chunk has no need.
+    ///
+    /// # Errors
+    /// No majority goes on.
+    pub(super) async fn send(&mut self, piece: pb::ChunkPiece) -> Result<Vec<NodeId>, Refusal> {
+        let majority = self.acks.majority();
+        let (mut left_out, mut late) = (Vec::new(), std::mem::take(&mut self.lanes));
+        let by = clock::now() + STALL_MAX;
+        while !late.is_empty() {
+            let tries = late.drain(..).map(|lane| lane.hand(piece.clone()));
+            for (lane, fate) in futures::future::join_all(tries).await {
+                match fate {
+                    Fate::Taken => self.lanes.push(lane),
+                    Fate::Gone => left_out.push(lane.node),
+                    Fate::Lags => late.push(lane),
+                }
+            }
+            if self.lanes.len() >= majority || clock::now() >= by {
+                break;
+            }
+        }
+        for lane in late {
+            // Its stream is reset: what it has is no chunk.
+            lane.task.abort();
+            left_out.push(lane.node);
+        }
+        if self.lanes.len() < majority {
+            return Err(self.acks.in_vain().await);
+        }
+        Ok(left_out)
+    }
+
+    /// All of it was sent.
+    pub(super) fn sent(self) -> Acks {
+        self.acks
+    }
+}
+
+impl Lane {
+    async fn hand(self, piece: pb::ChunkPiece) -> (Self, Fate) {
+        let fate = match tokio::time::timeout(LAG_MAX, self.pieces.send(piece)).await {
+            Ok(Ok(())) => Fate::Taken,
+            Ok(Err(_)) => Fate::Gone,
+            Err(_) => Fate::Lags,
+        };
+        (self, fate)
+    }
+}
+
+impl Acks {
+    const fn majority(&self) -> usize {
+        self.members / 2 + 1
+    }
+
+    /// Waits until a majority has synced the chunk, of so many bytes. The others have a little longer.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn kept(mut self, bytes: u64) -> Result<(), Refusal> {
+        let by = clock::now() + KEPT_MAX;
+        while self.kept < self.majority() {
+            match tokio::time::timeout_at(by.into(), self.tasks.join_next()).await {
+                Ok(Some(told)) => self.told(told, Some(bytes)),
+                Ok(None) | Err(_) => return Err(self.refusal()),
+            }
+        }
+        if !self.tasks.is_empty() {
+            // Whoever is late keeps nothing of the sender: dropped, what is left of its stream is reset.
+            tokio::spawn(tokio::time::timeout(LAG_MAX, async move {
+                while self.tasks.join_next().await.is_some() {}
+            }));
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, told: Result<(NodeId, Result<u64, Trouble>), JoinError>, bytes: Option<u64>) {
+        match told {
+            Ok((_, Ok(kept))) if bytes == Some(kept) => self.kept += 1,
+            Ok((node, Ok(kept))) => {
+                let said = format!("it answered before all of the chunk had come, with {kept} bytes");
+                self.troubles.push((node, Trouble::Broken(said)));
+            }
+            Ok((node, Err(trouble))) => self.troubles.push((node, trouble)),
+            // It was left out, or its task is gone with this process.
+            Err(_) => {}
+        }
+    }
+
+    /// Why no majority goes on, as far as that is known soon.
+    async fn in_vain(&mut self) -> Refusal {
+        let by = clock::now() + WHY_MAX;
+        while self.troubles.len() <= self.members - self.majority() {
+            match tokio::time::timeout_at(by.into(), self.tasks.join_next()).await {
+                Ok(Some(told)) => self.told(told, None),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.refusal()
+    }
+
+    fn refusal(&mut self) -> Refusal {
+        let whole = |(_, trouble): &&(NodeId, Trouble)| trouble.verdict() == Verdict::Final;
+        if let Some((_, trouble)) = self.troubles.iter().find(whole) {
+            return trouble.clone().into_refusal();
+        }
+        let mut said = format!(
+            "a chunk is kept by {} of the data group's {} stores, and {} are needed",
+            self.kept,
+            self.members,
+            self.majority()
+        );
+        for (node, trouble) in self.troubles.drain(..) {
+            said.push_str(&format!("; node {node}: {}", trouble.into_refusal()));
+        }
+        Refusal::new(Code::NoQuorum, said)
+    }
+}
+
+/// Puts a chunk to one member: gives how many bytes it has synced.
+async fn put(stores: &Stores, address: &str, pieces: mpsc::Receiver<pb::ChunkPiece>) -> Result<u64, Trouble> {
+    let channel = stores.inner.chunks.to(address).map_err(|error| Trouble::Broken(error.to_string()))?;
+    let reply = ChunksClient::new(channel).put(traced(heard(pieces, HEARD_EVERY))).await;
+    Ok(reply?.into_inner().bytes)
+}
+
+/// The pieces as they come, and empty ones while none do.
+fn heard(
+    pieces: mpsc::Receiver<pb::ChunkPiece>,
+    every: Duration,
+) -> impl Stream<Item = pb::ChunkPiece> + Send + 'static {
+    stream::unfold(pieces, move |mut pieces| async move {
+        match tokio::time::timeout(every, pieces.recv()).await {
+            Ok(piece) => piece.map(|piece| (piece, pieces)),
+            Err(_) => Some((pb::ChunkPiece::default(), pieces)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_member_hears_of_a_sender_that_rests() {
+        let (sender, pieces) = mpsc::channel(1);
+        let mut heard = Box::pin(heard(pieces, Duration::from_millis(20)));
+        let piece = pb::ChunkPiece { data: "x".into(), ..Default::default() };
+        sender.send(piece.clone()).await.unwrap();
+        assert_eq!(heard.next().await, Some(piece.clone()));
+        assert_eq!(heard.next().await, Some(pb::ChunkPiece::default()), "nothing came for a while");
+        sender.send(piece.clone()).await.unwrap();
+        drop(sender);
+        assert_eq!(heard.next().await, Some(piece));
+        assert_eq!(heard.next().await, None, "and that it has ended");
+    }
+}
