@@ -69,12 +69,15 @@ pub(crate) async fn arrange(
     let state = context.hub.state();
     let store = state.node(node).ok_or_else(|| format!("there is no node {node}"))?;
     let record = state.group(group).ok_or_else(|| format!("there is no group {group}"))?;
+    // By the word of whoever leads: it is to hand over, and gives away its replica afterwards.
+    let votes = told(answers).get(&group).is_some_and(|told| told.voters.contains(&node));
     let request = ArrangeRequest {
         cluster_id: context.cluster.to_wire(),
         group: group.get(),
         revision: record.revision.get(),
         members: seats(&state, record, answers),
         begun: record.begun,
+        stays: votes && !record.members.contains(&node),
     };
     let mut client = client(context, &store.addresses.store).map_err(|refusal| refusal.to_string())?;
     let told = tokio::time::timeout(ARRANGE_TIMEOUT, client.arrange(request)).await;

@@ -28,6 +28,15 @@ pub(crate) struct Arrangement {
     pub(crate) members: BTreeMap<NodeId, Seat>,
     /// The group has had a leader: nobody founds it.
     pub(crate) begun: bool,
+    /// This store is none of them and votes still: it has its replica until it does not.
+    pub(crate) stays: bool,
+}
+
+impl Arrangement {
+    /// Whether a node is to have a replica.
+    pub(crate) fn keeps(&self, node: NodeId) -> bool {
+        self.stays || self.members.contains_key(&node)
+    }
 }
 
 /// The newest arrangement of each group. Clones share it.
@@ -124,6 +133,7 @@ mod tests {
             revision: Revision::new(revision),
             members: BTreeMap::from([(NodeId::new(1), seat)]),
             begun: revision > 1,
+            stays: revision > 2,
         }
     }
 

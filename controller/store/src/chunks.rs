@@ -6,21 +6,26 @@
 mod error;
 mod file;
 mod garbage;
+mod gone;
 mod name;
 mod os;
+mod places;
 mod remote;
 mod repair;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coracle_proto::id::GroupId;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use coracle_raft::{Stop, View};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
@@ -29,15 +34,15 @@ pub(crate) use garbage::{WRITTEN_WITHIN, garbage};
 pub(crate) use name::ChunkName;
 pub(crate) use repair::repair;
 
-use crate::model::CHUNK_BYTES_MAX;
-use file::{Checked, Writing};
+use crate::clock;
+use crate::model::{self, CHUNK_BYTES_MAX, UploadId};
+use file::{Checked, Opened, Writing};
+use places::{Begins, Begun, Place, Places};
 
 /// The folder in the node's one.
 const FOLDER: &str = "store-chunks";
 /// Threads that wait for the disk at once: what one disk has in its queue.
 const DISK_AT_ONCE: usize = 16;
-/// Chunks of a group that are being written at once.
-const WRITING_MAX: usize = 256;
 
 /// What tests have otherwise.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +67,8 @@ pub(crate) struct Chunks {
     limits: ChunkLimits,
     disk: Arc<Semaphore>,
     aside: Arc<Semaphore>,
+    /// Chunks that are being written, of whatever group: each may take as much of the disk as a chunk may have.
+    begun: Begun,
 }
 
 /// Those of one group. Clones share them.
@@ -73,7 +80,12 @@ pub(crate) struct GroupChunks {
     disk: Arc<Semaphore>,
     /// One walk through files at a time, of whatever group.
     aside: Arc<Semaphore>,
-    writing: Arc<Semaphore>,
+    begun: Begun,
+    places: Places,
+    /// When something of an upload was read last: whoever reads it reads it to its end.
+    read: Arc<Mutex<BTreeMap<UploadId, Instant>>>,
+    /// Told when somebody asks whether all is here.
+    asked: Arc<Notify>,
     /// Held while a folder is made: whoever finds one knows that it stays.
     making: Arc<Mutex<()>>,
     /// Told when one is found to be damaged.
@@ -88,6 +100,8 @@ struct Counts {
     repaired: AtomicU64,
     damaged: AtomicU64,
     missing: AtomicU64,
+    /// The group's sequence when a walk began that found all; zero: none has.
+    whole: AtomicU64,
 }
 
 /// What a group shows of its chunks.
@@ -99,14 +113,23 @@ pub(crate) struct Shown {
     pub(crate) repaired: u64,
     /// Found damaged since the start.
     pub(crate) damaged: u64,
-    /// That blobs have and no member gave, when it was looked last.
+    /// That blobs and parts of uploads have and are not here, as far as it was looked.
     pub(crate) missing: u64,
+    /// All that the group had at this sequence was here, but for what no member has; zero: it was not looked for all yet.
+    pub(crate) whole: u64,
+}
+
+impl Shown {
+    /// Whether all is here, as far as is known.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.whole > 0 && self.missing == 0
+    }
 }
 
 impl Chunks {
     pub(crate) fn new(data_dir: &Path, limits: ChunkLimits) -> Self {
         let (disk, aside) = (Arc::new(Semaphore::new(DISK_AT_ONCE)), Arc::new(Semaphore::new(1)));
-        Self { folder: data_dir.join(FOLDER), limits, disk, aside }
+        Self { folder: data_dir.join(FOLDER), limits, disk, aside, begun: Begun::default() }
     }
 
     pub(crate) fn of(&self, group: GroupId) -> GroupChunks {
@@ -116,34 +139,35 @@ impl Chunks {
             limits: self.limits,
             disk: Arc::clone(&self.disk),
             aside: Arc::clone(&self.aside),
-            writing: Arc::new(Semaphore::new(WRITING_MAX)),
+            begun: self.begun.clone(),
+            places: Places::default(),
+            read: Arc::default(),
+            asked: Arc::default(),
             making: Arc::default(),
             damaged: Arc::default(),
             counts: Arc::default(),
         }
     }
-
-    /// Takes away what is here of a group that has no replica here any more.
-    pub(crate) async fn forget(&self, group: GroupId) {
-        let folder = self.folder.join(group.to_string());
-        let removed = spawn_blocking(move || (fs::remove_dir_all(&folder), folder)).await;
-        if let Ok((Err(error), folder)) = removed
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            warn!(%group, folder = %folder.display(), %error, "chunks of a group that is not here any more stay on the disk");
-        }
-    }
 }
 
 impl GroupChunks {
-    /// Begins to write one.
+    /// Begins to write one that somebody sends, when it has a place.
     pub(crate) async fn write(&self, name: ChunkName) -> Result<Receiving, ChunkError> {
-        let room = Arc::clone(&self.writing).try_acquire_owned();
-        let room = room.map_err(|_| ChunkError::Busy { most: WRITING_MAX })?;
+        let place = self.places.of_a_sender().await?;
+        self.write_at(name, Some(place)).await
+    }
+
+    /// Begins to write one that is fetched. They come one by one, and do not wait for places that senders have.
+    async fn write_fetched(&self, name: ChunkName) -> Result<Receiving, ChunkError> {
+        self.write_at(name, None).await
+    }
+
+    async fn write_at(&self, name: ChunkName, place: Option<Place>) -> Result<Receiving, ChunkError> {
+        let begins = self.begun.one_more();
         let path = name.path(&self.folder);
         let (chunks, beside) = (self.clone(), path.clone());
-        let begun = self.on_disk(move || chunks.begin(&beside)).await?;
-        Ok(Receiving { chunks: self.clone(), path, writing: Some(begun), _room: room })
+        let writing = self.on_disk(move || chunks.begin(&beside)).await?;
+        Ok(Receiving { chunks: self.clone(), path, writing: Some(writing), _begins: begins, _place: place })
     }
 
     /// Opens one that is there and not damaged.
@@ -155,36 +179,61 @@ impl GroupChunks {
     ) -> Result<Option<Reading>, ChunkError> {
         let path = name.path(&self.folder);
         let at = path.clone();
+        self.note_read(name.upload);
         match self.on_disk(move || Ok(file::open(&at, offset, bytes))).await? {
-            Ok(checked) => Ok(Some(Reading { chunks: self.clone(), path, checked: Some(checked) })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.found_damaged(&path, &error).await;
+            Ok(Opened::Checked(checked)) => {
+                let (chunks, upload) = (self.clone(), name.upload);
+                Ok(Some(Reading { chunks, upload, path, checked: Some(checked) }))
+            }
+            Ok(Opened::Damaged(error, removed)) => {
+                self.found_damaged(&path, &error, removed);
                 Ok(None)
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(ChunkError::Disk { path, source }),
         }
     }
 
     pub(crate) fn shown(&self) -> Shown {
-        let Counts { bytes, repaired, damaged, missing } = &*self.counts;
+        let Counts { bytes, repaired, damaged, missing, whole } = &*self.counts;
         Shown {
             bytes: bytes.load(Ordering::Relaxed),
             repaired: repaired.load(Ordering::Relaxed),
             damaged: damaged.load(Ordering::Relaxed),
             missing: missing.load(Ordering::Relaxed),
+            whole: whole.load(Ordering::Relaxed),
         }
     }
 
+    /// Up to which sequence of the group all is here that chunks belong to. Where that is behind the state it is looked soon.
+    pub(crate) fn whole(&self, state: &View) -> Result<u64, Stop> {
+        let reached = model::group(state)?.map_or(0, |group| group.sequence);
+        if !model::has_chunks(state)? {
+            return Ok(reached);
+        }
+        let whole = self.counts.whole.load(Ordering::Relaxed);
+        if whole < reached {
+            self.asked.notify_one();
+        }
+        Ok(whole)
+    }
+
     /// It is fetched anew.
-    async fn found_damaged(&self, path: &Path, error: &io::Error) {
+    fn found_damaged(&self, path: &Path, error: &io::Error, removed: io::Result<()>) {
         warn!(group = %self.group, file = %path.display(), %error, "a chunk is damaged: it is taken away, and fetched from another member");
         self.counts.damaged.fetch_add(1, Ordering::Relaxed);
-        let at = path.to_owned();
-        if let Err(error) = self.on_disk(move || in_place(fs::remove_file(&at), &at)).await {
-            warn!(group = %self.group, %error, "a damaged chunk stays on the disk");
+        if let Err(error) = removed {
+            warn!(group = %self.group, file = %path.display(), %error, "a damaged chunk stays on the disk");
         }
         self.damaged.notify_one();
+    }
+
+    fn note_read(&self, upload: UploadId) {
+        self.note_read_at(upload, clock::now());
+    }
+
+    pub(crate) fn note_read_at(&self, upload: UploadId, at: Instant) {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(upload, at);
     }
 
     fn begin(&self, path: &Path) -> Result<Writing, ChunkError> {
@@ -193,9 +242,10 @@ impl GroupChunks {
         in_place(make(folder), folder)?;
         drop(making);
         let free = in_place(os::free_bytes(folder), folder)?;
-        let reserve = self.limits.reserve_bytes;
-        if free < reserve.saturating_add(CHUNK_BYTES_MAX) {
-            return Err(ChunkError::Full { free, reserve });
+        let (reserve, begun) = (self.limits.reserve_bytes, self.begun.count());
+        // This one is among them.
+        if free < reserve.saturating_add(CHUNK_BYTES_MAX.saturating_mul(begun)) {
+            return Err(ChunkError::Full { free, reserve, begun: begun.saturating_sub(1) });
         }
         in_place(Writing::begin(path), path)
     }
@@ -232,17 +282,18 @@ pub(crate) struct Receiving {
     path: PathBuf,
     /// None while the disk has it.
     writing: Option<Writing>,
-    _room: OwnedSemaphorePermit,
+    _begins: Begins,
+    _place: Option<Place>,
 }
 
 impl Receiving {
     /// The next bytes of it.
     pub(crate) async fn write(&mut self, data: Bytes) -> Result<(), ChunkError> {
         let path = self.path.clone();
-        let Some(mut writing) = self.writing.take() else { return Err(lost(path)) };
-        if u64::from(writing.bytes()).saturating_add(data.len() as u64) > CHUNK_BYTES_MAX {
+        if self.bytes().saturating_add(data.len() as u64) > CHUNK_BYTES_MAX {
             return Err(ChunkError::TooLong { max: CHUNK_BYTES_MAX });
         }
+        let Some(mut writing) = self.writing.take() else { return Err(lost(path)) };
         let work = move || in_place(writing.write(&data), &path).map(|()| writing);
         self.writing = Some(self.chunks.on_disk(work).await?);
         Ok(())
@@ -251,10 +302,11 @@ impl Receiving {
     /// It is there, and stays. Without a digest whatever came is right.
     pub(crate) async fn finish(mut self, digest: Option<&[u8]>) -> Result<u64, ChunkError> {
         let path = self.path.clone();
-        let Some(writing) = self.writing.take() else { return Err(lost(path)) };
-        if digest.is_some_and(|digest| !writing.is(digest)) {
+        let is_other = |writing: &Writing| digest.is_some_and(|digest| !writing.is(digest));
+        if self.writing.as_ref().is_some_and(is_other) {
             return Err(ChunkError::OtherDigest);
         }
+        let Some(writing) = self.writing.take() else { return Err(lost(path)) };
         let bytes = u64::from(writing.bytes());
         self.chunks.on_disk(move || in_place(writing.finish(&path), &path)).await?;
         self.chunks.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -267,10 +319,20 @@ impl Receiving {
     }
 }
 
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        // What was not finished is unlinked where the disk may be waited for.
+        if let (Some(writing), Ok(runtime)) = (self.writing.take(), Handle::try_current()) {
+            runtime.spawn_blocking(|| drop(writing));
+        }
+    }
+}
+
 /// A chunk that is read.
 #[derive(Debug)]
 pub(crate) struct Reading {
     chunks: GroupChunks,
+    upload: UploadId,
     path: PathBuf,
     /// None while the disk has it.
     checked: Option<Checked>,
@@ -281,10 +343,36 @@ impl Reading {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ChunkError> {
         let path = self.path.clone();
         let Some(mut checked) = self.checked.take() else { return Err(lost(path)) };
-        let work = move || in_place(checked.next(), &path).map(|piece| (piece, checked));
-        let (piece, checked) = self.chunks.on_disk(work).await?;
-        self.checked = Some(checked);
-        Ok(piece.map(Bytes::from))
+        let work = move || {
+            let next = checked.next();
+            let given_up = next.as_ref().err().and_then(|error| checked.give_up(error, &path));
+            Ok((next, given_up, checked))
+        };
+        let (next, given_up, checked) = self.chunks.on_disk(work).await?;
+        match next {
+            Ok(piece) => {
+                self.checked = Some(checked);
+                Ok(piece.map(Bytes::from))
+            }
+            Err(error) => {
+                if let Some(removed) = given_up {
+                    self.chunks.found_damaged(&self.path, &error, removed);
+                }
+                Err(ChunkError::Disk { path: self.path.clone(), source: error })
+            }
+        }
+    }
+
+    /// Of the whole chunk; none after an error.
+    pub(crate) fn digest(&self) -> Option<[u8; 32]> {
+        self.checked.as_ref().map(Checked::digest)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        // However long that took: whoever read it goes on with the next one.
+        self.chunks.note_read(self.upload);
     }
 }
 

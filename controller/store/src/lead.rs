@@ -1,17 +1,21 @@
 //! Leads a group towards the members that it is to have, while this replica leads it.
 
+mod whole;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_proto::id::{GroupId, NodeId};
+use coracle_proto::id::{ClusterId, GroupId, NodeId};
 use coracle_raft::{Follower, ProposeError, Role, Status};
 use tokio::sync::Notify;
 use tracing::info;
 
 use crate::book::Book;
+use crate::chunks::GroupChunks;
 use crate::members::{Members, Step, next_step};
 use crate::replicas::Replica;
+use whole::Whole;
 
 /// Progress of learners is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -23,10 +27,21 @@ const HEARD_WITHIN: Duration = Duration::from_secs(2);
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped.
-pub(crate) async fn lead(group: GroupId, replica: Replica, book: Book, arranged: Arc<Notify>) {
+pub(crate) async fn lead(
+    cluster: ClusterId,
+    group: GroupId,
+    (replica, chunks): (Replica, GroupChunks),
+    (book, arranged): (Book, Arc<Notify>),
+) {
     let mut status = replica.watch();
+    let mut whole = Whole::new(cluster, group);
     while status.until(|now| now.role == Role::Leader).await.is_some() {
         while let Some(step) = wanted(group, &replica, &book) {
+            if let Step::SetVoters(voters) = &step
+                && !whole.may_vote((&replica, &chunks), voters).await
+            {
+                break;
+            }
             info!(%group, ?step, "members");
             if let Err(error) = act(&replica, step).await {
                 info!(%group, %error, "not done yet");

@@ -41,8 +41,8 @@ mod tests;
 
 pub use apply::{apply, rehearse};
 pub use blob::{
-    Becoming, BlobEntry, BlobPage, Standing, UploadId, UploadIdError, blob, blob_data, blobs, commits,
-    committed, standing, upload, upload_parts, uploads,
+    Becoming, BlobEntry, BlobPage, PartsPage, Standing, UploadId, UploadIdError, blob, blob_data, blobs,
+    commits, committed, has_chunks, parts_page, standing, upload, upload_parts, uploads,
 };
 pub use bucket::{Listed, bucket, buckets};
 pub use group::{Group, TIME_STEP_MAX_MS, group};

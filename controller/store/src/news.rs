@@ -1,6 +1,5 @@
-//! What a replica tells of the changes that it applies: that messages are ready, that an invocation's record changed,
-//! which schedules did,
-//! and that blobs were committed.
+//! What a replica tells of the changes that it applies: that messages are ready, that an invocation's record changed, which schedules did,
+//! that blobs were committed, and which uploads have new parts.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +8,7 @@ use coracle_proto::id::InvocationId;
 use coracle_raft::{Change, Observer, Position, View};
 use tokio::sync::{Notify, watch};
 
-use crate::model::{self, Place, SCHEDULES_MAX, Touched};
+use crate::model::{self, Place, SCHEDULES_MAX, Touched, UploadId};
 
 /// Invocations that may be waited for at once. Who comes beyond is told to ask again.
 pub(crate) const FOLLOWED_MAX: usize = 10_000;
@@ -26,7 +25,10 @@ pub(crate) enum Changed {
     These(BTreeSet<Place>),
 }
 
-/// How often blobs were committed that came by uploads, and how often all of them may be others.
+/// Uploads that are remembered to have new parts: beyond that it is as if all of them had.
+const PARTED_MAX: usize = 1000;
+
+/// How often blobs were committed that came by uploads or parts put, and how often all of them may be others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Commits {
     made: u64,
@@ -42,6 +44,8 @@ pub(crate) struct News {
     /// Told when there are some.
     scheduled: Notify,
     commits: watch::Sender<Commits>,
+    /// Uploads that have new parts.
+    parted: Mutex<BTreeSet<UploadId>>,
 }
 
 /// Somebody waits for an invocation; until this is dropped.
@@ -60,6 +64,7 @@ impl News {
             schedules: Mutex::new(Changed::All),
             scheduled: Notify::new(),
             commits: watch::Sender::new(Commits::default()),
+            parted: Mutex::default(),
         }
     }
 
@@ -68,7 +73,12 @@ impl News {
         self.ready.subscribe()
     }
 
-    /// Told whenever blobs were committed that came by uploads, or all of them may be others.
+    /// Uploads that have new parts since this was asked last.
+    pub(crate) fn take_parted(&self) -> BTreeSet<UploadId> {
+        std::mem::take(&mut *self.parted())
+    }
+
+    /// Told whenever blobs were committed that came by uploads, parts of uploads were put, or all of them may be others.
     pub(crate) fn commits(&self) -> watch::Receiver<Commits> {
         self.commits.subscribe()
     }
@@ -102,12 +112,16 @@ impl News {
                 Some(Touched::Ready) => ready |= written,
                 Some(Touched::Schedule(place)) => self.tell_schedule(place),
                 Some(Touched::Commit) => committed |= written,
+                Some(Touched::Parts(upload)) if written => {
+                    self.tell_parts(upload);
+                    committed = true;
+                }
                 Some(Touched::Invocation(id)) if written => {
                     if let Some(changed) = self.followed().get(&id) {
                         changed.notify_waiters();
                     }
                 }
-                Some(Touched::Invocation(_)) | None => {}
+                Some(Touched::Invocation(_) | Touched::Parts(_)) | None => {}
             }
         }
         if ready {
@@ -115,6 +129,16 @@ impl News {
         }
         if committed {
             self.commits.send_modify(|commits| commits.made = commits.made.wrapping_add(1));
+        }
+    }
+
+    /// Where they are more than can be remembered, all are looked at.
+    fn tell_parts(&self, upload: UploadId) {
+        let mut parted = self.parted();
+        parted.insert(upload);
+        if parted.len() > PARTED_MAX {
+            parted.clear();
+            self.commits.send_modify(|commits| commits.replaced = commits.replaced.wrapping_add(1));
         }
     }
 
@@ -128,6 +152,10 @@ impl News {
         }
         drop(changed);
         self.scheduled.notify_one();
+    }
+
+    fn parted(&self) -> MutexGuard<'_, BTreeSet<UploadId>> {
+        self.parted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn schedules(&self) -> MutexGuard<'_, Changed> {

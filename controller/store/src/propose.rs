@@ -165,7 +165,8 @@ pub(crate) fn refused(why: &model::Refusal) -> Refusal {
             Code::InvalidArgument
         }
         Reason::OutcomeUnknown => Code::OutcomeUnknown,
-        Reason::NoBucket => Code::BucketNotFound,
+        // One that is being deleted will not come again.
+        Reason::NoBucket | Reason::BucketDropping => Code::BucketNotFound,
         Reason::NoUpload => Code::UploadNotFound,
         Reason::Precondition => Code::PreconditionFailed,
         Reason::BucketFullKeys
@@ -229,7 +230,7 @@ mod tests {
 
     /// Whoever is told of a conflict does it again: in vain, and until his message is too old.
     #[test]
-    fn a_queue_that_is_being_deleted_is_not_found_and_what_was_read_is_a_conflict() {
+    fn what_is_being_deleted_is_not_found_and_what_was_read_is_a_conflict() {
         let code = |reason| {
             refused(&model::Refusal { reason, subject: "shop/q".to_owned(), found: 0, bound: 0 }).code
         };
@@ -237,6 +238,7 @@ mod tests {
             (code(Reason::Dropping), code(Reason::NoQueue)),
             (Code::QueueNotFound, Code::QueueNotFound)
         );
+        assert_eq!(code(Reason::BucketDropping), Code::BucketNotFound);
         assert_eq!(code(Reason::Mismatch), Code::Conflict);
     }
 }

@@ -77,12 +77,12 @@ impl Replicas {
     /// Begins whatever this store had when it ended. One that cannot be begun is told and left out: the others go on.
     pub(crate) async fn resume(&self) {
         let _turn = self.turn.lock().await;
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.book.all().into_iter().partition(|it| it.members.contains_key(&self.node));
+        let (own, others): (Vec<_>, Vec<_>) = self.book.all().into_iter().partition(|it| it.keeps(self.node));
         for Arrangement { group, .. } in others {
             // Where this store ended before it was done.
             self.chunks.forget(group).await;
         }
+        self.chunks.clear();
         for Arrangement { group, .. } in own {
             if let Err(refusal) = self.begin(group).await {
                 warn!(%group, %refusal, "this replica does not begin");
@@ -92,7 +92,7 @@ impl Replicas {
 
     /// Groups of which this store is to have a replica and has none: it could not begin.
     pub(crate) fn missing(&self) -> Vec<GroupId> {
-        let own = self.book.all().into_iter().filter(|it| it.members.contains_key(&self.node));
+        let own = self.book.all().into_iter().filter(|it| it.keeps(self.node));
         let running = self.running();
         own.map(|it| it.group).filter(|group| !running.contains_key(group)).collect()
     }
@@ -114,7 +114,8 @@ impl Replicas {
         let (book, noted) = (self.book.clone(), arrangement.clone());
         let noted = tokio::task::spawn_blocking(move || book.note(&noted)).await;
         noted.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
-        if !arrangement.members.contains_key(&self.node) {
+        // Nobody else may have what it has until the others vote without it.
+        if !arrangement.keeps(self.node) {
             self.end(group).await;
             self.chunks.forget(group).await;
             return Ok(());
@@ -138,14 +139,16 @@ impl Replicas {
         let replica = started.map_err(|error| internal(&error))?;
         info!(%group, "a replica begins");
         let arranged = Arc::new(Notify::new());
-        let leads = tokio::spawn(lead(group, replica.clone(), self.book.clone(), Arc::clone(&arranged)));
+        let chunks = self.chunks.of(group);
+        let (ours, arranges) =
+            ((replica.clone(), chunks.clone()), (self.book.clone(), Arc::clone(&arranged)));
+        let leads = tokio::spawn(lead(self.cluster, group, ours, arranges));
         let members = Members::new(self.cluster);
         let clock = GroupClock::of(replica.clone(), members.clone());
         let proposer = Proposer::start(self.cluster, group, replica.clone(), clock.clone());
         let told = Arc::clone(&news);
         let deliveries = Deliveries::start(group, (replica.clone(), clock.clone()), proposer.clone(), told);
         let schedules = Schedules::new(group, members);
-        let chunks = self.chunks.of(group);
         let refused = Refused::default();
         let served = Served { replica, clock, proposer, news, deliveries, schedules, chunks, refused };
         let tends = tokio::spawn(tend(group, served.clone(), CLAIMS_GRACE));
@@ -197,6 +200,13 @@ impl Replicas {
     /// All of them, by group.
     pub(crate) fn all(&self) -> Vec<(GroupId, Replica)> {
         self.running().iter().map(|(group, running)| (*group, running.served.replica.clone())).collect()
+    }
+
+    /// The same with their chunks.
+    pub(crate) fn held(&self) -> Vec<(GroupId, Replica, GroupChunks)> {
+        let running = self.running();
+        let held = running.iter();
+        held.map(|(group, it)| (*group, it.served.replica.clone(), it.served.chunks.clone())).collect()
     }
 
     /// What all of them show of their chunks.

@@ -52,7 +52,8 @@ impl World {
         let chunks = Chunks::new(dir.path(), LIMITS);
         let replicas = Replicas::new((cluster, HERE), host, (book, chunks));
         let members = BTreeMap::from([(HERE, seat)]);
-        let arranged = Arrangement { group: GROUP, revision: Revision::new(1), members, begun: false };
+        let arranged =
+            Arrangement { group: GROUP, revision: Revision::new(1), members, begun: false, stays: false };
         replicas.arrange(arranged).await.unwrap();
         let served = replicas.served(GROUP).unwrap();
         let mut status = served.replica.watch();

@@ -1,7 +1,6 @@
 //! Blobs of buckets, for whoever asks over the network (docs/adr/0018).
 
 mod asking;
-mod hmac;
 mod visitor;
 mod wire;
 
@@ -49,10 +48,14 @@ struct Named {
 }
 
 impl BlobsService {
+    fn meant(context: &Context, asked: &BlobUploadRequest) -> Result<(Asking, UploadId), Refusal> {
+        let asking = Asking::of(context, asked.place.clone())?;
+        Ok((asking, UploadId::try_from(&asked.upload[..]).in_field("upload")?))
+    }
+
     async fn named(&self, asked: &BlobUploadRequest) -> Result<Named, Refusal> {
-        let asking = Asking::of(&self.context, asked.place.clone())?;
+        let (asking, id) = Self::meant(&self.context, asked)?;
         asking.admit(asked.visitor.as_ref(), Method::Put, &asked.key).await?;
-        let id = UploadId::try_from(&asked.upload[..]).in_field("upload")?;
         let name = UploadName { bucket: asking.bucket.clone(), key: asked.key.clone(), id };
         Ok(Named { asking, name })
     }
@@ -105,7 +108,13 @@ impl Blobs for BlobsService {
         let op = Op::BeginUpload(Begin { bucket, key: key.clone(), time_ms, look, bytes });
         match asking.leading.done(request, op).await? {
             Outcome::UploadBegun(id) => {
-                Ok(Response::new(asking.shown(&asking.leading.served.replica.state(), id, &key)?))
+                // One that was asked for again may have ended by now: it was opened all the same.
+                let shown = asking.shown(&asking.leading.served.replica.state(), id, &key);
+                let shown = shown.or_else(|refusal| match refusal.code {
+                    Code::UploadNotFound => asking.done(id, &key),
+                    _ => Err(refusal),
+                })?;
+                Ok(Response::new(shown))
             }
             other => Err(other_outcome(&other).into()),
         }
@@ -115,7 +124,7 @@ impl Blobs for BlobsService {
         let asked = request.into_inner();
         let Named { asking, name } = self.named(&asked).await?;
         asking.leading.done(asked.request, Op::RenewUpload(name.clone())).await?;
-        Ok(Response::new(asking.shown(&asking.leading.served.replica.state(), name.id, &name.key)?))
+        Ok(Response::new(asking.done(name.id, &name.key)?))
     }
 
     async fn put_part(
@@ -127,15 +136,17 @@ impl Blobs for BlobsService {
         let part = wire::part(part.in_field("part").map_err(Refusal::from)?);
         let Named { asking, name } = self.named(&asked).await?;
         asking.leading.done(asked.request, Op::PutPart { upload: name.clone(), part }).await?;
-        Ok(Response::new(asking.shown(&asking.leading.served.replica.state(), name.id, &name.key)?))
+        Ok(Response::new(asking.done(name.id, &name.key)?))
     }
 
     async fn get_upload(
         &self,
         request: Request<BlobUploadRequest>,
     ) -> Result<Response<BlobUploadReply>, Status> {
-        let Named { asking, name } = self.named(request.get_ref()).await?;
-        let view = asking.view(None, Method::Put, &name.key).await?;
+        let asked = request.into_inner();
+        let (asking, id) = Self::meant(&self.context, &asked)?;
+        let view = asking.view(asked.visitor.as_ref(), Method::Put, &asked.key).await?;
+        let name = UploadName { bucket: asking.bucket.clone(), key: asked.key, id };
         let mut reply = asking.shown(&view, name.id, &name.key)?;
         let parts = model::upload_parts(&view, name.id).map_err(|stop| unreadable(&stop))?;
         if let Some(upload) = &mut reply.upload {

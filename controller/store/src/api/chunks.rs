@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use coracle_proto::codec::InField as _;
 use coracle_proto::id::GroupId;
 use coracle_proto::pb::chunks_server::Chunks;
@@ -22,7 +23,7 @@ use crate::replicas::Served;
 /// Bytes of a piece.
 const PIECE_BYTES_MAX: usize = 256 * 1024;
 /// A sender that says nothing for so long has left.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Serves gateways, and other members.
 pub(crate) struct ChunksService {
@@ -70,7 +71,7 @@ impl ChunksService {
 impl Chunks for ChunksService {
     async fn put(&self, request: Request<Streaming<ChunkPiece>>) -> Result<Response<ChunkPutReply>, Status> {
         let taken = tokio::time::timeout(WRITTEN_WITHIN, self.take(request.into_inner())).await;
-        let bytes = taken.map_err(|_| Refusal::from(ChunkError::Idle))??;
+        let bytes = taken.map_err(|_| Refusal::from(ChunkError::Slow { within: WRITTEN_WITHIN }))??;
         Ok(Response::new(ChunkPutReply { bytes }))
     }
 
@@ -80,6 +81,7 @@ impl Chunks for ChunksService {
         let ChunkGetRequest { name, offset, bytes } = request.into_inner();
         let (served, name) = self.named(name)?;
         let bytes = (bytes > 0).then_some(u64::from(bytes));
+        let is_whole = offset == 0 && bytes.is_none();
         let reading = served.chunks.read(name, offset.into(), bytes).await.map_err(Refusal::from)?;
         let reading = reading.ok_or_else(|| {
             let ChunkName { upload, run, number } = name;
@@ -87,15 +89,19 @@ impl Chunks for ChunksService {
                 format!("this member does not have chunk {number} of run {run:016x} of upload {upload}");
             Refusal::new(Code::BlobNotFound, sentence)
         })?;
-        Ok(Response::new(Box::pin(pieces(reading))))
+        Ok(Response::new(Box::pin(pieces(reading, is_whole))))
     }
 }
 
-/// Each is read when the one before it was sent.
-fn pieces(reading: Reading) -> impl Stream<Item = Result<ChunkData, Status>> + Send {
-    stream::try_unfold(reading, |mut reading| async move {
+/// Each is read when the one before it was sent. The first one of a whole chunk says its digest.
+fn pieces(reading: Reading, is_whole: bool) -> impl Stream<Item = Result<ChunkData, Status>> + Send {
+    let digest = reading.digest().filter(|_| is_whole);
+    stream::try_unfold((reading, digest), |(mut reading, digest)| async move {
         match reading.next().await {
-            Ok(Some(data)) => Ok(Some((ChunkData { data }, reading))),
+            Ok(Some(data)) => {
+                let digest = digest.map_or_else(Bytes::new, |it| Bytes::copy_from_slice(&it));
+                Ok(Some((ChunkData { data, digest }, (reading, None))))
+            }
             Ok(None) => Ok(None),
             Err(error) => Err(Status::from(Refusal::from(error))),
         }
@@ -103,7 +109,8 @@ fn pieces(reading: Reading) -> impl Stream<Item = Result<ChunkData, Status>> + S
 }
 
 async fn next(pieces: &mut Streaming<ChunkPiece>) -> Result<ChunkPiece, Refusal> {
-    let piece = tokio::time::timeout(IDLE, pieces.message()).await.map_err(|_| ChunkError::Idle)?;
+    let piece =
+        tokio::time::timeout(IDLE, pieces.message()).await.map_err(|_| ChunkError::Idle { within: IDLE })?;
     let piece = piece.map_err(|status| Refusal::from_status(&status))?;
     piece.ok_or_else(|| {
         let sentence = "the chunk ends without a digest in its last piece: nothing of it is kept";

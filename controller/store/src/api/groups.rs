@@ -15,6 +15,7 @@ use tonic::{Request, Response};
 
 use crate::app::Context;
 use crate::book::Arrangement;
+use crate::chunks::GroupChunks;
 use crate::model;
 use crate::replicas::Replica;
 
@@ -30,17 +31,11 @@ impl Groups for GroupsService {
         request: Request<GroupsStatusRequest>,
     ) -> Result<Response<GroupsStatusReply>, tonic::Status> {
         self.context.check_cluster(&request.get_ref().cluster_id)?;
-        let (all, chunks) = (self.context.replicas.all(), self.context.replicas.chunks());
+        let all = self.context.replicas.held();
         // How much lies on the disk is asked of the disk.
-        let groups =
-            spawn_blocking(move || all.iter().map(|(group, it)| group_status(*group, it)).collect()).await;
-        let groups: Result<Vec<GroupStatus>, _> = groups;
-        let mut groups = groups.map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
-        for it in &mut groups {
-            // What its blobs hold lies beside it.
-            let chunks = chunks.get(&GroupId::new(it.group)).map_or(0, |shown| shown.bytes);
-            it.bytes = it.bytes.saturating_add(chunks);
-        }
+        let read = move || all.iter().map(|(group, it, chunks)| group_status(*group, it, chunks)).collect();
+        let groups: Result<Vec<GroupStatus>, _> = spawn_blocking(read).await;
+        let groups = groups.map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
         Ok(Response::new(GroupsStatusReply {
             node: self.context.node.get(),
             store: self.context.replicas.store().get(),
@@ -63,20 +58,23 @@ impl Groups for GroupsService {
     }
 }
 
-fn group_status(group: GroupId, replica: &Replica) -> GroupStatus {
-    let status = replica.status();
+fn group_status(group: GroupId, replica: &Replica, chunks: &GroupChunks) -> GroupStatus {
+    let (status, state) = (replica.status(), replica.state());
     GroupStatus {
         group: group.get(),
         role: role(status.role).into(),
         term: status.term,
         leader: status.leader.as_ref().map_or(0, |leader| leader.node.get()),
         applied: status.applied.map_or(0, |at| at.index),
-        bytes: replica.store_status().bytes,
+        // What its blobs hold lies beside it.
+        bytes: replica.store_status().bytes.saturating_add(chunks.shown().bytes),
         // What cannot be read is told by whoever asks for it.
-        sequence: model::group(&replica.state()).ok().flatten().map_or(0, |group| group.sequence),
+        sequence: model::group(&state).ok().flatten().map_or(0, |group| group.sequence),
         members: members(&status),
         changing: status.changing,
         stopped: status.stopped.unwrap_or_default(),
+        // Who cannot tell has not all.
+        whole: Some(chunks.whole(&state).unwrap_or_default()),
     }
 }
 

@@ -41,6 +41,7 @@ impl Arrangement {
             revision: Revision::new(wire.revision),
             members: wire.members.iter().map(seat).collect(),
             begun: wire.begun,
+            stays: wire.stays,
         })
     }
 
@@ -56,6 +57,7 @@ impl Arrangement {
             revision: self.revision.get(),
             members: self.members.iter().map(seat).collect(),
             begun: self.begun,
+            stays: self.stays,
         }
     }
 }

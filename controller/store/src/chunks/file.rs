@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -92,21 +93,56 @@ pub(super) fn has(path: &Path, bytes: u64) -> bool {
 pub(super) struct Checked {
     file: File,
     left: u64,
+    digest: [u8; 32],
 }
 
-/// Opens a chunk and reads all of it once.
-///
-/// # Errors
-/// `InvalidData` where it is damaged.
-pub(super) fn open(path: &Path, offset: u64, bytes: Option<u64>) -> io::Result<Checked> {
+/// A chunk that is there.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// It can be read.
+    Checked(Checked),
+    /// It cannot: why, and whether its file is gone. Where it is another one by now, that stays.
+    Damaged(io::Error, io::Result<()>),
+}
+
+/// Opens a chunk and reads all of it once. A damaged one is unlinked.
+pub(super) fn open(path: &Path, offset: u64, bytes: Option<u64>) -> io::Result<Opened> {
     let mut file = File::open(path)?;
-    let length = check(&mut file).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::InvalidData, "it ends too soon"),
-        _ => error,
-    })?;
-    let rest = length.saturating_sub(offset);
+    match checked(&mut file, offset) {
+        Ok((rest, digest)) => {
+            let left = bytes.map_or(rest, |bytes| bytes.min(rest));
+            Ok(Opened::Checked(Checked { file, left, digest }))
+        }
+        Err(error) if is_passing(&error) => Err(error),
+        Err(error) => {
+            let removed = unlink(&file, path);
+            Ok(Opened::Damaged(error, removed))
+        }
+    }
+}
+
+/// Bytes from an offset on, where the file stands then, and the digest of the whole.
+fn checked(file: &mut File, offset: u64) -> io::Result<(u64, [u8; 32])> {
+    let (length, digest) = check(file)?;
     file.seek(SeekFrom::Start(HEAD_BYTES as u64 + offset.min(length)))?;
-    Ok(Checked { file, left: bytes.map_or(rest, |bytes| bytes.min(rest)) })
+    Ok((length.saturating_sub(offset), digest))
+}
+
+/// Whether it may go better the next time. What a disk cannot read now (a bad sector is `EIO`) it will not read later.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | OutOfMemory | TimedOut | WouldBlock)
+}
+
+/// Unlinks what is open, if it has that name still: it may have been fetched anew meanwhile.
+fn unlink(file: &File, path: &Path) -> io::Result<()> {
+    let of = |told: &fs::Metadata| (told.dev(), told.ino());
+    match fs::metadata(path) {
+        Ok(named) if of(&named) == of(&file.metadata()?) => fs::remove_file(path),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 impl Checked {
@@ -121,10 +157,20 @@ impl Checked {
         self.left = self.left.saturating_sub(size as u64);
         Ok(Some(piece))
     }
+
+    /// Of the whole chunk.
+    pub(super) const fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// What was read once cannot be read again: it is unlinked. None: it may go better the next time.
+    pub(super) fn give_up(&self, error: &io::Error, path: &Path) -> Option<io::Result<()>> {
+        (!is_passing(error)).then(|| unlink(&self.file, path))
+    }
 }
 
-/// The bytes that it has, all of which were read.
-fn check(file: &mut File) -> io::Result<u64> {
+/// The bytes that it has, all of which were read, and their digest.
+fn check(file: &mut File) -> io::Result<(u64, [u8; 32])> {
     let damaged = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
     let (mut magic, mut length, mut digest) = ([0; 16], [0; 4], [0; 32]);
     file.read_exact(&mut magic)?;
@@ -148,7 +194,7 @@ fn check(file: &mut File) -> io::Result<u64> {
     if hash.finalize()[..] != digest {
         return damaged("it has another digest than it says");
     }
-    Ok(length)
+    Ok((length, digest))
 }
 
 #[cfg(test)]
@@ -163,7 +209,14 @@ mod tests {
     }
 
     fn all(path: &Path, offset: u64, bytes: Option<u64>) -> io::Result<Vec<u8>> {
-        let mut checked = open(path, offset, bytes)?;
+        let mut checked = match open(path, offset, bytes)? {
+            Opened::Checked(checked) => checked,
+            Opened::Damaged(error, removed) => {
+                removed.unwrap();
+                assert!(!path.exists(), "it is taken away");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        };
         let mut all = Vec::new();
         while let Some(piece) = checked.next()? {
             all.extend(piece);
@@ -209,6 +262,28 @@ mod tests {
             assert_eq!(all(&path, 0, None).unwrap_err().kind(), io::ErrorKind::InvalidData, "{at} bytes");
         }
         fs::write(&path, &whole).unwrap();
+        assert_eq!(all(&path, 0, None).unwrap(), b"some data");
+    }
+
+    /// As a bad sector is: there is a file, and it cannot be read.
+    #[test]
+    fn what_the_disk_does_not_read_is_damaged_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+        let error = all(&path, 0, None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+        assert!(fs::symlink_metadata(&path).is_err(), "and fetched anew");
+    }
+
+    #[test]
+    fn a_file_that_was_fetched_anew_is_not_the_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        fs::write(&path, b"damaged").unwrap();
+        let opened = File::open(&path).unwrap();
+        written(&path, b"some data");
+        unlink(&opened, &path).unwrap();
         assert_eq!(all(&path, 0, None).unwrap(), b"some data");
     }
 }

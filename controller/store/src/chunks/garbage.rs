@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,13 @@ use super::file::BESIDE;
 use super::name::run_of;
 use super::{ChunkError, GroupChunks, in_place};
 use crate::clock;
-use crate::model::{self, Part, Standing, UploadId};
+use crate::model::{self, Standing, UploadId};
 use crate::replicas::Replica;
 
 /// It is looked this often at most: each time all names of files are read.
 const LOOK_EVERY: Duration = Duration::from_secs(5 * 60);
 /// A file that is being written may be as old.
-pub(crate) const WRITTEN_WITHIN: Duration = Duration::from_secs(5 * 60);
+pub(crate) const WRITTEN_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// Since when what lies at a path was seen to be garbage.
 type Since = BTreeMap<PathBuf, Instant>;
@@ -41,13 +42,23 @@ pub(crate) async fn garbage(chunks: GroupChunks, replica: Replica) {
 
 /// One look at all files. What has been garbage for the grace goes.
 fn round(chunks: &GroupChunks, replica: &Replica, since: Since) -> Result<Since, ChunkError> {
-    let mut look = Look { chunks, since, now: clock::now(), seen: Since::new(), bytes: 0 };
+    let (now, grace) = (clock::now(), chunks.limits.grace);
+    let mut read = chunks.read.lock().unwrap_or_else(PoisonError::into_inner);
+    read.retain(|_, last| now.saturating_duration_since(*last) < grace);
+    let being_read = read.keys().copied().collect();
+    drop(read);
+    let mut look = Look { chunks, since, now, being_read, seen: Since::new(), bytes: 0 };
     let uploads = entries(&chunks.folder)?;
     // Later than the names: what they are of has begun by then, or is to come.
     let view = replica.state();
     for (upload, path) in uploads {
         match UploadId::parse(&upload) {
-            Ok(id) => look.upload(&view, id, &path)?,
+            // The others go on: what is wrong with one is wrong with it each time.
+            Ok(id) => {
+                if let Err(error) = look.upload(&view, id, &path) {
+                    warn!(group = %chunks.group, upload = %id, %error, "chunks of an upload are not looked at");
+                }
+            }
             Err(_) => debug!(path = %path.display(), "this is no upload's folder, and stays"),
         }
     }
@@ -59,6 +70,8 @@ struct Look<'a> {
     chunks: &'a GroupChunks,
     since: Since,
     now: Instant,
+    /// Within the grace.
+    being_read: BTreeSet<UploadId>,
     seen: Since,
     bytes: u64,
 }
@@ -71,28 +84,25 @@ impl Look<'_> {
             source: io::Error::other(stop.to_string()),
         })?;
         let files = entries(folder)?;
-        if standing == Standing::Ended && self.is_over(folder, self.chunks.limits.grace) {
+        let is_over = standing == Standing::Ended && self.is_over(folder, self.chunks.limits.grace);
+        if is_over && !self.being_read.contains(&id) {
             debug!(group = %self.chunks.group, upload = %id, "chunks of an upload that has ended go");
             return removed(fs::remove_dir_all(folder), folder);
         }
+        let runs = match &standing {
+            Standing::Committed(parts) => Some(parts.iter().map(|part| part.run).collect()),
+            Standing::ToCome | Standing::Open | Standing::Ended => None,
+        };
         for (file, path) in files {
-            if !self.is_kept(&standing, &file) && self.is_over(&path, self.grace(&file)) {
-                removed(fs::remove_file(&path), &path)?;
-                continue;
+            if !is_kept(runs.as_ref(), &file) && self.is_over(&path, self.grace(&file)) {
+                match removed(fs::remove_file(&path), &path) {
+                    Ok(()) => continue,
+                    Err(error) => warn!(group = %self.chunks.group, upload = %id, %error, "garbage stays"),
+                }
             }
             self.bytes = self.bytes.saturating_add(fs::metadata(&path).map_or(0, |told| told.len()));
         }
         Ok(())
-    }
-
-    fn is_kept(&self, standing: &Standing, file: &str) -> bool {
-        let named = |parts: &[Part]| -> BTreeSet<u64> { parts.iter().map(|part| part.run).collect() };
-        match (run_of(file), standing) {
-            // Of whoever writes it now, or of one who did not end it.
-            (None, _) => !file.starts_with(BESIDE),
-            (Some(run), Standing::Committed(parts)) => named(parts).contains(&run),
-            (Some(_), Standing::ToCome | Standing::Open | Standing::Ended) => true,
-        }
     }
 
     fn grace(&self, file: &str) -> Duration {
@@ -105,6 +115,16 @@ impl Look<'_> {
         let since = self.since.get(path).copied().unwrap_or(self.now);
         self.seen.insert(path.to_owned(), since);
         self.now.saturating_duration_since(since) >= grace
+    }
+}
+
+/// Whether a file stays, where these runs are all that a blob names; none: nobody knows yet.
+fn is_kept(runs: Option<&BTreeSet<u64>>, file: &str) -> bool {
+    match (run_of(file), runs) {
+        // Of whoever writes it now, or of one who did not end it.
+        (None, _) => !file.starts_with(BESIDE),
+        (Some(run), Some(runs)) => runs.contains(&run),
+        (Some(_), None) => true,
     }
 }
 

@@ -13,7 +13,7 @@ use coracle_transport::{Dialer, Purpose};
 use tonic::transport::Channel;
 use tracing::debug;
 
-use super::{ChunkName, GroupChunks};
+use super::{ChunkError, ChunkName, GroupChunks};
 use crate::clock;
 use crate::replicas::Replica;
 
@@ -21,6 +21,26 @@ use crate::replicas::Replica;
 const FETCHED_WITHIN: Duration = Duration::from_secs(30);
 /// Who did not answer as it should is left out for so long: one that is gone is not waited for at each chunk.
 const LEFT_OUT: Duration = Duration::from_secs(5);
+
+/// What came of asking for a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fetched {
+    /// It is here now.
+    Here,
+    /// No member has it: each of the voters has said so.
+    Nowhere,
+    /// No member that answered has it, and those are most of the voters.
+    Doubtful,
+    /// Who has it did not give it.
+    Missing,
+}
+
+/// Why a member did not give it.
+enum Trouble {
+    /// It is this one that cannot take it: nobody else is to read for it.
+    Own(ChunkError),
+    Theirs(Refusal),
+}
 
 /// Connections to the other members.
 pub(super) struct Peers {
@@ -36,27 +56,36 @@ impl Peers {
         Self { cluster, group, kept: Mutex::default(), silent: Mutex::default() }
     }
 
-    /// Whether one of them had it, and it is here now.
+    /// Asks one after the other.
+    ///
+    /// # Errors
+    /// Where this member cannot take it, whoever would give it.
     pub(super) async fn fetch(
         &self,
         (chunks, replica): (&GroupChunks, &Replica),
         (name, bytes): (ChunkName, u64),
-    ) -> bool {
+    ) -> Result<Fetched, ChunkError> {
         let status = replica.status();
+        let voters: Vec<NodeId> = status.voters.keys().copied().filter(|node| *node != status.node).collect();
         let all: BTreeMap<_, _> = status.voters.into_iter().chain(status.learners).collect();
         self.kept().retain(|node, _| all.contains_key(node));
         let asked = |node: &NodeId| *node != status.node && !self.is_left_out(*node);
         let others: BTreeMap<_, _> = all.iter().filter(|(node, _)| asked(node)).collect();
-        // Not always the same one first.
-        let first = usize::try_from(name.number).unwrap_or(0) % others.len().max(1);
+        // Not always the same one first, whether a blob has many chunks or one.
+        let run = usize::try_from(name.run).unwrap_or(0);
+        let first = run.wrapping_add(usize::try_from(name.number).unwrap_or(0)) % others.len().max(1);
+        let mut without = 0;
         for (node, seat) in others.iter().cycle().skip(first).take(others.len()) {
             let fetched = self.fetch_from(chunks, (**node, &seat.address), (name, bytes));
             match tokio::time::timeout(FETCHED_WITHIN, fetched).await {
-                Ok(Ok(())) => return true,
-                Ok(Err(refusal)) => {
+                Ok(Ok(())) => return Ok(Fetched::Here),
+                Ok(Err(Trouble::Own(error))) => return Err(error),
+                Ok(Err(Trouble::Theirs(refusal))) => {
                     debug!(group = %self.group, %node, ?name, %refusal, "a member does not give a chunk");
                     if refusal.code != Code::BlobNotFound {
                         self.leave_out(**node);
+                    } else if voters.contains(*node) {
+                        without += 1;
                     }
                 }
                 Err(_) => {
@@ -65,7 +94,11 @@ impl Peers {
                 }
             }
         }
-        false
+        Ok(match without {
+            all if all == voters.len() => Fetched::Nowhere,
+            most if most > voters.len() / 2 => Fetched::Doubtful,
+            _ => Fetched::Missing,
+        })
     }
 
     async fn fetch_from(
@@ -73,7 +106,7 @@ impl Peers {
         chunks: &GroupChunks,
         (node, address): (NodeId, &str),
         (name, bytes): (ChunkName, u64),
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Trouble> {
         let wire = WireName {
             cluster_id: self.cluster.to_wire(),
             group: self.group.get(),
@@ -82,18 +115,24 @@ impl Peers {
             number: name.number,
         };
         let asked = ChunkGetRequest { name: Some(wire), offset: 0, bytes: 0 };
-        let mut client = ChunksClient::new(self.channel(node, address)?);
-        let read = |status: tonic::Status| Refusal::from_status(&status);
+        let mut client = ChunksClient::new(self.channel(node, address).map_err(Trouble::Theirs)?);
+        let read = |status: tonic::Status| Trouble::Theirs(Refusal::from_status(&status));
+        // Before anybody reads all of it for one who has no room.
+        let mut receiving = chunks.write_fetched(name).await?;
         let mut pieces = client.get(asked).await.map_err(read)?.into_inner();
-        let mut receiving = chunks.write(name).await?;
+        let mut digest = Bytes::new();
         while let Some(piece) = pieces.message().await.map_err(read)? {
+            if !piece.digest.is_empty() {
+                digest = piece.digest;
+            }
             receiving.write(piece.data).await?;
         }
         if receiving.bytes() != bytes {
             let sentence = format!("it gave {} bytes of {bytes}", receiving.bytes());
-            return Err(Refusal::new(Code::Internal, sentence));
+            return Err(Trouble::Theirs(Refusal::new(Code::Internal, sentence)));
         }
-        receiving.finish(None).await?;
+        // One of before says none.
+        receiving.finish((!digest.is_empty()).then_some(&digest[..])).await?;
         Ok(())
     }
 
@@ -102,7 +141,7 @@ impl Peers {
         if let Some((_, channel)) = kept.get(&node).filter(|(at, _)| at == address) {
             return Ok(channel.clone());
         }
-        let new = Dialer::new(Purpose::Store).connect_lazily(address);
+        let new = Dialer::new(Purpose::Chunks).connect_lazily(address);
         let new = new.map_err(|error| Refusal::new(Code::Internal, format!("{address}: {error}")))?;
         kept.insert(node, (address.to_owned(), new.clone()));
         Ok(new)
@@ -124,5 +163,14 @@ impl Peers {
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<NodeId, (String, Channel)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<ChunkError> for Trouble {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::TooLong { .. } | ChunkError::OtherDigest => Self::Theirs(error.into()),
+            _ => Self::Own(error),
+        }
     }
 }

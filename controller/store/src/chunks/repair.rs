@@ -1,5 +1,7 @@
-//! Each member fetches the chunks that blobs have and it lacks: of new commits soon after them, and of all of them now and then
-//! (docs/adr/0018).
+//! Each member fetches the chunks that it lacks, of blobs and of parts that were put: of new ones soon after them, and of all of them now
+//! and then (docs/adr/0018).
+
+mod page;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -8,27 +10,25 @@ use std::time::{Duration, Instant};
 use coracle_proto::id::{ClusterId, NodeId};
 use tracing::{info, warn};
 
-use super::file;
-use super::name::chunks_of;
-use super::remote::Peers;
-use super::{ChunkError, ChunkName, GroupChunks};
+use self::page::{commits, parts};
+use super::remote::{Fetched, Peers};
+use super::{ChunkError, ChunkName};
 use crate::clock;
-use crate::model;
+use crate::model::{self, UploadId};
 use crate::replicas::{Replica, Served};
 
-/// All commits are walked this often, whatever is known.
+/// All is walked this often, whatever is known.
 const ALL_EVERY: Duration = Duration::from_secs(10 * 60);
 /// It is looked this often whether there are other members.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// What no member gave is asked for again after so long, and after twice as long each time.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
-/// Commits that are walked at once: the files of so many are looked at while nothing else is done with the disk.
-const PAGE: usize = 64;
-/// Chunks that are known to be missing at once; of one blob it may be more.
-const MISSING_MAX: usize = 4096;
 /// A member that lacks much leaves room for others: 64 MiB in a second.
 const BYTES_EACH_MS: u64 = (64 << 20) / 1000;
+/// What most of the voters do not have is taken for lost, though one that is silent might have it, when nothing else is missing for so
+/// long: a member that does not come back is to be replaced some day.
+const LOST_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Runs until it is dropped.
 pub(crate) async fn repair(cluster: ClusterId, served: Served) {
@@ -37,14 +37,16 @@ pub(crate) async fn repair(cluster: ClusterId, served: Served) {
         peers: Peers::new(cluster, chunks.group),
         served: &served,
         from: 0,
+        parts: Of::All,
         members: BTreeSet::new(),
         all_since: clock::now(),
+        doubtful_since: None,
+        replaced: served.news.commits().borrow().replaced,
     };
     let (mut commits, mut again) = (served.news.commits(), AGAIN);
-    let mut replaced = commits.borrow().replaced;
     loop {
         let now = commits.borrow_and_update().replaced;
-        if now != std::mem::replace(&mut replaced, now) || duty.is_all_due() {
+        if now != std::mem::replace(&mut duty.replaced, now) || duty.is_all_due() {
             duty.walk_all();
         }
         let missing = duty.walk().await;
@@ -59,6 +61,7 @@ pub(crate) async fn repair(cluster: ClusterId, served: Served) {
                 tokio::time::sleep(chunks.limits.settle).await;
             }
             () = chunks.damaged.notified() => duty.walk_all(),
+            () = chunks.asked.notified(), if !missing => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -69,18 +72,35 @@ struct Duty<'a> {
     served: &'a Served,
     /// Commits before this version lack nothing here.
     from: u64,
+    /// Uploads whose parts are to be looked at.
+    parts: Of,
     /// Who could be asked at the last walk.
     members: BTreeSet<NodeId>,
     all_since: Instant,
+    /// Since when nothing is missing but what most members do not have.
+    doubtful_since: Option<Instant>,
+    /// How often all had become others when that was looked at last.
+    replaced: u64,
 }
 
-/// A page of commits, and what is missing of it.
-struct Page {
-    /// The version to go on from; none: that was the last page.
-    next: Option<u64>,
-    /// Behind the last commit.
-    end: u64,
-    missing: Vec<(u64, ChunkName, u64)>,
+/// Which uploads.
+enum Of {
+    All,
+    These(BTreeSet<UploadId>),
+}
+
+/// What a walk has found to be missing and nobody gave.
+#[derive(Default)]
+struct Tally {
+    missing: u64,
+    doubtful: u64,
+    nowhere: u64,
+}
+
+impl Tally {
+    const fn all(&self) -> u64 {
+        self.missing.saturating_add(self.doubtful).saturating_add(self.nowhere)
+    }
 }
 
 impl Duty<'_> {
@@ -90,52 +110,158 @@ impl Duty<'_> {
         others || clock::now().saturating_duration_since(self.all_since) >= ALL_EVERY
     }
 
-    const fn walk_all(&mut self) {
+    fn walk_all(&mut self) {
         self.from = 0;
+        self.parts = Of::All;
     }
 
-    /// Fetches what is missing of the commits that are to be looked at; whether something of that nobody gave.
+    /// Fetches what is missing of what is to be looked at; whether there is something of it that nobody gave.
     async fn walk(&mut self) -> bool {
         if self.from == 0 {
             self.all_since = clock::now();
         }
         let chunks = &self.served.chunks;
-        let (mut at, mut first_missing, mut missing) = (self.from, None, 0_u64);
-        loop {
-            let (own, replica) = (chunks.clone(), self.served.replica.clone());
-            let page = match chunks.aside(move || page(&own, &replica, at)).await {
-                Ok(page) => page,
-                Err(error) => {
-                    warn!(group = %chunks.group, %error, "it cannot be looked which chunks are missing");
-                    first_missing = first_missing.or(Some(at));
-                    break;
-                }
-            };
-            for (version, name, bytes) in page.missing {
-                if !self.fetch(name, bytes).await {
-                    first_missing = first_missing.or(Some(version));
-                    missing = missing.saturating_add(1);
-                }
+        // What cannot be read is told by the walk itself.
+        let reached = model::group(&self.served.replica.state()).ok().flatten().map_or(0, |it| it.sequence);
+        let mut tally = Tally::default();
+        let walked = match self.walk_commits(&mut tally).await {
+            Ok(()) => self.walk_parts(&mut tally).await,
+            failed => failed,
+        };
+        let missing = tally.all();
+        if let Err(error) = &walked {
+            warn!(group = %chunks.group, %error, "chunks that are missing here are not fetched: it is tried again");
+        } else {
+            if chunks.counts.missing.swap(missing, Ordering::Relaxed) != missing {
+                info!(group = %chunks.group, missing, "chunks that no member has given");
             }
-            at = page.end;
-            match page.next {
-                Some(next) => at = next,
-                None => break,
+            // A state that came meanwhile as a whole has not been walked.
+            let is_same = self.served.news.commits().borrow().replaced == self.replaced;
+            if self.is_whole(&tally) && is_same {
+                chunks.counts.whole.store(reached, Ordering::Relaxed);
             }
         }
-        if chunks.counts.missing.swap(missing, Ordering::Relaxed) != missing {
-            info!(group = %chunks.group, missing, "chunks that no member has given");
-        }
-        self.from = first_missing.unwrap_or(at);
-        first_missing.is_some()
+        walked.is_err() || missing > 0
     }
 
-    async fn fetch(&self, name: ChunkName, bytes: u64) -> bool {
-        let fetched = self.peers.fetch((&self.served.chunks, &self.served.replica), (name, bytes)).await;
-        if fetched {
-            self.served.chunks.counts.repaired.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_millis(bytes / BYTES_EACH_MS)).await;
+    /// Whether all is here that some member has.
+    fn is_whole(&mut self, tally: &Tally) -> bool {
+        if tally.missing > 0 || tally.doubtful == 0 {
+            self.doubtful_since = None;
+            return tally.missing == 0;
         }
+        let now = clock::now();
+        let since = *self.doubtful_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= LOST_AFTER
+    }
+
+    async fn walk_commits(&mut self, tally: &mut Tally) -> Result<(), ChunkError> {
+        let chunks = &self.served.chunks;
+        let mut first_missing = None;
+        let mut at = Some(self.from);
+        while let Some(from) = at {
+            let (own, replica) = (chunks.clone(), self.served.replica.clone());
+            let page = chunks.aside(move || commits(&own, &replica, from)).await?;
+            self.fetch_all(&page.missing, tally, &mut |version| {
+                first_missing = first_missing.or(Some(version));
+            })
+            .await?;
+            // Whatever ends this walk, the next one goes on from here.
+            self.from = first_missing.unwrap_or(page.end);
+            at = page.next;
+        }
+        Ok(())
+    }
+
+    async fn walk_parts(&mut self, tally: &mut Tally) -> Result<(), ChunkError> {
+        let parted = self.served.news.take_parted();
+        let which = match std::mem::replace(&mut self.parts, Of::These(BTreeSet::new())) {
+            Of::All => Of::All,
+            Of::These(mut uploads) => {
+                uploads.extend(parted);
+                Of::These(uploads)
+            }
+        };
+        let mut missing = BTreeSet::new();
+        let walked = self.walk_uploads(&which, tally, &mut missing).await;
+        // Where it did not come to its end all of them are looked at again.
+        self.parts = if walked.is_ok() { Of::These(missing) } else { which };
+        walked
+    }
+
+    async fn walk_uploads(
+        &self,
+        which: &Of,
+        tally: &mut Tally,
+        missing: &mut BTreeSet<UploadId>,
+    ) -> Result<(), ChunkError> {
+        match which {
+            Of::All => self.walk_pages(UploadId::new(0, 0), None, tally, missing).await,
+            Of::These(uploads) => {
+                for upload in uploads {
+                    self.walk_pages(*upload, Some(*upload), tally, missing).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The parts of uploads from one on; of no other one than `only`.
+    async fn walk_pages(
+        &self,
+        first: UploadId,
+        only: Option<UploadId>,
+        tally: &mut Tally,
+        missing: &mut BTreeSet<UploadId>,
+    ) -> Result<(), ChunkError> {
+        let chunks = &self.served.chunks;
+        let mut at = Some((first, 0));
+        while let Some(from) = at {
+            let (own, replica) = (chunks.clone(), self.served.replica.clone());
+            let page = chunks.aside(move || parts(&own, &replica, from, only)).await?;
+            self.fetch_all(&page.missing, tally, &mut |upload| {
+                missing.insert(upload);
+            })
+            .await?;
+            at = page.next;
+        }
+        Ok(())
+    }
+
+    /// Fetches what a page lacks, and tells of what nobody gave.
+    async fn fetch_all<T: Copy + Send + Sync>(
+        &self,
+        lacking: &[(T, ChunkName, u64)],
+        tally: &mut Tally,
+        lacks: &mut (dyn FnMut(T) + Send),
+    ) -> Result<(), ChunkError> {
+        let counts = &self.served.chunks.counts;
+        if !lacking.is_empty() {
+            // Those that are to be fetched are missing until they are.
+            let found = tally.all().saturating_add(u64::try_from(lacking.len()).unwrap_or(u64::MAX));
+            counts.missing.store(found, Ordering::Relaxed);
+        }
+        for (of, name, bytes) in lacking {
+            let fetched = self.fetch(*name, *bytes).await.inspect_err(|_| lacks(*of))?;
+            match fetched {
+                Fetched::Here => {
+                    counts.repaired.fetch_add(1, Ordering::Relaxed);
+                    counts.missing.fetch_sub(1, Ordering::Relaxed);
+                    continue;
+                }
+                Fetched::Nowhere => tally.nowhere = tally.nowhere.saturating_add(1),
+                Fetched::Doubtful => tally.doubtful = tally.doubtful.saturating_add(1),
+                Fetched::Missing => tally.missing = tally.missing.saturating_add(1),
+            }
+            lacks(*of);
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, name: ChunkName, bytes: u64) -> Result<Fetched, ChunkError> {
+        let fetched = self.peers.fetch((&self.served.chunks, &self.served.replica), (name, bytes)).await;
+        // Also where it failed: others have read for it.
+        tokio::time::sleep(Duration::from_millis(bytes / BYTES_EACH_MS)).await;
         fetched
     }
 }
@@ -144,26 +270,4 @@ impl Duty<'_> {
 fn members(replica: &Replica) -> BTreeSet<NodeId> {
     let status = replica.status();
     status.voters.into_keys().chain(status.learners.into_keys()).collect()
-}
-
-/// Looks at the files of some commits.
-fn page(chunks: &GroupChunks, replica: &Replica, from: u64) -> Result<Page, ChunkError> {
-    let view = replica.state();
-    let unreadable = |stop: coracle_raft::Stop| ChunkError::Disk {
-        path: chunks.folder.clone(),
-        source: std::io::Error::other(stop.to_string()),
-    };
-    let commits = model::commits(&view, from, PAGE).map_err(unreadable)?;
-    let (is_last, mut end, mut missing) = (commits.len() < PAGE, from, Vec::new());
-    for (version, upload) in commits {
-        let parts = model::committed(&view, upload).map_err(unreadable)?.unwrap_or_default();
-        let all = parts.iter().flat_map(|part| chunks_of(upload, part));
-        let lacking = all.filter(|(name, bytes)| !file::has(&name.path(&chunks.folder), *bytes));
-        missing.extend(lacking.map(|(name, bytes)| (version, name, bytes)));
-        end = version.saturating_add(1);
-        if missing.len() >= MISSING_MAX {
-            return Ok(Page { next: Some(end), end, missing });
-        }
-    }
-    Ok(Page { next: (!is_last).then_some(end), end, missing })
 }

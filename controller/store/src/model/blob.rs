@@ -22,8 +22,8 @@ pub(super) use change::{change, check};
 pub(super) use drop::take_some;
 pub use id::{UploadId, UploadIdError};
 pub use read::{
-    Becoming, BlobEntry, BlobPage, Standing, blob, blob_data, blobs, commits, committed, standing, upload,
-    upload_parts, uploads,
+    Becoming, BlobEntry, BlobPage, PartsPage, Standing, blob, blob_data, blobs, commits, committed,
+    has_chunks, parts_page, standing, upload, upload_parts, uploads,
 };
 pub(super) use upload::{abort, begin, expire, put_part, renew};
 

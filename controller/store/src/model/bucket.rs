@@ -32,7 +32,7 @@ pub(super) fn need_kept(edit: &Edit<'_>, place: &Place) -> Result<Bucket, Fault>
 /// Refuses what is asked of a bucket that is being deleted.
 pub(super) fn check_kept(place: &Place, bucket: &Bucket) -> Result<(), Refusal> {
     if bucket.dropping_ms > 0 {
-        return Err(Refusal::of(Reason::Dropping, format!("bucket '{place}'")));
+        return Err(Refusal::of(Reason::BucketDropping, format!("bucket '{place}'")));
     }
     Ok(())
 }

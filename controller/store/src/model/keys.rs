@@ -1,6 +1,6 @@
 //! Where each record lies. This is the one place that knows the keys of a data group.
 //!
-//! A key begins with one byte for its kind. Numbers are big-endian, so that they sort as numbers; a PLACE is a namespace
+//! A key begins with one byte for its kind (`kind`). Numbers are big-endian, so that they sort as numbers; a PLACE is a namespace
 //! and a name, each with a zero byte behind it, so that no name is the beginning of another one. What may be any bytes
 //! stands last.
 //!
@@ -51,6 +51,7 @@
 
 mod blob;
 mod invocation;
+mod kind;
 mod parts;
 mod queue;
 mod schedule;
@@ -62,11 +63,12 @@ use bytes::Bytes;
 use coracle_proto::id::{Namespace, RequestId};
 
 use super::name::{Name, Place};
+use kind::Kind;
 use parts::{Parts, after, range};
 
 pub(super) use blob::{
-    all_parts, blob, blob_data, blob_parts, blobs, commit, commit_parts, commits, committed, parts, upload,
-    upload_count, upload_of, upload_of_parts, uploads_of,
+    all_parts, blob, blob_data, blob_parts, blobs, commit, commit_parts, commits, committed, parts,
+    parts_from, upload, upload_count, upload_of, upload_of_parts, upload_parts_of, uploads_of,
 };
 pub(super) use invocation::{
     answer, ended, ended_parts, ended_range, invocation, listed, listed_between, listed_parts,
@@ -148,21 +150,21 @@ impl Due {
 const TIMER_HEAD: usize = 10;
 
 pub(super) fn group() -> Bytes {
-    Bytes::from_static(b"g")
+    Parts::of(Kind::Group).key()
 }
 
 pub(super) fn request(id: RequestId) -> Bytes {
-    Parts::of(b'r').bytes(&id.to_wire()).key()
+    Parts::of(Kind::Request).bytes(&id.to_wire()).key()
 }
 
 /// In the order in which requests were done.
 pub(super) fn done(sequence: u64, id: RequestId) -> Bytes {
-    Parts::of(b'o').number(sequence).bytes(&id.to_wire()).key()
+    Parts::of(Kind::Done).number(sequence).bytes(&id.to_wire()).key()
 }
 
 /// What was done from this sequence on.
 pub(super) fn done_range(from: u64) -> (Bytes, Bytes) {
-    let done = Parts::of(b'o');
+    let done = Parts::of(Kind::Done);
     (done.clone().number(from).key(), after(&done.key()))
 }
 
@@ -173,33 +175,33 @@ pub(super) fn done_parts(key: &[u8]) -> Option<(u64, RequestId)> {
 }
 
 pub(super) fn bucket(bucket: &Place) -> Bytes {
-    Parts::of(b'b').place(bucket).key()
+    Parts::of(Kind::Bucket).place(bucket).key()
 }
 
 /// The buckets of a namespace behind one of them, or all.
 pub(super) fn buckets_after(namespace: &Namespace, name: Option<&Name>) -> (Bytes, Bytes) {
-    let parts = Parts::of(b'b').text(namespace.as_str());
+    let parts = Parts::of(Kind::Bucket).text(namespace.as_str());
     let all = range(parts.clone().key());
     name.map_or_else(|| all.clone(), |name| (after(&parts.text(name.as_str()).key()), all.1.clone()))
 }
 
 /// How many there are.
 pub(super) fn bucket_count() -> Bytes {
-    Bytes::from_static(b"B")
+    Parts::of(Kind::Buckets).key()
 }
 
 /// Who watches a bucket.
 pub(super) fn watchers(bucket: &Place) -> Bytes {
-    Parts::of(b'h').place(bucket).key()
+    Parts::of(Kind::Watchers).place(bucket).key()
 }
 
 pub(super) fn value(bucket: &Place, key: &[u8]) -> Bytes {
-    Parts::of(b'v').place(bucket).bytes(key).key()
+    Parts::of(Kind::Value).place(bucket).bytes(key).key()
 }
 
 /// Of a value that has expired: when somebody is told of it again.
 pub(super) fn late(bucket: &Place, key: &[u8]) -> Bytes {
-    Parts::of(b'u').place(bucket).bytes(key).key()
+    Parts::of(Kind::Late).place(bucket).bytes(key).key()
 }
 
 /// All values of a bucket whose keys begin so.
@@ -209,12 +211,12 @@ pub(super) fn values(bucket: &Place, prefix: &[u8]) -> (Bytes, Bytes) {
 
 /// A timer of `subject`, which is the key of what it is about.
 pub(super) fn timer(due: Due, at_ms: u64, about: &[u8]) -> Bytes {
-    Parts::of(b't').byte(due.byte()).number(at_ms).bytes(about.get(1..).unwrap_or_default()).key()
+    Parts::of(Kind::Timer).byte(due.byte()).number(at_ms).bytes(about.get(1..).unwrap_or_default()).key()
 }
 
 /// The timers of a kind from a time up to another one, and of these times.
 pub(super) fn timers(due: Due, from_ms: u64, until_ms: u64) -> (Bytes, Bytes) {
-    let kind = Parts::of(b't').byte(due.byte());
+    let kind = Parts::of(Kind::Timer).byte(due.byte());
     let from = kind.clone().number(from_ms).key();
     // After the last millisecond that there is come the timers of the next kind.
     let all = kind.clone().key();
@@ -255,6 +257,21 @@ mod tests {
         let (from, to) = timers(Due::Values, 0, u64::MAX);
         let last = timer(Due::Values, u64::MAX, &about);
         assert!(from <= last && last < to);
+    }
+
+    #[test]
+    fn each_kind_of_timer_has_a_byte_of_its_own() {
+        let bytes: std::collections::BTreeSet<u8> = Due::ALL.map(Due::byte).into();
+        assert_eq!(bytes.len(), Due::ALL.len());
+    }
+
+    /// Whoever reads the commits finds no other rows between them.
+    #[test]
+    fn a_secret_is_no_commit() {
+        let (from, to) = commits(0);
+        let key = secret(&place("a"));
+        assert!(key < from || to <= key);
+        assert_eq!(touched(&key), None);
     }
 
     #[test]

@@ -105,6 +105,8 @@ pub const PARTS_MAX: u32 = 10_000;
 pub(super) const PARTS_OF_PAGE: u32 = 100;
 /// Open uploads of a group.
 pub(super) const UPLOADS_MAX: u64 = 10_000;
+/// And of a bucket: nobody takes all of the group by one signature.
+pub(super) const UPLOADS_OF_BUCKET_MAX: u64 = 1_000;
 /// The least and the longest time of an upload.
 pub const UPLOAD_MS_MIN: u64 = 10_000;
 /// The same at most: a week.

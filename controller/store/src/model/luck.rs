@@ -15,7 +15,17 @@ pub(super) fn invocation(random: u64, message: u64, position: u64) -> Invocation
     InvocationId::new(id)
 }
 
-/// Bits of one word for another use (the finaliser of SplitMix64).
+/// The part of an upload's id that nobody can guess. It is not an invocation's id of the same entry, whatever the message: its text is longer.
+pub(super) fn upload(random: u64, sequence: u64) -> u64 {
+    let mut hash = Sha256::new_with_prefix(b"coracle upload\n");
+    for word in [random, sequence] {
+        hash.update(word.to_be_bytes());
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    hash.into_iter().take(8).fold(0, |id, byte| (id << 8) | u64::from(byte))
+}
+
+/// Bits of one word for another use (the finaliser of SplitMix64). Whoever sees them knows the word.
 pub(super) const fn mixed(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -43,6 +53,16 @@ mod tests {
             }
         }
         assert_eq!(invocation(7, 8, 9), invocation(7, 8, 9));
+    }
+
+    /// The word, a line break, and the numbers 7 and 8 in eight bytes each, as `sha256sum` has them. The word that was drawn cannot be
+    /// reckoned from it, as it could be from mixed bits.
+    #[test]
+    fn an_uploads_id_is_of_a_hash_of_its_own() {
+        assert_eq!(upload(7, 8), 0x220c_679c_0292_46de);
+        assert_ne!(upload(7, 8), mixed(7 ^ mixed(8)));
+        let distinct: BTreeSet<_> = (0..100).map(|sequence| upload(7, sequence)).collect();
+        assert_eq!(distinct.len(), 100);
     }
 
     /// The numbers 7, 8 and 9 in eight bytes each, as `sha256sum` has them: a replica that draws otherwise would be another one.

@@ -72,6 +72,8 @@ pub struct Bucket {
     pub dropping_ms: u64,
     /// What it holds.
     pub holds: Holds,
+    /// Uploads into it that are open.
+    pub uploads: u64,
 }
 
 /// A function that gets an event of each change of a bucket that concerns it.

@@ -61,8 +61,10 @@ pub enum Reason {
     NameTaken,
     /// Somebody uses it, or it holds something.
     InUse,
-    /// The queue or the bucket is being deleted.
+    /// The queue is being deleted.
     Dropping,
+    /// The bucket is being deleted.
+    BucketDropping,
     /// The group has as many queues and topics as it may.
     QueuesFull,
     /// As many functions as may hear one thing do.
@@ -167,7 +169,7 @@ impl fmt::Display for Refusal {
             Reason::NoTopic => write!(f, "there is no topic '{subject}'"),
             Reason::NoSecret => write!(f, "there is no secret '{subject}'"),
             Reason::NoWebhook => write!(f, "there is no webhook '{subject}'"),
-            Reason::Dropping => write!(f, "{subject} is being deleted"),
+            Reason::Dropping | Reason::BucketDropping => write!(f, "{subject} is being deleted"),
             Reason::ListFull => write!(f, "{subject}, its bound is {bound}"),
             Reason::Loop => {
                 write!(

@@ -1,7 +1,8 @@
 //! What is asked of a bucket of blobs, and whether whoever asks may.
 
+use bytes::Bytes;
 use coracle_proto::codec::InField as _;
-use coracle_proto::pb::{BlobUploadReply, BlobVisitor, KvPlace};
+use coracle_proto::pb::{BlobUpload, BlobUploadReply, BlobVisitor, KvPlace};
 use coracle_proto::status::{Code, Refusal};
 use coracle_raft::View;
 
@@ -59,6 +60,10 @@ impl Asking {
         let found = model::bucket(view, place).map_err(|stop| unreadable(&stop))?;
         let found = found
             .ok_or_else(|| Refusal::new(Code::BucketNotFound, format!("there is no bucket '{place}'")))?;
+        if found.bucket.dropping_ms > 0 {
+            let sentence = format!("bucket '{place}' is being deleted");
+            return Err(Refusal::new(Code::BucketNotFound, sentence));
+        }
         match found.bucket.holds {
             Holds::Blobs { access, key } => Ok((access, key)),
             Holds::Values => {
@@ -66,6 +71,14 @@ impl Asking {
                 Err(Refusal::new(Code::InvalidArgument, sentence))
             }
         }
+    }
+
+    /// What was asked of an upload is done, whatever becomes of it meanwhile.
+    pub(super) fn done(&self, id: UploadId, key: &str) -> Result<BlobUploadReply, Refusal> {
+        let (bucket, key) = (self.bucket.name.as_str().to_owned(), key.to_owned());
+        let upload =
+            BlobUpload { id: Bytes::copy_from_slice(&id.to_bytes()), bucket, key, ..BlobUpload::default() };
+        Ok(BlobUploadReply { upload: Some(upload), sequence: self.leading.sequence()? })
     }
 
     /// An upload as it is now, without its parts, which may be many.

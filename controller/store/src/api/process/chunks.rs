@@ -13,9 +13,16 @@ type Read = fn(&Shown) -> u64;
 
 pub(super) fn register(registry: &mut Registry, replicas: &Replicas) {
     let all = replicas.chunks();
-    let families: [(&str, &str, Read); 4] = [
+    let families: [(&str, &str, Read); 5] = [
         ("chunk_bytes", "Size of the chunks of blobs on the disk", |it| it.bytes),
-        ("chunks_missing", "Chunks that blobs have and no member gave, at the last look", |it| it.missing),
+        (
+            "chunks_missing",
+            "Chunks that blobs and parts have and that are not here, as far as it was looked",
+            |it| it.missing,
+        ),
+        ("chunks_whole", "Whether all that some member has was here at the last look", |it| {
+            it.is_whole().into()
+        }),
         ("chunks_repaired", "Chunks that were fetched from other members since the start", |it| it.repaired),
         ("chunks_damaged", "Chunks that were found to be damaged since the start", |it| it.damaged),
     ];

@@ -11,8 +11,8 @@ use coracle_proto::pb::blobs_client::BlobsClient;
 use coracle_proto::pb::chunks_client::ChunksClient;
 use coracle_proto::pb::key_value_client::KeyValueClient;
 use coracle_proto::pb::{
-    BlobBeginRequest, BlobCommitRequest, BlobContent, BlobGetRequest, BlobPart, BlobUploadRequest,
-    ChunkGetRequest, ChunkName, KvHolds, KvPlace, KvPutBucketRequest, KvRequest,
+    BlobBeginRequest, BlobCommitRequest, BlobContent, BlobGetRequest, BlobPart, BlobPutPartRequest,
+    BlobUploadRequest, ChunkGetRequest, ChunkName, KvHolds, KvPlace, KvPutBucketRequest, KvRequest,
 };
 use coracle_proto::status::Refusal;
 use coracle_raft::{Role, Seat};
@@ -27,6 +27,8 @@ use tonic::transport::Channel;
 use super::super::{Context, Options, open, service};
 use crate::book::Arrangement;
 use crate::chunks::Shown;
+use crate::model::{Asked, Op, Place, Sealed};
+use crate::replicas::Served;
 use crate::world::{GROUP, LIMITS, SOON};
 
 const KEY: &str = "a/b";
@@ -56,7 +58,7 @@ impl Stores {
         for _ in 0..count {
             stores.add().await;
         }
-        stores.arrange(false, count).await;
+        stores.arrange(false, &(0..count).collect::<Vec<_>>(), false).await;
         let put = KvPutBucketRequest {
             place: stores.place(),
             request: request(),
@@ -69,7 +71,7 @@ impl Stores {
         stores
     }
 
-    async fn add(&mut self) {
+    pub(super) async fn add(&mut self) {
         let dir = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listen = listener.local_addr().unwrap();
@@ -85,27 +87,68 @@ impl Stores {
         self.all.push(Store { dir, context, channel, seat, until, server });
     }
 
-    /// The first so many are the members.
-    async fn arrange(&mut self, begun: bool, count: usize) {
+    /// These are the members, and others may stay.
+    pub(super) async fn arrange(&mut self, begun: bool, these: &[usize], stays: bool) {
         self.revision += 1;
-        let seats = self.all.iter().take(count).zip(1..).map(|(it, id)| (NodeId::new(id), it.seat.clone()));
-        let members: BTreeMap<_, _> = seats.collect();
-        for store in &self.all {
+        let members: BTreeMap<_, _> =
+            these.iter().map(|at| (node(*at), self.all[*at].seat.clone())).collect();
+        for (at, store) in self.all.iter().enumerate() {
             let (revision, members) = (Revision::new(self.revision), members.clone());
-            let arranged = Arrangement { group: GROUP, revision, members, begun };
+            let stays = stays && !these.contains(&at);
+            let arranged = Arrangement { group: GROUP, revision, members, begun, stays };
             store.context.replicas.arrange(arranged).await.unwrap();
         }
     }
 
     pub(super) async fn join(&mut self) {
         self.add().await;
-        self.arrange(true, self.all.len()).await;
+        self.arrange(true, &(0..self.all.len()).collect::<Vec<_>>(), false).await;
     }
 
     /// The last one is no member any more.
     pub(super) async fn leave(&mut self, at: usize) {
         assert_eq!(at + 1, self.all.len());
-        self.arrange(true, at).await;
+        self.arrange(true, &(0..at).collect::<Vec<_>>(), false).await;
+    }
+
+    /// Who votes, by the word of the one that leads.
+    pub(super) fn voters(&self) -> Vec<usize> {
+        let replicas = self.all.iter().filter_map(|store| store.context.replicas.get(GROUP));
+        let led = replicas.map(|it| it.status()).find(|status| status.role == Role::Leader);
+        let voters = led.map(|status| status.voters.into_keys().collect::<Vec<_>>()).unwrap_or_default();
+        (0..self.all.len()).filter(|at| voters.contains(&node(*at))).collect()
+    }
+
+    /// Who leads; none just now.
+    pub(super) fn leads(&self) -> Option<usize> {
+        self.all.iter().position(|store| {
+            store.context.replicas.get(GROUP).is_some_and(|it| it.status().role == Role::Leader)
+        })
+    }
+
+    pub(super) fn served(&self, at: usize) -> Served {
+        self.all[at].context.replicas.served(GROUP).unwrap()
+    }
+
+    /// A part of a blob that is not committed.
+    pub(super) async fn put_part(&self, upload: &Bytes, run: u64, bytes: u64) {
+        let part = Some(BlobPart { number: 1, run, bytes, digest: vec![7; 32].into() });
+        let (place, request, key, upload) = (self.place(), request(), KEY.to_owned(), upload.clone());
+        let put = BlobPutPartRequest { place, request, key, upload: upload.clone(), part, visitor: None };
+        let told = self.blobs().await.put_part(put).await.unwrap().into_inner();
+        assert_eq!(told.upload.unwrap().id, upload);
+    }
+
+    /// A secret beside the blobs.
+    pub(super) async fn put_secret(&self) {
+        let op = Op::PutSecret {
+            secret: Place::parse("shop", "a").unwrap(),
+            value: Sealed::new(Bytes::from_static(b"v")),
+            keep_ms: 1,
+        };
+        soon("somebody leads", || self.leads().is_some()).await;
+        let leading = self.served(self.leads().unwrap());
+        leading.proposer.propose(Asked { request: None, op }).await.unwrap();
     }
 
     async fn leader(&self) -> Channel {
@@ -216,6 +259,10 @@ impl Stores {
             store.server.abort();
         }
     }
+}
+
+const fn node(at: usize) -> NodeId {
+    NodeId::new(at as u64 + 1)
 }
 
 fn request() -> Option<KvRequest> {

@@ -23,6 +23,10 @@ pub(in super::super) fn change(edit: &mut Edit<'_>, change: &BlobChange) -> Resu
     let bucket = need(edit, &change.bucket)?;
     check_key(&change.key)?;
     let stored: Option<Blob> = edit.get(&keys::blob(&change.bucket, &change.key))?;
+    // What is not there is not deleted on any condition, and that is no failure (RFC 9110 13.2.1).
+    if stored.is_none() && matches!(change.becomes, BlobBecomes::Nothing) {
+        return Ok(Effected::Deleted { existed: false });
+    }
     check_conditions(change, stored.as_ref())?;
     match &change.becomes {
         BlobBecomes::Content(content) => commit(edit, change, content, (bucket, stored)),

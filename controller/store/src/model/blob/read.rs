@@ -116,6 +116,37 @@ pub fn upload_parts(reader: &dyn Reader, id: UploadId) -> Result<Vec<Part>, Stop
     Ok(parts)
 }
 
+/// Parts of open uploads, some at a time: those of one upload and of those that were opened after it, from a page on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartsPage {
+    /// Of which upload.
+    pub upload: UploadId,
+    /// Which page of it.
+    pub page: u32,
+    /// In order.
+    pub parts: Vec<Part>,
+}
+
+/// The first such page; none: there are no more.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn parts_page(reader: &dyn Reader, from: (UploadId, u32)) -> Result<Option<PartsPage>, Stop> {
+    let (first, end) = keys::parts_from(from.0, from.1);
+    let Some(record) = reader.scan(&first, &end).next() else { return Ok(None) };
+    let (key, bytes) = record?;
+    let (upload, page) = keys::upload_parts_of(&key).ok_or_else(|| unreadable("a key of parts"))?;
+    Ok(Some(PartsPage { upload, page, parts: view::decoded::<UploadParts>(&bytes)?.parts }))
+}
+
+/// Whether there is anything that chunks belong to and that stays.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn has_chunks(reader: &dyn Reader) -> Result<bool, Stop> {
+    Ok(!commits(reader, 0, 1)?.is_empty() || parts_page(reader, (UploadId::new(0, 0), 0))?.is_some())
+}
+
 /// The open uploads of a bucket, the oldest first, those after `after`, as many as `most` and no more than [`PAGE_MAX`].
 ///
 /// # Errors

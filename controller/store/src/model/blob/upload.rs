@@ -1,16 +1,18 @@
 //! Uploads: opened with a time, which begins anew whenever something is heard of them, filled with parts, and ended.
 
+use super::super::bucket;
 use super::super::edit::Edit;
 use super::super::fault::{Fault, unreadable};
 use super::super::keys::{self, Due};
 use super::super::limits::{
     BLOB_BYTES_MAX, PARTS_MAX, PARTS_OF_PAGE, UPLOAD_MS_MAX, UPLOAD_MS_MIN, UPLOADS_MAX,
+    UPLOADS_OF_BUCKET_MAX,
 };
 use super::super::luck;
 use super::super::name::Place;
 use super::super::op::{Begin, UploadName};
 use super::super::outcome::Outcome;
-use super::super::record::{Part, Upload, UploadParts, Uploads};
+use super::super::record::{Bucket, Part, Upload, UploadParts, Uploads};
 use super::super::refusal::{Reason, Refusal};
 use super::{UploadId, check_key, need, weight};
 
@@ -31,8 +33,9 @@ pub(in super::super) fn begin(edit: &mut Edit<'_>, begin: Begin) -> Result<Outco
     check_size(bytes)?;
     check_fits(&place, weight(&key, bytes), bucket.bytes_max)?;
     count(edit, true)?;
+    count_of_bucket(edit, &place, true)?;
     let sequence = edit.next();
-    let id = UploadId::new(sequence, luck::mixed(edit.moment.random ^ luck::mixed(sequence)));
+    let id = UploadId::new(sequence, luck::upload(edit.moment.random, sequence));
     let now_ms = edit.moment.now_ms;
     edit.mark(keys::upload_of(&place, id));
     let upload = Upload { bucket: place, key, begun_ms: now_ms, time_ms, until_ms: 0, look };
@@ -121,6 +124,7 @@ pub(super) fn close(edit: &mut Edit<'_>, id: UploadId, upload: &Upload) -> Resul
     edit.remove(&timer(id, upload));
     edit.remove(&keys::upload_of(&upload.bucket, id));
     edit.remove(&keys::upload(id));
+    count_of_bucket(edit, &upload.bucket, false)?;
     count(edit, false)
 }
 
@@ -164,5 +168,17 @@ fn count(edit: &mut Edit<'_>, more: bool) -> Result<(), Fault> {
     } else {
         edit.put(keys::upload_count(), &Uploads { count });
     }
+    Ok(())
+}
+
+/// The bucket's own count. An upload ends with its bucket at the latest, so it is there.
+fn count_of_bucket(edit: &mut Edit<'_>, place: &Place, more: bool) -> Result<(), Fault> {
+    let bucket = bucket::need(edit, place)?;
+    let uploads = if more { bucket.uploads.saturating_add(1) } else { bucket.uploads.saturating_sub(1) };
+    if more && uploads > UPLOADS_OF_BUCKET_MAX {
+        let what = format!("open uploads into bucket '{place}'");
+        return Err(Refusal::over(Reason::UploadsFull, what, uploads, UPLOADS_OF_BUCKET_MAX).into());
+    }
+    edit.put(keys::bucket(place), &Bucket { uploads, ..bucket });
     Ok(())
 }

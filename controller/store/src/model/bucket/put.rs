@@ -30,7 +30,7 @@ pub(in super::super) fn put(
             ToHold::Any | ToHold::Values => Holds::Values,
             ToHold::Blobs { access, key } => Holds::Blobs { access: access.unwrap_or(Access::Signed), key },
         };
-        Bucket { keys_max, bytes_max, keys: 0, bytes: 0, watched: false, dropping_ms: 0, holds }
+        Bucket { keys_max, bytes_max, keys: 0, bytes: 0, watched: false, dropping_ms: 0, holds, uploads: 0 }
     };
     let most = match bucket.holds {
         Holds::Values => BUCKET_BYTES_MAX,

@@ -10,7 +10,7 @@ use super::super::{Access, Cause, Deletion, Fence, Form, How, Missed, Name, Over
 
 /// Two enums of the same names, one of which has a number for nothing.
 macro_rules! same_names {
-    ($to:ident, $from:ident, $own:ty, $wire:ty, $field:literal, [$($name:ident),+]) => {
+    ($to:ident, $from:ident, $own:ty, $wire:ty, $field:literal, [$($name:ident),+ $(,)?]) => {
         pub(super) fn $to(own: $own) -> $wire {
             match own { $(<$own>::$name => <$wire>::$name,)+ }
         }
@@ -77,6 +77,7 @@ same_names!(
         NoUpload,
         Precondition,
         UploadsFull,
+        BucketDropping,
         NoSecret,
         NoWebhook,
         SecretsFull

@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::super::blob::UploadId;
 use super::super::name::Place;
+use super::kind::Kind;
 use super::parts::{Parts, after, range, subject_parts};
-use super::touched::COMMIT;
 
 pub(in super::super) fn blob(bucket: &Place, key: &str) -> Bytes {
-    Parts::of(b'K').place(bucket).bytes(key.as_bytes()).key()
+    Parts::of(Kind::Blob).place(bucket).bytes(key.as_bytes()).key()
 }
 
 /// All blobs of a bucket whose keys begin so.
@@ -24,22 +24,22 @@ pub(in super::super) fn blob_parts(key: &[u8]) -> Option<&str> {
 
 /// What a blob holds that came by no upload.
 pub(in super::super) fn blob_data(bucket: &Place, key: &str) -> Bytes {
-    Parts::of(b'D').place(bucket).bytes(key.as_bytes()).key()
+    Parts::of(Kind::BlobData).place(bucket).bytes(key.as_bytes()).key()
 }
 
 /// What a blob holds that came by one.
 pub(in super::super) fn committed(upload: UploadId) -> Bytes {
-    Parts::of(b'M').bytes(&upload.to_bytes()).key()
+    Parts::of(Kind::Committed).bytes(&upload.to_bytes()).key()
 }
 
 /// In the order of commits.
 pub(in super::super) fn commit(version: u64, upload: UploadId) -> Bytes {
-    Parts::of(COMMIT).number(version).bytes(&upload.to_bytes()).key()
+    Parts::of(Kind::Commit).number(version).bytes(&upload.to_bytes()).key()
 }
 
 /// Those of this version and later ones.
 pub(in super::super) fn commits(from: u64) -> (Bytes, Bytes) {
-    let commits = Parts::of(COMMIT);
+    let commits = Parts::of(Kind::Commit);
     (commits.clone().number(from).key(), after(&commits.key()))
 }
 
@@ -50,17 +50,17 @@ pub(in super::super) fn commit_parts(key: &[u8]) -> Option<(u64, UploadId)> {
 }
 
 pub(in super::super) fn upload(upload: UploadId) -> Bytes {
-    Parts::of(b'U').bytes(&upload.to_bytes()).key()
+    Parts::of(Kind::Upload).bytes(&upload.to_bytes()).key()
 }
 
 /// An open upload of a bucket.
 pub(in super::super) fn upload_of(bucket: &Place, upload: UploadId) -> Bytes {
-    Parts::of(b'N').place(bucket).bytes(&upload.to_bytes()).key()
+    Parts::of(Kind::UploadOf).place(bucket).bytes(&upload.to_bytes()).key()
 }
 
 /// All of a bucket.
 pub(in super::super) fn uploads_of(bucket: &Place) -> (Bytes, Bytes) {
-    range(Parts::of(b'N').place(bucket).key())
+    range(Parts::of(Kind::UploadOf).place(bucket).key())
 }
 
 /// The upload of a row of [`upload_of`].
@@ -71,15 +71,26 @@ pub(in super::super) fn upload_of_parts(key: &[u8]) -> Option<UploadId> {
 
 /// How many there are.
 pub(in super::super) fn upload_count() -> Bytes {
-    Bytes::from_static(b"O")
+    Parts::of(Kind::Uploads).key()
 }
 
 /// Some parts of an upload.
 pub(in super::super) fn parts(upload: UploadId, page: u32) -> Bytes {
-    Parts::of(b'P').bytes(&upload.to_bytes()).bytes(&page.to_be_bytes()).key()
+    Parts::of(Kind::UploadParts).bytes(&upload.to_bytes()).bytes(&page.to_be_bytes()).key()
+}
+
+/// The parts of all uploads from one of them and one of its pages on.
+pub(in super::super) fn parts_from(upload: UploadId, page: u32) -> (Bytes, Bytes) {
+    (parts(upload, page), after(&Parts::of(Kind::UploadParts).key()))
+}
+
+/// Upload and page of a row of [`parts`].
+pub(in super::super) fn upload_parts_of(key: &[u8]) -> Option<(UploadId, u32)> {
+    let (id, page) = key.get(1..)?.split_last_chunk::<4>()?;
+    Some((UploadId::try_from(id).ok()?, u32::from_be_bytes(*page)))
 }
 
 /// All of them.
 pub(in super::super) fn all_parts(upload: UploadId) -> (Bytes, Bytes) {
-    range(Parts::of(b'P').bytes(&upload.to_bytes()).key())
+    range(Parts::of(Kind::UploadParts).bytes(&upload.to_bytes()).key())
 }

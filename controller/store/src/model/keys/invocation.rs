@@ -4,20 +4,24 @@ use bytes::Bytes;
 use coracle_proto::id::{InvocationId, Namespace};
 
 use super::super::name::Place;
+use super::kind::Kind;
 use super::parts::{Parts, after};
-use super::touched::INVOCATION;
 
 pub(in super::super) fn invocation(id: InvocationId) -> Bytes {
-    Parts::of(INVOCATION).bytes(&id.to_bytes()).key()
+    Parts::of(Kind::Invocation).bytes(&id.to_bytes()).key()
 }
 
 pub(in super::super) fn answer(id: InvocationId) -> Bytes {
-    Parts::of(b'x').bytes(&id.to_bytes()).key()
+    Parts::of(Kind::Answer).bytes(&id.to_bytes()).key()
 }
 
 /// In which order a list has them: the newest first.
 pub(in super::super) fn listed(namespace: &Namespace, accepted_ms: u64, id: InvocationId) -> Bytes {
-    Parts::of(b'l').text(namespace.as_str()).number(u64::MAX - accepted_ms).bytes(&id.to_bytes()).key()
+    Parts::of(Kind::Listed)
+        .text(namespace.as_str())
+        .number(u64::MAX - accepted_ms)
+        .bytes(&id.to_bytes())
+        .key()
 }
 
 /// Those accepted from the first time on and before the second one.
@@ -26,7 +30,7 @@ pub(in super::super) fn listed_between(
     since_ms: u64,
     until_ms: u64,
 ) -> (Bytes, Bytes) {
-    let namespace = Parts::of(b'l').text(namespace.as_str());
+    let namespace = Parts::of(Kind::Listed).text(namespace.as_str());
     let from = namespace.clone().number((u64::MAX - until_ms).saturating_add(1)).key();
     (from, after(&namespace.number(u64::MAX - since_ms).key()))
 }
@@ -40,12 +44,12 @@ pub(in super::super) fn listed_parts(row: &[u8]) -> Option<(u64, InvocationId)> 
 
 /// In the order in which the invocations of a queue ended.
 pub(in super::super) fn ended(queue: &Place, at_ms: u64, id: InvocationId) -> Bytes {
-    Parts::of(b'z').place(queue).number(at_ms).bytes(&id.to_bytes()).key()
+    Parts::of(Kind::Ended).place(queue).number(at_ms).bytes(&id.to_bytes()).key()
 }
 
 /// Those that ended then or later.
 pub(in super::super) fn ended_range(queue: &Place, from_ms: u64) -> (Bytes, Bytes) {
-    let queue = Parts::of(b'z').place(queue);
+    let queue = Parts::of(Kind::Ended).place(queue);
     (queue.clone().number(from_ms).key(), after(&queue.key()))
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::super::name::Place;
+use super::kind::Kind;
 
 /// The place with which a subject begins, and what follows it.
 pub(in super::super) fn subject_parts(subject: &[u8]) -> Option<(Place, &[u8])> {
@@ -45,9 +46,9 @@ fn text(bytes: &[u8]) -> Option<(&str, &[u8])> {
 pub(super) struct Parts(Vec<u8>);
 
 impl Parts {
-    pub(super) fn of(kind: u8) -> Self {
+    pub(super) fn of(kind: Kind) -> Self {
         let mut bytes = Vec::with_capacity(64);
-        bytes.push(kind);
+        bytes.push(kind.byte());
         Self(bytes)
     }
 

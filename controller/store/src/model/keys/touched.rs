@@ -2,15 +2,18 @@
 
 use coracle_proto::id::InvocationId;
 
+use super::super::blob::UploadId;
 use super::super::name::Place;
-use super::place_of;
+use super::kind::Kind;
+use super::{place_of, upload_parts_of};
 
 /// The kinds of keys that somebody waits for.
-pub(super) const READY: u8 = b'w';
-pub(super) const ACTIVE: u8 = b'a';
-pub(super) const INVOCATION: u8 = b'e';
-pub(super) const SCHEDULE: u8 = b'k';
-pub(super) const COMMIT: u8 = b'S';
+const READY: u8 = Kind::Ready.byte();
+const ACTIVE: u8 = Kind::Active.byte();
+const INVOCATION: u8 = Kind::Invocation.byte();
+const SCHEDULE: u8 = Kind::Schedule.byte();
+const COMMIT: u8 = Kind::Commit.byte();
+const PARTS: u8 = Kind::UploadParts.byte();
 
 /// What somebody who is told of changed keys may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum Touched {
     Schedule(Place),
     /// A blob came by an upload, or one that did is not there any more.
     Commit,
+    /// Parts of this upload were put, or are not there any more.
+    Parts(UploadId),
 }
 
 /// What a changed key is about; none: nothing that anybody waits for.
@@ -34,6 +39,7 @@ pub fn touched(key: &[u8]) -> Option<Touched> {
         INVOCATION => InvocationId::try_from(rest).ok().map(Touched::Invocation),
         SCHEDULE => place_of(key).map(Touched::Schedule),
         COMMIT => Some(Touched::Commit),
+        PARTS => upload_parts_of(key).map(|(upload, _)| Touched::Parts(upload)),
         _ => None,
     }
 }

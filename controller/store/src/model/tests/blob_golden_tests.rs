@@ -57,14 +57,16 @@ fn outcomes() -> Vec<Outcome> {
         refused(Reason::NoUpload),
         refused(Reason::Precondition),
         refused(Reason::UploadsFull),
+        refused(Reason::BucketDropping),
     ]
 }
 
 fn records() -> String {
     let holds = |access| Holds::Blobs { access, key: KEY };
     let bucket = |access| {
-        let (keys, bytes, watched, dropping_ms) = (1, 2, false, 0);
-        Bucket { keys_max: 10, bytes_max: 1000, keys, bytes, watched, dropping_ms, holds: holds(access) }
+        let (keys, bytes, watched, dropping_ms, uploads) = (1, 2, false, 0, 0);
+        let (keys_max, bytes_max, holds) = (10, 1000, holds(access));
+        Bucket { keys_max, bytes_max, keys, bytes, watched, dropping_ms, holds, uploads }
     };
     let blob = Blob { version: 4, bytes: 5, etag: "tag".into(), modified_ms: 6, look: look(), upload: None };
     let bare = Part { digest: Bytes::new(), ..part(1, 2, 3) };
@@ -79,6 +81,7 @@ fn records() -> String {
     [Access::Signed, Access::Read, Access::Open]
         .map(|access| line("record", "Bucket", &bucket(access).encode()))
         .concat()
+        + &line("record", "Bucket", &Bucket { uploads: 3, ..bucket(Access::Signed) }.encode())
         + &line("record", "Blob", &blob.encode())
         + &line("record", "Blob", &Blob { upload: Some(ID), ..blob }.encode())
         + &line("record", "Committed", &Committed { version: 4, parts: vec![bare] }.encode())

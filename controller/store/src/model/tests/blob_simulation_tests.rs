@@ -225,6 +225,7 @@ impl Play {
         assert_eq!(rows.cloned().collect::<BTreeSet<_>>(), expected);
         let counts = bucket(records, &b).unwrap().unwrap().bucket;
         assert_eq!((counts.keys, counts.bytes), (oracle.cells.len() as u64, oracle.bytes()));
+        assert_eq!(counts.uploads, oracle.open.len() as u64);
     }
 }
 

@@ -4,6 +4,7 @@ use super::bench::{Bench, effected, perform, place, reason, set, text, write};
 use super::blob_bench::{
     KEY, TIME_MS, begin, change, here, only_if, only_named, part, parts, put_blobs, upload,
 };
+use crate::model::limits::UPLOADS_OF_BUCKET_MAX;
 use crate::model::{
     Access, BLOB_BYTES_MAX, BLOB_INLINE_MAX, BUCKET_BLOB_BYTES_MAX, BUCKET_BYTES_MAX, BlobBecomes, Check,
     Due, Effect, Effected, Holds, Look, Name, OP_STEPS_MAX, Op, Outcome, PARTS_MAX, Part, Place, Reason,
@@ -171,7 +172,7 @@ fn conditions_are_asked_with_the_change() {
     let delete = |etag| perform(vec![only_if(change("k", BlobBecomes::Nothing), etag, false)]);
     assert_eq!(bench.refused(delete("x")), Reason::Precondition);
     assert!(matches!(bench.run(delete(DATA_HASH)), Outcome::Performed(_)));
-    assert_eq!(bench.refused(delete("*")), Reason::Precondition);
+    assert_eq!(effected(&bench.run(delete("*"))), [Effected::Deleted { existed: false }]);
 }
 
 #[test]
@@ -310,8 +311,8 @@ fn a_bucket_goes_with_its_blobs_and_uploads_in_steps() {
     }
     let drop = |begun| Op::DropBucket { bucket: place("b"), force: false, begun };
     assert!(matches!(bench.run(drop(false)), Outcome::Moved { more: true, .. }));
-    assert_eq!(bench.refused(begin("k", 0)), Reason::Dropping);
-    assert_eq!(bench.refused(perform(vec![change("k", here("x"))])), Reason::Dropping);
+    assert_eq!(bench.refused(begin("k", 0)), Reason::BucketDropping);
+    assert_eq!(bench.refused(perform(vec![change("k", here("x"))])), Reason::BucketDropping);
     for _ in 0..4 {
         if matches!(bench.run(drop(true)), Outcome::Moved { more: false, .. }) {
             assert_eq!(bench.rows("KDMSUPNObBt"), 0);
@@ -335,4 +336,24 @@ fn blobs_are_listed_by_prefix_in_pages() {
     assert_eq!(list("b/", None, 2), (vec!["b/1".into(), "b/2".into()], Some("b/2".into())));
     assert_eq!(list("b/", Some("b/2"), 2), (vec!["b/3".into()], None));
     assert_eq!(list("b/", Some("z"), 2), (vec![], None));
+}
+
+#[test]
+fn a_bucket_has_so_many_open_uploads_and_others_have_theirs() {
+    let mut bench = Bench::with_blobs(9, 1000);
+    let first = bench.begin("k");
+    for _ in 1..UPLOADS_OF_BUCKET_MAX {
+        bench.begin("k");
+    }
+    let Outcome::Refused(why) = bench.run(begin("k", 0)) else { panic!("one too many") };
+    assert_eq!((why.reason, why.bound), (Reason::UploadsFull, UPLOADS_OF_BUCKET_MAX));
+    assert!(why.to_string().contains("bucket 'shop/b'"), "{why}");
+    bench.run(Op::AbortUpload(upload("k", first)));
+    let next = bench.begin("k");
+    bench.run(perform(vec![change("k", parts(next, vec![part(1, 1, 5)]))]));
+    bench.begin("k");
+    bench.now_ms += TIME_MS;
+    while bench.sweep(Due::Uploads) > 0 {}
+    let counted = bucket(&bench.records, &place("b")).unwrap().unwrap().bucket.uploads;
+    assert_eq!((counted, bench.rows("N")), (0, 0));
 }

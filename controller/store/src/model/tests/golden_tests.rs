@@ -186,9 +186,9 @@ fn records() -> String {
     let remembered = Remembered { sequence: 6, outcome: Outcome::Done };
     let value = Value { version: 4, expires_ms: Some(5), data: text("v"), hops: 0 };
     let caused = Value { hops: 9, ..value.clone() };
-    let holds = Holds::Values;
-    let bucket =
-        Bucket { keys_max: 10, bytes_max: 1000, keys: 1, bytes: 2, watched: false, dropping_ms: 0, holds };
+    let (holds, uploads) = (Holds::Values, 0);
+    let (keys_max, bytes_max, keys, bytes, watched, dropping_ms) = (10, 1000, 1, 2, false, 0);
+    let bucket = Bucket { keys_max, bytes_max, keys, bytes, watched, dropping_ms, holds, uploads };
     line("record", "Group", &group.encode())
         + &line("record", "Remembered", &remembered.encode())
         + &line("record", "Bucket", &bucket.encode())

@@ -364,7 +364,7 @@ fn a_bucket_that_goes_takes_nothing_and_goes_to_its_end_by_itself() {
     assert!(matches!(bench.run(drop(false)), Outcome::Moved { more: true, .. }));
     let put = Op::PutBucket { bucket: place("a"), keys_max: 9, bytes_max: 9, holds: ToHold::Any };
     for op in [put, watch(all("f"), Settings::DEFAULT), perform(vec![write("new", set("v"))])] {
-        assert_eq!(bench.refused(op), Reason::Dropping);
+        assert_eq!(bench.refused(op), Reason::BucketDropping);
     }
     assert_eq!(bench.sweep(Due::Buckets), 0, "whoever has begun it has some time alone");
     bench.pass(10_000);

@@ -60,7 +60,7 @@ impl Served {
         let mut rest = chunk;
         let data = rest.split_to(rest.len().min(PIECE_BYTES));
         self.state().kept.given += data.len() as u64;
-        Ok(Some((pb::ChunkData { data }, (self, rest))))
+        Ok(Some((pb::ChunkData { data, ..pb::ChunkData::default() }, (self, rest))))
     }
 }
 

@@ -50,13 +50,23 @@ impl Stored for Bucket {
     const WHAT: &'static str = "a bucket";
 
     fn encode(&self) -> Bytes {
-        let Self { keys_max, bytes_max, keys, bytes, watched, dropping_ms, holds } = *self;
+        let Self { keys_max, bytes_max, keys, bytes, watched, dropping_ms, holds, uploads } = *self;
         let (access, signing_key) = match holds {
             Holds::Values => (pb::BlobAccess::Unspecified, Bytes::new()),
             Holds::Blobs { access, key } => (access_to_wire(access), Bytes::copy_from_slice(&key.0)),
         };
         let access = access.into();
-        let wire = pb::Bucket { keys_max, bytes_max, keys, bytes, watched, dropping_ms, access, signing_key };
+        let wire = pb::Bucket {
+            keys_max,
+            bytes_max,
+            keys,
+            bytes,
+            watched,
+            dropping_ms,
+            access,
+            signing_key,
+            uploads,
+        };
         wire.encode_to_vec().into()
     }
 
@@ -69,8 +79,8 @@ impl Stored for Bucket {
                 key: SigningKey(<[u8; 32]>::try_from(&wire.signing_key[..]).in_field("signing_key")?),
             },
         };
-        let pb::Bucket { keys_max, bytes_max, keys, bytes, watched, dropping_ms, .. } = wire;
-        Ok(Self { keys_max, bytes_max, keys, bytes, watched, dropping_ms, holds })
+        let pb::Bucket { keys_max, bytes_max, keys, bytes, watched, dropping_ms, uploads, .. } = wire;
+        Ok(Self { keys_max, bytes_max, keys, bytes, watched, dropping_ms, holds, uploads })
     }
 }
 
