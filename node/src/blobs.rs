@@ -20,6 +20,10 @@ pub const BLOB_BYTES_MAX: u64 = 5 << 30;
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a chunk; of a part's last one fewer.
 pub const CHUNK_BYTES: u64 = 4 << 20;
+/// Parts of an upload.
+pub const PARTS_MAX: u32 = 10_000;
+/// Bytes of a content type.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Bytes of metadata and content type.
 pub const METADATA_BYTES_MAX: usize = 2 << 10;
 

@@ -33,10 +33,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use coracle_proto::id::{ClusterId, GroupId, Namespace, NodeId};
 use coracle_proto::status::{Code, Refusal};
 use coracle_transport::Purpose;
+use tokio::sync::Semaphore;
 
 use self::channels::Channels;
 use self::known::Known;
 use crate::view::ViewHandle;
+
+/// Chunks that are read at once, of all blobs. A store has twice as many streams on one connection, so those who read slowly
+/// never take the last one of them, also where all of them read from one store.
+const READS_MAX: usize = 512;
 
 /// Asks stores. Cheap to clone.
 #[derive(Clone)]
@@ -49,8 +54,11 @@ struct Inner {
     view: ViewHandle,
     known: Mutex<Known>,
     channels: Channels,
-    /// Those for what blobs are made of: whoever reads slowly there holds up no question.
+    /// Those for what blobs are made of: whoever reads slowly there holds up no question, and nobody who writes.
     chunks: Channels,
+    puts: Channels,
+    /// For chunks that are being read.
+    reads: Arc<Semaphore>,
     /// Whose own store is asked first for what any member has.
     here: Option<NodeId>,
 }
@@ -75,8 +83,10 @@ impl Stores {
     }
 
     fn of(view: ViewHandle, cluster: ClusterId, here: Option<NodeId>) -> Self {
-        let (channels, chunks) = (Channels::here(Purpose::Store), Channels::here(Purpose::Chunks));
-        Self { inner: Arc::new(Inner { cluster, view, known: Mutex::default(), channels, chunks, here }) }
+        let (known, channels) = (Mutex::default(), Channels::here(Purpose::Store));
+        let (chunks, puts) = (Channels::here(Purpose::Chunks), Channels::here(Purpose::Chunks));
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        Self { inner: Arc::new(Inner { cluster, view, known, channels, chunks, puts, reads, here }) }
     }
 
     /// Every data group.

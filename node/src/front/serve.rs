@@ -19,7 +19,7 @@ use super::line::Line;
 use super::paced::{Paced, Patience};
 use super::publish::Destination;
 use super::replay::Replay;
-use super::shares::{Share, Short};
+use super::shares::{Share, Shares, Short};
 use super::target::{Target, target};
 use super::webhook::Hook;
 use super::{Front, Inner, answer, content, page, problem};
@@ -41,7 +41,8 @@ impl Front {
         let front: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
-        let body = Replay::new(body, &arrival.activity);
+        let http2 = parts.version == http::Version::HTTP_2;
+        let body = Replay::new(body, &arrival.activity, http2);
         let served = match front.prepare(parts, body.clone(), arrival.remote).await {
             Ok(Prepared::Call(invocation)) => front.call(&invocation, &body, arrival.remote.ip()).await,
             Ok(Prepared::Later(invocation)) => {
@@ -139,6 +140,26 @@ impl Inner {
     /// A place for an open call.
     pub(super) fn place(&self, caller: IpAddr) -> Result<Share, CallError> {
         self.open.take(caller, 1).map_err(|short| too_many(short, self.open.max()))
+    }
+
+    /// A place for one of so many who do something with blobs.
+    pub(super) fn blob_place(
+        &self,
+        shares: &Arc<Shares>,
+        caller: IpAddr,
+        what: &str,
+    ) -> Result<Share, CallError> {
+        shares.take(caller, 1).map_err(|short| {
+            let max = shares.max();
+            let said = match short {
+                Short::All => format!("{max} blobs are being {what} at this gateway, and no more can be"),
+                Short::Caller(caller, its) => format!(
+                    "{its} of the {max} blobs that may be {what} at this gateway are of '{caller}', and no caller has \
+                     more than are free"
+                ),
+            };
+            CallError::new(Code::Overloaded, said)
+        })
     }
 
     pub(super) fn refuse(&self, error: &CallError) -> Served {

@@ -70,6 +70,13 @@ impl Stores {
 }
 
 impl BlobClient {
+    /// The same for whoever was let in before: what follows in the same request is asked without the signature, whose time may
+    /// end while a long one goes on.
+    #[must_use]
+    pub fn admitted(&self) -> Self {
+        self.stores.blobs_for_functions()
+    }
+
     /// The blob, as new as all that was acknowledged before. None: there is none.
     ///
     /// # Errors

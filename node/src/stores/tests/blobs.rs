@@ -1,6 +1,7 @@
 //! Goal: content goes to all members of its group at once and is kept when a majority says so; whoever fails or lags is left out,
 //! and is passed over when it is read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use super::asking::World;
 use super::fake::Store;
 use crate::blobs::{At, Blobs as _, CHUNK_BYTES, Commit, Content, Finished, INLINE_BYTES_MAX, Listing, hex};
 use crate::clock;
+use crate::stores::READS_MAX;
 use crate::values::Bucket;
 use crate::worker::tests::until;
 
@@ -140,6 +142,71 @@ async fn one_that_takes_nothing_holds_up_the_others_for_a_moment() {
     println!("with one that stalls: {:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(10), "it was waited for at each chunk");
     until("the others have all", || three.chunks() == [4, 4, 0]).await;
+}
+
+/// One that is slow, and never silent for long, is waited for a moment in each chunk, and not with each piece.
+#[tokio::test]
+async fn one_that_is_slow_does_not_set_the_pace() {
+    let three = Three::start().await;
+    three.stores[2].state().kept.slow = Duration::from_millis(300);
+    let (data, begun) = (content(3 * C), clock::now());
+    three.put(&data).await;
+    println!("with one that is slow: {:?}", begun.elapsed());
+    // At its pace it would be a minute.
+    assert!(begun.elapsed() < Duration::from_secs(15), "it set the pace");
+    until("the others have all", || three.chunks() == [3, 3, 0]).await;
+}
+
+#[tokio::test]
+async fn members_without_a_place_are_asked_once_more() {
+    let three = Three::start().await;
+    for store in &three.stores[1..] {
+        store.state().kept.full_for = 1;
+    }
+    let data = content(70_000);
+    let kept = three.put(&data).await;
+    until("all have it", || three.chunks() == [1; 3]).await;
+    assert!(three.read(&kept, 0..data.len() as u64).await.unwrap() == data);
+    for store in &three.stores[1..] {
+        store.state().kept.full_for = u32::MAX;
+    }
+    assert_eq!(three.send(&data).await, Err(Code::Overloaded), "and then it is told");
+}
+
+#[tokio::test]
+async fn so_many_chunks_are_read_at_once_and_no_more() {
+    let three = Three::start().await;
+    let data = content(3 * C);
+    let kept = three.put(&data).await;
+    until("all have it", || three.chunks() == [3; 3]).await;
+    let places = Arc::clone(&three.world.stores.inner.reads);
+    let mut taken = Arc::clone(&places).try_acquire_many_owned(READS_MAX as u32).unwrap();
+    assert_eq!(three.read(&kept, 0..1).await, Err(Code::Overloaded));
+    // With one place all of it is read, without any that is asked for ahead.
+    let last = taken.split(1);
+    drop(last);
+    assert!(three.read(&kept, 0..data.len() as u64).await.unwrap() == data);
+    assert_eq!(places.available_permits(), 1, "it is given back");
+    // What cannot be read takes no place of those who write.
+    assert!(three.send(&data).await.is_ok());
+}
+
+/// What was asked of it ahead is asked of another one too, and the one that reads well meanwhile goes on.
+#[tokio::test]
+async fn only_the_one_that_fails_is_passed_over() {
+    let three = Three::start().await;
+    let data = content(4 * C);
+    let kept = three.put(&data).await;
+    until("all have it", || three.chunks() == [4; 3]).await;
+    let mut pieces = three.world.stores.read(&at("k").bucket, &kept, 0..data.len() as u64);
+    let mut read = pieces.next().await.unwrap().unwrap().len();
+    let asked = || three.stores.iter().filter(|store| store.state().kept.gets > 0).count();
+    let first = three.stores.iter().find(|store| store.state().kept.given > 0).unwrap();
+    first.state().kept.breaks_after = Some(0);
+    while let Some(piece) = pieces.next().await {
+        read += piece.unwrap().len();
+    }
+    assert_eq!((read, asked()), (data.len(), 2), "the third one is asked for nothing");
 }
 
 #[tokio::test]

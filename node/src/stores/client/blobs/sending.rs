@@ -99,10 +99,17 @@ impl Sending {
         if self.way.is_none() {
             let (begin, deadline) = (self.begin.clone(), clock::now() + ASK_MAX);
             let upload = self.client.begin(&self.at, begin, deadline).await?;
+            self.client = self.client.admitted();
             let renew_at = clock::now() + self.time() / 3;
             self.way = Some(Way::new(&self.client, &self.at, upload, Some(renew_at))?);
         }
         Ok(())
+    }
+
+    /// Whether there is an upload: then whoever sends was let in.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.way.is_some()
     }
 
     /// How much has come.
