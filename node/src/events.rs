@@ -11,6 +11,7 @@ mod narrow;
 mod offers;
 mod request;
 mod running;
+mod sent;
 mod settle;
 mod span;
 mod take;

@@ -5,6 +5,7 @@ mod effects;
 mod ending;
 mod news;
 mod running;
+mod sent;
 mod settling;
 mod spans;
 mod taking;
