@@ -16,11 +16,15 @@ pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 4 << 10;
 
 const UNENDED: &str = "has a quoted part that does not end";
 
+/// Bytes of attributes, as they are bounded.
+pub(crate) fn attributes_bytes(attributes: &BTreeMap<String, String>) -> usize {
+    attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum()
+}
+
 /// Leaves out of a trace what is too much, where all attributes have more than so many bytes: it goes on without what its vendors say,
 /// and one that is no trace goes, too.
 pub(crate) fn cut_traces(attributes: &mut BTreeMap<String, String>, bytes_max: usize) {
-    let bytes = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
-    if bytes > bytes_max {
+    if attributes_bytes(attributes) > bytes_max {
         attributes.remove(TRACESTATE);
         if attributes.get(TRACEPARENT).is_some_and(|parent| parent.len() > bytes_max / 2) {
             attributes.remove(TRACEPARENT);

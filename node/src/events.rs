@@ -14,6 +14,7 @@ mod narrow;
 mod offers;
 mod request;
 mod running;
+mod sent;
 mod settle;
 mod span;
 mod take;

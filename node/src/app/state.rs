@@ -11,15 +11,15 @@ use futures::future::BoxFuture;
 use crate::blobs::Blobs;
 use crate::runtime::State;
 use crate::stores::Stores;
-use crate::values::{Bucket, Listing, Page, Said, Value, Write, Written};
+use crate::values::{Bucket, Holds, Listing, Page, Said, Value, Write, Written};
 
 impl State for Stores {
-    fn has_bucket<'a>(
+    fn holds<'a>(
         &'a self,
         bucket: &'a Bucket,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<bool, Refusal>> {
-        Box::pin(Self::has_bucket(self, bucket, deadline))
+    ) -> BoxFuture<'a, Result<Option<Holds>, Refusal>> {
+        Box::pin(Self::holds(self, bucket, deadline))
     }
 
     fn value<'a>(

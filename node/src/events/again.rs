@@ -119,7 +119,7 @@ async fn version_of(
         (Err(refusal), Some(blobs)) if refusal.code == Code::InvalidArgument => {
             let Ok(key) = std::str::from_utf8(key) else { return Err(refusal) };
             let at = At { bucket: bucket.clone(), key: key.to_owned() };
-            Ok(blobs.blob(&at, deadline).await?.map(|blob| blob.info.version))
+            Ok(blobs.info(&at, deadline).await?.map(|info| info.version))
         }
         (answer, _) => answer,
     }

@@ -12,7 +12,7 @@ use tracing::{Instrument as _, Span};
 use super::again::{Why, given_back, overtaken};
 use super::running::Place;
 use super::verdict::{Decision, of_answer, of_error};
-use super::{Inner, answer, request, settle, span};
+use super::{Inner, answer, request, sent, settle, span};
 use crate::call::{CallError, Receipt, Told};
 use crate::clock;
 use crate::dispatch::{Answered, Invocation};
@@ -106,7 +106,7 @@ pub(super) async fn run(
     let running = async {
         let settlement = tokio::select! {
             settlement = attempt(inner, &delivery, &begun, place, &span) => settlement,
-            () = cut.cancelled() => cut_off(&delivery.ticket, &begun).await,
+            () = cut.cancelled() => cut_off(inner, &delivery.ticket, &begun).await,
         };
         place.settles();
         place.tell(settle::settle(inner, group, &settlement).await);
@@ -123,11 +123,12 @@ pub(super) async fn give_back(inner: &Inner, group: GroupId, ticket: Ticket, why
 }
 
 /// The node goes away, and the call has not ended. It may have done something: the attempt counts.
-pub(super) async fn cut_off(ticket: &Ticket, begun: &Begun) -> Settlement {
+pub(super) async fn cut_off(inner: &Inner, ticket: &Ticket, begun: &Begun) -> Settlement {
     let error = CallError::new(Code::Draining, "the node went away before the call had ended");
     let verdict = Verdict::Retry { after: None, error: error.refusal.message.clone() };
     let came = Came { cold: false, result: Err(error) };
     let told = begun.receipt.told(Duration::ZERO).await;
+    sent::give_up(inner, &ticket.namespace, &told.effects);
     let report = Some(report(begun, &came, told, said(&came.result)));
     Settlement { report, ..Settlement::offered(ticket.clone(), verdict) }
 }
@@ -160,11 +161,15 @@ async fn attempt(
     };
     inner.offers.forget(&ticket);
     let (verdict, mut told) = judged(verdict, came.result.is_ok(), begun).await;
+    let effects = std::mem::take(&mut told.effects);
+    if verdict != Verdict::Done {
+        sent::give_up(inner, &ticket.namespace, &effects);
+    }
     let effects = match &verdict {
-        Verdict::Done => std::mem::take(&mut told.effects),
+        Verdict::Done => effects,
         Verdict::Retry { .. } | Verdict::Dead { .. } => {
             // Nothing is final that half of a change may be the reason of.
-            if let Some(what) = overtaken(inner, &ticket.namespace, &told.effects).await {
+            if let Some(what) = overtaken(inner, &ticket.namespace, &effects).await {
                 let error = format!("{error}; what it had read was changed meanwhile: {what}");
                 return given_back(inner, &ticket, Why::Overtaken, error);
             }

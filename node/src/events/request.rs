@@ -46,6 +46,7 @@ pub(super) fn invocation(delivery: &Delivery, span: &Span, receipt: Receipt) -> 
     let headers = &mut head.headers;
     headers.insert(HeaderName::from_static(attr::HEADER_ATTEMPT), HeaderValue::from(*attempt));
     headers.insert(HeaderName::from_static(attr::HEADER_FENCE), HeaderValue::from(ticket.fence.sequence));
+    put(headers, HeaderName::from_static(attr::HEADER_QUEUE), &ticket.queue);
     if !headers.contains_key(IDEMPOTENCY_KEY) {
         put(headers, IDEMPOTENCY_KEY, &own_key(*invocation));
     }
@@ -242,6 +243,7 @@ pub(super) mod tests {
             ("x-own", "1"),
             ("coracle-attempt", "2"),
             ("coracle-fence", "40"),
+            ("coracle-queue", "function/f"),
             ("idempotency-key", "e5090df26d24944b1e29254e5540e676"),
             ("traceparent", "00-1-2-01"),
         ] {

@@ -9,7 +9,7 @@ use coracle_proto::trace;
 use tracing::Instrument as _;
 
 use super::again::{Why, given_back};
-use super::{Inner, span};
+use super::{Inner, sent, span};
 use crate::clock;
 use crate::stores::{Acknowledged, Fate, Report, Settlement, Verdict};
 
@@ -25,6 +25,9 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
     let settling = async {
         let mut said = say(inner, group, settlement).await;
         let settled = Settled::of(settlement, &said);
+        if said.is_err() {
+            sent::give_up(inner, &settlement.ticket.namespace, &settlement.effects);
+        }
         if let Err(refusal) = &said
             && let Some(again) = again(inner, settlement, refusal)
         {
@@ -130,6 +133,10 @@ fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
         false => undone(refusal),
     };
     let verdict = match &settlement.verdict {
+        // What was sent is gone: run anew it is sent anew.
+        Verdict::Done if refusal.code == Code::UploadNotFound => {
+            Verdict::Retry { after: None, error: error.clone() }
+        }
         Verdict::Done | Verdict::Dead { .. } => Verdict::Dead { error: error.clone() },
         Verdict::Retry { after, .. } => Verdict::Retry { after: *after, error: error.clone() },
         Verdict::Offer { .. } => return None,

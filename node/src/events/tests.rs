@@ -6,6 +6,7 @@ mod ending;
 mod manners;
 mod news;
 mod running;
+mod sent;
 mod settling;
 mod spans;
 mod taking;

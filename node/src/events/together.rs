@@ -33,7 +33,7 @@ pub(super) async fn run(inner: &Inner, group: GroupId, mut members: Vec<Member>,
         let tickets: Vec<Ticket> = members.iter().map(|member| member.delivery.ticket.clone()).collect();
         let settlements = tokio::select! {
             settlements = attempt(inner, &members, &begun, &span) => settlements,
-            () = cut.cancelled() => cut_all(&tickets, &begun).await,
+            () = cut.cancelled() => cut_all(inner, &tickets, &begun).await,
             () = first.place.all_lost(&tickets) => return,
         };
         settle_all(inner, group, &members, settlements).await;
@@ -148,8 +148,8 @@ fn offered(inner: &Inner, members: &[Member], came: &Came, error: &str) -> Vec<S
     members.iter().map(one).collect()
 }
 
-async fn cut_all(tickets: &[Ticket], begun: &Begun) -> Vec<Settlement> {
-    stream::iter(tickets).then(|ticket| cut_off(ticket, begun)).collect().await
+async fn cut_all(inner: &Inner, tickets: &[Ticket], begun: &Begun) -> Vec<Settlement> {
+    stream::iter(tickets).then(|ticket| cut_off(inner, ticket, begun)).collect().await
 }
 
 /// What the call did is done with the first of these words, or none of those is said that count on it.

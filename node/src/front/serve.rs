@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use coracle_proto::id::{InvocationId, Revision};
+use coracle_proto::record::{Kind, Version};
 use coracle_proto::status::Code;
 use http::request::Parts;
 use http::{Request, Response};
@@ -23,7 +24,7 @@ use super::shares::{Share, Shares, Short};
 use super::target::{Target, target};
 use super::webhook::Hook;
 use super::{Front, Inner, answer, content, page, problem};
-use crate::call::{Body, CallError, Receipt, Trigger, is_idempotent};
+use crate::call::{Body, CallError, EVENTS_ONLY, Receipt, Trigger, is_idempotent};
 use crate::dispatch::Invocation;
 use crate::view::View;
 
@@ -169,26 +170,35 @@ impl Inner {
 
     /// Runs an invocation, and makes its response.
     pub(super) async fn call(&self, invocation: &Invocation, body: &Replay, caller: IpAddr) -> Served {
+        // What cannot be found is told by who sends the call.
+        let version = self.dispatcher.version(&invocation.function, invocation.id).ok();
+        if let Err(error) = version.as_deref().map_or(Ok(()), takes_requests) {
+            return self.refuse(&error);
+        }
         let place = match self.place(caller) {
             Ok(place) => place,
             Err(error) => return self.refuse(&error),
         };
         // Whoever waits for its caller's bytes here takes no place at a worker.
         if !body.is_empty()
-            && let Err(error) = Box::pin(self.gather(invocation, body, caller)).await
+            && let Some(version) = &version
+            && let Err(error) = Box::pin(Gathering::new(self, body, caller, version).run(version.kind)).await
         {
             return self.refuse(&error);
         }
+        drop(version);
         match self.dispatcher.dispatch(invocation).await {
             Ok(answered) => answer::success(answered, invocation.id, place),
             Err(error) => answer::failure(&error, invocation.id),
         }
     }
+}
 
-    async fn gather(&self, invocation: &Invocation, body: &Replay, caller: IpAddr) -> Result<(), CallError> {
-        // What cannot be found is told by who sends the call.
-        let Ok(version) = self.dispatcher.version(&invocation.function, invocation.id) else { return Ok(()) };
-        Gathering::new(self, body, caller, &version).run(version.kind).await
+/// Refuses a request to what only events call.
+pub(super) fn takes_requests(version: &Version) -> Result<(), CallError> {
+    match version.kind {
+        Kind::EventComponent => Err(CallError::new(Code::BadRequest, EVENTS_ONLY)),
+        Kind::HttpComponent | Kind::CommandModule | Kind::CommandComponent => Ok(()),
     }
 }
 

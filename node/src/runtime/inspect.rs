@@ -1,5 +1,6 @@
 //! The checks of an upload: what it is, whether it can be given what it imports, and whether compiling it is bearable.
 
+mod handlers;
 mod release;
 
 use std::path::{Path, PathBuf};
@@ -16,9 +17,10 @@ use wasmparser::{
 use wasmtime::Engine;
 
 use super::engine;
-use super::handler::taker::INTERFACES;
+use super::handler::taker::{CHANGES, INTERFACES};
 use super::host::{self, Linkers, PREVIEW1, Release};
 use super::scan::Scan;
+use crate::artifact::Wants;
 
 /// Names of exports that a refusal lists.
 const NAMED_MAX: usize = 8;
@@ -42,6 +44,8 @@ pub struct Inspection {
     pub memory_min: u64,
     /// By what it would wait for connections, if it would.
     pub listens: Option<&'static str>,
+    /// What it has use for.
+    pub wants: Wants,
 }
 
 /// Checks an artifact on a thread of its own. The time is linear in its size, of which there is a limit.
@@ -93,13 +97,16 @@ fn check_bytes(bytes: &[u8], newest: Release) -> Result<Found, Refusal> {
     }
     let runnable = match kind {
         Kind::CommandModule => surface.check_module(types.as_ref()),
-        Kind::HttpComponent | Kind::CommandComponent | Kind::EventComponent => Ok(()),
+        Kind::HttpComponent | Kind::CommandComponent | Kind::EventComponent => {
+            handlers::check(types.as_ref())
+        }
     };
     let memory_min = surface.memory_min;
     let listens = surface.listens.or_else(|| holds_go_server(bytes).then_some(GO_SERVE));
+    let wants = surface.wants();
     let functions = surface.imports.into_iter().filter_map(Import::function).collect();
     Ok(Found {
-        inspection: Inspection { kind, size: bytes.len() as u64, memory_min, listens },
+        inspection: Inspection { kind, size: bytes.len() as u64, memory_min, listens, wants },
         functions,
         runnable,
     })
@@ -341,6 +348,15 @@ impl Surface {
             ));
         }
         Ok(())
+    }
+
+    fn wants(&self) -> Wants {
+        let is_of_blobs =
+            |it: &Import| matches!(it, Import::Component(name) if name.starts_with("wasi:blobstore/"));
+        Wants {
+            keyvalue: self.exports.iter().any(|it| CHANGES.contains(&it.name.as_str())),
+            blobs: self.imports.iter().any(is_of_blobs),
+        }
     }
 
     fn kind(&self, release: Release) -> Result<Kind, Refusal> {

@@ -18,7 +18,7 @@ use self::event::{event, event_body};
 pub(super) use self::publish::{publish_request, published};
 pub(super) use self::record::seen;
 use self::record::{answer, report};
-pub(super) use self::value::{list_request, page, value, write_request, written};
+pub(super) use self::value::{holds, list_request, page, value, write_request, written};
 pub(super) use self::webhook::{deliver_request, heard};
 use super::message::{
     Acknowledged, Delivery, Fate, Fence, Offered, Settlement, Submission, Submitted, Taken, Taking, Ticket,

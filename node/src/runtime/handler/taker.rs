@@ -5,13 +5,14 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use crate::runtime::instance::Guest;
 
 /// `wasmcloud:messaging`: a message with its subject.
-const MESSAGES: &str = "wasmcloud:messaging/handler@0.2.0";
+pub(in crate::runtime) const MESSAGES: &str = "wasmcloud:messaging/handler@0.2.0";
 /// Spin's: a message, which came to it by Redis.
-const PAYLOADS: &str = "fermyon:spin/inbound-redis";
-/// `wasi:keyvalue`: what became of a value.
-pub(super) const CHANGES: &str = "wasi:keyvalue/watcher@0.2.0-draft2";
+pub(in crate::runtime) const PAYLOADS: &str = "fermyon:spin/inbound-redis";
+/// `wasi:keyvalue`: what became of a value, in the drafts that there are components of.
+pub(in crate::runtime) const CHANGES: [&str; 2] =
+    ["wasi:keyvalue/watcher@0.2.0-draft2", "wasi:keyvalue/watcher@0.2.0-draft"];
 /// All there are.
-pub(in crate::runtime) const INTERFACES: [&str; 3] = [MESSAGES, PAYLOADS, CHANGES];
+pub(in crate::runtime) const INTERFACES: [&str; 4] = [MESSAGES, PAYLOADS, CHANGES[0], CHANGES[1]];
 
 /// A component that exports at least one of them.
 #[derive(Clone)]
@@ -29,7 +30,8 @@ impl Taker {
         let component = pre.component();
         let message = function(component, MESSAGES, "handle-message");
         let payload = function(component, PAYLOADS, "handle-message");
-        let change = function(component, CHANGES, "on-set").zip(function(component, CHANGES, "on-delete"));
+        let change = |it| function(component, it, "on-set").zip(function(component, it, "on-delete"));
+        let change = CHANGES.into_iter().find_map(change);
         let is_one = message.is_some() || payload.is_some() || change.is_some();
         is_one.then(|| Self { pre: pre.clone(), message, payload, change })
     }

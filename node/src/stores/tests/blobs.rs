@@ -38,7 +38,7 @@ impl Three {
     }
 
     async fn send(&self, data: &[u8]) -> Result<Finished, Code> {
-        let mut upload = self.world.stores.upload(&at("k"), IDLE);
+        let mut upload = self.world.stores.upload(&at("k"), IDLE, INLINE_BYTES_MAX);
         for piece in data.chunks(100_000) {
             upload.write(Bytes::copy_from_slice(piece)).await.map_err(|refusal| refusal.code)?;
         }
@@ -232,7 +232,7 @@ async fn who_sends_waits_for_those_who_take() {
     for store in &three.stores {
         store.state().kept.stalls = true;
     }
-    let mut upload = three.world.stores.upload(&at("k"), IDLE);
+    let mut upload = three.world.stores.upload(&at("k"), IDLE, INLINE_BYTES_MAX);
     let (piece, mut sent) = (Bytes::from(content(64 << 10)), 0);
     let sending = async {
         loop {
@@ -252,9 +252,36 @@ async fn who_sends_waits_for_those_who_take() {
 }
 
 #[tokio::test]
+async fn what_is_sent_with_little_inline_is_in_chunks_and_can_be_given_up() {
+    let three = Three::start().await;
+    let mut upload = three.world.stores.upload(&at("k"), IDLE, 10);
+    upload.write(Bytes::from_static(b"01234567890")).await.unwrap();
+    let finished = upload.finish().await.unwrap();
+    let id = finished.content.upload().unwrap();
+    assert_eq!(three.uploads(), 1);
+    three.world.stores.give_up(&at("k"), id);
+    until("it is given up", || three.uploads() == 0).await;
+    let mut upload = three.world.stores.upload(&at("k"), IDLE, 10);
+    upload.write(Bytes::from_static(b"0123456789")).await.unwrap();
+    assert_eq!(upload.finish().await.unwrap().content, Content::Inline("0123456789".into()));
+    assert_eq!(three.uploads(), 0);
+    let nothing = three.world.stores.upload(&at("k"), IDLE, 0).finish().await.unwrap().content;
+    assert_eq!(nothing, Content::Inline(Bytes::new()));
+}
+
+#[tokio::test]
+async fn what_a_blob_is_is_told_without_its_content() {
+    let three = Three::start().await;
+    let info = async || three.world.stores.info(&at("k"), clock::now() + LONG).await.unwrap();
+    assert_eq!(info().await, None);
+    three.put(b"data").await;
+    assert_eq!(info().await.map(|info| info.bytes), Some(4));
+}
+
+#[tokio::test]
 async fn an_upload_is_renewed_while_bytes_come() {
     let three = Three::start().await;
-    let mut upload = three.world.stores.upload(&at("k"), Duration::from_millis(90));
+    let mut upload = three.world.stores.upload(&at("k"), Duration::from_millis(90), INLINE_BYTES_MAX);
     let renewed = || three.stores[0].state().blob_buckets["shop/b"].renewed;
     let begun = clock::now();
     while renewed() < 2 {

@@ -31,7 +31,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status};
 
-use self::blobs::BlobBucket;
+pub(crate) use self::blobs::BlobBucket;
 use self::chunks::Kept;
 use self::served::Served;
 use self::values::Values;
