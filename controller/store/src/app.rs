@@ -12,7 +12,7 @@ use std::time::Duration;
 use coracle_proto::codec::InField as _;
 use coracle_proto::id::{ClusterId, NodeId};
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::{Host, HostOptions, Owner, RaftServer, Role, States};
+use coracle_raft::{Failed, Host, HostOptions, Owner, RaftServer, Role, States};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -114,9 +114,17 @@ async fn open(options: &Options) -> Result<(Arc<Context>, RaftServer), RunError>
     Ok((Arc::new(Context { cluster, node, replicas, closing }), raft))
 }
 
-/// Returns when a replica has stopped although nobody told it to, or a task of one has: its disk failed, or it met what it
-/// cannot read.
+/// Returns when nothing more is done here although nobody told it to end. A store that failed has no replica to show that, where
+/// the one that it had could not begin.
 async fn stopped(replicas: &Replicas) -> RunError {
+    tokio::select! {
+        Failed { reason, taints } = replicas.failed() => RunError::Failed { reason, tainted: taints },
+        stopped = replica_stopped(replicas) => stopped,
+    }
+}
+
+/// Returns when a replica has stopped by itself, or a task of one has: it met what it cannot read, say.
+async fn replica_stopped(replicas: &Replicas) -> RunError {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         // Before the replicas: a task ends with its replica, whose reason is the better one.
@@ -132,5 +140,35 @@ async fn stopped(replicas: &Replicas) -> RunError {
             let reason = "one of its tasks has ended".to_owned();
             return RunError::Stopped { group, reason, halted: false, tainted: false };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use coracle_proto::id::Revision;
+    use coracle_raft::Seat;
+
+    use super::*;
+    use crate::book::Arrangement;
+    use crate::world::{GROUP, SOON, World};
+
+    /// Whose replica cannot begin, or has ended, tells of it all the same.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_failed_ends_without_a_replica_too() {
+        let world = World::start().await;
+        world.submit("f").await;
+        world.break_disk();
+        // Its end writes tables.
+        let seat = Seat { address: "127.0.0.1:1".to_owned(), ..Seat::default() };
+        let members = BTreeMap::from([(NodeId::new(2), seat)]);
+        let arranged = Arrangement { group: GROUP, revision: Revision::new(2), members, begun: true };
+        world.replicas.arrange(arranged.clone()).await.unwrap();
+        assert!(world.replicas.all().is_empty());
+        let ended = tokio::time::timeout(SOON, stopped(&world.replicas)).await.expect("it ends");
+        assert!(matches!(&ended, RunError::Failed { tainted: false, .. }), "{ended}");
+        assert!(!ended.is_configuration(), "the next process goes on from what the log has");
+        world.replicas.close().await;
     }
 }
