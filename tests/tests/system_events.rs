@@ -40,6 +40,8 @@ const SMALL_MIB: usize = 384;
 const LASTS: Duration = Duration::from_secs(6);
 /// Entries that a replica lacks which cannot keep up.
 const BEHIND: u64 = 20;
+/// A store that ended again and again on its full disk is started within half a minute of there being room.
+const RECOVERS: Duration = Duration::from_secs(45);
 /// Of what is written to fill a log, a message.
 const MUCH_BYTES: usize = 60 << 10;
 /// Between two faults so many operations and messages are answered.
@@ -149,14 +151,29 @@ async fn goes_on(world: &World, accepted: &AtomicUsize, when: &str) {
 async fn behind(cluster: &Cluster, node: usize) {
     let id = cluster.id_of(node).await;
     within(Duration::from_secs(10), &format!("the replica of node {node} is behind"), async || {
-        let listed = cluster.run(&["cluster", "groups", "-o", "json", "--wait-timeout", "5s"]).await;
-        let all: Vec<Value> = serde_json::from_str(&listed.stdout).map_err(|_| listed.stderr)?;
-        let replica = all.iter().find(|replica| replica["node"] == id).ok_or("it has none")?;
-        let keeps_up =
-            replica["state"] == "leader" || replica["lag"].as_u64().is_some_and(|lag| lag < BEHIND);
-        if keeps_up { Err(replica.to_string()) } else { Ok(()) }
+        let (keeps_up, replica) = keeps_up(cluster, id).await?;
+        if keeps_up { Err(replica) } else { Ok(()) }
     })
     .await;
+}
+
+/// Waits until it is again.
+async fn recovers(cluster: &Cluster, node: usize) {
+    let id = cluster.id_of(node).await;
+    within(RECOVERS, &format!("the replica of node {node} keeps up"), async || {
+        let (keeps_up, replica) = keeps_up(cluster, id).await?;
+        if keeps_up { Ok(()) } else { Err(replica) }
+    })
+    .await;
+}
+
+/// Whether a node's replica leads or has nearly all that the leader has; and what is told of it.
+async fn keeps_up(cluster: &Cluster, id: u64) -> Result<(bool, String), String> {
+    let listed = cluster.run(&["cluster", "groups", "-o", "json", "--wait-timeout", "5s"]).await;
+    let all: Vec<Value> = serde_json::from_str(&listed.stdout).map_err(|_| listed.stderr)?;
+    let replica = all.iter().find(|replica| replica["node"] == id).ok_or("it has none")?;
+    let keeps_up = replica["state"] == "leader" || replica["lag"].as_u64().is_some_and(|lag| lag < BEHIND);
+    Ok((keeps_up, replica.to_string()))
 }
 
 /// Writes to logs what nobody reads, without an end: a store has taken room for its log before the disk was full.
@@ -219,6 +236,7 @@ async fn happens(cluster: &mut Cluster, fault: Fault, luck: &mut SmallRng) {
                 () = writes_much(cluster) => {}
             }
             cluster.disk().empty();
+            recovers(cluster, SMALL).await;
         }
     }
     cluster.wait_alive(3).await;

@@ -18,15 +18,16 @@ const NAME: &str = "tainted";
 #[derive(Debug)]
 pub(crate) struct Failure {
     dir: PathBuf,
-    found: watch::Sender<Option<Found>>,
+    found: watch::Sender<Option<Failed>>,
 }
 
-/// What failed.
+/// What failed of a store: nothing of it is written any more by this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) reason: String,
-    /// Nobody may go on from this store.
-    pub(crate) taints: bool,
+pub struct Failed {
+    /// What, and why.
+    pub reason: String,
+    /// It was a sync: nobody may go on from this store. Otherwise the next process does, from what its log has.
+    pub taints: bool,
 }
 
 impl Failure {
@@ -61,19 +62,19 @@ impl Failure {
         self.found.send_if_modified(|before| {
             let first = before.is_none();
             if first {
-                *before = Some(Found { reason, taints });
+                *before = Some(Failed { reason, taints });
             }
             first
         });
     }
 
     /// What failed.
-    pub(crate) fn found(&self) -> Option<Found> {
+    pub(crate) fn found(&self) -> Option<Failed> {
         self.found.borrow().clone()
     }
 
     /// Follows it.
-    pub(crate) fn watch(&self) -> watch::Receiver<Option<Found>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<Failed>> {
         self.found.subscribe()
     }
 }

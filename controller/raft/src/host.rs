@@ -18,7 +18,7 @@ use tokio::runtime::{Handle, Runtime};
 use self::folder::{Contents, DATA_LOG, Folder, META_LOG};
 use crate::disk_machine::DiskMachine;
 use crate::error::OpenError;
-use crate::failure::Failure;
+use crate::failure::{Failed, Failure};
 use crate::log::{GroupLog, Log, LogStore, LogThread, LogWriter, Recovered, Restored, Start};
 use crate::metrics::StoreMetrics;
 use crate::network::{AddressBook, Channels, Hosted, RaftServer, RaftService, Registry, end_on_failure};
@@ -105,10 +105,16 @@ impl Shared {
 
     /// Takes a group for a member: two of one group would vote twice.
     pub(crate) fn take_group(&self, group: GroupId) -> Result<(), OpenError> {
+        self.check()?;
         if self.parts().as_mut().ok_or_else(ended)?.taken.insert(group) {
             return Ok(());
         }
         Err(OpenError::Raft { reason: format!("group {group} has a member here already") })
+    }
+
+    /// Refuses once the store has failed.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        self.failure.found().map_or(Ok(()), |Failed { reason, .. }| Err(OpenError::Raft { reason }))
     }
 
     /// Lets a group go whose member has ended, or was not made, after what it has is on the disk. Blocks.
@@ -209,6 +215,18 @@ impl Host {
     #[must_use]
     pub fn store(&self) -> StoreId {
         self.0.identity.store
+    }
+
+    /// Returns when the store has failed: of a disk that is full, say. All of its members end then, and none is started any
+    /// more, for the engines' own threads may have ended: it has to be opened anew, by the next process best.
+    pub async fn failed(&self) -> Failed {
+        let mut failure = self.0.failure.watch();
+        let found = failure.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+        match found {
+            Some(failed) => failed,
+            // What it watches lives as long as this does.
+            None => std::future::pending().await,
+        }
     }
 
     /// Starts this node's member of a group. It follows until it hears of a leader; a new one waits for

@@ -32,6 +32,7 @@ mod witness;
 pub use disk_machine::{DiskMachine, Stop};
 pub use draft::Draft;
 pub use error::{Leader, OpenError, ProposeError};
+pub use failure::Failed;
 pub use host::Host;
 pub use membership::Seat;
 pub use metrics::{SYNC_BUCKETS_US, SyncHistogram};

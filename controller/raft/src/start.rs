@@ -15,7 +15,7 @@ use crate::host::{Place, Shared};
 use crate::log::LogStore;
 use crate::member::Member;
 use crate::metrics::StoreMetrics;
-use crate::network::{CHUNK_BYTES, Connector, Lines};
+use crate::network::{CHUNK_BYTES, Connector, Hosted, Lines};
 use crate::options::{GroupOptions, MemberId};
 use crate::reader::View;
 use crate::state::{Driver, Engine, Group, InMemory, Machine, OnDisk, Published, Staging};
@@ -93,7 +93,14 @@ async fn begin<S: State>(
     // Whoever comes under an old id with a new store is known from the first message on.
     host.channels.record_all(member.raft.server_metrics().borrow_watched().membership_config.membership());
     host.channels.group_added();
-    host.registry.add(options.group, Arc::clone(&member) as _);
+    let hosted = Arc::clone(&member) as Arc<dyn Hosted>;
+    host.registry.add(options.group, Arc::clone(&hosted));
+    // What failed before it was among those that end then.
+    if let Err(failed) = host.check() {
+        hosted.end().await;
+        host.registry.remove(options.group, &hosted);
+        return Err(failed);
+    }
     host.tasks.spawn(witness::run(Arc::clone(&member)));
     host.tasks.spawn(joint::settle(Arc::clone(&member)));
     Ok(member)

@@ -54,10 +54,24 @@ pub(crate) trait EngineStore: Send + Sync + 'static {
     fn open(&self, group: coracle_proto::id::GroupId) -> io::Result<Box<dyn Engine>>;
 
     /// Makes durable what all engines have written.
-    fn sync(&self) -> io::Result<()>;
+    fn sync(&self) -> Result<(), Unsynced>;
+}
 
-    /// Whether what a sync that failed has left behind may be taken for durable by the next one.
-    fn failed_sync_taints(&self) -> bool;
+/// Why not all is durable that engines have written.
+#[derive(Debug)]
+pub(crate) enum Unsynced {
+    /// Not all was taken: the disk is full, say. What was taken is what it was, and the rest is in the log.
+    Refused(io::Error),
+    /// Something that was taken may be lost, and the next sync would take it for durable.
+    Lost(io::Error),
+}
+
+impl From<Unsynced> for io::Error {
+    fn from(unsynced: Unsynced) -> Self {
+        match unsynced {
+            Unsynced::Refused(error) | Unsynced::Lost(error) => error,
+        }
+    }
 }
 
 /// Keeps the records of one group's state. It need not be durable before [`EngineStore::sync`], but what a crash leaves

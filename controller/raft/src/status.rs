@@ -8,7 +8,7 @@ use openraft::{Instant as _, RaftMetrics, ServerState};
 
 use crate::codec::raft::position;
 use crate::error::Leader;
-use crate::failure::Found;
+use crate::failure::Failed;
 use crate::membership::Seat;
 use crate::metrics::SyncHistogram;
 use crate::state_machine::Position;
@@ -107,7 +107,11 @@ pub struct StoreStatus {
 }
 
 impl Status {
-    pub(crate) fn new(metrics: &RaftMetrics<Types>, halted: Option<&String>, failed: Option<&Found>) -> Self {
+    pub(crate) fn new(
+        metrics: &RaftMetrics<Types>,
+        halted: Option<&String>,
+        failed: Option<&Failed>,
+    ) -> Self {
         let membership = metrics.membership_config.membership();
         let member = |id: u64| (NodeId::new(id), membership.get_node(&id).cloned().unwrap_or_default());
         let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);

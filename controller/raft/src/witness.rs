@@ -25,7 +25,7 @@ use crate::network::Testimony;
 use crate::state_machine::State;
 use crate::types::Vote;
 
-/// Between two attempts to attend a leader.
+/// Between two attempts to attend a leader, and between two times that others are asked whether they see it.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// A process that is killed closes its port and its connections in any order: this many looks, this far apart.
@@ -77,6 +77,7 @@ pub(crate) async fn run<S: State>(member: Arc<Member<S>>) {
     let mut acted_on: Option<Vote> = None;
     // The leader that was attended until it was lost: its Raft may end a while before its port closes.
     let mut lost: Option<Vote> = None;
+    let mut told: Option<(Vote, bool)> = None;
     loop {
         let attended = attended(&member);
         let end = tokio::select! {
@@ -103,10 +104,16 @@ pub(crate) async fn run<S: State>(member: Arc<Member<S>>) {
             continue;
         }
         let verdict = ask(&member, &leader).await;
-        tracing::info!(leader = %leader.leader, majority = verdict.majority, "the leader's process is gone");
+        // Once: it is asked for as long as nobody else was elected, which without a majority is as long as that lasts.
+        let news = Some((leader.vote, verdict.majority));
+        if std::mem::replace(&mut told, news) != news {
+            tracing::info!(leader = %leader.leader, majority = verdict.majority, "the leader's process is gone");
+        }
         if verdict.majority {
             acted_on = Some(leader.vote);
             campaign(&member, &leader, verdict.behind).await;
+        } else {
+            sleep(RETRY).await;
         }
     }
 }

@@ -282,3 +282,33 @@ fn memory_does_not_grow_with_the_state() {
     assert!(figure("log") <= LOG_MIB, "the log keeps {} MiB", figure("log"));
     assert_eq!(figure("term"), 1, "the leader was too late for itself");
 }
+
+/// A thread of the engine ends where it cannot write, for as long as the process lives. Whoever has no member of the host
+/// is told all the same, a member is started no more, and the next host goes on from the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_engine_has_failed_says_so_and_the_next_one_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, raft) = alone(dir.path()).await;
+    for key in 0..50 {
+        raft.propose(set(key, "written")).await.unwrap();
+    }
+    let tables = || {
+        let keyspaces = std::fs::read_dir(dir.path().join("1/state/keyspaces")).unwrap();
+        keyspaces.map(|keyspace| keyspace.unwrap().path().join("tables"))
+    };
+    let away = |tables: &Path| tables.with_extension("away");
+    tables().for_each(|tables| std::fs::rename(&tables, away(&tables)).unwrap());
+    // Its end writes tables.
+    raft.shutdown().await;
+    drop(raft);
+    let failed = tokio::time::timeout(node::PATIENCE, host.failed()).await.unwrap();
+    assert!(failed.reason.contains("writing the state failed") && !failed.taints, "{failed:?}");
+    let refused = on_disk::start(&host, |_| ()).await.err().unwrap();
+    assert!(refused.to_string().contains(&failed.reason), "{refused}");
+    host.shutdown().await;
+    tables().for_each(|tables| std::fs::rename(away(&tables), &tables).unwrap());
+    let (host, raft) = alone(dir.path()).await;
+    assert_eq!(whole(&raft.state()).len(), 50);
+    raft.propose(set("after", "written")).await.unwrap();
+    host.shutdown().await;
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use coracle_proto::codec::InField as _;
 use coracle_proto::id::{ClusterId, NodeId};
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::{Host, HostOptions, Owner, RaftServer, Role, States};
+use coracle_raft::{Failed, Host, HostOptions, Owner, RaftServer, Role, States};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -116,9 +116,17 @@ async fn open(options: &Options, limits: ChunkLimits) -> Result<(Arc<Context>, R
     Ok((Arc::new(Context { cluster, node, replicas, closing }), raft))
 }
 
-/// Returns when a replica has stopped although nobody told it to, or a task of one has: its disk failed, or it met what it
-/// cannot read.
+/// Returns when nothing more is done here although nobody told it to end. A store that failed has no replica to show that, where
+/// the one that it had could not begin.
 async fn stopped(replicas: &Replicas) -> RunError {
+    tokio::select! {
+        Failed { reason, taints } = replicas.failed() => RunError::Failed { reason, tainted: taints },
+        stopped = replica_stopped(replicas) => stopped,
+    }
+}
+
+/// Returns when a replica has stopped by itself, or a task of one has: it met what it cannot read, say.
+async fn replica_stopped(replicas: &Replicas) -> RunError {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         // Before the replicas: a task ends with its replica, whose reason is the better one.
@@ -137,5 +145,7 @@ async fn stopped(replicas: &Replicas) -> RunError {
     }
 }
 
+#[cfg(test)]
+mod failed_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_proto::id::{ClusterId, GroupId, NodeId, StoreId};
 use coracle_proto::status::{Code, Refusal};
-use coracle_raft::{GroupOptions, Host, Raft, View};
+use coracle_raft::{Failed, GroupOptions, Host, Raft, View};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -219,6 +219,11 @@ impl Replicas {
         let running = self.running();
         let ended = running.iter().find(|(_, running)| running.tasks.iter().any(JoinHandle::is_finished));
         ended.map(|(group, _)| *group)
+    }
+
+    /// Returns when what all of them are kept in has failed: none goes on, and none begins any more.
+    pub(crate) async fn failed(&self) -> Failed {
+        self.host.failed().await
     }
 
     /// Names what is on the disk.

@@ -29,7 +29,7 @@ pub(crate) const LIMITS: ChunkLimits =
 
 /// A store of one node that leads a group of one member.
 pub(crate) struct World {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     cluster: ClusterId,
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) served: Served,
@@ -58,7 +58,14 @@ impl World {
         let served = replicas.served(GROUP).unwrap();
         let mut status = served.replica.watch();
         status.until(|now| now.role == Role::Leader).await.unwrap();
-        Self { _dir: dir, cluster, replicas: Arc::new(replicas), served }
+        Self { dir, cluster, replicas: Arc::new(replicas), served }
+    }
+
+    /// Takes the folders away in which what is in memory would be written.
+    pub(crate) fn break_disk(&self) {
+        for keyspace in std::fs::read_dir(self.dir.path().join("store/state/keyspaces")).unwrap() {
+            std::fs::remove_dir_all(keyspace.unwrap().path().join("tables")).unwrap();
+        }
     }
 
     /// What services share.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::disk;
 use crate::failure::Failure;
 use crate::faults;
 use crate::metrics::StoreMetrics;
@@ -30,12 +31,16 @@ impl Syncs {
     }
 
     /// Syncs. After a sync that failed the pages that it did not write count as clean for the system: no later one can
-    /// be believed.
+    /// be believed. A segment that was never used is made anew when the disk has room again.
     #[expect(clippy::disallowed_methods, reason = "the length of a sync is measured where it happens")]
     pub(super) fn run(&self, what: &str, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let start = Instant::now();
         let synced = faults::at_sync(&self.dir, what).and_then(|()| sync());
-        synced.inspect_err(|error| self.failure.sync_failed(what, error))?;
+        synced.inspect_err(|error| {
+            if what != NEW_SEGMENT || !disk::is_full(error) {
+                self.failure.sync_failed(what, error);
+            }
+        })?;
         self.metrics.synced(start.elapsed());
         Ok(())
     }

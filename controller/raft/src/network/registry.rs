@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
-use crate::failure::Found;
+use crate::failure::Failed;
 
 /// The answers to a stream of entries.
 pub(crate) type Appended = BoxStream<'static, Result<pb::AppendReply, Status>>;
@@ -84,7 +84,7 @@ impl Registry {
 }
 
 /// A store that failed serves nobody any more: every member ends, whether something is asked of it or not.
-pub(crate) async fn end_on_failure(registry: Arc<Registry>, mut failure: watch::Receiver<Option<Found>>) {
+pub(crate) async fn end_on_failure(registry: Arc<Registry>, mut failure: watch::Receiver<Option<Failed>>) {
     // An error means that the host is gone.
     if failure.wait_for(Option::is_some).await.is_ok() {
         for member in registry.all() {

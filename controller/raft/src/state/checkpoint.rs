@@ -11,7 +11,7 @@ use bytes::Bytes;
 use coracle_proto::id::GroupId;
 use tokio::sync::Notify;
 
-use super::{Changes, Engine, EngineStore};
+use super::{Changes, Engine, EngineStore, Unsynced};
 use crate::codec::record::AppliedState;
 use crate::failure::Failure;
 use crate::log::{GroupLog, LogWriter};
@@ -181,11 +181,11 @@ impl Checkpoint {
 
     /// Makes durable what engines have. Blocks.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let store = self.store()?;
-        store.sync().inspect_err(|error| match store.failed_sync_taints() {
-            true => self.failure.sync_failed("the state", error),
-            false => self.failure.write_failed("the state", error),
-        })
+        let synced = self.store()?.sync().inspect_err(|unsynced| match unsynced {
+            Unsynced::Refused(error) => self.failure.write_failed("the state", error),
+            Unsynced::Lost(error) => self.failure.sync_failed("the state", error),
+        });
+        Ok(synced?)
     }
 
     fn stop(&self) {
@@ -288,7 +288,7 @@ mod tests {
             panic!("a test: the store panics")
         }
 
-        fn sync(&self) -> io::Result<()> {
+        fn sync(&self) -> Result<(), Unsynced> {
             panic!("a test: the store panics")
         }
 
@@ -301,10 +301,6 @@ mod tests {
         }
 
         fn is_empty(&self) -> bool {
-            true
-        }
-
-        fn failed_sync_taints(&self) -> bool {
             true
         }
     }

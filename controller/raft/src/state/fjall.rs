@@ -22,7 +22,7 @@ use coracle_proto::id::GroupId;
 use self::engine::FjallEngine;
 use self::open::Database;
 use super::database::Trouble;
-use super::{Engine, EngineStore};
+use super::{Engine, EngineStore, Unsynced};
 use crate::codec::record::Stored as _;
 use crate::disk;
 use crate::options::HostIdentity;
@@ -41,6 +41,17 @@ impl FjallStore {
     pub(crate) fn open(dir: &Path) -> Result<Self, Trouble> {
         Ok(Self { database: Database::open(dir)? })
     }
+
+    /// What is in memory becomes tables, those of all groups at the same time. Whoever writes meanwhile is not waited for.
+    fn write_tables(&self) -> io::Result<()> {
+        let keyspaces = self.database.keyspaces()?;
+        let wanted: Vec<_> =
+            keyspaces.iter().map(|keyspace| keyspace.rotate(&self.database)).collect::<Result<_, _>>()?;
+        for (keyspace, wanted) in keyspaces.iter().zip(wanted) {
+            keyspace.flushed(wanted, || self.database.check())?;
+        }
+        Ok(())
+    }
 }
 
 impl EngineStore for FjallStore {
@@ -54,7 +65,7 @@ impl EngineStore for FjallStore {
     fn claim(&self, identity: &HostIdentity) -> io::Result<()> {
         let record = identity.seal(IDENTITY);
         self.database.make(HOST)?.with(|host| host.insert(IDENTITY, record).map_err(open::error))?;
-        self.sync()
+        self.write_tables()
     }
 
     fn is_empty(&self) -> bool {
@@ -66,20 +77,9 @@ impl EngineStore for FjallStore {
         Ok(Box::new(FjallEngine::open(self.database.clone(), group)?))
     }
 
-    /// What is in memory becomes tables, those of all groups at the same time. Whoever writes meanwhile is not waited for.
-    fn sync(&self) -> io::Result<()> {
-        let keyspaces = self.database.keyspaces()?;
-        let wanted: Vec<_> =
-            keyspaces.iter().map(|keyspace| keyspace.rotate(&self.database)).collect::<Result<_, _>>()?;
-        for (keyspace, wanted) in keyspaces.iter().zip(wanted) {
-            keyspace.flushed(wanted, || self.database.check())?;
-        }
-        Ok(())
-    }
-
     /// A table that was not written whole has no name, and its records are in the log.
-    fn failed_sync_taints(&self) -> bool {
-        false
+    fn sync(&self) -> Result<(), Unsynced> {
+        self.write_tables().map_err(Unsynced::Refused)
     }
 }
 

@@ -12,9 +12,10 @@ use sled::Batch;
 
 use super::blobs::Blobs;
 use super::database::{self, Trouble};
-use super::{Changes, Engine, EngineStore};
+use super::{Changes, Engine, EngineStore, Unsynced};
 use crate::codec::frame::{FrameError, seal, unseal};
 use crate::codec::record::{AppliedState, Stored};
+use crate::disk;
 use crate::options::HostIdentity;
 use crate::reader::RecordsIter;
 
@@ -52,7 +53,7 @@ impl EngineStore for SledStore {
 
     fn claim(&self, identity: &HostIdentity) -> io::Result<()> {
         self.db.insert(IDENTITY, identity.seal(IDENTITY)).map_err(error)?;
-        self.sync()
+        Ok(self.sync()?)
     }
 
     fn is_empty(&self) -> bool {
@@ -71,14 +72,17 @@ impl EngineStore for SledStore {
 
     /// First what is pointed to, then what points: once the flush has returned, every blob that a record before it
     /// needs is complete.
-    fn sync(&self) -> io::Result<()> {
-        self.db.flush().map_err(error)?;
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner).sync()?;
-        self.file.sync_data()
-    }
-
-    fn failed_sync_taints(&self) -> bool {
-        true
+    fn sync(&self) -> Result<(), Unsynced> {
+        match self.db.flush().map_err(error) {
+            Ok(_) => {}
+            // A flush writes first. Whether of what was written something is lost the system tells each handle by itself.
+            Err(full) if disk::is_full(&full) && self.file.sync_data().is_ok() => {
+                return Err(Unsynced::Refused(full));
+            }
+            Err(lost) => return Err(Unsynced::Lost(lost)),
+        }
+        let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner).sync();
+        blobs.and_then(|()| self.file.sync_data()).map_err(Unsynced::Lost)
     }
 }
 

@@ -36,7 +36,15 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A replica stopped: its disk failed, or it met what it cannot read.
+    /// The store failed: its disk is full, say. The next process goes on from what its log has, once it can be written.
+    #[error("the store failed: {reason}")]
+    Failed {
+        /// What was done, and what the system said.
+        reason: String,
+        /// It was a sync: the store must not be used again.
+        tainted: bool,
+    },
+    /// A replica stopped: it met what it cannot read, or its store failed.
     #[error("the replica of data group {group} stopped: {reason}")]
     Stopped {
         /// Of which group.
@@ -61,6 +69,7 @@ impl RunError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
+            Self::Failed { tainted, .. } => *tainted,
             Self::Stopped { halted, tainted, .. } => *halted || *tainted,
             Self::Store { source, .. } => source.is_configuration(),
             // The port was this node's when it started: whoever has it now may let it go.
@@ -74,8 +83,11 @@ impl RunError {
         match self {
             Self::Store { source, .. } => source.code(),
             Self::Stopped { halted: true, .. } => Some(Code::UpgradeRequired),
-            Self::Stopped { tainted: true, .. } => Some(Code::StoreDamaged),
-            Self::Stopped { halted: false, tainted: false, .. }
+            Self::Failed { tainted: true, .. } | Self::Stopped { tainted: true, .. } => {
+                Some(Code::StoreDamaged)
+            }
+            Self::Failed { tainted: false, .. }
+            | Self::Stopped { halted: false, tainted: false, .. }
             | Self::Bind { .. }
             | Self::Mark { .. }
             | Self::Server { .. } => None,

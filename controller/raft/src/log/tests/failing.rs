@@ -1,7 +1,7 @@
 //! What the system refuses is not acknowledged, and ends the members.
 
 use super::*;
-use crate::failure::Found;
+use crate::failure::Failed;
 
 /// A file that the system refuses to sync: what is acknowledged with it was not synced.
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn nothing_is_acknowledged_that_was_not_synced() {
 }
 
 /// What a log with this file and this callback says after some megabytes.
-async fn failed(file: Option<fs::File>, full: Box<dyn Fn() + Send>) -> (Found, std::thread::Result<()>) {
+async fn failed(file: Option<fs::File>, full: Box<dyn Fn() + Send>) -> (Failed, std::thread::Result<()>) {
     let (_dir, path) = made();
     let mut log = recover(&path, syncs(&path)).unwrap();
     if let Some(file) = file {
@@ -61,4 +61,19 @@ async fn a_write_that_failed_or_a_panic_ends_the_members() {
     let (found, ended) = failed(None, Box::new(|| panic!("a test: whoever is told panics"))).await;
     assert!(found.reason.contains("panicked") && !found.taints, "{found:?}");
     assert!(ended.is_err(), "the panic is not hidden");
+}
+
+/// A segment that was not made holds nothing: a disk that is full then says nothing of what others hold.
+#[test]
+fn a_sync_on_a_full_disk_taints_what_somebody_has_relied_on() {
+    let full = || Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+    for (what, taints) in [(sync::NEW_SEGMENT, false), (sync::RECORDS, true), (sync::FULL_SEGMENT, true)] {
+        let (_dir, path) = made();
+        let syncs = syncs(&path);
+        assert!(syncs.run(what, full).is_err());
+        assert_eq!(syncs.failure.found().is_some_and(|found| found.taints), taints, "{what}");
+        let ill = || Err(std::io::Error::from_raw_os_error(5));
+        assert!(syncs.run(what, ill).is_err());
+        assert!(syncs.failure.found().is_some_and(|found| found.taints), "{what}");
+    }
 }

@@ -216,7 +216,7 @@ pub(super) fn guarded<T>(ask: impl FnOnce() -> fjall::Result<T>) -> io::Result<T
 pub(super) fn error(error: fjall::Error) -> io::Error {
     match error {
         fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => error,
-        fjall::Error::Poisoned => io::Error::other("a thread of fjall has failed"),
+        fjall::Error::Poisoned => io::Error::other("a thread of fjall has failed, the log says of what"),
         other => damaged(other.to_string()),
     }
 }

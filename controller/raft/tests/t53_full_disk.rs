@@ -1,0 +1,172 @@
+//! A disk that is full: it ends whoever writes to it, for as long as that lasts, and nothing that was acknowledged is lost.
+//! Takes root, for a small disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it measured"
+)]
+
+#[path = "harness/kv.rs"]
+mod kv;
+#[path = "harness/node.rs"]
+mod node;
+#[path = "harness/on_disk.rs"]
+mod on_disk;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bytes::Bytes;
+use coracle_raft::ProposeError;
+use node::set;
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+/// Room for two logs of two segments, some more of them, and the state.
+const SMALL_MIB: usize = 128;
+/// The disk is filled so often, each time but for some of this.
+const ROUNDS: usize = 6;
+const LEFT_BYTES_MAX: usize = 12 << 20;
+const KEYS: usize = 20;
+const VALUE_BYTES_MAX: usize = 100 << 10;
+/// More than what fits: an end comes before.
+const WRITES_MAX: usize = 2_000;
+
+/// A file system in memory over a folder.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={SMALL_MIB}m");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder.path()).status();
+        assert!(mounted.unwrap().success(), "it takes root");
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
+    }
+
+    /// Takes what is left but for so many bytes.
+    fn fill(&self, left: usize) {
+        let mut file = File::create(self.ballast()).unwrap();
+        let (mut taken, mut block) = (0_u64, 1 << 20);
+        while block > 0 {
+            match file.write(&vec![1; block]) {
+                Ok(written) if written > 0 => taken += written as u64,
+                _ => block /= 2,
+            }
+        }
+        file.set_len(taken.saturating_sub(left as u64)).unwrap();
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+/// What may stand in each key: more than one value after a write whose outcome nobody was told.
+#[derive(Default)]
+struct Expected(BTreeMap<usize, Vec<Option<String>>>);
+
+impl Expected {
+    /// Writes until that is refused.
+    async fn write(
+        &mut self,
+        luck: &mut SmallRng,
+        propose: impl AsyncFn(Bytes) -> Result<Bytes, ProposeError>,
+    ) {
+        for number in 0..WRITES_MAX {
+            let (key, length) = (luck.random_range(0..KEYS), luck.random_range(0..VALUE_BYTES_MAX));
+            let value = format!("{}-{}", luck.random::<u64>(), "v".repeat(length));
+            let may = self.0.entry(key).or_insert_with(|| vec![None]);
+            match propose(set(key, &value)).await {
+                Ok(_) => *may = vec![Some(value)],
+                Err(error) => {
+                    println!("after {number} writes: {error}");
+                    return may.push(Some(value));
+                }
+            }
+        }
+        panic!("the disk was never full");
+    }
+
+    /// What was acknowledged is there.
+    fn check(&mut self, get: impl Fn(usize) -> Option<String>) {
+        for (key, may) in &mut self.0 {
+            let found = get(*key);
+            let length = found.as_ref().map(String::len);
+            assert!(may.contains(&found), "key {key} has {length:?} bytes, of {} values", may.len());
+            *may = vec![found];
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_in_memory_goes_on_when_its_disk_has_room_again() {
+    let (disk, mut expected) = (SmallDisk::mount(), Expected::default());
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut luck = SmallRng::seed_from_u64(seed);
+    for _ in 0..ROUNDS {
+        let raft = node::open_single(disk.path()).await;
+        expected.check(|key| node::get(&raft, key));
+        disk.fill(luck.random_range(0..LEFT_BYTES_MAX));
+        expected.write(&mut luck, async |command| raft.propose(command).await).await;
+        let status = raft.status();
+        assert!(!status.tainted, "{status:#?}");
+        raft.shutdown().await;
+        drop(raft);
+        match node::open(node::options(disk.path(), 1)).await {
+            Ok(raft) => raft.shutdown().await,
+            Err(error) => assert!(!error.is_configuration(), "{error}"),
+        }
+        disk.empty();
+    }
+    let raft = node::open_single(disk.path()).await;
+    expected.check(|key| node::get(&raft, key));
+    raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_on_the_disk_goes_on_when_that_has_room_again() {
+    let (disk, mut expected) = (SmallDisk::mount(), Expected::default());
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut luck = SmallRng::seed_from_u64(seed);
+    for _ in 0..ROUNDS {
+        let (host, raft) = on_disk::alone(disk.path()).await;
+        expected.check(|key| on_disk::get(&raft, key));
+        disk.fill(luck.random_range(0..LEFT_BYTES_MAX));
+        expected.write(&mut luck, async |command| raft.propose(command).await).await;
+        let failed = tokio::time::timeout(node::PATIENCE, host.failed()).await.unwrap();
+        assert!(!failed.taints, "{failed:?}");
+        drop(raft);
+        host.shutdown().await;
+        match on_disk::open(disk.path(), 1, |_| ()).await {
+            Ok((host, _)) => host.shutdown().await,
+            Err(error) => assert!(!error.is_configuration(), "{error}"),
+        }
+        disk.empty();
+    }
+    let (host, raft) = on_disk::alone(disk.path()).await;
+    expected.check(|key| on_disk::get(&raft, key));
+    host.shutdown().await;
+}
