@@ -4,7 +4,7 @@ mod stores;
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::id::NodeId;
@@ -155,7 +155,10 @@ async fn what_belongs_to_nothing_goes_and_what_is_read_stays() {
     assert_eq!(late.code, Code::UploadNotFound, "{late}");
     // A blob in its place: what it held goes as well, where nobody reads it.
     let read_at = stores.served(0).chunks;
-    read_at.note_read_at(UploadId::try_from(&kept[..]).unwrap(), Instant::now() + Duration::from_secs(3600));
+    read_at.note_read_at(
+        UploadId::try_from(&kept[..]).unwrap(),
+        crate::clock::now() + Duration::from_secs(3600),
+    );
     let next = stores.begin().await;
     stores.put(0, (&next, 11, 0), pieces(&data)).await.unwrap();
     stores.commit(&next, 11, 70_000).await;
