@@ -19,6 +19,7 @@ mod kv;
 mod logs;
 mod node;
 mod queue;
+mod replies;
 mod route;
 mod schedule;
 mod secret;

@@ -30,7 +30,7 @@ pub(crate) use problem::{ManifestError, Problems};
 pub(crate) use schedule::{Data, Missed, Overlap, ScheduleEntry, ZONE};
 pub(crate) use settings::{Setting, Settings};
 pub(crate) use trigger::{Changes, On, TriggerEntry};
-pub(crate) use webhook::{TOLERANCE, Verify, WebhookEntry};
+pub(crate) use webhook::{PREFIX as WEBHOOK, TOLERANCE, Verify, WebhookEntry, queue_of as webhook_queue};
 
 use crate::address::Address;
 

@@ -14,6 +14,7 @@ use rustix::net::{
     SendFlags,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
 /// Files that can go with one message: a lock and the data plane's two listeners, with room.
 const FILES_MAX: usize = 4;
@@ -90,13 +91,48 @@ fn pid(process: u32) -> Option<Pid> {
     i32::try_from(process).ok().and_then(Pid::from_raw)
 }
 
+/// Ctrl-C.
+const INTERRUPT: u8 = 3;
+
+/// A terminal that is as it was again, however what was done with it ends.
+struct Restored(Termios);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        // There is nothing else to try.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+/// Reads a line of the terminal that stdin is, of at most so many bytes, and shows nothing of it; none where Ctrl-C ended it.
+/// Ctrl-C ends the line, and not this program: it would leave the terminal mute.
+pub(crate) fn read_unseen(bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
+    let before = tcgetattr(io::stdin())?;
+    let mut unseen = before.clone();
+    unseen.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+    unseen.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
+    let restored = Restored(before);
+    tcsetattr(io::stdin(), OptionalActions::Flush, &unseen)?;
+    let mut line = vec![0; bytes_max];
+    // A terminal gives one line to one read.
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(io::stdin(), &mut line))?;
+    drop(restored);
+    line.truncate(read);
+    Ok((line.last() != Some(&INTERRUPT)).then_some(line))
+}
+
 /// Takes the lock of a file that only one process may hold; `None` when another one has it. It is free
 /// again when the file is closed, however that comes.
 pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+    Ok(lock_file(&file)?.then_some(file))
+}
+
+/// The same of one that is open; whether nobody else has it.
+pub(crate) fn lock_file(file: &File) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

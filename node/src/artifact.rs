@@ -23,7 +23,7 @@ mod upload;
 pub use error::ArtifactError;
 pub use metrics::ArtifactMetrics;
 pub use patrol::{Pace, Patrol};
-pub use prepare::{Checked, Prepare};
+pub use prepare::{Checked, Prepare, Wants};
 pub use receiving::{Receiving, Sealed};
 pub use service::ArtifactService;
 pub(crate) use store::blocking;

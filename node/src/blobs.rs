@@ -20,6 +20,10 @@ pub const BLOB_BYTES_MAX: u64 = 5 << 30;
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a chunk; of a part's last one fewer.
 pub const CHUNK_BYTES: u64 = 4 << 20;
+/// Parts of an upload.
+pub const PARTS_MAX: u32 = 10_000;
+/// Bytes of a content type.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Bytes of metadata and content type.
 pub const METADATA_BYTES_MAX: usize = 2 << 10;
 
@@ -45,7 +49,7 @@ pub struct Info {
     pub etag: String,
     /// Unix milliseconds.
     pub modified_ms: u64,
-    /// Never empty.
+    /// Never empty where a store tells it.
     pub content_type: String,
     /// Whatever its writer said of it.
     pub metadata: BTreeMap<String, String>,
@@ -79,6 +83,17 @@ pub enum Content {
         /// In order.
         parts: Vec<Part>,
     },
+}
+
+impl Content {
+    /// The upload that it came by, if it is in chunks.
+    #[must_use]
+    pub const fn upload(&self) -> Option<UploadId> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Parts { upload, .. } => Some(*upload),
+        }
+    }
 }
 
 /// A blob.
@@ -210,6 +225,12 @@ pub trait Blobs: Send + Sync {
     /// `bucket-not-found`; why nobody has answered by the deadline.
     fn blob<'a>(&'a self, at: &'a At, deadline: Instant) -> BoxFuture<'a, Result<Option<Blob>, Refusal>>;
 
+    /// What is told of the blob, without its content. None: there is none.
+    ///
+    /// # Errors
+    /// As [`Self::blob`].
+    fn info<'a>(&'a self, at: &'a At, deadline: Instant) -> BoxFuture<'a, Result<Option<Info>, Refusal>>;
+
     /// A page of a bucket's blobs.
     ///
     /// # Errors
@@ -225,7 +246,12 @@ pub trait Blobs: Send + Sync {
     fn read(&self, bucket: &Bucket, content: &Content, range: Range<u64>) -> Pieces;
 
     /// Begins to send content. `idle` is how long it may rest: its chunks are kept so long after the last one, also without a commit.
-    fn upload(&self, at: &At, idle: Duration) -> Box<dyn Upload>;
+    /// What has at most `inline_max` bytes comes back as it is, and is in no chunk.
+    fn upload(&self, at: &At, idle: Duration, inline_max: usize) -> Box<dyn Upload>;
+
+    /// What was sent by it is not going to be committed: its chunks go within the grace. Nobody waits for that. Nothing comes of it
+    /// where it was committed.
+    fn give_up(&self, at: &At, upload: UploadId);
 
     /// The blob is this from now on, for all at once.
     ///

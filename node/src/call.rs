@@ -49,6 +49,9 @@ pub struct Call {
 /// The kind of a queue's message that is an HTTP request: it was accepted to be run later. All others are events.
 pub const ASYNC: &str = "async";
 
+/// Why a request to a function is refused that only events call.
+pub(crate) const EVENTS_ONLY: &str = "only events call the function: its component exports neither 'wasi:http/incoming-handler' nor 'wasi:cli/run'";
+
 /// What fired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {

@@ -16,16 +16,27 @@ pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 4 << 10;
 
 const UNENDED: &str = "has a quoted part that does not end";
 
+/// Bytes of attributes, as they are bounded.
+pub(crate) fn attributes_bytes(attributes: &BTreeMap<String, String>) -> usize {
+    attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum()
+}
+
 /// Leaves out of a trace what is too much, where all attributes have more than so many bytes: it goes on without what its vendors say,
 /// and one that is no trace goes, too.
 pub(crate) fn cut_traces(attributes: &mut BTreeMap<String, String>, bytes_max: usize) {
-    let bytes = attributes.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
-    if bytes > bytes_max {
+    if attributes_bytes(attributes) > bytes_max {
         attributes.remove(TRACESTATE);
         if attributes.get(TRACEPARENT).is_some_and(|parent| parent.len() > bytes_max / 2) {
             attributes.remove(TRACEPARENT);
         }
     }
+}
+
+/// Whether a media type is JSON by its subtype.
+pub(crate) fn is_json(kind: &str) -> bool {
+    let name = kind.split(';').next().unwrap_or_default().trim();
+    let subtype = name.split_once('/').map_or("", |(_, subtype)| subtype).to_ascii_lowercase();
+    subtype == "json" || subtype.ends_with("+json")
 }
 
 /// What a header has of a value: what it cannot carry, spaces, quotes and `%` as `%` and two digits for each byte (3.1.3.2).

@@ -6,16 +6,21 @@
 mod again;
 mod answer;
 mod attempt;
+mod batch;
 mod crowd;
+mod json;
+mod named;
 mod narrow;
 mod offers;
 mod request;
 mod running;
+mod sent;
 mod settle;
 mod span;
 mod take;
 #[cfg(test)]
 mod tests;
+mod together;
 mod verdict;
 
 use std::collections::BTreeMap;

@@ -26,8 +26,10 @@ mod shares;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
+mod webhook;
 
 pub use listen::ListenError;
+pub(crate) use publish::reply;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,6 +106,17 @@ const _: () = assert!(OPEN_MAX as u64 * ANSWER_WINDOW_BYTES as u64 <= 1 << 30);
 /// Each may have the beginning of its request's body here too, a quarter of a gigabyte together.
 const _: () = assert!(OPEN_MAX as u64 * KEPT_BYTES_MAX as u64 <= 256 << 20);
 
+/// Of these, those who read the chunks of a blob. Each has two streams from stores with a window each, a piece of that size on
+/// its way out, and a list of ten thousand parts: half a gigabyte together. One caller has half of the places, and functions
+/// that read have the rest of what may be read at once.
+const READERS_MAX: usize = 400;
+const _: () = assert!(READERS_MAX as u64 * (3 * ANSWER_WINDOW_BYTES as u64 + (640 << 10)) <= 600 << 20);
+/// Of these, those who write blobs, or parts of them, of more than is kept in a record. Each has what is small, two chunks with
+/// pieces of half a mebibyte, and what HTTP/2 has of them for each of three stores: a gigabyte together, where no store takes
+/// anything.
+const UPLOADS_MAX: usize = 200;
+const _: () = assert!(UPLOADS_MAX as u64 * ((64 << 10) + 2 * (512 << 10) + 3 * (1 << 20)) <= 1 << 30);
+
 /// Of these, calls whose bodies are read whole before they are sent. Bodies of more stream, and whoever runs them ends those
 /// that are slow: so callers that send next to nothing leave half of the open places to others.
 const GATHERING_MAX: usize = OPEN_MAX / 2;
@@ -136,6 +149,9 @@ struct Inner {
     gathering: Arc<Shares>,
     /// Bytes for these bodies.
     bodies: Arc<Shares>,
+    /// Places of those who read and write blobs, of which they have much here.
+    readers: Arc<Shares>,
+    uploads: Arc<Shares>,
     /// Until when a controller's first word is waited for.
     news_by: Instant,
 }
@@ -170,6 +186,8 @@ impl Front {
             open: Shares::new(OPEN_MAX),
             gathering: Shares::new(GATHERING_MAX),
             bodies: Shares::new(BODIES_BYTES_MAX),
+            readers: Shares::new(READERS_MAX),
+            uploads: Shares::new(UPLOADS_MAX),
             news_by: clock::now() + options.news_timeout,
         };
         Self { inner: Arc::new(inner) }

@@ -295,8 +295,8 @@ impl Runtime {
 impl Prepare for Runtime {
     fn check<'a>(&'a self, artifact: &'a Path) -> BoxFuture<'a, Result<Checked, Refusal>> {
         Box::pin(async {
-            let Inspection { kind, memory_min, listens, .. } = self.check(artifact).await?;
-            Ok(Checked { kind, memory_min, listens })
+            let Inspection { kind, memory_min, listens, wants, .. } = self.check(artifact).await?;
+            Ok(Checked { kind, memory_min, listens, wants })
         })
     }
 

@@ -6,21 +6,25 @@ mod ask;
 mod channels;
 mod client;
 mod known;
+mod manner;
 mod message;
 mod record;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trouble;
+mod webhook;
 mod wire;
 
 pub use self::client::{Begin, BlobClient, Sending};
+pub use self::manner::{Batch, Manner};
 pub use self::message::{
     ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, Acknowledged, BODY_BYTES_MAX, DELAY_MAX, Delivery, Event,
     EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX, KEPT_HEADERS_BYTES_MAX, Kept, Message, Offered,
-    PUBLISHED_BYTES_MAX, PUBLISHED_MAX, Published, Report, Settlement, Submission, Submitted, TEXT_BYTES_MAX,
-    Taken, Taking, Ticket, Verdict,
+    PUBLISHED_BYTES_MAX, PUBLISHED_MAX, Published, Reply, Report, Settlement, Submission, Submitted,
+    TEXT_BYTES_MAX, Taken, Taking, Ticket, Verdict,
 };
 pub use self::record::{Ended, Record, State};
+pub use self::webhook::{Heard, Hooked};
 pub(crate) use self::wire::{effect_from_wire, effect_to_wire};
 
 use std::fmt;
@@ -29,10 +33,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use coracle_proto::id::{ClusterId, GroupId, Namespace, NodeId};
 use coracle_proto::status::{Code, Refusal};
 use coracle_transport::Purpose;
+use tokio::sync::Semaphore;
 
 use self::channels::Channels;
 use self::known::Known;
 use crate::view::ViewHandle;
+
+/// Chunks that are read at once, of all blobs. A store has twice as many streams on one connection, so those who read slowly
+/// never take the last one of them, also where all of them read from one store.
+const READS_MAX: usize = 512;
 
 /// Asks stores. Cheap to clone.
 #[derive(Clone)]
@@ -45,8 +54,11 @@ struct Inner {
     view: ViewHandle,
     known: Mutex<Known>,
     channels: Channels,
-    /// Those for what blobs are made of: whoever reads slowly there holds up no question.
+    /// Those for what blobs are made of: whoever reads slowly there holds up no question, and nobody who writes.
     chunks: Channels,
+    puts: Channels,
+    /// For chunks that are being read.
+    reads: Arc<Semaphore>,
     /// Whose own store is asked first for what any member has.
     here: Option<NodeId>,
 }
@@ -71,8 +83,10 @@ impl Stores {
     }
 
     fn of(view: ViewHandle, cluster: ClusterId, here: Option<NodeId>) -> Self {
-        let (channels, chunks) = (Channels::here(Purpose::Store), Channels::here(Purpose::Chunks));
-        Self { inner: Arc::new(Inner { cluster, view, known: Mutex::default(), channels, chunks, here }) }
+        let (known, channels) = (Mutex::default(), Channels::here(Purpose::Store));
+        let (chunks, puts) = (Channels::here(Purpose::Chunks), Channels::here(Purpose::Chunks));
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        Self { inner: Arc::new(Inner { cluster, view, known, channels, chunks, puts, reads, here }) }
     }
 
     /// Every data group.

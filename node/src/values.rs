@@ -22,6 +22,15 @@ pub struct Bucket {
     pub name: String,
 }
 
+/// What a bucket holds, for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Values.
+    Values,
+    /// Blobs (docs/adr/0018).
+    Blobs,
+}
+
 /// What is there under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {

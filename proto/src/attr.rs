@@ -103,6 +103,8 @@ pub const HEADER_ATTEMPT: &str = "coracle-attempt";
 pub const HEADER_ROUTE: &str = "coracle-route";
 /// Header for guests that take messages: the number of the claim in its data group, decimal, greater than that of any before.
 pub const HEADER_FENCE: &str = "coracle-fence";
+/// In a queued call: the queue that it was taken from.
+pub const HEADER_QUEUE: &str = "coracle-queue";
 /// Header of answers: the node that ran the call.
 pub const HEADER_NODE: &str = "coracle-node";
 /// Header of answers: `cold` or `warm`.

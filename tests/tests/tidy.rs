@@ -13,7 +13,7 @@ mod ways;
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that decide and do nothing else (ARCHITECTURE.md, the pure line).
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
     "controller/src/model.rs",
     "controller/src/model/",
     "controller/src/placer.rs",
@@ -28,6 +28,7 @@ const PURE: [&str; 25] = [
     "controller/store/src/clock/middle.rs",
     "controller/store/src/schedules/pace.rs",
     "controller/store/src/schedules/plan.rs",
+    "controller/store/src/hmac.rs",
     "controller/store/src/members.rs",
     "controller/store/src/model.rs",
     "controller/store/src/model/",
@@ -42,7 +43,7 @@ const PURE: [&str; 25] = [
 ];
 
 /// What a pure module may use. A new line here is a decision, not a convenience.
-const PURE_IMPORTS: [&str; 41] = [
+const PURE_IMPORTS: [&str; 44] = [
     "std::cmp",
     "std::collections::BTreeMap",
     "std::collections::BTreeSet",
@@ -55,11 +56,13 @@ const PURE_IMPORTS: [&str; 41] = [
     "std::time::Duration",
     "std::time::{Duration, Instant}",
     "imbl",
+    "base64",
     "croner",
     "jiff",
     "blake3",
     "bytes::Bytes",
     "prost::Message",
+    "serde_json",
     "sha2",
     "thiserror",
     "coracle_proto::codec",
@@ -79,6 +82,7 @@ const PURE_IMPORTS: [&str; 41] = [
     "coracle_raft::{Halt, Stop}",
     "crate::clock::millis",
     "crate::cron",
+    "crate::hmac",
     "crate::model",
     "crate::placer",
     "crate::balance",

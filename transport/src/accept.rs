@@ -65,8 +65,9 @@ impl Port {
 
     const fn windows(self) -> Windows {
         let connection = match self {
-            Self::Control | Self::Store => CONTROL_WINDOW_BYTES,
-            Self::Data { .. } => calls::CONNECTION_WINDOW_BYTES,
+            Self::Control => CONTROL_WINDOW_BYTES,
+            // Chunks that wait for their place, or for a slow sender, hold up no other one.
+            Self::Data { .. } | Self::Store => calls::CONNECTION_WINDOW_BYTES,
         };
         Windows { stream: BODY_WINDOW_BYTES, connection }
     }

@@ -9,6 +9,8 @@ mod kind;
 mod link;
 mod parts;
 mod put;
+mod sink;
+mod span;
 mod tries;
 mod uploads;
 
@@ -33,7 +35,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a bucket for blobs, or give it other bounds and another access.
+    /// Make a bucket for blobs, or give one other bounds and another access: what is not said stays.
     Create(buckets::Create),
     /// List the buckets of a namespace that hold blobs.
     Buckets(kv::buckets::Buckets),
@@ -70,6 +72,8 @@ struct Key {
     key: String,
 }
 
+/// Bytes of a blob: of stdin they are not known before.
+const BLOB_BYTES_MAX: u64 = 5 << 30;
 /// Bytes of a key.
 const KEY_BYTES_MAX: usize = 1 << 10;
 

@@ -18,6 +18,7 @@ use self::flags::Flags;
 use self::kept::{Kept, Prune};
 use self::upload::Artifact;
 pub(crate) use self::view::Deployed;
+use self::view::Planned;
 use super::Session;
 use crate::client::{Admin, Client, Deadline, Targets};
 use crate::exit::Failure;
@@ -39,7 +40,8 @@ pub(crate) struct Args {
     /// Delete what the manifest's namespaces have and it does not name: queues, topics, buckets, triggers, schedules.
     #[arg(long)]
     prune: bool,
-    /// Only look whether it could be deployed, and what would become of queues, topics, buckets, triggers, schedules.
+    /// Change nothing: show what would become of queues, topics, buckets, triggers, schedules, or why it cannot be. Of
+    /// functions only their files are looked for: not what they import, nor whose their routes are.
     #[arg(long)]
     dry_run: bool,
     /// Of these also what has messages or values.
@@ -97,15 +99,17 @@ pub(super) async fn run(args: &Args, session: &Session<'_>) -> Result<(), Failur
     let wanted = args.wanted()?;
     let deadline = Deadline::after(session.wait(WAIT));
     let prune = args.prune.then_some(Prune { force: args.force, yes: session.shared.yes });
-    let (wait, dry_run) = (!session.shared.no_wait, args.dry_run);
-    let plan = Plan { deadline, wait, dry_run, talk: session.talk, prune };
+    let plan = Plan { deadline, wait: !session.shared.no_wait, talk: session.talk, prune };
     let manifest = args.manifest_file();
     let targets =
         session.targets_of(manifest.as_deref().unwrap_or_else(|| Path::new(manifest::FILE_NAME)))?;
+    if args.dry_run {
+        return session.output.list(&try_all(&wanted, targets, plan).await?);
+    }
     let (deployed, done) = deploy_all(&wanted, targets, plan).await;
     // Also before a failure: what was deployed stays deployed.
     match (deployed.as_slice(), manifest) {
-        ([], Some(_)) if done.is_ok() && !args.dry_run && !session.output.is_for_people() => {
+        ([], Some(_)) if done.is_ok() && !session.output.is_for_people() => {
             session.output.list::<Deployed>(&[])?;
         }
         ([], _) => {}
@@ -125,7 +129,7 @@ pub(crate) async fn deploy_manifest(
     talk: Talk,
 ) -> Result<Vec<Deployed>, Failure> {
     let wanted = read_manifest(path)?;
-    let plan = Plan { deadline: Deadline::after(WAIT), wait: true, dry_run: false, talk, prune: None };
+    let plan = Plan { deadline: Deadline::after(WAIT), wait: true, talk, prune: None };
     let (deployed, done) = deploy_all(&wanted, targets, plan).await;
     done.map(|()| deployed)
 }
@@ -136,8 +140,6 @@ struct Plan {
     deadline: Deadline,
     /// Until the versions are ready everywhere.
     wait: bool,
-    /// Nothing is changed.
-    dry_run: bool,
     talk: Talk,
     /// What the manifest does not name is deleted.
     prune: Option<Prune>,
@@ -162,19 +164,7 @@ async fn deploy_all(
     );
     let mut deployed = Vec::with_capacity(functions.len());
     let all = async {
-        // What is wrong on this side is said before anybody is asked, and before the first function is deployed.
-        for function in functions {
-            Artifact::find(&function.component)?;
-        }
-        let client = Client::connect(targets, plan.deadline, plan.talk).await?;
-        let (kept, mut client) = Kept::look(manifest, plan.prune, client, plan.talk).await?;
-        if plan.dry_run {
-            if let Some(kept) = &kept {
-                kept.tell_wanted(client).await?;
-            }
-            functions.iter().for_each(|it| plan.talk.say(&format!("{} would be deployed", it.id)));
-            return Ok(());
-        }
+        let (kept, mut client) = look(manifest, targets, (plan, false)).await?;
         if let Some(kept) = &kept {
             client = kept.before_functions(client).await?;
         }
@@ -193,6 +183,34 @@ async fn deploy_all(
     let done = all.instrument(span.clone()).await;
     mark(&span, done.as_ref().err());
     (deployed, done)
+}
+
+/// What is wrong on this side is said before anybody is asked, and all of it before the first function is deployed.
+async fn look(
+    manifest: &Manifest,
+    targets: Targets,
+    (plan, dry_run): (Plan, bool),
+) -> Result<(Option<Kept<'_>>, Client), Failure> {
+    for function in &manifest.functions {
+        Artifact::find(&function.component)?;
+    }
+    let client = Client::connect(targets, plan.deadline, plan.talk).await?;
+    Kept::look(manifest, (plan.prune, dry_run), client, plan.talk).await
+}
+
+/// What a deploy would do, as far as it can be seen; nothing is changed.
+async fn try_all(manifest: &Manifest, targets: Targets, plan: Plan) -> Result<Vec<Planned>, Failure> {
+    let (kept, client) = look(manifest, targets, (plan, true)).await?;
+    let mut planned = match &kept {
+        Some(kept) => kept.planned(client).await?,
+        None => {
+            Kept::tell_left(manifest, client, plan.talk).await?;
+            Vec::new()
+        }
+    };
+    planned
+        .extend(manifest.functions.iter().map(|it| Planned::new(&format!("function {}", it.id), "deploy")));
+    Ok(planned)
 }
 
 fn mark(span: &Span, failure: Option<&Failure>) {

@@ -8,6 +8,7 @@ use coracle_proto::pb::{self, InvocationState};
 use coracle_proto::status::{Code, Refusal};
 
 use super::Session;
+use crate::address::Address;
 use crate::client::{
     Admin, Client, Deadline, Invocations, Once, Queues, STORE_WAIT_MAX, Schedules, Seen, Service, Whose,
 };
@@ -55,6 +56,11 @@ impl Events {
 
     pub(super) fn into_client(self) -> Client {
         self.client
+    }
+
+    /// Whom a controller names for calls; there may be none.
+    pub(super) fn gateways(&self) -> Result<&[Address], Failure> {
+        Ok(&self.client.info()?.gateways)
     }
 
     /// The trace of the command, which goes on with what is published (W3C `traceparent`).

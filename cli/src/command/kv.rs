@@ -12,17 +12,14 @@ use coracle_proto::pb::{self, kv_write};
 use coracle_proto::status::{Code, Refusal};
 use tokio::io::AsyncReadExt as _;
 
-use super::events::Events;
 use super::{Session, input};
 use crate::client::{Client, Keeper, Once, Seen, Whose};
 use crate::exit::Failure;
-use crate::manifest::{Access, BucketEntry, Holds};
+use crate::manifest::Holds;
 use crate::output::view::{Changed, EntryView, NumberView};
 use crate::output::{door, print, unwritten};
 use crate::units;
 
-/// Keys of a bucket without another bound.
-const KEYS_MAX: u64 = 1_000_000;
 /// Of a value: what is larger is refused before all of it is read.
 const VALUE_BYTES_MAX: u64 = 256 << 10;
 
@@ -35,7 +32,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a bucket, or give it other bounds.
+    /// Make a bucket, or give one other bounds: what is not said stays.
     Create(Create),
     /// Delete a bucket with all that is in it.
     Drop(buckets::DropBucket),
@@ -68,12 +65,8 @@ pub(super) struct Bucket {
 struct Create {
     #[command(flatten)]
     bucket: Bucket,
-    /// Keys that it may have.
-    #[arg(long, value_name = "N", default_value_t = KEYS_MAX)]
-    keys: u64,
-    /// What keys and values may come to, such as 1GiB.
-    #[arg(long, value_name = "SIZE", value_parser = units::bytes, default_value = "1GiB")]
-    size: u64,
+    #[command(flatten)]
+    bounds: buckets::Bounds,
 }
 
 #[derive(Debug, clap::Args)]
@@ -188,18 +181,7 @@ impl Asking {
 }
 
 async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
-    let id = &args.bucket.bucket;
-    let wanted = BucketEntry {
-        id: id.clone(),
-        line: 0,
-        keys_max: args.keys,
-        bytes_max: args.size,
-        holds: Holds::Values,
-        access: Access::default(),
-    };
-    buckets::put(&mut Events::reach(session).await?, &wanted, false).await?;
-    session.talk.say(session.talk.done(&format!("bucket {id} is there")));
-    session.output.one(&Changed::new(id, "created"))
+    buckets::make((&args.bucket.bucket, Holds::Values), &args.bounds, None, session).await
 }
 
 async fn get(args: &Key, session: &Session<'_>) -> Result<(), Failure> {

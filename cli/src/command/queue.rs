@@ -17,6 +17,7 @@ use super::Session;
 use super::dlq::moves::{self, Way};
 use super::events::Events;
 use super::granted::{self, Kind};
+use super::replies;
 use super::settings::{self, Flags, spec};
 use crate::client::Queues;
 use crate::exit::Failure;
@@ -124,6 +125,7 @@ async fn create_or_change(args: &Create, events: &mut Events) -> Result<(pb::Que
         let function = FunctionId { namespace: id.namespace.clone(), name: name.clone() };
         events.find_function(&function).await?;
     }
+    replies::check(&settings, &id.namespace, events).await?;
     let own = QueueId { namespace: id.namespace.clone(), queue: id.name.to_string() };
     let before = settings::present(events, &own).await?;
     let told = before.as_ref().and_then(|it| it.spec.as_ref()).map(settings::told);
@@ -211,6 +213,7 @@ async fn delete(args: &Delete, session: &Session<'_>) -> Result<(), Failure> {
     // The platform's own have a slash in their names: nobody is granted them.
     if let (false, Ok(own)) = (args.force, FunctionId::parse(id.namespace.as_str(), &id.queue)) {
         granted::refuse(&mut events, &own, Kind::Queue).await?;
+        replies::refuse(&mut events, &own).await?;
     }
     let purged = drop_queue(&mut events, id, args.force).await?;
     let lost = match purged {

@@ -19,6 +19,8 @@ use crate::units;
 
 /// Bytes of a value.
 const VALUE_BYTES_MAX: u64 = 4 << 10;
+/// A line that is typed: a terminal takes no longer ones.
+const TYPED_BYTES_MAX: usize = 4 << 10;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -102,7 +104,7 @@ async fn read(file: Option<&Path>, session: &Session<'_>) -> Result<Bytes, Failu
     let name = file.map_or_else(|| "stdin".to_owned(), |file| file.display().to_string());
     let failed = |error| Failure::local(&name, error);
     let value = if file.is_none() && io::stdin().is_terminal() && session.talk.is_on_terminal() {
-        session.talk.ask_secretly("the value, which is not shown while it is typed:")?.into_bytes()
+        session.talk.ask_secretly("the value, which is not shown while it is typed:", TYPED_BYTES_MAX)?
     } else {
         let opened = input::open(file.unwrap_or(stdin)).await.map_err(failed)?;
         let mut value = Vec::new();

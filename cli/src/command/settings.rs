@@ -133,7 +133,8 @@ fn delivery(told: &Delivery) -> Option<pb::DeliverySpec> {
         },
         reply: told.reply.clone().unwrap_or_default(),
         batch_max: u32::try_from(batch_max).unwrap_or(u32::MAX),
-        batch_wait_ms: if batch_max == 0 { 0 } else { told.batch_wait_ms.unwrap_or_default() },
+        // Without a batch the store says that nothing is waited for.
+        batch_wait_ms: told.batch_wait_ms.unwrap_or_default(),
     };
     (spec != pb::DeliverySpec::default()).then_some(spec)
 }
@@ -235,6 +236,9 @@ mod tests {
         assert_eq!(watch_queue(&all).age_ms, 3_600_000);
         assert_eq!(settings("").unwrap(), Settings::default());
         assert_eq!(spec(&settings("--path / --batch 1 --mode binary").unwrap(), "f").delivery, None);
+        let alone = settings("--batch-wait 5s").unwrap();
+        assert_eq!(spec(&alone, "f").delivery.unwrap().batch_wait_ms, 5000, "the store refuses it");
+        assert_eq!(alone.changes(&Settings::default()).len(), 1, "and it is told");
         let failure = settings("--attempts 0").unwrap_err();
         assert_eq!(failure.message, "--attempts: 0 is not between 1 and 100");
         assert_eq!(settings("--batch 257").unwrap_err().message, "--batch: 257 is not between 1 and 256");

@@ -9,6 +9,7 @@ use super::Session;
 use super::events::Events;
 use super::granted::{self, Kind};
 use super::queue::name::QueueId;
+use super::replies;
 use super::settings::{Flags, over_present, spec};
 use crate::client::Topics;
 use crate::exit::Failure;
@@ -150,6 +151,7 @@ async fn delete(args: &Delete, session: &Session<'_>) -> Result<(), Failure> {
     let mut events = Events::reach(session).await?;
     if !args.force {
         granted::refuse(&mut events, id, Kind::Topic).await?;
+        replies::refuse(&mut events, id).await?;
     }
     drop_topic(&mut events, id, args.force).await?;
     session.talk.say(session.talk.done(&format!("topic {id} is deleted")));
@@ -169,6 +171,7 @@ async fn subscribe(args: &Subscribe, session: &Session<'_>) -> Result<(), Failur
     let mut events = Events::reach(session).await?;
     let function = FunctionId { namespace: id.namespace.clone(), name: args.function.clone() };
     events.find_function(&function).await?;
+    replies::check(&settings, &id.namespace, &mut events).await?;
     let queue = format!("topic/{}/{}", id.name, args.function);
     let queue = QueueId { namespace: id.namespace.clone(), queue };
     let settings = over_present(settings, &mut events, &queue).await?;

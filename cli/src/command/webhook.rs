@@ -10,10 +10,10 @@ use coracle_proto::status::{Code, Refusal};
 use super::events::Events;
 use super::queue::name::QueueId;
 use super::settings::{Flags, over_present, spec};
-use super::{Session, gateway};
+use super::{Session, gateway, replies};
 use crate::client::Webhooks;
 use crate::exit::Failure;
-use crate::manifest::{TOLERANCE, Verify};
+use crate::manifest::{TOLERANCE, Verify, webhook_queue};
 use crate::output::view::{Changed, WebhookView};
 use crate::units;
 
@@ -62,7 +62,7 @@ struct Create {
     /// The secret that the sender knows too ('coracle secret set').
     #[arg(long, value_name = "NAME")]
     secret: FunctionName,
-    /// Between the sender's time and ours at most [default: 5m].
+    /// Between the sender's time and ours at most; of a new one 5m.
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     tolerance: Option<Duration>,
     #[command(flatten)]
@@ -103,26 +103,28 @@ pub(super) fn path(id: &FunctionId) -> String {
     }
 }
 
+/// In which what comes waits.
+pub(super) fn queue_of(id: &FunctionId) -> QueueId {
+    QueueId { namespace: id.namespace.clone(), queue: webhook_queue(&id.name) }
+}
+
 /// At one that is there just now; without one its path alone.
-async fn url(id: &FunctionId, gateway: &gateway::Flag, session: &Session<'_>) -> String {
-    let gateways = gateway.find(session).await.unwrap_or_default();
+fn url(id: &FunctionId, gateway: &gateway::Flag, (events, session): (&Events, &Session<'_>)) -> String {
+    let gateways = gateway.beside(events, session).unwrap_or_default();
     gateways.first().map_or_else(|| path(id), |gateway| format!("http://{gateway}{}", path(id)))
 }
 
 async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
     let (id, settings) = (&args.named.webhook, args.flags.settings()?);
-    let tolerance_ms = match args.tolerance {
-        None => 0,
-        Some(told) => {
-            let told = TOLERANCE.check(u64::try_from(told.as_millis()).unwrap_or(u64::MAX));
-            told.map_err(|error| Failure::usage(format!("--tolerance: {error}")))?
-        }
-    };
+    let told =
+        args.tolerance.map(|told| TOLERANCE.check(u64::try_from(told.as_millis()).unwrap_or(u64::MAX)));
+    let told = told.transpose().map_err(|error| Failure::usage(format!("--tolerance: {error}")))?;
     let mut events = Events::reach(session).await?;
+    let tolerance_ms = tolerance(told, id, &mut events).await?;
     let function = FunctionId { namespace: id.namespace.clone(), name: args.function.clone() };
     events.find_function(&function).await?;
-    let queue = QueueId { namespace: id.namespace.clone(), queue: format!("webhook/{}", id.name) };
-    let settings = over_present(settings, &mut events, &queue).await?;
+    replies::check(&settings, &id.namespace, &mut events).await?;
+    let settings = over_present(settings, &mut events, &queue_of(id)).await?;
     let wanted = pb::WebhookSpec {
         function: args.function.to_string(),
         verify: args.verify.name().to_owned(),
@@ -131,9 +133,19 @@ async fn create(args: &Create, session: &Session<'_>) -> Result<(), Failure> {
         queue: Some(spec(&settings, "")),
     };
     let made = put(&mut events, id, &wanted, false).await?.unwrap_or_default();
-    let url = url(id, &args.gateway, session).await;
+    let url = url(id, &args.gateway, (&events, session));
     session.talk.say(session.talk.done(&format!("{function} gets what is sent to {url}")));
     session.output.one(&WebhookView::new(id.namespace.as_str(), made, url))
+}
+
+/// As it was told, or as it is; 0: as is usual.
+async fn tolerance(told: Option<u64>, id: &FunctionId, events: &mut Events) -> Result<u64, Failure> {
+    if let Some(told) = told {
+        return Ok(told);
+    }
+    let all = all(events, &id.namespace).await?;
+    let before = all.into_iter().find(|it| it.webhook == id.name.as_str()).and_then(|it| it.spec);
+    Ok(before.map_or(0, |spec| spec.tolerance_ms))
 }
 
 /// Makes it, or tells it anew; with `dry_run` only looks whether it could be.
@@ -187,17 +199,18 @@ async fn get(args: &Get, session: &Session<'_>) -> Result<(), Failure> {
         let (place, webhook) = (Some(place), id.name.to_string());
         service.get(pb::GetWebhookRequest { place, webhook }).await
     };
-    let found = Events::reach(session).await?.ask("webhook get", &id.namespace, get).await?;
+    let mut events = Events::reach(session).await?;
+    let found = events.ask("webhook get", &id.namespace, get).await?;
     let missing = || Refusal::new(Code::WebhookNotFound, format!("there is no webhook '{id}'"));
     let found = found.webhook.ok_or_else(missing)?;
-    let url = url(id, &args.gateway, session).await;
+    let url = url(id, &args.gateway, (&events, session));
     session.output.one(&WebhookView::new(id.namespace.as_str(), found, url))
 }
 
 async fn delete(id: &FunctionId, session: &Session<'_>) -> Result<(), Failure> {
     session.talk.confirm(&format!("Delete webhook {id}?"), session.shared.yes)?;
     drop_webhook(&mut Events::reach(session).await?, id).await?;
-    let queue = format!("what waits in webhook/{} is still delivered", id.name);
+    let queue = format!("what waits in {} is still delivered", queue_of(id));
     session.talk.say(session.talk.done(&format!("webhook {id} is deleted; {queue}")));
     session.output.one(&Changed::new(id, "deleted"))
 }
@@ -254,7 +267,12 @@ mod tests {
         let made = put(&mut events, &id, &wanted, false).await.unwrap().unwrap();
         assert_eq!(made.queue, "webhook/push");
         assert_eq!(all(&mut events, &id.namespace).await.unwrap().len(), 1);
+        let other = pb::WebhookSpec { tolerance_ms: 60_000, ..wanted };
+        put(&mut events, &id, &other, false).await.unwrap();
+        assert_eq!(tolerance(None, &id, &mut events).await, Ok(60_000), "what is not said stays");
+        assert_eq!(tolerance(Some(5), &id, &mut events).await, Ok(5));
         drop_webhook(&mut events, &id).await.unwrap();
+        assert_eq!(tolerance(None, &id, &mut events).await, Ok(0));
         assert_eq!(drop_webhook(&mut events, &id).await.unwrap_err().exit, Exit::NotFound);
     }
 }

@@ -64,7 +64,7 @@ impl FakeGateway {
             let value = request.headers().get(name).map(|it: &http::HeaderValue| it.to_str().unwrap());
             value.unwrap_or_default().to_owned()
         };
-        let (range, condition, kind) = (header("range"), header("if-match"), header("content-type"));
+        let (range, condition) = (header("range"), header("if-match"));
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let query = uri.query().unwrap_or_default().to_owned();
         assert!(query.contains("signature=07070707"), "it is signed: {query}");
@@ -79,7 +79,7 @@ impl FakeGateway {
         Ok(match method {
             _ if busy => answer(StatusCode::SERVICE_UNAVAILABLE, "", Vec::new()),
             Method::GET => self.get(&path, &range),
-            _ => self.put(&path, &query, &kind, &body),
+            _ => self.put(&query, &body),
         })
     }
 
@@ -88,10 +88,15 @@ impl FakeGateway {
             let Some(blob) = front.blobs.get(path).cloned() else {
                 return answer(StatusCode::NOT_FOUND, "", Vec::new());
             };
-            let from = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-'));
-            let from: usize = from.map_or(0, |from| from.parse().unwrap());
-            let status = if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-            let mut data = blob[from..].to_vec();
+            let (status, from, to) =
+                match range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) {
+                    None => (StatusCode::OK, 0, blob.len()),
+                    Some((from, last)) => {
+                        let to = last.parse::<usize>().map_or(blob.len(), |last| last + 1);
+                        (StatusCode::PARTIAL_CONTENT, from.parse().unwrap(), to)
+                    }
+                };
+            let mut data = blob[from..to].to_vec();
             if let Some(cut) = front.cuts.pop() {
                 data.truncate(cut);
             }
@@ -99,16 +104,11 @@ impl FakeGateway {
         })
     }
 
-    fn put(&self, path: &str, query: &str, kind: &str, body: &Bytes) -> Response<Full<Bytes>> {
-        let key = path.rsplit('/').next().unwrap();
+    /// A part: what is small goes to the stores at once.
+    fn put(&self, query: &str, body: &Bytes) -> Response<Full<Bytes>> {
         let asked = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        let etag = match asked("uploadId") {
-            Some(upload) => self.store.put_part(upload, asked("partNumber").unwrap().parse().unwrap(), body),
-            None => {
-                self.with(|front| front.blobs.insert(path.to_owned(), body.to_vec()));
-                self.store.put_blob(key, kind, body)
-            }
-        };
+        let (upload, number) = (asked("uploadId").unwrap(), asked("partNumber").unwrap());
+        let etag = self.store.put_part(upload, number.parse().unwrap(), body);
         answer(StatusCode::CREATED, &etag, Vec::new())
     }
 }

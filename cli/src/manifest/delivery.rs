@@ -62,14 +62,25 @@ impl Delivery {
             "path" => self.path = keys.parsed(key, value, path),
             "mode" => self.mode = keys.parsed(key, value, |text| Mode::from_str(text, false)),
             "reply" => self.reply = keys.parsed(key, value, reply),
-            "batch" => keys.inner(key, value, &["max", "wait"], |keys, key, value| {
-                match key {
-                    "max" => self.batch_max = keys.number(key, value, &BATCH),
-                    "wait" => self.batch_wait_ms = keys.number(key, value, &BATCH_WAIT),
-                    _ => return false,
+            "batch" => {
+                keys.inner(key, value, &["max", "wait"], |keys, key, value| {
+                    match key {
+                        "max" => self.batch_max = keys.number(key, value, &BATCH),
+                        "wait" => self.batch_wait_ms = keys.number(key, value, &BATCH_WAIT),
+                        _ => return false,
+                    }
+                    true
+                });
+                let has_max = value.get_ref().get("max").is_some();
+                if self.batch_wait_ms.is_some_and(|wait| wait > 0) && (!has_max || self.batch_max == Some(1))
+                {
+                    keys.wrong(
+                        key,
+                        value,
+                        "one message waits for no others: 'wait' goes with a 'max' of 2 or more",
+                    );
                 }
-                true
-            }),
+            }
             _ => return false,
         }
         true
@@ -78,7 +89,7 @@ impl Delivery {
     /// What it comes to, by the keys that a manifest has for it.
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
         let batch = match (self.batch_max.unwrap_or(1), self.batch_wait_ms.unwrap_or_default()) {
-            (0 | 1, _) => "1".to_owned(),
+            (0 | 1, 0) => "1".to_owned(),
             (max, 0) => format!("{max} at once"),
             (max, wait) => format!("{max} within {}", show_duration(Duration::from_millis(wait))),
         };
@@ -101,12 +112,14 @@ impl Delivery {
     /// Of this, and of the other where this says nothing.
     pub(super) fn over(self, other: &Self) -> Self {
         let Self { path, mode, reply, batch_max, batch_wait_ms } = self;
+        // What is no batch any more waits for nothing.
+        let no_batch = batch_max == Some(1);
         Self {
             path: path.or_else(|| other.path.clone()),
             mode: mode.or(other.mode),
             reply: reply.or_else(|| other.reply.clone()),
             batch_max: batch_max.or(other.batch_max),
-            batch_wait_ms: batch_wait_ms.or(other.batch_wait_ms),
+            batch_wait_ms: batch_wait_ms.or(other.batch_wait_ms.filter(|_| !no_batch)),
         }
     }
 
@@ -173,6 +186,8 @@ mod tests {
             ["path /in instead of /", "reply done instead of nowhere", "batch 10 within 5 s instead of 1"]
         );
         assert_eq!(told.clone().over(&usual).mode, Some(Mode::Binary));
+        let single = Delivery { batch_max: Some(1), ..Delivery::default() }.over(&told);
+        assert_eq!((single.batch_max, single.batch_wait_ms), (Some(1), None));
         assert_eq!(told.contradicts(&Delivery { batch_max: Some(9), ..Delivery::default() }), Some("batch"));
         assert_eq!(told.contradicts(&Delivery { mode: Some(Mode::Structured), ..told.clone() }), None);
     }

@@ -65,6 +65,27 @@ pub(crate) struct BucketEntry {
     pub(crate) access: Access,
 }
 
+impl BucketEntry {
+    /// As it is made where nothing else is said.
+    pub(crate) fn usual(id: FunctionId, holds: Holds) -> Self {
+        let size = match holds {
+            Holds::Values => &SIZE,
+            Holds::Blobs => &SIZE_OF_BLOBS,
+        };
+        let (keys_max, bytes_max) = (KEYS.bound.default, size.bound.default);
+        Self { id, line: 0, keys_max, bytes_max, holds, access: Access::default() }
+    }
+
+    /// What is other here than before, for people.
+    pub(crate) fn changes(&self, before: &Self) -> Vec<String> {
+        let numbers = [(&KEYS, self.keys_max, before.keys_max), (&SIZE, self.bytes_max, before.bytes_max)];
+        let numbers = numbers.into_iter().filter(|(_, now, was)| now != was);
+        let access = (self.access != before.access)
+            .then(|| format!("access {} instead of {}", self.access.name(), before.access.name()));
+        numbers.map(|(setting, now, was)| setting.change(now, was)).chain(access).collect()
+    }
+}
+
 /// What a bucket holds. It never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Holds {
@@ -168,10 +189,7 @@ pub(super) fn bucket(
         problems.add(&access_span, &place, "it goes with holds = \"blobs\"");
     }
     let id = id.filter(|_| problems.count() == before)?;
-    let usual = match holds {
-        Holds::Values => SIZE.bound.default,
-        Holds::Blobs => SIZE_OF_BLOBS.bound.default,
-    };
-    let (bytes_max, access) = (bytes_max.unwrap_or(usual), access.unwrap_or_default());
-    Some(BucketEntry { id, line, keys_max, bytes_max, holds, access })
+    let usual = BucketEntry::usual(id, holds);
+    let (bytes_max, access) = (bytes_max.unwrap_or(usual.bytes_max), access.unwrap_or(usual.access));
+    Some(BucketEntry { line, keys_max, bytes_max, access, ..usual })
 }

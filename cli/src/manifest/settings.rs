@@ -62,6 +62,15 @@ impl Setting {
         let [number, min, max] = [number, min, max].map(|number| self.unit.show(number));
         Err(format!("{number} is not between {min} and {max}"))
     }
+
+    /// For people: `attempts 5 instead of 3`.
+    pub(super) fn change(&self, now: u64, was: u64) -> String {
+        let Self { bound, unit } = self;
+        let texts = [now, was].map(|number| unit.show(number));
+        // What is rounded may look alike.
+        let [now, was] = if texts[0] == texts[1] { [now, was].map(|it| unit.exact(it)) } else { texts };
+        format!("{} {now} instead of {was}", bound.name)
+    }
 }
 
 // As the stores have them, which refuse what is beyond.
@@ -139,13 +148,7 @@ impl Settings {
     /// What is other here than before, for people: `attempts 5 instead of 3`.
     pub(crate) fn changes(&self, before: &Self) -> Vec<String> {
         let both = self.numbers().zip(before.numbers()).filter(|((_, now), (_, was))| now != was);
-        let change = |((setting, now), (_, was)): ((&Setting, u64), (_, u64))| {
-            let Setting { bound, unit } = setting;
-            let texts = [now, was].map(|number| unit.show(number));
-            // What is rounded may look alike.
-            let [now, was] = if texts[0] == texts[1] { [now, was].map(|it| unit.exact(it)) } else { texts };
-            format!("{} {now} instead of {was}", bound.name)
-        };
+        let change = |((setting, now), (_, was)): ((&Setting, u64), (_, u64))| setting.change(now, was);
         both.map(change).chain(self.delivery.changes(&before.delivery)).collect()
     }
 

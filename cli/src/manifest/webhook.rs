@@ -6,6 +6,8 @@ use coracle_proto::id::{FunctionId, FunctionName};
 use super::Settings;
 use super::settings::{Setting, Unit};
 
+/// Before the name of a webhook's queue.
+pub(crate) const PREFIX: &str = "webhook";
 /// Between the sender's time and ours.
 pub(crate) const TOLERANCE: Setting =
     Setting::new("tolerance", Unit::Duration, 5 * 60 * 1000, (1, 24 * 60 * 60 * 1000));
@@ -36,8 +38,13 @@ impl WebhookEntry {
 
     /// The name of its queue, as stores have it.
     pub(crate) fn queue(&self) -> String {
-        format!("webhook/{}", self.id.name)
+        queue_of(&self.id.name)
     }
+}
+
+/// The name of a webhook's queue, as stores have it.
+pub(crate) fn queue_of(webhook: &FunctionName) -> String {
+    format!("{PREFIX}/{webhook}")
 }
 
 /// In which form a sender signs.

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::door;
 use crate::exit::Failure;
+use crate::os;
 
 /// Redraws of a progress bar's spinner.
 const TICK: std::time::Duration = std::time::Duration::from_millis(100);
@@ -110,10 +111,11 @@ impl Talk {
         Progress { bar, talk: *self }
     }
 
-    /// Asks for a line that is not shown while it is typed.
-    pub(crate) fn ask_secretly(&self, question: &str) -> Result<String, Failure> {
-        self.say(question);
-        console::Term::stderr().read_secure_line().map_err(|error| Failure::local("the terminal", error))
+    /// Asks for a line that is not shown while it is typed, of at most so many bytes; also whoever wants no talk.
+    pub(crate) fn ask_secretly(&self, question: &str, bytes_max: usize) -> Result<Vec<u8>, Failure> {
+        say(question);
+        let line = os::read_unseen(bytes_max).map_err(|error| Failure::local("the terminal", error))?;
+        line.ok_or_else(|| Failure::usage("nothing was done"))
     }
 
     /// Asks before something is destroyed. Where nobody can answer, `yes` must have been given.

@@ -37,6 +37,8 @@ pub(super) struct Stored {
     pub(super) memory_min: u64,
     /// By what it would wait for connections, empty where it would not.
     pub(super) listens: String,
+    /// What it has use for: a bucket of values, one of blobs.
+    pub(super) wants: (bool, bool),
 }
 
 /// Finds enough holders and begins the artifact's grace anew on each.
@@ -112,7 +114,8 @@ fn stored(digest: Digest, answered: &[StatReply], live: usize) -> Result<Stored,
     }
     let known = |reply: &&StatReply| {
         let (size, memory_min, listens) = (reply.size, reply.memory_min, reply.listens.clone());
-        Some(Stored { size, kind: Kind::try_from(reply.kind()).ok()?, memory_min, listens })
+        let (kind, wants) = (Kind::try_from(reply.kind()).ok()?, (reply.wants_keyvalue, reply.wants_blobs));
+        Some(Stored { size, kind, memory_min, listens, wants })
     };
     holders.iter().find_map(known).ok_or_else(|| {
         let sentence = format!("no worker has checked {digest} since it was started: upload it again");

@@ -7,6 +7,7 @@ use coracle_proto::id::{Digest, FunctionId, VersionNumber};
 use coracle_proto::pb::{ChangeContext, DeployReply, DeployRequest, RollbackReply};
 use coracle_proto::record::{Function, Outcome, Route, Weight};
 use coracle_proto::route::RouteGrant;
+use coracle_proto::spec::FunctionSpec;
 use coracle_proto::status::{Code, Refusal};
 
 use super::artifacts;
@@ -70,10 +71,25 @@ pub(super) async fn deploy(
             stored.listens
         ));
     }
+    notes.extend(unused(&spec, stored.wants));
     let (size, kind) = (stored.size, stored.kind);
     let command = Command::Deploy { function, spec, routes, route_grants, digest, size, kind };
     let ask = ask(context, asked.context, command)?;
     Ok(DeployReply { notes, ..reply(propose(context, ask, deadline).await?)? })
+}
+
+/// What a component has use for and its function was not granted.
+fn unused(spec: &FunctionSpec, (keyvalue, blobs): (bool, bool)) -> Vec<String> {
+    let mut notes = Vec::new();
+    if keyvalue && spec.keyvalue().is_empty() {
+        notes.push(
+            "it exports a watcher of values and has no 'keyvalue': what it watches cannot be opened for it, and each change that it is told of is a dead letter".to_owned(),
+        );
+    }
+    if blobs && spec.blobs().is_empty() {
+        notes.push("it imports 'wasi:blobstore' and has no 'blobs': it can open no bucket".to_owned());
+    }
+    notes
 }
 
 fn refuse(function: &FunctionId, Taken { route, owner }: &Taken) -> Refusal {

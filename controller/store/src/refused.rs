@@ -53,7 +53,7 @@ mod tests {
     fn what_was_refused_is_counted_by_cause_and_term() {
         let (refused, webhook) = (Refused::default(), Place::parse("shop", "w").unwrap());
         refused.count(&webhook, 3, "old");
-        refused.clone().count(&webhook, 3, "old");
+        refused.count(&webhook, 3, "old");
         refused.count(&webhook, 3, "mismatch");
         assert_eq!(refused.of(&webhook, 3), Causes::from([("old", 2), ("mismatch", 1)]));
         assert_eq!(refused.of(&Place::parse("shop", "v").unwrap(), 3), Causes::new());

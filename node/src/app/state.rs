@@ -1,5 +1,6 @@
 //! What the runtime is given for what functions keep: the way to the stores.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,17 +8,18 @@ use coracle_proto::id::Namespace;
 use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 
+use crate::blobs::Blobs;
 use crate::runtime::State;
 use crate::stores::Stores;
-use crate::values::{Bucket, Listing, Page, Said, Value, Write, Written};
+use crate::values::{Bucket, Holds, Listing, Page, Said, Value, Write, Written};
 
 impl State for Stores {
-    fn has_bucket<'a>(
+    fn holds<'a>(
         &'a self,
         bucket: &'a Bucket,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<bool, Refusal>> {
-        Box::pin(Self::has_bucket(self, bucket, deadline))
+    ) -> BoxFuture<'a, Result<Option<Holds>, Refusal>> {
+        Box::pin(Self::holds(self, bucket, deadline))
     }
 
     fn value<'a>(
@@ -55,6 +57,10 @@ impl State for Stores {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>> {
         Box::pin(Self::write(self, bucket, writes, hops, deadline))
+    }
+
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn publish<'a>(

@@ -18,6 +18,17 @@ pub struct Checked {
     pub memory_min: u64,
     /// By what it would wait for connections, if it would: nobody connects to a function.
     pub listens: Option<&'static str>,
+    /// What it has use for.
+    pub wants: Wants,
+}
+
+/// What a component has use for of what is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wants {
+    /// It exports a watcher of values.
+    pub keyvalue: bool,
+    /// It imports `wasi:blobstore`.
+    pub blobs: bool,
 }
 
 /// Checks and compiles artifacts. The runtime does it; tests have their own.

@@ -18,10 +18,10 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use super::Store;
 use super::outgoing::outgoing;
 use super::transfer::MESSAGE_BYTES_MAX;
 use super::upload::{Progress, Uploads};
+use super::{Store, Wants};
 use crate::clock;
 
 /// Steps that may wait for a slow reader; an upload has five, and tells once a second how it is.
@@ -118,7 +118,17 @@ impl Artifacts for ArtifactService {
         let kind = checked.map_or(pb::Kind::Unspecified, |checked| checked.kind.into());
         let memory_min = checked.map_or(0, |checked| checked.memory_min);
         let listens = checked.and_then(|checked| checked.listens).unwrap_or_default().to_owned();
-        let (size, kind) = (held.size, kind.into());
-        Ok(Response::new(StatReply { held: true, size, kind, memory_min, listens, compile_bytes }))
+        let Wants { keyvalue: wants_keyvalue, blobs: wants_blobs } =
+            checked.map(|it| it.wants).unwrap_or_default();
+        Ok(Response::new(StatReply {
+            held: true,
+            size: held.size,
+            kind: kind.into(),
+            memory_min,
+            listens,
+            wants_keyvalue,
+            wants_blobs,
+            compile_bytes,
+        }))
     }
 }

@@ -85,7 +85,7 @@ impl Again {
 pub(super) fn given_back(inner: &Inner, ticket: &Ticket, why: Why, error: String) -> Settlement {
     inner.metrics.events.again(why.name());
     let verdict = Verdict::Offer { after: inner.again.after(ticket, why), error };
-    Settlement { ticket: ticket.clone(), report: None, verdict, answer: None, effects: Vec::new() }
+    Settlement::offered(ticket.clone(), verdict)
 }
 
 /// Why it is not known that all that a call had read was so at one moment. None: it was. Versions only grow, so a value that is at the
@@ -119,7 +119,7 @@ async fn version_of(
         (Err(refusal), Some(blobs)) if refusal.code == Code::InvalidArgument => {
             let Ok(key) = std::str::from_utf8(key) else { return Err(refusal) };
             let at = At { bucket: bucket.clone(), key: key.to_owned() };
-            Ok(blobs.blob(&at, deadline).await?.map(|blob| blob.info.version))
+            Ok(blobs.info(&at, deadline).await?.map(|info| info.version))
         }
         (answer, _) => answer,
     }

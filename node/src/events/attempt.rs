@@ -11,13 +11,13 @@ use tracing::{Instrument as _, Span};
 
 use super::again::{Why, given_back, overtaken};
 use super::running::Place;
-use super::settle::Settled;
 use super::verdict::{Decision, of_answer, of_error};
-use super::{Inner, answer, request, settle, span};
+use super::{Inner, answer, request, sent, settle, span};
 use crate::call::{CallError, Receipt, Told};
 use crate::clock;
 use crate::dispatch::{Answered, Invocation};
-use crate::stores::{Delivery, Kept, Report, Settlement, Ticket, Verdict};
+use crate::front::reply;
+use crate::stores::{BODY_BYTES_MAX, Delivery, Kept, Manner, Reply, Report, Settlement, Ticket, Verdict};
 
 /// What a call took is told when its guest is gone, which is a turn of it later than its answer at most, or not at all.
 const SPENT_WAIT: Duration = Duration::from_millis(250);
@@ -27,10 +27,10 @@ const GATHERED_WAIT: Duration = Duration::from_secs(2);
 const FOREIGN_AFTER: Duration = Duration::from_secs(5);
 
 /// Counts while it lives: whoever runs may be dropped.
-struct Counted<'a>(&'a Gauge);
+pub(super) struct Counted<'a>(&'a Gauge);
 
 impl<'a> Counted<'a> {
-    fn new(gauge: &'a Gauge) -> Self {
+    pub(super) fn new(gauge: &'a Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
@@ -43,16 +43,53 @@ impl Drop for Counted<'_> {
 }
 
 /// An attempt from its start on.
-struct Begun {
+pub(super) struct Begun {
     /// Where it is told where it runs, and what it took.
-    receipt: Receipt,
+    pub(super) receipt: Receipt,
     started_ms: u64,
 }
 
+impl Begun {
+    /// It begins now.
+    pub(super) fn now() -> Self {
+        Self { receipt: Receipt::gathering(), started_ms: clock::unix_ms() }
+    }
+}
+
 /// What an attempt came to.
-struct Came {
-    result: Result<Kept, CallError>,
-    cold: bool,
+pub(super) struct Came {
+    pub(super) result: Result<Kept, CallError>,
+    pub(super) cold: bool,
+}
+
+impl Came {
+    /// What becomes of it by that.
+    pub(super) fn decision(&self, inner: &Inner) -> Decision {
+        match &self.result {
+            Ok(kept) => of_answer(kept.status, &kept.headers, clock::unix_ms()),
+            Err(error) => of_error(error.code(), inner.is_current()),
+        }
+    }
+
+    /// The event that it answered, where that is to be published. One that is none makes the attempt a failed one.
+    pub(super) fn reply(&mut self, how: &Manner, invocation: &Invocation, span: &Span) -> Option<Box<Reply>> {
+        let (to, Ok(kept)) = (how.reply.as_ref()?, &self.result) else { return None };
+        if kept.status != StatusCode::OK {
+            return None;
+        }
+        let replied = reply(&kept.headers, &kept.body, &invocation.head.headers, span);
+        let wrong = match replied {
+            Ok(Some(message)) if kept.is_whole() => return Some(Box::new(Reply { to: to.clone(), message })),
+            Ok(None) => return None,
+            Ok(Some(_)) => format!(
+                "the event that it answered has {} bytes, and at most {BODY_BYTES_MAX} are published",
+                kept.body_bytes
+            ),
+            Err(error) => format!("the event that it answered is none: {error}"),
+        };
+        self.result = Err(CallError::new(Code::InvalidResponse, wrong));
+        None
+    }
 }
 
 /// Runs a message and says what became of it; of a call that has not ended at the `cut`, that. Dropping this stops its guest.
@@ -65,18 +102,14 @@ pub(super) async fn run(
 ) {
     let _counted = Counted::new(&inner.metrics.events.running);
     let span = span::process(&delivery);
-    let begun = Begun { receipt: Receipt::gathering(), started_ms: clock::unix_ms() };
+    let begun = Begun::now();
     let running = async {
         let settlement = tokio::select! {
             settlement = attempt(inner, &delivery, &begun, place, &span) => settlement,
-            () = cut.cancelled() => cut_off(&delivery.ticket, &begun).await,
+            () = cut.cancelled() => cut_off(inner, &delivery.ticket, &begun).await,
         };
         place.settles();
-        match settle::settle(inner, group, &settlement).await {
-            Settled::Done => place.done(),
-            Settled::Overtaken => place.overtaken(),
-            Settled::Otherwise => {}
-        }
+        place.tell(settle::settle(inner, group, &settlement).await);
     };
     // Boxed: it has all of a call.
     Box::pin(running.instrument(span.clone())).await;
@@ -86,22 +119,18 @@ pub(super) async fn run(
 pub(super) async fn give_back(inner: &Inner, group: GroupId, ticket: Ticket, why: String) {
     tracing::warn!(queue = ticket.queue, message = ticket.message, why, "a message was not understood");
     let verdict = Verdict::Offer { after: FOREIGN_AFTER, error: format!("not understood: {why}") };
-    settle::settle(
-        inner,
-        group,
-        &Settlement { ticket, report: None, verdict, answer: None, effects: Vec::new() },
-    )
-    .await;
+    settle::settle(inner, group, &Settlement::offered(ticket, verdict)).await;
 }
 
 /// The node goes away, and the call has not ended. It may have done something: the attempt counts.
-async fn cut_off(ticket: &Ticket, begun: &Begun) -> Settlement {
+pub(super) async fn cut_off(inner: &Inner, ticket: &Ticket, begun: &Begun) -> Settlement {
     let error = CallError::new(Code::Draining, "the node went away before the call had ended");
     let verdict = Verdict::Retry { after: None, error: error.refusal.message.clone() };
     let came = Came { cold: false, result: Err(error) };
     let told = begun.receipt.told(Duration::ZERO).await;
+    sent::give_up(inner, &ticket.namespace, &told.effects);
     let report = Some(report(begun, &came, told, said(&came.result)));
-    Settlement { ticket: ticket.clone(), report, verdict, answer: None, effects: Vec::new() }
+    Settlement { report, ..Settlement::offered(ticket.clone(), verdict) }
 }
 
 async fn attempt(
@@ -112,11 +141,9 @@ async fn attempt(
     span: &Span,
 ) -> Settlement {
     let invocation = request::invocation(delivery, span, begun.receipt.clone());
-    let came = call(inner, &invocation).await;
-    let decision = match &came.result {
-        Ok(kept) => of_answer(kept.status, &kept.headers, clock::unix_ms()),
-        Err(error) => of_error(error.code(), inner.is_current()),
-    };
+    let mut came = call(inner, &invocation).await;
+    let reply = came.reply(&delivery.how, &invocation, span);
+    let decision = came.decision(inner);
     span::came_to(span, &came.result);
     let ticket = delivery.ticket.clone();
     let error = said(&came.result);
@@ -129,16 +156,20 @@ async fn attempt(
                 place.refused();
             }
             let verdict = Verdict::Offer { after: inner.offers.after(&ticket), error };
-            return Settlement { ticket, report: None, verdict, answer: None, effects: Vec::new() };
+            return Settlement::offered(ticket, verdict);
         }
     };
     inner.offers.forget(&ticket);
     let (verdict, mut told) = judged(verdict, came.result.is_ok(), begun).await;
+    let effects = std::mem::take(&mut told.effects);
+    if verdict != Verdict::Done {
+        sent::give_up(inner, &ticket.namespace, &effects);
+    }
     let effects = match &verdict {
-        Verdict::Done => std::mem::take(&mut told.effects),
+        Verdict::Done => effects,
         Verdict::Retry { .. } | Verdict::Dead { .. } => {
             // Nothing is final that half of a change may be the reason of.
-            if let Some(what) = overtaken(inner, &ticket.namespace, &told.effects).await {
+            if let Some(what) = overtaken(inner, &ticket.namespace, &effects).await {
                 let error = format!("{error}; what it had read was changed meanwhile: {what}");
                 return given_back(inner, &ticket, Why::Overtaken, error);
             }
@@ -147,11 +178,12 @@ async fn attempt(
         Verdict::Offer { .. } => Vec::new(),
     };
     let report = Some(report(begun, &came, told, error));
-    Settlement { ticket, report, verdict, answer: came.result.ok(), effects }
+    let reply = reply.filter(|_| verdict == Verdict::Done);
+    Settlement { ticket, report, verdict, answer: came.result.ok(), effects, reply }
 }
 
 /// With what was told of the call, which was `answered` or failed. It is not done without what it did.
-async fn judged(verdict: Verdict, answered: bool, begun: &Begun) -> (Verdict, Told) {
+pub(super) async fn judged(verdict: Verdict, answered: bool, begun: &Begun) -> (Verdict, Told) {
     let longest = if answered { GATHERED_WAIT } else { Duration::ZERO };
     let told = begun.receipt.told_whole(SPENT_WAIT, longest).await;
     if verdict != Verdict::Done || told.is_whole() {
@@ -161,11 +193,11 @@ async fn judged(verdict: Verdict, answered: bool, begun: &Begun) -> (Verdict, To
 }
 
 /// Whether another message of the same queue would be refused, too.
-const fn has_no_room(code: Code) -> bool {
+pub(super) const fn has_no_room(code: Code) -> bool {
     matches!(code, Code::ConcurrencyLimit | Code::Overloaded | Code::NoReplica)
 }
 
-async fn call(inner: &Inner, invocation: &Invocation) -> Came {
+pub(super) async fn call(inner: &Inner, invocation: &Invocation) -> Came {
     let answered = match Box::pin(inner.dispatcher.dispatch(invocation)).await {
         Ok(answered) => answered,
         Err(error) => return Came { cold: error.cold, result: Err(error) },
@@ -188,7 +220,7 @@ async fn call(inner: &Inner, invocation: &Invocation) -> Came {
 }
 
 /// Why it is not done, for people.
-fn said(result: &Result<Kept, CallError>) -> String {
+pub(super) fn said(result: &Result<Kept, CallError>) -> String {
     match result {
         Ok(kept) if kept.status.is_success() => String::new(),
         Ok(kept) => format!("the function answered {}", shown(kept.status)),
@@ -203,7 +235,7 @@ fn shown(status: StatusCode) -> String {
     }
 }
 
-fn report(begun: &Begun, came: &Came, told: Told, error: String) -> Report {
+pub(super) fn report(begun: &Begun, came: &Came, told: Told, error: String) -> Report {
     let outcome = match &came.result {
         Ok(kept) => kept.status.as_u16().to_string(),
         Err(error) => error.code().name().to_owned(),

@@ -5,11 +5,12 @@ use coracle_proto::attr;
 use coracle_proto::id::InvocationId;
 use coracle_proto::trace::{TRACEPARENT, TRACESTATE, write_headers};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use sha2::{Digest as _, Sha256};
 use tracing::Span;
 
+use super::json;
 use crate::call::{Body, Receipt, Trigger, is_idempotent};
 use crate::cloudevent::{PREFIX, encode};
 use crate::dispatch::{Invocation, Payload};
@@ -38,13 +39,14 @@ impl Payload for Whole {
 /// The message as a call: the request's head as it was accepted, and what the guest may need to tell attempts apart.
 /// Whoever has the `receipt` is told what it took.
 pub(super) fn invocation(delivery: &Delivery, span: &Span, receipt: Receipt) -> Invocation {
-    let Delivery { ticket, attempt, function, invocation, event } = delivery;
+    let Delivery { ticket, attempt, function, invocation, event, how } = delivery;
     let mut head = head(delivery);
     // The queue's attempts are the repetition: within one a call moves only as a synchronous one would.
     let repeatable = is_idempotent(&head.method) || head.headers.contains_key(IDEMPOTENCY_KEY);
     let headers = &mut head.headers;
     headers.insert(HeaderName::from_static(attr::HEADER_ATTEMPT), HeaderValue::from(*attempt));
     headers.insert(HeaderName::from_static(attr::HEADER_FENCE), HeaderValue::from(ticket.fence.sequence));
+    put(headers, HeaderName::from_static(attr::HEADER_QUEUE), &ticket.queue);
     if !headers.contains_key(IDEMPOTENCY_KEY) {
         put(headers, IDEMPOTENCY_KEY, &own_key(*invocation));
     }
@@ -58,9 +60,60 @@ pub(super) fn invocation(delivery: &Delivery, span: &Span, receipt: Receipt) -> 
         function: function.clone(),
         trigger: Trigger::Queue { kind: event.kind.clone(), route },
         head,
-        body: Box::new(Whole(event.data.clone())),
+        body: Box::new(Whole(body(delivery, how.structured))),
         repeatable,
         receipt,
+    }
+}
+
+/// Messages of one queue as one call, which goes on with the trace of the first of them and with the longest chain of calls. What else
+/// headers tell of one message stands in its event. None: there are no messages.
+pub(super) fn batch(deliveries: &[&Delivery], span: &Span, receipt: Receipt) -> Option<Invocation> {
+    let first = *deliveries.first()?;
+    let mut head = Request::new(()).into_parts().0;
+    (head.method, head.uri) = (Method::POST, first.how.uri.clone());
+    head.headers = described(json::BATCH);
+    let longest = deliveries.iter().map(|delivery| hops_of(&delivery.event)).max().unwrap_or_default();
+    chain(&mut head.headers, longest);
+    traces(&mut head.headers, &first.event);
+    if !span.is_disabled() {
+        write_headers(span, &mut head.headers);
+    }
+    Some(Invocation {
+        id: first.invocation,
+        function: first.function.clone(),
+        trigger: Trigger::Queue { kind: first.event.kind.clone(), route: String::new() },
+        head,
+        body: Box::new(Whole(json::many(deliveries.iter().copied()))),
+        repeatable: false,
+        receipt,
+    })
+}
+
+/// What is in the body.
+fn body(delivery: &Delivery, structured: bool) -> Bytes {
+    match &delivery.event.head {
+        None if structured => json::one(delivery),
+        None | Some(_) => delivery.event.data.clone(),
+    }
+}
+
+/// Of a request whose body says all.
+fn described(kind: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::HOST, HeaderValue::from_static("localhost"));
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers
+}
+
+/// Calls in the chain that led to an event.
+pub(super) fn hops_of(event: &Event) -> usize {
+    event.attributes.get(hops::ATTRIBUTE).and_then(|hops| hops.parse().ok()).unwrap_or(0)
+}
+
+fn chain(headers: &mut HeaderMap, hops: usize) {
+    if let Some(chain) = hops::after(hops) {
+        headers.insert(hops::CDN_LOOP, chain);
     }
 }
 
@@ -87,15 +140,18 @@ fn head(delivery: &Delivery) -> Parts {
             (parts.method, parts.uri, parts.headers) = (method.clone(), uri.clone(), headers.clone());
         }
         None => {
-            (parts.method, parts.uri) = (Method::POST, Uri::from_static("http://localhost/"));
-            parts.headers = cloud_event(delivery);
+            (parts.method, parts.uri) = (Method::POST, delivery.how.uri.clone());
+            parts.headers = match delivery.how.structured {
+                true => described(json::STRUCTURED),
+                false => cloud_event(delivery),
+            };
+            chain(&mut parts.headers, hops_of(&delivery.event));
         }
     }
     parts
 }
 
-/// An event that is no request, in the binary mode of `CloudEvents`' HTTP binding (1.0.2, 3.1). It goes on with the chain of
-/// calls that led to it.
+/// An event that is no request, in the binary mode of `CloudEvents`' HTTP binding (1.0.2, 3.1).
 fn cloud_event(delivery: &Delivery) -> HeaderMap {
     let Delivery { ticket, event, .. } = delivery;
     let mut headers = HeaderMap::new();
@@ -114,10 +170,6 @@ fn cloud_event(delivery: &Delivery) -> HeaderMap {
     attribute(&mut headers, "specversion", "1.0");
     attribute(&mut headers, "id", &event.id);
     attribute(&mut headers, "source", &event.source);
-    let hops = event.attributes.get(hops::ATTRIBUTE).and_then(|hops| hops.parse().ok()).unwrap_or(0);
-    if let Some(chain) = hops::after(hops) {
-        headers.insert(hops::CDN_LOOP, chain);
-    }
     headers
 }
 
@@ -135,13 +187,13 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use coracle_proto::id::{InvocationId, Namespace};
 
     use super::*;
-    use crate::stores::{Fence, Ticket};
+    use crate::stores::{Fence, Manner, Ticket};
 
-    fn delivery(head: Option<EventHead>, attributes: &[(&str, &str)]) -> Delivery {
+    pub(in crate::events) fn delivery(head: Option<EventHead>, attributes: &[(&str, &str)]) -> Delivery {
         Delivery {
             ticket: Ticket {
                 namespace: Namespace::default(),
@@ -163,6 +215,7 @@ mod tests {
                 head,
                 data: Bytes::from_static(b"data"),
             },
+            how: Manner::default(),
         }
     }
 
@@ -190,6 +243,7 @@ mod tests {
             ("x-own", "1"),
             ("coracle-attempt", "2"),
             ("coracle-fence", "40"),
+            ("coracle-queue", "function/f"),
             ("idempotency-key", "e5090df26d24944b1e29254e5540e676"),
             ("traceparent", "00-1-2-01"),
         ] {
@@ -249,6 +303,13 @@ mod tests {
             let all: Vec<_> = own.get_all(name).iter().collect();
             assert_eq!(all, [value], "{name}");
         }
+        let mut structured = delivery(None, &attributes);
+        (structured.how.structured, structured.how.uri) = (true, "http://localhost/in?x".parse().unwrap());
+        let sent = seen(&structured);
+        assert_eq!((sent.head.uri.path(), sent.head.uri.query()), ("/in", Some("x")));
+        assert_eq!(sent.head.headers["content-type"], "application/cloudevents+json");
+        assert!(sent.head.headers.contains_key("cdn-loop") && sent.head.headers["coracle-attempt"] == "2");
+        assert!(!sent.head.headers.keys().any(|name| name.as_str().starts_with("ce-")));
         let plain = seen(&delivery(None, &[("type", "t"), ("sequence", "99")])).head.headers;
         assert_eq!(plain["ce-sequence"], "99");
         assert!(!plain.contains_key("ce-hops") && !plain.contains_key("cdn-loop"));

@@ -1,6 +1,6 @@
 //! What runs of one group's messages: from the moment they came until they are settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -11,8 +11,12 @@ use tokio::task::AbortHandle;
 
 use super::crowd::Crowd;
 use super::narrow::{Narrow, Queue};
+use super::settle::Settled;
 use crate::clock;
 use crate::stores::Ticket;
+
+/// Messages that are here to be run with others, or are: each may have 64 KiB.
+const BATCHED_MAX: usize = 1024;
 
 /// As many as the taker asks for.
 #[derive(Debug, Default)]
@@ -22,16 +26,45 @@ pub(super) struct Running {
     crowd: Mutex<Crowd>,
     freed: Notify,
     narrowed: Notify,
+    lost: Notify,
 }
 
 #[derive(Debug)]
 struct Task {
-    /// None until it is known.
+    /// None until it is known, and of one that others are run with: its end is not theirs.
     abort: Option<AbortHandle>,
+    /// So many messages of its queue are run by one call, and take one place.
+    of: usize,
     /// Its call is over.
     settles: bool,
     /// Its claim is not held any more, though it may be what it said that ended it: whoever settles it finds out.
     lost: bool,
+}
+
+/// Messages of one queue.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    messages: usize,
+    /// So many of them are run by one call.
+    of: usize,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self { messages: 0, of: 1 }
+    }
+}
+
+impl Count {
+    /// Calls that they are.
+    const fn places(self) -> usize {
+        self.messages.div_ceil(self.of)
+    }
+
+    /// Messages that there is room for in so many calls.
+    const fn left(self, places: usize) -> usize {
+        places.saturating_mul(self.of).saturating_sub(self.messages)
+    }
 }
 
 /// What may be taken.
@@ -79,14 +112,16 @@ impl Running {
             widths.insert(queue.clone(), before.min(width));
         }
         // What comes together may be of one queue: of the one that has the least room, or of one that has nothing yet.
-        let (mut most, mut full) = (share, Vec::new());
+        let (mut most, mut full) = (share, self.crowded());
+        widths.retain(|queue, _| !full.contains(queue));
         for (queue, width) in widths {
-            match width.saturating_sub(counts.get(&queue).copied().unwrap_or(0)) {
+            match counts.get(&queue).copied().unwrap_or_default().left(width) {
                 0 => full.push(queue),
                 left => most = most.min(left),
             }
         }
-        Room { places: bound.saturating_sub(counts.values().sum()).min(most), full, until: narrow.next() }
+        let taken = counts.values().map(|count| count.places()).sum();
+        Room { places: bound.saturating_sub(taken).min(most), full, until: narrow.next() }
     }
 
     /// The function of a message can take no more: nor is more of its queue asked for, as long as as many run as now.
@@ -99,7 +134,8 @@ impl Running {
         let runs = |(other, task): &(&Ticket, &Task)| {
             !task.settles && other.namespace == queue.0 && other.queue == queue.1
         };
-        let others = tasks.iter().filter(runs).count();
+        let of = tasks.get(ticket).map_or(1, |task| task.of);
+        let others = tasks.iter().filter(runs).count().div_ceil(of);
         drop(tasks);
         self.narrow.lock().unwrap_or_else(PoisonError::into_inner).refused(queue, others, now);
         self.narrowed.notify_one();
@@ -108,7 +144,7 @@ impl Running {
     /// What the call of a message had read was changed by another one's: fewer of its queue run at once.
     fn overtaken(&self, ticket: &Ticket, now: Instant) {
         let queue = (ticket.namespace.clone(), ticket.queue.clone());
-        let running = self.counts().get(&queue).copied().unwrap_or(0);
+        let running = self.counts().get(&queue).map_or(0, |count| count.places());
         self.crowd().overtaken(queue, running, now);
         self.narrowed.notify_one();
     }
@@ -117,12 +153,25 @@ impl Running {
         self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn counts(&self) -> BTreeMap<Queue, usize> {
-        let mut counts: BTreeMap<Queue, usize> = BTreeMap::new();
-        for ticket in self.tasks().keys() {
-            *counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default() += 1;
+    fn counts(&self) -> BTreeMap<Queue, Count> {
+        let mut counts: BTreeMap<Queue, Count> = BTreeMap::new();
+        for (ticket, task) in &*self.tasks() {
+            let count = counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default();
+            (count.messages, count.of) = (count.messages + 1, task.of.max(count.of));
         }
         counts
+    }
+
+    /// Queues of whose messages several are run by one call, where such messages are as many as there may be.
+    fn crowded(&self) -> Vec<Queue> {
+        let tasks = self.tasks();
+        let batched = || tasks.iter().filter(|(_, task)| task.of > 1);
+        if batched().count() < BATCHED_MAX {
+            return Vec::new();
+        }
+        let queues: BTreeSet<Queue> =
+            batched().map(|(ticket, _)| (ticket.namespace.clone(), ticket.queue.clone())).collect();
+        queues.into_iter().collect()
     }
 
     /// Ends when less of a queue is to be asked for.
@@ -150,7 +199,7 @@ impl Running {
             return false;
         }
         // It is there before its task is, which may have ended before that is known here.
-        tasks.insert(ticket.clone(), Task { abort: None, settles: false, lost: false });
+        tasks.insert(ticket.clone(), Task { abort: None, of: 1, settles: false, lost: false });
         drop(tasks);
         let place = Place { running: Arc::clone(self), ticket: ticket.clone() };
         let abort = threads.spawn(run(place)).abort_handle();
@@ -158,6 +207,29 @@ impl Running {
             task.abort = Some(abort);
         }
         true
+    }
+
+    /// Keeps a message that is to be run with others, `of` of them at most; none where it is here already.
+    pub(super) fn hold(self: &Arc<Self>, ticket: Ticket, of: usize) -> Option<Place> {
+        let mut tasks = self.tasks();
+        if tasks.contains_key(&ticket) {
+            return None;
+        }
+        tasks.insert(ticket.clone(), Task { abort: None, of: of.max(1), settles: false, lost: false });
+        drop(tasks);
+        Some(Place { running: Arc::clone(self), ticket })
+    }
+
+    /// Ends when nobody wants any of these any more.
+    pub(super) async fn all_lost(&self, tickets: &[Ticket]) {
+        loop {
+            let mut lost = std::pin::pin!(self.lost.notified());
+            lost.as_mut().enable();
+            if !tickets.iter().any(|ticket| self.tasks().contains_key(ticket)) {
+                return;
+            }
+            lost.await;
+        }
     }
 
     /// Nobody wants it any more: it is stopped, if its call is under way. Whether it was.
@@ -172,6 +244,7 @@ impl Running {
         tasks.remove(ticket);
         drop(tasks);
         self.freed.notify_one();
+        self.lost.notify_waiters();
         true
     }
 
@@ -203,15 +276,26 @@ impl Place {
         }
     }
 
-    /// What it had read was changed meanwhile.
-    pub(super) fn overtaken(&self) {
-        self.running.overtaken(&self.ticket, clock::now());
+    /// Whether it is still wanted.
+    pub(super) fn is_held(&self) -> bool {
+        self.running.tasks().contains_key(&self.ticket)
     }
 
-    /// It went well, with what it did.
-    pub(super) fn done(&self) {
-        let queue = (self.ticket.namespace.clone(), self.ticket.queue.clone());
-        self.running.crowd().done(&queue);
+    /// Ends when nobody wants any of these messages any more.
+    pub(super) async fn all_lost(&self, tickets: &[Ticket]) {
+        self.running.all_lost(tickets).await;
+    }
+
+    /// What became of what its call did.
+    pub(super) fn tell(&self, settled: Settled) {
+        match settled {
+            Settled::Done => {
+                let queue = (self.ticket.namespace.clone(), self.ticket.queue.clone());
+                self.running.crowd().done(&queue);
+            }
+            Settled::Overtaken => self.running.overtaken(&self.ticket, clock::now()),
+            Settled::Otherwise => {}
+        }
     }
 
     /// Its function could take no more.
@@ -266,6 +350,36 @@ mod tests {
         ended.notify_one();
         until("one has ended", || running.count() == 1).await;
         running.end();
+        assert_eq!(running.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn messages_of_one_call_have_one_place() {
+        let running = Arc::<Running>::default();
+        let mut places: Vec<_> =
+            (0..5).map(|message| running.hold(ticket("a", message), 3).unwrap()).collect();
+        assert!(running.hold(ticket("a", 1), 3).is_none(), "it is here");
+        let room = |bound| running.room(bound, clock::now());
+        assert_eq!((room(8).places, room(8).full.len()), (4, 0), "two of eight are taken");
+        assert_eq!((room(4).places, room(4).full.len()), (1, 0), "the second call has one more");
+        assert_eq!(room(2).full.len(), 1);
+        let tickets: Vec<_> = running.tickets();
+        assert_eq!(tickets.len(), 5, "all are told of");
+        for ticket in &tickets[..4] {
+            assert!(running.lose(ticket));
+        }
+        assert!(!places[0].is_held() && places[4].is_held());
+        let all_lost = running.all_lost(&tickets);
+        let mut all_lost = std::pin::pin!(all_lost);
+        assert!(futures::poll!(all_lost.as_mut()).is_pending());
+        assert!(running.lose(&tickets[4]));
+        all_lost.await;
+        places.clear();
+        for message in 0..BATCHED_MAX as u64 {
+            places.push(running.hold(ticket("a", message), 256).unwrap());
+        }
+        assert_eq!(room(100).full, [(Namespace::default(), "a".to_owned())], "however few calls they are");
+        places.clear();
         assert_eq!(running.count(), 0);
     }
 

@@ -9,7 +9,7 @@ use coracle_proto::trace;
 use tracing::Instrument as _;
 
 use super::again::{Why, given_back};
-use super::{Inner, span};
+use super::{Inner, sent, span};
 use crate::clock;
 use crate::stores::{Acknowledged, Fate, Report, Settlement, Verdict};
 
@@ -25,6 +25,9 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
     let settling = async {
         let mut said = say(inner, group, settlement).await;
         let settled = Settled::of(settlement, &said);
+        if said.is_err() {
+            sent::give_up(inner, &settlement.ticket.namespace, &settlement.effects);
+        }
         if let Err(refusal) = &said
             && let Some(again) = again(inner, settlement, refusal)
         {
@@ -97,7 +100,7 @@ async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<A
 /// What is said instead where what the call did was refused for what others do: nothing of it was done, and it is made again, uncounted,
 /// until its message is too old. None where that is not why.
 fn again(inner: &Inner, settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
-    if settlement.effects.is_empty() {
+    if settlement.effects_count() == 0 {
         return None;
     }
     let (why, error) = match refusal.code {
@@ -111,7 +114,7 @@ fn again(inner: &Inner, settlement: &Settlement, refusal: &Refusal) -> Option<Se
 
 /// A store of an earlier release acknowledges a call without doing what it did.
 fn check_done(inner: &Inner, group: GroupId, settlement: &Settlement, acknowledged: Acknowledged) {
-    let (effects, done) = (settlement.effects.len(), acknowledged.effects);
+    let (effects, done) = (settlement.effects_count(), acknowledged.effects);
     if acknowledged.fate == Fate::Done && effects != done {
         inner.metrics.events.undone.inc();
         let (queue, message) = (&settlement.ticket.queue, settlement.ticket.message);
@@ -125,17 +128,28 @@ fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
     if refusal.code == Code::ClaimLost {
         return None;
     }
-    let error = match settlement.effects.is_empty() {
+    let error = match settlement.effects_count() == 0 {
         true => format!("what it came to was refused: {}: {refusal}", refusal.code),
         false => undone(refusal),
     };
     let verdict = match &settlement.verdict {
+        // What was sent is gone: run anew it is sent anew.
+        Verdict::Done if refusal.code == Code::UploadNotFound => {
+            Verdict::Retry { after: None, error: error.clone() }
+        }
         Verdict::Done | Verdict::Dead { .. } => Verdict::Dead { error: error.clone() },
         Verdict::Retry { after, .. } => Verdict::Retry { after: *after, error: error.clone() },
         Verdict::Offer { .. } => return None,
     };
     let report = settlement.report.clone().map(|report| Report { error, ..report });
-    Some(Settlement { ticket: settlement.ticket.clone(), report, verdict, answer: None, effects: Vec::new() })
+    Some(Settlement {
+        ticket: settlement.ticket.clone(),
+        report,
+        verdict,
+        answer: None,
+        effects: Vec::new(),
+        reply: None,
+    })
 }
 
 /// Why nothing of what a call did in the platform was done, for people.

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use coracle_proto::id::GroupId;
 use coracle_proto::status::Refusal;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::batch::{Added, Batches, Member};
+use super::narrow::Queue;
 use super::running::{Room, Running};
-use super::{Inner, attempt};
+use super::{Inner, attempt, together};
 use crate::clock;
-use crate::stores::{Offered, Taken, Taking};
+use crate::stores::{Delivery, Offered, Taken, Taking};
 
 /// A store waits so long for something to tell. Each request renews the leases of what runs, of fifteen seconds.
 const WAITS: Duration = Duration::from_secs(5);
@@ -31,13 +34,18 @@ pub(super) struct Taker {
     running: Arc<Running>,
     /// The number of the last reply.
     heard: u64,
+    /// What waits for others.
+    batches: Arc<Batches>,
+    /// Tasks of batches.
+    together: JoinSet<()>,
     /// Ends what still runs after the drain time.
     cut: CancellationToken,
 }
 
 impl Taker {
     pub(super) fn new(inner: Arc<Inner>, group: GroupId) -> Self {
-        Self { inner, group, running: Arc::default(), heard: 0, cut: CancellationToken::new() }
+        let (running, batches, cut) = (Arc::default(), Arc::default(), CancellationToken::new());
+        Self { inner, group, running, heard: 0, batches, together: JoinSet::new(), cut }
     }
 
     /// Takes until `stop`, then goes on telling what runs until that has ended.
@@ -46,6 +54,7 @@ impl Taker {
             let bound = self.inner.bound();
             stop.run_until_cancelled(self.round(bound)).await;
         }
+        self.give_back();
         // What was on its way in that moment goes to others when this node says that it did not get it.
         let _ = tokio::time::timeout(FAREWELL, self.ask(self.running.room(0, clock::now()), Duration::ZERO))
             .await;
@@ -56,6 +65,7 @@ impl Taker {
             let _ = tokio::time::timeout(FAREWELL, self.drained()).await;
         }
         self.running.end();
+        self.together.shutdown().await;
     }
 
     /// Ends when nothing runs.
@@ -67,6 +77,7 @@ impl Taker {
 
     /// One request, with what it brings. At most `bound` messages run at once.
     async fn round(&mut self, bound: usize) {
+        while self.together.try_join_next().is_some() {}
         let room = self.running.room(bound, clock::now());
         let (short, until) = (room.places == 0 || !room.full.is_empty(), room.until);
         let running = Arc::clone(&self.running);
@@ -109,18 +120,22 @@ impl Taker {
 
     fn accept(&mut self, taken: Taken) {
         self.heard = taken.number;
-        let metrics = &self.inner.metrics.events;
         for ticket in taken.lost {
             if self.running.lose(&ticket) {
-                metrics.lost.inc();
+                self.inner.metrics.events.lost.inc();
                 tracing::info!(
                     group = %self.group, queue = ticket.queue, message = ticket.message, fence = %ticket.fence,
                     "a message is not wanted any more: its call is stopped"
                 );
             }
         }
+        let mut begun = Vec::new();
         for offered in taken.offered {
             let (ticket, delivery) = match offered {
+                Offered::Delivery(delivery) if delivery.how.batch.is_some() => {
+                    begun.extend(self.join(delivery));
+                    continue;
+                }
                 Offered::Delivery(delivery) => (delivery.ticket.clone(), Ok(delivery)),
                 Offered::Foreign(ticket, why) => (ticket, Err(why)),
             };
@@ -132,8 +147,47 @@ impl Taker {
                 }
             });
             if begun {
-                metrics.taken.inc();
+                self.inner.metrics.events.taken.inc();
             }
         }
+        // Not before: all that came together may be together.
+        for (queue, number, wait) in begun {
+            self.wait(queue, number, wait);
+        }
+    }
+
+    /// A message joins others of its queue; which batch is to wait for more and how long, where it is the first.
+    fn join(&mut self, delivery: Box<Delivery>) -> Option<(Queue, u64, Duration)> {
+        let batch = delivery.how.batch?;
+        let place = self.running.hold(delivery.ticket.clone(), batch.most)?;
+        self.inner.metrics.events.taken.inc();
+        let queue = (delivery.ticket.namespace.clone(), delivery.ticket.queue.clone());
+        let Added { full, begun } = self.batches.add(&queue, Member { delivery, place }, batch);
+        for members in full {
+            let (inner, group, cut) = (Arc::clone(&self.inner), self.group, self.cut.clone());
+            let run = async move { together::run(&inner, group, members, &cut).await };
+            self.together.spawn_on(run, &self.inner.calls);
+        }
+        begun.map(|number| (queue, number, batch.wait))
+    }
+
+    /// Runs a batch when it has waited for so long, if it was not full before.
+    fn wait(&mut self, queue: Queue, number: u64, wait: Duration) {
+        let (inner, group, cut) = (Arc::clone(&self.inner), self.group, self.cut.clone());
+        let batches = Arc::clone(&self.batches);
+        let run = async move {
+            tokio::time::sleep(wait).await;
+            if let Some(members) = batches.due(&queue, number) {
+                together::run(&inner, group, members, &cut).await;
+            }
+        };
+        self.together.spawn_on(run, &self.inner.calls);
+    }
+
+    /// Nothing waits for others any more.
+    fn give_back(&mut self) {
+        let (inner, group, waiting) = (Arc::clone(&self.inner), self.group, self.batches.take_all());
+        let back = async move { together::give_back(&inner, group, waiting).await };
+        self.together.spawn_on(back, &self.inner.calls);
     }
 }

@@ -3,8 +3,10 @@
 mod crowd;
 mod effects;
 mod ending;
+mod manners;
 mod news;
 mod running;
+mod sent;
 mod settling;
 mod spans;
 mod taking;

@@ -3,6 +3,7 @@
 mod address;
 mod answer;
 mod conditions;
+mod cors;
 mod describe;
 mod digest;
 mod get;
@@ -91,14 +92,18 @@ impl Inner {
             Ok(place) => place,
             Err(error) => return self.refuse(&error),
         };
+        if let Some(response) = cors::preflight(head) {
+            return Served::page(response);
+        }
         let span = span::blob(bucket, head);
         let answered = self.visit(address, head, (body, caller), place).instrument(span.clone()).await;
-        let response = answered.unwrap_or_else(|Refused { error, response }| {
+        let mut response = answered.unwrap_or_else(|Refused { error, response }| {
             let error = unless_unheard(&self.view.load(), error);
             coracle_proto::trace::failed(&span, &error.refusal);
             self.metrics.refused(error.code());
             response.map_or_else(|| problem(&error), |response| *response)
         });
+        cors::allow(head, &mut response);
         span.record(attr::HTTP_STATUS, response.status().as_u16());
         Served::page(response)
     }
@@ -112,6 +117,9 @@ impl Inner {
     ) -> Result<Response<Body>, Refused> {
         hops::check(&head.headers)?;
         let query = Query::new(head.uri.query().unwrap_or_default())?;
+        if matches!(address, Address::Bucket(_)) && (query.uploads || query.upload.is_some()) {
+            return Err(answer::no_key().into());
+        }
         let visitor = Visitor { wants: wants(&head.method, &query), signature: query.signature };
         let client = self.stores.blobs_for(visitor);
         match address {

@@ -24,7 +24,7 @@ use super::answer::{Served, set_invocation};
 use super::intake::Bounds;
 use super::problem::page as whole_page;
 use super::replay::Replay;
-use super::serve::unless_unheard;
+use super::serve::{takes_requests, unless_unheard};
 use crate::call::{Body, CallError};
 use crate::clock;
 use crate::dispatch::Invocation;
@@ -69,8 +69,9 @@ impl Inner {
             let said = format!("'{function}': there is no such function");
             return Err(CallError::new(Code::FunctionNotFound, said));
         }
-        let limit =
-            self.dispatcher.version(&function, invocation.id).map(|version| version.spec.limits().timeout);
+        let version = self.dispatcher.version(&function, invocation.id);
+        version.as_deref().map_or(Ok(()), takes_requests)?;
+        let limit = version.map(|version| version.spec.limits().timeout);
         let head = submission::Head::new(invocation)?;
         let limit = limit.unwrap_or(READ_MAX).min(READ_MAX);
         let bounds = Bounds { what: BODY, bytes_max: BODY_BYTES_MAX, limit };

@@ -7,11 +7,13 @@ mod json;
 mod message;
 mod mode;
 mod page;
+mod reply;
 mod span;
 mod structured;
 mod wishes;
 
 pub(super) use self::destination::Destination;
+pub(crate) use self::reply::reply;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -37,6 +37,7 @@ pub(super) enum Read {
 #[derive(Debug)]
 pub(super) struct Shared {
     incoming: Incoming,
+    http2: bool,
     /// None once all of it was read.
     unread: Option<Unread>,
     kept: Kept,
@@ -63,13 +64,14 @@ struct Reading {
 }
 
 impl Replay {
-    pub(super) fn new(incoming: Incoming, activity: &Arc<Activity>) -> Self {
+    pub(super) fn new(incoming: Incoming, activity: &Arc<Activity>, http2: bool) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
         let (unread, kept, room) = (Some(activity.unread()), Kept::default(), Vec::new());
         let kept_max = KEPT_BYTES_MAX;
-        let shared = Shared { incoming, unread, kept, kept_bytes: 0, kept_max, room, spent: false, turn: 0 };
+        let shared =
+            Shared { incoming, http2, unread, kept, kept_bytes: 0, kept_max, room, spent: false, turn: 0 };
         Self::Shared(Arc::new(Mutex::new(shared)))
     }
 
@@ -159,11 +161,10 @@ impl Shared {
         }
         let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => {
-                self.unread = None;
-                self.spend();
-                let said = format!("the request's body broke off: {error}");
-                return Poll::Ready(Some(Err(CallError::new(Code::BadRequest, said))));
+            Some(Err(error)) => return self.broke_off(&error),
+            // A stream that its caller resets with NO_ERROR is told as if it had ended; whether it has its state knows.
+            None if self.http2 && !self.incoming.is_end_stream() => {
+                return self.broke_off(&"its stream was reset");
             }
             None => {
                 self.unread = None;
@@ -172,6 +173,13 @@ impl Shared {
         };
         self.keep(&frame);
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn broke_off(&mut self, why: &dyn std::fmt::Display) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        self.unread = None;
+        self.spend();
+        let said = format!("the request's body broke off: {why}");
+        Poll::Ready(Some(Err(CallError::new(Code::BadRequest, said))))
     }
 }
 

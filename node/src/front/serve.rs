@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use coracle_proto::id::{InvocationId, Revision};
+use coracle_proto::record::{Kind, Version};
 use coracle_proto::status::Code;
 use http::request::Parts;
 use http::{Request, Response};
@@ -19,10 +20,11 @@ use super::line::Line;
 use super::paced::{Paced, Patience};
 use super::publish::Destination;
 use super::replay::Replay;
-use super::shares::{Share, Short};
+use super::shares::{Share, Shares, Short};
 use super::target::{Target, target};
+use super::webhook::Hook;
 use super::{Front, Inner, answer, content, page, problem};
-use crate::call::{Body, CallError, Receipt, Trigger, is_idempotent};
+use crate::call::{Body, CallError, EVENTS_ONLY, Receipt, Trigger, is_idempotent};
 use crate::dispatch::Invocation;
 use crate::view::View;
 
@@ -40,7 +42,8 @@ impl Front {
         let front: &Inner = &self.inner;
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
-        let body = Replay::new(body, &arrival.activity);
+        let http2 = parts.version == http::Version::HTTP_2;
+        let body = Replay::new(body, &arrival.activity, http2);
         let served = match front.prepare(parts, body.clone(), arrival.remote).await {
             Ok(Prepared::Call(invocation)) => front.call(&invocation, &body, arrival.remote.ip()).await,
             Ok(Prepared::Later(invocation)) => {
@@ -51,6 +54,9 @@ impl Front {
             }
             Ok(Prepared::Publish(to, head)) => {
                 Box::pin(front.publish(&to, &head, &body, arrival.remote.ip())).await
+            }
+            Ok(Prepared::Webhook(to, head)) => {
+                Box::pin(front.webhook(&to, &head, &body, arrival.remote.ip())).await
             }
             Ok(Prepared::Blob(address, head)) => {
                 Box::pin(front.blob(&address, &head, &body, arrival.remote.ip())).await
@@ -73,6 +79,8 @@ enum Prepared {
     Asked(Asked, Box<Parts>),
     /// What is for a queue or a topic.
     Publish(Destination, Box<Parts>),
+    /// What is for a webhook.
+    Webhook(Hook, Box<Parts>),
     /// What blobs are asked for.
     Blob(Address, Box<Parts>),
     Page(Response<Body>),
@@ -93,6 +101,7 @@ impl Inner {
             Target::Health => return Ok(Prepared::Page(page::health())),
             Target::Invocation(asked) => return Ok(Prepared::Asked(asked, Box::new(parts))),
             Target::Publish(to) => return Ok(Prepared::Publish(to, Box::new(parts))),
+            Target::Webhook(to) => return Ok(Prepared::Webhook(to, Box::new(parts))),
             Target::Blob(address) => return Ok(Prepared::Blob(address, Box::new(parts))),
         };
         for_guest(&mut parts, authority, path, remote)?;
@@ -134,6 +143,26 @@ impl Inner {
         self.open.take(caller, 1).map_err(|short| too_many(short, self.open.max()))
     }
 
+    /// A place for one of so many who do something with blobs.
+    pub(super) fn blob_place(
+        &self,
+        shares: &Arc<Shares>,
+        caller: IpAddr,
+        what: &str,
+    ) -> Result<Share, CallError> {
+        shares.take(caller, 1).map_err(|short| {
+            let max = shares.max();
+            let said = match short {
+                Short::All => format!("{max} blobs are being {what} at this gateway, and no more can be"),
+                Short::Caller(caller, its) => format!(
+                    "{its} of the {max} blobs that may be {what} at this gateway are of '{caller}', and no caller has \
+                     more than are free"
+                ),
+            };
+            CallError::new(Code::Overloaded, said)
+        })
+    }
+
     pub(super) fn refuse(&self, error: &CallError) -> Served {
         self.metrics.refused(error.code());
         Served::page(problem::problem(error))
@@ -141,26 +170,35 @@ impl Inner {
 
     /// Runs an invocation, and makes its response.
     pub(super) async fn call(&self, invocation: &Invocation, body: &Replay, caller: IpAddr) -> Served {
+        // What cannot be found is told by who sends the call.
+        let version = self.dispatcher.version(&invocation.function, invocation.id).ok();
+        if let Err(error) = version.as_deref().map_or(Ok(()), takes_requests) {
+            return self.refuse(&error);
+        }
         let place = match self.place(caller) {
             Ok(place) => place,
             Err(error) => return self.refuse(&error),
         };
         // Whoever waits for its caller's bytes here takes no place at a worker.
         if !body.is_empty()
-            && let Err(error) = Box::pin(self.gather(invocation, body, caller)).await
+            && let Some(version) = &version
+            && let Err(error) = Box::pin(Gathering::new(self, body, caller, version).run(version.kind)).await
         {
             return self.refuse(&error);
         }
+        drop(version);
         match self.dispatcher.dispatch(invocation).await {
             Ok(answered) => answer::success(answered, invocation.id, place),
             Err(error) => answer::failure(&error, invocation.id),
         }
     }
+}
 
-    async fn gather(&self, invocation: &Invocation, body: &Replay, caller: IpAddr) -> Result<(), CallError> {
-        // What cannot be found is told by who sends the call.
-        let Ok(version) = self.dispatcher.version(&invocation.function, invocation.id) else { return Ok(()) };
-        Gathering::new(self, body, caller, &version).run(version.kind).await
+/// Refuses a request to what only events call.
+pub(super) fn takes_requests(version: &Version) -> Result<(), CallError> {
+    match version.kind {
+        Kind::EventComponent => Err(CallError::new(Code::BadRequest, EVENTS_ONLY)),
+        Kind::HttpComponent | Kind::CommandModule | Kind::CommandComponent => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ use coracle_proto::status::Code;
 use super::blob::Address;
 use super::later::{Asked, What};
 use super::publish::Destination;
+use super::webhook::Hook;
 use crate::call::CallError;
 use crate::view::View;
 
@@ -30,6 +31,8 @@ pub(super) enum Target {
     Invocation(Asked),
     /// A queue or a topic.
     Publish(Destination),
+    /// A webhook.
+    Webhook(Hook),
     /// Blobs of a bucket.
     Blob(Address),
 }
@@ -66,13 +69,16 @@ fn reserved(view: &View, path: &str, rest: &str) -> Result<Target, CallError> {
     if let Some(to) = rest.strip_prefix("/publish/").and_then(Destination::parse) {
         return to.map(Target::Publish);
     }
+    if let Some(to) = rest.strip_prefix("/webhook/").and_then(Hook::parse) {
+        return to.map(Target::Webhook);
+    }
     if let Some(address) = rest.strip_prefix("/blob").and_then(Address::parse) {
         return address.map(Target::Blob);
     }
     let Some(named) = rest.strip_prefix("/invoke/") else {
         let said = format!(
             "'{path}' is the platform's: below {RESERVED_PREFIX}/ are invoke/NAMESPACE/NAME, publish/NAMESPACE/NAME, \
-             blob/BUCKET/KEY, invocations/ID with /result and /retry, and health"
+             webhook/NAMESPACE/NAME, blob/BUCKET/KEY, invocations/ID with /result and /retry, and health"
         );
         return Err(CallError::new(Code::ReservedPath, said));
     };

@@ -13,4 +13,5 @@ pub(crate) mod recorder;
 mod slow;
 pub(crate) mod spans;
 mod unread;
+mod webhook;
 pub(crate) mod world;

@@ -17,7 +17,7 @@ use super::label::FunctionLabel;
 use super::{CLASSES, Function};
 use crate::runtime::{Came, Operation, Outcome, Usage, UsageSink};
 
-/// Functions with series of their own. Each has five, one for each outcome that it ever had, and one for what came of
+/// Functions with series of their own. Each has seven, one for each outcome that it ever had, and one for what came of
 /// each operation on what it keeps: about ten lines, some dozens where it keeps something.
 const FUNCTIONS_MAX: usize = 1000;
 /// The outcome of a call whose caller left.
@@ -56,6 +56,8 @@ struct Families {
     received: Family<Function, Counter>,
     sent: Family<Function, Counter>,
     requests: Family<Function, Counter>,
+    read: Family<Function, Counter>,
+    written: Family<Function, Counter>,
     operations: Family<Kept, Counter>,
 }
 
@@ -69,12 +71,15 @@ struct Counters {
     received: Counter,
     sent: Counter,
     requests: Counter,
+    read: Counter,
+    written: Counter,
 }
 
 impl UsageMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Families { calls, cpu, memory, received, sent, requests, operations } = metrics.families.clone();
+        let Families { calls, cpu, memory, received, sent, requests, read, written, operations } =
+            metrics.families.clone();
         registry.register("coracle_usage_calls", "Calls that this worker admitted, by how they ended", calls);
         let help = "Processor time of calls, with what was done for their requests";
         registry.register_with_unit("coracle_usage_cpu", help, Unit::Seconds, cpu);
@@ -85,6 +90,10 @@ impl UsageMetrics {
         let help = "Of answers' bodies that guests made and callers took";
         registry.register_with_unit("coracle_usage_sent", help, Unit::Bytes, sent);
         registry.register("coracle_usage_requests", "Requests of guests' own that went out", requests);
+        let help = "Of blobs that were read for guests";
+        registry.register_with_unit("coracle_usage_blobs_read", help, Unit::Bytes, read);
+        let help = "Of blobs that were written for guests, also of those that came to nothing";
+        registry.register_with_unit("coracle_usage_blobs_written", help, Unit::Bytes, written);
         let help = "What guests did with values that are kept, and messages that they published";
         registry.register("coracle_state_operations", help, operations);
         metrics
@@ -158,6 +167,8 @@ impl UsageSink for UsageMetrics {
         counters.received.inc_by(usage.bytes_in);
         counters.sent.inc_by(usage.bytes_out);
         counters.requests.inc_by(usage.requests);
+        counters.read.inc_by(usage.blob_bytes_in);
+        counters.written.inc_by(usage.blob_bytes_out);
         for ((operation, came), count) in usage.operations {
             let kept = Kept::of(&counters.label, operation, came);
             self.families.operations.get_or_create(&kept).inc_by(count);
@@ -177,6 +188,8 @@ impl Families {
             received: self.received.get_or_create_owned(&function),
             sent: self.sent.get_or_create_owned(&function),
             requests: self.requests.get_or_create_owned(&function),
+            read: self.read.get_or_create_owned(&function),
+            written: self.written.get_or_create_owned(&function),
         }
     }
 
@@ -188,6 +201,8 @@ impl Families {
         self.received.remove(&function);
         self.sent.remove(&function);
         self.requests.remove(&function);
+        self.read.remove(&function);
+        self.written.remove(&function);
         let outcomes = CLASSES.into_iter().chain([ABANDONED]).chain(Code::ALL.iter().map(|code| code.name()));
         for outcome in outcomes {
             self.calls.remove(&Ended { function: label.clone(), outcome });
@@ -252,6 +267,8 @@ mod tests {
             bytes_in: 3,
             bytes_out: 5,
             requests: 1,
+            blob_bytes_in: 7,
+            blob_bytes_out: 11,
             operations: [((Operation::Get, Came::Ok), 2), ((Operation::Publish, Came::Denied), 1)].into(),
         }
     }
@@ -275,6 +292,8 @@ mod tests {
             "coracle_usage_received_bytes_total{function=\"shop/cart\"} 12",
             "coracle_usage_sent_bytes_total{function=\"shop/cart\"} 20",
             "coracle_usage_requests_total{function=\"shop/cart\"} 4",
+            "coracle_usage_blobs_read_bytes_total{function=\"shop/cart\"} 28",
+            "coracle_usage_blobs_written_bytes_total{function=\"shop/cart\"} 44",
             "coracle_state_operations_total{function=\"shop/cart\",operation=\"get\",outcome=\"ok\"} 8",
             "coracle_state_operations_total{function=\"shop/cart\",operation=\"publish\",outcome=\"denied\"} 4",
             "coracle_usage_calls_total{function=\"shop/cart\",outcome=\"success\"} 1",

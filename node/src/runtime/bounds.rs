@@ -29,7 +29,7 @@ pub(super) const COMPONENT_CALL_BYTES_MAX: usize = 64 << 10;
 pub(super) const STATE_CALL_BYTES_MAX: usize = 320 << 10;
 /// Host resources of such an instance: fewer, for each may hold more.
 pub(super) const STATE_RESOURCES_MAX: usize = 128;
-/// Of them, buckets that are open at once, and handles to swap values by.
+/// Of them, buckets that are open at once, handles to swap values by, blobs and lists of them.
 pub(super) const BUCKETS_OPEN_MAX: usize = 100;
 /// Keys that one call reads and changes, and messages that it publishes. Each asks another node.
 pub(super) const STATE_OPERATIONS_MAX: usize = 1000;
@@ -41,8 +41,8 @@ pub(super) const BATCH_KEYS_MAX: usize = WRITES_MAX;
 pub(super) const BATCH_READ_BYTES_MAX: usize = 4 << 20;
 /// Blobs, and lists of them, that one call reads and writes at once. Each may hold some pieces, or a chunk.
 pub(super) const BLOB_STREAMS_MAX: usize = 16;
-/// Bytes of a blob that is read into the guest's memory at once.
-pub(super) const BLOB_WHOLE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a blob that is read into the guest's memory at once: the host holds all of them, as those of a batch.
+pub(super) const BLOB_WHOLE_BYTES_MAX: usize = BATCH_READ_BYTES_MAX;
 /// Bytes of a blob that are written before it is known where it goes.
 pub(super) const BLOB_HELD_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a message that is published.

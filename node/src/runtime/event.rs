@@ -14,9 +14,10 @@ const REJECTS: i32 = 65;
 /// The attribute that is told by a header of another name.
 const CONTENT_TYPE: &str = "datacontenttype";
 /// Headers that say of which attempt it is.
-const TOLD: [&str; 6] = [
+const TOLD: [&str; 7] = [
     attr::HEADER_ATTEMPT,
     attr::HEADER_FENCE,
+    attr::HEADER_QUEUE,
     attr::HEADER_INVOCATION,
     "idempotency-key",
     TRACEPARENT,
@@ -99,6 +100,7 @@ mod tests {
             .header("content-type", "text/csv")
             .header("coracle-attempt", "2")
             .header("coracle-fence", "40")
+            .header("coracle-queue", "topic/done/f")
             .header("coracle-invocation-id", "7")
             .header("coracle-route", "/")
             .header("idempotency-key", "k")
@@ -116,6 +118,7 @@ mod tests {
             ("CORACLE_ATTEMPT", "2"),
             ("CORACLE_FENCE", "40"),
             ("CORACLE_INVOCATION_ID", "7"),
+            ("CORACLE_QUEUE", "topic/done/f"),
             ("IDEMPOTENCY_KEY", "k"),
             ("TRACEPARENT", "00-1-2-01"),
         ];

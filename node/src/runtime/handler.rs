@@ -2,19 +2,22 @@
 //! a trap has it tried again.
 
 mod change;
+pub(super) mod taker;
 
 use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
+use coracle_proto::attr;
 use coracle_proto::status::Code;
 use http::request::Parts;
 use wasmtime::Store;
 use wasmtime::component::{
-    Component, ComponentExportIndex, ComponentNamedList, ComponentType, Instance, InstancePre, Lift, Lower,
+    ComponentExportIndex, ComponentNamedList, ComponentType, Instance, InstancePre, Lift, Lower,
 };
 
 use self::change::Change;
+use self::taker::Taker;
 use super::bounds::COMPONENT_CALL_BYTES_MAX;
 use super::call::Deadline;
 use super::event::NotTaken;
@@ -26,41 +29,8 @@ use super::{command, event};
 use crate::call::{Body, CallError};
 use crate::cloudevent::decode;
 
-/// `wasmcloud:messaging`: a message with its subject.
-const MESSAGES: &str = "wasmcloud:messaging/handler@0.2.0";
-/// Spin's: a message, which came to it by Redis.
-const PAYLOADS: &str = "fermyon:spin/inbound-redis";
-/// `wasi:keyvalue`: what became of a value.
-const CHANGES: &str = "wasi:keyvalue/watcher@0.2.0-draft2";
-/// All there are.
-pub(super) const INTERFACES: [&str; 3] = [MESSAGES, PAYLOADS, CHANGES];
-
-/// A component that exports at least one of them.
-#[derive(Clone)]
-pub(super) struct Taker {
-    pub(super) pre: InstancePre<Guest>,
-    message: Option<ComponentExportIndex>,
-    payload: Option<ComponentExportIndex>,
-    /// A value was set, or deleted.
-    change: Option<(ComponentExportIndex, ComponentExportIndex)>,
-}
-
-impl Taker {
-    /// Nothing where the component takes no events so.
-    pub(super) fn new(pre: &InstancePre<Guest>) -> Option<Self> {
-        let component = pre.component();
-        let message = function(component, MESSAGES, "handle-message");
-        let payload = function(component, PAYLOADS, "handle-message");
-        let change = function(component, CHANGES, "on-set").zip(function(component, CHANGES, "on-delete"));
-        let is_one = message.is_some() || payload.is_some() || change.is_some();
-        is_one.then(|| Self { pre: pre.clone(), message, payload, change })
-    }
-}
-
-fn function(component: &Component, interface: &str, name: &str) -> Option<ComponentExportIndex> {
-    let instance = component.get_export_index(None, interface)?;
-    component.get_export_index(Some(&instance), name)
-}
+/// An error's text is cut at so many bytes, as stores do.
+const ERROR_BYTES_MAX: usize = 1 << 10;
 
 /// An event, as the component takes it.
 enum Given {
@@ -107,7 +77,9 @@ pub(super) async fn call(
     wasi.envs(&event::environment(&parts));
     let mut instance = stage.instance((&mut wasi, log), COMPONENT_CALL_BYTES_MAX)?;
     let (pre, spans) = (taker.pre.clone(), stage.spans());
-    let mut run = stage.run(async move { (take(&pre, given, &mut instance.store, spans).await, instance) });
+    // An instance that takes events takes one.
+    let mut run =
+        stage.run_once(async move { (take(&pre, given, &mut instance.store, spans).await, instance) });
     poll_fn(|cx| match run.poll(cx) {
         Poll::Ready(ended) => Poll::Ready(ended),
         Poll::Pending => deadline.poll(cx).map(|error| Err(run.stop(error))),
@@ -127,16 +99,27 @@ fn given(taker: &Taker, parts: &Parts, data: Bytes) -> Result<Given, CallError> 
         return Ok(Given::Change(functions, change));
     }
     if let Some(function) = taker.message {
-        let subject = attribute(parts, "subject").or_else(|| attribute(parts, "type")).unwrap_or_default();
+        let subject =
+            attribute(parts, "subject").or_else(|| came_by(parts)).or_else(|| attribute(parts, "type"));
+        let subject = subject.unwrap_or_default();
         return Ok(Given::Message(function, Message { subject, body: data.into(), reply_to: None }));
     }
-    let function = taker.payload.ok_or_else(|| never(format!("'{CHANGES}' takes changes of values only")))?;
+    let function = taker
+        .payload
+        .ok_or_else(|| never("'wasi:keyvalue/watcher' takes changes of values only".to_owned()))?;
     Ok(Given::Payload(function, data))
 }
 
 fn attribute(parts: &Parts, name: &str) -> Option<String> {
     let value = parts.headers.get(format!("{}{name}", crate::cloudevent::PREFIX))?;
     decode(value.as_bytes()).ok()
+}
+
+/// The queue or the topic that it came by.
+fn came_by(parts: &Parts) -> Option<String> {
+    let queue = parts.headers.get(attr::HEADER_QUEUE)?.to_str().ok()?;
+    let topic = queue.strip_prefix("topic/").and_then(|heard| heard.split('/').next());
+    Some(topic.unwrap_or(queue).to_owned())
 }
 
 async fn take(
@@ -149,7 +132,7 @@ async fn take(
     match given {
         Given::Message(function, message) => {
             let (ended,): (Result<(), String>,) = run(&instance, store, &function, (message,)).await?;
-            ended.map_err(|error| NotTaken::Failed(error).into())
+            ended.map_err(|error| NotTaken::Failed(cut(error)).into())
         }
         Given::Payload(function, data) => {
             let (ended,): (Result<(), SpinError>,) =
@@ -175,9 +158,19 @@ async fn take(
     }
 }
 
+/// A text of the guest's, as others keep it.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
+    text
+}
+
 fn unopened(trouble: Trouble) -> wasmtime::Error {
     match trouble {
         Trouble::Broken(error) => error,
+        // It would be so at each attempt.
+        trouble @ (Trouble::Denied | Trouble::NoBucket) => {
+            NotTaken::Never(format!("the bucket that it watches cannot be opened: {trouble}")).into()
+        }
         trouble => NotTaken::Failed(format!("the value that changed cannot be read: {trouble}")).into(),
     }
 }

@@ -25,7 +25,7 @@ pub(super) use self::wasip3::HANDLER;
 use super::instance::Guest;
 
 /// All that a component may import, where its release is provided.
-const PROVIDED: [Interface<Guest>; 12] = [
+const PROVIDED: [Interface<Guest>; 13] = [
     system::interface(),
     http::interface(),
     wasip3::interface(),
@@ -37,7 +37,8 @@ const PROVIDED: [Interface<Guest>; 12] = [
     spin::interface(),
     variables::draft(),
     variables::candidate(),
-    logging::interface(),
+    logging::draft(),
+    logging::unversioned(),
 ];
 
 /// What programs are linked with.
@@ -69,6 +70,11 @@ impl Linkers {
 /// Whether a component may import it, where releases up to `newest` are provided.
 pub(super) fn has_interface(import: &str, newest: Release) -> bool {
     PROVIDED.iter().any(|interface| interface.release <= newest && interface.provides(import))
+}
+
+/// What a component may import of packages that have versions of their own, in words.
+pub(super) fn provided() -> String {
+    PROVIDED.iter().filter_map(Interface::words).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether an interface is of a package that has versions of its own: they say nothing of a release of WASI.
@@ -119,6 +125,7 @@ mod tests {
             "wasi:blobstore/container@0.2.0-draft",
             "wasi:config/store@0.2.0-rc.1",
             "wasi:logging/logging@0.1.0-draft",
+            "wasi:logging/logging",
             "fermyon:spin/key-value@2.0.0",
             "fermyon:spin/redis-types",
         ] {
@@ -129,6 +136,17 @@ mod tests {
         assert!(
             has_own_versions("wasi:keyvalue/watcher@0.3.0") && !has_own_versions("wasi:http/types@0.2.0")
         );
+        let words = provided();
+        for interface in PROVIDED.iter().filter(|interface| interface.exactly.is_some()) {
+            let package = interface.names[0].split('/').next().unwrap();
+            let version =
+                interface.exactly.filter(|version| !version.is_empty()).unwrap_or("without a version");
+            assert!(words.contains(&format!("{package} {version} (")), "{package} {version}: {words}");
+            for name in interface.names {
+                let (of, name) = name.split_once('/').unwrap();
+                assert!(of == package && words.contains(name), "{name}: {words}");
+            }
+        }
         let names = |interface: Interface<Guest>| {
             let (release, exactly) = (interface.release, interface.exactly);
             interface.names.iter().map(move |name| (*name, release, exactly))

@@ -1,5 +1,6 @@
 //! The checks of an upload: what it is, whether it can be given what it imports, and whether compiling it is bearable.
 
+mod handlers;
 mod release;
 
 use std::path::{Path, PathBuf};
@@ -16,9 +17,10 @@ use wasmparser::{
 use wasmtime::Engine;
 
 use super::engine;
-use super::handler;
+use super::handler::taker::{CHANGES, INTERFACES};
 use super::host::{self, Linkers, PREVIEW1, Release};
 use super::scan::Scan;
+use crate::artifact::Wants;
 
 /// Names of exports that a refusal lists.
 const NAMED_MAX: usize = 8;
@@ -42,6 +44,8 @@ pub struct Inspection {
     pub memory_min: u64,
     /// By what it would wait for connections, if it would.
     pub listens: Option<&'static str>,
+    /// What it has use for.
+    pub wants: Wants,
 }
 
 /// Checks an artifact on a thread of its own. The time is linear in its size, of which there is a limit.
@@ -93,13 +97,16 @@ fn check_bytes(bytes: &[u8], newest: Release) -> Result<Found, Refusal> {
     }
     let runnable = match kind {
         Kind::CommandModule => surface.check_module(types.as_ref()),
-        Kind::HttpComponent | Kind::CommandComponent | Kind::EventComponent => Ok(()),
+        Kind::HttpComponent | Kind::CommandComponent | Kind::EventComponent => {
+            handlers::check(types.as_ref())
+        }
     };
     let memory_min = surface.memory_min;
     let listens = surface.listens.or_else(|| holds_go_server(bytes).then_some(GO_SERVE));
+    let wants = surface.wants();
     let functions = surface.imports.into_iter().filter_map(Import::function).collect();
     Ok(Found {
-        inspection: Inspection { kind, size: bytes.len() as u64, memory_min, listens },
+        inspection: Inspection { kind, size: bytes.len() as u64, memory_min, listens, wants },
         functions,
         runnable,
     })
@@ -343,6 +350,15 @@ impl Surface {
         Ok(())
     }
 
+    fn wants(&self) -> Wants {
+        let is_of_blobs =
+            |it: &Import| matches!(it, Import::Component(name) if name.starts_with("wasi:blobstore/"));
+        Wants {
+            keyvalue: self.exports.iter().any(|it| CHANGES.contains(&it.name.as_str())),
+            blobs: self.imports.iter().any(is_of_blobs),
+        }
+    }
+
     fn kind(&self, release: Release) -> Result<Kind, Refusal> {
         let exports = |start: &str| {
             self.exports.iter().any(|it| it.what == What::Instance && it.name.starts_with(start))
@@ -363,12 +379,12 @@ impl Surface {
             },
             Encoding::Component if exports("wasi:http/incoming-handler@0.2.") => Ok(Kind::HttpComponent),
             Encoding::Component if exports("wasi:cli/run@0.2.") => Ok(Kind::CommandComponent),
-            Encoding::Component if handler::INTERFACES.into_iter().any(is_exported) => Ok(Kind::EventComponent),
+            Encoding::Component if INTERFACES.into_iter().any(is_exported) => Ok(Kind::EventComponent),
             Encoding::Module => Err(self.unsupported("a core module must export '_start' (WASI preview 1)")),
             Encoding::Component => Err(self.unsupported(
                 &format!(
                 "a component must export 'wasi:http/incoming-handler' or 'wasi:cli/run', in release 0.2, or one of {}",
-                handler::INTERFACES.map(|name| format!("'{name}'")).join(", ")
+                INTERFACES.map(|name| format!("'{name}'")).join(", ")
             ),
             )),
         }

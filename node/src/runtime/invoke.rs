@@ -23,11 +23,8 @@ use super::programs::Programs;
 use super::stage::Stage;
 use super::usage::{Outcome, UsageSink};
 use super::{command, handler, http as component, service};
-use crate::call::{Answer, Call, CallError};
+use crate::call::{Answer, Call, CallError, EVENTS_ONLY};
 use crate::threads::Threads;
-
-/// Why a request is refused.
-const EVENTS_ONLY: &str = "only events call the function: its component exports neither 'wasi:http/incoming-handler' nor 'wasi:cli/run'";
 
 /// Runs calls.
 pub(super) struct Invoker {

@@ -212,9 +212,10 @@ mod tests {
     fn a_probe_has_no_grant_and_no_number_of_the_functions_and_says_what_it_is() {
         let hosts = vec!["example.org".to_owned()];
         let (keyvalue, publish) = (vec!["b".to_owned()], vec!["q".to_owned()]);
+        let blobs = vec!["b".to_owned()];
         let env = [("A".to_owned(), "1".to_owned())].into();
         let reuse = Some(ReuseDraft::default());
-        let real = version(Draft { hosts, env, reuse, keyvalue, publish, ..Draft::default() });
+        let real = version(Draft { hosts, env, reuse, keyvalue, blobs, publish, ..Draft::default() });
         let call = Probe::of(&real).call();
         assert!(call.version.spec.hosts().is_empty() && call.version.id != real.id);
         assert!(real.spec.has_state() && !call.version.spec.has_state());

@@ -6,7 +6,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::bounds::{COMPONENT_CALL_BYTES_MAX, MODULE_CALL_BYTES_MAX};
-use super::handler::Taker;
+use super::handler::taker::Taker;
 use super::instance::Guest;
 
 /// In which memories are counted.

@@ -22,7 +22,7 @@ use self::room::{Room, Work};
 use super::after::Manners;
 use super::cache::{Cache, Verified};
 use super::compile::{Compiler, NotCompiled};
-use super::handler::Taker;
+use super::handler::taker::Taker;
 use super::host::{HANDLER, Linkers, Release};
 use super::inspect::{self, Inspection};
 use super::map;

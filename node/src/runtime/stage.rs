@@ -90,6 +90,15 @@ impl Stage<'_> {
                 rest: Arc::clone(self.instances.rest()),
                 manners: Arc::clone(self.manners),
             });
+        self.run_and(after, guest)
+    }
+
+    /// The same with an instance that rests nowhere afterwards.
+    pub(super) fn run_once(self, guest: impl Future<Output = Left> + Send + 'static) -> Run {
+        self.run_and(None, guest)
+    }
+
+    fn run_and(self, after: Option<After>, guest: impl Future<Output = Left> + Send + 'static) -> Run {
         let (invocation, habit) = (Arc::clone(self.invocation), Arc::clone(self.habit));
         let turns = Turns::new(guest.instrument(self.span), invocation, (habit, after), self.lease);
         Run::new(turns, self.slow.clone())

@@ -21,19 +21,19 @@ use coracle_proto::status::Refusal;
 use futures::future::BoxFuture;
 
 use crate::blobs::Blobs;
-use crate::values::{Bucket, Page, Said, Value, Write, Written};
+use crate::values::{Bucket, Holds, Page, Said, Value, Write, Written};
 
 /// What answers for what is kept. The runtime knows that it answers, and nothing else.
 pub trait State: Send + Sync {
-    /// Whether there is such a bucket.
+    /// What the bucket holds. None: there is no such bucket.
     ///
     /// # Errors
     /// Why nobody has answered by the deadline.
-    fn has_bucket<'a>(
+    fn holds<'a>(
         &'a self,
         bucket: &'a Bucket,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<bool, Refusal>>;
+    ) -> BoxFuture<'a, Result<Option<Holds>, Refusal>>;
 
     /// What is there under a key, as new as all that was acknowledged before.
     ///
@@ -82,9 +82,7 @@ pub trait State: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>>;
 
     /// What answers for blobs; none: nobody does.
-    fn as_blobs(&self) -> Option<Arc<dyn Blobs>> {
-        None
-    }
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>>;
 
     /// Puts a message into a queue of the namespace, or into those of a topic's subscribers: when it answers that is kept.
     ///

@@ -42,6 +42,10 @@ pub struct Usage {
     pub bytes_out: u64,
     /// Requests of the guest's own that went out.
     pub requests: u64,
+    /// Bytes of blobs that were read for the guest, at once, as streams and for copies.
+    pub blob_bytes_in: u64,
+    /// Bytes of blobs that were written for it, so too: also of those that came to nothing.
+    pub blob_bytes_out: u64,
     /// What it did with what its function keeps: how often, by what came of it.
     pub operations: Counts,
 }

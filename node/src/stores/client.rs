@@ -3,6 +3,7 @@
 mod blobs;
 mod publish;
 mod values;
+mod webhooks;
 
 pub use self::blobs::{Begin, BlobClient, Sending};
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use coracle_proto::id::{FunctionId, InvocationId, Namespace, NodeId, VersionNumber};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
+use super::manner::Manner;
 use crate::call::{Effect, Spent};
 use crate::values::Said;
 
@@ -103,6 +104,8 @@ pub struct Delivery {
     pub invocation: InvocationId,
     /// What was accepted.
     pub event: Event,
+    /// How its function wants it.
+    pub how: Manner,
 }
 
 /// What a node says of itself when it asks for messages.
@@ -225,6 +228,31 @@ pub struct Settlement {
     pub answer: Option<Kept>,
     /// Done with it, where it is done: all of them, or the word counts for nothing.
     pub effects: Vec<Effect>,
+    /// The event that was answered, which is published with it, where it is done.
+    pub reply: Option<Box<Reply>>,
+}
+
+/// An event that is an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The queue or topic of the message's namespace.
+    pub to: String,
+    /// What is published.
+    pub message: Message,
+}
+
+impl Settlement {
+    /// Of an attempt that was none: nothing was run.
+    #[must_use]
+    pub const fn offered(ticket: Ticket, verdict: Verdict) -> Self {
+        Self { ticket, report: None, verdict, answer: None, effects: Vec::new(), reply: None }
+    }
+
+    /// Effects that are to be done with it, its reply among them.
+    #[must_use]
+    pub fn effects_count(&self) -> usize {
+        self.effects.len().saturating_add(usize::from(self.reply.is_some()))
+    }
 }
 
 /// What became of it.

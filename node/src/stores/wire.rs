@@ -3,9 +3,11 @@
 pub(super) mod blob;
 mod effect;
 mod event;
+mod manner;
 mod publish;
 mod record;
 mod value;
+mod webhook;
 
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, Namespace, NodeId};
@@ -16,7 +18,8 @@ use self::event::{event, event_body};
 pub(super) use self::publish::{publish_request, published};
 pub(super) use self::record::seen;
 use self::record::{answer, report};
-pub(super) use self::value::{list_request, page, value, write_request, written};
+pub(super) use self::value::{holds, list_request, page, value, write_request, written};
+pub(super) use self::webhook::{deliver_request, heard};
 use super::message::{
     Acknowledged, Delivery, Fate, Fence, Offered, Settlement, Submission, Submitted, Taken, Taking, Ticket,
     Verdict,
@@ -110,6 +113,7 @@ fn delivery(ticket: Ticket, wire: pb::Delivery) -> Result<Delivery, DecodeError>
         function: FunctionId::parse(&namespace, &wire.function).in_field("function")?,
         invocation: InvocationId::try_from(&wire.invocation[..]).in_field("invocation")?,
         event: event(wire.body.ok_or_else(|| DecodeError::missing("body"))?)?,
+        how: manner::manner(wire.how)?,
     })
 }
 
@@ -122,7 +126,8 @@ pub(super) fn settle_request(
     let kept = || it.answer.as_ref().map(answer);
     let verdict = match &it.verdict {
         Verdict::Done => {
-            let effects = it.effects.iter().cloned().map(effect_to_wire).collect();
+            let reply = it.reply.as_deref().cloned().map(effect::reply_to_wire);
+            let effects = it.effects.iter().cloned().map(effect_to_wire).chain(reply).collect();
             settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects })
         }
         Verdict::Retry { after, error } => settle_request::Verdict::Retry(pb::SettleRetry {

@@ -53,6 +53,8 @@ pub(crate) struct Kept {
     /// By key, with the sizes of their parts.
     pub(crate) blobs: BTreeMap<String, (pb::BlobInfo, Vec<pb::BlobPart>)>,
     pub(crate) uploads: Vec<pb::BlobUpload>,
+    /// Blobs that were committed, by the ids of their requests.
+    pub(crate) committed: BTreeMap<Vec<u8>, pb::BlobInfo>,
     /// What was changed, a line each.
     pub(crate) log: Vec<String>,
     /// Calls for events, as often as they were asked for.

@@ -9,7 +9,7 @@ use coracle_proto::status::{Code, Refusal};
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde::Deserialize;
 
-use super::link::{Verb, path, query, sign};
+use super::link::{Verb, check, path, query, sign};
 use super::tries::{Moved, Wrong};
 use crate::address::Address;
 use crate::client::Trace;
@@ -56,8 +56,10 @@ impl Door {
         gateway: &gateway::Flag,
         session: &Session<'_>,
     ) -> Result<Self, Failure> {
-        let gateways = gateway.find(session).await?;
+        check(key)?;
+        // Whom to ask for signatures is needed whoever is named.
         let events = Events::reach(session).await?;
+        let gateways = gateway.beside(&events, session)?;
         Ok(Self::new(events, gateways, id, key, session.talk))
     }
 
@@ -78,6 +80,9 @@ impl Door {
         asked: &Asked,
         sent: impl Fn(usize) + Send + 'static,
     ) -> Result<Response<Incoming>, Wrong> {
+        if self.gateways.is_empty() {
+            return Err(gateway::none().into());
+        }
         // However long the one before took.
         self.events.renew();
         let signed = sign(&mut self.events, &self.id, &self.key, asked.verb, VALID).await?;

@@ -71,6 +71,17 @@ impl Parts {
     }
 }
 
+/// As a person says it: with the quotes that a header has for it, or without.
+pub(super) fn said(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let good = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+    if good {
+        Ok(bare.to_owned())
+    } else {
+        Err("expected an ETag, as 'coracle blob info' shows it".to_owned())
+    }
+}
+
 /// Of one part, or of what came at once.
 pub(super) fn digest(data: &[u8]) -> [u8; 32] {
     Sha256::digest(data).into()
@@ -103,5 +114,14 @@ mod tests {
         let mut short = Etag::new("x-2", [700, 300].into_iter());
         short.add(&data[..999]);
         assert_eq!(short.end(), None);
+    }
+
+    #[test]
+    fn it_is_said_with_its_quotes_or_without() {
+        for text in ["abc-2", "\"abc-2\""] {
+            assert_eq!(said(text).as_deref(), Ok("abc-2"));
+        }
+        assert_eq!(said("*").as_deref(), Ok("*"));
+        assert!(said("").is_err() && said("\"\"").is_err() && said("\"a").is_err());
     }
 }

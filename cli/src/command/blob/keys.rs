@@ -8,7 +8,8 @@ use crate::client::Blobs;
 use crate::command::Session;
 use crate::command::events::{Events, bucket_at};
 use crate::command::kv::Bucket;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::output::Progress;
 use crate::output::view::{BlobView, Changed, MovedView};
 
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,9 @@ pub(super) struct List {
     /// Keys that begin so.
     #[arg(value_name = "PREFIX", default_value = "", hide_default_value = true)]
     prefix: String,
+    /// So many at most.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -31,37 +35,52 @@ pub(super) struct Delete {
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     /// Only where it has this ETag.
-    #[arg(long, value_name = "ETAG", conflicts_with = "prefix")]
+    #[arg(long, value_name = "ETAG", conflicts_with = "prefix", value_parser = super::etag::said)]
     if_match: Option<String>,
 }
 
 pub(super) async fn list(args: &List, session: &Session<'_>) -> Result<(), Failure> {
-    let found = all(&mut Events::reach(session).await?, &args.bucket.bucket, &args.prefix).await?;
+    let limit = args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut events = Events::reach(session).await?;
+    let found = all(&mut events, &args.bucket.bucket, &args.prefix, limit).await?;
     session.output.list(&found.into_iter().map(BlobView::from).collect::<Vec<_>>())
 }
 
-/// In the order of their keys.
+/// In the order of their keys, so many at most.
 pub(super) async fn all(
     events: &mut Events,
     id: &FunctionId,
     prefix: &str,
+    limit: usize,
 ) -> Result<Vec<pb::BlobInfo>, Failure> {
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
-        let page = async |mut service: Blobs, place| {
-            let place = Some(bucket_at(place, id.name.as_str()));
-            let (prefix, after) = (prefix.to_owned(), after.clone());
-            service.list(pb::BlobListRequest { place, prefix, after, limit: 0, visitor: None }).await
-        };
-        let page = events.ask("blob list", &id.namespace, page).await?;
-        found.extend(page.blobs);
-        if page.after.is_empty() {
+        let left = limit.saturating_sub(found.len());
+        let page = page(events, id, (prefix, &after), left).await?;
+        found.extend(page.blobs.into_iter().take(left));
+        if page.after.is_empty() || found.len() == limit {
             return Ok(found);
         }
         after = page.after;
-        // Each page has its own time.
-        events.renew();
     }
+}
+
+/// Those behind a key.
+async fn page(
+    events: &mut Events,
+    id: &FunctionId,
+    (prefix, after): (&str, &str),
+    limit: usize,
+) -> Result<pb::BlobListReply, Failure> {
+    // Each page has its own time.
+    events.renew();
+    let page = async |mut service: Blobs, place| {
+        let place = Some(bucket_at(place, id.name.as_str()));
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        let limit = u32::try_from(limit).unwrap_or(0);
+        service.list(pb::BlobListRequest { place, prefix, after, limit, visitor: None }).await
+    };
+    events.ask("blob list", &id.namespace, page).await
 }
 
 pub(super) async fn info(args: &Key, session: &Session<'_>) -> Result<(), Failure> {
@@ -102,12 +121,54 @@ async fn delete_all(id: &FunctionId, prefix: &str, session: &Session<'_>) -> Res
     let which = if prefix.is_empty() { String::new() } else { format!(" whose keys begin with '{prefix}'") };
     session.talk.confirm(&format!("Delete all blobs of bucket {id}{which}?"), session.shared.yes)?;
     let mut events = Events::reach(session).await?;
-    let mut deleted = 0;
-    for blob in all(&mut events, id, prefix).await? {
-        events.renew();
-        deleted += u64::from(delete_one(&mut events, id, &blob.key, "").await?);
+    let progress = session.talk.progress(None);
+    let Gone { deleted, changed } = clear(&mut events, id, prefix, &progress).await?;
+    drop(progress);
+    session.talk.say(session.talk.done(&format!("{} deleted", blobs_are(deleted))));
+    if changed > 0 {
+        session.talk.say(&format!("{} another one by now, and not deleted", blobs_are(changed)));
     }
-    let blobs = if deleted == 1 { "1 blob is".to_owned() } else { format!("{deleted} blobs are") };
-    session.talk.say(session.talk.done(&format!("{blobs} deleted")));
     session.output.one(&MovedView::new(id, deleted, "deleted"))
+}
+
+fn blobs_are(count: u64) -> String {
+    if count == 1 { "1 blob is".to_owned() } else { format!("{count} blobs are") }
+}
+
+/// What became of many.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub(super) deleted: u64,
+    /// They are not what was listed any more.
+    pub(super) changed: u64,
+}
+
+/// Deletes those whose keys begin so, a page after the other, each as it was listed.
+pub(super) async fn clear(
+    events: &mut Events,
+    id: &FunctionId,
+    prefix: &str,
+    progress: &Progress,
+) -> Result<Gone, Failure> {
+    let (mut gone, mut after) = (Gone::default(), String::new());
+    let so_far = |gone: &Gone, failure: Failure| Failure {
+        message: format!("{}; {} deleted before", failure.message, blobs_are(gone.deleted)),
+        ..failure
+    };
+    loop {
+        let page = page(events, id, (prefix, &after), 0).await.map_err(|failure| so_far(&gone, failure))?;
+        for blob in page.blobs {
+            events.renew();
+            match delete_one(events, id, &blob.key, &blob.etag).await {
+                Ok(existed) => gone.deleted += u64::from(existed),
+                Err(failure) if failure.exit == Exit::Conflict => gone.changed += 1,
+                Err(failure) => return Err(so_far(&gone, failure)),
+            }
+            progress.status(format!("{} deleted", blobs_are(gone.deleted)));
+        }
+        if page.after.is_empty() {
+            return Ok(gone);
+        }
+        after = page.after;
+    }
 }

@@ -1,7 +1,9 @@
 //! What a file holds, by its ending.
 
+use std::path::Path;
+
 /// Of anything.
-pub(super) const ANY: &str = "application/octet-stream";
+const ANY: &str = "application/octet-stream";
 
 /// Endings in small letters, each with its media type (IANA), in order.
 const KINDS: [(&str, &str); 39] = [
@@ -47,11 +49,16 @@ const KINDS: [(&str, &str); 39] = [
 ];
 
 /// None where the ending says nothing.
-pub(super) fn of(name: &str) -> Option<&'static str> {
+fn of(name: &str) -> Option<&'static str> {
     let (_, ending) = name.rsplit('/').next()?.rsplit_once('.')?;
     let ending = ending.to_ascii_lowercase();
     let found = KINDS.binary_search_by(|(known, _)| (*known).cmp(ending.as_str())).ok()?;
     KINDS.get(found).map(|(_, kind)| *kind)
+}
+
+/// By the ending of the file, or of the key.
+pub(super) fn guess(file: &Path, key: &str) -> &'static str {
+    file.to_str().and_then(of).or_else(|| of(key)).unwrap_or(ANY)
 }
 
 /// As a person says it.
@@ -71,6 +78,8 @@ mod tests {
         assert_eq!(of("a.b/photo.JPG"), Some("image/jpeg"));
         assert_eq!(of("src.tar.gz"), Some("application/gzip"));
         assert_eq!((of("a.b/c"), of("c."), of("-")), (None, None, None));
+        assert_eq!(guess(Path::new("a.png"), "b.jpg"), "image/png");
+        assert_eq!((guess(Path::new("-"), "b.jpg"), guess(Path::new("-"), "b")), ("image/jpeg", ANY));
         assert!(check("png").is_err() && check("image/png").is_ok());
     }
 }

@@ -11,7 +11,7 @@ use crate::client::Blobs;
 use crate::command::events::{Events, bucket_at};
 use crate::command::kv::Bucket;
 use crate::command::{Session, gateway};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::output::view::LinkView;
 use crate::units;
 
@@ -61,10 +61,11 @@ pub(super) async fn run(args: &Presign, session: &Session<'_>) -> Result<(), Fai
     if key.is_empty() && args.method != Verb::Get {
         return Err(Failure::usage("--method: of a bucket without a key there is only its list, with get"));
     }
-    let gateways = args.gateway.find(session).await?;
-    let none = || Failure::new(Exit::Connect, "no node of the cluster has the role gateway");
-    let gateway = gateways.first().ok_or_else(none)?;
-    let signed = sign(&mut Events::reach(session).await?, id, key, args.method, args.expires).await?;
+    check(key)?;
+    let mut events = Events::reach(session).await?;
+    let gateways = args.gateway.beside(&events, session)?;
+    let gateway = gateways.first().ok_or_else(gateway::none)?;
+    let signed = sign(&mut events, id, key, args.method, args.expires).await?;
     let url = format!("http://{gateway}{}?{}", path(id, key), query(&signed));
     session.output.one(&LinkView::new(url, args.method.name(), signed.expires.saturating_mul(1000)))
 }
@@ -78,18 +79,26 @@ pub(super) fn path(id: &FunctionId, key: &str) -> String {
     if key.is_empty() { bucket } else { format!("{bucket}/{}", encode(key)) }
 }
 
-/// A key's bytes, each that a path cannot have as it is by its number (RFC 3986); a slash stays one. A part of dots alone would
-/// be taken for a step in a tree of folders.
+/// Refuses a key that has no URL, as gateways do.
+pub(super) fn check(key: &str) -> Result<(), Failure> {
+    if key.split('/').any(|segment| matches!(segment, "." | "..")) {
+        let why =
+            "it has a segment '.' or '..', which browsers and proxies resolve: it cannot be named in a URL";
+        return Err(Failure::usage(format!("the blob's key '{key}': {why}")));
+    }
+    Ok(())
+}
+
+/// A key's bytes, each that a path cannot have as it is by its number (RFC 3986); a slash stays one.
 fn encode(key: &str) -> String {
     let mut text = String::with_capacity(key.len());
     for (at, part) in key.split('/').enumerate() {
         if at > 0 {
             text.push('/');
         }
-        let steps = matches!(part, "." | "..");
         for byte in part.bytes() {
             let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-            if plain && !steps {
+            if plain {
                 text.push(char::from(byte));
             } else {
                 // A String takes whatever is written to it.
@@ -138,7 +147,10 @@ mod tests {
         let path = |id: &str, key: &str| super::path(&id.parse().unwrap(), key);
         assert_eq!(path("uploads", "a/b c.jpg"), "/.coracle/blob/uploads/a/b%20c.jpg");
         assert_eq!(path("shop/uploads", "ä?&#%"), "/.coracle/blob/@shop/uploads/%C3%A4%3F%26%23%25");
-        assert_eq!(path("uploads", "../.x/."), "/.coracle/blob/uploads/%2E%2E/.x/%2E");
+        for bad in ["..", "a/../b", "a/.", "./a"] {
+            assert!(check(bad).unwrap_err().message.contains("cannot be named in a URL"), "{bad}");
+        }
+        assert!(check(".x/a..b/...").is_ok());
         assert_eq!(path("uploads", ""), "/.coracle/blob/uploads");
         let signed = pb::BlobSignReply { expires: 7, signature: vec![0, 0xab].into() };
         assert_eq!(query(&signed), "expires=7&signature=00ab");

@@ -9,9 +9,9 @@ use http::HeaderMap;
 use super::door::{Asked, Door, etag_of};
 use super::etag::{digest, of_parts};
 use super::link::{Verb, hex};
-use super::put::{Look, Source};
+use super::put::{Look, Source, commit};
 use super::tries::{Wrong, tried};
-use super::uploads;
+use super::{BLOB_BYTES_MAX, uploads};
 use crate::client::Blobs;
 use crate::command::events::bucket_at;
 use crate::exit::{Exit, Failure};
@@ -19,10 +19,8 @@ use crate::output::Progress;
 use crate::output::view::PutView;
 use crate::units::show_bytes;
 
-/// How long an upload waits for its next part.
+/// How long an upload of several parts waits for its next part. Of one there is nothing to go on with: its time is the usual one.
 const TIME_MS: u64 = 7 * 24 * 60 * 60 * 1000;
-/// Bytes of a blob: of stdin it is not known before.
-const BLOB_BYTES_MAX: u64 = 5 << 30;
 
 pub(super) async fn put(
     door: &mut Door,
@@ -31,46 +29,76 @@ pub(super) async fn put(
     (said, resume): (&Look, bool),
     progress: &Progress,
 ) -> Result<PutView, Failure> {
-    let upload = match resume {
+    let several = !source.is_all(&first);
+    let found = match resume && several {
         true => uploads::newest(&mut door.events, &door.id, &door.key).await?,
         false => None,
     };
-    let upload = match upload {
+    let upload = match found {
         Some(found) => {
-            door.talk.say(&format!(
-                "going on with upload {}, which has {}",
-                hex(&found.id),
-                count(found.parts.len())
-            ));
+            let there = count(found.parts.len());
+            progress.line(&format!("going on with upload {}, which has {there}", hex(&found.id)));
             found
         }
-        None => begin(door, source.bytes, said).await?,
+        None => begin(door, (source.bytes, several), said).await?,
     };
-    let done = send(door, &mut source, first, (&upload, said), progress).await;
-    done.map_err(|failure| {
-        let hint =
-            format!("--resume goes on with it, 'coracle blob abort {} {}' gives it up", door.id, door.key);
-        Failure {
-            message: format!("{}; what was sent is kept for 7 days: {hint}", failure.message),
-            ..failure
-        }
-    })
+    if several && door.talk.is_on_terminal() {
+        progress.line(&format!("upload {}: where it breaks off, --resume goes on with it", hex(&upload.id)));
+    }
+    match send(door, &mut source, first, (&upload, said), progress).await {
+        Ok(done) => Ok(done),
+        Err(failure) => Err(given_up(door, &upload, several, failure).await),
+    }
+}
+
+/// What becomes of an upload that failed so: what nobody can go on with goes.
+async fn given_up(door: &mut Door, upload: &pb::BlobUpload, several: bool, failure: Failure) -> Failure {
+    let in_vain = match failure.exit {
+        // It has ended, or its bucket has.
+        Exit::NotFound => return failure,
+        Exit::Usage => true,
+        Exit::Refused | Exit::Denied | Exit::Conflict => !several,
+        // Nobody answers, and an upload of one part soon ends by itself.
+        Exit::Ok
+        | Exit::Connect
+        | Exit::Server
+        | Exit::TimedOut
+        | Exit::Function
+        | Exit::Throttled
+        | Exit::Config
+        | Exit::Removed => false,
+    };
+    if in_vain {
+        door.events.renew();
+        // It ends by its time where this fails too.
+        let _ = uploads::give_up(&mut door.events, &door.id, &door.key, &upload.id).await;
+        return failure;
+    }
+    if !several {
+        return failure;
+    }
+    let hint = format!("--resume goes on with it, 'coracle blob abort {} {}' gives it up", door.id, door.key);
+    Failure { message: format!("{}; what was sent is kept for 7 days: {hint}", failure.message), ..failure }
 }
 
 fn count(parts: usize) -> String {
     if parts == 1 { "1 part".to_owned() } else { format!("{parts} parts") }
 }
 
-async fn begin(door: &mut Door, bytes: Option<u64>, said: &Look) -> Result<pb::BlobUpload, Failure> {
+async fn begin(
+    door: &mut Door,
+    (bytes, several): (Option<u64>, bool),
+    said: &Look,
+) -> Result<pb::BlobUpload, Failure> {
     let Door { events, id, key, .. } = door;
     let begin = async |mut service: Blobs, place, request| {
         let told = pb::BlobBeginRequest {
             place: Some(bucket_at(place, id.name.as_str())),
             request,
             key: key.clone(),
-            time_ms: TIME_MS,
-            content_type: said.content_type.clone().unwrap_or_default(),
-            metadata: said.meta.iter().cloned().collect(),
+            time_ms: if several { TIME_MS } else { 0 },
+            content_type: said.kind(),
+            metadata: said.metadata(),
             bytes: bytes.unwrap_or_default(),
             visitor: None,
         };
@@ -91,6 +119,9 @@ async fn send(
     let (mut part, mut bytes, mut digests) = (first, 0, Vec::new());
     while !part.is_empty() {
         let (size, own) = (part.len() as u64, digest(&part));
+        if bytes + size > BLOB_BYTES_MAX {
+            return Err(Failure::usage(format!("a blob has at most {}", show_bytes(BLOB_BYTES_MAX))));
+        }
         let number = u32::try_from(digests.len() + 1).unwrap_or(u32::MAX);
         let same = there.get(&number).is_some_and(|it| it.bytes == size && it.digest[..] == own);
         if !same {
@@ -99,21 +130,28 @@ async fn send(
         bytes += size;
         progress.at(bytes);
         digests.push(own);
-        if bytes > BLOB_BYTES_MAX {
-            return Err(Failure::usage(format!("a blob has at most {}", show_bytes(BLOB_BYTES_MAX))));
-        }
         part = source.next().await?;
     }
-    door.events.renew();
-    let info = commit(door, &upload.id, &digests, said).await?;
-    let etag = of_parts(&digests);
-    if info.etag != etag || info.bytes != bytes {
-        let sentence = format!(
-            "the blob has {} bytes and the ETag {}, and not {bytes} and {etag}",
-            info.bytes, info.etag
-        );
-        return Err(Failure::new(Exit::Server, sentence));
-    }
+    // One part alone is the blob, and has its ETag.
+    let etag = match digests.as_slice() {
+        [one] => hex(one),
+        several => of_parts(several),
+    };
+    let part = |(number, digest): (u32, &[u8; 32])| pb::BlobPart {
+        number,
+        digest: Bytes::copy_from_slice(digest),
+        ..pb::BlobPart::default()
+    };
+    let content = pb::BlobContent {
+        upload: upload.id.clone(),
+        parts: (1..).zip(&digests).map(part).collect(),
+        etag: etag.clone(),
+        // What is not said here is as the upload was told.
+        content_type: said.content_type.clone().unwrap_or_default(),
+        metadata: said.metadata(),
+        ..pb::BlobContent::default()
+    };
+    commit(door, content, said, (bytes, &etag)).await?;
     Ok(PutView::new(&door.id, &door.key, bytes, etag))
 }
 
@@ -126,8 +164,8 @@ async fn send_part(
 ) -> Result<(), Failure> {
     let query = format!("uploadId={}&partNumber={number}", hex(upload));
     let asked = Asked { verb: Verb::Put, query, headers: HeaderMap::new(), body };
-    let (what, talk, own) = (format!("part {number} of '{}'", door.key), door.talk, hex(&own));
-    tried(talk, &what, async || {
+    let (what, own) = (format!("part {number} of '{}'", door.key), hex(&own));
+    tried(progress, &what, async || {
         progress.at(before);
         let response = door.send(&asked, progress.adder()).await?;
         match etag_of(response.headers()) {
@@ -139,41 +177,4 @@ async fn send_part(
         }
     })
     .await
-}
-
-/// Done once, however often it is sent.
-async fn commit(
-    door: &mut Door,
-    upload: &Bytes,
-    digests: &[[u8; 32]],
-    said: &Look,
-) -> Result<pb::BlobInfo, Failure> {
-    let Door { events, id, key, .. } = door;
-    let part = |(number, digest): (u32, &[u8; 32])| pb::BlobPart {
-        number,
-        digest: Bytes::copy_from_slice(digest),
-        ..pb::BlobPart::default()
-    };
-    let content = pb::BlobContent {
-        upload: upload.clone(),
-        parts: (1..).zip(digests).map(part).collect(),
-        content_type: said.content_type.clone().unwrap_or_default(),
-        metadata: said.meta.iter().cloned().collect(),
-        ..pb::BlobContent::default()
-    };
-    let commit = async |mut service: Blobs, place, request| {
-        let told = pb::BlobCommitRequest {
-            place: Some(bucket_at(place, id.name.as_str())),
-            request,
-            key: key.clone(),
-            content: Some(content.clone()),
-            if_match: said.if_match.clone().unwrap_or_default(),
-            if_none_match: said.if_none_match,
-            hops: 0,
-            visitor: None,
-        };
-        service.commit(told).await
-    };
-    let reply = events.alter(&format!("put '{key}'"), &id.namespace, commit).await?;
-    reply.info.ok_or_else(|| Failure::local("put", "the store says nothing of what it keeps"))
 }

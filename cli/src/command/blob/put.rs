@@ -1,31 +1,28 @@
 //! `coracle blob put`: a file, or stdin, at once or in parts.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use coracle_proto::pb;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
-use super::door::{Asked, Door, etag_of};
+use super::door::Door;
 use super::etag::digest;
-use super::link::{Verb, hex};
-use super::tries::{Wrong, tried};
-use super::{Key, kind, look, parts};
+use super::link::hex;
+use super::{BLOB_BYTES_MAX, Key, kind, parts};
+use crate::client::Blobs;
+use crate::command::events::bucket_at;
 use crate::command::{Session, gateway, input};
 use crate::exit::{Exit, Failure};
-use crate::output::Progress;
 use crate::output::view::PutView;
 use crate::units::show_bytes;
 
-/// Bytes of a part; what has no more is sent at once.
+/// Bytes of a part.
 pub(super) const PART_BYTES: usize = 64 << 20;
-/// Bytes of a blob.
-const BLOB_BYTES_MAX: u64 = 5 << 30;
-/// Before the names of metadata.
-const META: &str = "coracle-meta-";
+/// Bytes of what is kept in the blob's record: it goes with the commit. What is larger goes by an upload.
+const INLINE_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -36,9 +33,9 @@ const META: &str = "coracle-meta-";
 pub(super) struct Put {
     #[command(flatten)]
     pub(super) key: Key,
-    /// The file; - for stdin.
-    #[arg(value_name = "FILE", default_value = "-")]
-    file: PathBuf,
+    /// The file; -, or none where something is piped: stdin.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) look: Look,
     /// Go on with an upload of that key that broke off.
@@ -54,11 +51,14 @@ pub(super) struct Look {
     /// Its type; without it by the file's ending.
     #[arg(long, value_name = "TYPE", value_parser = kind::check)]
     pub(super) content_type: Option<String>,
+    /// By the file's ending.
+    #[arg(skip)]
+    pub(super) guess: &'static str,
     /// What else is to be known of it; repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub(super) meta: Vec<(String, String)>,
     /// Only where there is one with this ETag; '*' for any.
-    #[arg(long, value_name = "ETAG")]
+    #[arg(long, value_name = "ETAG", value_parser = super::etag::said)]
     pub(super) if_match: Option<String>,
     /// Only where there is none.
     #[arg(long, conflicts_with = "if_match")]
@@ -66,13 +66,16 @@ pub(super) struct Look {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let expected = || format!("'{text}': expected NAME=VALUE, the name of a-z, 0-9 and '-'");
-    let (name, value) = text.split_once('=').ok_or_else(expected)?;
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}': expected NAME=VALUE"))?;
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let good = (1..=64).contains(&name.len()) && name.bytes().all(letter);
+    if !((1..=64).contains(&name.len()) && name.bytes().all(letter)) {
+        return Err(format!("'{name}': a name has 1 to 64 of a-z, 0-9 and '-'"));
+    }
     // It goes in a header.
-    let good = good && value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if good { Ok((name.to_owned(), value.to_owned())) } else { Err(expected()) }
+    if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Err(format!("'{value}': a value goes in a header, which has ASCII alone"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// What is put, a part at a time in memory: so each of them can be sent again.
@@ -122,9 +125,18 @@ impl Source {
 }
 
 pub(super) async fn run(args: &Put, session: &Session<'_>) -> Result<(), Failure> {
-    let source = Source::open(&args.file).await?;
+    args.look.check()?;
+    let file = match &args.file {
+        Some(file) => file.as_path(),
+        None if io::stdin().is_terminal() => {
+            let sentence = "FILE is missing: name one, or pipe what is to be put; - takes what is typed";
+            return Err(Failure::usage(sentence));
+        }
+        None => Path::new("-"),
+    };
+    let source = Source::open(file).await?;
     let Key { bucket, key } = &args.key;
-    let look = Look { content_type: Some(args.look.kind(&args.file, key)), ..args.look.clone() };
+    let look = Look { guess: kind::guess(file, key), ..args.look.clone() };
     let mut door = Door::reach(&bucket.bucket, key, &args.gateway, session).await?;
     let done = put(&mut door, source, &look, args.resume).await?;
     session.talk.say(session.talk.done(&done.sentence()));
@@ -132,41 +144,21 @@ pub(super) async fn run(args: &Put, session: &Session<'_>) -> Result<(), Failure
 }
 
 impl Look {
-    /// As it was said, or by the ending of the file, or of the key.
-    fn kind(&self, file: &Path, key: &str) -> String {
-        let said = self.content_type.clone();
-        said.unwrap_or_else(|| {
-            let by_file = file.to_str().and_then(kind::of);
-            by_file.or_else(|| kind::of(key)).unwrap_or(kind::ANY).to_owned()
-        })
+    fn check(&self) -> Result<(), Failure> {
+        let names = || self.meta.iter().map(|(name, _)| name);
+        match names().enumerate().find(|(at, name)| names().take(*at).any(|it| it == *name)) {
+            Some((_, name)) => Err(Failure::usage(format!("--meta: '{name}' stands twice"))),
+            None => Ok(()),
+        }
     }
 
-    fn headers(&self) -> Result<HeaderMap, Failure> {
-        let mut headers = HeaderMap::new();
-        let value = |text: &str| {
-            HeaderValue::from_str(text).map_err(|error| Failure::usage(format!("'{text}': {error}")))
-        };
-        if let Some(kind) = &self.content_type {
-            headers.insert(CONTENT_TYPE, value(kind)?);
-        }
-        for (name, text) in &self.meta {
-            let name = format!("{META}{name}").parse::<HeaderName>();
-            let name = name.map_err(|error| Failure::usage(format!("--meta: {error}")))?;
-            headers.insert(name, value(text)?);
-        }
-        match self.if_match.as_deref() {
-            Some("*") => {
-                headers.insert(IF_MATCH, HeaderValue::from_static("*"));
-            }
-            Some(etag) => {
-                headers.insert(IF_MATCH, value(&format!("\"{etag}\""))?);
-            }
-            None => {}
-        }
-        if self.if_none_match {
-            headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        }
-        Ok(headers)
+    /// As it was said, or by the ending.
+    pub(super) fn kind(&self) -> String {
+        self.content_type.clone().unwrap_or_else(|| self.guess.to_owned())
+    }
+
+    pub(super) fn metadata<M: FromIterator<(String, String)>>(&self) -> M {
+        self.meta.iter().cloned().collect()
     }
 }
 
@@ -178,41 +170,52 @@ pub(super) async fn put(
     resume: bool,
 ) -> Result<PutView, Failure> {
     let first = source.next().await?;
+    if source.is_all(&first) && first.len() <= INLINE_BYTES_MAX {
+        return whole(door, first, said).await;
+    }
     let progress = door.talk.progress(source.bytes);
     progress.status(door.key.as_str());
-    if source.is_all(&first) {
-        return whole(door, first, said, &progress).await;
-    }
     parts::put(door, source, first, (said, resume), &progress).await
 }
 
-async fn whole(door: &mut Door, data: Bytes, said: &Look, progress: &Progress) -> Result<PutView, Failure> {
+async fn whole(door: &mut Door, data: Bytes, said: &Look) -> Result<PutView, Failure> {
     let (bytes, etag) = (data.len() as u64, hex(&digest(&data)));
-    let asked = Asked { verb: Verb::Put, query: String::new(), headers: said.headers()?, body: data };
-    let (what, talk) = (format!("put '{}'", door.key), door.talk);
-    let mut lost = false;
-    let done = tried(talk, &what, async || {
-        let sent = door.send(&asked, progress.counter()).await;
-        lost |= matches!(sent, Err(Wrong::Again(_)));
-        let response = sent?;
-        match etag_of(response.headers()) {
-            Some(other) if other != etag => {
-                let sentence = format!("what arrived has the ETag {other}, and not {etag}");
-                Err(Wrong::Again(Failure::new(Exit::Server, sentence)))
-            }
-            Some(_) | None => Ok(()),
-        }
-    })
-    .await;
-    match done {
-        // An attempt whose answer was lost may have done it, and is what the condition found.
-        Err(failure) if failure.exit == Exit::Conflict && lost => {
-            let found = look(&mut door.events, &door.id, &door.key).await?.and_then(|it| it.info);
-            if found.is_none_or(|it| it.etag != etag) {
-                return Err(failure);
-            }
-        }
-        done => done?,
-    }
+    let content =
+        pb::BlobContent { data, content_type: said.kind(), metadata: said.metadata(), ..Default::default() };
+    commit(door, content, said, (bytes, &etag)).await?;
     Ok(PutView::new(&door.id, &door.key, bytes, etag))
+}
+
+/// The blob is this from now on, with such a size and ETag. Done once, however often it is sent: so whoever is told that it is done
+/// has done it, and conditions are asked once.
+pub(super) async fn commit(
+    door: &mut Door,
+    content: pb::BlobContent,
+    said: &Look,
+    (bytes, etag): (u64, &str),
+) -> Result<(), Failure> {
+    let Door { events, id, key, .. } = door;
+    // However long the rest took.
+    events.renew();
+    let commit = async |mut service: Blobs, place, request| {
+        let told = pb::BlobCommitRequest {
+            place: Some(bucket_at(place, id.name.as_str())),
+            request,
+            key: key.clone(),
+            content: Some(content.clone()),
+            if_match: said.if_match.clone().unwrap_or_default(),
+            if_none_match: said.if_none_match,
+            hops: 0,
+            visitor: None,
+        };
+        service.commit(told).await
+    };
+    let reply = events.alter(&format!("put '{key}'"), &id.namespace, commit).await?;
+    let info = reply.info.ok_or_else(|| Failure::local("put", "the store says nothing of what it keeps"))?;
+    if (info.bytes, info.etag.as_str()) == (bytes, etag) {
+        return Ok(());
+    }
+    let sentence =
+        format!("the blob has {} bytes and the ETag {}, and not {bytes} and {etag}", info.bytes, info.etag);
+    Err(Failure::new(Exit::Server, sentence))
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::client::Deadline;
+use crate::client::{Deadline, Stopwatch};
 use crate::exit::{Exit, Failure};
-use crate::output::Talk;
+use crate::output::Progress;
 
 /// Attempts of one request.
 const TRIES: u32 = 5;
@@ -15,6 +15,9 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 2 } else { 200 });
 /// A transfer of which nothing moves for so long is given up: longer than an election and a lost node together.
 const STILL_MAX: Duration = Duration::from_secs(30);
+/// What is behind a slow link is waited for as long as it has taken so far, and no longer than this: the last bytes that were counted
+/// may be in buffers on their way.
+const STILL_LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// Why an attempt came to nothing.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl From<Failure> for Wrong {
 
 /// Does it until it works, or does not for good.
 pub(super) async fn tried<T>(
-    talk: Talk,
+    progress: &Progress,
     what: &str,
     mut attempt: impl AsyncFnMut() -> Result<T, Wrong>,
 ) -> Result<T, Failure> {
@@ -48,7 +51,7 @@ pub(super) async fn tried<T>(
             }
             Err(Wrong::Again(failure)) => {
                 let pause = PAUSE.saturating_mul(1 << (turn - 1));
-                talk.say(&format!("{what}: {failure}; trying again"));
+                progress.line(&format!("{what}: {failure}; trying again"));
                 Deadline::after(pause).pause(pause).await;
             }
         }
@@ -75,9 +78,9 @@ impl Moved {
     }
 
     async fn watch_for<T>(&self, still: Duration, work: impl Future<Output = T>) -> Result<T, Wrong> {
-        let mut work = pin!(work);
+        let (mut work, since) = (pin!(work), Stopwatch::start());
         loop {
-            let before = self.count();
+            let (before, still) = (self.count(), since.elapsed().min(STILL_LONGEST).max(still));
             match tokio::time::timeout(still, &mut work).await {
                 Ok(done) => return Ok(done),
                 Err(_) if self.count() != before => {}
@@ -93,26 +96,27 @@ impl Moved {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Talk;
 
     #[tokio::test]
     async fn what_fails_is_tried_again_and_what_is_final_is_not() {
-        let talk = Talk::new(true, true);
+        let progress = Talk::new(true, true).progress(None);
         let failure = |exit| Failure::new(exit, "no");
         let mut turns = 0;
-        let done = tried(talk, "it", async || {
+        let done = tried(&progress, "it", async || {
             turns += 1;
             if turns < 3 { Err(Wrong::Again(failure(Exit::Server))) } else { Ok(turns) }
         });
         assert_eq!(done.await, Ok(3));
         let mut turns = 0;
-        let failed = tried(talk, "it", async || {
+        let failed = tried(&progress, "it", async || {
             turns += 1;
             Err::<(), _>(Wrong::Again(failure(Exit::Server)))
         });
         let failed = failed.await.unwrap_err();
         assert_eq!((failed.message.as_str(), turns), ("it: tried 5 times: no", 5));
         let mut turns = 0;
-        let failed = tried(talk, "it", async || {
+        let failed = tried(&progress, "it", async || {
             turns += 1;
             Err::<(), _>(Wrong::Final(failure(Exit::NotFound)))
         });
@@ -130,5 +134,14 @@ mod tests {
         };
         assert!(moved.watch_for(still, slow).await.is_ok());
         assert!(matches!(moved.watch_for(still, std::future::pending::<()>()).await, Err(Wrong::Again(_))));
+        // What went slowly is slow to arrive.
+        let late = async {
+            for _ in 0..6 {
+                Deadline::after(still).pause(still * 2 / 3).await;
+                moved.add(1);
+            }
+            Deadline::after(still * 2).pause(still * 3 / 2).await;
+        };
+        assert!(moved.watch_for(still, late).await.is_ok());
     }
 }

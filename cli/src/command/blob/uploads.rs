@@ -7,12 +7,16 @@ use coracle_proto::status::{Code, Refusal};
 
 use super::Key;
 use super::link::hex;
-use crate::client::Blobs;
+use crate::client::{Blobs, now_ms};
 use crate::command::Session;
 use crate::command::events::{Events, bucket_at};
 use crate::command::kv::Bucket;
 use crate::exit::Failure;
 use crate::output::view::{Changed, UploadView};
+
+/// Whoever has longer to go on is in parts: of what comes at once (10 minutes) its sender is at work, and nobody else goes on with it
+/// or ends it.
+const AT_ONCE_MS: u64 = 60 * 60 * 1000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Uploads {
@@ -30,8 +34,13 @@ pub(super) struct Abort {
 }
 
 pub(super) async fn list(args: &Uploads, session: &Session<'_>) -> Result<(), Failure> {
-    let found = all(&mut Events::reach(session).await?, &args.bucket.bucket).await?;
+    let mut found = all(&mut Events::reach(session).await?, &args.bucket.bucket).await?;
+    found.retain(is_in_parts);
     session.output.list(&found.into_iter().map(UploadView::from).collect::<Vec<_>>())
+}
+
+fn is_in_parts(upload: &pb::BlobUpload) -> bool {
+    upload.until_ms.saturating_sub(now_ms()) > AT_ONCE_MS
 }
 
 /// Those of a bucket, without their parts.
@@ -57,7 +66,7 @@ pub(super) async fn newest(
     id: &FunctionId,
     key: &str,
 ) -> Result<Option<pb::BlobUpload>, Failure> {
-    let of_key = all(events, id).await?.into_iter().filter(|it| it.key == key);
+    let of_key = all(events, id).await?.into_iter().filter(|it| it.key == key && is_in_parts(it));
     let Some(found) = of_key.max_by(|one, two| (one.begun_ms, &one.id).cmp(&(two.begun_ms, &two.id))) else {
         return Ok(None);
     };
@@ -75,7 +84,10 @@ pub(super) async fn abort(args: &Abort, session: &Session<'_>) -> Result<(), Fai
     let id = &bucket.bucket;
     let mut events = Events::reach(session).await?;
     let mut found = all(&mut events, id).await?;
-    found.retain(|it| it.key == *key && args.upload.as_ref().is_none_or(|upload| *upload == hex(&it.id)));
+    found.retain(|it| {
+        let meant = args.upload.as_ref().map_or_else(|| is_in_parts(it), |upload| *upload == hex(&it.id));
+        it.key == *key && meant
+    });
     if found.is_empty() {
         let sentence = format!("bucket {id} has no such upload of '{key}'");
         return Err(Refusal::new(Code::UploadNotFound, sentence).into());
@@ -87,7 +99,12 @@ pub(super) async fn abort(args: &Abort, session: &Session<'_>) -> Result<(), Fai
     session.output.one(&Changed::new(key, "aborted"))
 }
 
-async fn give_up(events: &mut Events, id: &FunctionId, key: &str, upload: &Bytes) -> Result<(), Failure> {
+pub(super) async fn give_up(
+    events: &mut Events,
+    id: &FunctionId,
+    key: &str,
+    upload: &Bytes,
+) -> Result<(), Failure> {
     let abort = async |mut service: Blobs, place, request| {
         let place = Some(bucket_at(place, id.name.as_str()));
         let (key, upload) = (key.to_owned(), upload.clone());

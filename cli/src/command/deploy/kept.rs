@@ -19,6 +19,7 @@ use self::present::Present;
 pub(super) use self::prune::Prune;
 use self::thing::Thing;
 use self::unnamed::Unnamed;
+use super::view::Planned;
 use crate::client::Client;
 use crate::command::events::Events;
 use crate::command::granted::Grants;
@@ -43,7 +44,7 @@ impl<'m> Kept<'m> {
     /// Looks at it, and refuses what could not be made; none where there is nothing to be kept, and no store is asked.
     pub(super) async fn look(
         manifest: &'m Manifest,
-        prune: Option<Prune>,
+        (prune, dry_run): (Option<Prune>, bool),
         client: Client,
         talk: Talk,
     ) -> Result<(Option<Self>, Client), Failure> {
@@ -61,7 +62,10 @@ impl<'m> Kept<'m> {
                 let grants = Grants::look(&mut events, &namespace).await?;
                 unnamed::add_granted(&mut unnamed, manifest, &grants);
             }
-            prune.may(&unnamed, talk)?;
+            prune.may(&unnamed)?;
+            if !dry_run {
+                prune.ask(&unnamed, talk)?;
+            }
         }
         Ok((Some(Self { manifest, present, unnamed, prune, talk }), events.into_client()))
     }
@@ -85,23 +89,23 @@ impl<'m> Kept<'m> {
         triggers.chain(webhooks.iter().map(Thing::Webhook)).chain(schedules.iter().map(Thing::Schedule))
     }
 
-    /// Tells what would be made, changed and deleted.
-    pub(super) async fn tell_wanted(&self, client: Client) -> Result<Client, Failure> {
+    /// What would be made, changed and deleted.
+    pub(super) async fn planned(&self, client: Client) -> Result<Vec<Planned>, Failure> {
         let mut events = Events::of(client)?;
+        let mut planned = Vec::new();
         for thing in self.needed().chain(self.calling()) {
             let wanted = thing.wanted(&self.present).await?;
-            let told = match thing.before(&self.present, &mut events).await? {
-                Some(before) if before == wanted => format!("{thing} is unchanged"),
-                Some(before) => format!("{thing} would be changed: {}", changed(&before, &wanted).join(", ")),
-                None => format!("{thing} would be made"),
-            };
-            self.talk.say(&told);
+            planned.push(match thing.before(&self.present, &mut events).await? {
+                Some(before) if before == wanted => Planned::new(&thing, "unchanged"),
+                Some(before) => Planned::new(&thing, "change").of(changed(&before, &wanted)),
+                None => Planned::new(&thing, "make"),
+            });
         }
         match self.prune {
-            Some(_) => self.unnamed.iter().for_each(|it| self.talk.say(&format!("{it} would be deleted"))),
+            Some(_) => planned.extend(self.unnamed.iter().map(|it| Planned::new(it, "delete"))),
             None => tell(&self.unnamed, self.talk),
         }
-        Ok(events.into_client())
+        Ok(planned)
     }
 
     /// What calls functions, and then what is to go.

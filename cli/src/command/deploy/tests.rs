@@ -21,13 +21,8 @@ impl Project {
     async fn deploy(&self, nodes: &[&Fake], wait: Duration) -> Result<Vec<Deployed>, Failure> {
         let wanted = read_manifest(self.0.path())?;
         let targets = Targets::given(nodes.iter().map(|node| node.address.clone()).collect());
-        let plan = Plan {
-            deadline: Deadline::after(wait),
-            wait: true,
-            dry_run: false,
-            talk: Talk::new(true, true),
-            prune: None,
-        };
+        let plan =
+            Plan { deadline: Deadline::after(wait), wait: true, talk: Talk::new(true, true), prune: None };
         let (deployed, done) = deploy_all(&wanted, targets, plan).await;
         done.map(|()| deployed)
     }

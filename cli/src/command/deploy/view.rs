@@ -128,6 +128,39 @@ impl Row for Deployed {
     }
 }
 
+/// What a deploy would do with one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Planned {
+    thing: String,
+    /// `make`, `change`, `unchanged`, `delete`; of a function `deploy`.
+    action: &'static str,
+    /// Of a manifest, that are told otherwise.
+    keys: Vec<&'static str>,
+}
+
+impl Planned {
+    pub(super) fn new(thing: &impl ToString, action: &'static str) -> Self {
+        Self { thing: thing.to_string(), action, keys: Vec::new() }
+    }
+
+    pub(super) fn of(self, keys: Vec<&'static str>) -> Self {
+        Self { keys, ..self }
+    }
+}
+
+impl Row for Planned {
+    const COLUMNS: &'static [&'static str] = &["THING", "ACTION", "KEYS"];
+    const WIDE_FROM: usize = 3;
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.thing.clone(), self.action.to_owned(), self.keys.join(",")]
+    }
+
+    fn name(&self) -> String {
+        self.thing.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

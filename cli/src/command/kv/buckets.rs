@@ -12,16 +12,29 @@ use crate::command::Session;
 use crate::command::events::{Events, bucket_at};
 use crate::command::granted::{self, Kind};
 use crate::command::queue::name::QueueId;
+use crate::command::replies;
 use crate::command::settings::{self, over_present, watch_queue};
 use crate::exit::{Exit, Failure};
 use crate::manifest::{Access, BucketEntry, Holds, Settings};
 use crate::output::view::{BucketView, Changed};
+use crate::units;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::command) struct Buckets {
     /// Those of this namespace [default: default].
     #[arg(long)]
     namespace: Option<Namespace>,
+}
+
+/// What a bucket may have.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(in crate::command) struct Bounds {
+    /// Keys that it may have; a new bucket 1,000,000.
+    #[arg(long, value_name = "N")]
+    pub(super) keys: Option<u64>,
+    /// What all of it may come to, such as 1TiB; a new bucket 1GiB, one for blobs 10GiB.
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub(super) size: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -165,6 +178,7 @@ pub(in crate::command) async fn watch(
     expect(&mut events, id, holds).await?;
     let function = FunctionId { namespace: id.namespace.clone(), name: args.function.clone() };
     events.find_function(&function).await?;
+    replies::check(&settings, &id.namespace, &mut events).await?;
     let watcher = pb::KvWatcher {
         function: args.function.to_string(),
         queue: String::new(),
@@ -218,6 +232,57 @@ pub(in crate::command) async fn end(
         keeper.unwatch(pb::KvUnwatchRequest { place, request, function }).await
     };
     Ok(events.alter(&format!("bucket {id}"), &id.namespace, unwatch).await?.bucket)
+}
+
+/// What a person asks for: what is not said stays as it is, or is as is usual.
+pub(in crate::command) async fn make(
+    (id, holds): (&FunctionId, Holds),
+    bounds: &Bounds,
+    access: Option<Access>,
+    session: &Session<'_>,
+) -> Result<(), Failure> {
+    let mut events = Events::reach(session).await?;
+    let (sentence, outcome) = make_or_change(&mut events, (id, holds), bounds, access).await?;
+    session.talk.say(session.talk.done(&sentence));
+    session.output.one(&Changed::new(id, outcome))
+}
+
+/// Answers with what was done.
+async fn make_or_change(
+    events: &mut Events,
+    (id, holds): (&FunctionId, Holds),
+    bounds: &Bounds,
+    access: Option<Access>,
+) -> Result<(String, &'static str), Failure> {
+    expect(events, id, holds).await?;
+    let all = all(events, &id.namespace).await?;
+    // One that is being deleted is none: the store says when it may be made again.
+    let before = all.iter().find(|it| it.bucket == id.name.as_str() && !it.dropping);
+    let usual = BucketEntry::usual(id.clone(), holds);
+    let now = before.map_or(usual.clone(), |it| BucketEntry {
+        keys_max: it.keys_max,
+        bytes_max: it.bytes_max,
+        access: access_of(it),
+        ..usual
+    });
+    let wanted = BucketEntry {
+        keys_max: bounds.keys.unwrap_or(now.keys_max),
+        bytes_max: bounds.size.unwrap_or(now.bytes_max),
+        access: access.unwrap_or(now.access),
+        ..now.clone()
+    };
+    let changes = wanted.changes(&now);
+    if before.is_some() && changes.is_empty() {
+        return Ok((format!("bucket {id} is unchanged"), "unchanged"));
+    }
+    put(events, &wanted, false).await?;
+    Ok(match (before, holds) {
+        (Some(_), _) => (format!("bucket {id} is changed: {}", changes.join(", ")), "changed"),
+        (None, Holds::Values) => (format!("bucket {id} is made"), "created"),
+        (None, Holds::Blobs) => {
+            (format!("bucket {id} is made; its access is {}", wanted.access.name()), "created")
+        }
+    })
 }
 
 /// Makes it, or gives it other bounds; with `dry_run` only looks whether it could be.

@@ -176,4 +176,6 @@ impl Queues for QueuesService {
 }
 
 #[cfg(test)]
+mod manner_tests;
+#[cfg(test)]
 mod tests;

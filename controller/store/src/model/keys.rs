@@ -43,7 +43,7 @@
 //! | `X` PLACE | a secret | list |
 //! | `Z` | how many secrets there are | |
 //! | `W` PLACE | a webhook | list |
-//! | `V` PLACE WEBHOOK | | who uses a secret |
+//! | `Y` PLACE WEBHOOK | | who uses a secret |
 //! | `t` KIND TIME SUBJECT | | what has become due, per kind |
 //!
 //! The SUBJECT of a timer is the rest of the key of what it is about. AGE is what is missing to the greatest time that

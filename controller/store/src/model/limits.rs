@@ -127,6 +127,8 @@ pub const SECRETS_MAX: u64 = 10_000;
 pub const KEEP_MS_MAX: u64 = 30 * DAY_MS;
 /// How far the time of a webhook's sender may be from the group's at most.
 pub const TOLERANCE_MS_MAX: u64 = DAY_MS;
+/// Bytes of the path at which a function wants its messages.
+pub const PATH_BYTES_MAX: usize = 1024;
 /// Messages of one call: what one operation may publish, too.
 pub const GATHERED_MAX: u32 = 256;
 /// How long a message may wait for others of its call.

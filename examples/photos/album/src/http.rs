@@ -1,9 +1,30 @@
-//! Whole bodies out.
+//! Whole bodies in and out.
 
-use wasip2::http::types::{Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::io::streams::StreamError;
 
+/// Bytes of a key, which is what comes.
+const READ_MAX: usize = 1024;
 /// Bytes that `blocking_write_and_flush` takes at once, by its contract.
 const WRITE_MAX: usize = 4096;
+
+/// Reads a short text to its end.
+pub fn read(request: &IncomingRequest) -> Result<String, String> {
+    let broken = || "the body broke off".to_owned();
+    let body = request.consume().map_err(|()| broken())?;
+    let stream = body.stream().map_err(|()| broken())?;
+    let mut bytes = Vec::new();
+    loop {
+        match stream.blocking_read(READ_MAX as u64) {
+            Ok(chunk) => bytes.extend_from_slice(&chunk),
+            Err(StreamError::Closed) => return String::from_utf8(bytes).map_err(|_| "it is no text".to_owned()),
+            Err(StreamError::LastOperationFailed(_)) => return Err(broken()),
+        }
+        if bytes.len() > READ_MAX {
+            return Err(format!("a key has at most {READ_MAX} bytes"));
+        }
+    }
+}
 
 /// Writes everything, in pieces as streams take them.
 pub fn write(bytes: &[u8], piece: impl FnMut(&[u8]) -> Result<(), ()>) -> Result<(), ()> {

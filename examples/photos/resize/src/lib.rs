@@ -1,5 +1,5 @@
-//! For each photo that is uploaded: a small one beside it, a note about it, and a message to whoever makes the page. All of it
-//! happens with the end of the call, or nothing does.
+//! For each photo that is uploaded: a small one beside it, a note about it, and a message to whoever makes the page. For each that is
+//! deleted all of that goes. All of it happens with the end of the call, or nothing does.
 
 mod http;
 mod picture;
@@ -45,28 +45,47 @@ impl wasip2::exports::http::incoming_handler::Guest for Resize {
 /// A status with what to say.
 type Failure = (u16, String);
 
+/// As the bucket is now, whatever the event was: events of one key may come in any order.
 fn resize(key: &str) -> Result<String, Failure> {
     let failed = |error: String| (500, error);
-    let uploads = get_container(UPLOADS).map_err(failed)?;
-    if !uploads.has_object(key).map_err(failed)? {
-        // It was deleted before its turn: another event tells of that.
-        return Ok(format!("{key} is gone"));
-    }
-    let value = uploads.get_data(key, 0, u64::MAX).map_err(failed)?;
-    if value.size() > picture::BYTES_MAX {
-        return Ok(format!("{key} is too large"));
-    }
-    let bytes = IncomingValue::incoming_value_consume_sync(value).map_err(failed)?;
-    // What is no photo is none at the next attempt either.
-    let Some(small) = picture::smaller(&bytes) else { return Ok(format!("{key} is no JPEG or PNG")) };
-
-    put(key, &small.bytes).map_err(failed)?;
-    let note = format!("{} x {}, {} bytes", small.width, small.height, bytes.len());
-    let rows = store::open(ROWS).map_err(|error| (500, format!("{error:?}")))?;
-    rows.set(key, note.as_bytes()).map_err(|error| (500, format!("{error:?}")))?;
+    let sentence = match photo(key).map_err(failed)? {
+        Ok((bytes, small)) => {
+            put(key, &small.bytes).map_err(failed)?;
+            let note = format!("{} x {}, {bytes} bytes", small.width, small.height);
+            rows()?.set(key, note.as_bytes()).map_err(|error| (500, format!("{error:?}")))?;
+            format!("{key}: {note}")
+        }
+        // What is no photo is none at the next attempt either.
+        Err(why) => {
+            let thumbs = get_container(THUMBS).map_err(failed)?;
+            if thumbs.has_object(key).map_err(failed)? {
+                thumbs.delete_object(key).map_err(failed)?;
+            }
+            rows()?.delete(key).map_err(|error| (500, format!("{error:?}")))?;
+            format!("{key} {why}")
+        }
+    };
     let message = BrokerMessage { subject: CHANGED.to_owned(), body: key.as_bytes().to_vec(), reply_to: None };
     publish(&message).map_err(failed)?;
-    Ok(format!("{key}: {note}"))
+    Ok(sentence)
+}
+
+/// The size of what is there, and a small one of it; or why there is none.
+fn photo(key: &str) -> Result<Result<(usize, picture::Small), String>, String> {
+    let uploads = get_container(UPLOADS)?;
+    if !uploads.has_object(key)? {
+        return Ok(Err("is gone".to_owned()));
+    }
+    let value = uploads.get_data(key, 0, u64::MAX)?;
+    if value.size() > picture::BYTES_MAX {
+        return Ok(Err(format!("is too large: a photo has at most {} MiB", picture::BYTES_MAX >> 20)));
+    }
+    let bytes = IncomingValue::incoming_value_consume_sync(value)?;
+    Ok(picture::smaller(&bytes).map(|small| (bytes.len(), small)))
+}
+
+fn rows() -> Result<store::Bucket, Failure> {
+    store::open(ROWS).map_err(|error| (500, format!("{error:?}")))
 }
 
 fn put(key: &str, bytes: &[u8]) -> Result<(), String> {

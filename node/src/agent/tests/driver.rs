@@ -22,7 +22,7 @@ use tonic::transport::Server;
 use super::super::plan::Phase;
 use super::super::{Agent, Board, Entry, Options, Orders, Removal};
 use super::{assignment, version_id};
-use crate::artifact::{ArtifactMetrics, ArtifactService, Checked, PeerList, Prepare, Store, Uploads};
+use crate::artifact::{ArtifactMetrics, ArtifactService, Checked, PeerList, Prepare, Store, Uploads, Wants};
 use crate::clock;
 use crate::view::{NodeSoft, Stamp, ViewHandle};
 use crate::worker::Assignments as _;
@@ -40,7 +40,10 @@ struct Compiler {
 
 impl Prepare for Compiler {
     fn check<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, Result<Checked, Refusal>> {
-        async { Ok(Checked { kind: Kind::HttpComponent, memory_min: 0, listens: None }) }.boxed()
+        async {
+            Ok(Checked { kind: Kind::HttpComponent, memory_min: 0, listens: None, wants: Wants::default() })
+        }
+        .boxed()
     }
 
     fn prepare<'a>(&'a self, digest: &'a Digest, _: &'a Path) -> BoxFuture<'a, Result<(), Refusal>> {

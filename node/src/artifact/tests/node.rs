@@ -52,7 +52,12 @@ impl Prepare for Compiler {
             if first == Some(b'!') {
                 Err(refused)
             } else {
-                Ok(Checked { kind: Kind::HttpComponent, memory_min: 0, listens: None })
+                Ok(Checked {
+                    kind: Kind::HttpComponent,
+                    memory_min: 0,
+                    listens: None,
+                    wants: super::super::Wants::default(),
+                })
             }
         }
         .boxed()

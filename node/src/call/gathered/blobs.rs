@@ -2,11 +2,16 @@
 
 use coracle_proto::status::Refusal;
 
-use super::{FRAME_BYTES, Gathered, OWN};
+use super::{EFFECTS_BYTES_MAX, FRAME_BYTES, Gathered, OWN};
 use crate::blobs::{Blob, Commit, Content, Info, Page};
 
 /// A part as it is sent: its number, its run, its size, its digest, and what stands around them.
 const PART_BYTES: usize = 72;
+
+/// A blob of so many bytes is an effect with its content; what is larger is sent before.
+const INLINE_BYTES_MAX: usize = 4 << 10;
+/// Where effects have so many bytes together, content is none of them any more: as many blobs as there are effects have room.
+const INLINE_UP_TO: usize = EFFECTS_BYTES_MAX / 4;
 
 /// What the call has made of a blob.
 #[derive(Debug, Clone)]
@@ -49,6 +54,12 @@ impl Gathered {
         let info = info(key, commit.as_ref(), OWN | self.number, now_ms);
         self.blobs.insert(slot, OwnBlob { commit, info: info.clone() });
         Ok(info)
+    }
+
+    /// Bytes that a blob may have whose content is an effect, with it.
+    #[must_use]
+    pub const fn inline_room(&self) -> usize {
+        if self.bytes < INLINE_UP_TO { INLINE_BYTES_MAX } else { 0 }
     }
 
     /// A page of blobs behind `after` that begin with `prefix`, as the call sees it.

@@ -67,6 +67,13 @@ pub(super) fn no_part() -> CallError {
     )
 }
 
+/// That what is asked for is asked of a blob.
+pub(super) fn no_key() -> CallError {
+    let said =
+        "'uploads' and 'uploadId' are of one key: uploads that are open are listed by nobody over HTTP";
+    CallError::new(Code::BadRequest, said)
+}
+
 /// How blobs are asked for.
 pub(super) fn usage() -> Response<Body> {
     let text = format!(
@@ -77,8 +84,8 @@ pub(super) fn usage() -> Response<Body> {
          curl -X DELETE http://HOST{RESERVED_PREFIX}/blob/photos/2026/cat.jpg\n  \
          curl 'http://HOST{RESERVED_PREFIX}/blob/photos/?prefix=2026/'\n\n\
          A key has 1 to {KEY_BYTES_MAX} bytes; what is not a letter, a digit or one of '-._~/' in it is percent-encoded.\n\
-         Ranges, conditions and 'content-digest: sha-256=:BASE64:' are heeded; 'coracle-meta-NAME: VALUE' is kept with the\n\
-         blob. In parts: POST ?uploads, PUT ?uploadId=ID&partNumber=N, POST ?uploadId=ID with [{{\"part\":N,\"etag\":E}}],\n\
+         Ranges, conditions and 'content-digest: sha-256=:BASE64:' are heeded; 'coracle-meta-NAME: VALUE', 'cache-control',\n\
+         'content-disposition' and 'content-language' are kept with the blob. In parts: POST ?uploads, PUT ?uploadId=ID&partNumber=N, POST ?uploadId=ID with [{{\"part\":N,\"etag\":E}}],\n\
          DELETE ?uploadId=ID. A bucket whose access is 'signed' needs 'expires' and 'signature' in the query (docs/guide.md).\n"
     );
     page(StatusCode::OK, "text/plain; charset=utf-8", text)

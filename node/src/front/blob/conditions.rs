@@ -26,7 +26,8 @@ pub(super) enum Seen {
 pub(super) fn terms(headers: &HeaderMap) -> Result<Terms, CallError> {
     let bad =
         |name: HeaderName, why: &str| CallError::new(Code::BadRequest, format!("header '{name}': {why}"));
-    if headers.contains_key(IF_UNMODIFIED_SINCE) {
+    // Beside 'if-match' it is to be ignored, and what is no date too (13.1.4).
+    if !headers.contains_key(IF_MATCH) && date(headers, &IF_UNMODIFIED_SINCE).is_some() {
         return Err(bad(IF_UNMODIFIED_SINCE, "is too coarse for a change; 'if-match' is heeded"));
     }
     let mut terms = Terms::default();
@@ -53,9 +54,30 @@ pub(super) fn terms(headers: &HeaderMap) -> Result<Terms, CallError> {
     Ok(terms)
 }
 
+/// Refuses whatever condition for a step of an upload in parts: it is asked when the upload ends.
+pub(super) fn none(headers: &HeaderMap) -> Result<(), CallError> {
+    if terms(headers)? == Terms::default() {
+        return Ok(());
+    }
+    let said = "'if-match' and 'if-none-match' are heeded where an upload in parts ends, with POST ?uploadId=ID; nothing was done";
+    Err(CallError::new(Code::BadRequest, said))
+}
+
+/// Refuses what would be refused anyway with the change, as far as that is known before: what the blob is, if there is one.
+pub(super) fn still(terms: &Terms, info: Option<&Info>) -> Result<(), CallError> {
+    let Terms { if_match, if_none_match } = terms;
+    let other = || info.is_none_or(|info| if_match != "*" && *if_match != info.etag);
+    if (*if_none_match && info.is_some()) || (!if_match.is_empty() && other()) {
+        let said =
+            "the blob is not the one that 'if-match' means, or 'if-none-match' wants none; nothing was kept";
+        return Err(CallError::new(Code::PreconditionFailed, said));
+    }
+    Ok(())
+}
+
 /// What a reader sees of a blob, in the order of 13.2.2.
 pub(super) fn seen(headers: &HeaderMap, info: &Info) -> Seen {
-    let modified = info.modified_ms / 1000;
+    let modified = modified_ms(info) / 1000;
     if let Some(tags) = text(headers, &IF_MATCH) {
         if !matches(&tags, info, true) {
             return Seen::Failed;
@@ -75,14 +97,13 @@ pub(super) fn seen(headers: &HeaderMap, info: &Info) -> Seen {
 
 /// Whether a range is wanted of this blob, or all of it if it is another one by now (13.1.5).
 pub(super) fn in_range(headers: &HeaderMap, info: &Info) -> bool {
-    let Some(wanted) = text(headers, &IF_RANGE) else { return true };
-    let wanted = wanted.trim();
-    if wanted.starts_with('"') || wanted.starts_with("W/") {
-        return wanted == quoted(&info.etag);
-    }
-    // A second in which it may have changed again tells nothing (8.8.2.2).
-    let modified = info.modified_ms / 1000;
-    date(headers, &IF_RANGE) == Some(modified) && clock::unix_ms() / 1000 > modified
+    // A date never matches: a blob may have been another one within its second (8.8.2.2), and each has an etag.
+    text(headers, &IF_RANGE).is_none_or(|wanted| wanted.trim() == quoted(&info.etag))
+}
+
+/// When it was written, as it is told and compared: whoever wrote it may have had a clock that is ahead.
+fn modified_ms(info: &Info) -> u64 {
+    info.modified_ms.min(clock::unix_ms())
 }
 
 /// What tells this blob from others.
@@ -90,8 +111,7 @@ pub(super) fn validators(headers: &mut HeaderMap, info: &Info) {
     if let Ok(tag) = HeaderValue::try_from(quoted(&info.etag)) {
         headers.insert(ETAG, tag);
     }
-    // Whoever wrote it may have had a clock that is ahead.
-    let at = UNIX_EPOCH + Duration::from_millis(info.modified_ms.min(clock::unix_ms()));
+    let at = UNIX_EPOCH + Duration::from_millis(modified_ms(info));
     if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(at)) {
         headers.insert(LAST_MODIFIED, date);
     }
@@ -185,17 +205,39 @@ mod tests {
 
     #[test]
     fn a_range_is_sent_of_the_same_blob_only() {
-        for (value, expected) in [
-            ("\"abc\"", true),
-            ("\"abd\"", false),
-            ("W/\"abc\"", false),
-            (AT, true),
-            (BEFORE, false),
-            ("x", false),
-        ] {
+        for (value, expected) in
+            [("\"abc\"", true), ("\"abd\"", false), ("W/\"abc\"", false), (AT, false), ("x", false)]
+        {
             assert_eq!(in_range(&headers(&[("if-range", value)]), &info()), expected, "{value}");
         }
         assert!(in_range(&headers(&[]), &info()));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_contradicts_no_date_that_was_told() {
+        let (mut told, ahead) = (HeaderMap::new(), Info { modified_ms: clock::unix_ms() + 90_000, ..info() });
+        validators(&mut told, &ahead);
+        let asked = [(IF_UNMODIFIED_SINCE, told[LAST_MODIFIED].clone())].into_iter().collect();
+        // In the next second too, for it is compared as it would be told now: then it is seen as changed, never as older.
+        let changed = modified_ms(&ahead) / 1000 > date(&told, &LAST_MODIFIED).unwrap();
+        assert_eq!(seen(&asked, &ahead), if changed { Seen::Failed } else { Seen::Blob });
+    }
+
+    #[test]
+    fn what_is_refused_in_the_end_is_refused_at_the_head() {
+        let (there, none) = (info(), None);
+        for (if_match, if_none_match, blob, good) in [
+            ("", false, none, true),
+            ("", true, none, true),
+            ("", true, Some(&there), false),
+            ("*", false, none, false),
+            ("*", false, Some(&there), true),
+            ("abc", false, Some(&there), true),
+            ("x", false, Some(&there), false),
+        ] {
+            let terms = Terms { if_match: if_match.to_owned(), if_none_match };
+            assert_eq!(still(&terms, blob).is_ok(), good, "{terms:?}");
+        }
     }
 
     #[test]
@@ -206,6 +248,10 @@ mod tests {
         assert_eq!(asked(&[]), Ok((String::new(), false)));
         assert_eq!(asked(&[("if-match", " \"abc\" ")]), Ok(("abc".to_owned(), false)));
         assert_eq!(asked(&[("if-match", "*"), ("if-none-match", "*")]), Ok(("*".to_owned(), true)));
+        let beside = [("if-match", "*"), ("if-unmodified-since", BEFORE)];
+        assert_eq!(asked(&beside), Ok(("*".to_owned(), false)), "it is ignored");
+        assert_eq!(asked(&[("if-unmodified-since", "never")]), Ok((String::new(), false)));
+        assert!(none(&headers(&[])).is_ok() && none(&headers(&beside)).is_err());
         assert_eq!(asked(&[("if-match", "W/\"abc\"")]), Err(Code::PreconditionFailed));
         for bad in [
             ("if-match", "abc"),
@@ -216,6 +262,7 @@ mod tests {
             ("if-none-match", "\"abc\""),
             ("if-unmodified-since", AT),
         ] {
+            assert!(none(&headers(&[bad])).is_err(), "{bad:?}");
             assert_eq!(asked(&[bad]), Err(Code::BadRequest), "{bad:?}");
         }
     }

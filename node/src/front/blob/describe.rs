@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use coracle_proto::status::Code;
-use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::blobs::{Info, METADATA_BYTES_MAX};
+use crate::blobs::{CONTENT_TYPE_BYTES_MAX, Info, METADATA_BYTES_MAX};
 use crate::call::CallError;
 
 /// What is behind it is the name of something that is said.
 const PREFIX: &str = "coracle-meta-";
 const NAME_LENGTH_MAX: usize = 64;
+/// Headers that are kept in the metadata, each under its own name, and told as they came.
+const KEPT: [HeaderName; 3] = [CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LANGUAGE];
 const UNKNOWN: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// What is said of a blob.
@@ -34,14 +38,22 @@ impl Said {
         }
         let mut said = Self::default();
         for (name, value) in headers {
-            let named = name.as_str().strip_prefix(PREFIX);
+            let own = KEPT.contains(name).then_some(name.as_str());
+            let named = own.or_else(|| name.as_str().strip_prefix(PREFIX));
             if *name != CONTENT_TYPE && named.is_none() {
                 continue;
             }
-            let value = value.to_str().map_err(|_| bad(name.as_str(), "has more than visible ASCII"))?;
+            // As the store will have it: it is told before anything is sent.
+            let plain = |value: &&str| value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+            let value = value.to_str().ok().filter(plain);
+            let value = value.ok_or_else(|| bad(name.as_str(), "has more than visible ASCII and spaces"))?;
             let Some(named) = named else {
                 if !std::mem::replace(&mut said.content_type, value.to_owned()).is_empty() {
                     return Err(bad(name.as_str(), "stands twice"));
+                }
+                if value.len() > CONTENT_TYPE_BYTES_MAX {
+                    let why = format!("a content type has at most {CONTENT_TYPE_BYTES_MAX} bytes");
+                    return Err(bad(name.as_str(), &why));
                 }
                 continue;
             };
@@ -67,11 +79,18 @@ pub(super) fn tell(headers: &mut HeaderMap, info: &Info) {
     let content_type = HeaderValue::try_from(info.content_type.as_str()).ok().filter(|it| !it.is_empty());
     headers.insert(CONTENT_TYPE, content_type.unwrap_or(UNKNOWN));
     for (name, value) in &info.metadata {
-        let name = HeaderName::try_from(format!("{PREFIX}{name}"));
+        let own = KEPT.into_iter().find(|own| own.as_str() == name);
+        let name = own.map_or_else(|| HeaderName::try_from(format!("{PREFIX}{name}")), Ok);
         if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value.as_str())) {
             headers.insert(name, value);
         }
     }
+}
+
+/// How copies of it may be kept: as its writer said, and unless it did each is asked about before it is used.
+pub(super) fn caching(info: &Info) -> HeaderValue {
+    let said = info.metadata.get(CACHE_CONTROL.as_str());
+    said.and_then(|it| HeaderValue::try_from(it).ok()).unwrap_or(HeaderValue::from_static("no-cache"))
 }
 
 fn is_name(text: &str) -> bool {
@@ -114,7 +133,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_how_it_is_used_is_told_under_its_own_name() {
+        let pairs = [
+            ("cache-control", "max-age=60"),
+            ("content-disposition", "attachment; filename=\"a.csv\""),
+            ("content-language", "de"),
+        ];
+        let info = Info { metadata: said(&pairs).unwrap().metadata, ..Info::default() };
+        let mut headers = HeaderMap::new();
+        tell(&mut headers, &info);
+        for (name, value) in pairs {
+            assert_eq!((info.metadata[name].as_str(), headers[name].to_str().unwrap()), (value, value));
+        }
+        assert_eq!(
+            (caching(&info), caching(&Info::default())),
+            ("max-age=60".parse().unwrap(), "no-cache".parse().unwrap())
+        );
+        assert!(said(&[("cache-control", "a"), ("coracle-meta-cache-control", "b")]).is_err());
+    }
+
+    #[test]
     fn what_cannot_be_kept_is_refused() {
+        let long = "x".repeat(CONTENT_TYPE_BYTES_MAX + 1);
         let (name, value) = (format!("coracle-meta-{}", "x".repeat(65)), "v".repeat(METADATA_BYTES_MAX));
         for bad in [
             &[("content-type", "a/b"), ("content-type", "c/d")][..],
@@ -122,6 +162,9 @@ mod tests {
             &[("coracle-meta-", "1")],
             &[("coracle-meta-a_b", "1")],
             &[("coracle-meta-a", "é")],
+            &[("coracle-meta-a", "a\tb")],
+            &[("content-type", "a/b;\tc")],
+            &[("content-type", long.as_str())],
             &[(name.as_str(), "1")],
             &[("coracle-meta-a", value.as_str())],
             &[("content-range", "bytes 0-1/2")],

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use coracle_proto::status::Code;
 use http::HeaderMap;
+use http::header::TRAILER;
 
 use crate::blobs::hex;
 use crate::call::CallError;
@@ -16,6 +17,13 @@ pub(super) fn said(headers: &HeaderMap) -> Result<Option<[u8; 32]>, CallError> {
         let said = format!("header '{HEADER}': a SHA-256 is said as 'sha-256=:BASE64:', once");
         CallError::new(Code::BadRequest, said)
     };
+    let trailers = headers.get_all(TRAILER).iter().any(|line| {
+        line.to_str().is_ok_and(|line| line.split(',').any(|it| it.trim().eq_ignore_ascii_case(HEADER)))
+    });
+    if trailers {
+        let said = format!("'{HEADER}' is heeded in the head of a request, and not behind its content");
+        return Err(CallError::new(Code::BadRequest, said));
+    }
     let mut found = None;
     for line in headers.get_all(HEADER) {
         for member in line.to_str().map_err(|_| bad())?.split(',') {
@@ -69,6 +77,8 @@ mod tests {
         {
             assert_eq!(said(bad), Err(Code::BadRequest), "{bad}");
         }
+        let trailers = [(TRAILER, "x, Content-Digest".parse().unwrap())].into_iter().collect();
+        assert_eq!(super::said(&trailers).map_err(|error| error.code()), Err(Code::BadRequest));
         assert!(check(Some(empty), empty).is_ok() && check(None, empty).is_ok());
         assert_eq!(check(Some(empty), [0; 32]).map_err(|error| error.code()), Err(Code::DigestMismatch));
     }

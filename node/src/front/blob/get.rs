@@ -67,9 +67,13 @@ impl Visit<'_> {
         if bytes == 0 {
             return Ok(Body::default());
         }
+        let reader = match content {
+            Content::Inline(_) => None,
+            Content::Parts { .. } => Some(self.front.blob_place(&self.front.readers, self.caller, "read")?),
+        };
         let mut pieces = self.front.stores.read(&self.at.bucket, content, wanted);
         let first = pieces.next().await.transpose().map_err(answer::told)?;
-        Ok(Sent::body(first, pieces, bytes, place))
+        Ok(Sent::body(first, pieces, bytes, (place, reader)))
     }
 
     /// The head of an answer, as the conditions will have it.
@@ -86,8 +90,7 @@ impl Visit<'_> {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         validators(headers, info);
-        // Whoever keeps a copy asks whether it is still good, each time.
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(CACHE_CONTROL, describe::caching(info));
         if status == StatusCode::OK {
             describe::tell(headers, info);
             headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

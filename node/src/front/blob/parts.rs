@@ -4,10 +4,11 @@ use bytes::Bytes;
 use coracle_proto::status::Code;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::describe::Said;
 use super::{Visit, answer, conditions, digest};
-use crate::blobs::{Commit, Content, Part, UploadId, from_hex, hex};
+use crate::blobs::{Commit, Content, PARTS_MAX, Part, UploadId, from_hex, hex};
 use crate::call::{Body, CallError};
 use crate::front::intake::Bounds;
 use crate::front::later::answer as json;
@@ -19,7 +20,6 @@ use crate::stores::Begin;
 const TIME: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 /// Ten thousand parts with their etags, and room for spaces.
 const LIST_BYTES_MAX: usize = 2 << 20;
-const PARTS_MAX: usize = 10_000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +55,7 @@ struct Meant {
 impl Visit<'_> {
     /// Opens an upload.
     pub(super) async fn begin_parts(&self) -> Result<Response<Body>, CallError> {
+        conditions::none(&self.head.headers)?;
         let Said { content_type, metadata } = Said::new(&self.head.headers)?;
         let begin = Begin { time: TIME, content_type, metadata, bytes: 0 };
         let upload = self.client.begin(self.at, begin, self.deadline()).await.map_err(answer::told)?;
@@ -72,16 +73,18 @@ impl Visit<'_> {
 
     /// A part is what comes.
     pub(super) async fn put_part(&self, upload: UploadId, number: u32) -> Result<Response<Body>, CallError> {
-        let said = digest::said(&self.head.headers)?;
-        self.known()?;
-        // The members of the group take chunks of whatever upload; who may send them its leader says.
-        self.client.opened(self.at, upload, self.deadline()).await.map_err(answer::told)?;
-        let mut sending = self.client.send_part(self.at, upload, number).map_err(answer::told)?;
-        self.stream_in(&mut sending).await?;
+        conditions::none(&self.head.headers)?;
+        let (said, known) = (digest::said(&self.head.headers)?, self.known()?);
+        let _place = self.upload_place()?;
+        // The members of the group take chunks of whatever upload; who may send them its leader says, and that it goes on.
+        self.client.renew(self.at, upload, self.deadline()).await.map_err(answer::told)?;
+        let client = self.client.admitted();
+        let mut sending = client.send_part(self.at, upload, number).map_err(answer::told)?;
+        self.stream_in(&mut sending, known).await?;
         digest::check(said, sending.digest())?;
         let (_, part) = Box::pin(sending.end()).await.map_err(answer::told)?;
         let etag = hex(&part.digest);
-        self.client.put_part(self.at, upload, part, self.deadline()).await.map_err(answer::told)?;
+        client.put_part(self.at, upload, part, self.deadline()).await.map_err(answer::told)?;
         Ok(answer::kept(true, &etag))
     }
 
@@ -90,18 +93,38 @@ impl Visit<'_> {
         let terms = conditions::terms(&self.head.headers)?;
         let bounds = Bounds { what: "a list of parts", bytes_max: LIST_BYTES_MAX, limit: READ_MAX };
         let taken = self.front.take_in(self.body, self.caller, bounds).await?;
-        let content = Content::Parts { upload, parts: meant(&taken.data)? };
+        let parts = meant(&taken.data)?;
         drop(taken);
+        let (etag, content) = (together(&parts), Content::Parts { upload, parts });
         let commit =
             Commit { content, etag: String::new(), content_type: String::new(), metadata: [].into() };
-        self.commit(commit, terms).await
+        let refusal = match self.client.commit(self.at, (commit, terms), self.hops(), self.deadline()).await {
+            Ok((info, existed)) => return Ok(answer::kept(existed, &info.etag)),
+            Err(refusal) => refusal,
+        };
+        // Its end may have come before, and the answer been lost: then the blob is what would come of it. Who may not was
+        // refused as that.
+        if refusal.code == Code::UploadNotFound {
+            let info = self.client.admitted().info(self.at, self.deadline()).await.map_err(answer::told)?;
+            if info.is_some_and(|info| info.etag == etag) {
+                return Ok(answer::kept(true, &etag));
+            }
+        }
+        Err(answer::told(refusal))
     }
 
     /// Gives the upload up.
     pub(super) async fn abort(&self, upload: UploadId) -> Result<Response<Body>, CallError> {
+        conditions::none(&self.head.headers)?;
         self.client.abort(self.at, upload, self.deadline()).await.map_err(answer::told)?;
         Ok(answer::empty(StatusCode::NO_CONTENT))
     }
+}
+
+/// The etag of a blob in these parts.
+fn together(parts: &[Part]) -> String {
+    let digest = parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(&part.digest));
+    format!("{}-{}", hex(&digest.finalize()), parts.len())
 }
 
 fn say(what: &impl Serialize) -> Response<Body> {
@@ -115,7 +138,7 @@ fn meant(text: &[u8]) -> Result<Vec<Part>, CallError> {
     let list: Vec<Meant> = serde_json::from_slice(text).map_err(|error| {
         bad(format!("{error}; it is a JSON array of {{\"part\": NUMBER, \"etag\": ETAG}}"))
     })?;
-    if list.is_empty() || list.len() > PARTS_MAX {
+    if list.is_empty() || list.len() > PARTS_MAX as usize {
         return Err(bad(format!("has {} parts, and 1 to {PARTS_MAX} are possible", list.len())));
     }
     let mut before = 0;

@@ -3,11 +3,9 @@
 use coracle_proto::status::Code;
 
 use super::address::decoded;
-use crate::blobs::{Signature, UploadId, from_hex};
+use crate::blobs::{PARTS_MAX, Signature, UploadId, from_hex};
 use crate::call::CallError;
 
-/// Parts of an upload.
-const PARTS_MAX: u32 = 10_000;
 /// Blobs of a page.
 const PAGE_MAX: u32 = 1000;
 

@@ -14,6 +14,9 @@ use crate::blobs::Pieces;
 use crate::call::{Body, CallError};
 use crate::front::shares::Share;
 
+/// Of an open call, and of one who reads chunks.
+type Places = (Share, Option<Share>);
+
 /// What is left of it.
 pub(super) struct Sent {
     /// That was read before the head was sent.
@@ -21,12 +24,12 @@ pub(super) struct Sent {
     pieces: Pieces,
     left: u64,
     span: Span,
-    _place: Share,
+    _places: Places,
 }
 
 impl Sent {
-    pub(super) fn body(first: Option<Bytes>, pieces: Pieces, bytes: u64, place: Share) -> Body {
-        Body::new(Self { first, pieces, left: bytes, span: Span::current(), _place: place })
+    pub(super) fn body(first: Option<Bytes>, pieces: Pieces, bytes: u64, places: Places) -> Body {
+        Body::new(Self { first, pieces, left: bytes, span: Span::current(), _places: places })
     }
 
     fn fail(&mut self, error: CallError) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {

@@ -9,6 +9,7 @@ use super::attributes::{Attributes, Event};
 use super::json::{Kind, Raw};
 use super::wrong;
 use crate::call::CallError;
+use crate::cloudevent::is_json;
 use crate::stores::PUBLISHED_MAX;
 
 /// What these are texts of, whatever they stand for.
@@ -133,13 +134,6 @@ fn decoded(data: Raw<'_>) -> Result<Bytes, CallError> {
     let bytes =
         STANDARD.decode(text).map_err(|error| bad(&format!("'data_base64' is no Base64: {error}")))?;
     Ok(bytes.into())
-}
-
-/// Whether a media type is JSON by its subtype.
-fn is_json(kind: &str) -> bool {
-    let name = kind.split(';').next().unwrap_or_default().trim();
-    let subtype = name.split_once('/').map_or("", |(_, subtype)| subtype).to_ascii_lowercase();
-    subtype == "json" || subtype.ends_with("+json")
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Goal: blobs are written, read, listed and deleted over real HTTP, whole or not at all, and every refusal says what was wrong.
 
+mod leading;
 mod leaving;
+mod origins;
 mod parts;
 mod reading;
 mod signed;
@@ -209,6 +211,7 @@ async fn changes_are_made_on_their_terms_or_not_at_all() {
         [("content-encoding", "gzip")],
         [("content-range", "bytes 0-0/1")],
         [("content-digest", "sha-256=x")],
+        [("content-type", "a/b;\tc")],
     ] {
         assert_eq!(put(&headers, "x").await, bad, "{headers:?}");
     }
@@ -237,6 +240,8 @@ async fn what_cannot_be_is_refused_by_name() {
         ("GET", "b/a%00", (400, "bad-request"), ""),
         ("PUT", "b/a%2F..%2Fb", (400, "bad-request"), ""),
         ("GET", "b?limit=0", (400, "bad-request"), ""),
+        ("GET", "b/?uploads", (400, "bad-request"), ""),
+        ("OPTIONS", "b/k", (405, "bad-request"), "DELETE, GET, HEAD, PUT"),
         ("GET", "@shop", (404, "reserved-path"), ""),
         ("PUT", "b/", (405, "bad-request"), "GET, HEAD"),
         ("DELETE", "b", (405, "bad-request"), "GET, HEAD"),

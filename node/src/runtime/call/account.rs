@@ -30,6 +30,8 @@ pub(in crate::runtime) struct Account {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     requests: AtomicU64,
+    blobs_in: AtomicU64,
+    blobs_out: AtomicU64,
     /// What it did with what its function keeps.
     operations: Tally,
     /// What it does to it, where that is done with its end.
@@ -64,6 +66,8 @@ impl Account {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            blobs_in: AtomicU64::new(0),
+            blobs_out: AtomicU64::new(0),
             operations: Tally::default(),
             gathered,
             receipt,
@@ -122,6 +126,16 @@ impl Account {
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes of blobs were read for it.
+    pub(in crate::runtime) fn read_blob(&self, bytes: usize) {
+        self.blobs_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of blobs were written for it.
+    pub(in crate::runtime) fn wrote_blob(&self, bytes: usize) {
+        self.blobs_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// A request of its guest's goes out.
     pub(in crate::runtime) fn requests(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -159,6 +173,8 @@ impl Drop for Account {
             bytes_in: count(&mut self.bytes_in),
             bytes_out: count(&mut self.bytes_out),
             requests: count(&mut self.requests),
+            blob_bytes_in: count(&mut self.blobs_in),
+            blob_bytes_out: count(&mut self.blobs_out),
             operations: self.operations.take(),
         };
         let gathered = self.gathered.take();

@@ -67,7 +67,7 @@ impl types::Host for View<'_> {}
 
 impl HostOutgoingValue for View<'_> {
     async fn new_outgoing_value(&mut self) -> wasmtime::Result<Resource<Writing>> {
-        // The interface has no word for a bound here.
+        // The interface has no word for a bound here: that of streams is told where they begin.
         sound(self.outgoing())
     }
 
@@ -184,13 +184,19 @@ impl HostStreamObjectNames for View<'_> {
     }
 
     async fn drop(&mut self, it: Resource<Names>) -> wasmtime::Result<()> {
-        self.forget_names(it)
+        self.forget(it).map(drop)
     }
 }
 
 impl blobstore::Host for View<'_> {
+    /// As elsewhere: one that is there is given, which many components open no other way.
     async fn create_container(&mut self, name: String) -> Told<Resource<Container>> {
-        Ok(Err(format!("invalid-argument: '{name}': {NOT_HERE}")))
+        match View::get_container(self, name.clone()).await {
+            Err(Trouble::Denied | Trouble::NoBucket) => Ok(Err(format!(
+                "invalid-argument: '{name}': {NOT_HERE}, and the function's 'blobs' have none such"
+            ))),
+            opened => told(opened),
+        }
     }
 
     async fn get_container(&mut self, name: String) -> Told<Resource<Container>> {

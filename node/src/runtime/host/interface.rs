@@ -51,4 +51,15 @@ impl<T> Interface<T> {
         };
         is_meant && self.names.contains(&name)
     }
+
+    /// Its package with the version, and its names in it; none where it is of a release of WASI.
+    pub(super) fn words(&self) -> Option<String> {
+        let version = match self.exactly? {
+            "" => "without a version",
+            version => version,
+        };
+        let package = self.names.first()?.split('/').next()?;
+        let names: Vec<_> = self.names.iter().filter_map(|name| name.split('/').nth(1)).collect();
+        Some(format!("{package} {version} ({})", names.join(", ")))
+    }
 }

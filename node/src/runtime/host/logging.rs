@@ -38,17 +38,25 @@ impl Level {
     }
 }
 
-pub(super) const fn interface<T: Keeps>() -> Interface<T> {
-    let names = &["wasi:logging/logging"];
-    Interface { release: Release::Wasip2, exactly: Some("0.1.0-draft"), names, link: |it| link(it) }
+const NAME: &str = "wasi:logging/logging";
+
+pub(super) const fn draft<T: Keeps>() -> Interface<T> {
+    let link: fn(&mut Linker<T>) -> wasmtime::Result<()> = |it| link(it, "wasi:logging/logging@0.1.0-draft");
+    Interface { release: Release::Wasip2, exactly: Some("0.1.0-draft"), names: &[NAME], link }
 }
 
-fn link<T: Keeps>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+/// As wasmCloud's and Golem's tools write it.
+pub(super) const fn unversioned<T: Keeps>() -> Interface<T> {
+    let link: fn(&mut Linker<T>) -> wasmtime::Result<()> = |it| link(it, NAME);
+    Interface { release: Release::Wasip2, exactly: Some(""), names: &[NAME], link }
+}
+
+fn link<T: Keeps>(linker: &mut Linker<T>, name: &str) -> wasmtime::Result<()> {
     let log = |level: Level, context: &str, message: &str| match context {
         "" => format!("{} {message}", level.name()),
         context => format!("{} {context}: {message}", level.name()),
     };
-    linker.instance("wasi:logging/logging@0.1.0-draft")?.func_wrap(
+    linker.instance(name)?.func_wrap(
         "log",
         move |mut store, (level, context, message): (Level, String, String)| {
             T::keeper(store.data_mut()).log(&log(level, &context, &message));

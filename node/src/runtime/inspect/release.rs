@@ -35,15 +35,10 @@ fn refusal((name, version): (&str, &str), release: Option<Release>, newest: Rele
 }
 
 /// What it provides to components, in words.
-pub(super) const fn provided(newest: Release) -> &'static str {
-    match newest {
-        Release::Wasip2 => {
-            "WASI 0.2 (wasi:cli, wasi:http), WASI preview 1, wasi:keyvalue 0.2.0-draft and 0.2.0-draft2 (store, atomics, batch), and \
-             wasmcloud:messaging 0.2.0 (consumer)"
-        }
-        Release::Wasip3 => {
-            "WASI 0.2 and 0.3 (wasi:cli, wasi:http), WASI preview 1, wasi:keyvalue 0.2.0-draft and 0.2.0-draft2 (store, atomics, \
-             batch), and wasmcloud:messaging 0.2.0 (consumer)"
-        }
-    }
+pub(super) fn provided(newest: Release) -> String {
+    let releases = match newest {
+        Release::Wasip2 => "0.2",
+        Release::Wasip3 => "0.2 and 0.3",
+    };
+    format!("WASI {releases} (wasi:cli, wasi:http), WASI preview 1, {}", host::provided())
 }

@@ -16,7 +16,7 @@ use self::blobs::GatheringBlobs;
 use super::State;
 use crate::blobs::Blobs;
 use crate::call::Gathered;
-use crate::values::{Bucket, Change, Page, Said, Value, Write, Written};
+use crate::values::{Bucket, Change, Holds, Page, Said, Value, Write, Written};
 
 /// Of one call.
 pub(super) struct Gathering {
@@ -48,12 +48,12 @@ impl Gathering {
 }
 
 impl State for Gathering {
-    fn has_bucket<'a>(
+    fn holds<'a>(
         &'a self,
         bucket: &'a Bucket,
         deadline: Instant,
-    ) -> BoxFuture<'a, Result<bool, Refusal>> {
-        self.state.has_bucket(bucket, deadline)
+    ) -> BoxFuture<'a, Result<Option<Holds>, Refusal>> {
+        self.state.holds(bucket, deadline)
     }
 
     fn value<'a>(

@@ -9,6 +9,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
 
 use crate::blobs::Pieces;
+use crate::runtime::call::CallContext;
 
 /// What is read of a blob.
 pub(super) struct Incoming {
@@ -17,12 +18,14 @@ pub(super) struct Incoming {
     piece: Bytes,
     /// How it ended.
     end: Option<Result<(), Refusal>>,
+    /// Who reads it.
+    invocation: Arc<CallContext>,
     _open: Arc<()>,
 }
 
 impl Incoming {
-    pub(super) const fn new(pieces: Pieces, open: Arc<()>) -> Self {
-        Self { pieces, piece: Bytes::new(), end: None, _open: open }
+    pub(super) const fn new(pieces: Pieces, invocation: Arc<CallContext>, open: Arc<()>) -> Self {
+        Self { pieces, piece: Bytes::new(), end: None, invocation, _open: open }
     }
 }
 
@@ -50,7 +53,10 @@ impl Pollable for Incoming {
     async fn ready(&mut self) {
         while self.piece.is_empty() && self.end.is_none() {
             match self.pieces.next().await {
-                Some(Ok(piece)) => self.piece = piece,
+                Some(Ok(piece)) => {
+                    self.invocation.account.read_blob(piece.len());
+                    self.piece = piece;
+                }
                 Some(Err(refusal)) => self.end = Some(Err(refusal)),
                 None => self.end = Some(Ok(())),
             }

@@ -38,7 +38,7 @@ struct Serving {
     operations: usize,
     /// Bytes of keys and values.
     read: usize,
-    /// Buckets, and handles to swap by.
+    /// Buckets, handles to swap by, blobs and lists of them.
     open: usize,
     /// Held by each blob that is read or written, and by each list of them.
     streams: Arc<()>,
@@ -193,8 +193,9 @@ impl View<'_> {
     pub(super) fn push<T: Send + 'static>(&mut self, it: T) -> Result<Resource<T>, Trouble> {
         let serving = self.keeper.serving.as_mut().ok_or(Trouble::Denied)?;
         if serving.open >= BUCKETS_OPEN_MAX {
-            let said =
-                format!("a call may have {BUCKETS_OPEN_MAX} buckets open, with its handles to swap by");
+            let said = format!(
+                "a call may have {BUCKETS_OPEN_MAX} handles of buckets, of blobs, of lists and to swap by, and has as many"
+            );
             return Err(Trouble::bound(said));
         }
         let handle = self.table.push(it)?;

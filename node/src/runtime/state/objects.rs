@@ -1,29 +1,33 @@
 //! Blobs, as guests read and write them, under the grants and the bounds of the call.
 
 mod copy;
+mod kind;
 pub(in crate::runtime) mod list;
+mod sent;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use coracle_proto::spec::BucketGrant;
 use coracle_proto::status::{Code, Refusal};
 use futures::TryStreamExt as _;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
+use self::sent::Sent;
 use super::incoming::Incoming;
-use super::keeper::{Opened, View, deadline};
+use super::keeper::{Keeper, Opened, View, deadline};
 use super::operation::Operation;
 use super::outgoing::{Body, Outgoing};
 use super::trouble::Trouble;
-use crate::blobs::{At, Blob, Blobs, Commit, Content, Info, KEY_BYTES_MAX};
+use crate::blobs::{At, Blob, Blobs, Content, INLINE_BYTES_MAX, Info, KEY_BYTES_MAX};
 use crate::runtime::bounds::BLOB_WHOLE_BYTES_MAX;
-use crate::values::Bucket;
+use crate::values::{Bucket, Holds};
 
-/// What was sent is kept for so long behind the call's time limit: its end is done after its answer.
+/// What was sent is kept for so long behind the call's longest time, up to the head of its answer and from there to its end: what it does
+/// is done after that.
 const IDLE_BEHIND: Duration = Duration::from_secs(10 * 60);
 
 /// A bucket of blobs that a guest has opened.
@@ -46,7 +50,8 @@ pub struct Writing {
     body: Body,
     has_stream: bool,
     to: Option<At>,
-    open: Arc<()>,
+    /// Its place among those that are read and written at once, from where on something is held for it.
+    open: Option<Arc<()>>,
 }
 
 impl View<'_> {
@@ -60,20 +65,24 @@ impl View<'_> {
         let subject = opened.as_ref().ok().map(|opened| opened.bucket.name.clone());
         let opening = async {
             let opened = opened?;
-            if !state.has_bucket(&opened.bucket, deadline()).await? {
-                return Err(Trouble::NoBucket);
+            match state.holds(&opened.bucket, deadline()).await? {
+                Some(Holds::Blobs) => self.push(Container(opened)),
+                Some(Holds::Values) => {
+                    Err(Trouble::invalid("the bucket holds values: 'wasi:keyvalue' has them"))
+                }
+                None => Err(Trouble::NoBucket),
             }
-            self.push(Container(opened))
         };
         task.run(subject.as_deref(), opening).await
     }
 
-    /// Whether there is a bucket that the function was granted.
+    /// Whether there is a bucket of blobs that the function was granted.
     pub(in crate::runtime) async fn container_exists(&mut self, name: &str) -> Result<bool, Trouble> {
         let (task, state) = (self.keeper.task(Operation::ContainerExists, 1)?, self.keeper.state());
         let opened = self.granted(name);
         let subject = opened.as_ref().ok().map(|opened| opened.bucket.name.clone());
-        task.run(subject.as_deref(), async { Ok(state.has_bucket(&opened?.bucket, deadline()).await?) }).await
+        let looking = async { Ok(state.holds(&opened?.bucket, deadline()).await? == Some(Holds::Blobs)) };
+        task.run(subject.as_deref(), looking).await
     }
 
     /// What the function may do with a bucket of blobs.
@@ -121,20 +130,22 @@ impl View<'_> {
 
     /// All of it at once.
     pub(in crate::runtime) async fn consume(&mut self, value: Resource<Reading>) -> Result<Vec<u8>, Trouble> {
-        let Reading { blobs, bucket, content, range, open } = self.forget(value).map_err(Trouble::Broken)?;
-        let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        if size > BLOB_WHOLE_BYTES_MAX {
-            let said =
-                format!("{size} bytes at once, and at most {BLOB_WHOLE_BYTES_MAX} are: read it as a stream");
+        let reading = self.forget(value).map_err(Trouble::Broken)?;
+        let memory = usize::try_from(self.keeper.call()?.limits().memory_bytes).unwrap_or(usize::MAX);
+        let most = BLOB_WHOLE_BYTES_MAX.min(memory);
+        let size = usize::try_from(reading.range.end - reading.range.start).unwrap_or(usize::MAX);
+        if size > most {
+            let said = format!("{size} bytes at once, and at most {most} are: read it as a stream");
             return Err(Trouble::bound(said));
         }
         self.keeper.read(size)?;
-        let mut pieces = blobs.read(&bucket, &content, range);
-        let mut all = BytesMut::with_capacity(size);
+        let mut pieces = reading.blobs.read(&reading.bucket, &reading.content, reading.range.clone());
+        // It grows as they come: who waits holds nothing.
+        let mut all = BytesMut::new();
         while let Some(piece) = pieces.try_next().await? {
+            self.keeper.call()?.account.read_blob(piece.len());
             all.extend_from_slice(&piece);
         }
-        drop(open);
         Ok(all.into())
     }
 
@@ -144,26 +155,27 @@ impl View<'_> {
         value: Resource<Reading>,
     ) -> Result<Resource<DynInputStream>, Trouble> {
         let Reading { blobs, bucket, content, range, open } = self.forget(value).map_err(Trouble::Broken)?;
-        let stream = Incoming::new(blobs.read(&bucket, &content, range), open);
+        let invocation = Arc::clone(self.keeper.call()?);
+        let stream = Incoming::new(blobs.read(&bucket, &content, range), invocation, open);
         Ok(self.table.push(Box::new(stream) as DynInputStream)?)
     }
 
     /// What is going to be a blob.
     pub(in crate::runtime) fn outgoing(&mut self) -> Result<Resource<Writing>, Trouble> {
-        let open = self.keeper.stream()?;
-        self.push(Writing { body: Body::new(), has_stream: false, to: None, open })
+        self.push(Writing { body: Body::new(), has_stream: false, to: None, open: None })
     }
 
-    /// Its one stream.
+    /// Its one stream. None: it was given before, or there are as many blobs read and written as may be.
     pub(in crate::runtime) fn body_of(
         &mut self,
         value: &Resource<Writing>,
     ) -> Result<Option<Resource<DynOutputStream>>, Trouble> {
-        let Writing { body, has_stream, .. } = self.table.get_mut(value)?;
-        if std::mem::replace(has_stream, true) {
+        let writing = self.table.get_mut(value)?;
+        if writing.has_stream || writing.take_place(self.keeper).is_err() {
             return Ok(None);
         }
-        let stream = Outgoing(body.clone());
+        writing.has_stream = true;
+        let stream = Outgoing { body: writing.body.clone(), invocation: Arc::clone(self.keeper.call()?) };
         Ok(Some(self.table.push_child(Box::new(stream) as DynOutputStream, value)?))
     }
 
@@ -175,7 +187,7 @@ impl View<'_> {
         value: &Resource<Writing>,
     ) -> Result<(), Trouble> {
         let opened = self.container(handle)?;
-        let (task, limits) = (self.keeper.task(Operation::WriteData, 1)?, self.keeper.call()?.limits());
+        let (task, idle) = (self.keeper.task(Operation::WriteData, 1)?, self.idle()?);
         let saying = async {
             opened.check_writes()?;
             let (at, blobs) = (at(&opened, key)?, self.keeper.blobs()?);
@@ -183,7 +195,8 @@ impl View<'_> {
             if writing.to.is_some() {
                 return Err(Trouble::invalid("a value is written once: make another one"));
             }
-            writing.body.begin(blobs.upload(&at, limits.timeout + IDLE_BEHIND));
+            writing.take_place(self.keeper)?;
+            writing.body.begin(blobs.upload(&at, idle, INLINE_BYTES_MAX));
             writing.to = Some(at);
             Ok(())
         };
@@ -192,23 +205,16 @@ impl View<'_> {
 
     /// All of it was written: it is there when this returns.
     pub(in crate::runtime) async fn finish(&mut self, value: Resource<Writing>) -> Result<(), Trouble> {
+        // The guest has let go of it, whatever comes.
+        let writing = self.forget(value).map_err(Trouble::Broken)?;
         let (task, hops) = (self.keeper.task(Operation::Finish, 1)?, self.keeper.call()?.next_hops());
-        let Writing { body, to, open, .. } = self.forget(value).map_err(Trouble::Broken)?;
-        let bucket = to.as_ref().map(|at| at.bucket.name.clone());
+        let bucket = writing.to.as_ref().map(|at| at.bucket.name.clone());
         let finishing = async {
             let blobs = self.keeper.blobs()?;
             let nowhere = || Trouble::invalid("'write-data' was not asked to write it anywhere");
-            let (upload, at) = (body.end().await?, to.ok_or_else(nowhere)?);
-            let finished = upload.finish().await?;
-            let commit = Commit {
-                content: finished.content,
-                etag: finished.etag,
-                content_type: String::new(),
-                metadata: [].into(),
-            };
-            blobs.commit(&at, commit, hops, deadline()).await?;
-            drop(open);
-            Ok(())
+            let (upload, at) = (writing.body.end().await?, writing.to.clone().ok_or_else(nowhere)?);
+            let content_type = kind::of(&at.key).to_owned();
+            Sent::of(blobs, at, upload).await?.commit((content_type, [].into()), hops).await
         };
         task.run(bucket.as_deref(), finishing).await
     }
@@ -224,9 +230,14 @@ impl View<'_> {
         let task = self.keeper.task(operation, 1)?;
         let looking = async {
             let (at, blobs) = (at(&opened, key)?, self.keeper.blobs()?);
-            Ok(blobs.blob(&at, deadline()).await?.map(|blob| blob.info))
+            Ok(blobs.info(&at, deadline()).await?)
         };
         task.run(Some(&opened.bucket.name), looking).await
+    }
+
+    /// How long what the call sends is kept without a commit.
+    fn idle(&self) -> Result<Duration, Trouble> {
+        Ok(2 * self.keeper.call()?.limits().timeout + IDLE_BEHIND)
     }
 
     /// Deletes blobs, one after the other; those that are not there are gone already.
@@ -248,6 +259,16 @@ impl View<'_> {
             Ok(())
         };
         task.run(Some(&opened.bucket.name), deleting).await
+    }
+}
+
+impl Writing {
+    /// Something is going to be held for it.
+    fn take_place(&mut self, keeper: &Keeper) -> Result<(), Trouble> {
+        if self.open.is_none() {
+            self.open = Some(keeper.stream()?);
+        }
+        Ok(())
     }
 }
 
@@ -277,14 +298,6 @@ fn range(first: u64, last: u64, size: u64) -> Result<Range<u64>, Trouble> {
         return Err(Refusal::new(Code::RangeNotSatisfiable, said).into());
     }
     Ok(first..end)
-}
-
-/// Content at hand, where there is no more of it.
-fn inline(content: &Content) -> Option<Bytes> {
-    match content {
-        Content::Inline(data) => Some(data.clone()),
-        Content::Parts { .. } => None,
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use super::incoming::said;
 use crate::blobs::Upload;
 use crate::runtime::bounds::{BLOB_HELD_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::runtime::call::CallContext;
 
 /// What is written, shared by the value and its stream.
 #[derive(Clone)]
@@ -81,7 +82,11 @@ impl Body {
 }
 
 /// The stream by which a guest writes.
-pub(super) struct Outgoing(pub(super) Body);
+pub(super) struct Outgoing {
+    pub(super) body: Body,
+    /// By whom.
+    pub(super) invocation: Arc<CallContext>,
+}
 
 #[async_trait]
 impl OutputStream for Outgoing {
@@ -89,16 +94,24 @@ impl OutputStream for Outgoing {
         if bytes.len() > self.check_write()? {
             return Err(StreamError::trap("more was written than there is room for"));
         }
-        let mut state = self.0.state();
+        let mut state = self.body.state();
         match std::mem::replace(&mut *state, State::Over) {
             State::Ready(mut upload) => {
+                self.invocation.account.wrote_blob(bytes.len());
                 let writing = async move {
                     upload.write(bytes).await?;
                     Ok(upload)
                 };
                 *state = State::Writing(writing.boxed());
             }
+            State::Held(held) if held.len().saturating_add(bytes.len()) > BLOB_HELD_BYTES_MAX => {
+                let refusal = over();
+                let error = failed(&refusal);
+                *state = State::Failed(refusal);
+                return Err(error);
+            }
             State::Held(mut held) => {
+                self.invocation.account.wrote_blob(bytes.len());
                 held.extend_from_slice(&bytes);
                 *state = State::Held(held);
             }
@@ -112,21 +125,13 @@ impl OutputStream for Outgoing {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        let full = || {
-            let held =
-                format!("{BLOB_HELD_BYTES_MAX} bytes were written before 'write-data' said where they go");
-            Err(StreamError::LastOperationFailed(wasmtime::Error::msg(held)))
-        };
-        match &*self.0.state() {
-            State::Held(held) => match BLOB_HELD_BYTES_MAX.saturating_sub(held.len()) {
-                0 => full(),
-                room => Ok(room.min(WRITE_BYTES_MAX)),
-            },
+        match &*self.body.state() {
+            // One byte more than there is room for, at the least: whoever has written up to the bound is told so after a write, and has
+            // not failed.
+            State::Held(held) => Ok(BLOB_HELD_BYTES_MAX.saturating_sub(held.len()).clamp(1, WRITE_BYTES_MAX)),
             State::Ready(_) => Ok(WRITE_BYTES_MAX),
             State::Writing(_) => Ok(0),
-            State::Failed(refusal) => {
-                Err(StreamError::LastOperationFailed(wasmtime::Error::msg(said(refusal))))
-            }
+            State::Failed(refusal) => Err(failed(refusal)),
             State::Over => Err(StreamError::Closed),
         }
     }
@@ -135,6 +140,18 @@ impl OutputStream for Outgoing {
 #[async_trait]
 impl Pollable for Outgoing {
     async fn ready(&mut self) {
-        poll_fn(|cx| self.0.poll(cx)).await;
+        poll_fn(|cx| self.body.poll(cx)).await;
     }
+}
+
+/// More was written than is held.
+fn over() -> Refusal {
+    let said = format!(
+        "more than {BLOB_HELD_BYTES_MAX} bytes were written before 'write-data' said where they go, and no more are held"
+    );
+    Refusal::new(Code::LimitReached, said)
+}
+
+fn failed(refusal: &Refusal) -> StreamError {
+    StreamError::LastOperationFailed(wasmtime::Error::msg(said(refusal)))
 }

@@ -17,11 +17,13 @@ use super::keeper::{Opened, OpenedBucket, Swapping, View, deadline, looped};
 use super::operation::Operation;
 use super::trouble::Trouble;
 use crate::clock;
-use crate::cloudevent::{ATTRIBUTES_BYTES_MAX, cut_traces};
+use crate::cloudevent::{ATTRIBUTES_BYTES_MAX, attributes_bytes, cut_traces};
 use crate::front::moment::rfc3339;
 use crate::hops::HOPS_MAX;
 use crate::runtime::bounds::{BATCH_KEYS_MAX, BATCH_READ_BYTES_MAX, MESSAGE_BYTES_MAX};
-use crate::values::{Bucket, Change, KEY_BYTES_MAX, Page, Said, VALUE_BYTES_MAX, Value, Write, Written};
+use crate::values::{
+    Bucket, Change, Holds, KEY_BYTES_MAX, Page, Said, VALUE_BYTES_MAX, Value, Write, Written,
+};
 
 /// Values of a batch that are asked for at once.
 const READ_AT_ONCE: usize = 16;
@@ -50,10 +52,13 @@ impl View<'_> {
         let opening = async {
             let writes = granted.ok_or(Trouble::Denied)?.may_write();
             let bucket = Bucket { namespace: version.id.function.namespace.clone(), name };
-            if !state.has_bucket(&bucket, deadline()).await? {
-                return Err(Trouble::NoBucket);
+            match state.holds(&bucket, deadline()).await? {
+                Some(Holds::Values) => self.push(Arc::new(Opened { bucket, writes })),
+                Some(Holds::Blobs) => {
+                    Err(Trouble::invalid("the bucket holds blobs: 'wasi:blobstore' has them"))
+                }
+                None => Err(Trouble::NoBucket),
             }
-            self.push(Arc::new(Opened { bucket, writes }))
         };
         task.run(granted.map(BucketGrant::bucket), opening).await
     }
@@ -298,6 +303,12 @@ impl View<'_> {
                 return Err(looped(HOPS_MAX));
             }
             let said = said(to, address, &call.version.id.function, hops, data.into());
+            // As the store counts them, and not first when the call has ended.
+            check_size(
+                "what is said of a message, with its trace,",
+                attributes_bytes(&said.attributes),
+                ATTRIBUTES_BYTES_MAX,
+            )?;
             Ok(state.publish(&call.version.id.function.namespace, said, deadline()).await?)
         };
         task.run(granted.map(String::as_str), publishing).await

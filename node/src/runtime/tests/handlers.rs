@@ -14,6 +14,7 @@ use crate::call::{ASYNC, Call, CallError, Trigger};
 const MESSAGES: (&str, &str) = (include_str!("../../../wit/messaging.wit"), "handlers");
 const PAYLOADS: (&str, &str) = (include_str!("../../../wit/spin-redis.wit"), "handlers");
 const CHANGES: (&str, &str) = (include_str!("../../../wit/keyvalue-draft2.wit"), "watchers");
+const CHANGES_OF_DRAFT: (&str, &str) = (include_str!("../../../wit/keyvalue-draft.wit"), "watchers");
 const ENVIRONMENT: (&str, &str) = (
     "package wasi:cli@0.2.12;
      interface environment { get-environment: func() -> list<tuple<string, string>>; }
@@ -114,6 +115,13 @@ async fn a_message_is_taken_or_it_is_not() {
     let request = http::Request::post("/").header("ce-type", "t").header("ce-subject", "Euro%20%E2%82%AC");
     let subject = sent(&fixture, &function, request.body(body("subject")).unwrap()).await.unwrap_err();
     assert_eq!(subject.refusal.message, "the function answered: Euro €");
+    for (queue, name) in [("orders", "orders"), ("topic/done/f", "done"), ("webhook/w", "webhook/w")] {
+        let request = http::Request::post("/").header("ce-type", "t").header("coracle-queue", queue);
+        let subject = sent(&fixture, &function, request.body(body("subject")).unwrap()).await.unwrap_err();
+        assert_eq!(subject.refusal.message, format!("the function answered: {name}"), "what it came by");
+    }
+    let long = event(&fixture, &function, "t", &"n".repeat(5000)).await.unwrap_err().refusal.message;
+    assert_eq!(long, format!("the function answered: {}", "n".repeat(1024)));
     let variable = event(&fixture, &function, "a.type", "variable").await.unwrap_err();
     assert_eq!(variable.refusal.message, "the function answered: CE_TYPE");
 }
@@ -149,10 +157,46 @@ async fn a_payload_is_taken_as_spin_does() {
 }
 
 #[tokio::test]
-async fn a_watcher_is_given_the_bucket_and_the_value_as_it_is() {
+async fn a_handler_of_another_type_is_refused_before_its_events_come() {
+    let fixture = Fixture::new();
+    let other = MESSAGES.0.replace("reply-to: option<string>", "reply: option<string>");
+    let refused = |wasm: Vec<u8>| {
+        let fixture = &fixture;
+        async move { fixture.deploy("f", &wasm, Draft::default()).await.map(drop).unwrap_err() }
+    };
+    let refusal = refused(without_http(&module(TAKES_MESSAGES), &[(&other, "handlers"), ENVIRONMENT])).await;
+    assert_eq!(refusal.code, Code::UnsupportedModule);
+    assert_eq!(
+        refusal.message,
+        "'handle-message' of 'wasmcloud:messaging/handler@0.2.0', which it exports, is 'func(record{subject: string, body: \
+         list<u8>, reply: option<string>}) -> result<_, string>', and is called as 'func(record{subject: string, body: list<u8>, \
+         reply-to: option<string>}) -> result<_, string>'"
+    );
+    let (none, text) = (
+        CHANGES.0.replace("  on-delete: func(bucket: bucket, key: string);\n", ""),
+        WATCHES.replace("(func (export \"wasi:keyvalue/watcher@0.2.0-draft2#on-delete\")", "(func"),
+    );
+    let refusal = refused(without_http(&module(&text), &[(&none, "watchers")])).await;
+    assert_eq!(refusal.code, Code::UnsupportedModule);
+    assert!(
+        refusal.message.starts_with(
+            "'on-delete' of 'wasi:keyvalue/watcher@0.2.0-draft2', which it exports, is not there"
+        ),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn a_watcher_of_either_draft_is_given_the_bucket_and_the_value_as_it_is() {
+    let older = WATCHES.replace("0.2.0-draft2", "0.2.0-draft");
+    for (text, world) in [(WATCHES, CHANGES), (&older, CHANGES_OF_DRAFT)] {
+        watches(without_http(&module(text), &[world])).await;
+    }
+}
+
+async fn watches(wasm: Vec<u8>) {
     let memory = Arc::new(Memory::default());
     let fixture = Fixture::with_state(Arc::clone(&memory) as _);
-    let wasm = without_http(&module(WATCHES), &[CHANGES]);
     let granted = Draft { keyvalue: vec!["b".to_owned()], ..Draft::default() };
     let function = fixture.deploy("f", &wasm, granted).await.unwrap();
     memory.set("k", "value");
@@ -168,7 +212,7 @@ async fn a_watcher_is_given_the_bucket_and_the_value_as_it_is() {
     assert_eq!(other.code(), Code::EventRejected, "{other}");
     let function = fixture.deploy("f", &wasm, Draft::default()).await.unwrap();
     let denied = event(&fixture, &function, "dev.coracle.kv.set", data).await.unwrap_err();
-    assert_eq!(denied.code(), Code::FunctionFailed);
+    assert_eq!(denied.code(), Code::EventRejected, "it would be so at each attempt");
     assert!(denied.refusal.message.contains("access-denied"), "{denied}");
 }
 

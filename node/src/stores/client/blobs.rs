@@ -70,6 +70,13 @@ impl Stores {
 }
 
 impl BlobClient {
+    /// The same for whoever was let in before: what follows in the same request is asked without the signature, whose time may
+    /// end while a long one goes on.
+    #[must_use]
+    pub fn admitted(&self) -> Self {
+        self.stores.blobs_for_functions()
+    }
+
     /// The blob, as new as all that was acknowledged before. None: there is none.
     ///
     /// # Errors
@@ -301,6 +308,11 @@ impl Blobs for Stores {
         Box::pin(async move { client.get(at, deadline).await })
     }
 
+    fn info<'a>(&'a self, at: &'a At, deadline: Instant) -> BoxFuture<'a, Result<Option<Info>, Refusal>> {
+        let client = self.blobs_for_functions();
+        Box::pin(async move { client.info(at, deadline).await })
+    }
+
     fn blobs<'a>(
         &'a self,
         bucket: &'a Bucket,
@@ -315,8 +327,13 @@ impl Blobs for Stores {
         reading::pieces(self, bucket, content, range)
     }
 
-    fn upload(&self, at: &At, idle: Duration) -> Box<dyn Upload> {
-        Box::new(self.blobs_for_functions().send(at, Begin { time: idle, ..Begin::default() }))
+    fn upload(&self, at: &At, idle: Duration, inline_max: usize) -> Box<dyn Upload> {
+        let begin = Begin { time: idle, ..Begin::default() };
+        Box::new(self.blobs_for_functions().send(at, begin).with_inline_max(inline_max))
+    }
+
+    fn give_up(&self, at: &At, upload: UploadId) {
+        self.blobs_for_functions().give_up(at, upload);
     }
 
     fn commit<'a>(

@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 use super::not_understood;
 use crate::stores::ask::{Question, traced};
 use crate::stores::{Stores, wire};
-use crate::values::{Bucket, Listing, Page, Value, Write, Written};
+use crate::values::{Bucket, Holds, Listing, Page, Value, Write, Written};
 
 /// A page of a list has 4 MiB of keys at most, and what is said of each of them.
 const PAGE_BYTES_MAX: usize = 8 << 20;
@@ -21,11 +21,11 @@ fn key_value(channel: Channel) -> KeyValueClient<Channel> {
 }
 
 impl Stores {
-    /// Whether there is such a bucket.
+    /// What the bucket holds. None: there is no such bucket.
     ///
     /// # Errors
     /// `no-store`; at the deadline why nobody answered.
-    pub async fn has_bucket(&self, bucket: &Bucket, deadline: Instant) -> Result<bool, Refusal> {
+    pub async fn holds(&self, bucket: &Bucket, deadline: Instant) -> Result<Option<Holds>, Refusal> {
         let group = self.group_of(&bucket.namespace)?;
         let wire = pb::KvListBucketsRequest {
             cluster_id: self.inner.cluster.to_wire(),
@@ -39,7 +39,8 @@ impl Stores {
             async move { key_value(channel).list_buckets(traced(wire)).await }
         };
         let reply: pb::KvListBucketsReply = self.ask(Question::read(group, deadline), list).await?;
-        Ok(reply.buckets.first().is_some_and(|found| found.bucket == bucket.name))
+        let found = reply.buckets.into_iter().next().filter(|found| found.bucket == bucket.name);
+        Ok(found.map(|found| wire::holds(found.holds())))
     }
 
     /// What is there under a key: as new as all that was acknowledged before this is asked. None: there is nothing.

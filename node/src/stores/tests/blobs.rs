@@ -1,6 +1,7 @@
 //! Goal: content goes to all members of its group at once and is kept when a majority says so; whoever fails or lags is left out,
 //! and is passed over when it is read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use super::asking::World;
 use super::fake::Store;
 use crate::blobs::{At, Blobs as _, CHUNK_BYTES, Commit, Content, Finished, INLINE_BYTES_MAX, Listing, hex};
 use crate::clock;
+use crate::stores::READS_MAX;
 use crate::values::Bucket;
 use crate::worker::tests::until;
 
@@ -36,7 +38,7 @@ impl Three {
     }
 
     async fn send(&self, data: &[u8]) -> Result<Finished, Code> {
-        let mut upload = self.world.stores.upload(&at("k"), IDLE);
+        let mut upload = self.world.stores.upload(&at("k"), IDLE, INLINE_BYTES_MAX);
         for piece in data.chunks(100_000) {
             upload.write(Bytes::copy_from_slice(piece)).await.map_err(|refusal| refusal.code)?;
         }
@@ -142,6 +144,71 @@ async fn one_that_takes_nothing_holds_up_the_others_for_a_moment() {
     until("the others have all", || three.chunks() == [4, 4, 0]).await;
 }
 
+/// One that is slow, and never silent for long, is waited for a moment in each chunk, and not with each piece.
+#[tokio::test]
+async fn one_that_is_slow_does_not_set_the_pace() {
+    let three = Three::start().await;
+    three.stores[2].state().kept.slow = Duration::from_millis(300);
+    let (data, begun) = (content(3 * C), clock::now());
+    three.put(&data).await;
+    println!("with one that is slow: {:?}", begun.elapsed());
+    // At its pace it would be a minute.
+    assert!(begun.elapsed() < Duration::from_secs(15), "it set the pace");
+    until("the others have all", || three.chunks() == [3, 3, 0]).await;
+}
+
+#[tokio::test]
+async fn members_without_a_place_are_asked_once_more() {
+    let three = Three::start().await;
+    for store in &three.stores[1..] {
+        store.state().kept.full_for = 1;
+    }
+    let data = content(70_000);
+    let kept = three.put(&data).await;
+    until("all have it", || three.chunks() == [1; 3]).await;
+    assert!(three.read(&kept, 0..data.len() as u64).await.unwrap() == data);
+    for store in &three.stores[1..] {
+        store.state().kept.full_for = u32::MAX;
+    }
+    assert_eq!(three.send(&data).await, Err(Code::Overloaded), "and then it is told");
+}
+
+#[tokio::test]
+async fn so_many_chunks_are_read_at_once_and_no_more() {
+    let three = Three::start().await;
+    let data = content(3 * C);
+    let kept = three.put(&data).await;
+    until("all have it", || three.chunks() == [3; 3]).await;
+    let places = Arc::clone(&three.world.stores.inner.reads);
+    let mut taken = Arc::clone(&places).try_acquire_many_owned(READS_MAX as u32).unwrap();
+    assert_eq!(three.read(&kept, 0..1).await, Err(Code::Overloaded));
+    // With one place all of it is read, without any that is asked for ahead.
+    let last = taken.split(1);
+    drop(last);
+    assert!(three.read(&kept, 0..data.len() as u64).await.unwrap() == data);
+    assert_eq!(places.available_permits(), 1, "it is given back");
+    // What cannot be read takes no place of those who write.
+    assert!(three.send(&data).await.is_ok());
+}
+
+/// What was asked of it ahead is asked of another one too, and the one that reads well meanwhile goes on.
+#[tokio::test]
+async fn only_the_one_that_fails_is_passed_over() {
+    let three = Three::start().await;
+    let data = content(4 * C);
+    let kept = three.put(&data).await;
+    until("all have it", || three.chunks() == [4; 3]).await;
+    let mut pieces = three.world.stores.read(&at("k").bucket, &kept, 0..data.len() as u64);
+    let mut read = pieces.next().await.unwrap().unwrap().len();
+    let asked = || three.stores.iter().filter(|store| store.state().kept.gets > 0).count();
+    let first = three.stores.iter().find(|store| store.state().kept.given > 0).unwrap();
+    first.state().kept.breaks_after = Some(0);
+    while let Some(piece) = pieces.next().await {
+        read += piece.unwrap().len();
+    }
+    assert_eq!((read, asked()), (data.len(), 2), "the third one is asked for nothing");
+}
+
 #[tokio::test]
 async fn without_a_majority_nothing_is_kept_and_it_is_said_why() {
     let three = Three::start().await;
@@ -165,7 +232,7 @@ async fn who_sends_waits_for_those_who_take() {
     for store in &three.stores {
         store.state().kept.stalls = true;
     }
-    let mut upload = three.world.stores.upload(&at("k"), IDLE);
+    let mut upload = three.world.stores.upload(&at("k"), IDLE, INLINE_BYTES_MAX);
     let (piece, mut sent) = (Bytes::from(content(64 << 10)), 0);
     let sending = async {
         loop {
@@ -185,9 +252,36 @@ async fn who_sends_waits_for_those_who_take() {
 }
 
 #[tokio::test]
+async fn what_is_sent_with_little_inline_is_in_chunks_and_can_be_given_up() {
+    let three = Three::start().await;
+    let mut upload = three.world.stores.upload(&at("k"), IDLE, 10);
+    upload.write(Bytes::from_static(b"01234567890")).await.unwrap();
+    let finished = upload.finish().await.unwrap();
+    let id = finished.content.upload().unwrap();
+    assert_eq!(three.uploads(), 1);
+    three.world.stores.give_up(&at("k"), id);
+    until("it is given up", || three.uploads() == 0).await;
+    let mut upload = three.world.stores.upload(&at("k"), IDLE, 10);
+    upload.write(Bytes::from_static(b"0123456789")).await.unwrap();
+    assert_eq!(upload.finish().await.unwrap().content, Content::Inline("0123456789".into()));
+    assert_eq!(three.uploads(), 0);
+    let nothing = three.world.stores.upload(&at("k"), IDLE, 0).finish().await.unwrap().content;
+    assert_eq!(nothing, Content::Inline(Bytes::new()));
+}
+
+#[tokio::test]
+async fn what_a_blob_is_is_told_without_its_content() {
+    let three = Three::start().await;
+    let info = async || three.world.stores.info(&at("k"), clock::now() + LONG).await.unwrap();
+    assert_eq!(info().await, None);
+    three.put(b"data").await;
+    assert_eq!(info().await.map(|info| info.bytes), Some(4));
+}
+
+#[tokio::test]
 async fn an_upload_is_renewed_while_bytes_come() {
     let three = Three::start().await;
-    let mut upload = three.world.stores.upload(&at("k"), Duration::from_millis(90));
+    let mut upload = three.world.stores.upload(&at("k"), Duration::from_millis(90), INLINE_BYTES_MAX);
     let renewed = || three.stores[0].state().blob_buckets["shop/b"].renewed;
     let begun = clock::now();
     while renewed() < 2 {

@@ -7,6 +7,7 @@ mod records;
 mod served;
 mod values;
 mod verdicts;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use coracle_proto::pb::groups_server::GroupsServer;
 use coracle_proto::pb::invocations_server::InvocationsServer;
 use coracle_proto::pb::key_value_server::KeyValueServer;
 use coracle_proto::pb::queues_server::QueuesServer;
+use coracle_proto::pb::webhooks_server::WebhooksServer;
 use coracle_proto::pb::{self, settle_reply, settle_request};
 use coracle_proto::status::{Code, Refusal};
 use tokio::sync::Notify;
@@ -29,7 +31,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status};
 
-use self::blobs::BlobBucket;
+pub(crate) use self::blobs::BlobBucket;
 use self::chunks::Kept;
 use self::served::Served;
 use self::values::Values;
@@ -64,6 +66,7 @@ pub(crate) struct State {
     pub(crate) settles: Vec<pb::SettleRequest>,
     pub(crate) submits: Vec<pb::SubmitRequest>,
     pub(crate) publishes: Vec<pb::PublishRequest>,
+    pub(crate) hooked: Vec<pb::DeliverWebhookRequest>,
     /// Queues of people, and topics with how many have subscribed to them.
     pub(crate) queues: BTreeSet<String>,
     pub(crate) topics: BTreeMap<String, u32>,
@@ -126,6 +129,7 @@ impl Store {
             .add_service(InvocationsServer::new(served.clone()))
             .add_service(QueuesServer::new(served.clone()))
             .add_service(KeyValueServer::new(served.clone()))
+            .add_service(WebhooksServer::new(served.clone()))
             .add_service(BlobsServer::new(served.clone()))
             .add_service(ChunksServer::new(served.clone()))
             .add_service(GroupsServer::new(served))
@@ -369,20 +373,5 @@ impl State {
             answer: message.answer.clone(),
             sequence: self.sequence,
         })
-    }
-
-    fn change(
-        &mut self,
-        request: &pb::ChangeInvocationRequest,
-        to: impl Fn(pb::InvocationState) -> Option<pb::InvocationState>,
-    ) -> Result<pb::GetInvocationReply, Refusal> {
-        self.changes += 1;
-        self.seen(&request.invocation)?;
-        for message in self.messages.iter_mut().filter(|it| it.delivery.invocation == request.invocation) {
-            let conflict = || Refusal::new(Code::Conflict, "it is something else");
-            message.state = to(message.state).ok_or_else(conflict)?;
-            message.delivery.attempt = 0;
-        }
-        self.seen(&request.invocation)
     }
 }

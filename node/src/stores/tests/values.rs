@@ -6,9 +6,9 @@ use coracle_proto::id::ClusterId;
 use coracle_proto::status::Code;
 
 use super::asking::World;
-use super::fake::Store;
+use super::fake::{BlobBucket, Store};
 use crate::clock;
-use crate::values::{Bucket, Change, Listing, Write, Written};
+use crate::values::{Bucket, Change, Holds, Listing, Write, Written};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -103,8 +103,10 @@ async fn whoever_leads_is_found_and_a_bucket_that_is_not_there_is_told() {
     leader.state().buckets.insert("b".to_owned(), [].into());
     assert_eq!(value(&world, "a").await, None);
     let deadline = || clock::now() + LONG;
-    for (name, is_there) in [("a", false), ("b", true), ("b0", false), ("c", false)] {
-        assert_eq!(world.stores.has_bucket(&bucket(name), deadline()).await, Ok(is_there), "{name}");
+    leader.state().blob_buckets.insert("files".to_owned(), BlobBucket::default());
+    let kinds = [("b", Some(Holds::Values)), ("files", Some(Holds::Blobs))];
+    for (name, holds) in kinds.into_iter().chain(["a", "b0", "c", "g"].map(|name| (name, None))) {
+        assert_eq!(world.stores.holds(&bucket(name), deadline()).await, Ok(holds), "{name}");
     }
     let (none, key) = (bucket("none"), b"a");
     let asked = world.stores.value(&none, key, deadline()).await.map_err(|it| it.code);

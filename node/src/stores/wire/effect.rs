@@ -11,7 +11,7 @@ use super::publish::message;
 use super::value::write;
 use crate::blobs::{Commit, Content, Part, UploadId};
 use crate::call::Effect;
-use crate::stores::message::Message;
+use crate::stores::message::{Message, Reply};
 use crate::values::{Change, Said, Write};
 
 /// An effect as it crosses the wire.
@@ -32,6 +32,13 @@ pub(crate) fn effect_to_wire(it: Effect) -> pb::EventEffect {
             event_effect::Kind::Publish(pb::EventPublish { to, message })
         }
     };
+    pb::EventEffect { kind: Some(kind) }
+}
+
+/// An event that is an answer, as it is published with the end of its attempt.
+pub(super) fn reply_to_wire(it: Reply) -> pb::EventEffect {
+    let Reply { to, message: event } = it;
+    let kind = event_effect::Kind::Publish(pb::EventPublish { to, message: Some(message(event)) });
     pb::EventEffect { kind: Some(kind) }
 }
 

@@ -4,10 +4,18 @@ use coracle_proto::codec::DecodeError;
 use coracle_proto::pb::{self, kv_write};
 
 use crate::clock::millis;
-use crate::values::{Change, Listing, Page, Value, Write, Written};
+use crate::values::{Change, Holds, Listing, Page, Value, Write, Written};
 
 pub(in crate::stores) fn value(wire: pb::KvEntry) -> Value {
     Value { data: wire.value, version: wire.version }
+}
+
+/// A store that says nothing of it knows of no other bucket than of values.
+pub(in crate::stores) const fn holds(wire: pb::KvHolds) -> Holds {
+    match wire {
+        pb::KvHolds::Blobs => Holds::Blobs,
+        pb::KvHolds::Values | pb::KvHolds::Unspecified => Holds::Values,
+    }
 }
 
 pub(in crate::stores) fn list_request(it: Listing, place: pb::KvPlace) -> pb::KvListRequest {

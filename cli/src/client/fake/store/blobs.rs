@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::super::Answer;
 use super::{FakeStore, Kept};
+use crate::client::now_ms;
 
 /// So many a page.
 const PAGE: usize = 2;
@@ -17,6 +18,31 @@ impl Kept {
     fn find_upload(&mut self, id: &[u8]) -> Result<&mut pb::BlobUpload, Status> {
         let missing = || Refusal::new(Code::UploadNotFound, "there is no such upload").into();
         self.uploads.iter_mut().find(|it| it.id == id).ok_or_else(missing)
+    }
+
+    fn conditions(&self, asked: &pb::BlobCommitRequest) -> Result<(), Status> {
+        let there = self.blobs.get(&asked.key).map(|(info, _)| info.etag.as_str());
+        let matches = match (asked.if_match.as_str(), there) {
+            ("", _) | ("*", Some(_)) => true,
+            (etag, there) => there == Some(etag),
+        };
+        if matches && !(asked.if_none_match && there.is_some()) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::PreconditionFailed, "it is not as was expected").into())
+    }
+
+    /// Once, and remembered.
+    fn commit(
+        &mut self,
+        request: &[u8],
+        info: pb::BlobInfo,
+        parts: Vec<pb::BlobPart>,
+    ) -> Answer<pb::BlobCommitReply> {
+        self.log.push(format!("commit {}", info.key));
+        self.committed.insert(request.to_vec(), info.clone());
+        self.blobs.insert(info.key.clone(), (info.clone(), parts));
+        self.acknowledged(pb::BlobCommitReply { info: Some(info), existed: false, sequence: 42 })
     }
 
     fn upload_reply(&mut self, id: &[u8]) -> Answer<pb::BlobUploadReply> {
@@ -31,19 +57,6 @@ fn hex(bytes: &[u8]) -> String {
 
 /// What a gateway does with it; answered is the ETag.
 impl FakeStore {
-    pub(crate) fn put_blob(&self, key: &str, kind: &str, body: &Bytes) -> String {
-        let etag = hex(&Sha256::digest(body));
-        let info = pb::BlobInfo {
-            key: key.to_owned(),
-            bytes: body.len() as u64,
-            etag: etag.clone(),
-            content_type: kind.to_owned(),
-            ..pb::BlobInfo::default()
-        };
-        self.with(|kept| kept.blobs.insert(key.to_owned(), (info, Vec::new())));
-        etag
-    }
-
     pub(crate) fn put_part(&self, upload: &str, number: u32, body: &Bytes) -> String {
         let digest = Sha256::digest(body);
         self.with(|kept| {
@@ -82,7 +95,8 @@ impl Blobs for FakeStore {
     }
 
     async fn begin(&self, request: Request<pb::BlobBeginRequest>) -> Answer<pb::BlobUploadReply> {
-        let pb::BlobBeginRequest { place, key, content_type, request, .. } = request.into_inner();
+        let pb::BlobBeginRequest { place, key, content_type, request, time_ms, .. } = request.into_inner();
+        let time_ms = if time_ms == 0 { 600_000 } else { time_ms };
         let id = request.unwrap().id;
         self.with(|kept| {
             kept.refused()?;
@@ -95,6 +109,7 @@ impl Blobs for FakeStore {
                     bucket,
                     key,
                     begun_ms,
+                    until_ms: now_ms() + time_ms,
                     content_type,
                     ..Default::default()
                 });
@@ -135,9 +150,31 @@ impl Blobs for FakeStore {
     }
 
     async fn commit(&self, request: Request<pb::BlobCommitRequest>) -> Answer<pb::BlobCommitReply> {
-        let pb::BlobCommitRequest { key, content, .. } = request.into_inner();
-        let content = content.unwrap();
+        let asked = request.into_inner();
+        let (key, request) = (asked.key.clone(), asked.request.clone().unwrap().id);
         self.with(|kept| {
+            kept.refused()?;
+            if let Some(info) = kept.committed.get(&request[..]).cloned() {
+                return kept.acknowledged(pb::BlobCommitReply {
+                    info: Some(info),
+                    existed: false,
+                    sequence: 42,
+                });
+            }
+            kept.conditions(&asked)?;
+            let content = asked.content.clone().unwrap();
+            if content.upload.is_empty() {
+                let etag = hex(&Sha256::digest(&content.data));
+                let bytes = content.data.len() as u64;
+                let info = pb::BlobInfo {
+                    key,
+                    bytes,
+                    etag,
+                    content_type: content.content_type,
+                    ..Default::default()
+                };
+                return kept.commit(&request, info, Vec::new());
+            }
             let upload = kept.find_upload(&content.upload)?.clone();
             let (mut all, mut parts) = (Sha256::new(), Vec::new());
             for part in &content.parts {
@@ -151,21 +188,30 @@ impl Blobs for FakeStore {
             let info = pb::BlobInfo {
                 key: key.clone(),
                 bytes: parts.iter().map(|it| it.bytes).sum(),
-                etag: format!("{}-{}", hex(&all.finalize()), parts.len()),
-                content_type: content.content_type,
+                etag: match content.etag.as_str() {
+                    "" => format!("{}-{}", hex(&all.finalize()), parts.len()),
+                    told => told.to_owned(),
+                },
+                content_type: match content.content_type.as_str() {
+                    "" => upload.content_type,
+                    told => told.to_owned(),
+                },
                 ..pb::BlobInfo::default()
             };
-            kept.log.push(format!("commit {key}"));
-            let committed = content.parts.len();
-            kept.blobs.insert(key, (info.clone(), parts));
-            assert_eq!(committed, upload.parts.len(), "all of them are named");
-            kept.acknowledged(pb::BlobCommitReply { info: Some(info), existed: false, sequence: 42 })
+            assert_eq!(content.parts.len(), upload.parts.len(), "all of them are named");
+            kept.uploads.retain(|it| it.id != content.upload);
+            kept.commit(&request, info, parts)
         })
     }
 
     async fn delete(&self, request: Request<pb::BlobDeleteRequest>) -> Answer<pb::BlobDeleteReply> {
-        let key = request.into_inner().key;
+        let pb::BlobDeleteRequest { key, if_match, .. } = request.into_inner();
         self.with(|kept| {
+            kept.refused()?;
+            let other = kept.blobs.get(&key).is_some_and(|(info, _)| info.etag != if_match);
+            if !if_match.is_empty() && other {
+                return Err(Refusal::new(Code::PreconditionFailed, "another one was expected").into());
+            }
             let existed = kept.blobs.remove(&key).is_some();
             kept.log.push(format!("delete blob {key}"));
             kept.acknowledged(pb::BlobDeleteReply { existed, sequence: 42 })

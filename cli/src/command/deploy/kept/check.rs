@@ -62,6 +62,7 @@ pub(super) async fn check(
     functions(manifest, events, &mut wrong).await?;
     let unknown = sources(manifest, present, &mut wrong)?;
     grants(manifest, present, &mut wrong)?;
+    replies(manifest, present, &mut wrong)?;
     let unknown = [unknown, secrets(manifest, present, &mut wrong)?].concat();
     let queues = manifest.queues.iter().map(|queue| Thing::Queue(queue, false));
     let buckets = manifest.buckets.iter().map(Thing::Bucket);
@@ -166,6 +167,31 @@ fn secrets(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<
     Ok(unknown)
 }
 
+/// Whether it is a queue or a topic of the manifest, or of the cluster.
+fn is_published_to(manifest: &Manifest, present: &Present, id: &FunctionId) -> bool {
+    manifest.queues.iter().any(|it| it.id == *id)
+        || manifest.topics.iter().any(|it| it.id == *id)
+        || present.queue(id).is_some()
+        || present.topics.contains_key(id)
+}
+
+/// Each queue and topic that the manifest has answers go to is of it, or there.
+fn replies(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(), Failure> {
+    let nothing = Present::default();
+    for thing in thing::all(manifest) {
+        // What a trigger does not say its queue's table does, whose line it is.
+        let (Thing::Trigger(_, None) | Thing::Queue(..) | Thing::Webhook(_)) = thing else { continue };
+        let Some(id) = thing.reply(&nothing).filter(|id| !is_published_to(manifest, present, id)) else {
+            continue;
+        };
+        let sentence =
+            format!("reply: there is no queue or topic '{}', neither in the cluster nor here", id.name);
+        let refusal = Refusal::new(Code::QueueNotFound, sentence);
+        wrong.take(thing.line(), &thing.to_string(), Err(refusal.into()))?;
+    }
+    Ok(())
+}
+
 /// Each bucket, queue and topic that functions are granted is of the manifest, or there.
 fn grants(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(), Failure> {
     for function in &manifest.functions {
@@ -187,9 +213,7 @@ fn grants(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(
         }
         for name in function.spec.publish() {
             let Ok(id) = FunctionId::parse(namespace.as_str(), name) else { continue };
-            let queue = manifest.queues.iter().any(|it| it.id == id) || present.queue(&id).is_some();
-            let topic = manifest.topics.iter().any(|it| it.id == id) || present.topics.contains_key(&id);
-            if !queue && !topic {
+            if !is_published_to(manifest, present, &id) {
                 refuse(missing(Code::QueueNotFound, "queue or topic", name))?;
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::manifest::{FunctionEntry, Holds, Manifest, On, TriggerEntry};
 
-/// A sentence for each of them. What it writes may be what its filter leaves out: so it is told, and not refused.
+/// A sentence for each of them that no filter keeps from it. What it writes may be somewhere else: so it is told, and not refused.
 pub(super) fn warnings(manifest: &Manifest) -> Vec<String> {
     let function = |it: &TriggerEntry| manifest.functions.iter().find(|one| one.id == it.function);
     manifest.triggers.iter().filter_map(|it| warning(it, function(it)?)).collect()
@@ -10,6 +10,10 @@ pub(super) fn warnings(manifest: &Manifest) -> Vec<String> {
 
 fn warning(trigger: &TriggerEntry, function: &FunctionEntry) -> Option<String> {
     let On::Bucket { name, changes } = &trigger.on else { return None };
+    // Whoever gave it a filter has heard of that.
+    if !(changes.prefix.is_empty() && changes.suffix.is_empty()) {
+        return None;
+    }
     let (keyvalue, blobs) = (function.spec.keyvalue(), function.spec.blobs());
     let grants = match changes.holds {
         Some(Holds::Values) => keyvalue.iter().chain(&[]),

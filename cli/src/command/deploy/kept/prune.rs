@@ -23,8 +23,8 @@ pub(in crate::command::deploy) struct Prune {
 }
 
 impl Prune {
-    /// Asks, before anything is deployed; what is in use needs force.
-    pub(super) fn may(self, unnamed: &[Unnamed], talk: Talk) -> Result<(), Failure> {
+    /// Looks, before anything is deployed: what is in use needs force.
+    pub(super) fn may(self, unnamed: &[Unnamed]) -> Result<(), Failure> {
         let in_use: Vec<_> = unnamed.iter().filter_map(Unnamed::in_use).collect();
         if !self.force && !in_use.is_empty() {
             let sentence = if in_use.len() == 1 {
@@ -35,6 +35,11 @@ impl Prune {
             let all = in_use.join(", ");
             return Err(Failure::new(Exit::Conflict, format!("--prune: {all} {sentence} all the same")));
         }
+        Ok(())
+    }
+
+    /// Asks whether it is meant.
+    pub(super) fn ask(self, unnamed: &[Unnamed], talk: Talk) -> Result<(), Failure> {
         if unnamed.is_empty() {
             return Ok(());
         }

@@ -9,9 +9,10 @@ use coracle_proto::pb;
 
 use crate::client::fake::{Fake, FakeStore, Kept, Script, queue};
 use crate::client::{Deadline, Targets};
-use crate::command::deploy::{Plan, Prune, deploy_all, read_manifest};
+use crate::command::deploy::{Plan, Prune, deploy_all, read_manifest, try_all};
 use crate::exit::{Exit, Failure};
-use crate::output::Talk;
+use crate::manifest::Manifest;
+use crate::output::{Row as _, Talk};
 
 const LONG: Duration = Duration::from_secs(10);
 const WORK: &str = "[function.work]\ncomponent = 'a.wasm'\n";
@@ -35,21 +36,23 @@ impl World {
     }
 
     async fn deploy(&self, manifest: &str, prune: Option<Prune>) -> Result<(), Failure> {
-        self.deploy_as(manifest, prune, false).await
+        let (wanted, targets, plan) = self.planned(manifest, prune)?;
+        deploy_all(&wanted, targets, plan).await.1
     }
 
-    /// Without changing anything.
-    async fn try_out(&self, manifest: &str) -> Result<(), Failure> {
-        self.deploy_as(manifest, None, true).await
+    /// Without changing anything; a line for each thing.
+    async fn try_out(&self, manifest: &str, prune: Option<Prune>) -> Result<Vec<String>, Failure> {
+        let (wanted, targets, plan) = self.planned(manifest, prune)?;
+        let planned = try_all(&wanted, targets, plan).await?;
+        Ok(planned.iter().map(|it| it.cells().join(" ").trim_end().to_owned()).collect())
     }
 
-    async fn deploy_as(&self, manifest: &str, prune: Option<Prune>, dry_run: bool) -> Result<(), Failure> {
+    fn planned(&self, manifest: &str, prune: Option<Prune>) -> Result<(Manifest, Targets, Plan), Failure> {
         std::fs::write(self.folder.path().join("coracle.toml"), manifest).unwrap();
         let wanted = read_manifest(self.folder.path())?;
-        let targets = Targets::given(vec![self.node.address.clone()]);
         let (deadline, talk) = (Deadline::after(LONG), Talk::new(true, true));
-        let plan = Plan { deadline, wait: true, dry_run, talk, prune };
-        deploy_all(&wanted, targets, plan).await.1
+        let targets = Targets::given(vec![self.node.address.clone()]);
+        Ok((wanted, targets, Plan { deadline, wait: true, talk, prune }))
     }
 
     /// What was changed since it was asked last, without what was only asked.

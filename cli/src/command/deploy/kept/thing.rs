@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use coracle_proto::id::FunctionId;
 use coracle_proto::pb;
 
 use super::facts::{Facts, of_bucket, of_changes, of_schedule, of_settings, of_webhook};
@@ -57,6 +58,26 @@ pub(super) fn triggers(manifest: &Manifest) -> Vec<Thing<'_>> {
     manifest.triggers.iter().map(|it| Thing::Trigger(it, queue(it))).collect()
 }
 
+/// All of a manifest.
+pub(super) fn all(manifest: &Manifest) -> Vec<Thing<'_>> {
+    let Manifest {
+        functions: _,
+        addresses: _,
+        path: _,
+        buckets,
+        queues,
+        topics,
+        triggers: _,
+        schedules,
+        webhooks,
+    } = manifest;
+    let all = buckets.iter().map(Thing::Bucket);
+    let all = all.chain(queues.iter().map(|queue| Thing::Queue(queue, has_function(manifest, queue))));
+    let all = all.chain(topics.iter().map(Thing::Topic)).chain(triggers(manifest));
+    let all = all.chain(webhooks.iter().map(Thing::Webhook));
+    all.chain(schedules.iter().map(Thing::Schedule)).collect()
+}
+
 /// What the queue of a trigger is to be told: what its own table says, or what the trigger says and else as it is.
 fn told(it: &TriggerEntry, queue: Option<&QueueEntry>, present: &Present) -> Settings {
     match queue {
@@ -88,6 +109,18 @@ impl Thing<'_> {
             Self::Schedule(it) => it.line,
             Self::Webhook(it) => it.line,
         }
+    }
+
+    /// Where the answers of its function go, also where only the cluster says it.
+    pub(super) fn reply(&self, present: &Present) -> Option<FunctionId> {
+        let (namespace, settings) = match self {
+            Self::Queue(it, _) => (&it.id.namespace, it.settings.clone()),
+            Self::Trigger(it, queue) => (&it.function.namespace, told(it, *queue, present)),
+            Self::Webhook(it) => (&it.id.namespace, told_webhook(it, present)),
+            Self::Bucket(_) | Self::Topic(_) | Self::Schedule(_) => return None,
+        };
+        // None is the empty name, and no name.
+        FunctionId::parse(namespace.as_str(), &settings.delivery.reply?).ok()
     }
 
     /// What it is to be.

@@ -5,13 +5,13 @@ use std::fmt;
 use coracle_proto::id::{FunctionId, Namespace};
 
 use super::present::{Present, messages};
+use super::thing::{self, Thing};
 use crate::command::granted::{Grants, Kind};
 use crate::command::kv::buckets::holds_of;
 use crate::command::queue::name::QueueId;
-use crate::manifest::{FunctionEntry, Holds, Manifest, On, TriggerEntry};
+use crate::command::webhook::queue_of;
+use crate::manifest::{FunctionEntry, Holds, Manifest, On, TriggerEntry, WEBHOOK};
 
-/// Before the name of a webhook's queue.
-const WEBHOOK: &str = "webhook";
 /// As many are told one by one.
 const TOLD_MAX: usize = 10;
 
@@ -126,7 +126,11 @@ pub(super) fn unnamed(manifest: &Manifest, present: &Present) -> Vec<Unnamed> {
     webhooks(manifest, present, &mut found);
     let uses = |id: &FunctionId, kind: &str| {
         let fires = |it: &TriggerEntry| it.kind() == kind && it.source() == *id;
-        manifest.triggers.iter().any(fires) || manifest.functions.iter().any(|it| grants(it, id, kind))
+        // Answers go to a queue or a topic, whichever has that name.
+        let answers = |it: &Thing<'_>| kind != "bucket" && it.reply(present).as_ref() == Some(id);
+        manifest.triggers.iter().any(fires)
+            || manifest.functions.iter().any(|it| grants(it, id, kind))
+            || thing::all(manifest).iter().any(answers)
     };
     queues(manifest, present, &uses, &mut found);
     for id in present.topics.keys() {
@@ -151,9 +155,8 @@ fn webhooks(manifest: &Manifest, present: &Present, found: &mut Vec<Unnamed>) {
             continue;
         }
         let function = webhook.spec.as_ref().map_or("", |spec| spec.function.as_str());
-        let queue = format!("{WEBHOOK}/{}", id.name);
-        let holds = present.inner(&id.namespace, &queue).map_or(0, messages);
-        let queue = QueueId { namespace: id.namespace.clone(), queue };
+        let queue = queue_of(id);
+        let holds = present.inner(&id.namespace, &queue.queue).map_or(0, messages);
         let others = outside(manifest, &id.namespace, function);
         found.push(Unnamed { what: What::Webhook(id.clone(), queue), holds, others });
     }

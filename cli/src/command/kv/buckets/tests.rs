@@ -46,3 +46,31 @@ async fn a_bucket_is_watched_left_and_dropped() {
     drop_bucket(&mut events, &id, false).await.unwrap();
     assert_eq!(drop_bucket(&mut events, &id, false).await.unwrap_err().exit, Exit::NotFound);
 }
+
+#[tokio::test]
+async fn what_is_not_said_stays_and_what_changed_is_told() {
+    let store = FakeStore::start(Kept::default()).await;
+    let node = Fake::start(Script { stores: vec![store.address.clone()], ..Script::default() }).await;
+    let mut events = Events::of(node.client().await).unwrap();
+    let id: FunctionId = "site".parse().unwrap();
+    let blobs = (&id, Holds::Blobs);
+    let (nothing, large) = (Bounds::default(), Bounds { size: Some(1 << 40), keys: None });
+    let (said, outcome) = make_or_change(&mut events, blobs, &large, Some(Access::Read)).await.unwrap();
+    assert_eq!((said.as_str(), outcome), ("bucket site is made; its access is read", "created"));
+    let as_it_is = |store: &FakeStore| {
+        store.with(|kept| (kept.buckets[0].keys_max, kept.buckets[0].bytes_max, kept.buckets[0].access()))
+    };
+    let larger = Bounds { size: Some(2 << 40), keys: None };
+    let (said, _) = make_or_change(&mut events, blobs, &larger, None).await.unwrap();
+    assert_eq!(said, "bucket site is changed: size 2 TiB instead of 1 TiB");
+    assert_eq!(as_it_is(&store), (1_000_000, 2 << 40, pb::BlobAccess::Read), "readers go on reading");
+    let (said, _) = make_or_change(&mut events, blobs, &nothing, Some(Access::Open)).await.unwrap();
+    assert_eq!(said, "bucket site is changed: access open instead of read");
+    assert_eq!(as_it_is(&store), (1_000_000, 2 << 40, pb::BlobAccess::Open), "and it keeps its room");
+    let puts = store.with(|kept| kept.log.len());
+    let (said, outcome) = make_or_change(&mut events, blobs, &nothing, None).await.unwrap();
+    assert_eq!((said.as_str(), outcome), ("bucket site is unchanged", "unchanged"));
+    assert_eq!(store.with(|kept| kept.log.len()), puts, "nobody is asked for nothing");
+    let other = make_or_change(&mut events, (&id, Holds::Values), &nothing, None).await.unwrap_err();
+    assert!(other.message.contains("holds blobs: take 'coracle blob'"), "{other}");
+}

@@ -69,3 +69,35 @@ impl Shown {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+    use crate::model::{Form, Name, Op, Sealed, Settings, Terms, Wrong};
+    use crate::world::World;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_let_in_and_what_was_not_is_shown() {
+        let world = World::start().await;
+        let (secret, webhook) = (Place::parse("shop", "s").unwrap(), Place::parse("shop", "w").unwrap());
+        world.done(Op::PutSecret { secret, value: Sealed::new("v".into()), keep_ms: 0 }).await;
+        let name = |text| Name::parse(text).unwrap();
+        let terms = Terms { function: name("f"), form: Form::Slack, secret: name("s"), tolerance_ms: 1 };
+        world.done(Op::PutWebhook { webhook: webhook.clone(), terms, settings: Settings::DEFAULT }).await;
+        let term = world.served.replica.status().term;
+        world.served.refused.count(&webhook, term, Wrong::Mismatch.cause());
+        let mut registry = Registry::default();
+        register(&mut registry, &world.replicas);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            "webhook_received_total{namespace=\"shop\",webhook=\"w\"} 0",
+            "webhook_refused_total{namespace=\"shop\",webhook=\"w\",cause=\"mismatch\"} 1",
+        ] {
+            assert!(text.contains(line), "no '{line}' in {text}");
+        }
+        world.end().await;
+    }
+}

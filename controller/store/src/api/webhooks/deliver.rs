@@ -1,7 +1,5 @@
 //! What somebody sent to a webhook: checked by what the leader knows, and kept before it is answered.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use coracle_proto::pb::{DeliverWebhookReply, DeliverWebhookRequest};
 use coracle_proto::status::{Code, Refusal};
@@ -37,7 +35,6 @@ pub(super) async fn deliver(
         return Ok(DeliverWebhookReply { answer, sequence: sequence(&view)?, ..Default::default() });
     }
     let sent = Sent { webhook: &webhook, form: terms.form, signed: &signed, arrived, now_ms };
-    let trace: BTreeMap<_, _> = trace.into_iter().collect();
     let publish = sent.publish(invocation, trace, body.clone());
     let publish = publish.map_err(|error| Refusal::new(Code::InvalidArgument, error.to_string()))?;
     let effects = vec![Effect::Publish(Box::new(publish))];

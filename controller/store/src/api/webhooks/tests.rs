@@ -33,8 +33,7 @@ fn github(secret: &[u8], id: &str, body: &'static [u8]) -> DeliverWebhookRequest
 fn slack(secret: &[u8], at_s: u64, body: &'static [u8]) -> DeliverWebhookRequest {
     let at = at_s.to_string();
     let code = hmac::sha256(secret, &[b"v0:", at.as_bytes(), b":", body]);
-    let headers =
-        [("x-slack-signature", format!("v0={}", hex(code))), ("x-slack-request-timestamp", at.clone())];
+    let headers = [("x-slack-signature", format!("v0={}", hex(code))), ("x-slack-request-timestamp", at)];
     sent(headers.into(), body)
 }
 

@@ -80,7 +80,7 @@ same_names!(
         BucketDropping,
         NoSecret,
         NoWebhook,
-        SecretsFull,
+        SecretsFull
     ]
 );
 

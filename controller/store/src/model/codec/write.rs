@@ -97,20 +97,10 @@ fn op(it: &Op) -> op::Kind {
         Op::RenewUpload(it) => op::Kind::RenewUpload(blob::renew(it)),
         Op::PutPart { upload, part } => op::Kind::PutPart(blob::put_part(upload, part)),
         Op::AbortUpload(it) => op::Kind::AbortUpload(blob::abort(it)),
-        Op::PutSecret { secret, value, keep_ms } => op::Kind::PutSecret(pb::PutSecret {
-            secret: Some(place_to_wire(secret)),
-            value: value.opened().clone(),
-            keep_ms: *keep_ms,
-        }),
-        Op::DropSecret { secret, force } => {
-            op::Kind::DropSecret(pb::DropSecret { secret: Some(place_to_wire(secret)), force: *force })
-        }
-        Op::PutWebhook { webhook, terms, settings } => {
-            op::Kind::PutWebhook(hear::put_webhook(webhook, terms, settings))
-        }
-        Op::DropWebhook { webhook } => {
-            op::Kind::DropWebhook(pb::DropWebhook { webhook: Some(place_to_wire(webhook)) })
-        }
+        Op::PutSecret { secret, value, keep_ms } => hear::put_secret(secret, value, *keep_ms),
+        Op::DropSecret { secret, force } => hear::drop_secret(secret, *force),
+        Op::PutWebhook { webhook, terms, settings } => hear::put_webhook(webhook, terms, settings),
+        Op::DropWebhook { webhook } => hear::drop_webhook(webhook),
         Op::Sweep { due, steps, from_ms } => {
             op::Kind::Sweep(pb::Sweep { due: due_to_wire(*due).into(), steps: *steps, from_ms: *from_ms })
         }

@@ -41,7 +41,7 @@ pub(super) enum Kind {
     Secret = b'X',
     Secrets = b'Z',
     Webhook = b'W',
-    User = b'V',
+    User = b'Y',
     Timer = b't',
 }
 

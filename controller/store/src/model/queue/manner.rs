@@ -1,6 +1,6 @@
 //! How a function may want the messages of its queue. What contradicts itself is refused by name.
 
-use super::super::limits::{GATHER_MS_MAX, GATHERED_MAX, TEXT_BYTES_MAX};
+use super::super::limits::{GATHER_MS_MAX, GATHERED_MAX, PATH_BYTES_MAX};
 use super::super::record::Manner;
 use super::super::refusal::{Reason, Refusal};
 
@@ -10,7 +10,7 @@ pub(super) fn check(manner: &Manner) -> Result<(), Refusal> {
     let wrong = |sentence: String| Err(Refusal::of(Reason::Invalid, sentence));
     if !path.is_empty() && !is_path(path) {
         return wrong(format!(
-            "delivery.path of a queue is '{}': a path begins with '/', has at most {TEXT_BYTES_MAX} bytes, and none that a URI \
+            "delivery.path of a queue is '{}': a path begins with '/', has at most {PATH_BYTES_MAX} bytes, and none that a URI \
              cannot have",
             path.escape_debug()
         ));
@@ -39,7 +39,7 @@ pub(super) fn check(manner: &Manner) -> Result<(), Refusal> {
 /// Path and query (RFC 3986, 3.3 and 3.4), without what it does not allow there.
 fn is_path(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
-    text.starts_with('/') && text.len() <= TEXT_BYTES_MAX && text.bytes().all(allowed)
+    text.starts_with('/') && text.len() <= PATH_BYTES_MAX && text.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
             (Manner { path: "/a b".into(), ..usual() }, "delivery.path"),
             (Manner { path: "/\u{20ac}".into(), ..usual() }, "delivery.path"),
             (Manner { path: "/#".into(), ..usual() }, "delivery.path"),
-            (Manner { path: format!("/{}", "x".repeat(TEXT_BYTES_MAX)), ..usual() }, "delivery.path"),
+            (Manner { path: format!("/{}", "x".repeat(PATH_BYTES_MAX)), ..usual() }, "delivery.path"),
             (Manner { batch_max: 1, ..usual() }, "delivery.batch_max"),
             (Manner { batch_max: GATHERED_MAX + 1, ..usual() }, "delivery.batch_max"),
             (Manner { batch_max: 2, batch_wait_ms: GATHER_MS_MAX + 1, ..usual() }, "delivery.batch_wait_ms"),

@@ -19,7 +19,7 @@ async fn ranges_and_conditions_are_heeded() {
         (&[("range", "pages=1-2")], 200, "", "hello"),
         (&[("range", "bytes=1-1"), ("if-range", HELLO)], 206, "bytes 1-1/5", "e"),
         (&[("range", "bytes=1-1"), ("if-range", "\"other\"")], 200, "", "hello"),
-        (&[("range", "bytes=1-1"), ("if-range", AT)], 206, "bytes 1-1/5", "e"),
+        (&[("range", "bytes=1-1"), ("if-range", AT)], 200, "", "hello"),
         (&[("if-none-match", HELLO)], 304, "", ""),
         (&[("if-none-match", HELLO), ("range", "bytes=1-1")], 304, "", ""),
         (&[("if-modified-since", AT)], 304, "", ""),

@@ -5,7 +5,7 @@ use crate::blobs::hex;
 use crate::clock;
 use crate::stores::tests::fake::blobs::signature;
 
-fn signed(method: &str, key: &str, expires: u64) -> String {
+pub(super) fn signed(method: &str, key: &str, expires: u64) -> String {
     format!("expires={expires}&signature={}", hex(&signature(method, "b", key, expires)))
 }
 

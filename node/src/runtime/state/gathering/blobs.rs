@@ -8,7 +8,7 @@ use coracle_proto::status::Refusal;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::blobs::{At, Blob, Blobs, Commit, Content, Info, Listing, Page, Pieces, Upload};
+use crate::blobs::{At, Blob, Blobs, Commit, Content, Info, Listing, Page, Pieces, Upload, UploadId};
 use crate::call::Gathered;
 use crate::clock;
 use crate::values::Bucket;
@@ -28,8 +28,17 @@ impl GatheringBlobs {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the call had made of it before comes to nothing.
     fn write(&self, at: &At, commit: Option<Commit>) -> Result<Info, Refusal> {
-        self.gathered().write_blob(&at.bucket.name, &at.key, commit, clock::unix_ms())
+        let (info, before) = {
+            let mut gathered = self.gathered();
+            let before = gathered.own_blob(&at.bucket.name, &at.key).flatten();
+            (gathered.write_blob(&at.bucket.name, &at.key, commit, clock::unix_ms())?, before)
+        };
+        if let Some(upload) = before.and_then(|blob| blob.content.upload()) {
+            self.blobs.give_up(at, upload);
+        }
+        Ok(info)
     }
 }
 
@@ -44,6 +53,20 @@ impl Blobs for GatheringBlobs {
             let version = blob.as_ref().map_or(0, |blob| blob.info.version);
             self.gathered().check(&at.bucket.name, at.key.as_bytes(), version)?;
             Ok(blob)
+        }
+        .boxed()
+    }
+
+    fn info<'a>(&'a self, at: &'a At, deadline: Instant) -> BoxFuture<'a, Result<Option<Info>, Refusal>> {
+        async move {
+            let own = self.gathered().own_blob(&at.bucket.name, &at.key);
+            if let Some(own) = own {
+                return Ok(own.map(|blob| blob.info));
+            }
+            let info = self.blobs.info(at, deadline).await?;
+            let version = info.as_ref().map_or(0, |info| info.version);
+            self.gathered().check(&at.bucket.name, at.key.as_bytes(), version)?;
+            Ok(info)
         }
         .boxed()
     }
@@ -66,8 +89,13 @@ impl Blobs for GatheringBlobs {
         self.blobs.read(bucket, content, range)
     }
 
-    fn upload(&self, at: &At, idle: Duration) -> Box<dyn Upload> {
-        self.blobs.upload(at, idle)
+    fn upload(&self, at: &At, idle: Duration, inline_max: usize) -> Box<dyn Upload> {
+        let room = self.gathered().inline_room();
+        self.blobs.upload(at, idle, inline_max.min(room))
+    }
+
+    fn give_up(&self, at: &At, upload: UploadId) {
+        self.blobs.give_up(at, upload);
     }
 
     fn commit<'a>(

@@ -1,9 +1,12 @@
 //! Copies of blobs: what they hold is read and written, by the node that runs the call.
 
+use std::sync::Arc;
+
 use futures::TryStreamExt as _;
 
-use super::{IDLE_BEHIND, at, found, inline};
-use crate::blobs::{Blob, Commit, Content};
+use super::sent::Sent;
+use super::{at, found};
+use crate::blobs::{Blob, INLINE_BYTES_MAX};
 use crate::runtime::state::keeper::{View, deadline};
 use crate::runtime::state::operation::Operation;
 use crate::runtime::state::trouble::Trouble;
@@ -20,11 +23,11 @@ impl View<'_> {
         (to, to_key): Object,
     ) -> Result<(), Trouble> {
         let task = self.keeper.task(operation, 1)?;
-        let (hops, limits) = (self.keeper.call()?.next_hops(), self.keeper.call()?.limits());
+        let (hops, idle) = (self.keeper.call()?.next_hops(), self.idle()?);
         let (source, target) = (self.granted(&from), self.granted(&to));
         let subject = target.as_ref().ok().map(|target| target.bucket.name.clone());
         let copying = async {
-            let (source, target, open) = (source?, target?, self.keeper.stream()?);
+            let (source, target, _open) = (source?, target?, self.keeper.stream()?);
             let moves = operation == Operation::MoveObject;
             target.check_writes()?;
             if moves {
@@ -36,24 +39,19 @@ impl View<'_> {
             if from == to {
                 return Ok(());
             }
-            let (content, etag) = match inline(&content) {
-                Some(data) => (Content::Inline(data), info.etag),
-                None => {
-                    let mut pieces = blobs.read(&source.bucket, &content, 0..info.bytes);
-                    let mut upload = blobs.upload(&to, limits.timeout + IDLE_BEHIND);
-                    while let Some(piece) = pieces.try_next().await? {
-                        upload.write(piece).await?;
-                    }
-                    let finished = upload.finish().await?;
-                    (finished.content, finished.etag)
-                }
-            };
-            let commit = Commit { content, etag, content_type: info.content_type, metadata: info.metadata };
-            blobs.commit(&to, commit, hops, deadline()).await?;
+            let mut pieces = blobs.read(&source.bucket, &content, 0..info.bytes);
+            let mut upload = blobs.upload(&to, idle, INLINE_BYTES_MAX);
+            let account = &self.keeper.call()?.account;
+            while let Some(piece) = pieces.try_next().await? {
+                account.read_blob(piece.len());
+                account.wrote_blob(piece.len());
+                upload.write(piece).await?;
+            }
+            let sent = Sent::of(Arc::clone(&blobs), to, upload).await?;
+            sent.commit((info.content_type, info.metadata), hops).await?;
             if moves {
                 blobs.delete(&from, hops, deadline()).await?;
             }
-            drop(open);
             Ok(())
         };
         task.run(subject.as_deref(), copying).await

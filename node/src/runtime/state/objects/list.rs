@@ -22,7 +22,7 @@ pub struct Names {
     names: VecDeque<String>,
     /// Where the next page begins; none: there is no other one.
     after: Option<String>,
-    open: Arc<()>,
+    _open: Arc<()>,
 }
 
 impl View<'_> {
@@ -31,9 +31,9 @@ impl View<'_> {
         &mut self,
         handle: &Resource<Container>,
     ) -> Result<Resource<Names>, Trouble> {
-        let (opened, open) = (self.container(handle)?, self.keeper.stream()?);
+        let (opened, _open) = (self.container(handle)?, self.keeper.stream()?);
         let page = self.page(&opened, String::new()).await?;
-        self.push(Names { opened, names: names(page.blobs), after: next(page.after), open })
+        self.push(Names { opened, names: names(page.blobs), after: next(page.after), _open })
     }
 
     async fn page(&mut self, opened: &Opened, after: String) -> Result<Page, Trouble> {
@@ -56,15 +56,15 @@ impl View<'_> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(NAMES_AT_ONCE);
         loop {
             let list = self.table.get_mut(handle)?;
-            match list.after.take() {
+            // A page that fails is asked for again: the list does not end there.
+            match list.after.clone() {
                 Some(after) if list.names.is_empty() => {
                     let opened = Arc::clone(&list.opened);
                     let page = self.page(&opened, after).await?;
                     let list = self.table.get_mut(handle)?;
                     (list.names, list.after) = (names(page.blobs), next(page.after));
                 }
-                after => {
-                    list.after = after;
+                _ => {
                     let count = most.min(list.names.len());
                     let names = list.names.drain(..count).collect();
                     return Ok((names, list.names.is_empty() && list.after.is_none()));
@@ -87,11 +87,6 @@ impl View<'_> {
                 return Ok((skipped, last));
             }
         }
-    }
-
-    /// The guest has let go of a list.
-    pub(in crate::runtime) fn forget_names(&mut self, handle: Resource<Names>) -> wasmtime::Result<()> {
-        self.forget(handle).map(|list| drop(list.open))
     }
 
     /// Deletes whatever there is, one after the other.

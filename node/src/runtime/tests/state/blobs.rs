@@ -10,8 +10,9 @@ use coracle_proto::spec::Draft as Spec;
 
 use self::guest::Script;
 use self::memory::{Memory, full};
+use super::script as values;
 use crate::blobs::{Commit, Content};
-use crate::call::{Call, Effect, Receipt};
+use crate::call::{Call, EFFECTS_MAX, Effect, Receipt};
 use crate::runtime::bounds::BLOB_STREAMS_MAX;
 use crate::runtime::tests::fixture::{Fixture, Function, call, collect, eventually, get};
 use crate::runtime::{Came, Operation};
@@ -32,7 +33,8 @@ impl World {
     }
 
     async fn deploy(&self, script: Script) -> Function {
-        let spec = Spec { blobs: ["b", "r:read", "none"].map(str::to_owned).to_vec(), ..Spec::default() };
+        let spec =
+            Spec { blobs: ["b", "r:read", "none", "values"].map(str::to_owned).to_vec(), ..Spec::default() };
         self.fixture.deploy("f", &script.built(), spec).await.unwrap()
     }
 
@@ -58,7 +60,8 @@ async fn a_blob_is_written_by_pieces_and_there_when_it_is_finished() {
     let script = script.has("a").get("a", ALL).get("a", (1, 4)).info("a").exists("b");
     assert_eq!(world.run(script).await, "ok ok ok no ok ok yes one two ne t a b 7 yes ");
     assert_eq!(world.blobs.text("b", "a").as_deref(), Some("one two"));
-    assert_eq!(world.blobs.kept().idle, [Duration::from_secs(30 + 600)]);
+    assert_eq!(world.blobs.kept().idle, [Duration::from_secs(2 * 30 + 600)]);
+    assert_eq!(world.blobs.kept().fetched, 2, "its content, where that was asked for");
     // Its content before its name.
     let world = World::new();
     let script = Script::of("b").value().write("one ").write("two").write_data("a").finish().get("a", ALL);
@@ -82,8 +85,10 @@ async fn what_is_given_up_is_no_blob_and_what_fails_says_why() {
         Script::of("b").value().write_data("a").write("x").give_up().has("a").value().write("x").finish();
     let told = world.run(script).await;
     assert!(told.starts_with("ok ok ok no ok invalid-argument: 'write-data' was not asked"), "{told}");
-    let told = world.run(Script::of("b").value().zeros(256).quietly().zeros(1)).await;
-    assert_eq!(told, "failed ", "more than is held");
+    let script = Script::of("b").value().zeros(256).zeros(1).write_data("a").finish();
+    let told = world.run(script.value().zeros(256).write_data("whole").finish().has("whole")).await;
+    let over = "limit-reached: more than 1048576 bytes were written before 'write-data' said where they go, and no more are held";
+    assert_eq!(told, format!("ok ok failed ok {over} ok ok ok yes "), "as much as is held, and more");
     world.blobs.kept().full = Some(full());
     let told = world.run(Script::of("b").value().write_data("a").write("x").finish().has("a")).await;
     assert_eq!(told, "ok ok failed disk-full: no member has room no ");
@@ -122,6 +127,80 @@ async fn names_come_in_pages_and_blobs_are_deleted_copied_and_moved() {
 }
 
 #[tokio::test]
+async fn a_list_does_not_end_where_a_page_of_it_fails() {
+    let world = World::new();
+    for key in ["a", "b", "c", "d", "e"] {
+        world.blobs.set("b", key, key);
+    }
+    world.blobs.kept().fails_behind = Some("b".to_owned());
+    let told = world.run(Script::of("b").names_behind(0)).await;
+    assert_eq!(told, "ok ok a b no-quorum: nobody leads c d e ");
+}
+
+#[tokio::test]
+async fn what_a_blob_is_is_told_by_the_end_of_its_name() {
+    let world = World::new();
+    world.run(Script::of("b").put("site/index.html", "x").put("data", "x")).await;
+    let kind =
+        |key: &str| world.blobs.kept().blobs[&("b".to_owned(), key.to_owned())].info.content_type.clone();
+    assert_eq!((kind("site/index.html").as_str(), kind("data").as_str()), ("text/html; charset=utf-8", ""));
+}
+
+#[tokio::test]
+async fn what_was_sent_and_is_no_blob_is_given_up() {
+    let large = |script: Script, key: &str| script.value().write_data(key).zeros(50).finish();
+    let world = World::new();
+    let begun = Script::of("b").value().write_data("a").zeros(50).quietly();
+    assert_eq!(world.run(begun).await, "");
+    eventually("what was not finished is given up", || world.blobs.kept().open.is_empty()).await;
+    world.blobs.kept().refuses = Some(full());
+    let told = world.run(large(Script::of("b"), "a")).await;
+    assert_eq!(told, "ok ok ok disk-full: no member has room ");
+    assert!(world.blobs.kept().open.is_empty(), "its commit was refused");
+    world.blobs.kept().refuses = None;
+    world.run(large(Script::of("b"), "a")).await;
+    world.blobs.kept().refuses = Some(full());
+    let told = world.run(Script::of("b").copy(("b", "a"), ("b", "c"))).await;
+    assert_eq!(told, "ok disk-full: no member has room ");
+    assert!(world.blobs.kept().open.is_empty(), "the commit of its copy was refused");
+    let (_, effects) = world.gathered(large(large(large(Script::of("b"), "x"), "y"), "x").delete("y")).await;
+    let open: Vec<_> = world.blobs.kept().open.iter().copied().collect();
+    let kept = effects.iter().filter_map(|effect| match effect {
+        Effect::Blob { commit: Some(commit), .. } => commit.content.upload(),
+        _ => None,
+    });
+    assert_eq!(open, kept.collect::<Vec<_>>(), "what the call replaced is given up");
+    assert_eq!(open.len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_for_an_event_writes_as_many_blobs_as_it_has_effects() {
+    let world = World::new();
+    let script = (0..EFFECTS_MAX).fold(Script::of("b").quietly(), |script, number| {
+        script.value().write_data(&format!("k{number}")).zeros(1 + number % 2 * 14).finish().quietly()
+    });
+    let (told, effects) = world.gathered(script.put("one-more", "x")).await;
+    assert!(told.contains("limit-reached: ") && told.contains("257 of"), "{told}");
+    assert_eq!(effects.len(), EFFECTS_MAX);
+    let inline = effects.iter().filter(|effect| {
+        matches!(effect, Effect::Blob { commit: Some(Commit { content: Content::Inline(_), .. }), .. })
+    });
+    assert!((10..50).contains(&inline.count()), "some of those of 4 KiB");
+}
+
+#[tokio::test]
+async fn a_bucket_of_the_other_kind_is_told_when_it_is_opened() {
+    let world = World::new();
+    let told = world.run(Script::of("values").exists("values")).await;
+    assert_eq!(told, "invalid-argument: the bucket holds values: 'wasi:keyvalue' has them no ");
+    let script = values::Script::of(values::Draft::ALL[0]).open("b");
+    let spec = Spec { keyvalue: vec!["b".to_owned()], ..Spec::default() };
+    let function = world.fixture.deploy("v", &script.built(), spec).await.unwrap();
+    let told = world.fixture.get(&function, "/").await.unwrap().1;
+    assert!(told.contains("invalid-argument: the bucket holds blobs: 'wasi:blobstore' has them"), "{told}");
+}
+
+#[tokio::test]
 async fn only_what_was_granted_is_done() {
     let world = World::new();
     world.blobs.set("r", "a", "read");
@@ -137,6 +216,7 @@ async fn only_what_was_granted_is_done() {
     let told = world.run(script).await;
     assert_eq!(told, format!("ok read {}ok ", denied.repeat(5)));
     assert_eq!(world.blobs.text("r", "a").as_deref(), Some("read"));
+    assert_eq!(world.run(Script::default().create("r").create("r")).await, "ok ok ", "as elsewhere");
     let told = world.run(Script::default().create("new")).await;
     assert!(told.starts_with("invalid-argument: 'new': buckets are made"), "{told}");
     let fixture = Fixture::new();
@@ -157,6 +237,12 @@ async fn bounds_name_themselves_and_operations_are_counted() {
     let script = (0..BLOB_STREAMS_MAX).fold(Script::of("b"), |script, _| script.keep("a")).quietly();
     let told = world.run(script.keep("a")).await;
     assert_eq!(told, "limit-reached: a call reads, writes and lists 16 blobs at once, and this one does ");
+    let script = (0..BLOB_STREAMS_MAX).fold(Script::of("b"), |script, _| script.keep("a")).quietly();
+    let told = world.run(script.value_alone().write_data("new").has("a")).await;
+    assert!(
+        told.starts_with("limit-reached: a call reads, ") && told.ends_with(" yes "),
+        "it is told: {told}"
+    );
     let told = world.run(Script::of("b").has("").has("a\u{7}")).await;
     assert!(told.starts_with("ok invalid-argument: the name of an object has 0 bytes"), "{told}");
     let told = world.run(Script::of("b").get("a", (1, 5))).await;
@@ -172,7 +258,9 @@ async fn bounds_name_themselves_and_operations_are_counted() {
         ((Operation::Finish, Came::Ok), 1),
         ((Operation::DeleteObject, Came::Ok), 1),
     ];
-    assert_eq!(world.fixture.usages.take().remove(0).operations, expected.into());
+    let usage = world.fixture.usages.take().remove(0);
+    assert_eq!((usage.blob_bytes_out, usage.blob_bytes_in), (1, 1));
+    assert_eq!(usage.operations, expected.into());
     assert_eq!(world.blobs.kept().hops, [1, 1]);
 }
 

@@ -203,3 +203,15 @@ async fn a_batch_of_nothing_counts_as_an_operation_and_is_written_nowhere() {
     assert!(told.starts_with("limit-reached: a call may read or change 1000 keys"), "{told}");
     assert!(world.memory.hops().is_empty(), "no write was asked for");
 }
+
+/// The store would refuse all that the call did with them.
+#[tokio::test]
+async fn what_is_said_of_a_message_is_bounded_together() {
+    let world = World::new();
+    let said = |bytes: usize| format!("q?type={}&subject={}", "t".repeat(bytes), "s".repeat(bytes));
+    let script = Script::of(Draft::ALL[0]).publish(&said(2048), "", None).publish(&said(1900), "", None);
+    let (told, effects) = gathered(&world, script, grants()).await;
+    assert!(told.starts_with("invalid-argument: what is said of a message, with its trace, has 4"), "{told}");
+    assert!(told.ends_with(" bytes, and at most 4096 are allowed ok "), "{told}");
+    assert_eq!(effects.len(), 1);
+}

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 
 use crate::blobs::Blobs;
 use crate::runtime::state::State;
-use crate::values::{Bucket, Change, Page, Said, Value, Write, Written};
+use crate::values::{Bucket, Change, Holds, Page, Said, Value, Write, Written};
 
 /// Keys of a page.
 const PAGE_MAX: usize = 3;
@@ -27,7 +27,7 @@ fn no_store<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, Refusal>> {
 }
 
 impl State for NoState {
-    fn has_bucket<'a>(&'a self, _: &'a Bucket, _: Instant) -> BoxFuture<'a, Result<bool, Refusal>> {
+    fn holds<'a>(&'a self, _: &'a Bucket, _: Instant) -> BoxFuture<'a, Result<Option<Holds>, Refusal>> {
         no_store()
     }
 
@@ -61,6 +61,10 @@ impl State for NoState {
         _: Instant,
     ) -> BoxFuture<'a, Result<Vec<Written>, Refusal>> {
         no_store()
+    }
+
+    fn as_blobs(&self) -> Option<Arc<dyn Blobs>> {
+        None
     }
 
     fn publish<'a>(&'a self, _: &'a Namespace, _: Said, _: Instant) -> BoxFuture<'a, Result<(), Refusal>> {
@@ -216,9 +220,14 @@ impl Memory {
 }
 
 impl State for Memory {
-    fn has_bucket<'a>(&'a self, bucket: &'a Bucket, _: Instant) -> BoxFuture<'a, Result<bool, Refusal>> {
+    fn holds<'a>(&'a self, bucket: &'a Bucket, _: Instant) -> BoxFuture<'a, Result<Option<Holds>, Refusal>> {
         assert_eq!(bucket.namespace.as_str(), "default");
-        self.answer(Ok(bucket.name != "none"))
+        let holds = match (bucket.name.as_str(), &self.blobs) {
+            ("none", _) => None,
+            ("values", _) | (_, None) => Some(Holds::Values),
+            (_, Some(_)) => Some(Holds::Blobs),
+        };
+        self.answer(Ok(holds))
     }
 
     fn value<'a>(

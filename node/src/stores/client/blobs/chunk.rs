@@ -1,13 +1,15 @@
 //! One chunk on its way to all members of its group: kept when a majority says so.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use coracle_proto::id::NodeId;
 use coracle_proto::pb;
 use coracle_proto::pb::chunks_client::ChunksClient;
 use coracle_proto::status::{Code, Refusal};
-use futures::stream::{self, Stream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use futures::StreamExt as _;
+use futures::stream::{self, FuturesUnordered, Stream};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::Instrument as _;
 
@@ -18,12 +20,14 @@ use crate::stores::trouble::{Trouble, Verdict};
 
 /// Pieces of 64 KiB that wait for one member: half a mebibyte, which the members share as far as they wait for the same.
 const WAITING_MAX: usize = 8;
-/// A member that takes nothing for so long while so much waits for it is left out, as long as a majority goes on.
+/// Members that are slower than a majority are waited for so long in all of a chunk, and are left out of the rest of it.
 const LAG_MAX: Duration = Duration::from_secs(2);
-/// Where none can be left out they are waited for so long in all.
-const STALL_MAX: Duration = Duration::from_secs(10);
+/// Where none can be left out they are waited for so long with each piece. A store may let a chunk wait for 10 s.
+const STALL_MAX: Duration = Duration::from_secs(15);
 /// A majority has synced it within this once all of it was sent.
-const KEPT_MAX: Duration = Duration::from_secs(10);
+const KEPT_MAX: Duration = Duration::from_secs(15);
+/// What had no place is sent once more after this.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Whoever sends may rest in the middle of a chunk: then each member hears this often that it goes on.
 const HEARD_EVERY: Duration = Duration::from_secs(10);
 /// Why a member takes nothing is known so soon after it was noticed.
@@ -34,6 +38,8 @@ const WHY_MAX: Duration = Duration::from_millis(500);
 pub(super) struct Chunk {
     lanes: Vec<Lane>,
     acks: Acks,
+    /// For members that are slower than a majority.
+    patience: Duration,
 }
 
 /// The way to one member.
@@ -42,13 +48,6 @@ struct Lane {
     node: NodeId,
     pieces: mpsc::Sender<pb::ChunkPiece>,
     task: AbortHandle,
-}
-
-/// What becomes of a piece at one member.
-enum Fate {
-    Taken,
-    Gone,
-    Lags,
 }
 
 /// A member to whom a chunk is sent, and the right to do so.
@@ -74,7 +73,7 @@ impl Chunk {
         let mut acks = Acks { tasks: JoinSet::new(), members, kept: 0, troubles: Vec::new() };
         let lane = |Seat { node, address, permit }| {
             let (pieces, waiting) = mpsc::channel(WAITING_MAX);
-            let (own, threads) = (stores.clone(), stores.inner.chunks.threads());
+            let (own, threads) = (stores.clone(), stores.inner.puts.threads());
             let put = async move {
                 let _permit = permit;
                 (node, put(&own, &address, waiting).await)
@@ -83,7 +82,7 @@ impl Chunk {
             Lane { node, pieces, task }
         };
         let lanes = seats.into_iter().map(lane).collect();
-        Self { lanes, acks }
+        Self { lanes, acks, patience: LAG_MAX }
     }
 
     /// Hands a piece to all who go on. Gives those that do not, of which the chunk has no need.
@@ -92,25 +91,36 @@ impl Chunk {
     /// No majority goes on.
     pub(super) async fn send(&mut self, piece: pb::ChunkPiece) -> Result<Vec<NodeId>, Refusal> {
         let majority = self.acks.majority();
-        let (mut left_out, mut late) = (Vec::new(), std::mem::take(&mut self.lanes));
-        let by = clock::now() + STALL_MAX;
-        while !late.is_empty() {
-            let tries = late.drain(..).map(|lane| lane.hand(piece.clone()));
-            for (lane, fate) in futures::future::join_all(tries).await {
-                match fate {
-                    Fate::Taken => self.lanes.push(lane),
-                    Fate::Gone => left_out.push(lane.node),
-                    Fate::Lags => late.push(lane),
-                }
+        let mut late: Vec<_> = self.lanes.iter().map(|lane| (lane.node, lane.task.clone())).collect();
+        let mut handing: FuturesUnordered<_> =
+            self.lanes.drain(..).map(|lane| lane.hand(piece.clone())).collect();
+        let (stalled, mut enough, mut left_out) = (clock::now() + STALL_MAX, None::<Instant>, Vec::new());
+        loop {
+            if self.lanes.len() >= majority {
+                enough.get_or_insert_with(clock::now);
             }
-            if self.lanes.len() >= majority || clock::now() >= by {
-                break;
+            let by = enough.map_or(stalled, |since| since + self.patience);
+            match tokio::time::timeout_at(by.into(), handing.next()).await {
+                Ok(Some((lane, taken))) => {
+                    late.retain(|(node, _)| *node != lane.node);
+                    if taken {
+                        self.lanes.push(lane);
+                    } else {
+                        left_out.push(lane.node);
+                    }
+                }
+                Ok(None) | Err(_) => break,
             }
         }
-        for lane in late {
+        drop(handing);
+        if let Some(since) = enough {
+            let waited = clock::now().saturating_duration_since(since);
+            self.patience = self.patience.saturating_sub(waited);
+        }
+        for (node, task) in late {
             // Its stream is reset: what it has is no chunk.
-            lane.task.abort();
-            left_out.push(lane.node);
+            task.abort();
+            left_out.push(node);
         }
         if self.lanes.len() < majority {
             return Err(self.acks.in_vain().await);
@@ -125,13 +135,10 @@ impl Chunk {
 }
 
 impl Lane {
-    async fn hand(self, piece: pb::ChunkPiece) -> (Self, Fate) {
-        let fate = match tokio::time::timeout(LAG_MAX, self.pieces.send(piece)).await {
-            Ok(Ok(())) => Fate::Taken,
-            Ok(Err(_)) => Fate::Gone,
-            Err(_) => Fate::Lags,
-        };
-        (self, fate)
+    /// Gives whether it goes on.
+    async fn hand(self, piece: pb::ChunkPiece) -> (Self, bool) {
+        let taken = self.pieces.send(piece).await.is_ok();
+        (self, taken)
     }
 }
 
@@ -204,36 +211,81 @@ impl Acks {
     }
 }
 
-/// Puts a chunk to one member: gives how many bytes it has synced.
+/// What one member is sent.
+#[derive(Debug)]
+struct Line {
+    pieces: mpsc::Receiver<pb::ChunkPiece>,
+    /// All that it was sent, as long as that is little.
+    sent: Option<Vec<pb::ChunkPiece>>,
+    /// What it is sent first, the last one of it first.
+    again: Vec<pb::ChunkPiece>,
+}
+
+impl Line {
+    fn new(pieces: mpsc::Receiver<pb::ChunkPiece>) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { pieces, sent: Some(Vec::new()), again: Vec::new() }))
+    }
+
+    /// The next piece; a caller that does not wait for it loses none.
+    async fn next(&mut self) -> Option<pb::ChunkPiece> {
+        let piece = match self.again.pop() {
+            Some(piece) => return Some(piece),
+            None => self.pieces.recv().await?,
+        };
+        self.sent = self.sent.take().filter(|sent| sent.len() < WAITING_MAX);
+        if let Some(sent) = &mut self.sent {
+            sent.push(piece.clone());
+        }
+        Some(piece)
+    }
+
+    /// Begins anew, once, if all of it is still here.
+    fn rewind(&mut self) -> bool {
+        let Some(sent) = self.sent.take() else { return false };
+        self.again = sent;
+        self.again.reverse();
+        true
+    }
+}
+
+/// Puts a chunk to one member: gives how many bytes it has synced. Who had no place for it is asked once more, as long as all
+/// that it was sent is still here.
 async fn put(stores: &Stores, address: &str, pieces: mpsc::Receiver<pb::ChunkPiece>) -> Result<u64, Trouble> {
-    let channel = stores.inner.chunks.to(address).map_err(|error| Trouble::Broken(error.to_string()))?;
-    let reply = ChunksClient::new(channel).put(traced(heard(pieces, HEARD_EVERY))).await;
-    Ok(reply?.into_inner().bytes)
+    let channel = stores.inner.puts.to(address).map_err(|error| Trouble::Broken(error.to_string()))?;
+    let line = Line::new(pieces);
+    let ask = async || -> Result<u64, Trouble> {
+        let pieces = heard(Arc::clone(&line), HEARD_EVERY);
+        Ok(ChunksClient::new(channel.clone()).put(traced(pieces)).await?.into_inner().bytes)
+    };
+    let trouble = match ask().await {
+        Err(Trouble::Refused(refusal)) if refusal.code == Code::Overloaded => Trouble::Refused(refusal),
+        told => return told,
+    };
+    tokio::time::sleep(AGAIN_AFTER).await;
+    // The stream that was refused lets go of it, as soon as it is reset.
+    let again = tokio::time::timeout(WHY_MAX, line.lock()).await.is_ok_and(|mut line| line.rewind());
+    if again { ask().await } else { Err(trouble) }
 }
 
 /// The pieces as they come, and empty ones while none do.
-fn heard(
-    pieces: mpsc::Receiver<pb::ChunkPiece>,
-    every: Duration,
-) -> impl Stream<Item = pb::ChunkPiece> + Send + 'static {
-    stream::unfold(pieces, move |mut pieces| async move {
-        match tokio::time::timeout(every, pieces.recv()).await {
-            Ok(piece) => piece.map(|piece| (piece, pieces)),
-            Err(_) => Some((pb::ChunkPiece::default(), pieces)),
+fn heard(line: Arc<Mutex<Line>>, every: Duration) -> impl Stream<Item = pb::ChunkPiece> + Send + 'static {
+    stream::unfold(line, move |line| async move {
+        let mut waiting = Arc::clone(&line).lock_owned().await;
+        match tokio::time::timeout(every, waiting.next()).await {
+            Ok(piece) => piece.map(|piece| (piece, line)),
+            Err(_) => Some((pb::ChunkPiece::default(), line)),
         }
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt as _;
-
     use super::*;
 
     #[tokio::test]
     async fn a_member_hears_of_a_sender_that_rests() {
         let (sender, pieces) = mpsc::channel(1);
-        let mut heard = Box::pin(heard(pieces, Duration::from_millis(20)));
+        let mut heard = Box::pin(heard(Line::new(pieces), Duration::from_millis(20)));
         let piece = pb::ChunkPiece { data: "x".into(), ..Default::default() };
         sender.send(piece.clone()).await.unwrap();
         assert_eq!(heard.next().await, Some(piece.clone()));

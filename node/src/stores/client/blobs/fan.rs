@@ -20,12 +20,16 @@ use crate::stores::Stores;
 /// What is sent at once.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(PIECE_BYTES as u64));
+/// A piece that is not full leaves with the first byte that comes so long after its own first one.
+const PIECE_MAX: Duration = Duration::from_secs(10);
+/// All of a chunk has come within this, 1.4 kB/s: a store ends one after an hour.
+const CHUNK_MAX: Duration = Duration::from_secs(50 * 60);
 /// A member that was left out of a chunk is not asked for so long, as long as the others are a majority.
 const REST: Duration = Duration::from_secs(30);
 /// Chunks of one upload that one member has not answered at once: who is late with one has the next one, and no more.
 const CHUNKS_MAX: usize = 2;
-/// For a place for one more where no majority has one.
-const PLACE_MAX: Duration = Duration::from_secs(10);
+/// For a place for one more where no majority has one: a store may let a chunk wait for 10 s.
+const PLACE_MAX: Duration = Duration::from_secs(15);
 
 /// The way of a part's content.
 #[derive(Debug)]
@@ -39,6 +43,9 @@ pub(super) struct Fan {
     bytes: u64,
     digest: Sha256,
     piece: BytesMut,
+    /// When the first byte of the chunk came, and that of the piece.
+    begun: Instant,
+    gathered: Instant,
     /// The chunk before it, and its size.
     settling: Option<(Acks, u64)>,
     members: BTreeMap<NodeId, Member>,
@@ -57,16 +64,37 @@ impl Fan {
         let cluster_id = stores.inner.cluster.to_wire();
         let name = pb::ChunkName { cluster_id, group: group.get(), upload, run, number: 0 };
         let piece = BytesMut::with_capacity(PIECE_BYTES);
-        let (digest, members) = (Sha256::new(), BTreeMap::new());
-        Self { stores, group, name, chunk: None, bytes: 0, digest, piece, settling: None, members }
+        let (digest, members, now) = (Sha256::new(), BTreeMap::new(), clock::now());
+        let (begun, gathered) = (now, now);
+        Self {
+            stores,
+            group,
+            name,
+            chunk: None,
+            bytes: 0,
+            digest,
+            piece,
+            begun,
+            gathered,
+            settling: None,
+            members,
+        }
     }
 
     /// More of it.
     pub(super) async fn write(&mut self, mut data: &[u8]) -> Result<(), Refusal> {
         while !data.is_empty() {
+            let now = clock::now();
+            if self.bytes == 0 {
+                self.begun = now;
+            }
+            in_time(self.begun, now)?;
             // A piece leaves when more comes: so the last one is known for it, and is never empty.
-            if self.piece.len() == PIECE_BYTES {
+            if leaves(self.piece.len(), self.gathered, now) {
                 self.send(Bytes::new()).await?;
+            }
+            if self.piece.is_empty() {
+                self.gathered = now;
             }
             let (now, later) = data.split_at(data.len().min(PIECE_BYTES - self.piece.len()));
             self.piece.extend_from_slice(now);
@@ -140,6 +168,8 @@ impl Fan {
             }
         }
         if seats.len() <= count / 2 {
+            // Who has a place already must not wait for another one.
+            drop(seats);
             seats = self.all(known).await;
         }
         if seats.len() <= count / 2 {
@@ -163,8 +193,42 @@ impl Fan {
     }
 }
 
+/// Whether a piece of so many bytes, of which the first one came then, leaves before more is added to it.
+fn leaves(bytes: usize, gathered: Instant, now: Instant) -> bool {
+    bytes == PIECE_BYTES || (bytes > 0 && now.saturating_duration_since(gathered) >= PIECE_MAX)
+}
+
+/// Refuses a sender that is too slow for the stores, in words that say so.
+fn in_time(begun: Instant, now: Instant) -> Result<(), Refusal> {
+    if now.saturating_duration_since(begun) < CHUNK_MAX {
+        return Ok(());
+    }
+    let said = format!(
+        "less than {CHUNK_BYTES} bytes have come in {} minutes, which is too slow to be kept; nothing was kept",
+        CHUNK_MAX.as_secs() / 60
+    );
+    Err(Refusal::new(Code::RequestTimeout, said))
+}
+
 impl Member {
     fn new() -> Self {
         Self { places: Arc::new(Semaphore::new(CHUNKS_MAX)), rests: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sends_slowly_is_sent_on_slowly_and_too_slowly_is_told() {
+        let begun = clock::now();
+        assert!(!leaves(0, begun, begun + PIECE_MAX), "an empty piece says nothing");
+        assert!(!leaves(1, begun, begun + PIECE_MAX / 2) && leaves(1, begun, begun + PIECE_MAX));
+        assert!(!leaves(PIECE_BYTES - 1, begun, begun) && leaves(PIECE_BYTES, begun, begun));
+        // A piece in each 10 s, for a whole chunk.
+        assert!(in_time(begun, begun + CHUNK_MAX / 2).is_ok());
+        let late = in_time(begun, begun + CHUNK_MAX).unwrap_err();
+        assert!(late.code == Code::RequestTimeout && late.message.contains("4194304 bytes"), "{late}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,16 +11,17 @@ use coracle_proto::pb;
 use coracle_proto::pb::chunks_client::ChunksClient;
 use coracle_proto::status::{Code, Refusal};
 use futures::stream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 use tracing::Instrument as _;
 
 use super::spans::{Span, Spans};
 use crate::blobs::{Content, Pieces, UploadId};
-use crate::stores::Stores;
 use crate::stores::ask::traced;
 use crate::stores::trouble::Trouble;
 use crate::stores::wire::blob::upload_to_wire;
+use crate::stores::{READS_MAX, Stores};
 use crate::values::Bucket;
 
 /// What is handed on at once, and what a store may send at once, with its frame.
@@ -42,6 +44,7 @@ pub(super) fn pieces(stores: &Stores, bucket: &Bucket, content: &Content, range:
         source: Source { stores: stores.clone(), group, upload },
         spans: Spans::new(parts, range),
         order: VecDeque::new(),
+        place: None,
         current: None,
         next: None,
         vain: 0,
@@ -69,16 +72,29 @@ struct Source {
     upload: UploadId,
 }
 
-type Opening = AbortOnDropHandle<Result<Streaming<pb::ChunkData>, Trouble>>;
+/// What a member was asked for.
+struct Asked {
+    node: Option<NodeId>,
+    opening: AbortOnDropHandle<Result<Streaming<pb::ChunkData>, Trouble>>,
+}
+
+/// What comes from it.
+struct Coming {
+    node: Option<NodeId>,
+    stream: Streaming<pb::ChunkData>,
+}
 
 struct Reading {
     source: Source,
     spans: Spans,
     /// Members, whoever is asked next first.
     order: VecDeque<(NodeId, String)>,
-    current: Option<(Span, Option<Streaming<pb::ChunkData>>)>,
-    /// The chunk behind it, which is asked for while this one is read: what comes of it waits in its stream's window.
-    next: Option<(Span, Opening)>,
+    /// For one stream, from the first one on.
+    place: Option<OwnedSemaphorePermit>,
+    current: Option<(Span, Option<Coming>)>,
+    /// The chunk behind it, which is asked for while this one is read, if there is a place: what comes of it waits in its stream's
+    /// window.
+    next: Option<(Span, Option<(Asked, OwnedSemaphorePermit)>)>,
     /// Members that were asked in a row without a byte.
     vain: usize,
 }
@@ -88,21 +104,22 @@ impl Reading {
     async fn piece(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let Some((span, coming)) = self.current().await? else { return Ok(None) };
-            let message = match tokio::time::timeout(SILENT_MAX, coming.message()).await {
+            let node = coming.node;
+            let message = match tokio::time::timeout(SILENT_MAX, coming.stream.message()).await {
                 Ok(Ok(message)) => message,
                 Ok(Err(status)) => {
-                    self.pass_over(status.into()).await?;
+                    self.pass_over(node, status.into()).await?;
                     continue;
                 }
                 Err(_) => {
-                    self.pass_over(Trouble::Silent(SILENT_MAX)).await?;
+                    self.pass_over(node, Trouble::Silent(SILENT_MAX)).await?;
                     continue;
                 }
             };
             let piece = message.map(|it| it.data).unwrap_or_default();
             if piece.is_empty() || piece.len() as u64 > span.bytes {
                 let said = format!("{} bytes came where {} were to", piece.len(), span.bytes);
-                self.pass_over(Trouble::Broken(said)).await?;
+                self.pass_over(node, Trouble::Broken(said)).await?;
                 continue;
             }
             span.offset += piece.len() as u64;
@@ -116,52 +133,65 @@ impl Reading {
     }
 
     /// What is being read, opened; none: all of it was.
-    async fn current(&mut self) -> Result<Option<(&mut Span, &mut Streaming<pb::ChunkData>)>, Refusal> {
+    async fn current(&mut self) -> Result<Option<(&mut Span, &mut Coming)>, Refusal> {
         if self.order.is_empty() {
             self.order = self.source.members()?;
         }
         if self.current.is_none() {
-            let (span, opening) = match self.next.take() {
-                Some(next) => next,
-                None => match self.spans.next() {
-                    Some(span) => (span, self.source.open(span, self.order.front())),
-                    None => return Ok(None),
-                },
+            let Some((span, ahead)) = self.next.take().or_else(|| Some((self.spans.next()?, None))) else {
+                return Ok(None);
             };
-            self.current = Some((span, self.opened(opening).await?));
+            if self.place.is_none() {
+                self.place = Some(self.source.place()?);
+            }
+            let coming = match ahead {
+                Some((asked, _place)) => self.opened(asked).await?,
+                None => None,
+            };
+            self.current = Some((span, coming));
         }
         // What came without an answer is asked for once more, of the next one.
         while let Some((span, None)) = self.current {
-            let opening = self.source.open(span, self.order.front());
-            let opened = self.opened(opening).await?;
+            let asked = self.source.open(span, self.order.front());
+            let opened = self.opened(asked).await?;
             self.current = Some((span, opened));
         }
-        if self.next.is_none()
-            && let Some(span) = self.spans.next()
-        {
-            self.next = Some((span, self.source.open(span, self.order.front())));
+        if self.next.is_none() {
+            self.next = self.spans.next().map(|span| (span, None));
+        }
+        if let Some((span, ahead @ None)) = &mut self.next {
+            let asked = |place| (self.source.open(*span, self.order.front()), place);
+            *ahead = self.source.spare().map(asked);
         }
         Ok(self.current.as_mut().and_then(|(span, coming)| Some((span, coming.as_mut()?))))
     }
 
     /// The stream, once it is there; none where whoever was asked is passed over.
-    async fn opened(&mut self, opening: Opening) -> Result<Option<Streaming<pb::ChunkData>>, Refusal> {
+    async fn opened(&mut self, asked: Asked) -> Result<Option<Coming>, Refusal> {
+        let Asked { node, opening } = asked;
         let trouble = match tokio::time::timeout(SILENT_MAX, opening).await {
-            Ok(Ok(Ok(coming))) => return Ok(Some(coming)),
+            Ok(Ok(Ok(stream))) => return Ok(Some(Coming { node, stream })),
             Ok(Ok(Err(trouble))) => trouble,
             Ok(Err(gone)) => Trouble::Broken(gone.to_string()),
             Err(_) => Trouble::Silent(SILENT_MAX),
         };
-        self.pass_over(trouble).await?;
+        self.pass_over(node, trouble).await?;
         Ok(None)
     }
 
-    /// Goes on with another member, from the byte that is next. Those that there are now are asked in rounds.
-    async fn pass_over(&mut self, trouble: Trouble) -> Result<(), Refusal> {
+    /// Goes on with another member than this, from the byte that is next. Those that there are now are asked in rounds.
+    async fn pass_over(&mut self, node: Option<NodeId>, trouble: Trouble) -> Result<(), Refusal> {
         if let Some((_, coming)) = &mut self.current {
             *coming = None;
         }
-        let failed = self.order.pop_front();
+        // What it was asked for ahead is asked of another one.
+        if let Some((_, ahead)) = &mut self.next
+            && ahead.as_ref().is_some_and(|(asked, _)| asked.node == node)
+        {
+            *ahead = None;
+        }
+        let at = self.order.iter().position(|(it, _)| Some(*it) == node);
+        let failed = at.and_then(|at| self.order.remove(at));
         let node = failed.as_ref().map_or(0, |(node, _)| node.get());
         tracing::debug!(node, ?trouble, "a store is passed over: another one has the chunk");
         self.order.extend(failed);
@@ -194,12 +224,27 @@ impl Source {
         Ok(members.into())
     }
 
+    /// For a stream of one who reads.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let none = |_| {
+            let said = format!("{READS_MAX} chunks of blobs are being read here at once, and no more can be");
+            Refusal::new(Code::Overloaded, said)
+        };
+        Arc::clone(&self.stores.inner.reads).try_acquire_owned().map_err(none)
+    }
+
+    /// For one more stream of the same one, while half of the places are free: they are for those who have none.
+    fn spare(&self) -> Option<OwnedSemaphorePermit> {
+        let reads = &self.stores.inner.reads;
+        (reads.available_permits() > READS_MAX / 2).then(|| Arc::clone(reads).try_acquire_owned().ok())?
+    }
+
     /// Asks a member for bytes of a chunk.
-    fn open(&self, span: Span, member: Option<&(NodeId, String)>) -> Opening {
-        let address = member.map(|(_, address)| address.clone()).unwrap_or_default();
+    fn open(&self, span: Span, member: Option<&(NodeId, String)>) -> Asked {
+        let (node, address) = member.map(|(node, address)| (*node, address.clone())).unzip();
         let (source, threads) = (self.clone(), self.stores.inner.chunks.threads());
-        let opening = async move { source.ask(span, &address).await };
-        AbortOnDropHandle::new(threads.spawn(opening.in_current_span()))
+        let opening = async move { source.ask(span, &address.unwrap_or_default()).await };
+        Asked { node, opening: AbortOnDropHandle::new(threads.spawn(opening.in_current_span())) }
     }
 
     async fn ask(&self, span: Span, address: &str) -> Result<Streaming<pb::ChunkData>, Trouble> {

@@ -29,6 +29,8 @@ pub struct Sending {
     /// None: as long as all of it may stay here.
     way: Option<Way>,
     small: BytesMut,
+    /// So much of it may stay here.
+    inline_max: usize,
     bytes: u64,
     digest: Sha256,
 }
@@ -49,7 +51,8 @@ impl BlobClient {
     #[must_use]
     pub fn send(&self, at: &At, begin: Begin) -> Sending {
         let (client, at, small, digest) = (self.clone(), at.clone(), BytesMut::new(), Sha256::new());
-        Sending { client, at, begin, part: 1, way: None, small, bytes: 0, digest }
+        let inline_max = INLINE_BYTES_MAX;
+        Sending { client, at, begin, part: 1, way: None, small, inline_max, bytes: 0, digest }
     }
 
     /// Begins to send a part of an upload that was opened before.
@@ -91,6 +94,13 @@ impl Way {
 }
 
 impl Sending {
+    /// The same, of which less stays here.
+    #[must_use]
+    pub fn with_inline_max(mut self, bytes: usize) -> Self {
+        self.inline_max = bytes.min(INLINE_BYTES_MAX);
+        self
+    }
+
     /// Opens the upload now, before any of it has come.
     ///
     /// # Errors
@@ -99,10 +109,17 @@ impl Sending {
         if self.way.is_none() {
             let (begin, deadline) = (self.begin.clone(), clock::now() + ASK_MAX);
             let upload = self.client.begin(&self.at, begin, deadline).await?;
+            self.client = self.client.admitted();
             let renew_at = clock::now() + self.time() / 3;
             self.way = Some(Way::new(&self.client, &self.at, upload, Some(renew_at))?);
         }
         Ok(())
+    }
+
+    /// Whether there is an upload: then whoever sends was let in.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.way.is_some()
     }
 
     /// How much has come.
@@ -129,7 +146,7 @@ impl Sending {
         for data in data.chunks(PIECE_BYTES) {
             self.digest.update(data);
             self.bytes += data.len() as u64;
-            if self.way.is_none() && self.small.len() + data.len() <= INLINE_BYTES_MAX {
+            if self.way.is_none() && self.small.len() + data.len() <= self.inline_max {
                 self.small.extend_from_slice(data);
                 continue;
             }

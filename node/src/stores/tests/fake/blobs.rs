@@ -9,8 +9,8 @@ use coracle_proto::status::{Code, Refusal};
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
-use super::State;
 use super::served::Served;
+use super::{State, Store};
 use crate::blobs::hex;
 
 /// Blobs of a page.
@@ -25,6 +25,8 @@ pub(crate) struct BlobBucket {
     pub(crate) uploads: BTreeMap<Bytes, pb::BlobUpload>,
     /// How often an upload was renewed.
     pub(crate) renewed: u32,
+    /// What was answered to the last commit.
+    committed: Option<pb::BlobCommitReply>,
 }
 
 /// What stands here for a bucket's signature.
@@ -96,6 +98,17 @@ impl BlobBucket {
             metadata,
         });
         Ok(self.blobs.insert(request.key, reply).is_some())
+    }
+}
+
+impl Store {
+    /// Another one leads from now on, with all that was done here.
+    pub(crate) fn hands_over_to(&self, other: &Self) {
+        let (mut from, mut to) = (self.state(), other.state());
+        to.blob_buckets = std::mem::take(&mut from.blob_buckets);
+        to.done = std::mem::take(&mut from.done);
+        to.sequence = from.sequence;
+        (from.follows, to.follows) = (true, false);
     }
 }
 
@@ -230,12 +243,19 @@ impl Blobs for Served {
         request: Request<pb::BlobCommitRequest>,
     ) -> Result<Response<pb::BlobCommitReply>, Status> {
         let (request, mut state) = (request.into_inner(), self.state());
+        if !state.comes(request.request.as_ref())? {
+            let bucket = state.blob_bucket(request.place.clone(), &request.key, request.visitor.as_ref())?;
+            let again = bucket.committed.clone().unwrap();
+            return state.answers(again);
+        }
         let (key, version) = (request.key.clone(), state.next());
         state.blob_hops.push(request.hops);
         let bucket = state.blob_bucket(request.place.clone(), &key, request.visitor.as_ref())?;
         let existed = bucket.commit(request, version)?;
         let info = bucket.blobs[&key].info.clone();
-        Ok(Response::new(pb::BlobCommitReply { info, existed, sequence: version }))
+        let reply = pb::BlobCommitReply { info, existed, sequence: version };
+        bucket.committed = Some(reply.clone());
+        state.answers(reply)
     }
 
     async fn delete(

@@ -30,6 +30,10 @@ pub(crate) struct Kept {
     pub(crate) stalls: bool,
     /// Refuses whatever is put.
     pub(crate) refuses: Option<Code>,
+    /// Has no place for so many more chunks.
+    pub(crate) full_for: u32,
+    /// Takes a piece, and rests for so long.
+    pub(crate) slow: Duration,
     /// Neither takes nor gives when so much has come in or gone out.
     pub(crate) breaks_after: Option<u64>,
 }
@@ -79,6 +83,13 @@ impl Chunks for Served {
         if let Some(code) = self.state().kept.refuses {
             return Err(Refusal::new(code, "no").into());
         }
+        {
+            let kept = &mut self.state().kept;
+            if kept.full_for > 0 {
+                kept.full_for -= 1;
+                return Err(Refusal::new(Code::Overloaded, "there is no place for a chunk").into());
+            }
+        }
         let (mut pieces, mut chunk, mut name) = (request.into_inner(), BytesMut::new(), None);
         let mut digest = Bytes::new();
         loop {
@@ -91,6 +102,8 @@ impl Chunks for Served {
             name = name.or(piece.name);
             self.state().kept.taken += piece.data.len() as u64;
             chunk.extend_from_slice(&piece.data);
+            let slow = self.state().kept.slow;
+            tokio::time::sleep(slow).await;
             digest = piece.digest;
         }
         if Sha256::digest(&chunk)[..] != digest {

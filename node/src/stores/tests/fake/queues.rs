@@ -1,13 +1,14 @@
 //! What is published to the store that keeps messages in memory. The function of each queue is `f`.
 
+use coracle_proto::id::InvocationId;
 use coracle_proto::pb;
 use coracle_proto::pb::queues_server::Queues;
 use coracle_proto::status::{Code, Refusal};
 use futures::stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::State;
 use super::served::Served;
+use super::{State, Store};
 
 impl State {
     /// The same id from the same source is the same message.
@@ -68,6 +69,31 @@ impl State {
             published.push(one);
         }
         Ok(pb::PublishReply { published, sequence: self.next() })
+    }
+}
+
+impl Store {
+    /// A message of a queue whose function wants it so.
+    pub(crate) fn put_for(
+        &self,
+        queue: &str,
+        function: &str,
+        id: u128,
+        body: pb::EventBody,
+        how: Option<pb::DeliverySpec>,
+    ) {
+        let mut state = self.state();
+        let mut message = state.message("default", function, InvocationId::new(id).to_wire(), body);
+        message.delivery.ticket.as_mut().unwrap().queue = queue.to_owned();
+        message.delivery.how = how;
+        state.messages.push(message);
+        drop(state);
+        self.inner.changed.notify_waiters();
+    }
+
+    /// There is something under a key, at this version.
+    pub(crate) fn keep(&self, bucket: &str, key: &'static str, version: u64) {
+        self.state().buckets.insert(bucket.to_owned(), [(key.into(), ("v".into(), version))].into());
     }
 }
 

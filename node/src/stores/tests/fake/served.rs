@@ -35,6 +35,23 @@ impl Served {
     }
 }
 
+impl State {
+    fn change(
+        &mut self,
+        request: &pb::ChangeInvocationRequest,
+        to: impl Fn(pb::InvocationState) -> Option<pb::InvocationState>,
+    ) -> Result<pb::GetInvocationReply, Refusal> {
+        self.changes += 1;
+        self.seen(&request.invocation)?;
+        for message in self.messages.iter_mut().filter(|it| it.delivery.invocation == request.invocation) {
+            let conflict = || Refusal::new(Code::Conflict, "it is something else");
+            message.state = to(message.state).ok_or_else(conflict)?;
+            message.delivery.attempt = 0;
+        }
+        self.seen(&request.invocation)
+    }
+}
+
 #[tonic::async_trait]
 impl Deliveries for Served {
     async fn take(&self, request: Request<pb::TakeRequest>) -> Result<Response<pb::TakeReply>, Status> {

@@ -26,7 +26,11 @@ impl State {
 
     fn bucket(&mut self, place: Option<&pb::KvPlace>) -> Result<&mut Values, Refusal> {
         let name = &place.unwrap().bucket;
-        let none = || Refusal::new(Code::BucketNotFound, format!("there is no bucket '{name}'"));
+        let code = match self.blob_buckets.contains_key(name) {
+            true => Code::InvalidArgument,
+            false => Code::BucketNotFound,
+        };
+        let none = || Refusal::new(code, format!("there is no bucket of values '{name}'"));
         self.buckets.get_mut(name).ok_or_else(none)
     }
 
@@ -135,10 +139,17 @@ impl KeyValue for Served {
     ) -> Result<Response<pb::KvListBucketsReply>, Status> {
         let (request, state) = (request.into_inner(), self.state());
         state.asked()?;
-        let behind = state.buckets.keys().filter(|name| **name > request.after).take(request.limit as usize);
-        let bucket = |name: &String| pb::KvBucket { bucket: name.clone(), ..Default::default() };
-        let (buckets, after) = (behind.map(bucket).collect(), String::new());
-        Ok(Response::new(pb::KvListBucketsReply { buckets, after }))
+        let bucket = |name: &String, holds: pb::KvHolds| pb::KvBucket {
+            bucket: name.clone(),
+            holds: holds.into(),
+            ..Default::default()
+        };
+        let of_values = state.buckets.keys().map(|name| bucket(name, pb::KvHolds::Unspecified));
+        let of_blobs = state.blob_buckets.keys().map(|name| bucket(name, pb::KvHolds::Blobs));
+        let mut buckets: Vec<_> = of_values.chain(of_blobs).filter(|it| it.bucket > request.after).collect();
+        buckets.sort_by(|one, other| one.bucket.cmp(&other.bucket));
+        buckets.truncate(request.limit as usize);
+        Ok(Response::new(pb::KvListBucketsReply { buckets, after: String::new() }))
     }
 
     async fn watch(&self, _: Request<pb::KvWatchRequest>) -> Result<Response<pb::KvBucketReply>, Status> {

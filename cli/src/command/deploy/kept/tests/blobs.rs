@@ -121,16 +121,67 @@ async fn a_bucket_that_is_being_deleted_is_none_that_is_there() {
 #[tokio::test]
 async fn a_dry_run_asks_all_that_can_be_asked_and_changes_nothing() {
     let world = World::new(with_secret()).await;
-    world.try_out(PHOTOS).await.unwrap();
+    let planned = world.try_out(PHOTOS, None).await.unwrap();
+    assert_eq!(
+        planned,
+        [
+            "bucket uploads make",
+            "bucket thumbs make",
+            "trigger of work by bucket uploads make",
+            "webhook push make",
+            "function work deploy",
+        ]
+    );
     let asked = world.store.with(|kept| std::mem::take(&mut kept.log));
     assert_eq!(asked, ["dry bucket uploads", "dry bucket thumbs", "dry webhook push there"]);
     assert_eq!(world.deployed(), 0);
     world.deploy(PHOTOS, None).await.unwrap();
     let _ = world.changes();
-    world.try_out(PHOTOS).await.unwrap();
+    let planned = world.try_out(&PHOTOS.replace("'read'", "'open'"), None).await.unwrap();
+    assert_eq!(planned[..2], ["bucket uploads change access", "bucket thumbs unchanged"]);
     let asked = world.store.with(|kept| std::mem::take(&mut kept.log));
     assert!(asked.contains(&"dry watcher uploads work".to_owned()), "{asked:?}");
     assert!(asked.iter().all(|it| it.starts_with("dry")), "{asked:?}");
+    // Nobody is asked whether it may be deleted, and what is in use is told of.
+    let prune = Some(Prune { force: false, yes: false });
+    let planned = world.try_out(WORK, prune).await.unwrap();
+    for gone in ["bucket uploads delete", "webhook push delete"] {
+        assert!(planned.iter().any(|it| it == gone), "no '{gone}' in {planned:?}");
+    }
+    world.store.with(|kept| kept.buckets[0].keys = 3);
+    let failure = world.try_out(WORK, prune).await.unwrap_err();
+    assert!(failure.message.contains("bucket uploads (3 blobs) is in use"), "{failure}");
+    assert!(world.changes().is_empty());
+}
+
+#[tokio::test]
+async fn answers_go_to_what_is_there_and_keep_it_from_being_pruned() {
+    let world = World::new(with_secret()).await;
+    let text = format!(
+        "{WORK}[queue.jobs]\nfunction = 'work'\nreply = 'dnoe'\n[topic.news]\n[[trigger]]\nfunction = 'work'\ntopic = 'news'\n\
+         reply = 'done'\n[[trigger]]\nfunction = 'work'\non = 'webhook'\nverify = 'slack'\nsecret = 'hub'\nreply = 'enod'\n"
+    );
+    let failure = world.deploy(&text, None).await.unwrap_err();
+    for said in [
+        "coracle.toml:3: queue jobs: reply: there is no queue or topic 'dnoe'",
+        "coracle.toml:7: trigger of work by topic news: reply: there is no queue or topic 'done'",
+        "coracle.toml:11: webhook work: reply: there is no queue or topic 'enod'",
+    ] {
+        assert!(failure.message.contains(said), "no '{said}' in\n{failure}");
+    }
+    assert_eq!((world.changes().len(), world.deployed()), (0, 0));
+
+    let good = text.replace("dnoe", "done").replace("enod", "done");
+    world.store.with(|kept| kept.queues.push(queue("done", "")));
+    let prune = Some(Prune { force: false, yes: true });
+    world.deploy(&good, prune).await.unwrap();
+    assert!(world.changes().iter().all(|it| !it.starts_with("drop")), "answers go there");
+    // The trigger says nothing more of it: the queue's settings stay.
+    world.deploy(&good.replace("reply = 'done'\n", ""), prune).await.unwrap();
+    let gone = world.changes();
+    assert!(gone.iter().all(|it| !it.starts_with("drop")), "its answers go there still: {gone:?}");
+    world.deploy(WORK, prune).await.unwrap();
+    assert!(world.changes().iter().any(|it| it == "drop queue done"));
 }
 
 #[tokio::test]
@@ -144,4 +195,7 @@ async fn who_writes_to_what_calls_it_is_told_of() {
     let writes = warnings(&PHOTOS.replace("uploads:read", "uploads"));
     assert_eq!(writes.len(), 1);
     assert!(writes[0].contains("work may write to bucket uploads, whose changes call it"), "{writes:?}");
+    let filter =
+        PHOTOS.replace("uploads:read", "uploads").replace("batch =", "filter = { prefix = 'in/' }\nbatch =");
+    assert!(warnings(&filter).is_empty(), "as it says itself");
 }

@@ -1,8 +1,9 @@
 //! What is asked of topics, of who hears them and who watches buckets, to its wire form.
 
 use coracle_proto::pb::store as pb;
+use coracle_proto::pb::store::op::Kind;
 
-use super::super::super::{Check, Deletion, Name, Place, Settings, Terms, Watcher};
+use super::super::super::{Check, Deletion, Name, Place, Sealed, Settings, Terms, Watcher};
 use super::super::names::{deletion_to_wire, place_to_wire};
 use super::super::record::{settings_to_wire, terms_to_wire, watcher_to_wire};
 
@@ -33,9 +34,22 @@ pub(super) fn unwatch(bucket: &Place, function: &Name) -> pb::Unwatch {
     pb::Unwatch { bucket: Some(place_to_wire(bucket)), function: function.to_string() }
 }
 
-pub(super) fn put_webhook(webhook: &Place, terms: &Terms, settings: &Settings) -> pb::PutWebhook {
+pub(super) fn put_secret(secret: &Place, value: &Sealed, keep_ms: u64) -> Kind {
+    let (secret, value) = (Some(place_to_wire(secret)), value.opened().clone());
+    Kind::PutSecret(pb::PutSecret { secret, value, keep_ms })
+}
+
+pub(super) fn drop_secret(secret: &Place, force: bool) -> Kind {
+    Kind::DropSecret(pb::DropSecret { secret: Some(place_to_wire(secret)), force })
+}
+
+pub(super) fn put_webhook(webhook: &Place, terms: &Terms, settings: &Settings) -> Kind {
     let (webhook, settings) = (Some(place_to_wire(webhook)), Some(settings_to_wire(settings)));
-    pb::PutWebhook { webhook, terms: Some(terms_to_wire(terms)), settings }
+    Kind::PutWebhook(pb::PutWebhook { webhook, terms: Some(terms_to_wire(terms)), settings })
+}
+
+pub(super) fn drop_webhook(webhook: &Place) -> Kind {
+    Kind::DropWebhook(pb::DropWebhook { webhook: Some(place_to_wire(webhook)) })
 }
 
 pub(super) fn check(it: &Check) -> pb::Check {

@@ -73,6 +73,11 @@ impl Script {
         self.step("(call $begin)")
     }
 
+    /// A value that has no stream.
+    pub(super) fn value_alone(self) -> Self {
+        self.step("(global.set $value (call $new))")
+    }
+
     /// Says where the value goes.
     pub(super) fn write_data(mut self, key: &str) -> Self {
         let key = self.text(key);
@@ -300,7 +305,7 @@ const TEMPLATE: &str = r#"(module
   (func $names (param $list i32) (local $at i32) (local $left i32)
     (loop $page
       (call $next (local.get $list) (i64.const 2) (i32.const 64))
-      (if (i32.load8_u (i32.const 64)) (then (call $text (i32.const 68)) (return)))
+      (if (i32.load8_u (i32.const 64)) (then (call $text (i32.const 68)) (br $page)))
       (local.set $at (i32.load (i32.const 68)))
       (local.set $left (i32.load (i32.const 72)))
       (if (local.get $left) (then

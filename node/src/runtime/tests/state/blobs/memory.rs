@@ -1,6 +1,6 @@
 //! Blobs in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -11,8 +11,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::blobs::{
-    At, Blob, Blobs, Commit, Content, Finished, INLINE_BYTES_MAX, Info, Listing, Page, Part, Pieces, Upload,
-    UploadId,
+    At, Blob, Blobs, Commit, Content, Finished, Info, Listing, Page, Part, Pieces, Upload, UploadId,
 };
 use crate::values::Bucket;
 
@@ -32,6 +31,14 @@ pub(super) struct Kept {
     pub(super) sent: BTreeMap<UploadId, Vec<u8>>,
     /// For how long each upload may rest.
     pub(super) idle: Vec<Duration>,
+    /// Uploads that are open: in chunks, and neither committed nor given up.
+    pub(super) open: BTreeSet<UploadId>,
+    /// Why no commit is done.
+    pub(super) refuses: Option<Refusal>,
+    /// The page behind this name is refused once.
+    pub(super) fails_behind: Option<String>,
+    /// How often content was asked for.
+    pub(super) fetched: u32,
     /// Why nothing more is taken.
     pub(super) full: Option<Refusal>,
     pub(super) hops: Vec<u32>,
@@ -58,6 +65,9 @@ impl Memory {
 
     fn put(&self, (bucket, key): (&str, &str), commit: Commit) -> Info {
         let mut kept = self.kept();
+        if let Some(upload) = commit.content.upload() {
+            assert!(kept.open.remove(&upload), "it was given up");
+        }
         kept.version += 1;
         let info = Info {
             key: key.to_owned(),
@@ -94,7 +104,14 @@ fn answer<'a, T: Send + 'a>(it: T) -> BoxFuture<'a, Result<T, Refusal>> {
 impl Blobs for Memory {
     fn blob<'a>(&'a self, at: &'a At, _: Instant) -> BoxFuture<'a, Result<Option<Blob>, Refusal>> {
         assert_eq!(at.bucket.namespace.as_str(), "default");
-        answer(self.kept().blobs.get(&(at.bucket.name.clone(), at.key.clone())).cloned())
+        let mut kept = self.kept();
+        kept.fetched += 1;
+        answer(kept.blobs.get(&(at.bucket.name.clone(), at.key.clone())).cloned())
+    }
+
+    fn info<'a>(&'a self, at: &'a At, _: Instant) -> BoxFuture<'a, Result<Option<Info>, Refusal>> {
+        let blob = self.kept().blobs.get(&(at.bucket.name.clone(), at.key.clone())).cloned();
+        answer(blob.map(|blob| blob.info))
     }
 
     fn blobs<'a>(
@@ -103,7 +120,12 @@ impl Blobs for Memory {
         listing: Listing,
         _: Instant,
     ) -> BoxFuture<'a, Result<Page, Refusal>> {
-        let kept = self.kept();
+        let mut kept = self.kept();
+        if kept.fails_behind.as_ref() == Some(&listing.after) {
+            kept.fails_behind = None;
+            let refusal = Refusal::new(Code::NoQuorum, "nobody leads");
+            return futures::future::ready(Err(refusal)).boxed();
+        }
         let all = kept.blobs.iter().filter(|((of, key), _)| *of == bucket.name && *key > listing.after);
         let all: Vec<_> = all.map(|(_, blob)| blob.info.clone()).collect();
         let more = all.len() > PAGE_MAX;
@@ -119,13 +141,18 @@ impl Blobs for Memory {
         stream::iter(pieces).boxed()
     }
 
-    fn upload(&self, at: &At, idle: Duration) -> Box<dyn Upload> {
+    fn upload(&self, at: &At, idle: Duration, inline_max: usize) -> Box<dyn Upload> {
         let mut kept = self.kept();
         kept.idle.push(idle);
         let id = u128::try_from(kept.idle.len()).unwrap().to_be_bytes();
         kept.sent.insert(id, Vec::new());
         assert!(!at.key.is_empty());
-        Box::new(Sending { memory: self.clone(), id })
+        Box::new(Sending { memory: self.clone(), id, inline_max, own: true })
+    }
+
+    fn give_up(&self, at: &At, upload: UploadId) {
+        assert!(!at.key.is_empty());
+        self.kept().open.remove(&upload);
     }
 
     fn commit<'a>(
@@ -136,7 +163,11 @@ impl Blobs for Memory {
         _: Instant,
     ) -> BoxFuture<'a, Result<Info, Refusal>> {
         self.kept().hops.push(hops);
-        answer(self.put((&at.bucket.name, &at.key), commit))
+        let refused = self.kept().refuses.clone();
+        match refused {
+            Some(refusal) => futures::future::ready(Err(refusal)).boxed(),
+            None => answer(self.put((&at.bucket.name, &at.key), commit)),
+        }
     }
 
     fn delete<'a>(&'a self, at: &'a At, hops: u32, _: Instant) -> BoxFuture<'a, Result<bool, Refusal>> {
@@ -149,6 +180,17 @@ impl Blobs for Memory {
 struct Sending {
     memory: Memory,
     id: UploadId,
+    inline_max: usize,
+    /// It is given up when this is dropped.
+    own: bool,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if self.own {
+            self.memory.kept().open.remove(&self.id);
+        }
+    }
 }
 
 impl Upload for Sending {
@@ -159,19 +201,25 @@ impl Upload for Sending {
             if let Some(full) = kept.full.clone() {
                 return Err(full);
             }
-            kept.sent.get_mut(&self.id).unwrap().extend(data);
+            let sent = kept.sent.get_mut(&self.id).unwrap();
+            sent.extend(data);
+            if sent.len() > self.inline_max {
+                kept.open.insert(self.id);
+            }
             Ok(())
         }
         .boxed()
     }
 
-    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Finished, Refusal>> {
+    fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<Finished, Refusal>> {
+        self.own = false;
         let data = self.memory.kept().sent[&self.id].clone();
         let bytes = data.len() as u64;
         let part = Part { number: 1, run: 3, bytes, digest: vec![1; 32].into() };
-        let content = match data.len() {
-            0..=INLINE_BYTES_MAX => Content::Inline(data.into()),
-            _ => Content::Parts { upload: self.id, parts: vec![part] },
+        let content = if data.len() <= self.inline_max {
+            Content::Inline(data.into())
+        } else {
+            Content::Parts { upload: self.id, parts: vec![part] }
         };
         answer(Finished { content, bytes, etag: "etag".to_owned() })
     }
