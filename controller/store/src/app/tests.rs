@@ -85,6 +85,27 @@ async fn who_is_replaced_goes_when_the_new_one_has_all_chunks() {
     stores.end().await;
 }
 
+/// More than are looked at at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_blobs_are_repaired_as_they_come_and_when_a_member_does() {
+    let mut stores = Stores::start(3).await;
+    let data = chunk(5, 10);
+    for number in 0..70 {
+        let key = number.to_string();
+        let upload = stores.begin_of(&key).await;
+        for at in [0, 1] {
+            stores.put(at, (&upload, 11, 0), pieces(&data)).await.unwrap();
+        }
+        stores.commit_of(&key, &upload, 11, 10).await;
+    }
+    soon("what came is fetched", || stores.shown(2).repaired == 70).await;
+    stores.join().await;
+    soon("so is all of it", || stores.shown(3).repaired == 70 && stores.shown(3).is_whole()).await;
+    soon("and it votes", || stores.voters() == [0, 1, 2, 3]).await;
+    assert_eq!((stores.shown(0).repaired, stores.shown(1).missing), (0, 0));
+    stores.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_that_were_put_are_repaired_and_a_secret_is_in_nobodys_way() {
     let mut stores = Stores::start(3).await;
