@@ -171,10 +171,7 @@ impl Duty<'_> {
     async fn walk_commits(&mut self, tally: &mut Tally) -> Result<(), ChunkError> {
         let before = self.lacking.clone();
         loop {
-            let mut at = Some(self.new);
-            while let Some(from) = at {
-                at = self.walk_page(from, PAGE, tally, |it, end| it.new = end).await?;
-            }
+            self.walk_new(tally).await?;
             let Some(from) = self.all else { break };
             let next = self.walk_page(from, PAGE, tally, |it, end| it.all = Some(end)).await?;
             self.all = next;
@@ -182,10 +179,19 @@ impl Duty<'_> {
         for version in before {
             self.lacking.remove(&version);
             self.walk_page(version, 1, tally, |_, _| {}).await?;
+            self.walk_new(tally).await?;
         }
         if self.lacking.len() > LACKING_MAX {
             self.all = self.lacking.first().copied();
             self.lacking.clear();
+        }
+        Ok(())
+    }
+
+    async fn walk_new(&mut self, tally: &mut Tally) -> Result<(), ChunkError> {
+        let mut at = Some(self.new);
+        while let Some(from) = at {
+            at = self.walk_page(from, PAGE, tally, |it, end| it.new = end).await?;
         }
         Ok(())
     }
