@@ -12,12 +12,13 @@ mod os;
 mod places;
 mod remote;
 mod repair;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,13 @@ pub(crate) use error::ChunkError;
 pub(crate) use garbage::{WRITTEN_WITHIN, garbage};
 pub(crate) use name::ChunkName;
 pub(crate) use repair::repair;
+pub(crate) use shown::Shown;
 
 use crate::clock;
 use crate::model::{self, CHUNK_BYTES_MAX, UploadId};
 use file::{Checked, Opened, Writing};
 use places::{Begins, Begun, Place, Places};
+use shown::Counts;
 
 /// The folder in the node's one.
 const FOLDER: &str = "store-chunks";
@@ -91,39 +94,6 @@ pub(crate) struct GroupChunks {
     /// Told when one is found to be damaged.
     damaged: Arc<Notify>,
     counts: Arc<Counts>,
-}
-
-/// For whoever scrapes.
-#[derive(Debug, Default)]
-struct Counts {
-    bytes: AtomicU64,
-    repaired: AtomicU64,
-    damaged: AtomicU64,
-    missing: AtomicU64,
-    /// The group's sequence when a walk began that found all; zero: none has.
-    whole: AtomicU64,
-}
-
-/// What a group shows of its chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shown {
-    /// Of all files, as they were counted last.
-    pub(crate) bytes: u64,
-    /// Fetched from other members since the start.
-    pub(crate) repaired: u64,
-    /// Found damaged since the start.
-    pub(crate) damaged: u64,
-    /// That blobs and parts of uploads have and are not here, as far as it was looked.
-    pub(crate) missing: u64,
-    /// All that the group had at this sequence was here, but for what no member has; zero: it was not looked for all yet.
-    pub(crate) whole: u64,
-}
-
-impl Shown {
-    /// Whether all is here, as far as is known.
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.whole > 0 && self.missing == 0
-    }
 }
 
 impl Chunks {
@@ -191,17 +161,6 @@ impl GroupChunks {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(ChunkError::Disk { path, source }),
-        }
-    }
-
-    pub(crate) fn shown(&self) -> Shown {
-        let Counts { bytes, repaired, damaged, missing, whole } = &*self.counts;
-        Shown {
-            bytes: bytes.load(Ordering::Relaxed),
-            repaired: repaired.load(Ordering::Relaxed),
-            damaged: damaged.load(Ordering::Relaxed),
-            missing: missing.load(Ordering::Relaxed),
-            whole: whole.load(Ordering::Relaxed),
         }
     }
 

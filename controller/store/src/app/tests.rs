@@ -4,7 +4,7 @@ mod stores;
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::id::NodeId;
@@ -85,6 +85,27 @@ async fn who_is_replaced_goes_when_the_new_one_has_all_chunks() {
     stores.end().await;
 }
 
+/// More than are looked at at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_blobs_are_repaired_as_they_come_and_when_a_member_does() {
+    let mut stores = Stores::start(3).await;
+    let data = chunk(5, 10);
+    for number in 0..70 {
+        let key = number.to_string();
+        let upload = stores.begin_of(&key).await;
+        for at in [0, 1] {
+            stores.put(at, (&upload, 11, 0), pieces(&data)).await.unwrap();
+        }
+        stores.commit_of(&key, &upload, 11, 10).await;
+    }
+    soon("what came is fetched", || stores.shown(2).repaired == 70).await;
+    stores.join().await;
+    soon("so is all of it", || stores.shown(3).repaired == 70 && stores.shown(3).is_whole()).await;
+    soon("and it votes", || stores.voters() == [0, 1, 2, 3]).await;
+    assert_eq!((stores.shown(0).repaired, stores.shown(1).missing), (0, 0));
+    stores.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_that_were_put_are_repaired_and_a_secret_is_in_nobodys_way() {
     let mut stores = Stores::start(3).await;
@@ -155,7 +176,10 @@ async fn what_belongs_to_nothing_goes_and_what_is_read_stays() {
     assert_eq!(late.code, Code::UploadNotFound, "{late}");
     // A blob in its place: what it held goes as well, where nobody reads it.
     let read_at = stores.served(0).chunks;
-    read_at.note_read_at(UploadId::try_from(&kept[..]).unwrap(), Instant::now() + Duration::from_secs(3600));
+    read_at.note_read_at(
+        UploadId::try_from(&kept[..]).unwrap(),
+        crate::clock::now() + Duration::from_secs(3600),
+    );
     let next = stores.begin().await;
     stores.put(0, (&next, 11, 0), pieces(&data)).await.unwrap();
     stores.commit(&next, 11, 70_000).await;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use coracle_proto::id::{ClusterId, NodeId};
 use tracing::{info, warn};
 
-use self::page::{commits, parts};
+use self::page::{PAGE, commits, parts};
 use super::remote::{Fetched, Peers};
 use super::{ChunkError, ChunkName};
 use crate::clock;
@@ -24,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// What no member gave is asked for again after so long, and after twice as long each time.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
+/// Commits that are remembered to lack something: beyond that they are walked from the first one on.
+const LACKING_MAX: usize = 100_000;
 /// A member that lacks much leaves room for others: 64 MiB in a second.
 const BYTES_EACH_MS: u64 = (64 << 20) / 1000;
 /// What most of the voters do not have is taken for lost, though one that is silent might have it, when nothing else is missing for so
@@ -36,7 +38,9 @@ pub(crate) async fn repair(cluster: ClusterId, served: Served) {
     let mut duty = Duty {
         peers: Peers::new(cluster, chunks.group),
         served: &served,
-        from: 0,
+        new: 0,
+        all: None,
+        lacking: BTreeSet::new(),
         parts: Of::All,
         members: BTreeSet::new(),
         all_since: clock::now(),
@@ -70,8 +74,12 @@ pub(crate) async fn repair(cluster: ClusterId, served: Served) {
 struct Duty<'a> {
     peers: Peers,
     served: &'a Served,
-    /// Commits before this version lack nothing here.
-    from: u64,
+    /// Commits from this version on have not been looked at. They come first: what was just committed is on the fewest disks.
+    new: u64,
+    /// The walk of all goes on from this version; none: it has come to its end.
+    all: Option<u64>,
+    /// Commits of which nobody gave some chunk.
+    lacking: BTreeSet<u64>,
     /// Uploads whose parts are to be looked at.
     parts: Of,
     /// Who could be asked at the last walk.
@@ -111,18 +119,22 @@ impl Duty<'_> {
     }
 
     fn walk_all(&mut self) {
-        self.from = 0;
+        self.new = self.reached().saturating_add(1);
+        self.all = Some(0);
+        self.lacking.clear();
         self.parts = Of::All;
+        self.all_since = clock::now();
+    }
+
+    /// The group's sequence here. What cannot be read is told by the walk.
+    fn reached(&self) -> u64 {
+        model::group(&self.served.replica.state()).ok().flatten().map_or(0, |group| group.sequence)
     }
 
     /// Fetches what is missing of what is to be looked at; whether there is something of it that nobody gave.
     async fn walk(&mut self) -> bool {
-        if self.from == 0 {
-            self.all_since = clock::now();
-        }
         let chunks = &self.served.chunks;
-        // What cannot be read is told by the walk itself.
-        let reached = model::group(&self.served.replica.state()).ok().flatten().map_or(0, |it| it.sequence);
+        let reached = self.reached();
         let mut tally = Tally::default();
         let walked = match self.walk_commits(&mut tally).await {
             Ok(()) => self.walk_parts(&mut tally).await,
@@ -155,22 +167,56 @@ impl Duty<'_> {
         now.saturating_duration_since(since) >= LOST_AFTER
     }
 
+    /// New ones, and between the pages of all of them those that came meanwhile; in the end what nobody gave before.
     async fn walk_commits(&mut self, tally: &mut Tally) -> Result<(), ChunkError> {
-        let chunks = &self.served.chunks;
-        let mut first_missing = None;
-        let mut at = Some(self.from);
-        while let Some(from) = at {
-            let (own, replica) = (chunks.clone(), self.served.replica.clone());
-            let page = chunks.aside(move || commits(&own, &replica, from)).await?;
-            self.fetch_all(&page.missing, tally, &mut |version| {
-                first_missing = first_missing.or(Some(version));
-            })
-            .await?;
-            // Whatever ends this walk, the next one goes on from here.
-            self.from = first_missing.unwrap_or(page.end);
-            at = page.next;
+        let before = self.lacking.clone();
+        loop {
+            self.walk_new(tally).await?;
+            let Some(from) = self.all else { break };
+            let next = self.walk_page(from, PAGE, tally, |it, end| it.all = Some(end)).await?;
+            self.all = next;
+        }
+        for version in before {
+            self.lacking.remove(&version);
+            self.walk_page(version, 1, tally, |_, _| {}).await?;
+            self.walk_new(tally).await?;
+        }
+        if self.lacking.len() > LACKING_MAX {
+            self.all = self.lacking.first().copied();
+            self.lacking.clear();
         }
         Ok(())
+    }
+
+    async fn walk_new(&mut self, tally: &mut Tally) -> Result<(), ChunkError> {
+        let mut at = Some(self.new);
+        while let Some(from) = at {
+            at = self.walk_page(from, PAGE, tally, |it, end| it.new = end).await?;
+        }
+        Ok(())
+    }
+
+    /// Fetches what some commits lack; where the next ones begin. What ended it goes on behind them the next time.
+    async fn walk_page(
+        &mut self,
+        from: u64,
+        most: usize,
+        tally: &mut Tally,
+        walked: impl FnOnce(&mut Self, u64) + Send,
+    ) -> Result<Option<u64>, ChunkError> {
+        let (chunks, replica) = (self.served.chunks.clone(), self.served.replica.clone());
+        let aside = self.served.chunks.aside(move || commits(&chunks, &replica, from, most));
+        let page = aside.await?;
+        let mut lacking = BTreeSet::new();
+        let fetched = self
+            .fetch_all(&page.missing, tally, &mut |version| {
+                lacking.insert(version);
+            })
+            .await;
+        self.lacking.extend(lacking);
+        fetched?;
+        walked(self, page.end);
+        Ok(page.next)
     }
 
     async fn walk_parts(&mut self, tally: &mut Tally) -> Result<(), ChunkError> {

@@ -62,7 +62,7 @@ impl Stores {
         let put = KvPutBucketRequest {
             place: stores.place(),
             request: request(),
-            keys_max: 9,
+            keys_max: 999,
             bytes_max: 1 << 30,
             holds: KvHolds::Blobs.into(),
             ..KvPutBucketRequest::default()
@@ -171,16 +171,24 @@ impl Stores {
 
     /// An upload's id.
     pub(super) async fn begin(&self) -> Bytes {
-        let (place, request, key) = (self.place(), request(), KEY.to_owned());
+        self.begin_of(KEY).await
+    }
+
+    pub(super) async fn begin_of(&self, key: &str) -> Bytes {
+        let (place, request, key) = (self.place(), request(), key.to_owned());
         let begin = BlobBeginRequest { place, request, key, ..BlobBeginRequest::default() };
         self.blobs().await.begin(begin).await.unwrap().into_inner().upload.unwrap().id
     }
 
     pub(super) async fn commit(&self, upload: &Bytes, run: u64, bytes: u64) {
+        self.commit_of(KEY, upload, run, bytes).await;
+    }
+
+    pub(super) async fn commit_of(&self, key: &str, upload: &Bytes, run: u64, bytes: u64) {
         let part = BlobPart { number: 1, run, bytes, digest: Bytes::new() };
         let (upload, etag, parts) = (upload.clone(), "tag".to_owned(), vec![part]);
         let content = Some(BlobContent { upload, etag, parts, ..BlobContent::default() });
-        let (place, request, key) = (self.place(), request(), KEY.to_owned());
+        let (place, request, key) = (self.place(), request(), key.to_owned());
         let commit = BlobCommitRequest { place, request, key, content, ..BlobCommitRequest::default() };
         let info = self.blobs().await.commit(commit).await.unwrap().into_inner().info.unwrap();
         assert_eq!((info.bytes, &info.etag[..]), (bytes, "tag"));

@@ -6,9 +6,10 @@ use crate::model::{self, UploadId};
 use crate::replicas::Replica;
 
 /// Commits that are walked at once: the files of so many are looked at while nothing else is done with the disk.
-const PAGE: usize = 64;
-/// Chunks that are known to be missing at once; of one blob it may be more.
-const MISSING_MAX: usize = 4096;
+pub(super) const PAGE: usize = 64;
+/// Chunks that are known to be missing at once, which takes some 16 s to fetch: then it is looked what came meanwhile. Of one blob it
+/// may be more.
+const MISSING_MAX: usize = 256;
 
 /// What is missing of some commits, with the version of each.
 pub(super) struct Commits {
@@ -26,11 +27,16 @@ pub(super) struct Parts {
     pub(super) missing: Vec<(UploadId, ChunkName, u64)>,
 }
 
-pub(super) fn commits(chunks: &GroupChunks, replica: &Replica, from: u64) -> Result<Commits, ChunkError> {
+pub(super) fn commits(
+    chunks: &GroupChunks,
+    replica: &Replica,
+    from: u64,
+    most: usize,
+) -> Result<Commits, ChunkError> {
     let view = replica.state();
     let unreadable = |stop| unreadable(chunks, &stop);
-    let commits = model::commits(&view, from, PAGE).map_err(unreadable)?;
-    let (is_last, mut end, mut missing) = (commits.len() < PAGE, from, Vec::new());
+    let commits = model::commits(&view, from, most).map_err(unreadable)?;
+    let (is_last, mut end, mut missing) = (commits.len() < most, from, Vec::new());
     for (version, upload) in commits {
         let parts = model::committed(&view, upload).map_err(unreadable)?.unwrap_or_default();
         let all = parts.iter().flat_map(|part| chunks_of(upload, part));

@@ -28,7 +28,7 @@ pub(super) enum From {
 }
 
 pub(super) fn resolve(
-    edit: &Edit<'_>,
+    edit: &mut Edit<'_>,
     change: &BlobChange,
     content: &BlobContent,
 ) -> Result<Resolved, Fault> {
@@ -54,7 +54,7 @@ fn here(content: &BlobContent) -> Result<Resolved, Fault> {
     Ok(Resolved { bytes, etag, look: content.look.or(None), from: From::Data(data.clone()) })
 }
 
-fn by_upload(edit: &Edit<'_>, name: &UploadName, content: &BlobContent) -> Result<Resolved, Fault> {
+fn by_upload(edit: &mut Edit<'_>, name: &UploadName, content: &BlobContent) -> Result<Resolved, Fault> {
     let opened = upload::find(edit, name)?;
     check_order(&content.parts)?;
     let is_told = content.parts.iter().all(|part| part.bytes > 0);

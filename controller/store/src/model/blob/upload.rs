@@ -1,5 +1,7 @@
 //! Uploads: opened with a time, which begins anew whenever something is heard of them, filled with parts, and ended.
 
+use bytes::Bytes;
+
 use super::super::bucket;
 use super::super::edit::Edit;
 use super::super::fault::{Fault, unreadable};
@@ -93,11 +95,27 @@ pub(in super::super) fn expire(edit: &mut Edit<'_>, subject: &[u8]) -> Result<bo
 /// Ends it, if the entry has steps left for all of its parts.
 pub(super) fn end(edit: &mut Edit<'_>, id: UploadId) -> Result<bool, Fault> {
     let Some(upload) = edit.get::<Upload>(&keys::upload(id))? else { return Ok(true) };
-    let (_, more) = edit.steps(&keys::all_parts(id), PAGES_MAX + 1)?;
-    if !more {
-        close(edit, id, &upload)?;
+    let Some(pages) = pages(edit, id)? else { return Ok(false) };
+    clear(edit, id, &upload, &pages)?;
+    Ok(true)
+}
+
+/// The rows of its parts, each of which is a step. None: the entry has no steps left for all of them.
+fn pages(edit: &mut Edit<'_>, id: UploadId) -> Result<Option<Vec<Bytes>>, Fault> {
+    let all = keys::all_parts(id);
+    // One of whose parts nobody was told needs none.
+    if edit.keys(&all, 1)?.is_empty() {
+        return Ok(Some(Vec::new()));
     }
-    Ok(!more)
+    let (pages, more) = edit.steps(&all, PAGES_MAX + 1)?;
+    Ok((!more).then_some(pages))
+}
+
+/// The same for somebody who asks again where it is too much for one entry, for which everybody waits.
+fn pages_or_busy(edit: &mut Edit<'_>, id: UploadId) -> Result<Vec<Bytes>, Fault> {
+    let what = || format!("rows of parts of upload {id} may be there");
+    let busy = || Refusal::over_size(Reason::Busy, what(), PAGES_MAX, 0);
+    Ok(pages(edit, id)?.ok_or_else(busy)?)
 }
 
 /// The upload, if it is that of this blob.
@@ -108,9 +126,9 @@ pub(super) fn find(edit: &Edit<'_>, name: &UploadName) -> Result<Upload, Fault> 
 }
 
 /// Its parts that there are, in order.
-pub(super) fn parts(edit: &Edit<'_>, id: UploadId) -> Result<Vec<Part>, Fault> {
+pub(super) fn parts(edit: &mut Edit<'_>, id: UploadId) -> Result<Vec<Part>, Fault> {
     let mut found = Vec::new();
-    for page in edit.keys(&keys::all_parts(id), PAGES_MAX)? {
+    for page in pages_or_busy(edit, id)? {
         found.extend(edit.get::<UploadParts>(&page)?.unwrap_or_default().parts);
     }
     Ok(found)
@@ -118,9 +136,12 @@ pub(super) fn parts(edit: &Edit<'_>, id: UploadId) -> Result<Vec<Part>, Fault> {
 
 /// Nothing is known of it any more.
 pub(super) fn close(edit: &mut Edit<'_>, id: UploadId, upload: &Upload) -> Result<(), Fault> {
-    for page in edit.keys(&keys::all_parts(id), PAGES_MAX)? {
-        edit.remove(&page);
-    }
+    let pages = pages_or_busy(edit, id)?;
+    clear(edit, id, upload, &pages)
+}
+
+fn clear(edit: &mut Edit<'_>, id: UploadId, upload: &Upload, pages: &[Bytes]) -> Result<(), Fault> {
+    pages.iter().for_each(|page| edit.remove(page));
     edit.remove(&timer(id, upload));
     edit.remove(&keys::upload_of(&upload.bucket, id));
     edit.remove(&keys::upload(id));
@@ -153,7 +174,7 @@ fn extend(edit: &mut Edit<'_>, id: UploadId, upload: Upload) {
     edit.put(keys::upload(id), &upload);
 }
 
-fn timer(id: UploadId, upload: &Upload) -> bytes::Bytes {
+fn timer(id: UploadId, upload: &Upload) -> Bytes {
     keys::timer(Due::Uploads, upload.until_ms, &keys::upload(id))
 }
 

@@ -6,10 +6,10 @@ use super::blob_bench::{
 };
 use crate::model::limits::UPLOADS_OF_BUCKET_MAX;
 use crate::model::{
-    Access, BLOB_BYTES_MAX, BLOB_INLINE_MAX, BUCKET_BLOB_BYTES_MAX, BUCKET_BYTES_MAX, BlobBecomes, Check,
-    Due, Effect, Effected, Holds, Look, Name, OP_STEPS_MAX, Op, Outcome, PARTS_MAX, Part, Place, Reason,
-    Settings, SigningKey, Standing, ToHold, UploadId, Watcher, blob_data, blobs, bucket, commits, committed,
-    standing, uploads, waiting,
+    Access, BATCH_STEPS_MAX, BLOB_BYTES_MAX, BLOB_INLINE_MAX, BUCKET_BLOB_BYTES_MAX, BUCKET_BYTES_MAX,
+    BlobBecomes, Check, Due, Effect, Effected, Holds, Look, Name, OP_STEPS_MAX, Op, Outcome, PARTS_MAX, Part,
+    Place, Reason, Settings, SigningKey, Standing, ToHold, UploadId, Watcher, blob_data, blobs, bucket,
+    commits, committed, standing, uploads, waiting,
 };
 
 /// `printf data | sha256sum`
@@ -356,4 +356,26 @@ fn a_bucket_has_so_many_open_uploads_and_others_have_theirs() {
     while bench.sweep(Due::Uploads) > 0 {}
     let counted = bucket(&bench.records, &place("b")).unwrap().unwrap().bucket.uploads;
     assert_eq!((counted, bench.rows("N")), (0, 0));
+}
+
+/// One entry does so much, for which everybody waits, whoever asks for it.
+#[test]
+fn ends_of_uploads_with_many_parts_are_counted_as_steps() {
+    let mut bench = Bench::with_blobs(999, 99_999);
+    let full: Vec<_> = (0..45)
+        .map(|_| {
+            let id = bench.begin("k");
+            for page in 0..PARTS_MAX / 100 {
+                bench.put_part("k", id, part(page * 100 + 1, 1, 5));
+            }
+            id
+        })
+        .collect();
+    let plain = bench.begin("k");
+    let abort = |id| Op::AbortUpload(upload("k", id));
+    let outcomes = bench.run_all(full.iter().copied().chain([plain]).map(abort).collect());
+    let busy = |outcome: &&Outcome| matches!(outcome, Outcome::Refused(why) if why.reason == Reason::Busy);
+    let refused = outcomes.iter().filter(busy).count();
+    assert_eq!(refused, full.len() - BATCH_STEPS_MAX / 100, "{outcomes:?}");
+    assert_eq!(outcomes.last(), Some(&Outcome::Done), "who has none needs none");
 }
