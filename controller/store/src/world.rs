@@ -98,6 +98,7 @@ impl World {
             kind: "async".to_owned(),
             http: None,
             fingerprint: bytes::Bytes::new(),
+            also: String::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coracle_proto::id::FunctionId;
+use coracle_proto::id::{FunctionId, Namespace};
 use coracle_proto::status::{Code, Refusal};
 
 use super::present::Present;
@@ -62,6 +62,7 @@ pub(super) async fn check(
     functions(manifest, events, &mut wrong).await?;
     let unknown = sources(manifest, present, &mut wrong)?;
     grants(manifest, present, &mut wrong)?;
+    replies(manifest, present, &mut wrong)?;
     let unknown = [unknown, secrets(manifest, present, &mut wrong)?].concat();
     let queues = manifest.queues.iter().map(|queue| Thing::Queue(queue, false));
     let buckets = manifest.buckets.iter().map(Thing::Bucket);
@@ -166,6 +167,31 @@ fn secrets(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<
     Ok(unknown)
 }
 
+/// Each queue and topic to which answers go is of the manifest, or there.
+fn replies(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(), Failure> {
+    let queues = manifest.queues.iter().map(|it| (Thing::Queue(it, false), &it.id.namespace, &it.settings));
+    let hooks = manifest.webhooks.iter().map(|it| (Thing::Webhook(it), &it.id.namespace, &it.settings));
+    let all = manifest.triggers.iter().map(|it| (Thing::Trigger(it, None), &it.function.namespace, &it.settings));
+    for (thing, namespace, settings) in queues.chain(hooks).chain(all) {
+        let Some(name) = settings.delivery.reply.as_deref().filter(|name| !name.is_empty()) else { continue };
+        if !takes_messages(manifest, present, namespace, name) {
+            let sentence = format!("reply: there is no queue or topic '{name}', neither in the cluster nor here");
+            let refusal = Refusal::new(Code::QueueNotFound, sentence);
+            wrong.take(thing.line(), &thing.to_string(), Err(refusal.into()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a queue or a topic of this name is of the manifest, or there. What is no name is told elsewhere.
+fn takes_messages(manifest: &Manifest, present: &Present, namespace: &Namespace, name: &str) -> bool {
+    let Ok(id) = FunctionId::parse(namespace.as_str(), name) else { return true };
+    manifest.queues.iter().any(|it| it.id == id)
+        || present.queue(&id).is_some()
+        || manifest.topics.iter().any(|it| it.id == id)
+        || present.topics.contains_key(&id)
+}
+
 /// Each bucket, queue and topic that functions are granted is of the manifest, or there.
 fn grants(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(), Failure> {
     for function in &manifest.functions {
@@ -186,10 +212,7 @@ fn grants(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(
             }
         }
         for name in function.spec.publish() {
-            let Ok(id) = FunctionId::parse(namespace.as_str(), name) else { continue };
-            let queue = manifest.queues.iter().any(|it| it.id == id) || present.queue(&id).is_some();
-            let topic = manifest.topics.iter().any(|it| it.id == id) || present.topics.contains_key(&id);
-            if !queue && !topic {
+            if !takes_messages(manifest, present, namespace, name) {
                 refuse(missing(Code::QueueNotFound, "queue or topic", name))?;
             }
         }
