@@ -19,8 +19,8 @@ pub use self::client::{Begin, BlobClient, Sending};
 pub use self::manner::{Batch, Manner};
 pub use self::message::{
     ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, Acknowledged, BODY_BYTES_MAX, DELAY_MAX, Delivery, Event,
-    EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX, KEPT_HEADERS_BYTES_MAX, Kept, Message, Offered, Other,
-    PUBLISHED_BYTES_MAX, PUBLISHED_MAX, Published, Reply, Report, Settlement, Submission, Submitted,
+    EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX, KEPT_HEADERS_BYTES_MAX, Kept, Message, Offered,
+    Other, PUBLISHED_BYTES_MAX, PUBLISHED_MAX, Published, Reply, Report, Settlement, Submission, Submitted,
     TEXT_BYTES_MAX, Taken, Taking, Ticket, Verdict,
 };
 pub use self::record::{Ended, Record, State};

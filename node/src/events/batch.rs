@@ -44,7 +44,8 @@ struct Open {
 impl Open {
     /// Whether one more fits, and is to be called like the others: the queue may have been told anew meanwhile.
     fn takes(&self, delivery: &Delivery, weight: usize) -> bool {
-        let alike = |it: &Member| it.delivery.function == delivery.function && it.delivery.how == delivery.how;
+        let alike =
+            |it: &Member| it.delivery.function == delivery.function && it.delivery.how == delivery.how;
         self.bytes.saturating_add(weight) <= BYTES_MAX && self.members.first().is_none_or(alike)
     }
 

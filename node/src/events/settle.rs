@@ -115,7 +115,9 @@ fn again(settlement: &Settlement, refusal: &Refusal) -> Option<(Why, String)> {
         return None;
     }
     match refusal.code {
-        Code::Conflict => Some((Why::Overtaken, format!("what it had read was changed meanwhile: {refusal}"))),
+        Code::Conflict => {
+            Some((Why::Overtaken, format!("what it had read was changed meanwhile: {refusal}")))
+        }
         // A queue is emptied again, and so is a bucket.
         Code::QueueFull | Code::LimitReached => Some((Why::Full, undone(refusal))),
         _ => None,

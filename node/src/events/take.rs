@@ -58,8 +58,7 @@ impl Taker {
         }
         self.give_back();
         // What was on its way in that moment goes to others when this node says that it did not get it.
-        let _ = tokio::time::timeout(FAREWELL, self.ask(self.room(0), Duration::ZERO))
-            .await;
+        let _ = tokio::time::timeout(FAREWELL, self.ask(self.room(0), Duration::ZERO)).await;
         if tokio::time::timeout(self.inner.options.drain_timeout, self.drained()).await.is_err() {
             let left = self.running.count();
             tracing::warn!(group = %self.group, left, "messages were cut off: their calls did not end in time");

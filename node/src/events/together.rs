@@ -176,8 +176,7 @@ fn offered(inner: &Inner, members: &[Member], came: &Came, error: &str) -> Vec<S
 
 async fn cut_all(members: &[Member], begun: &Begun) -> Vec<Settlement> {
     let held = still_held(members);
-    let mut all: Vec<Settlement> =
-        stream::iter(&held).then(|it| cut_off(&it.ticket, begun)).collect().await;
+    let mut all: Vec<Settlement> = stream::iter(&held).then(|it| cut_off(&it.ticket, begun)).collect().await;
     let count = all.len();
     for (index, settlement) in all.iter_mut().enumerate() {
         if let Some(report) = &mut settlement.report {
@@ -196,7 +195,8 @@ async fn settle_all(inner: &Inner, group: GroupId, first: &Member, words: Words)
         first.place.tell(&settled);
         match settled {
             Settled::Again(why, error) => {
-                let tickets = done.others.iter().map(|it| &it.ticket).chain(others.iter().map(|it| &it.ticket));
+                let tickets =
+                    done.others.iter().map(|it| &it.ticket).chain(others.iter().map(|it| &it.ticket));
                 others = tickets.map(|ticket| given_back(inner, ticket, why, error.clone())).collect();
             }
             Settled::Never(error) => others.extend(done.others.into_iter().map(|it| failed(it, &error))),

@@ -27,8 +27,7 @@ use crate::call::{Answer, Call, CallError};
 use crate::threads::Threads;
 
 /// Why a request is refused.
-const NO_BATCH: &str =
-    "several messages in one call ('batch' of the queue) are for functions that take requests: commands and handlers of events get one";
+const NO_BATCH: &str = "several messages in one call ('batch' of the queue) are for functions that take requests: commands and handlers of events get one";
 const EVENTS_ONLY: &str = "only events call the function: its component exports neither 'wasi:http/incoming-handler' nor 'wasi:cli/run'";
 
 /// Runs calls.

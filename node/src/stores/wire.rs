@@ -22,13 +22,13 @@ use self::record::{answer, report};
 pub(super) use self::value::{list_request, page, value, write_request, written};
 pub(super) use self::webhook::{deliver_request, heard};
 use super::message::{
-    Acknowledged, Delivery, Fate, Fence, Offered, Other, Settlement, Submission, Submitted, Taken, Taking, Ticket,
-    Verdict,
+    Acknowledged, Delivery, Fate, Fence, Offered, Other, Settlement, Submission, Submitted, Taken, Taking,
+    Ticket, Verdict,
 };
 use crate::clock::millis;
 
 /// Bytes of what a call did with what it answered: a store has it in one entry of its log, of 512 KiB.
-const DONE_BYTES_MAX: usize = 448 << 10;
+const DONE_BYTES_MAX: usize = 480 << 10;
 /// A text for people is cut at so many bytes.
 const ERROR_BYTES_MAX: usize = 1 << 10;
 
@@ -231,6 +231,22 @@ mod tests {
         assert!(
             matches!(&taken.offered[1], Offered::Foreign(it, why) if it.message == 3 && why.contains("function"))
         );
+    }
+
+    #[test]
+    fn what_a_call_did_goes_before_what_it_answered() {
+        let kept = |bytes: usize| {
+            let (body, body_bytes) = (vec![b'x'; 64 << 10].into(), 64 << 10);
+            let answer = Some(pb::EventAnswer { body, body_bytes, ..Default::default() });
+            let check = pb::EventCheck { key: vec![b'k'; bytes].into(), ..Default::default() };
+            let effects = vec![pb::EventEffect { kind: Some(pb::event_effect::Kind::Check(check)) }];
+            let done = fitting(pb::SettleDone { answer, effects, others: vec![] });
+            assert!(done.encoded_len() <= DONE_BYTES_MAX);
+            let answer = done.answer.unwrap();
+            (answer.body.len(), answer.body_bytes)
+        };
+        assert_eq!(kept(384 << 10), (64 << 10, 64 << 10));
+        assert_eq!(kept((384 + 64) << 10), (0, 64 << 10), "with the event that it answered");
     }
 
     #[test]

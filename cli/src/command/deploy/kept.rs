@@ -203,7 +203,9 @@ fn replied_to_first(queues: &[QueueEntry]) -> Vec<&QueueEntry> {
     while !left.is_empty() {
         let waits_for = |it: &QueueEntry, other: &QueueEntry| {
             let reply = it.settings.delivery.reply.as_deref();
-            it.id != other.id && it.id.namespace == other.id.namespace && reply == Some(other.id.name.as_str())
+            it.id != other.id
+                && it.id.namespace == other.id.namespace
+                && reply == Some(other.id.name.as_str())
         };
         let ready = left.iter().position(|it| !left.iter().any(|other| waits_for(it, other)));
         ordered.push(left.remove(ready.unwrap_or(0)));

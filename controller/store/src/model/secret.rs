@@ -93,11 +93,7 @@ pub(super) fn forget(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(), Fault> {
 }
 
 /// The one that is named so, which must be there.
-pub(super) fn named(
-    edit: &Edit<'_>,
-    namespace: &Namespace,
-    name: &Name,
-) -> Result<(Place, Secret), Fault> {
+pub(super) fn named(edit: &Edit<'_>, namespace: &Namespace, name: &Name) -> Result<(Place, Secret), Fault> {
     let place = Place { namespace: namespace.clone(), name: name.clone() };
     let secret = need(edit, &place)?;
     Ok((place, secret))

@@ -261,6 +261,7 @@ async fn those_that_it_names_are_tried_again_and_the_others_done() {
         None,
     );
     let node = Node::start(Plan::local(Arc::clone(&guest))).await;
+    node.store.keep("b", "k", 7);
     for id in 1..=3 {
         put(&node, id, &batch(3, 100));
     }

@@ -324,7 +324,9 @@ impl State {
                 _ => 0,
             };
             let lost = [vec![ticket.message], gone].concat();
-            return Ok(pb::SettleReply { fate: Some(settle_reply::Fate::Done(pb::SettledDone { effects, lost })) });
+            return Ok(pb::SettleReply {
+                fate: Some(settle_reply::Fate::Done(pb::SettledDone { effects, lost })),
+            });
         }
         let message = self.claimed(&ticket).ok_or_else(lost)?;
         message.reports.extend(request.report);

@@ -171,11 +171,13 @@ fn secrets(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<
 fn replies(manifest: &Manifest, present: &Present, wrong: &mut Wrong) -> Result<(), Failure> {
     let queues = manifest.queues.iter().map(|it| (Thing::Queue(it, false), &it.id.namespace, &it.settings));
     let hooks = manifest.webhooks.iter().map(|it| (Thing::Webhook(it), &it.id.namespace, &it.settings));
-    let all = manifest.triggers.iter().map(|it| (Thing::Trigger(it, None), &it.function.namespace, &it.settings));
+    let all =
+        manifest.triggers.iter().map(|it| (Thing::Trigger(it, None), &it.function.namespace, &it.settings));
     for (thing, namespace, settings) in queues.chain(hooks).chain(all) {
         let Some(name) = settings.delivery.reply.as_deref().filter(|name| !name.is_empty()) else { continue };
         if !takes_messages(manifest, present, namespace, name) {
-            let sentence = format!("reply: there is no queue or topic '{name}', neither in the cluster nor here");
+            let sentence =
+                format!("reply: there is no queue or topic '{name}', neither in the cluster nor here");
             let refusal = Refusal::new(Code::QueueNotFound, sentence);
             wrong.take(thing.line(), &thing.to_string(), Err(refusal.into()))?;
         }

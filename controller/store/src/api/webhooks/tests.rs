@@ -122,7 +122,13 @@ async fn what_is_signed_is_kept_once_and_what_is_not_is_counted() {
     let mut ids = Vec::new();
     let (one, two) = (b"{\"a\":1}", b"{\"a\":2}");
     // What was recorded is the same by another id, and by another secret.
-    let all = [(&b"new"[..], "1", one), (b"old", "2", two), (b"new", "1", one), (b"old", "3", one), (b"new", "", two)];
+    let all = [
+        (&b"new"[..], "1", one),
+        (b"old", "2", two),
+        (b"new", "1", one),
+        (b"old", "3", one),
+        (b"new", "", two),
+    ];
     for (secret, id, body) in all {
         let reply = world.deliver("w", github(secret, id, body)).await.unwrap().into_inner();
         ids.push((InvocationId::try_from(&reply.invocation[..]).unwrap(), reply.repeated));

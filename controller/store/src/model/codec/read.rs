@@ -8,8 +8,8 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, NodeId, RequestId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
-    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Other, Place, Publish, Request, Sealed, Span, Tick, Ticket,
-    Verdict, Write,
+    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Other, Place, Publish, Request, Sealed, Span, Tick,
+    Ticket, Verdict, Write,
 };
 use super::DecodeError;
 use super::names::{

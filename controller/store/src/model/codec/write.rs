@@ -8,8 +8,8 @@ use coracle_proto::id::{FunctionId, InvocationId, NodeId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
-    Answer, Asked, Batch, Change, Definition, Effect, Kept, Op, Other, Place, Publish, Report, Span, Tick, Ticket,
-    Verdict, Write,
+    Answer, Asked, Batch, Change, Definition, Effect, Kept, Op, Other, Place, Publish, Report, Span, Tick,
+    Ticket, Verdict, Write,
 };
 use super::names::{due_to_wire, fence_to_wire, function_to_wire, place_to_wire};
 use super::record::{

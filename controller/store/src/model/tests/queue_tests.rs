@@ -6,8 +6,8 @@ use super::queue_bench::{
 };
 use crate::model::{
     CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, How,
-    Kept, MESSAGE_BYTES_MAX, Manner, Op, Other, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, due,
-    message, ready,
+    Kept, MESSAGE_BYTES_MAX, Manner, Op, Other, Outcome, Publish, Reason, Settings, Span, State, Verdict,
+    dead, due, message, ready,
 };
 
 fn bench() -> Bench {
@@ -93,11 +93,17 @@ fn a_settle_is_refused_with_its_effects() {
     let claimed = bench.claim_one();
     let check = Change::CompareAndSet { expected: Some(99), data: text("x"), ttl_ms: None };
     let effects = vec![write("k", set("v")), write("l", check)];
-    assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects, others: Vec::new() })), Reason::Mismatch);
+    assert_eq!(
+        bench.refused(settle(&claimed, Verdict::Done { effects, others: Vec::new() })),
+        Reason::Mismatch
+    );
     assert!(matches!(bench.state(claimed.message), Some(State::Claimed(_))), "it may be tried again");
     let nowhere = Publish { queue: place("z"), ..published("b") };
     let effects = vec![Effect::Publish(Box::new(nowhere))];
-    assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects, others: Vec::new() })), Reason::Nowhere);
+    assert_eq!(
+        bench.refused(settle(&claimed, Verdict::Done { effects, others: Vec::new() })),
+        Reason::Nowhere
+    );
     assert_eq!(bench.settle(&claimed, done()), Fate::Done);
     assert_eq!(bench.state(claimed.message), None);
     assert_eq!(bench.counts().bytes, 0);
@@ -405,7 +411,10 @@ fn what_one_call_was_for_is_done_together_as_far_as_it_is_held() {
     }
     let held = bench.claim(3);
     let other = |it: &Claimed| Other { message: it.message, fence: it.fence, report: Some(report("200")) };
-    let all = || Verdict::Done { effects: vec![write("k", set("v"))], others: held[1..].iter().map(other).collect() };
+    let all = || Verdict::Done {
+        effects: vec![write("k", set("v"))],
+        others: held[1..].iter().map(other).collect(),
+    };
     bench.run(Op::Cancel { invocation: invocation_of("a") });
     let stale = Fence { sequence: 0, ..held[0].fence };
     let mut wrong = vec![Other { fence: stale, ..other(&held[1]) }];
@@ -427,7 +436,10 @@ fn what_one_call_was_for_is_done_together_as_far_as_it_is_held() {
     wrong.truncate(1);
     let check = Change::CompareAndSet { expected: Some(99), data: text("x"), ttl_ms: None };
     let effects = vec![write("k", check)];
-    assert_eq!(bench.refused(settle(&last, Verdict::Done { effects, others: wrong.clone() })), Reason::Mismatch);
+    assert_eq!(
+        bench.refused(settle(&last, Verdict::Done { effects, others: wrong.clone() })),
+        Reason::Mismatch
+    );
     wrong.push(other(&last));
     let Outcome::Settled { lost, .. } = bench.run(settle(&last, others(wrong))) else { panic!() };
     assert_eq!(lost, [held[1].message, last.message], "each of them counts once");

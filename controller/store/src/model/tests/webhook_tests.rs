@@ -6,8 +6,8 @@ use crate::model::codec::Stored;
 use crate::model::record::Secrets;
 use crate::model::{
     Deletion, Due, Effect, Effected, Form, KEEP_MS_MAX, Manner, Name, Op, Outcome, Place, Publish, Reason,
-    SECRET_BYTES_MAX, SECRETS_MAX, Sealed, Settings, TOLERANCE_MS_MAX, TOLERANCE_MS_MIN, Terms, due, keys, named_count, queue,
-    secret, secrets, users, view, webhook, webhooks,
+    SECRET_BYTES_MAX, SECRETS_MAX, Sealed, Settings, TOLERANCE_MS_MAX, TOLERANCE_MS_MIN, Terms, due, keys,
+    named_count, queue, secret, secrets, users, view, webhook, webhooks,
 };
 
 fn name(text: &str) -> Name {
@@ -67,7 +67,11 @@ fn a_value_before_is_good_for_a_time_and_then_forgotten() {
     bench.run(put_secret("two", 500));
     assert_eq!((good(&bench).len(), until(&bench)), (2, Some(bench.now_ms + 500)));
     bench.run(put_secret("two", 0));
-    assert_eq!((good(&bench), until(&bench), version(&bench)), (vec!["two".into()], None, second), "it is revoked");
+    assert_eq!(
+        (good(&bench), until(&bench), version(&bench)),
+        (vec!["two".into()], None, second),
+        "it is revoked"
+    );
     bench.run(put_secret("three", 5000));
     assert_eq!(good(&bench), ["three", "two"], "of two before only the last");
     let until_ms = bench.now_ms + 5000;
@@ -231,7 +235,9 @@ fn what_is_told_by_more_than_its_id_is_taken_once_by_each_of_both() {
             ..published(id)
         };
         let outcome = bench.run(perform(vec![Effect::Publish(Box::new(publish))]));
-        let [Effected::Published { repeated, invocation, .. }] = effected(&outcome) else { panic!("{outcome:?}") };
+        let [Effected::Published { repeated, invocation, .. }] = effected(&outcome) else {
+            panic!("{outcome:?}")
+        };
         (*repeated, *invocation)
     };
     let (one, four) = ((true, invocation_of("1")), (true, invocation_of("4")));

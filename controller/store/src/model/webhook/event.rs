@@ -50,7 +50,8 @@ impl Sent<'_> {
         let json: Option<Value> = serde_json::from_slice(self.arrived.body).ok();
         let text = |name: &str| json.as_ref()?.get(name)?.as_str().map(str::to_owned);
         // Of an event that it calls back for, what it is.
-        let slacks = json.as_ref().and_then(|json| json.get("event")?.get("type")?.as_str().map(str::to_owned));
+        let slacks =
+            json.as_ref().and_then(|json| json.get("event")?.get("type")?.as_str().map(str::to_owned));
         Ok(Publish {
             queue: Place::of_webhook(self.webhook)?,
             source: source(self.webhook),
