@@ -20,7 +20,7 @@ pub use self::manner::{Batch, Manner};
 pub use self::message::{
     ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, Acknowledged, BODY_BYTES_MAX, DELAY_MAX, Delivery, Event,
     EventHead, Fate, Fence, HEADERS_BYTES_MAX, HEADERS_MAX, KEPT_HEADERS_BYTES_MAX, Kept, Message, Offered,
-    PUBLISHED_BYTES_MAX, PUBLISHED_MAX, Published, Reply, Report, Settlement, Submission, Submitted,
+    Other, PUBLISHED_BYTES_MAX, PUBLISHED_MAX, Published, Reply, Report, Settlement, Submission, Submitted,
     TEXT_BYTES_MAX, Taken, Taking, Ticket, Verdict,
 };
 pub use self::record::{Ended, Record, State};

@@ -82,6 +82,14 @@ pub fn join_from_text(span: &Span, traceparent: &str) {
     join(span, global::get_text_map_propagator(|propagator| propagator.extract(&carrier)));
 }
 
+/// Tells of what the headers say beside the span's parent, if they say anything.
+pub fn link_from_headers(span: &Span, headers: &HeaderMap) {
+    if headers.contains_key(TRACEPARENT) {
+        let other = global::get_text_map_propagator(|propagator| propagator.extract(&HeadersIn(headers)));
+        span.add_link(other.span().span_context().clone());
+    }
+}
+
 fn join(span: &Span, parent: Context) {
     // Fails only where no trace layer is installed, and then there is nothing to join.
     let _ = span.set_parent(parent);

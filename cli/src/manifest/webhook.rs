@@ -10,7 +10,7 @@ use super::settings::{Setting, Unit};
 pub(crate) const PREFIX: &str = "webhook";
 /// Between the sender's time and ours.
 pub(crate) const TOLERANCE: Setting =
-    Setting::new("tolerance", Unit::Duration, 5 * 60 * 1000, (1, 24 * 60 * 60 * 1000));
+    Setting::new("tolerance", Unit::Duration, 5 * 60 * 1000, (1000, 12 * 60 * 60 * 1000));
 
 /// One webhook of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]

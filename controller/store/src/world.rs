@@ -106,6 +106,7 @@ impl World {
             kind: "async".to_owned(),
             http: None,
             fingerprint: bytes::Bytes::new(),
+            also: String::new(),
         }
     }
 

@@ -79,12 +79,13 @@ impl Came {
         }
         let replied = reply(&kept.headers, &kept.body, &invocation.head.headers, span);
         let wrong = match replied {
-            Ok(Some(message)) if kept.is_whole() => return Some(Box::new(Reply { to: to.clone(), message })),
             Ok(None) => return None,
-            Ok(Some(_)) => format!(
+            // What was not kept cannot be read either.
+            _ if !kept.is_whole() => format!(
                 "the event that it answered has {} bytes, and at most {BODY_BYTES_MAX} are published",
                 kept.body_bytes
             ),
+            Ok(Some(message)) => return Some(Box::new(Reply { to: to.clone(), message })),
             Err(error) => format!("the event that it answered is none: {error}"),
         };
         self.result = Err(CallError::new(Code::InvalidResponse, wrong));
@@ -109,7 +110,7 @@ pub(super) async fn run(
             () = cut.cancelled() => cut_off(inner, &delivery.ticket, &begun).await,
         };
         place.settles();
-        place.tell(settle::settle(inner, group, &settlement).await);
+        place.tell(&settle::settle(inner, group, &settlement).await);
     };
     // Boxed: it has all of a call.
     Box::pin(running.instrument(span.clone())).await;
@@ -119,6 +120,13 @@ pub(super) async fn run(
 pub(super) async fn give_back(inner: &Inner, group: GroupId, ticket: Ticket, why: String) {
     tracing::warn!(queue = ticket.queue, message = ticket.message, why, "a message was not understood");
     let verdict = Verdict::Offer { after: FOREIGN_AFTER, error: format!("not understood: {why}") };
+    settle::settle(inner, group, &Settlement::offered(ticket, verdict)).await;
+}
+
+/// Gives back what would wait here for others beside too many.
+pub(super) async fn refuse(inner: &Inner, group: GroupId, ticket: Ticket) {
+    let error = "as many messages wait for others of their batches here as may".to_owned();
+    let verdict = Verdict::Offer { after: inner.offers.after(&ticket), error };
     settle::settle(inner, group, &Settlement::offered(ticket, verdict)).await;
 }
 
@@ -179,7 +187,8 @@ async fn attempt(
     };
     let report = Some(report(begun, &came, told, error));
     let reply = reply.filter(|_| verdict == Verdict::Done);
-    Settlement { ticket, report, verdict, answer: came.result.ok(), effects, reply }
+    let others = Vec::new();
+    Settlement { ticket, report, verdict, answer: came.result.ok(), effects, reply, others }
 }
 
 /// With what was told of the call, which was `answered` or failed. It is not done without what it did.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::task::AbortHandle;
+
 use super::json;
 use super::narrow::Queue;
 use super::running::Place;
@@ -34,6 +36,26 @@ struct Open {
     number: u64,
     members: Vec<Member>,
     bytes: usize,
+    most: usize,
+    /// The task that runs it when it has waited for long enough.
+    sleeper: Option<AbortHandle>,
+}
+
+impl Open {
+    /// Whether one more fits, and is to be called like the others: the queue may have been told anew meanwhile.
+    fn takes(&self, delivery: &Delivery, weight: usize) -> bool {
+        let alike =
+            |it: &Member| it.delivery.function == delivery.function && it.delivery.how == delivery.how;
+        self.bytes.saturating_add(weight) <= BYTES_MAX && self.members.first().is_none_or(alike)
+    }
+
+    /// It is run before its time.
+    fn close(self) -> Vec<Member> {
+        if let Some(sleeper) = self.sleeper {
+            sleeper.abort();
+        }
+        self.members
+    }
 }
 
 /// What comes of one more.
@@ -49,23 +71,40 @@ impl Batches {
     /// A message waits for others, or no more of them fit.
     pub(super) fn add(&self, queue: &Queue, member: Member, batch: Batch) -> Added {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut added, weight) = (Added::default(), json::weight(&member.delivery.event));
-        if waiting.of.get(queue).is_some_and(|open| open.bytes.saturating_add(weight) > BYTES_MAX) {
-            added.full.extend(waiting.of.remove(queue).map(|open| open.members));
+        let (mut added, weight) = (Added::default(), json::weight(&member.delivery));
+        if waiting.of.get(queue).is_some_and(|open| !open.takes(&member.delivery, weight)) {
+            added.full.extend(waiting.of.remove(queue).map(Open::close));
         }
         let number = waiting.number;
         let open = waiting.of.entry(queue.clone()).or_insert_with(|| {
             added.begun = Some(number);
-            Open { number, members: Vec::new(), bytes: 0 }
+            Open { number, members: Vec::new(), bytes: 0, most: batch.most, sleeper: None }
         });
+        member.place.joins(open.number);
         open.members.push(member);
         open.bytes = open.bytes.saturating_add(weight);
         if open.members.len() >= batch.most {
             added.begun = None;
-            added.full.extend(waiting.of.remove(queue).map(|open| open.members));
+            added.full.extend(waiting.of.remove(queue).map(Open::close));
         }
         waiting.number = waiting.number.saturating_add(1);
         added
+    }
+
+    /// How many more messages may join those of each queue that wait.
+    pub(super) fn room(&self) -> BTreeMap<Queue, usize> {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = |open: &Open| open.most.saturating_sub(open.members.len());
+        waiting.of.iter().map(|(queue, open)| (queue.clone(), room(open))).collect()
+    }
+
+    /// This one has it run in time, and is not needed if it is full before.
+    pub(super) fn sleeps(&self, queue: &Queue, number: u64, sleeper: AbortHandle) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.of.get_mut(queue).filter(|open| open.number == number) {
+            Some(open) => open.sleeper = Some(sleeper),
+            None => sleeper.abort(),
+        }
     }
 
     /// Those of one that has waited for long enough; none: it has gone.
@@ -90,6 +129,7 @@ mod tests {
     use super::*;
     use crate::events::request::tests::delivery;
     use crate::events::running::Running;
+    use crate::events::running::tests::held;
 
     const THREE: Batch = Batch { most: 3, wait: Duration::ZERO };
 
@@ -97,7 +137,7 @@ mod tests {
         let mut delivery = Box::new(delivery(None, &[]));
         (delivery.ticket.message, delivery.ticket.queue) = (message, "q".to_owned());
         delivery.event.data = vec![b'x'; bytes].into();
-        let place = running.hold(delivery.ticket.clone(), 3).unwrap();
+        let place = held(running, delivery.ticket.clone(), 3);
         ((delivery.ticket.namespace.clone(), "q".to_owned()), Member { delivery, place })
     }
 
@@ -122,6 +162,26 @@ mod tests {
         assert_eq!(add(6, 1), (vec![], false));
         assert_eq!(batches.take_all().len(), 2);
         assert_eq!(batches.take_all().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn those_that_are_called_otherwise_are_no_batch() {
+        let (batches, running) = (Batches::default(), Arc::<Running>::default());
+        let add = |message, function: &str, path: &str| {
+            let (queue, mut member) = member(&running, message, 1);
+            member.delivery.function = function.parse().unwrap();
+            member.delivery.how.uri = format!("http://localhost/{path}").parse().unwrap();
+            let added = batches.add(&queue, member, THREE);
+            (added.full.iter().map(Vec::len).sum::<usize>(), added.begun.is_some())
+        };
+        assert_eq!((add(1, "f", ""), add(2, "g", ""), add(3, "g", "x")), ((0, true), (1, true), (1, true)));
+        let (queue, last) = member(&running, 4, 1);
+        let number = batches.add(&queue, last, THREE).begun.unwrap();
+        assert_eq!(batches.room(), [(queue.clone(), 2)].into());
+        let sleeper = tokio::spawn(std::future::pending::<()>());
+        batches.sleeps(&queue, number, sleeper.abort_handle());
+        assert_eq!(batches.add(&queue, member(&running, 5, 400 << 10).1, THREE).full.len(), 1);
+        assert!(sleeper.await.unwrap_err().is_cancelled(), "nobody waits for what has gone");
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
+use crate::cloudevent::is_json;
 use crate::stores::{Delivery, Kept};
 
 const FAILURES: &str = "batchItemFailures";
@@ -20,7 +22,14 @@ pub(super) fn failures<'a>(
     if !kept.is_whole() {
         return Err(format!("the answer has {} bytes, too many to be read for what failed", kept.body_bytes));
     }
-    let Ok(Value::Object(answer)) = serde_json::from_slice(&kept.body) else { return Ok(BTreeSet::new()) };
+    let answer = match serde_json::from_slice(&kept.body) {
+        Ok(Value::Object(answer)) => answer,
+        Ok(_) => return Ok(BTreeSet::new()),
+        Err(error) if means_json(kept) => {
+            return Err(format!("the answer cannot be read for what failed: {error}"));
+        }
+        Err(_) => return Ok(BTreeSet::new()),
+    };
     let items = match answer.get(FAILURES) {
         None | Some(Value::Null) => return Ok(BTreeSet::new()),
         Some(Value::Array(items)) => items,
@@ -39,6 +48,14 @@ pub(super) fn failures<'a>(
         named.insert(id.to_owned());
     }
     Ok(named)
+}
+
+/// Whether an answer says that it is JSON, or begins as what names something would. Another text says nothing.
+fn means_json(kept: &Kept) -> bool {
+    const MARK: &str = "\u{feff}";
+    let says = kept.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
+    let text = kept.body.strip_prefix(MARK.as_bytes()).unwrap_or(&kept.body);
+    !kept.body.is_empty() && (says || text.trim_ascii_start().starts_with(b"{"))
 }
 
 #[cfg(test)]
@@ -80,6 +97,9 @@ mod tests {
     #[test]
     fn what_cannot_be_understood_says_why() {
         for (wrong, why) in [
+            ("{\"batchItemFailures\":[{\"itemIdentifier\":\"a\"}]", "cannot be read"),
+            (" {\"batchItemFailures\":[],}", "cannot be read"),
+            ("\u{feff}{\"batchItemFailures\":[{\"itemIdentifier\":\"a\"}]}", "cannot be read"),
             ("{\"batchItemFailures\":{}}", "is no list"),
             ("{\"batchItemFailures\":[1]}", "no text"),
             ("{\"batchItemFailures\":[{\"itemIdentifier\":1}]}", "no text"),
@@ -89,6 +109,11 @@ mod tests {
             let said = named(wrong).unwrap_err();
             assert!(said.contains(why), "{said}");
         }
+        let headers = [(CONTENT_TYPE, "application/json".parse().unwrap())].into_iter().collect();
+        let kept = Kept { status: StatusCode::OK, headers, body: "[".into(), body_bytes: 1 };
+        assert!(failures(&kept, std::iter::empty()).unwrap_err().contains("cannot be read"));
+        let empty = Kept { body: bytes::Bytes::new(), body_bytes: 0, ..kept };
+        assert_eq!(failures(&empty, std::iter::empty()), Ok(BTreeSet::new()), "it says nothing");
         let kept = Kept {
             status: StatusCode::OK,
             headers: HeaderMap::new(),

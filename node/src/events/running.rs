@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::again::Why;
 use super::crowd::Crowd;
 use super::narrow::{Narrow, Queue};
 use super::settle::Settled;
@@ -35,36 +36,46 @@ struct Task {
     abort: Option<AbortHandle>,
     /// So many messages of its queue are run by one call, and take one place.
     of: usize,
+    /// Those of the same number are run by one call; none: it is run alone.
+    batch: Option<u64>,
     /// Its call is over.
     settles: bool,
     /// Its claim is not held any more, though it may be what it said that ended it: whoever settles it finds out.
     lost: bool,
 }
 
-/// Messages of one queue.
+/// What there is of one queue.
 #[derive(Debug, Clone, Copy)]
 struct Count {
-    messages: usize,
-    /// So many of them are run by one call.
+    /// Calls that its messages are, under way or to come.
+    places: usize,
+    /// So many messages are run by one of them.
     of: usize,
 }
 
 impl Default for Count {
     fn default() -> Self {
-        Self { messages: 0, of: 1 }
+        Self { places: 0, of: 1 }
     }
 }
 
 impl Count {
-    /// Calls that they are.
-    const fn places(self) -> usize {
-        self.messages.div_ceil(self.of)
+    /// Messages that there is room for in so many calls, of which one that is there already takes so many more.
+    const fn left(self, places: usize, open: usize) -> usize {
+        places.saturating_sub(self.places).saturating_mul(self.of).saturating_add(open)
     }
+}
 
-    /// Messages that there is room for in so many calls.
-    const fn left(self, places: usize) -> usize {
-        places.saturating_mul(self.of).saturating_sub(self.messages)
+/// Calls that these are.
+fn places<'a>(tasks: impl Iterator<Item = &'a Task>) -> usize {
+    let (mut alone, mut batches) = (0_usize, BTreeSet::new());
+    for task in tasks {
+        match task.batch {
+            Some(number) => _ = batches.insert(number),
+            None => alone += 1,
+        }
     }
+    alone + batches.len()
 }
 
 /// What may be taken.
@@ -76,6 +87,17 @@ pub(super) struct Room {
     pub(super) full: Vec<Queue>,
     /// There may be more then.
     pub(super) until: Option<Instant>,
+}
+
+/// What becomes of a message that is to be run with others.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// It waits here.
+    Here(Place),
+    /// It is here already.
+    Known,
+    /// As many as may be are here: nobody keeps it.
+    Full(Ticket),
 }
 
 /// That of one message. Dropping it frees it.
@@ -100,8 +122,8 @@ impl Running {
         self.tasks().iter().filter(|(_, task)| !task.lost).map(|(ticket, _)| ticket.clone()).collect()
     }
 
-    /// What there is room for now, where at most `bound` run at once.
-    pub(super) fn room(&self, bound: usize, now: Instant) -> Room {
+    /// What there is room for now, where at most `bound` run at once, and so many more may join those of each queue that wait (`open`).
+    pub(super) fn room(&self, bound: usize, open: &BTreeMap<Queue, usize>, now: Instant) -> Room {
         let (counts, share) = (self.counts(), share(bound));
         let mut narrow = self.narrow.lock().unwrap_or_else(PoisonError::into_inner);
         narrow.widen(share, now);
@@ -115,12 +137,13 @@ impl Running {
         let (mut most, mut full) = (share, self.crowded());
         widths.retain(|queue, _| !full.contains(queue));
         for (queue, width) in widths {
-            match counts.get(&queue).copied().unwrap_or_default().left(width) {
+            let open = open.get(&queue).copied().unwrap_or(0);
+            match counts.get(&queue).copied().unwrap_or_default().left(width, open) {
                 0 => full.push(queue),
                 left => most = most.min(left),
             }
         }
-        let taken = counts.values().map(|count| count.places()).sum();
+        let taken = counts.values().map(|count| count.places).sum();
         Room { places: bound.saturating_sub(taken).min(most), full, until: narrow.next() }
     }
 
@@ -134,8 +157,7 @@ impl Running {
         let runs = |(other, task): &(&Ticket, &Task)| {
             !task.settles && other.namespace == queue.0 && other.queue == queue.1
         };
-        let of = tasks.get(ticket).map_or(1, |task| task.of);
-        let others = tasks.iter().filter(runs).count().div_ceil(of);
+        let others = places(tasks.iter().filter(runs).map(|(_, task)| task));
         drop(tasks);
         self.narrow.lock().unwrap_or_else(PoisonError::into_inner).refused(queue, others, now);
         self.narrowed.notify_one();
@@ -144,7 +166,7 @@ impl Running {
     /// What the call of a message had read was changed by another one's: fewer of its queue run at once.
     fn overtaken(&self, ticket: &Ticket, now: Instant) {
         let queue = (ticket.namespace.clone(), ticket.queue.clone());
-        let running = self.counts().get(&queue).map_or(0, |count| count.places());
+        let running = self.counts().get(&queue).map_or(0, |count| count.places);
         self.crowd().overtaken(queue, running, now);
         self.narrowed.notify_one();
     }
@@ -154,12 +176,16 @@ impl Running {
     }
 
     fn counts(&self) -> BTreeMap<Queue, Count> {
-        let mut counts: BTreeMap<Queue, Count> = BTreeMap::new();
-        for (ticket, task) in &*self.tasks() {
-            let count = counts.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default();
-            (count.messages, count.of) = (count.messages + 1, task.of.max(count.of));
+        let tasks = self.tasks();
+        let mut queues: BTreeMap<Queue, Vec<&Task>> = BTreeMap::new();
+        for (ticket, task) in &*tasks {
+            queues.entry((ticket.namespace.clone(), ticket.queue.clone())).or_default().push(task);
         }
-        counts
+        let count = |tasks: Vec<&Task>| {
+            let of = tasks.iter().map(|task| task.of).max().unwrap_or(1);
+            Count { places: places(tasks.into_iter()), of }
+        };
+        queues.into_iter().map(|(queue, tasks)| (queue, count(tasks))).collect()
     }
 
     /// Queues of whose messages several are run by one call, where such messages are as many as there may be.
@@ -199,7 +225,7 @@ impl Running {
             return false;
         }
         // It is there before its task is, which may have ended before that is known here.
-        tasks.insert(ticket.clone(), Task { abort: None, of: 1, settles: false, lost: false });
+        tasks.insert(ticket.clone(), Task::new(1));
         drop(tasks);
         let place = Place { running: Arc::clone(self), ticket: ticket.clone() };
         let abort = threads.spawn(run(place)).abort_handle();
@@ -209,15 +235,18 @@ impl Running {
         true
     }
 
-    /// Keeps a message that is to be run with others, `of` of them at most; none where it is here already.
-    pub(super) fn hold(self: &Arc<Self>, ticket: Ticket, of: usize) -> Option<Place> {
+    /// Keeps a message that is to be run with others, `of` of them at most.
+    pub(super) fn hold(self: &Arc<Self>, ticket: Ticket, of: usize) -> Held {
         let mut tasks = self.tasks();
         if tasks.contains_key(&ticket) {
-            return None;
+            return Held::Known;
         }
-        tasks.insert(ticket.clone(), Task { abort: None, of: of.max(1), settles: false, lost: false });
+        if tasks.values().filter(|task| task.of > 1).count() >= BATCHED_MAX {
+            return Held::Full(ticket);
+        }
+        tasks.insert(ticket.clone(), Task::new(of.max(1)));
         drop(tasks);
-        Some(Place { running: Arc::clone(self), ticket })
+        Held::Here(Place { running: Arc::clone(self), ticket })
     }
 
     /// Ends when nobody wants any of these any more.
@@ -261,6 +290,10 @@ fn share(bound: usize) -> usize {
 }
 
 impl Task {
+    const fn new(of: usize) -> Self {
+        Self { abort: None, of, batch: None, settles: false, lost: false }
+    }
+
     fn stop(&self) {
         if let Some(abort) = &self.abort {
             abort.abort();
@@ -276,6 +309,13 @@ impl Place {
         }
     }
 
+    /// It is run by one call with the others of this number.
+    pub(super) fn joins(&self, batch: u64) {
+        if let Some(task) = self.running.tasks().get_mut(&self.ticket) {
+            task.batch = Some(batch);
+        }
+    }
+
     /// Whether it is still wanted.
     pub(super) fn is_held(&self) -> bool {
         self.running.tasks().contains_key(&self.ticket)
@@ -287,14 +327,14 @@ impl Place {
     }
 
     /// What became of what its call did.
-    pub(super) fn tell(&self, settled: Settled) {
+    pub(super) fn tell(&self, settled: &Settled) {
         match settled {
             Settled::Done => {
                 let queue = (self.ticket.namespace.clone(), self.ticket.queue.clone());
                 self.running.crowd().done(&queue);
             }
-            Settled::Overtaken => self.running.overtaken(&self.ticket, clock::now()),
-            Settled::Otherwise => {}
+            Settled::Again(Why::Overtaken, _) => self.running.overtaken(&self.ticket, clock::now()),
+            Settled::Again(Why::Full, _) | Settled::Never(_) | Settled::Otherwise => {}
         }
     }
 
@@ -312,7 +352,7 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use coracle_proto::id::Namespace;
 
     use super::*;
@@ -336,7 +376,7 @@ mod tests {
         };
         assert!(begin(ticket("a", 1)) && begin(ticket("a", 2)) && begin(ticket("b", 1)));
         assert!(!begin(ticket("a", 1)), "it runs");
-        let room = |bound| running.room(bound, clock::now());
+        let room = |bound| running.room(bound, &BTreeMap::new(), clock::now());
         let full = |bound| room(bound).full.into_iter().map(|(_, queue)| queue).collect::<Vec<_>>();
         assert_eq!(
             (full(3), full(4), full(5), full(1)),
@@ -353,15 +393,26 @@ mod tests {
         assert_eq!(running.count(), 0);
     }
 
+    pub(in crate::events) fn held(running: &Arc<Running>, ticket: Ticket, of: usize) -> Place {
+        match running.hold(ticket, of) {
+            Held::Here(place) => place,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn messages_of_one_call_have_one_place() {
         let running = Arc::<Running>::default();
-        let mut places: Vec<_> =
-            (0..5).map(|message| running.hold(ticket("a", message), 3).unwrap()).collect();
-        assert!(running.hold(ticket("a", 1), 3).is_none(), "it is here");
-        let room = |bound| running.room(bound, clock::now());
+        let mut places: Vec<_> = (0..5).map(|message| held(&running, ticket("a", message), 3)).collect();
+        places.iter().zip([0, 0, 0, 1, 1]).for_each(|(place, batch)| place.joins(batch));
+        assert!(matches!(running.hold(ticket("a", 1), 3), Held::Known), "it is here");
+        let open = [((Namespace::default(), "a".to_owned()), 1)].into();
+        let room = |bound| running.room(bound, &open, clock::now());
         assert_eq!((room(8).places, room(8).full.len()), (4, 0), "two of eight are taken");
         assert_eq!((room(4).places, room(4).full.len()), (1, 0), "the second call has one more");
+        let closed = running.room(4, &BTreeMap::new(), clock::now());
+        assert_eq!(closed.full.len(), 1, "however few messages its calls have");
+        let room = |bound| running.room(bound, &BTreeMap::new(), clock::now());
         assert_eq!(room(2).full.len(), 1);
         let tickets: Vec<_> = running.tickets();
         assert_eq!(tickets.len(), 5, "all are told of");
@@ -376,8 +427,10 @@ mod tests {
         all_lost.await;
         places.clear();
         for message in 0..BATCHED_MAX as u64 {
-            places.push(running.hold(ticket("a", message), 256).unwrap());
+            places.push(held(&running, ticket("a", message), 256));
+            places.last().unwrap().joins(7);
         }
+        assert!(matches!(running.hold(ticket("b", 1), 256), Held::Full(_)), "of whichever queue");
         assert_eq!(room(100).full, [(Namespace::default(), "a".to_owned())], "however few calls they are");
         places.clear();
         assert_eq!(running.count(), 0);
@@ -393,7 +446,7 @@ mod tests {
             });
         }
         let room = |now| {
-            let room = running.room(100, now);
+            let room = running.room(100, &BTreeMap::new(), now);
             (room.places, room.full.into_iter().map(|(_, queue)| queue).collect::<Vec<_>>())
         };
         assert_eq!(room(now), (47, vec![]));
@@ -404,7 +457,7 @@ mod tests {
         assert_eq!(room(now), (1, vec![]), "one has ended");
         running.refused(&ticket("a", 3), now);
         assert_eq!(room(now), (50, vec!["a".to_owned()]));
-        let until = running.room(100, now).until.unwrap();
+        let until = running.room(100, &BTreeMap::new(), now).until.unwrap();
         assert_eq!(room(until), (1, vec![]), "another one is tried");
         running.end();
     }

@@ -23,26 +23,19 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlement) -> Settled {
     let span = span::settle(settlement);
     let settling = async {
-        let mut said = say(inner, group, settlement).await;
-        let settled = Settled::of(settlement, &said);
-        if said.is_err() {
-            sent::give_up(inner, &settlement.ticket.namespace, &settlement.effects);
-        }
-        if let Err(refusal) = &said
-            && let Some(again) = again(inner, settlement, refusal)
-        {
-            said = say(inner, group, &again).await;
-        } else if let Err(refusal) = &said
-            && let Some(lighter) = lighter(settlement, refusal)
-        {
-            unsettled(group, settlement, refusal);
-            said = say(inner, group, &lighter).await;
-        }
+        let (said, settled) = match say(inner, group, settlement).await {
+            Ok(acknowledged) if settlement.effects.is_empty() => (Ok(acknowledged), Settled::Otherwise),
+            Ok(acknowledged) => (Ok(acknowledged), Settled::Done),
+            Err(refusal) => {
+                sent::give_up(inner, &settlement.ticket.namespace, &settlement.effects);
+                instead(inner, group, settlement, refusal).await
+            }
+        };
         match said {
             Ok(acknowledged) => {
                 span.record(attr::FATE, acknowledged.fate.name());
-                inner.metrics.events.settled(acknowledged.fate);
-                check_done(inner, group, settlement, acknowledged);
+                count(inner, settlement, &acknowledged);
+                check_done(inner, group, settlement, &acknowledged);
             }
             Err(refusal) => {
                 trace::failed(&span, &refusal);
@@ -54,24 +47,51 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
     settling.instrument(span.clone()).await
 }
 
-/// What a settlement tells of how many calls may run at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of what a call did.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// All that the call did is done.
+    /// All of it is done.
     Done,
-    /// What it had read was changed meanwhile.
-    Overtaken,
-    /// Nothing: it did nothing, or came to something else.
+    /// Nothing of it: the call is made again, for this reason and with this said of it.
+    Again(Why, String),
+    /// Nothing of it, and it never will be: what is said of it.
+    Never(String),
+    /// It did nothing, or nobody holds its message any more.
     Otherwise,
 }
 
-impl Settled {
-    fn of(settlement: &Settlement, said: &Result<Acknowledged, Refusal>) -> Self {
-        match said {
-            _ if settlement.effects.is_empty() => Self::Otherwise,
-            Ok(_) => Self::Done,
-            Err(refusal) if refusal.code == Code::Conflict => Self::Overtaken,
-            Err(_) => Self::Otherwise,
+/// What is said where a settlement was refused, of its own message alone.
+async fn instead(
+    inner: &Inner,
+    group: GroupId,
+    settlement: &Settlement,
+    refusal: Refusal,
+) -> (Result<Acknowledged, Refusal>, Settled) {
+    if let Some((why, error)) = again(settlement, &refusal) {
+        let again = given_back(inner, &settlement.ticket, why, error.clone());
+        return (say(inner, group, &again).await, Settled::Again(why, error));
+    }
+    match lighter(settlement, &refusal) {
+        Some((lighter, error)) => {
+            unsettled(group, settlement, &refusal);
+            (say(inner, group, &lighter).await, Settled::Never(error))
+        }
+        None => (Err(refusal), Settled::Otherwise),
+    }
+}
+
+/// Counts each message by what became of it.
+fn count(inner: &Inner, settlement: &Settlement, acknowledged: &Acknowledged) {
+    let events = &inner.metrics.events;
+    let others = if acknowledged.fate == Fate::Done { &settlement.others[..] } else { &[] };
+    for ticket in std::iter::once(&settlement.ticket).chain(others.iter().map(|other| &other.ticket)) {
+        if acknowledged.lost.contains(&ticket.message) {
+            events.lost.inc();
+        } else {
+            events.settled(acknowledged.fate);
+        }
+        if acknowledged.fate != Fate::Offered {
+            inner.again.forget(ticket);
         }
     }
 }
@@ -85,13 +105,7 @@ async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<A
             Err(refusal) if refusal.code.retry() != Again::Never && refusal.code != Code::QueueFull => {
                 tracing::debug!(%group, code = %refusal.code, %refusal, "an attempt is not settled yet");
             }
-            Ok(acknowledged) => {
-                if acknowledged.fate != Fate::Offered {
-                    inner.again.forget(&settlement.ticket);
-                }
-                return Ok(acknowledged);
-            }
-            refused @ Err(_) => return refused,
+            said => return said,
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -99,21 +113,22 @@ async fn say(inner: &Inner, group: GroupId, settlement: &Settlement) -> Result<A
 
 /// What is said instead where what the call did was refused for what others do: nothing of it was done, and it is made again, uncounted,
 /// until its message is too old. None where that is not why.
-fn again(inner: &Inner, settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
+fn again(settlement: &Settlement, refusal: &Refusal) -> Option<(Why, String)> {
     if settlement.effects_count() == 0 {
         return None;
     }
-    let (why, error) = match refusal.code {
-        Code::Conflict => (Why::Overtaken, format!("what it had read was changed meanwhile: {refusal}")),
+    match refusal.code {
+        Code::Conflict => {
+            Some((Why::Overtaken, format!("what it had read was changed meanwhile: {refusal}")))
+        }
         // A queue is emptied again, and so is a bucket.
-        Code::QueueFull | Code::LimitReached => (Why::Full, undone(refusal)),
-        _ => return None,
-    };
-    Some(given_back(inner, &settlement.ticket, why, error))
+        Code::QueueFull | Code::LimitReached => Some((Why::Full, undone(refusal))),
+        _ => None,
+    }
 }
 
 /// A store of an earlier release acknowledges a call without doing what it did.
-fn check_done(inner: &Inner, group: GroupId, settlement: &Settlement, acknowledged: Acknowledged) {
+fn check_done(inner: &Inner, group: GroupId, settlement: &Settlement, acknowledged: &Acknowledged) {
     let (effects, done) = (settlement.effects_count(), acknowledged.effects);
     if acknowledged.fate == Fate::Done && effects != done {
         inner.metrics.events.undone.inc();
@@ -123,8 +138,8 @@ fn check_done(inner: &Inner, group: GroupId, settlement: &Settlement, acknowledg
 }
 
 /// What is said instead of what was refused, so that somebody learns why: without the answer, and with the refusal as the
-/// error. What was done is not done again for it: it would be refused again. None where nobody would listen.
-fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
+/// error, which it tells beside. What was done is not done again for it: it would be refused again. None where nobody would listen.
+fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<(Settlement, String)> {
     if refusal.code == Code::ClaimLost {
         return None;
     }
@@ -141,15 +156,8 @@ fn lighter(settlement: &Settlement, refusal: &Refusal) -> Option<Settlement> {
         Verdict::Retry { after, .. } => Verdict::Retry { after: *after, error: error.clone() },
         Verdict::Offer { .. } => return None,
     };
-    let report = settlement.report.clone().map(|report| Report { error, ..report });
-    Some(Settlement {
-        ticket: settlement.ticket.clone(),
-        report,
-        verdict,
-        answer: None,
-        effects: Vec::new(),
-        reply: None,
-    })
+    let report = settlement.report.clone().map(|report| Report { error: error.clone(), ..report });
+    Some((Settlement { report, ..Settlement::offered(settlement.ticket.clone(), verdict) }, error))
 }
 
 /// Why nothing of what a call did in the platform was done, for people.

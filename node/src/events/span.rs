@@ -1,7 +1,7 @@
 //! The spans of a message, by OpenTelemetry's conventions for messaging. Without a trace layer each costs a nanosecond.
 
 use coracle_proto::attr;
-use coracle_proto::trace::join_from_headers;
+use coracle_proto::trace::{join_from_headers, link_from_headers};
 use http::HeaderMap;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
@@ -40,6 +40,15 @@ pub(super) fn process(delivery: &Delivery) -> Span {
         join_from_headers(&span, &headers);
     }
     span
+}
+
+/// The call is for this message, too: its sender's trace is told beside that of the first one.
+pub(super) fn link(span: &Span, delivery: &Delivery) {
+    if !span.is_disabled() {
+        let mut headers = HeaderMap::new();
+        request::traces(&mut headers, &delivery.event);
+        link_from_headers(span, &headers);
+    }
 }
 
 /// What the attempt came to.

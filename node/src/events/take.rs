@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Added, Batches, Member};
 use super::narrow::Queue;
-use super::running::{Room, Running};
+use super::running::{Held, Room, Running};
 use super::{Inner, attempt, together};
 use crate::clock;
-use crate::stores::{Delivery, Offered, Taken, Taking};
+use crate::stores::{Delivery, Offered, Taken, Taking, Ticket};
 
 /// A store waits so long for something to tell. Each request renews the leases of what runs, of fifteen seconds.
 const WAITS: Duration = Duration::from_secs(5);
@@ -24,6 +24,8 @@ const _: () = assert!(WAITS.as_secs() + ASK_MAX.as_secs() < 15);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Where places were short the next request waits for so long after one is free: several come free together.
 const GATHER: Duration = Duration::from_millis(20);
+/// Messages that a store gives in one reply at most.
+const REPLY_MAX: usize = 32;
 /// At the end: to tell that nothing is wanted any more, and for the last settlements.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -56,8 +58,7 @@ impl Taker {
         }
         self.give_back();
         // What was on its way in that moment goes to others when this node says that it did not get it.
-        let _ = tokio::time::timeout(FAREWELL, self.ask(self.running.room(0, clock::now()), Duration::ZERO))
-            .await;
+        let _ = tokio::time::timeout(FAREWELL, self.ask(self.room(0), Duration::ZERO)).await;
         if tokio::time::timeout(self.inner.options.drain_timeout, self.drained()).await.is_err() {
             let left = self.running.count();
             tracing::warn!(group = %self.group, left, "messages were cut off: their calls did not end in time");
@@ -78,7 +79,7 @@ impl Taker {
     /// One request, with what it brings. At most `bound` messages run at once.
     async fn round(&mut self, bound: usize) {
         while self.together.try_join_next().is_some() {}
-        let room = self.running.room(bound, clock::now());
+        let room = self.room(bound);
         let (short, until) = (room.places == 0 || !room.full.is_empty(), room.until);
         let running = Arc::clone(&self.running);
         let freed = async {
@@ -109,6 +110,10 @@ impl Taker {
         }
     }
 
+    fn room(&self, bound: usize) -> Room {
+        self.running.room(bound, &self.batches.room(), clock::now())
+    }
+
     async fn ask(&self, room: Room, waits: Duration) -> Result<Taken, Refusal> {
         let running = self.running.tickets();
         let places = u32::try_from(room.places).unwrap_or(u32::MAX);
@@ -130,6 +135,8 @@ impl Taker {
             }
         }
         let mut begun = Vec::new();
+        // Where a reply has all that it may there is more behind it.
+        let least = if taken.offered.len() >= REPLY_MAX { GATHER } else { Duration::ZERO };
         for offered in taken.offered {
             let (ticket, delivery) = match offered {
                 Offered::Delivery(delivery) if delivery.how.batch.is_some() => {
@@ -152,14 +159,21 @@ impl Taker {
         }
         // Not before: all that came together may be together.
         for (queue, number, wait) in begun {
-            self.wait(queue, number, wait);
+            self.wait(queue, number, wait.max(least));
         }
     }
 
     /// A message joins others of its queue; which batch is to wait for more and how long, where it is the first.
     fn join(&mut self, delivery: Box<Delivery>) -> Option<(Queue, u64, Duration)> {
         let batch = delivery.how.batch?;
-        let place = self.running.hold(delivery.ticket.clone(), batch.most)?;
+        let place = match self.running.hold(delivery.ticket.clone(), batch.most) {
+            Held::Here(place) => place,
+            Held::Known => return None,
+            Held::Full(ticket) => {
+                self.refuse(ticket);
+                return None;
+            }
+        };
         self.inner.metrics.events.taken.inc();
         let queue = (delivery.ticket.namespace.clone(), delivery.ticket.queue.clone());
         let Added { full, begun } = self.batches.add(&queue, Member { delivery, place }, batch);
@@ -174,14 +188,24 @@ impl Taker {
     /// Runs a batch when it has waited for so long, if it was not full before.
     fn wait(&mut self, queue: Queue, number: u64, wait: Duration) {
         let (inner, group, cut) = (Arc::clone(&self.inner), self.group, self.cut.clone());
-        let batches = Arc::clone(&self.batches);
+        let (batches, slept) = (Arc::clone(&self.batches), queue.clone());
         let run = async move {
             tokio::time::sleep(wait).await;
             if let Some(members) = batches.due(&queue, number) {
                 together::run(&inner, group, members, &cut).await;
             }
         };
-        self.together.spawn_on(run, &self.inner.calls);
+        let sleeper = self.together.spawn_on(run, &self.inner.calls);
+        self.batches.sleeps(&slept, number, sleeper);
+    }
+
+    /// Gives a message back that would wait here beside too many others.
+    fn refuse(&self, ticket: Ticket) {
+        let (inner, group) = (Arc::clone(&self.inner), self.group);
+        self.running.begin(&self.inner.calls, ticket.clone(), |place| async move {
+            attempt::refuse(&inner, group, ticket).await;
+            drop(place);
+        });
     }
 
     /// Nothing waits for others any more.

@@ -1,4 +1,4 @@
-//! One attempt of several messages: run by one call, judged for each of them, and each settled by itself.
+//! One attempt of several messages: run by one call, judged for each of them; those that are done are settled together.
 
 use std::collections::BTreeSet;
 
@@ -16,9 +16,9 @@ use super::settle::Settled;
 use super::verdict::Decision;
 use super::{Inner, named, request, settle, span};
 use crate::call::{CallError, Effect, Spent, Told};
-use crate::stores::{Delivery, Reply, Settlement, Ticket, Verdict};
+use crate::stores::{Delivery, Other, Reply, Report, Settlement, Ticket, Verdict};
 
-/// Messages that are settled at once: they come into one entry of the log, or a few.
+/// Messages that are settled by themselves at once: they come into one entry of the log, or a few.
 const SETTLED_AT_ONCE: usize = 64;
 /// Why a message is tried again that its function has named.
 const NAMED: &str = "the function named it among those of its batch that failed";
@@ -29,14 +29,15 @@ pub(super) async fn run(inner: &Inner, group: GroupId, mut members: Vec<Member>,
     let Some(first) = members.first() else { return };
     let _counted = Counted::new(&inner.metrics.events.running);
     let (span, begun) = (span::process(&first.delivery), Begun::now());
+    members.iter().skip(1).for_each(|other| span::link(&span, &other.delivery));
     let running = async {
         let tickets: Vec<Ticket> = members.iter().map(|member| member.delivery.ticket.clone()).collect();
-        let settlements = tokio::select! {
-            settlements = attempt(inner, &members, &begun, &span) => settlements,
-            () = cut.cancelled() => cut_all(inner, &tickets, &begun).await,
+        let words = tokio::select! {
+            words = attempt(inner, &members, &begun, &span) => words,
+            () = cut.cancelled() => Words::each(cut_all(inner, &members, &begun).await),
             () = first.place.all_lost(&tickets) => return,
         };
-        settle_all(inner, group, &members, settlements).await;
+        settle_all(inner, group, first, words).await;
     };
     // Boxed: it has all of a call.
     Box::pin(running.instrument(span.clone())).await;
@@ -52,6 +53,22 @@ pub(super) async fn give_back(inner: &Inner, group: GroupId, members: Vec<Member
     stream::iter(members).for_each_concurrent(SETTLED_AT_ONCE, one).await;
 }
 
+/// What is said of an attempt.
+#[derive(Default)]
+struct Words {
+    /// Of those that are done, all in one, with what the call did; none: none is.
+    done: Option<Settlement>,
+    /// Of the others, each by itself.
+    others: Vec<Settlement>,
+}
+
+impl Words {
+    /// None is done.
+    fn each(others: Vec<Settlement>) -> Self {
+        Self { done: None, others }
+    }
+}
+
 /// What the call came to, for all.
 struct Outcome {
     verdict: Verdict,
@@ -61,14 +78,15 @@ struct Outcome {
     reply: Option<Box<Reply>>,
 }
 
-async fn attempt(inner: &Inner, members: &[Member], begun: &Begun, span: &Span) -> Vec<Settlement> {
+async fn attempt(inner: &Inner, members: &[Member], begun: &Begun, span: &Span) -> Words {
     let deliveries: Vec<&Delivery> = members.iter().map(|member| &*member.delivery).collect();
-    let Some(invocation) = request::batch(&deliveries, span, begun.receipt.clone()) else {
-        return Vec::new();
+    let (Some(invocation), Some(first)) =
+        (request::batch(&deliveries, span, begun.receipt.clone()), deliveries.first())
+    else {
+        return Words::default();
     };
     let mut came = call(inner, &invocation).await;
-    let how = members.first().map(|member| member.delivery.how.clone()).unwrap_or_default();
-    let reply = came.reply(&how, &invocation, span);
+    let reply = came.reply(&first.how, &invocation, span);
     let named = if reply.is_some() { BTreeSet::new() } else { came.named(&deliveries) };
     span::came_to(span, &came.result);
     let error = said(&came.result);
@@ -76,7 +94,7 @@ async fn attempt(inner: &Inner, members: &[Member], begun: &Begun, span: &Span) 
         Decision::Done => Verdict::Done,
         Decision::Retry(after) => Verdict::Retry { after, error: error.clone() },
         Decision::Dead => Verdict::Dead { error: error.clone() },
-        Decision::Offer => return offered(inner, members, &came, &error),
+        Decision::Offer => return Words::each(offered(inner, members, &came, &error)),
     };
     for delivery in &deliveries {
         inner.offers.forget(&delivery.ticket);
@@ -84,51 +102,59 @@ async fn attempt(inner: &Inner, members: &[Member], begun: &Begun, span: &Span) 
     let (verdict, mut told) = judged(verdict, came.result.is_ok(), begun).await;
     let effects = std::mem::take(&mut told.effects);
     let failed = verdict != Verdict::Done;
-    if failed && let Some(first) = deliveries.first() {
+    if failed || !named.is_empty() {
         // Nothing is final that half of a change may be the reason of.
         if let Some(what) = overtaken(inner, &first.ticket.namespace, &effects).await {
             let error = format!("{error}; what it had read was changed meanwhile: {what}");
-            let one = |it: &&Delivery| given_back(inner, &it.ticket, Why::Overtaken, error.clone());
-            return deliveries.iter().map(one).collect();
+            let one = |it: &Delivery| given_back(inner, &it.ticket, Why::Overtaken, error.clone());
+            return Words::each(still_held(members).into_iter().map(one).collect());
         }
     }
     let (effects, reply) = if failed { (Vec::new(), None) } else { (effects, reply) };
-    each(&deliveries, begun, (&came, told, &error), Outcome { verdict, named, effects, reply })
+    words(&still_held(members), begun, (&came, told, &error), Outcome { verdict, named, effects, reply })
 }
 
-/// For each of them the word of its attempt, with its share of what the call took. What the call did goes with one that is done: the
-/// first of those with the longest chain of calls behind them.
-fn each(
+/// Of those that are still wanted when their call is over: from now on whoever settles them finds out.
+fn still_held(members: &[Member]) -> Vec<&Delivery> {
+    members.iter().for_each(|member| member.place.settles());
+    members.iter().filter(|member| member.place.is_held()).map(|member| &*member.delivery).collect()
+}
+
+/// For each of them the word of its attempt, with its share of what the call took. The answer stays with the first of them.
+fn words(
     deliveries: &[&Delivery],
     begun: &Begun,
     (came, told, error): (&Came, Told, &str),
     outcome: Outcome,
-) -> Vec<Settlement> {
-    let Outcome { verdict, named, mut effects, mut reply } = outcome;
-    let is_done = |it: &Delivery| verdict == Verdict::Done && !named.contains(&it.event.id);
-    let done = deliveries.iter().enumerate().filter(|(_, it)| is_done(it));
-    let carrier = done.rev().max_by_key(|(_, it)| request::hops_of(&it.event)).map(|(index, _)| index);
-    let one = |(index, it): (usize, &&Delivery)| {
+) -> Words {
+    let Outcome { verdict, named, effects, reply } = outcome;
+    let (mut words, mut answer) = (Words::default(), came.result.as_ref().ok().cloned());
+    for (index, it) in deliveries.iter().enumerate() {
+        let is_named = verdict == Verdict::Done && named.contains(&it.event.id);
         let (verdict, error) = match &verdict {
-            Verdict::Done if !is_done(it) => {
-                (Verdict::Retry { after: None, error: NAMED.to_owned() }, NAMED.to_owned())
-            }
-            verdict => (verdict.clone(), error.to_owned()),
+            _ if is_named => (Verdict::Retry { after: None, error: NAMED.to_owned() }, NAMED),
+            verdict => (verdict.clone(), error),
         };
         let mut told = told.clone();
         told.spent = told.spent.map(|spent| share(spent, deliveries.len(), index));
-        let report = Some(report(begun, came, told, error));
-        let carries = carrier == Some(index);
-        Settlement {
-            ticket: it.ticket.clone(),
-            report,
-            verdict,
-            answer: came.result.as_ref().ok().cloned(),
-            effects: if carries { std::mem::take(&mut effects) } else { Vec::new() },
-            reply: if carries { reply.take() } else { None },
+        let report = Some(report(begun, came, told, error.to_owned()));
+        let ticket = it.ticket.clone();
+        match &mut words.done {
+            Some(done) if verdict == Verdict::Done => done.others.push(Other { ticket, report }),
+            _ => {
+                let answer = if is_named { None } else { answer.take() };
+                let settlement = Settlement { report, answer, ..Settlement::offered(ticket, verdict) };
+                match settlement.verdict {
+                    Verdict::Done => words.done = Some(settlement),
+                    _ => words.others.push(settlement),
+                }
+            }
         }
-    };
-    deliveries.iter().enumerate().map(one).collect()
+    }
+    if let Some(done) = &mut words.done {
+        (done.effects, done.reply) = (effects, reply);
+    }
+    words
 }
 
 /// Nothing was run.
@@ -140,42 +166,56 @@ fn offered(inner: &Inner, members: &[Member], came: &Came, error: &str) -> Vec<S
         others.iter().for_each(|member| member.place.settles());
         first.place.refused();
     }
-    let one = |member: &Member| {
-        let ticket = member.delivery.ticket.clone();
+    let one = |it: &Delivery| {
+        let ticket = it.ticket.clone();
         let verdict = Verdict::Offer { after: inner.offers.after(&ticket), error: error.to_owned() };
         Settlement::offered(ticket, verdict)
     };
-    members.iter().map(one).collect()
+    still_held(members).into_iter().map(one).collect()
 }
 
-async fn cut_all(inner: &Inner, tickets: &[Ticket], begun: &Begun) -> Vec<Settlement> {
-    stream::iter(tickets).then(|ticket| cut_off(inner, ticket, begun)).collect().await
-}
-
-/// What the call did is done with the first of these words, or none of those is said that count on it.
-async fn settle_all(inner: &Inner, group: GroupId, members: &[Member], settlements: Vec<Settlement>) {
-    members.iter().for_each(|member| member.place.settles());
-    let wanted = settlements.into_iter().zip(members).filter(|(_, member)| member.place.is_held());
-    let (carriers, mut others): (Vec<_>, Vec<_>) = wanted.partition(|(it, _)| it.effects_count() > 0);
-    let carries = !carriers.is_empty();
-    let mut done = !carries;
-    for (carrier, member) in carriers {
-        let settled = settle::settle(inner, group, &carrier).await;
-        member.place.tell(settled);
-        done = settled == Settled::Done;
-    }
-    if !done {
-        for (settlement, _) in &mut others {
-            if settlement.verdict == Verdict::Done {
-                let error = "what its call did could not be done with another one of its batch".to_owned();
-                *settlement = given_back(inner, &settlement.ticket, Why::Overtaken, error);
-            }
+async fn cut_all(inner: &Inner, members: &[Member], begun: &Begun) -> Vec<Settlement> {
+    let held = still_held(members);
+    let mut all: Vec<Settlement> =
+        stream::iter(&held).then(|it| cut_off(inner, &it.ticket, begun)).collect().await;
+    let count = all.len();
+    for (index, settlement) in all.iter_mut().enumerate() {
+        if let Some(report) = &mut settlement.report {
+            report.spent = share(std::mem::take(&mut report.spent), count, index);
         }
     }
-    let one = |(settlement, _): (Settlement, &Member)| async move {
+    all
+}
+
+/// What is done is done in one operation of the store, with what the call did. Where that is refused none of those words is said that
+/// count on it.
+async fn settle_all(inner: &Inner, group: GroupId, first: &Member, words: Words) {
+    let Words { done, mut others } = words;
+    if let Some(done) = done {
+        let settled = settle::settle(inner, group, &done).await;
+        first.place.tell(&settled);
+        match settled {
+            Settled::Again(why, error) => {
+                let tickets =
+                    done.others.iter().map(|it| &it.ticket).chain(others.iter().map(|it| &it.ticket));
+                others = tickets.map(|ticket| given_back(inner, ticket, why, error.clone())).collect();
+            }
+            Settled::Never(error) => others.extend(done.others.into_iter().map(|it| failed(it, &error))),
+            Settled::Done | Settled::Otherwise => {}
+        }
+    }
+    let one = |settlement: Settlement| async move {
         settle::settle(inner, group, &settlement).await;
     };
     stream::iter(others).for_each_concurrent(SETTLED_AT_ONCE, one).await;
+}
+
+/// What its call did was refused for good with another one, which is told: it may be better off in another batch, and its attempt counts.
+fn failed(other: Other, error: &str) -> Settlement {
+    let Other { ticket, report } = other;
+    let report = report.map(|report| Report { error: error.to_owned(), ..report });
+    let verdict = Verdict::Retry { after: None, error: error.to_owned() };
+    Settlement { report, ..Settlement::offered(ticket, verdict) }
 }
 
 /// One message's part of what a call for so many took: all parts together are the whole.

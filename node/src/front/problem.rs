@@ -2,7 +2,7 @@
 
 use coracle_proto::attr::HEADER_ERROR;
 use coracle_proto::status::Code;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde::Serialize;
@@ -38,6 +38,10 @@ pub(super) fn with_status(error: &CallError, status: StatusCode) -> Response<Bod
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static(HEADER_ERROR), HeaderValue::from_static(code.name()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110, 15.5.2 asks for one. The webhook says in which form it is to be signed.
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
+    }
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
         || code == Code::TooManyConnections
     {

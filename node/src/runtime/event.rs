@@ -67,6 +67,13 @@ pub(super) fn environment(request: &request::Parts) -> Vec<(String, String)> {
     all
 }
 
+/// Whether it is several events in one: in the batched mode of CloudEvents' HTTP binding (1.0.2, 3.3) they stand in the body.
+pub(super) fn is_batch(headers: &HeaderMap) -> bool {
+    const BATCH: &str = "application/cloudevents-batch";
+    let kind = text(headers, header::CONTENT_TYPE.as_str()).and_then(|kind| kind.get(..BATCH.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(BATCH)) && !headers.contains_key("ce-specversion")
+}
+
 fn variable(name: &str) -> String {
     name.to_ascii_uppercase().replace('-', "_")
 }

@@ -22,9 +22,12 @@ use super::program::Program;
 use super::programs::Programs;
 use super::stage::Stage;
 use super::usage::{Outcome, UsageSink};
-use super::{command, handler, http as component, service};
+use super::{command, event, handler, http as component, service};
 use crate::call::{Answer, Call, CallError, EVENTS_ONLY};
 use crate::threads::Threads;
+
+/// Why a batch is refused.
+const NO_BATCH: &str = "several messages in one call ('batch' of the queue) are for functions that take requests: commands and handlers of events get one";
 
 /// Runs calls.
 pub(super) struct Invoker {
@@ -100,7 +103,11 @@ impl Invoker {
             lease,
         };
         let is_event = trigger.is_event();
+        let no_batch = is_event && event::is_batch(request.headers());
         let response = match program.program.called(is_event) {
+            Some(Program::Events(..) | Program::Command(_)) if no_batch => {
+                Err(CallError::new(Code::EventRejected, NO_BATCH))
+            }
             None => Err(CallError::new(Code::BadRequest, EVENTS_ONLY)),
             Some(Program::Events(taker, _)) => handler::call(taker, stage, request, deadline).await,
             Some(Program::Http(pre)) => component::call(pre, stage, request, deadline).await,

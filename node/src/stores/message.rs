@@ -230,6 +230,17 @@ pub struct Settlement {
     pub effects: Vec<Effect>,
     /// The event that was answered, which is published with it, where it is done.
     pub reply: Option<Box<Reply>>,
+    /// Messages of the same queue and the same call, which are done with it, where it is done.
+    pub others: Vec<Other>,
+}
+
+/// An attempt that was made with another one's call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Of the claim.
+    pub ticket: Ticket,
+    /// Where and how it ran.
+    pub report: Option<Report>,
 }
 
 /// An event that is an answer.
@@ -245,7 +256,8 @@ impl Settlement {
     /// Of an attempt that was none: nothing was run.
     #[must_use]
     pub const fn offered(ticket: Ticket, verdict: Verdict) -> Self {
-        Self { ticket, report: None, verdict, answer: None, effects: Vec::new(), reply: None }
+        let others = Vec::new();
+        Self { ticket, report: None, verdict, answer: None, effects: Vec::new(), reply: None, others }
     }
 
     /// Effects that are to be done with it, its reply among them.
@@ -282,12 +294,14 @@ impl Fate {
 }
 
 /// What a store says of the end of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// What became of the message.
+    /// What became of the message, and of the others that were done with it.
     pub fate: Fate,
     /// Effects that were done with it.
     pub effects: usize,
+    /// Of these messages those that were left out: nobody holds them any more.
+    pub lost: Vec<u64>,
 }
 
 /// What is to be run later.

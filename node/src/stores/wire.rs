@@ -12,6 +12,7 @@ mod webhook;
 use coracle_proto::codec::{DecodeError, InField as _};
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, Namespace, NodeId};
 use coracle_proto::pb::{self, settle_reply, settle_request};
+use prost::Message as _;
 
 pub(crate) use self::effect::{effect_from_wire, effect_to_wire};
 use self::event::{event, event_body};
@@ -21,11 +22,13 @@ use self::record::{answer, report};
 pub(super) use self::value::{holds, list_request, page, value, write_request, written};
 pub(super) use self::webhook::{deliver_request, heard};
 use super::message::{
-    Acknowledged, Delivery, Fate, Fence, Offered, Settlement, Submission, Submitted, Taken, Taking, Ticket,
-    Verdict,
+    Acknowledged, Delivery, Fate, Fence, Offered, Other, Settlement, Submission, Submitted, Taken, Taking,
+    Ticket, Verdict,
 };
 use crate::clock::millis;
 
+/// Bytes of what a call did with what it answered: a store has it in one entry of its log, of 512 KiB.
+const DONE_BYTES_MAX: usize = 480 << 10;
 /// A text for people is cut at so many bytes.
 const ERROR_BYTES_MAX: usize = 1 << 10;
 
@@ -128,7 +131,8 @@ pub(super) fn settle_request(
         Verdict::Done => {
             let reply = it.reply.as_deref().cloned().map(effect::reply_to_wire);
             let effects = it.effects.iter().cloned().map(effect_to_wire).chain(reply).collect();
-            settle_request::Verdict::Done(pb::SettleDone { answer: kept(), effects })
+            let others = it.others.iter().map(other).collect();
+            settle_request::Verdict::Done(fitting(pb::SettleDone { answer: kept(), effects, others }))
         }
         Verdict::Retry { after, error } => settle_request::Verdict::Retry(pb::SettleRetry {
             after_ms: after.map(millis),
@@ -152,15 +156,38 @@ pub(super) fn settle_request(
     }
 }
 
+fn other(it: &Other) -> pb::SettleOther {
+    pb::SettleOther {
+        message: it.ticket.message,
+        fence_term: it.ticket.fence.term,
+        fence_sequence: it.ticket.fence.sequence,
+        report: it.report.as_ref().map(report),
+    }
+}
+
+/// What a call did goes before what it answered: that is kept without its body where both do not fit.
+fn fitting(mut done: pb::SettleDone) -> pb::SettleDone {
+    if done.encoded_len() > DONE_BYTES_MAX
+        && let Some(answer) = &mut done.answer
+    {
+        answer.body.clear();
+    }
+    done
+}
+
 pub(super) fn acknowledged(wire: &pb::SettleReply) -> Result<Acknowledged, DecodeError> {
+    let mut lost = Vec::new();
     let (fate, effects) = match &wire.fate {
-        Some(settle_reply::Fate::Done(done)) => (Fate::Done, done.effects),
+        Some(settle_reply::Fate::Done(done)) => {
+            lost.clone_from(&done.lost);
+            (Fate::Done, done.effects)
+        }
         Some(settle_reply::Fate::Retried(_)) => (Fate::Retried, 0),
         Some(settle_reply::Fate::Dead(_)) => (Fate::Dead, 0),
         Some(settle_reply::Fate::Offered(_)) => (Fate::Offered, 0),
         None => return Err(DecodeError::missing("fate")),
     };
-    Ok(Acknowledged { fate, effects: usize::try_from(effects).unwrap_or(usize::MAX) })
+    Ok(Acknowledged { fate, effects: usize::try_from(effects).unwrap_or(usize::MAX), lost })
 }
 
 /// A text for people, within its bound.
@@ -204,6 +231,22 @@ mod tests {
         assert!(
             matches!(&taken.offered[1], Offered::Foreign(it, why) if it.message == 3 && why.contains("function"))
         );
+    }
+
+    #[test]
+    fn what_a_call_did_goes_before_what_it_answered() {
+        let kept = |bytes: usize| {
+            let (body, body_bytes) = (vec![b'x'; 64 << 10].into(), 64 << 10);
+            let answer = Some(pb::EventAnswer { body, body_bytes, ..Default::default() });
+            let check = pb::EventCheck { key: vec![b'k'; bytes].into(), ..Default::default() };
+            let effects = vec![pb::EventEffect { kind: Some(pb::event_effect::Kind::Check(check)) }];
+            let done = fitting(pb::SettleDone { answer, effects, others: vec![] });
+            assert!(done.encoded_len() <= DONE_BYTES_MAX);
+            let answer = done.answer.unwrap();
+            (answer.body.len(), answer.body_bytes)
+        };
+        assert_eq!(kept(384 << 10), (64 << 10, 64 << 10));
+        assert_eq!(kept((384 + 64) << 10), (0, 64 << 10), "with the event that it answered");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::client::Client;
 use crate::command::events::Events;
 use crate::command::granted::Grants;
 use crate::exit::Failure;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, QueueEntry};
 use crate::output::Talk;
 
 /// How long a deploy waits for what it only tells.
@@ -79,8 +79,9 @@ impl<'m> Kept<'m> {
         let manifest = self.manifest;
         let Manifest { buckets, queues, topics, .. } = manifest;
         let buckets = buckets.iter().map(Thing::Bucket);
-        let queues = queues.iter().map(|queue| Thing::Queue(queue, thing::has_function(manifest, queue)));
-        buckets.chain(queues).chain(topics.iter().map(Thing::Topic))
+        let queues = replied_to_first(queues).into_iter();
+        let queues = queues.map(|queue| Thing::Queue(queue, thing::has_function(manifest, queue)));
+        buckets.chain(topics.iter().map(Thing::Topic)).chain(queues)
     }
 
     fn calling(&self) -> impl Iterator<Item = Thing<'m>> + use<'m> {
@@ -198,6 +199,22 @@ fn namespaces(manifest: &Manifest) -> BTreeSet<Namespace> {
     let ids = ids.chain(triggers.iter().map(|it| &it.function)).chain(schedules.iter().map(|it| &it.id));
     let ids = ids.chain(webhooks.iter().map(|it| &it.id));
     ids.map(|id| id.namespace.clone()).collect()
+}
+
+/// Where answers of one queue go to another one, that is made before; of those that answer each other in a circle the first as it stands.
+fn replied_to_first(queues: &[QueueEntry]) -> Vec<&QueueEntry> {
+    let (mut left, mut ordered): (Vec<_>, Vec<&QueueEntry>) = (queues.iter().collect(), Vec::new());
+    while !left.is_empty() {
+        let waits_for = |it: &QueueEntry, other: &QueueEntry| {
+            let reply = it.settings.delivery.reply.as_deref();
+            it.id != other.id
+                && it.id.namespace == other.id.namespace
+                && reply == Some(other.id.name.as_str())
+        };
+        let ready = left.iter().position(|it| !left.iter().any(|other| waits_for(it, other)));
+        ordered.push(left.remove(ready.unwrap_or(0)));
+    }
+    ordered
 }
 
 #[cfg(test)]

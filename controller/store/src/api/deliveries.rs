@@ -10,7 +10,7 @@ use coracle_proto::pb::deliveries_server::Deliveries;
 use coracle_proto::pb::settle_reply::Fate as WireFate;
 use coracle_proto::pb::settle_request::Verdict as WireVerdict;
 use coracle_proto::pb::{
-    Delivery, QueueName, SettleReply, SettleRequest, SettledDead, SettledDone, SettledOffered,
+    Delivery, QueueName, SettleOther, SettleReply, SettleRequest, SettledDead, SettledDone, SettledOffered,
     SettledRetried, TakeReply, TakeRequest,
 };
 use coracle_proto::status::Refusal;
@@ -21,7 +21,9 @@ use super::leading::{Leading, unreadable};
 use super::{effects, manner, wire};
 use crate::app::Context;
 use crate::deliver::{Taken, Taking};
-use crate::model::{self, Answer, Claimed, Fate, Op, Outcome, Place, Ticket, Verdict, kept_error};
+use crate::model::{
+    self, Answer, Claimed, Fate, Fence, Op, Other, Outcome, Place, Ticket, Verdict, kept_error,
+};
 
 /// Serves data planes.
 pub(crate) struct DeliveriesService {
@@ -45,7 +47,7 @@ impl Deliveries for DeliveriesService {
         let leading = Leading::of(&self.context, &asked.cluster_id, asked.group)?;
         let request = asked.request.clone();
         let fate = match leading.done(request, settlement(asked)?).await? {
-            Outcome::Settled { fate, effects } => settled(fate, effects.len()),
+            Outcome::Settled { fate, effects, lost } => settled(fate, effects.len(), lost),
             // What was offered.
             Outcome::Done
             | Outcome::Performed(_)
@@ -115,7 +117,8 @@ fn settlement(asked: SettleRequest) -> Result<Op, Refusal> {
         }
         WireVerdict::Done(it) => {
             let effects = effects::of_call(ticket.queue.namespace.as_str(), it.effects)?;
-            (Verdict::Done { effects }, it.answer)
+            let others = it.others.into_iter().map(other).collect();
+            (Verdict::Done { effects, others }, it.answer)
         }
         WireVerdict::Retry(it) => {
             (Verdict::Retry { after_ms: it.after_ms, error: kept_error(&it.error) }, it.answer)
@@ -126,10 +129,15 @@ fn settlement(asked: SettleRequest) -> Result<Op, Refusal> {
     Ok(Op::Settle { ticket, verdict, report, answer })
 }
 
-fn settled(fate: Fate, effects: usize) -> WireFate {
+fn other(wire: SettleOther) -> Other {
+    let fence = Fence { term: wire.fence_term, sequence: wire.fence_sequence };
+    Other { message: wire.message, fence, report: wire.report.map(|report| wire::report(report).kept()) }
+}
+
+fn settled(fate: Fate, effects: usize, lost: Vec<u64>) -> WireFate {
     let effects = u32::try_from(effects).unwrap_or(u32::MAX);
     match fate {
-        Fate::Done => WireFate::Done(SettledDone { effects }),
+        Fate::Done => WireFate::Done(SettledDone { effects, lost }),
         Fate::Retried { at_ms } => WireFate::Retried(SettledRetried { at_ms }),
         Fate::Dead(cause) => WireFate::Dead(SettledDead { cause: wire::cause(cause).to_owned() }),
     }

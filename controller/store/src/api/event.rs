@@ -56,6 +56,7 @@ pub(super) fn publish(to: Place, message: PublishMessage) -> Result<Publish, Ref
         kind,
         http: None,
         fingerprint,
+        also: String::new(),
     })
 }
 

@@ -76,6 +76,11 @@ impl Leading {
         sequence(&self.served.replica.state())
     }
 
+    /// The time by which it is said whether somebody else's is right: by the clocks of all members, whom a new leader asks first.
+    pub(super) async fn known_ms(&self) -> u64 {
+        self.served.clock.stamp_ms(self.served.replica.status().term).await
+    }
+
     /// The time at which something is read: where no entry comes nothing is written, but things expire all the same.
     pub(super) fn now_ms(&self) -> u64 {
         self.served.clock.now_ms()

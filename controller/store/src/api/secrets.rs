@@ -44,7 +44,7 @@ impl Secrets for SecretsService {
         let leading = Leading::of(&self.context, &cluster_id, group)?;
         let namespace = namespace.parse().in_field("place.namespace")?;
         let (after, most) = (spec::after(&after)?, spec::page(limit, PAGE_MAX));
-        let (view, now_ms) = (leading.view().await?, leading.now_ms());
+        let (view, now_ms) = (leading.view().await?, leading.known_ms().await);
         let found = model::secrets(&view, &namespace, after.as_ref(), most);
         let found = found.map_err(|stop| unreadable(&stop))?;
         let last = found.last().filter(|_| found.len() == most);

@@ -56,6 +56,7 @@ pub(super) fn publish(asked: pb::SubmitRequest, queue: Place) -> Result<Publish,
         kind,
         http: http.map(http_head),
         fingerprint: asked.fingerprint,
+        also: String::new(),
     })
 }
 

@@ -43,6 +43,12 @@ impl GroupClock {
         self.now_ms()
     }
 
+    /// What its members' clocks show.
+    #[cfg(test)]
+    pub(crate) const fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// None: the group has no entry.
     fn group_ms(&self) -> Option<u64> {
         // A group that cannot be read is told by whoever reads more of it.

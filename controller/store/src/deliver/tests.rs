@@ -34,7 +34,7 @@ fn only(taken: &Taken) -> (Ticket, u32) {
 }
 
 fn settle(ticket: Ticket) -> Op {
-    let verdict = Verdict::Done { effects: Vec::new() };
+    let verdict = Verdict::Done { effects: Vec::new(), others: Vec::new() };
     Op::Settle { ticket, verdict, report: None, answer: None }
 }
 

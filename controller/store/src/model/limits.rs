@@ -9,8 +9,10 @@ pub const BATCH_BYTES_MAX: usize = 512 * 1024;
 pub const BATCH_STEPS_MAX: usize = 4096;
 /// Those of one operation, so that a sweep leaves room for others of its entry.
 pub const OP_STEPS_MAX: usize = 256;
-/// Effects that are done all or not at all: what one call of a function may have buffered.
-pub const EFFECTS_MAX: usize = 256;
+/// Effects that are done all or not at all: what one call of a function may have buffered, and the event that it answers.
+pub const EFFECTS_MAX: usize = PUBLISHED_MAX + 1;
+/// Messages that are published at once.
+pub const PUBLISHED_MAX: usize = 256;
 /// Bytes of a value; what is larger is a blob.
 pub const VALUE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a value's key.
@@ -125,8 +127,10 @@ pub const SECRET_BYTES_MAX: usize = 4096;
 pub const SECRETS_MAX: u64 = 10_000;
 /// How long the value before of a secret may stay good.
 pub const KEEP_MS_MAX: u64 = 30 * DAY_MS;
-/// How far the time of a webhook's sender may be from the group's at most.
-pub const TOLERANCE_MS_MAX: u64 = DAY_MS;
+/// How far the time of a webhook's sender may be from the group's at least: senders tell whole seconds.
+pub const TOLERANCE_MS_MIN: u64 = 1000;
+/// The same at most: a request is good for twice as long, and its id is remembered for that.
+pub const TOLERANCE_MS_MAX: u64 = DEDUP_MS / 2;
 /// Bytes of the path at which a function wants its messages.
 pub const PATH_BYTES_MAX: usize = 1024;
 /// Messages of one call: what one operation may publish, too.
@@ -136,6 +140,7 @@ pub const GATHER_MS_MAX: u64 = 60 * 1000;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
+const _: () = assert!(2 * TOLERANCE_MS_MAX <= DEDUP_MS);
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 1024 <= BATCH_BYTES_MAX);
 const _: () =
     assert!(MESSAGE_BYTES_MAX + HEADER_BYTES_MAX + 2 * URI_BYTES_MAX + 16 * 1024 <= BATCH_BYTES_MAX);

@@ -9,7 +9,7 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, Re
 
 use super::keys::Due;
 use super::name::{Name, Place};
-use super::record::{Answer, Definition, Part, Report, Sealed, Settings, Terms, Ticket, Watcher};
+use super::record::{Answer, Definition, Fence, Part, Report, Sealed, Settings, Terms, Ticket, Watcher};
 
 pub use blob::{Begin, BlobBecomes, BlobChange, BlobContent, ToHold, UploadName};
 pub use effect::{Change, Check, Effect, Publish, Write};
@@ -367,6 +367,17 @@ impl Op {
     }
 }
 
+/// An attempt that was made with another one's call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// The message's number in the queue.
+    pub message: u64,
+    /// Of its claim.
+    pub fence: Fence,
+    /// Where and how it ran; none: nothing was run.
+    pub report: Option<Report>,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -374,6 +385,8 @@ pub enum Verdict {
     Done {
         /// What the call has done in the platform: with its acknowledgement, or not at all.
         effects: Vec<Effect>,
+        /// Messages of the same queue that were of the same call: done with it, those that are still held.
+        others: Vec<Other>,
     },
     /// It failed, and is tried again while attempts are left.
     Retry {

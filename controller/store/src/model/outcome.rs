@@ -39,6 +39,8 @@ pub enum Outcome {
         fate: Fate,
         /// Of each of its effects, in order.
         effects: Vec<Effected>,
+        /// Messages that were meant and are not held any more.
+        lost: Vec<u64>,
     },
     /// An upload was opened.
     UploadBegun(UploadId),

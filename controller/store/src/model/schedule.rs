@@ -239,6 +239,7 @@ impl Call {
             kind: KIND.to_owned(),
             http: None,
             fingerprint: bytes::Bytes::new(),
+            also: String::new(),
         };
         match queue::submit(edit, &function, publish)? {
             Outcome::Performed(mut effects) if effects.len() == 1 => {

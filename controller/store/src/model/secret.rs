@@ -12,6 +12,7 @@ use super::name::{Name, Place};
 use super::outcome::Outcome;
 use super::record::{Before, Sealed, Secret, Secrets};
 use super::refusal::{Reason, Refusal};
+use super::webhook;
 
 pub use read::{secret, secrets, users};
 
@@ -21,6 +22,7 @@ const TOLD_MAX: usize = 10;
 /// Makes it, or tells it anew. The value before stays good for `keep_ms`, where it was another one.
 pub(super) fn put(edit: &mut Edit<'_>, place: &Place, value: Sealed, keep_ms: u64) -> Result<Outcome, Fault> {
     check(&value, keep_ms)?;
+    webhook::check_users(edit, place, value.opened())?;
     let key = keys::secret(place);
     let old = edit.get::<Secret>(&key)?;
     let before = match &old {
@@ -28,8 +30,7 @@ pub(super) fn put(edit: &mut Edit<'_>, place: &Place, value: Sealed, keep_ms: u6
             count(edit, true)?;
             None
         }
-        // Told again: what was before it stays as it is.
-        Some(old) if old.value == value => return Ok(Outcome::Done),
+        Some(old) if old.value == value => return shorten(edit, place, old, keep_ms),
         Some(old) => {
             forget_timer(edit, place, old);
             let until_ms = edit.moment.now_ms.saturating_add(keep_ms);
@@ -41,6 +42,22 @@ pub(super) fn put(edit: &mut Edit<'_>, place: &Place, value: Sealed, keep_ms: u6
     }
     let (version, changed_ms) = (edit.next(), edit.moment.now_ms);
     edit.put(key, &Secret { value, version, changed_ms, before });
+    Ok(Outcome::Done)
+}
+
+/// It is told again: what was before it is good for no longer than this, and no longer than before.
+fn shorten(edit: &mut Edit<'_>, place: &Place, secret: &Secret, keep_ms: u64) -> Result<Outcome, Fault> {
+    let until_ms = edit.moment.now_ms.saturating_add(keep_ms);
+    let Some(before) = secret.before.clone().filter(|before| until_ms < before.until_ms) else {
+        return Ok(Outcome::Done);
+    };
+    forget_timer(edit, place, secret);
+    let key = keys::secret(place);
+    let before = (keep_ms > 0).then_some(Before { until_ms, ..before });
+    if before.is_some() {
+        edit.mark(keys::timer(Due::Secrets, until_ms, &key));
+    }
+    edit.put(key, &Secret { before, ..secret.clone() });
     Ok(Outcome::Done)
 }
 
@@ -75,11 +92,11 @@ pub(super) fn forget(edit: &mut Edit<'_>, subject: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// There must be one that is named so.
-pub(super) fn check_named(edit: &Edit<'_>, namespace: &Namespace, name: &Name) -> Result<Place, Fault> {
+/// The one that is named so, which must be there.
+pub(super) fn named(edit: &Edit<'_>, namespace: &Namespace, name: &Name) -> Result<(Place, Secret), Fault> {
     let place = Place { namespace: namespace.clone(), name: name.clone() };
-    need(edit, &place)?;
-    Ok(place)
+    let secret = need(edit, &place)?;
+    Ok((place, secret))
 }
 
 fn need(edit: &Edit<'_>, place: &Place) -> Result<Secret, Fault> {

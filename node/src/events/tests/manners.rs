@@ -223,11 +223,12 @@ async fn as_many_as_are_there_come_in_one_call_and_each_is_settled() {
         let memory: Vec<_> = reports.iter().map(|it| it.memory_byte_ms).collect();
         assert_eq!((memory, reports[0].cpu_us, reports[1].bytes_in), (vec![3, 3, 3], 1000, 2));
         let settles = node.store.state().settles.clone();
-        let effects = settles.iter().map(|it| match &it.verdict {
-            Some(Verdict::Done(done)) => done.effects.len(),
+        let words = settles.iter().map(|it| match &it.verdict {
+            Some(Verdict::Done(done)) => (done.effects.len(), done.others.len(), done.answer.is_some()),
             other => panic!("{other:?}"),
         });
-        assert_eq!(effects.collect::<Vec<_>>(), [1, 0, 0], "what it did goes with the first");
+        assert_eq!(words.collect::<Vec<_>>(), [(1, 2, true)], "all are done in one operation");
+        until("each is counted", || node.world.metrics.events.count(crate::stores::Fate::Done) == 3).await;
         until("their places are free", || node.world.metrics.events.running.get() == 0).await;
         node.end().await;
     }
@@ -260,6 +261,7 @@ async fn those_that_it_names_are_tried_again_and_the_others_done() {
         None,
     );
     let node = Node::start(Plan::local(Arc::clone(&guest))).await;
+    node.store.keep("b", "k", 7);
     for id in 1..=3 {
         put(&node, id, &batch(3, 100));
     }
@@ -301,20 +303,95 @@ async fn a_call_that_fails_or_cannot_be_understood_fails_for_all() {
     }
 }
 
+/// What was said of each attempt: `done`, or after how long it comes again and why, or why it failed.
+fn words(node: &Node) -> Vec<String> {
+    let word = |it: &pb::SettleRequest| match it.verdict.clone().unwrap() {
+        Verdict::Done(done) => format!("done {}", done.others.len() + 1),
+        Verdict::Offer(offer) => format!("offer {}", offer.error),
+        Verdict::Retry(retry) => format!("retry {}", retry.error),
+        Verdict::Dead(dead) => format!("dead {}", dead.error),
+    };
+    node.store.state().settles.iter().map(word).collect()
+}
+
 #[tokio::test]
-async fn a_batch_whose_effects_were_overtaken_is_made_again_uncounted() {
+async fn a_batch_whose_effects_are_refused_for_what_others_do_is_made_again_uncounted() {
+    const NAMES: &str = "{\"batchItemFailures\":[{\"itemIdentifier\":\"e3\"}]}";
+    for (code, why, name) in [
+        (Code::Conflict, "offer what it had read was changed", "overtaken"),
+        (Code::QueueFull, "offer what it wrote and published was refused", "full"),
+    ] {
+        let (_, guest) = guest(200, &[], NAMES, None);
+        let node = Node::start(Plan::local(Arc::clone(&guest))).await;
+        node.store.keep("b", "k", 7);
+        node.store.state().refuses_effects = vec![code];
+        for id in 1..=3 {
+            put(&node, id, &batch(3, 100));
+        }
+        until("those that it does not name are done", || {
+            let state = node.store.state();
+            state.messages[..2].iter().all(|it| it.state == Succeeded)
+        })
+        .await;
+        assert!(guest.calls() >= 2, "{}", guest.calls());
+        let words = words(&node);
+        assert_eq!(words[0], "done 2");
+        assert!(words[1..4].iter().all(|it| it.starts_with(why)), "also of the one that it names: {words:?}");
+        assert_eq!(node.world.metrics.events.count_again(name), 3);
+        for index in 0..2 {
+            let message = node.store.message(index);
+            assert_eq!((message.reports.len(), message.delivery.attempt), (1, 1), "{message:?}");
+        }
+        node.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_a_dead_letter_and_counts_for_the_others() {
     let (_, guest) = guest(200, &[], "", None);
     let node = Node::start(Plan::local(Arc::clone(&guest))).await;
-    node.store.state().refuses_effects = vec![Code::Conflict];
+    node.store.state().refuses_effects = vec![Code::InvalidArgument];
+    for id in 1..=3 {
+        put(&node, id, &batch(3, 100));
+    }
+    node.comes_to(0, Dead).await;
+    for index in [1, 2] {
+        node.comes_to(index, Succeeded).await;
+        assert_eq!(node.store.message(index).reports.len(), 2, "its attempt counts");
+    }
+    assert!(words(&node)[2..4].iter().all(|it| it.starts_with("retry ")), "{:?}", words(&node));
+    node.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_does_nothing_twice() {
+    let (_, guest) = guest(200, &[], "", None);
+    let node = Node::start(Plan::local(Arc::clone(&guest))).await;
+    node.store.state().loses = 1;
+    for id in 1..=3 {
+        put(&node, id, &batch(3, 60_000));
+    }
+    until("all are done", || node.store.all_done()).await;
+    until("its places are free", || node.world.metrics.events.running.get() == 0).await;
+    assert_eq!(guest.calls(), 1);
+    assert!(words(&node).iter().all(|it| it == "done 3"), "{:?}", words(&node));
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_call_that_names_some_and_was_overtaken_is_made_again() {
+    let names = "{\"batchItemFailures\":[{\"itemIdentifier\":\"e1\"},{\"itemIdentifier\":\"e2\"}]}";
+    let (_, guest) = guest(200, &[], names, None);
+    let node = Node::start(Plan::local(Arc::clone(&guest))).await;
+    node.store.keep("b", "k", 8);
     for id in 1..=2 {
         put(&node, id, &batch(2, 100));
     }
-    until("all are done", || node.store.all_done()).await;
-    assert!(guest.calls() >= 2, "{}", guest.calls());
-    for index in 0..2 {
-        let message = node.store.message(index);
-        assert_eq!((message.reports.len(), message.delivery.attempt), (1, 1), "{message:?}");
-    }
+    until("it was made again", || guest.calls() >= 2).await;
+    node.store.keep("b", "k", 7);
+    node.comes_to(0, Dead).await;
+    assert_eq!(node.store.message(0).reports.len(), 3, "only what had read what was there");
+    assert!(words(&node)[0].starts_with("offer "), "{:?}", words(&node));
     node.end().await;
 }
 
@@ -347,7 +424,11 @@ async fn one_that_is_cancelled_does_not_stop_the_others_and_all_of_them_do() {
     assert_eq!(guest.open(), 1);
     gate.notify_one();
     node.comes_to(1, Succeeded).await;
-    assert_eq!(node.store.state().settles.len(), 1, "nobody wants to hear of the other one");
+    let settles = node.store.state().settles.clone();
+    let [settle] = &settles[..] else { panic!("nobody wants to hear of the other one: {settles:?}") };
+    let Some(Verdict::Done(done)) = &settle.verdict else { panic!("{settle:?}") };
+    assert_eq!(done.effects.len(), 1, "what the call did is done all the same");
+    assert_eq!(settle.report.as_ref().unwrap().memory_byte_ms, 9, "and all of it is told");
 
     for id in 3..=4 {
         put(&node, id, &batch(2, 60_000));

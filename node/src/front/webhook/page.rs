@@ -40,7 +40,7 @@ pub(super) fn heard(heard: Heard) -> Response<Body> {
     response
 }
 
-/// How a sender is told of it. Whether there is such a webhook is not said to who shows nothing.
+/// How a sender is told of it. That there is such a webhook is said to whoever sends to it.
 pub(super) fn usage(to: &Hook) -> Response<Body> {
     let text = format!(
         "POST sends to the webhook '{to}':\n\n  http://HOST{RESERVED_PREFIX}/webhook/{to}\n\n\

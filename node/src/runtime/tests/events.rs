@@ -141,3 +141,20 @@ async fn no_answer_of_a_component_passes_for_an_exit() {
     let answer = of_kind(&fixture, &function, "queue", "data").await.unwrap();
     assert!(answer.response.status().is_success(), "{:?}", answer.response);
 }
+
+#[tokio::test]
+async fn several_events_in_one_call_are_none_for_a_command() {
+    let fixture = Fixture::new();
+    let function = deploy(&fixture, "", "").await;
+    let sent = |kind: &'static str| {
+        let mut request = event("[]");
+        request.headers_mut().insert("content-type", "application/cloudevents-batch+json".parse().unwrap());
+        request.headers_mut().remove("ce-specversion");
+        let trigger = Trigger::Queue { kind: kind.to_owned(), route: String::new() };
+        Call { trigger, ..call(&function, request) }
+    };
+    let error = fixture.runtime.invoke(sent("queue")).await.unwrap_err();
+    assert_eq!(error.code(), Code::EventRejected);
+    assert!(error.to_string().contains("'batch' of the queue"), "{error}");
+    fixture.runtime.invoke(sent(ASYNC)).await.expect("a request may have any body");
+}

@@ -285,6 +285,22 @@ impl State {
         Ok(Response::new(answer))
     }
 
+    /// Those of the others that nobody holds.
+    fn done_with(&mut self, ticket: &pb::Ticket, others: Vec<pb::SettleOther>) -> Vec<u64> {
+        let mut gone = Vec::new();
+        for other in others {
+            let pb::SettleOther { message, fence_term, fence_sequence, report } = other;
+            match self.claimed(&pb::Ticket { message, fence_term, fence_sequence, ..ticket.clone() }) {
+                Some(it) => {
+                    it.state = pb::InvocationState::Succeeded;
+                    it.reports.extend(report);
+                }
+                None => gone.push(message),
+            }
+        }
+        gone
+    }
+
     fn settle(&mut self, request: pb::SettleRequest) -> Result<pb::SettleReply, Refusal> {
         let ticket = request.ticket.clone().unwrap();
         let drops = self.drops_effects;
@@ -293,17 +309,33 @@ impl State {
         if has_effects(&request) {
             refuses = refuses.or_else(|| self.refuses_effects.pop()).or_else(|| overtaken(self, &request));
         }
-        let message = self.claimed(&ticket).ok_or_else(lost)?;
-        if let Some(code) = refuses {
+        let others = match &request.verdict {
+            Some(settle_request::Verdict::Done(it)) => it.others.clone(),
+            _ => vec![],
+        };
+        let is_held = self.claimed(&ticket).is_some();
+        if let (Some(code), true) = (refuses, is_held) {
             return Err(Refusal::new(code, "no"));
         }
+        let (count, gone) = (others.len(), self.done_with(&ticket, others));
+        if !is_held && gone.len() < count {
+            let effects = match &request.verdict {
+                Some(settle_request::Verdict::Done(it)) => u32::try_from(it.effects.len()).unwrap(),
+                _ => 0,
+            };
+            let lost = [vec![ticket.message], gone].concat();
+            return Ok(pb::SettleReply {
+                fate: Some(settle_reply::Fate::Done(pb::SettledDone { effects, lost })),
+            });
+        }
+        let message = self.claimed(&ticket).ok_or_else(lost)?;
         message.reports.extend(request.report);
         let dead = message.delivery.attempt >= ATTEMPTS_MAX;
         let fate = match request.verdict.unwrap() {
             settle_request::Verdict::Done(it) => {
                 (message.state, message.answer) = (pb::InvocationState::Succeeded, it.answer);
                 let effects = if drops { 0 } else { u32::try_from(it.effects.len()).unwrap() };
-                settle_reply::Fate::Done(pb::SettledDone { effects })
+                settle_reply::Fate::Done(pb::SettledDone { effects, lost: gone })
             }
             settle_request::Verdict::Retry(it) if !dead => {
                 message.ready_at = crate::clock::now() + Duration::from_millis(it.after_ms.unwrap_or(0));

@@ -26,7 +26,8 @@ pub(in crate::stores) fn deliver_request(
 }
 
 pub(in crate::stores) fn heard(wire: pb::DeliverWebhookReply) -> Result<Heard, DecodeError> {
-    if wire.invocation.is_empty() && !wire.answer.is_empty() {
+    // What the sender wants to hear may be nothing.
+    if wire.invocation.is_empty() {
         return Ok(Heard::Asked(wire.answer));
     }
     let invocation = InvocationId::try_from(&wire.invocation[..]).in_field("invocation")?;

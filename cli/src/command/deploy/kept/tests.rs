@@ -97,8 +97,8 @@ async fn everything_is_made_in_order_and_then_left_alone() {
         world.changes(),
         [
             "put bucket images 10 1073741824",
-            "put queue jobs",
             "put topic news",
+            "put queue jobs",
             "put queue jobs work",
             "put subscriber news work",
             "put watcher images there",
@@ -358,4 +358,15 @@ async fn what_functions_of_others_may_use_is_pruned_by_force_only() {
     assert_eq!((failure.exit, world.deployed()), (Exit::Conflict, 0));
     world.deploy(WORK, Some(Prune { force: true, yes: true })).await.unwrap();
     assert_eq!(world.changes(), ["drop queue jobs"]);
+}
+
+#[tokio::test]
+async fn what_is_answered_goes_where_something_is_by_then() {
+    let world = World::new(Kept::default()).await;
+    let chain = "[queue.a]\nreply = 'b'\n[queue.b]\nreply = 'c'\n[queue.c]\nreply = 'news'\n[topic.news]\n";
+    world.deploy(chain, None).await.unwrap();
+    assert_eq!(world.changes(), ["put topic news", "put queue c", "put queue b", "put queue a"]);
+    let failure = world.deploy("[queue.d]\nreply = 'nowhere'\n", None).await.unwrap_err();
+    assert!(failure.message.contains("reply: there is no queue or topic 'nowhere'"), "{}", failure.message);
+    assert!(world.changes().is_empty());
 }

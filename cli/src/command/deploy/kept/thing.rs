@@ -142,7 +142,7 @@ impl Thing<'_> {
             },
             Self::Schedule(it) => of_schedule(&schedule::spec(it).await?),
             Self::Webhook(it) => {
-                let spec = webhook_spec(it, present);
+                let spec = webhook_spec(it, &told_webhook(it, present));
                 [of_webhook(&spec), of_settings(&told_webhook(it, present))].concat()
             }
         })
@@ -183,26 +183,30 @@ impl Thing<'_> {
     pub(super) async fn ask(&self, present: &Present, events: &mut Events) -> Result<(), Failure> {
         match self {
             Self::Bucket(it) => buckets::put(events, it, true).await,
-            Self::Queue(it, _) => queue::put(events, &it.id, &spec(&it.settings, ""), true).await.map(|_| ()),
+            Self::Queue(it, _) => {
+                let spec = spec(&unanswered(it.settings.clone()), "");
+                queue::put(events, &it.id, &spec, true).await.map(|_| ())
+            }
             Self::Topic(it) => topic::put(events, &it.id, true).await.map(|_| ()),
             Self::Trigger(it, queue) => match &it.on {
                 On::Queue(_) => {
-                    let spec = spec(&told(it, *queue, present), it.function.name.as_str());
+                    let spec = spec(&unanswered(told(it, *queue, present)), it.function.name.as_str());
                     queue::put(events, &it.source(), &spec, true).await.map(|_| ())
                 }
                 On::Topic(_) if present.topics.contains_key(&it.source()) => {
-                    let spec = spec(&told(it, None, present), it.function.name.as_str());
+                    let spec = spec(&unanswered(told(it, None, present)), it.function.name.as_str());
                     topic::join(events, &it.source(), &spec, true).await.map(|_| ())
                 }
                 On::Bucket { changes, .. } if present.buckets.contains_key(&it.source()) => {
-                    let settings = told(it, None, present);
+                    let settings = unanswered(told(it, None, present));
                     let watcher = watcher(it, changes);
                     buckets::begin(events, &it.source(), &watcher, &settings, true).await.map(|_| ())
                 }
                 On::Topic(_) | On::Bucket { .. } => Ok(()),
             },
             Self::Webhook(it) => {
-                webhook::put(events, &it.id, &webhook_spec(it, present), true).await.map(|_| ())
+                let asked = webhook_spec(it, &unanswered(told_webhook(it, present)));
+                webhook::put(events, &it.id, &asked, true).await.map(|_| ())
             }
             Self::Schedule(it) => {
                 schedule::put(events, &it.id, &schedule::spec(it).await?, true).await.map(|_| ())
@@ -241,7 +245,7 @@ impl Thing<'_> {
                 }
             }
             Self::Webhook(it) => {
-                webhook::put(events, &it.id, &webhook_spec(it, present), false).await?;
+                webhook::put(events, &it.id, &webhook_spec(it, &told_webhook(it, present)), false).await?;
                 return Ok(format!("; it is sent to at {}", webhook::path(&it.id)));
             }
             Self::Schedule(it) => {
@@ -272,18 +276,24 @@ fn before_trigger(it: &TriggerEntry, queue: Option<&QueueEntry>, present: &Prese
     }
 }
 
+/// Without where answers go: that may be made in the same deploy, and is looked at beside.
+fn unanswered(mut settings: Settings) -> Settings {
+    settings.delivery.reply = None;
+    settings
+}
+
 /// What a webhook's queue is to be told: what is said, and else as it is.
 fn told_webhook(it: &WebhookEntry, present: &Present) -> Settings {
     it.settings.clone().over(&present.settings(&it.id.namespace, &it.queue()))
 }
 
-fn webhook_spec(it: &WebhookEntry, present: &Present) -> pb::WebhookSpec {
+fn webhook_spec(it: &WebhookEntry, settings: &Settings) -> pb::WebhookSpec {
     pb::WebhookSpec {
         function: it.function.to_string(),
         verify: it.verify.name().to_owned(),
         secret: it.secret.to_string(),
         tolerance_ms: it.tolerance_ms,
-        queue: Some(spec(&told_webhook(it, present), "")),
+        queue: Some(spec(settings, "")),
     }
 }
 

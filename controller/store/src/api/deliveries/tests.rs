@@ -38,7 +38,8 @@ impl World {
         delivery: &Delivery,
         effects: Vec<EventEffect>,
     ) -> Result<Response<SettleReply>, Status> {
-        self.settled(delivery, WireVerdict::Done(SettleDone { answer: None, effects })).await
+        self.settled(delivery, WireVerdict::Done(SettleDone { answer: None, effects, others: Vec::new() }))
+            .await
     }
 
     fn data(&self, key: &str) -> Option<bytes::Bytes> {

@@ -20,6 +20,16 @@ async fn a_node_is_told_how_with_each_message() {
         reply: "out".to_owned(),
         ..DeliverySpec::default()
     };
+    let nowhere = PutQueueRequest {
+        place: world.place(),
+        request: request(),
+        queue: "a".to_owned(),
+        spec: Some(wanted(structured.clone())),
+        dry_run: false,
+    };
+    let (code, sentence) = refused(world.queues().put(Request::new(nowhere)).await);
+    assert!(code == Code::QueueNotFound && sentence.contains("'shop/out'"), "{sentence}");
+    world.put_queue("out", QueueSpec::default()).await;
     let batch = DeliverySpec { batch_max: 10, batch_wait_ms: 500, ..DeliverySpec::default() };
     for (queue, spec) in [("a", wanted(structured.clone())), ("b", wanted(batch.clone())), ("c", of("f"))] {
         world.put_queue(queue, spec).await;

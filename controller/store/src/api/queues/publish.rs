@@ -18,7 +18,7 @@ use tonic::Status;
 
 use super::super::{effects, spec};
 use crate::app::Context;
-use crate::model::{EFFECTS_MAX, Effected, Op, Outcome, Place};
+use crate::model::{Effected, Op, Outcome, PUBLISHED_MAX, Place};
 
 /// Bytes of the messages of one request, as they come: with what names their queue they have room in an entry.
 const PUBLISH_BYTES_MAX: usize = 448 * 1024;
@@ -93,7 +93,7 @@ fn check(messages: &[PublishMessage]) -> Result<(), Refusal> {
     let bytes: usize = messages.iter().map(PublishMessage::encoded_len).sum();
     match messages.len() {
         0 => Err(Refusal::new(Code::InvalidArgument, "field 'messages': there is none")),
-        count if count > EFFECTS_MAX => over(count, "messages", EFFECTS_MAX),
+        count if count > PUBLISHED_MAX => over(count, "messages", PUBLISHED_MAX),
         _ if bytes > PUBLISH_BYTES_MAX => over(bytes, "bytes of messages", PUBLISH_BYTES_MAX),
         _ => Ok(()),
     }

@@ -26,7 +26,7 @@ pub(super) async fn deliver(
     let terms = exists(&view, &webhook)?.terms;
     let headers = headers.into_iter().map(|header| (header.name, header.value)).collect::<Vec<_>>();
     let arrived = Arrived { headers: &headers, body: &body };
-    let now_ms = leading.now_ms();
+    let now_ms = leading.known_ms().await;
     let signed = verified(&view, (&webhook, &terms), arrived, now_ms)?.map_err(|wrong| {
         leading.served.refused.count(&webhook, leading.served.replica.status().term, wrong.cause());
         Refusal::new(Code::WebhookRefused, format!("what came to webhook '{webhook}' is refused: {wrong}"))

@@ -1,7 +1,7 @@
 //! Webhooks over a real group: made, shown, and what is sent to them let in once or refused by cause.
 
 use bytes::Bytes;
-use coracle_proto::id::InvocationId;
+use coracle_proto::id::{InvocationId, NodeId};
 use coracle_proto::pb::{DeliverySpec, EventHeader, QueueSpec};
 
 use super::super::bench::{refused, request};
@@ -120,11 +120,21 @@ async fn what_is_signed_is_kept_once_and_what_is_not_is_counted() {
     world.put_webhook(spec("github", "s"), false).await.unwrap();
     world.put_secret("s", b"new", None).await.unwrap();
     let mut ids = Vec::new();
-    for (secret, id) in [(&b"new"[..], "1"), (b"old", "2"), (b"new", "1")] {
-        let reply = world.deliver("w", github(secret, id, b"{\"a\":1}")).await.unwrap().into_inner();
+    let (one, two) = (b"{\"a\":1}", b"{\"a\":2}");
+    // What was recorded is the same by another id, and by another secret.
+    let all = [
+        (&b"new"[..], "1", one),
+        (b"old", "2", two),
+        (b"new", "1", one),
+        (b"old", "3", one),
+        (b"new", "", two),
+    ];
+    for (secret, id, body) in all {
+        let reply = world.deliver("w", github(secret, id, body)).await.unwrap().into_inner();
         ids.push((InvocationId::try_from(&reply.invocation[..]).unwrap(), reply.repeated));
     }
     assert_eq!((ids[2], ids[0].1, ids[1].1), ((ids[0].0, true), false, false));
+    assert_eq!((ids[3], ids[4]), ((ids[0].0, true), (ids[1].0, true)));
     assert_eq!(world.phase(ids[0].0), Phase::Waiting);
     let queue = Place::parse("shop", "webhook/w").unwrap();
     let page = waiting(&world.served.replica.state(), &queue, 0, 9).unwrap();
@@ -182,5 +192,22 @@ async fn what_is_too_large_or_no_invocation_is_refused_and_a_secret_that_is_gone
     world.done(op).await;
     let (code, sentence) = refused(world.deliver("w", github(b"hush", "1", b"{}")).await);
     assert!(code == Code::WebhookRefused && sentence.ends_with("or is no key of its form"), "{sentence}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_asks_for_the_time_before_it_says_that_a_senders_is_wrong() {
+    const HOUR_S: u64 = 60 * 60;
+    let world = World::start().await;
+    world.put_secret("s", b"hush", None).await.unwrap();
+    world.put_webhook(spec("slack", "s"), false).await.unwrap();
+    let (clock, term) = (&world.served.clock, world.served.replica.status().term);
+    let now_s = clock.now_ms() / 1000 + HOUR_S;
+    clock.members().set_asked(term - 1);
+    for node in [2, 3] {
+        clock.members().hear(NodeId::new(node), now_s * 1000);
+    }
+    assert!(clock.now_ms() / 1000 < now_s - HOUR_S / 2, "it goes on from the last entry");
+    world.deliver("w", slack(b"hush", now_s, b"{\"event_id\":\"Ev1\"}")).await.unwrap();
     world.end().await;
 }

@@ -8,8 +8,8 @@ use coracle_proto::id::{ClusterId, FunctionId, GroupId, NodeId, RequestId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
-    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Place, Publish, Request, Sealed, Span, Tick, Ticket,
-    Verdict, Write,
+    Asked, Batch, Change, Effect, FORMAT, Kept, Op, Other, Place, Publish, Request, Sealed, Span, Tick,
+    Ticket, Verdict, Write,
 };
 use super::DecodeError;
 use super::names::{
@@ -209,6 +209,7 @@ fn publish(wire: pb::Publish) -> Result<Publish, FieldError> {
         kind: wire.kind,
         http: wire.http.map(head_from_wire),
         fingerprint: wire.fingerprint,
+        also: wire.also,
     })
 }
 
@@ -219,10 +220,18 @@ fn ticket(wire: Option<pb::Ticket>) -> Result<Ticket, FieldError> {
 
 fn verdict(wire: Option<settle::Verdict>) -> Result<Verdict, DecodeError> {
     Ok(match wire.ok_or(DecodeError::UnknownOp)? {
-        settle::Verdict::Done(wire) => Verdict::Done { effects: effects(wire.effects)? },
+        settle::Verdict::Done(wire) => {
+            let others = wire.others.into_iter().map(other).collect::<Result<_, _>>()?;
+            Verdict::Done { effects: effects(wire.effects)?, others }
+        }
         settle::Verdict::Retry(wire) => Verdict::Retry { after_ms: wire.after_ms, error: wire.error },
         settle::Verdict::Dead(wire) => Verdict::Dead { error: wire.error },
     })
+}
+
+fn other(wire: pb::Other) -> Result<Other, DecodeError> {
+    let report = wire.report.map(report_from_wire);
+    Ok(Other { message: wire.message, fence: fence_from_wire(wire.fence)?, report })
 }
 
 fn span(wire: Option<pb::Span>) -> Result<Span, FieldError> {

@@ -38,7 +38,7 @@ pub(super) fn outcome_to_wire(outcome: &Outcome) -> pb::Outcome {
         Outcome::Claimed(claims) => {
             outcome::Kind::Claimed(pb::Claimed { claims: claims.iter().map(claim_to_wire).collect() })
         }
-        Outcome::Settled { fate, effects } => outcome::Kind::Settled(settled(*fate, effects)),
+        Outcome::Settled { fate, effects, lost } => outcome::Kind::Settled(settled(*fate, effects, lost)),
         Outcome::UploadBegun(id) => {
             outcome::Kind::UploadBegun(pb::UploadBegun { upload: upload_to_wire(*id) })
         }
@@ -56,7 +56,7 @@ pub(super) fn outcome_from_wire(wire: pb::Outcome) -> Result<Outcome, DecodeErro
             Outcome::Claimed(wire.claims.into_iter().map(claim_from_wire).collect::<Result<_, _>>()?)
         }
         outcome::Kind::Settled(wire) => {
-            Outcome::Settled { fate: fate(wire.fate)?, effects: effects(wire.effects)? }
+            Outcome::Settled { fate: fate(wire.fate)?, effects: effects(wire.effects)?, lost: wire.lost }
         }
         outcome::Kind::UploadBegun(wire) => Outcome::UploadBegun(upload_from_wire(&wire.upload)?),
         outcome::Kind::Refused(wire) => Outcome::Refused(refusal(wire)?),
@@ -117,13 +117,13 @@ fn claim_from_wire(wire: pb::Claiming) -> Result<Claimed, DecodeError> {
     Ok(Claimed { message, attempt, fence: fence_from_wire(fence)?, until_ms })
 }
 
-fn settled(fate: Fate, effects: &[Effected]) -> pb::Settled {
+fn settled(fate: Fate, effects: &[Effected], lost: &[u64]) -> pb::Settled {
     let fate = match fate {
         Fate::Done => settled::Fate::Done(pb::Done {}),
         Fate::Retried { at_ms } => settled::Fate::RetriedAtMs(at_ms),
         Fate::Dead(cause) => settled::Fate::Dead(cause_to_wire(cause).into()),
     };
-    pb::Settled { fate: Some(fate), effects: effected(effects) }
+    pb::Settled { fate: Some(fate), effects: effected(effects), lost: lost.to_vec() }
 }
 
 fn fate(wire: Option<settled::Fate>) -> Result<Fate, DecodeError> {

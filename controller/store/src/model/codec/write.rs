@@ -8,8 +8,8 @@ use coracle_proto::id::{FunctionId, InvocationId, NodeId};
 use coracle_proto::pb::store::{self as pb, effect, op, settle, write};
 
 use super::super::{
-    Answer, Asked, Batch, Change, Definition, Effect, Kept, Op, Place, Publish, Report, Span, Tick, Ticket,
-    Verdict, Write,
+    Answer, Asked, Batch, Change, Definition, Effect, Kept, Op, Other, Place, Publish, Report, Span, Tick,
+    Ticket, Verdict, Write,
 };
 use super::names::{due_to_wire, fence_to_wire, function_to_wire, place_to_wire};
 use super::record::{
@@ -209,6 +209,7 @@ fn publish(it: &Publish) -> pb::Publish {
         kind: it.kind.clone(),
         http: it.http.as_ref().map(head_to_wire),
         fingerprint: it.fingerprint.clone(),
+        also: it.also.clone(),
     }
 }
 
@@ -222,14 +223,20 @@ fn ticket(it: &Ticket) -> pb::Ticket {
 
 fn verdict(it: &Verdict) -> settle::Verdict {
     match it {
-        Verdict::Done { effects } => {
-            settle::Verdict::Done(pb::Acknowledge { effects: self::effects(effects) })
-        }
+        Verdict::Done { effects, others } => settle::Verdict::Done(pb::Acknowledge {
+            effects: self::effects(effects),
+            others: others.iter().map(other).collect(),
+        }),
         Verdict::Retry { after_ms, error } => {
             settle::Verdict::Retry(pb::Retry { after_ms: *after_ms, error: error.clone() })
         }
         Verdict::Dead { error } => settle::Verdict::Dead(pb::Reject { error: error.clone() }),
     }
+}
+
+fn other(it: &Other) -> pb::Other {
+    let report = it.report.as_ref().map(report_to_wire);
+    pb::Other { message: it.message, fence: Some(fence_to_wire(it.fence)), report }
 }
 
 const fn span(it: Span) -> pb::Span {

@@ -88,6 +88,7 @@ pub(in super::super) fn tell_watchers(
             kind: KIND.to_owned(),
             http: None,
             fingerprint: Bytes::new(),
+            also: String::new(),
         };
         queue::publish(edit, &publish)?;
     }

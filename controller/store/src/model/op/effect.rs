@@ -58,6 +58,8 @@ pub struct Publish {
     pub http: Option<HttpHead>,
     /// Of the request: the same id with another one is refused. Empty: they are not compared.
     pub fingerprint: Bytes,
+    /// Taken once within a day, too, whatever its id and its source. Empty: only those count.
+    pub also: String,
 }
 
 impl Publish {

@@ -14,8 +14,10 @@ use super::manner;
 
 /// A message that is to be taken in.
 pub(super) fn check(publish: &Publish) -> Result<(), Refusal> {
-    let Publish { source, id, group, attributes, delay_ms, data, kind, http, fingerprint, .. } = publish;
-    for (what, text) in [("source", source), ("id", id), ("group", group), ("kind", kind)] {
+    let Publish { source, id, group, attributes, delay_ms, data, kind, http, fingerprint, also, .. } =
+        publish;
+    for (what, text) in [("source", source), ("id", id), ("group", group), ("kind", kind), ("other id", also)]
+    {
         check_size(&format!("a message's {what}"), text.len(), TEXT_BYTES_MAX)?;
         if text.contains('\0') {
             return Err(Refusal::of(Reason::Invalid, format!("a message's {what} has a zero byte")));

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use coracle_proto::id::NodeId;
+use coracle_raft::Stop;
 
 use super::super::edit::Edit;
 use super::super::fault::{Fault, unreadable};
@@ -104,14 +105,19 @@ impl Desk<'_, '_> {
 
     /// The claim of a ticket, while it is the one that holds the message.
     pub(super) fn held(&self, ticket: &Ticket) -> Result<(Delivery, Claim), Fault> {
-        let delivery = self.delivery(ticket.message)?.ok_or_else(|| stale(ticket))?;
-        match delivery.state {
-            State::Claimed(claim) if claim.fence == ticket.fence => Ok((delivery, claim)),
+        Ok(self.claimed(ticket.message, ticket.fence)?.ok_or_else(|| stale(ticket))?)
+    }
+
+    /// The claim of this message with this fence; none: it is not held any more.
+    pub(super) fn claimed(&self, message: u64, fence: Fence) -> Result<Option<(Delivery, Claim)>, Stop> {
+        let Some(delivery) = self.delivery(message)? else { return Ok(None) };
+        Ok(match delivery.state {
+            State::Claimed(claim) if claim.fence == fence => Some((delivery, claim)),
             State::Claimed(_)
             | State::Ready
             | State::Delayed { .. }
             | State::Behind { .. }
-            | State::Dead(_) => Err(stale(ticket).into()),
-        }
+            | State::Dead(_) => None,
+        })
     }
 }

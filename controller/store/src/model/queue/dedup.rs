@@ -14,15 +14,19 @@ use super::publish::Coming;
 
 /// Ids that one publish forgets at most: more than it adds, so that the memory shrinks as ids grow old.
 const FORGOTTEN_AT_ONCE: usize = 2;
+/// The source of what tells a message from others beside its id: no sender has it.
+const NOBODY: &str = "";
+
+/// By what a message is known as one that came before.
+fn names(publish: &Publish) -> impl Iterator<Item = (&str, &str)> {
+    let own = (&publish.source[..], &publish.id[..]);
+    [own, (NOBODY, &publish.also[..])].into_iter().filter(|(_, id)| !id.is_empty())
+}
 
 impl Desk<'_, '_> {
     /// What was made of this id before; a refusal when it was used for another request. Where none was given it is new.
     pub(super) fn repeated(&self, publish: &Publish) -> Result<Option<Dedup>, Fault> {
-        if publish.id.is_empty() {
-            return Ok(None);
-        }
-        let known: Option<Dedup> = self.edit.get(&keys::dedup(self.place, &publish.source, &publish.id))?;
-        let Some(known) = known.filter(|known| self.now_ms() < known.until_ms) else { return Ok(None) };
+        let Some(known) = self.known(publish)? else { return Ok(None) };
         let (one, other) = (&known.fingerprint, &publish.fingerprint);
         if !one.is_empty() && !other.is_empty() && one != other {
             let subject = format!("id '{}' of queue '{}'", publish.id, self.place);
@@ -31,14 +35,34 @@ impl Desk<'_, '_> {
         Ok(Some(known))
     }
 
-    /// Remembers the id that was given, and forgets some that are too old or too many.
+    /// By its id, or by what else tells it from others.
+    fn known(&self, publish: &Publish) -> Result<Option<Dedup>, Fault> {
+        for (source, id) in names(publish) {
+            let known: Option<Dedup> = self.edit.get(&keys::dedup(self.place, source, id))?;
+            if let Some(known) = known.filter(|known| self.now_ms() < known.until_ms) {
+                return Ok(Some(known));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Remembers what it was told by, and forgets some that is too old or too much.
     pub(super) fn remember(&mut self, coming: &Coming<'_>, message: u64) -> Result<(), Fault> {
-        let Coming { publish, invocation, .. } = *coming;
-        if publish.id.is_empty() {
+        let Coming { publish, .. } = *coming;
+        if names(publish).next().is_none() {
             return self.forget();
         }
+        names(publish).try_for_each(|name| self.remember_name(coming, message, name))
+    }
+
+    fn remember_name(
+        &mut self,
+        coming: &Coming<'_>,
+        message: u64,
+        (source, id): (&str, &str),
+    ) -> Result<(), Fault> {
+        let Coming { publish, invocation, .. } = *coming;
         let first = self.counts.dedups == 0;
-        let (source, id) = (&publish.source, &publish.id);
         let key = keys::dedup(self.place, source, id);
         if let Some(old) = self.edit.get::<Dedup>(&key)? {
             self.edit.remove(&keys::dedup_order(self.place, old.message, source, id));

@@ -1,21 +1,27 @@
 //! An attempt ends: the message is done with its effects, tried again later, or put aside.
 
+use std::iter;
+
 use super::super::edit::Edit;
 use super::super::effect;
 use super::super::fault::Fault;
 use super::super::hops;
 use super::super::keys;
-use super::super::limits::{DELAY_MS_MAX, OFFER_MS_MAX};
+use super::super::limits::{DELAY_MS_MAX, GATHERED_MAX, OFFER_MS_MAX};
 use super::super::luck::mixed;
-use super::super::op::Verdict;
+use super::super::op::{Effect, Other, Verdict};
 use super::super::outcome::{Fate, Outcome};
 use super::super::record::{Cause, Delivery, Message, Settings, Ticket, kept_error};
+use super::super::refusal::{Reason, Refusal};
+use super::claim::stale;
 use super::desk::Desk;
 use super::ledger::Told;
 use super::moves::{End, waiting};
 
 /// So long before its age is over a message is tried for the last time: it is woken, claimed, and on its way by then.
 const LAST_CLAIM_MS: u64 = 1000;
+/// Messages that may be done with together.
+const GATHERED: usize = GATHERED_MAX as usize;
 
 /// Ends the attempt whose ticket it is. Its effects are done in the same operation, or nothing is.
 pub(in super::super) fn settle(
@@ -24,30 +30,67 @@ pub(in super::super) fn settle(
     verdict: &Verdict,
     told: Told,
 ) -> Result<Outcome, Fault> {
+    match verdict {
+        Verdict::Done { effects, others } => done(edit, ticket, (effects, others), told),
+        Verdict::Retry { after_ms, error } => failed(edit, ticket, told, error, |desk, delivery| {
+            desk.retry(ticket.message, delivery, *after_ms)
+        }),
+        Verdict::Dead { error } => failed(edit, ticket, told, error, |desk, delivery| {
+            desk.bury(ticket.message, delivery, Cause::Rejected)?;
+            Ok(Fate::Dead(Cause::Rejected))
+        }),
+    }
+}
+
+fn failed(
+    edit: &mut Edit<'_>,
+    ticket: &Ticket,
+    told: Told,
+    error: &str,
+    put_aside: impl FnOnce(&mut Desk<'_, '_>, &mut Delivery) -> Result<Fate, Fault>,
+) -> Result<Outcome, Fault> {
     let mut desk = Desk::of(edit, ticket)?;
     let (mut delivery, _) = desk.held(ticket)?;
     desk.report(&delivery, told)?;
-    let fate = match verdict {
-        Verdict::Done { effects } => {
-            let hops = if effects.is_empty() { 0 } else { desk.hops(ticket.message)?.saturating_add(1) };
-            desk.end(ticket.message, &delivery, End::Settled)?;
-            desk.close();
-            edit.hops = hops;
-            let effects = effect::perform(edit, effects)?;
-            return Ok(Outcome::Settled { fate: Fate::Done, effects });
-        }
-        Verdict::Retry { after_ms, error } => {
-            delivery.last_error = kept_error(error);
-            desk.retry(ticket.message, &mut delivery, *after_ms)?
-        }
-        Verdict::Dead { error } => {
-            delivery.last_error = kept_error(error);
-            desk.bury(ticket.message, &mut delivery, Cause::Rejected)?;
-            Fate::Dead(Cause::Rejected)
-        }
-    };
+    delivery.last_error = kept_error(error);
+    let fate = put_aside(&mut desk, &mut delivery)?;
     desk.close();
-    Ok(Outcome::Settled { fate, effects: Vec::new() })
+    Ok(Outcome::Settled { fate, effects: Vec::new(), lost: Vec::new() })
+}
+
+/// What one call was for is done with, and what it did is done, once, if any of it is still held. The answer stays with the first of them.
+fn done(
+    edit: &mut Edit<'_>,
+    ticket: &Ticket,
+    (effects, others): (&[Effect], &[Other]),
+    told: Told,
+) -> Result<Outcome, Fault> {
+    if others.len() >= GATHERED {
+        let what = "messages of one call";
+        return Err(Refusal::over_size(Reason::TooMany, what, others.len() + 1, GATHERED).into());
+    }
+    let mut desk = Desk::of(edit, ticket)?;
+    let (mut hops, mut lost, mut answer) = (0, Vec::new(), told.answer);
+    let own = iter::once((ticket.message, ticket.fence, told.report));
+    let others_of = others.iter().map(|other| (other.message, other.fence, other.report.clone()));
+    for (message, fence, report) in own.chain(others_of) {
+        let Some((delivery, _)) = desk.claimed(message, fence)? else {
+            lost.push(message);
+            continue;
+        };
+        desk.report(&delivery, Told { report, answer: answer.take() })?;
+        if !effects.is_empty() {
+            hops = desk.hops(message)?.saturating_add(1).max(hops);
+        }
+        desk.end(message, &delivery, End::Settled)?;
+    }
+    if lost.len() > others.len() {
+        return Err(stale(ticket).into());
+    }
+    desk.close();
+    edit.hops = hops;
+    let effects = effect::perform(edit, effects)?;
+    Ok(Outcome::Settled { fate: Fate::Done, effects, lost })
 }
 
 /// The platform could not run it: it is given back, and the attempt was none. What has become too old meanwhile is put aside.

@@ -20,6 +20,7 @@ pub(in super::super) fn put(
     target: Option<Name>,
 ) -> Result<Outcome, Fault> {
     bounds::check_settings(&settings)?;
+    check_reply(edit, place, &settings)?;
     if edit.get::<Topic>(&keys::topic(place))?.is_some() {
         let sentence = format!("'{place}' is a topic: give the queue another name, or delete the topic");
         return Err(Refusal::of(Reason::NameTaken, sentence).into());
@@ -30,6 +31,16 @@ pub(in super::super) fn put(
     desk.tell(queue);
     desk.close();
     Ok(Outcome::Done)
+}
+
+/// Answers can be published where they are to go. A name that nothing has would be told by dead letters only.
+fn check_reply(edit: &Edit<'_>, place: &Place, settings: &Settings) -> Result<(), Fault> {
+    let Some(name) = &settings.manner.reply else { return Ok(()) };
+    let to = Place { namespace: place.namespace.clone(), name: name.clone() };
+    let is_there = to == *place
+        || edit.get::<Queue>(&keys::queue(&to))?.is_some()
+        || edit.get::<Topic>(&keys::topic(&to))?.is_some();
+    if is_there { Ok(()) } else { Err(Refusal::of(Reason::Nowhere, to).into()) }
 }
 
 /// Nothing is claimed while it is paused; what was claimed goes on.

@@ -107,7 +107,7 @@ fn nothing_enters_or_leaves_one_that_goes() {
     let write = || vec![write("k", Change::Increment { by: 1 })];
     let until_ms = bench.now_ms + CLAIM_MS;
     let extend = Op::Extend { ticket: ticket(&held), until_ms };
-    let settle = settle(&held, crate::model::Verdict::Done { effects: write() });
+    let settle = settle(&held, crate::model::Verdict::Done { effects: write(), others: Vec::new() });
     for op in [settle, offer(&held), extend] {
         assert_eq!(bench.refused(op), Reason::Stale, "who runs it settles in vain");
     }

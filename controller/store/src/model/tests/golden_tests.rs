@@ -95,7 +95,7 @@ fn ops() -> Vec<Op> {
     ops.extend(schedule_ops());
     let error = || "no".to_owned();
     let verdicts = [
-        Verdict::Done { effects: vec![Effect::Publish(Box::new(publish()))] },
+        Verdict::Done { effects: vec![Effect::Publish(Box::new(publish()))], others: Vec::new() },
         Verdict::Retry { after_ms: Some(0), error: error() },
         Verdict::Retry { after_ms: None, error: error() },
         Verdict::Dead { error: error() },
@@ -104,7 +104,7 @@ fn ops() -> Vec<Op> {
         let (report, answer) = (Some(report("200")), Some(answer()));
         Op::Settle { ticket: ticket(), verdict, report, answer }
     }));
-    let verdict = Verdict::Done { effects: Vec::new() };
+    let verdict = Verdict::Done { effects: Vec::new(), others: Vec::new() };
     ops.push(Op::Settle { ticket: ticket(), verdict, report: None, answer: None });
     ops.extend(hearing_ops());
     ops
@@ -167,9 +167,9 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Moved { moved: 3, more: true, next: 0 },
         Outcome::Moved { moved: 3, more: true, next: 4 },
         Outcome::Claimed(vec![Claimed { message: 11, attempt: 1, fence: FENCE, until_ms: 77 }]),
-        Outcome::Settled { fate: Fate::Done, effects: published },
-        Outcome::Settled { fate: Fate::Retried { at_ms: 80 }, effects: Vec::new() },
-        Outcome::Settled { fate: Fate::Dead(Cause::Attempts), effects: Vec::new() },
+        Outcome::Settled { fate: Fate::Done, effects: published, lost: Vec::new() },
+        Outcome::Settled { fate: Fate::Retried { at_ms: 80 }, effects: Vec::new(), lost: Vec::new() },
+        Outcome::Settled { fate: Fate::Dead(Cause::Attempts), effects: Vec::new(), lost: Vec::new() },
         Outcome::Refused(Refusal::over(Reason::BucketFullKeys, place("a"), 11, 10)),
         Outcome::Performed(vec![Effected::Spread { copies: 3, repeated: true }, Effected::Checked]),
         Outcome::Refused(Refusal::over(Reason::Loop, "events", 17, 16)),

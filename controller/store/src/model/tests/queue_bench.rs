@@ -116,7 +116,7 @@ pub(crate) fn offer(claimed: &Claimed) -> Op {
 }
 
 pub(crate) fn done() -> Verdict {
-    Verdict::Done { effects: Vec::new() }
+    Verdict::Done { effects: Vec::new(), others: Vec::new() }
 }
 
 pub(crate) fn retry() -> Verdict {
@@ -164,6 +164,7 @@ pub(crate) fn published(id: &str) -> Publish {
         kind: "async".into(),
         http: None,
         fingerprint: text(""),
+        also: String::new(),
     }
 }
 

@@ -135,7 +135,9 @@ fn differ(one: &Bytes, other: &Bytes) -> bool {
 pub(crate) fn publishes(op: &Op) -> Vec<Publish> {
     use crate::model::{Effect, Verdict};
     let effects = match op {
-        Op::Perform { effects, .. } | Op::Settle { verdict: Verdict::Done { effects }, .. } => &effects[..],
+        Op::Perform { effects, .. } | Op::Settle { verdict: Verdict::Done { effects, .. }, .. } => {
+            &effects[..]
+        }
         Op::Submit { function, publish } => {
             return vec![Publish { queue: Place::of_function(function), ..publish.clone() }];
         }

@@ -80,7 +80,7 @@ fn verdict(luck: &mut StdRng) -> Verdict {
                 let data = "x".into();
                 effects.push(write("k", Change::CompareAndSet { expected: Some(1), data, ttl_ms: None }));
             }
-            Verdict::Done { effects }
+            Verdict::Done { effects, others: Vec::new() }
         }
         4..7 => {
             let after_ms = luck.random_bool(0.5).then(|| luck.random_range(0..50));

@@ -2,12 +2,12 @@
 
 use super::bench::{Bench, effected, perform, place, set, text, write};
 use super::queue_bench::{
-    CLAIM_MS, done, grouped, invocation_of, offer, published, put, retry, settle, ticket,
+    CLAIM_MS, done, grouped, invocation_of, offer, published, put, report, retry, settle, ticket,
 };
 use crate::model::{
-    CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, Kept,
-    MESSAGE_BYTES_MAX, Manner, Op, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, due,
-    message, ready,
+    CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, How,
+    Kept, MESSAGE_BYTES_MAX, Manner, Op, Other, Outcome, Publish, Reason, Settings, Span, State, Verdict,
+    dead, due, message, ready,
 };
 
 fn bench() -> Bench {
@@ -74,6 +74,7 @@ fn a_stale_fence_changes_nothing_and_neither_do_its_effects() {
     assert_eq!(held.attempt, 2);
     let late = || Verdict::Done {
         effects: vec![write("k", set("late")), Effect::Publish(Box::new(published("late")))],
+        others: Vec::new(),
     };
     assert_eq!(bench.refused(settle(&lost, late())), Reason::Stale);
     assert_eq!(bench.refused(offer(&lost)), Reason::Stale);
@@ -92,11 +93,17 @@ fn a_settle_is_refused_with_its_effects() {
     let claimed = bench.claim_one();
     let check = Change::CompareAndSet { expected: Some(99), data: text("x"), ttl_ms: None };
     let effects = vec![write("k", set("v")), write("l", check)];
-    assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects })), Reason::Mismatch);
+    assert_eq!(
+        bench.refused(settle(&claimed, Verdict::Done { effects, others: Vec::new() })),
+        Reason::Mismatch
+    );
     assert!(matches!(bench.state(claimed.message), Some(State::Claimed(_))), "it may be tried again");
     let nowhere = Publish { queue: place("z"), ..published("b") };
     let effects = vec![Effect::Publish(Box::new(nowhere))];
-    assert_eq!(bench.refused(settle(&claimed, Verdict::Done { effects })), Reason::Nowhere);
+    assert_eq!(
+        bench.refused(settle(&claimed, Verdict::Done { effects, others: Vec::new() })),
+        Reason::Nowhere
+    );
     assert_eq!(bench.settle(&claimed, done()), Fate::Done);
     assert_eq!(bench.state(claimed.message), None);
     assert_eq!(bench.counts().bytes, 0);
@@ -293,7 +300,7 @@ fn a_queue_has_bounds_that_are_named_and_counts_whom_they_refuse() {
     let claimed = bench.claim_one();
     let effects = vec![Effect::Publish(Box::new(published("c")))];
     assert_eq!(
-        bench.settle(&claimed, Verdict::Done { effects }),
+        bench.settle(&claimed, Verdict::Done { effects, others: Vec::new() }),
         Fate::Done,
         "in the place of its own message"
     );
@@ -394,4 +401,46 @@ fn what_a_queue_is_told_has_bounds() {
         manner: Manner::USUAL,
     };
     assert_eq!(bench.run(put(place("q"), most)), Outcome::Done);
+}
+
+#[test]
+fn what_one_call_was_for_is_done_together_as_far_as_it_is_held() {
+    let mut bench = bench();
+    for id in ["a", "b", "c"] {
+        bench.publish(published(id));
+    }
+    let held = bench.claim(3);
+    let other = |it: &Claimed| Other { message: it.message, fence: it.fence, report: Some(report("200")) };
+    let all = || Verdict::Done {
+        effects: vec![write("k", set("v"))],
+        others: held[1..].iter().map(other).collect(),
+    };
+    bench.run(Op::Cancel { invocation: invocation_of("a") });
+    let stale = Fence { sequence: 0, ..held[0].fence };
+    let mut wrong = vec![Other { fence: stale, ..other(&held[1]) }];
+    let Outcome::Settled { effects, lost, .. } = bench.run(settle(&held[0], all())) else { panic!() };
+    assert_eq!((effects.len(), lost), (1, vec![held[0].message]), "the first is not wanted, the others are");
+    assert_eq!(bench.data("k").as_deref(), Some("v"));
+    for id in ["b", "c"] {
+        let seen = bench.seen(id).unwrap().record;
+        assert_eq!((seen.reports.len(), seen.ended.unwrap().how), (1, How::Succeeded));
+    }
+    assert_eq!((bench.counts().settled, bench.counts().claimed), (2, 0));
+    assert_eq!(bench.refused(settle(&held[0], all())), Reason::Stale, "nothing is done twice");
+
+    bench.publish(published("d"));
+    let last = bench.claim_one();
+    wrong.resize(256, wrong[0].clone());
+    let others = |others| Verdict::Done { effects: Vec::new(), others };
+    assert_eq!(bench.refused(settle(&last, others(wrong.clone()))), Reason::TooMany);
+    wrong.truncate(1);
+    let check = Change::CompareAndSet { expected: Some(99), data: text("x"), ttl_ms: None };
+    let effects = vec![write("k", check)];
+    assert_eq!(
+        bench.refused(settle(&last, Verdict::Done { effects, others: wrong.clone() })),
+        Reason::Mismatch
+    );
+    wrong.push(other(&last));
+    let Outcome::Settled { lost, .. } = bench.run(settle(&last, others(wrong))) else { panic!() };
+    assert_eq!(lost, [held[1].message, last.message], "each of them counts once");
 }

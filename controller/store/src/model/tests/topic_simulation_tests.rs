@@ -65,11 +65,11 @@ fn message(luck: &mut StdRng, known: &mut Known, to: Place) -> Publish {
 
 fn verdict(luck: &mut StdRng, known: &mut Known) -> Verdict {
     match luck.random_range(0..4) {
-        0 => Verdict::Done { effects: Vec::new() },
+        0 => Verdict::Done { effects: Vec::new(), others: Vec::new() },
         1 => {
             let to = place(TOPICS[luck.random_range(0..3)]);
             let effects = vec![write("k", set("v")), Effect::Publish(Box::new(message(luck, known, to)))];
-            Verdict::Done { effects }
+            Verdict::Done { effects, others: Vec::new() }
         }
         2 => Verdict::Retry { after_ms: None, error: "again".into() },
         _ => Verdict::Dead { error: "no".into() },

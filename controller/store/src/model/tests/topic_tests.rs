@@ -264,7 +264,8 @@ fn what_is_told_of_a_chain_makes_it_no_shorter() {
     bench.run(publish(told("5", "a")));
     let [claimed] = bench.claim_of(queue_of("f"), 1)[..] else { panic!() };
     let effects = vec![Effect::Publish(Box::new(told("0", "b")))];
-    let (verdict, ticket) = (Verdict::Done { effects }, ticket_of(queue_of("f"), &claimed));
+    let (verdict, ticket) =
+        (Verdict::Done { effects, others: Vec::new() }, ticket_of(queue_of("f"), &claimed));
     bench.settle_op(Op::Settle { ticket, verdict, report: None, answer: None });
     let page = waiting(&bench.records, &queue_of("f"), 0, 9).unwrap();
     assert_eq!(page.messages[0].body.attributes["hops"], "6");
@@ -284,7 +285,7 @@ fn what_goes_in_a_circle_ends() {
     let [claimed] = bench.claim_of(queue_of("f"), 9)[..] else { panic!() };
     let again = |effects| Op::Settle {
         ticket: ticket_of(queue_of("f"), &claimed),
-        verdict: Verdict::Done { effects },
+        verdict: Verdict::Done { effects, others: Vec::new() },
         report: None,
         answer: None,
     };
@@ -294,7 +295,8 @@ fn what_goes_in_a_circle_ends() {
     bench.run(publish(hops(3, "c")));
     let [claimed] = bench.claim_of(queue_of("f"), 9)[..] else { panic!() };
     let effects = vec![Effect::Publish(Box::new(to_topic("d")))];
-    let (verdict, ticket) = (Verdict::Done { effects }, ticket_of(queue_of("f"), &claimed));
+    let (verdict, ticket) =
+        (Verdict::Done { effects, others: Vec::new() }, ticket_of(queue_of("f"), &claimed));
     bench.settle_op(Op::Settle { ticket, verdict, report: None, answer: None });
     let page = waiting(&bench.records, &queue_of("f"), 0, 9).unwrap();
     assert_eq!(page.messages[0].body.attributes["hops"], "4");

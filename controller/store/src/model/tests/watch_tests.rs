@@ -241,7 +241,7 @@ fn a_check_that_fails_changes_nothing() {
     let check = |key: &str, version| Effect::Check(Check { bucket: place("a"), key: text(key), version });
     bench.publish(published("m"));
     let held = bench.claim_one();
-    let settled = |effects| settle(&held, Verdict::Done { effects });
+    let settled = |effects| settle(&held, Verdict::Done { effects, others: Vec::new() });
     for wrong in [check("k", version + 1), check("k", 0), check("none", 1)] {
         assert_eq!(bench.refused(settled(vec![wrong, write("l", set("v"))])), Reason::Mismatch);
     }
@@ -267,7 +267,7 @@ fn an_event_says_how_many_calls_stand_behind_it() {
     for round in 0..20 {
         let [claimed] = bench.claim_of(queue_of("f"), 1)[..] else { panic!("round {round}") };
         let ticket = ticket_of(queue_of("f"), &claimed);
-        let verdict = Verdict::Done { effects: vec![write("k", set("v"))] };
+        let verdict = Verdict::Done { effects: vec![write("k", set("v"))], others: Vec::new() };
         let outcome = bench.run(Op::Settle { ticket, verdict, report: None, answer: None });
         if let Outcome::Refused(refusal) = outcome {
             assert_eq!(refusal.reason, Reason::Loop);

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::bench::{Bench, place, text};
+use super::bench::{Bench, perform, place, text};
+use super::queue_bench::{published, report};
 use crate::model::codec::{self, Stored};
 use crate::model::record::Secrets;
 use crate::model::{
-    Asked, Before, Due, Form, Manner, Name, Op, Outcome, Queue, Reason, Refusal, Reply, Sealed, Secret,
-    Settings, Terms, Webhook,
+    Asked, Before, Due, Effect, Fate, Fence, Form, Manner, Name, Op, Other, Outcome, Publish, Queue, Reason,
+    Refusal, Reply, Sealed, Secret, Settings, Terms, Ticket, Verdict, Webhook,
 };
 
 /// As written by the first program that had them: `WHAT HEX` a line. Lines are never changed.
@@ -76,6 +77,24 @@ fn written() -> String {
         + &line("secrets", &Secrets { count: 2 }.encode())
         + &line("webhook", &Webhook { terms: terms(Form::Slack) }.encode())
         + &line("queue", &Queue::told(settings(), None).encode())
+        + &together()
+}
+
+/// What one call was for, and what is told by more than its id.
+fn together() -> String {
+    let fence = Fence { term: 3, sequence: 9 };
+    let other = |report| Other { message: 12, fence, report };
+    let others = vec![other(None), other(Some(report("200")))];
+    let verdict = Verdict::Done { effects: Vec::new(), others };
+    let ticket = Ticket { queue: place("q"), message: 11, fence };
+    let settle = Op::Settle { ticket, verdict, report: None, answer: None };
+    let publish = Publish { also: "d".into(), ..published("a") };
+    let entries = [settle, perform(vec![Effect::Publish(Box::new(publish))])].map(|op| {
+        let batch = Bench::new().batch(vec![Asked { request: None, op }]);
+        line("entry", &codec::encode(&batch))
+    });
+    let settled = Outcome::Settled { fate: Fate::Done, effects: Vec::new(), lost: vec![11, 12] };
+    entries.concat() + &line("reply", &codec::encode_reply(&Reply::Outcomes(vec![settled])))
 }
 
 fn again<R: Stored>(bytes: &[u8]) -> Bytes {

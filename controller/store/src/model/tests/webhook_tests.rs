@@ -6,8 +6,8 @@ use crate::model::codec::Stored;
 use crate::model::record::Secrets;
 use crate::model::{
     Deletion, Due, Effect, Effected, Form, KEEP_MS_MAX, Manner, Name, Op, Outcome, Place, Publish, Reason,
-    SECRET_BYTES_MAX, SECRETS_MAX, Sealed, Settings, TOLERANCE_MS_MAX, Terms, due, keys, named_count, queue,
-    secret, secrets, users, view, webhook, webhooks,
+    SECRET_BYTES_MAX, SECRETS_MAX, Sealed, Settings, TOLERANCE_MS_MAX, TOLERANCE_MS_MIN, Terms, due, keys,
+    named_count, queue, secret, secrets, users, view, webhook, webhooks,
 };
 
 fn name(text: &str) -> Name {
@@ -59,11 +59,18 @@ fn a_value_before_is_good_for_a_time_and_then_forgotten() {
     assert_eq!(good(&bench), ["two", "one"]);
     assert!(version(&bench) > first);
     let second = version(&bench);
+    bench.run(put_secret("two", 2000));
+    let seen = (good(&bench), version(&bench));
+    assert_eq!(seen, (vec!["two".into(), "one".into()], second), "it is as it was");
+    let until = |bench: &Bench| due(&bench.records, Due::Secrets, 0, u64::MAX).unwrap();
+    assert_eq!(until(&bench), Some(bench.now_ms + 1000), "and for no longer");
+    bench.run(put_secret("two", 500));
+    assert_eq!((good(&bench).len(), until(&bench)), (2, Some(bench.now_ms + 500)));
     bench.run(put_secret("two", 0));
     assert_eq!(
-        (good(&bench), version(&bench)),
-        (vec!["two".into(), "one".into()], second),
-        "it is as it was"
+        (good(&bench), until(&bench), version(&bench)),
+        (vec!["two".into()], None, second),
+        "it is revoked"
     );
     bench.run(put_secret("three", 5000));
     assert_eq!(good(&bench), ["three", "two"], "of two before only the last");
@@ -182,7 +189,8 @@ fn webhooks_are_told_within_bounds_and_listed() {
         Op::PutWebhook { webhook, terms, settings }
     };
     for wrong in [
-        with(&|terms, _| terms.tolerance_ms = 0),
+        with(&|terms, _| terms.form = Form::Standard),
+        with(&|terms, _| terms.tolerance_ms = TOLERANCE_MS_MIN - 1),
         with(&|terms, _| terms.tolerance_ms = TOLERANCE_MS_MAX + 1),
         with(&|_, settings| settings.attempts_max = 0),
         with(&|_, settings| settings.manner = Manner { batch_max: 1, ..Manner::USUAL }),
@@ -200,4 +208,41 @@ fn webhooks_are_told_within_bounds_and_listed() {
     };
     assert_eq!(listed(None, 2), ["a", "b"]);
     assert_eq!(listed(Some(&name("b")), 2), ["c"]);
+}
+
+#[test]
+fn a_secret_stays_a_key_of_the_form_of_who_uses_it() {
+    const KEY: &str = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0";
+    let mut bench = bench();
+    bench.run(put_secret(KEY, 0));
+    let Op::PutWebhook { webhook, terms, settings } = put_webhook("w", "s") else { panic!() };
+    let terms = Terms { form: Form::Standard, ..terms };
+    assert_eq!(bench.run(Op::PutWebhook { webhook, terms, settings }), Outcome::Done);
+    let Outcome::Refused(refusal) = bench.run(put_secret("whsec_", 0)) else { panic!() };
+    assert!(refusal.to_string().contains("secret 'shop/s' is no key of the form 'standard'"), "{refusal}");
+    assert_eq!(good(&bench), [KEY]);
+}
+
+#[test]
+fn what_is_told_by_more_than_its_id_is_taken_once_by_each_of_both() {
+    let mut bench = bench();
+    bench.run(put_webhook("w", "s"));
+    let mut put = |id: &str, also: &str, number: &str| {
+        let publish = Publish {
+            queue: own_queue(),
+            also: also.into(),
+            invocation: invocation_of(number),
+            ..published(id)
+        };
+        let outcome = bench.run(perform(vec![Effect::Publish(Box::new(publish))]));
+        let [Effected::Published { repeated, invocation, .. }] = effected(&outcome) else {
+            panic!("{outcome:?}")
+        };
+        (*repeated, *invocation)
+    };
+    let (one, four) = ((true, invocation_of("1")), (true, invocation_of("4")));
+    assert_eq!(put("a", "x", "1"), (false, one.1));
+    assert_eq!((put("a", "y", "2"), put("b", "x", "3")), (one, one));
+    assert_eq!(put("b", "y", "4"), (false, four.1), "what was refused is not remembered");
+    assert_eq!((put("x", "", "5").0, put("", "y", "6")), (false, four), "an id is no other's");
 }

@@ -49,39 +49,46 @@ impl Sent<'_> {
     ) -> Result<Publish, NameError> {
         let json: Option<Value> = serde_json::from_slice(self.arrived.body).ok();
         let text = |name: &str| json.as_ref()?.get(name)?.as_str().map(str::to_owned);
+        // Of an event that it calls back for, what it is.
+        let slacks =
+            json.as_ref().and_then(|json| json.get("event")?.get("type")?.as_str().map(str::to_owned));
         Ok(Publish {
             queue: Place::of_webhook(self.webhook)?,
             source: source(self.webhook),
-            id: self.id(&text).map_or_else(String::new, |id| short(&id)),
+            id: short(&self.id(&text)),
             group: String::new(),
-            attributes: self.attributes(&text, trace),
+            attributes: self.attributes(&text, slacks, trace),
             delay_ms: 0,
             data,
             invocation,
             kind: KIND.to_owned(),
             http: None,
             fingerprint: Bytes::new(),
+            // GitHub signs no id and no time: with another id the same body would be another request.
+            also: if self.form == Form::Github { self.signed.digest.clone() } else { String::new() },
         })
     }
 
-    fn id(&self, text: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    fn id(&self, text: &impl Fn(&str) -> Option<String>) -> String {
         let named = match self.form {
             Form::Github | Form::Standard => self.signed.id.clone(),
             Form::Stripe => text("id"),
             Form::Slack => text("event_id"),
         };
-        named.filter(|id| !id.is_empty()).or_else(|| self.signed.signature.clone())
+        named.filter(|id| !id.is_empty()).unwrap_or_else(|| self.signed.digest.clone())
     }
 
     fn attributes(
         &self,
         text: &impl Fn(&str) -> Option<String>,
+        slacks: Option<String>,
         trace: BTreeMap<String, String>,
     ) -> BTreeMap<String, String> {
         let header = |name| self.arrived.one(name).ok().flatten().map(str::to_owned);
         let subject = match self.form {
             Form::Github => header("X-GitHub-Event"),
-            Form::Stripe | Form::Slack | Form::Standard => text("type"),
+            Form::Stripe | Form::Standard => text("type"),
+            Form::Slack => slacks.or_else(|| text("type")),
         };
         let mut attributes = BTreeMap::from([
             ("type".to_owned(), TYPE.to_owned()),
@@ -146,8 +153,7 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), Bytes::copy_from_slice(value.as_bytes())))
             .collect();
-        let signature = (form != Form::Github).then(|| "5e".to_owned());
-        let signed = Signed { id: id.map(str::to_owned), signature };
+        let signed = Signed { id: id.map(str::to_owned), digest: "5e".to_owned() };
         let (webhook, body) = (Place::parse("shop", "w").unwrap(), Bytes::copy_from_slice(body.as_bytes()));
         let arrived = Arrived { headers: &headers, body: &body };
         let sent = Sent { webhook: &webhook, form, signed: &signed, arrived, now_ms: 0 };
@@ -184,12 +190,17 @@ mod tests {
         assert_eq!(id(Form::Standard, Some("msg_1"), json), "msg_1");
         for form in [Form::Stripe, Form::Slack] {
             for none in ["", "no json", "[]", "{\"id\":1,\"event_id\":\"\"}", "\u{0}"] {
-                assert_eq!(id(form, None, none), "5e", "the signature");
+                assert_eq!(id(form, None, none), "5e", "what is signed");
             }
         }
-        assert_eq!(id(Form::Github, None, json), "", "it is like no other");
+        assert_eq!(id(Form::Github, None, json), "5e");
+        let also = Form::ALL.map(|form| sent(form, Some("1"), &[], json).also);
+        assert_eq!(also, ["5e", "", "", ""], "GitHub's id is not signed");
         assert_eq!(id(Form::Github, Some(&"x".repeat(257)), json).len(), 64);
         assert_eq!(sent(Form::Stripe, None, &[], json).attributes["subject"], "t");
+        let called = "{\"type\":\"event_callback\",\"event\":{\"type\":\"app_mention\"}}";
+        assert_eq!(sent(Form::Slack, None, &[], called).attributes["subject"], "app_mention");
+        assert_eq!(sent(Form::Slack, None, &[], json).attributes["subject"], "t");
         let long = format!("{{\"type\":\"{}\"}}", "t".repeat(257));
         assert!(!sent(Form::Slack, None, &[], &long).attributes.contains_key("subject"));
     }

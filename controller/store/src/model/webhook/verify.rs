@@ -7,6 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::super::record::Form;
@@ -16,6 +17,8 @@ use crate::hmac;
 const SIGNATURES_MAX: usize = 16;
 /// With this the secrets of Standard Webhooks begin; what follows is the key in base64.
 const STANDARD_PREFIX: &[u8] = b"whsec_";
+/// Bytes of such a key: its standard says 24, and some give out fewer.
+const STANDARD_BYTES_MIN: usize = 16;
 
 /// A request as it came.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +34,8 @@ pub struct Arrived<'a> {
 pub struct Signed {
     /// What its sender calls it, in a header.
     pub id: Option<String>,
-    /// Where its signature says it like no other: over a time, too.
-    pub signature: Option<String>,
+    /// SHA-256 of what is signed, in hex: the same by whichever signature and secret.
+    pub digest: String,
 }
 
 /// What is wrong with a request. Nothing here says what would be right.
@@ -110,20 +113,29 @@ pub fn verify(
     if !good {
         return Err(Wrong::Mismatch);
     }
-    let Some(at) = claim.at else {
-        return Ok(Signed { id: claim.id.map(str::to_owned), signature: None });
-    };
-    timely(at, tolerance_ms, now_ms)?;
-    let signature = claim.codes.first().map(|code| hex(code));
-    Ok(Signed { id: claim.id.map(str::to_owned), signature })
+    if let Some(at) = claim.at {
+        timely(at, tolerance_ms, now_ms)?;
+    }
+    let digest = claim.parts(arrived.body).into_iter().fold(Sha256::new(), Sha256::chain_update).finalize();
+    Ok(Signed { id: claim.id.map(str::to_owned), digest: hex(&digest) })
 }
 
-/// The key that a secret is; none: it is no key of this form.
+/// What a secret of this form is, for people; none: it is one.
+pub(super) fn wanted(form: Form, secret: &[u8]) -> Option<&'static str> {
+    let what = match form {
+        Form::Github | Form::Stripe | Form::Slack => "at least one byte",
+        Form::Standard => "'whsec_' and at least 16 bytes in base64",
+    };
+    key(form, secret).is_none().then_some(what)
+}
+
+/// The key that a secret is; none: it is no key of this form. By a key that is empty, or nearly so, anybody could sign.
 fn key(form: Form, secret: &[u8]) -> Option<Vec<u8>> {
-    match form {
-        Form::Github | Form::Stripe | Form::Slack => Some(secret.to_vec()),
-        Form::Standard => STANDARD.decode(secret.strip_prefix(STANDARD_PREFIX)?).ok(),
-    }
+    let (key, least) = match form {
+        Form::Github | Form::Stripe | Form::Slack => (secret.to_vec(), 1),
+        Form::Standard => (STANDARD.decode(secret.strip_prefix(STANDARD_PREFIX)?).ok()?, STANDARD_BYTES_MIN),
+    };
+    (key.len() >= least).then_some(key)
 }
 
 fn timely(at: u64, tolerance_ms: u64, now_ms: u64) -> Result<(), Wrong> {

@@ -136,7 +136,7 @@ fn signed(form: Form, secret: &[u8], at: u64, body: &'static [u8]) -> Case {
 }
 
 fn secret_of(form: Form) -> &'static [u8] {
-    if form == Form::Standard { b"whsec_c2VjcmV0" } else { b"secret" }
+    if form == Form::Standard { b"whsec_c2VjcmV0c2VjcmV0c2VjcmV0" } else { b"secret" }
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn what_its_senders_page_signs_is_let_in() {
             Form::Standard => Some("msg_p5jXN8AQM9LWM0D4loKWxJek"),
             Form::Stripe | Form::Slack => None,
         };
-        assert_eq!((signed.id.as_deref(), signed.signature.is_some()), (id, case.at.is_some()));
+        assert_eq!((signed.id.as_deref(), signed.digest.len()), (id, 64));
     }
 }
 
@@ -210,8 +210,9 @@ fn any_of_several_signatures_is_enough() {
             let (time, code) = value.split_once(',').unwrap();
             if first { format!("{time},{code},v1={zeros}") } else { format!("{time}, v1={zeros}, {code}") }
         });
-        both.seen().unwrap();
-        let standard = signed(Form::Standard, b"whsec_c2VjcmV0", 100, b"body");
+        let alone = signed(Form::Stripe, b"secret", 100, b"body").seen().unwrap();
+        assert_eq!(both.seen().unwrap().digest, alone.digest, "whatever stands before the right one");
+        let standard = signed(Form::Standard, b"whsec_c2VjcmV0c2VjcmV0c2VjcmV0", 100, b"body");
         let both = again(standard, &|value| {
             if first { format!("{value} v1,AAAA v2,x") } else { format!("v1a,?? v1,AAAA {value}") }
         });
@@ -285,8 +286,8 @@ fn any_bytes_can_be_a_body_and_none() {
 
 #[test]
 fn a_secret_of_the_standard_is_a_key_in_base64() {
-    for secret in [&b"secret"[..], b"whsec_*", b"whsec"] {
-        let case = signed(Form::Standard, b"whsec_c2VjcmV0", 100, b"body");
+    for secret in [&b"secret"[..], b"whsec_*", b"whsec", b"whsec_", b"whsec_c2VjcmV0c2VjcmV0c2Vj"] {
+        let case = signed(Form::Standard, b"whsec_c2VjcmV0c2VjcmV0c2VjcmV0", 100, b"body");
         assert_eq!(case.verified(case.body, &[secret], 100_000), Err(Wrong::Keyless));
     }
 }
@@ -308,4 +309,14 @@ fn every_cause_has_a_word() {
         Wrong::Keyless,
     ];
     assert_eq!(all.map(|wrong| wrong.cause()), Wrong::CAUSES);
+}
+
+#[test]
+fn nothing_is_signed_by_an_empty_key() {
+    for form in Form::ALL {
+        let secret: &[u8] = if form == Form::Standard { b"whsec_" } else { b"" };
+        assert!(wanted(form, secret).is_some() && wanted(form, secret_of(form)).is_none());
+        let case = signed(form, secret_of(form), 100, b"body");
+        assert_eq!(case.verified(b"body", &[secret], 100_000), Err(Wrong::Keyless), "{form:?}");
+    }
 }
