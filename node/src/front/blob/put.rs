@@ -53,7 +53,7 @@ impl Visit<'_> {
         all_of(Some(bytes), taken.data.len() as u64)?;
         let found = Sha256::digest(&taken.data).into();
         digest::check(digest, found)?;
-        let content = Content::Inline(taken.data.clone());
+        let content = Content::Inline(taken.data);
         Ok(Came { content, digest: found, client: self.client.clone() })
     }
 

@@ -50,7 +50,8 @@ async fn a_signature_may_end_on_the_way() {
     let taken = || blobs.stores[0].state().kept.taken;
     let expires = now() + 2;
     let ((slow, body), signature) = (Slow::new(), signed("PUT", "k", expires));
-    let whole = put(&blobs, &format!("b/k?{signature}"), body, async {
+    let path = format!("b/k?{signature}");
+    let whole = put(&blobs, &path, body, async {
         slow.send(data.slice(..1 << 20));
         until("some of it has come", || taken() > 0).await;
         over(expires).await;
@@ -64,7 +65,8 @@ async fn a_signature_may_end_on_the_way() {
     let before = taken();
     let expires = now() + 2;
     let ((slow, body), signature) = (Slow::new(), signed("PUT", "k", expires));
-    let part = put(&blobs, &format!("b/k?uploadId={id}&partNumber=1&{signature}"), body, async {
+    let path = format!("b/k?uploadId={id}&partNumber=1&{signature}");
+    let part = put(&blobs, &path, body, async {
         slow.send(data.slice(..1 << 20));
         until("some of it has come", || taken() > before).await;
         over(expires).await;

@@ -103,7 +103,9 @@ impl Chunks for Served {
             self.state().kept.taken += piece.data.len() as u64;
             chunk.extend_from_slice(&piece.data);
             let slow = self.state().kept.slow;
-            tokio::time::sleep(slow).await;
+            if !slow.is_zero() {
+                tokio::time::sleep(slow).await;
+            }
             digest = piece.digest;
         }
         if Sha256::digest(&chunk)[..] != digest {
