@@ -186,3 +186,24 @@ fn find<'a>(state: &'a ClusterState, function: &FunctionId) -> Result<&'a Functi
     let missing = || Refusal::new(Code::FunctionNotFound, format!("there is no function '{function}'"));
     state.function(function).ok_or_else(missing)
 }
+
+#[cfg(test)]
+mod tests {
+    use coracle_proto::spec::Draft;
+
+    use super::*;
+
+    #[test]
+    fn what_a_component_has_use_for_and_was_not_granted_is_told() {
+        let granted = |keyvalue: &[&str], blobs: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            let draft = Draft { keyvalue: owned(keyvalue), blobs: owned(blobs), ..Draft::default() };
+            FunctionSpec::new(draft).unwrap()
+        };
+        let notes = unused(&granted(&[], &[]), (true, true));
+        assert!(notes[0].contains("a watcher of values and has no 'keyvalue'"), "{notes:?}");
+        assert!(notes.len() == 2 && notes[1].contains("'wasi:blobstore' and has no 'blobs'"), "{notes:?}");
+        assert_eq!(unused(&granted(&["b"], &["c"]), (true, true)), [""; 0]);
+        assert_eq!(unused(&granted(&[], &[]), (false, false)), [""; 0]);
+    }
+}

@@ -5,6 +5,7 @@ mod bounds;
 mod cost;
 mod forgetting;
 mod http;
+mod kinds;
 mod later;
 mod leaving;
 mod moving;

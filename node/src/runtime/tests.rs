@@ -18,6 +18,7 @@ mod refusals;
 mod reuse;
 mod rooms;
 mod sandbox;
+mod spin;
 mod state;
 mod usage;
 mod wasip3;

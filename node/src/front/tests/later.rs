@@ -8,7 +8,7 @@ use std::time::Duration;
 use coracle_proto::id::{InvocationId, NodeId};
 use coracle_proto::key::Key;
 use coracle_proto::pb::{self, InvocationState};
-use coracle_proto::record::{Change, Kind, Version};
+use coracle_proto::record::Change;
 use coracle_proto::spec::Draft;
 use coracle_proto::status::Code;
 use http_body_util::{BodyExt as _, Full};
@@ -23,7 +23,7 @@ use crate::call::Call;
 use crate::events::{self, Events};
 use crate::stores::tests::fake::Store;
 use crate::stores::{BODY_BYTES_MAX, Stores};
-use crate::worker::tests::{Guest, text, until, version};
+use crate::worker::tests::{Guest, text, until};
 
 async fn world() -> (World, Store) {
     let guest = Guest::new(async |call: Call| {
@@ -392,19 +392,4 @@ async fn what_is_sent_is_part_of_the_callers_trace_and_its_attempts_of_it() {
     );
     let attributes = store.state().submits[0].body.clone().unwrap().attributes;
     assert_eq!(attributes["traceparent"], format!("00-{}-{}-01", ended.trace(), send.span_context.span_id()));
-}
-
-/// By then somebody would wait for what never runs.
-#[tokio::test]
-async fn what_only_events_call_takes_no_request_now_or_later() {
-    let (world, store) = world().await;
-    let takes_events = Version { kind: Kind::EventComponent, ..(*version("g", Draft::default())).clone() };
-    world.add(&Arc::new(takes_events), "/g");
-    for prefer in ["", "respond-async"] {
-        let request = world.request("POST", "/g").header("prefer", prefer).body(full("x")).unwrap();
-        let answer = world.whole(request).await;
-        assert_eq!((answer.status, answer.header("coracle-error")), (400, "bad-request"), "{prefer}");
-        assert!(answer.text.contains("only events call the function"), "{}", answer.text);
-    }
-    assert!(store.state().submits.is_empty());
 }

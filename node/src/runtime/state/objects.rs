@@ -13,10 +13,11 @@ use bytes::BytesMut;
 use coracle_proto::spec::BucketGrant;
 use coracle_proto::status::{Code, Refusal};
 use futures::TryStreamExt as _;
-use wasmtime::component::Resource;
+use wasmtime::component::{Resource, ResourceTableError};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use self::sent::Sent;
+use super::State;
 use super::incoming::Incoming;
 use super::keeper::{Keeper, Opened, View, deadline};
 use super::operation::Operation;
@@ -65,13 +66,8 @@ impl View<'_> {
         let subject = opened.as_ref().ok().map(|opened| opened.bucket.name.clone());
         let opening = async {
             let opened = opened?;
-            match state.holds(&opened.bucket, deadline()).await? {
-                Some(Holds::Blobs) => self.push(Container(opened)),
-                Some(Holds::Values) => {
-                    Err(Trouble::invalid("the bucket holds values: 'wasi:keyvalue' has them"))
-                }
-                None => Err(Trouble::NoBucket),
-            }
+            check_holds(&*state, &opened.bucket).await?;
+            self.push(Container(opened))
         };
         task.run(subject.as_deref(), opening).await
     }
@@ -165,7 +161,7 @@ impl View<'_> {
         self.push(Writing { body: Body::new(), has_stream: false, to: None, open: None })
     }
 
-    /// Its one stream. None: it was given before, or there are as many blobs read and written as may be.
+    /// Its one stream. None: it was given before, or there are as many blobs read and written, or as many resources, as may be.
     pub(in crate::runtime) fn body_of(
         &mut self,
         value: &Resource<Writing>,
@@ -174,9 +170,13 @@ impl View<'_> {
         if writing.has_stream || writing.take_place(self.keeper).is_err() {
             return Ok(None);
         }
-        writing.has_stream = true;
         let stream = Outgoing { body: writing.body.clone(), invocation: Arc::clone(self.keeper.call()?) };
-        Ok(Some(self.table.push_child(Box::new(stream) as DynOutputStream, value)?))
+        let stream = match self.table.push_child(Box::new(stream) as DynOutputStream, value) {
+            Err(ResourceTableError::Full) => return Ok(None),
+            pushed => pushed?,
+        };
+        self.table.get_mut(value)?.has_stream = true;
+        Ok(Some(stream))
     }
 
     /// Says where it goes.
@@ -269,6 +269,15 @@ impl Writing {
             self.open = Some(keeper.stream()?);
         }
         Ok(())
+    }
+}
+
+/// Checks that there is a bucket, and that it holds blobs.
+async fn check_holds(state: &dyn State, bucket: &Bucket) -> Result<(), Trouble> {
+    match state.holds(bucket, deadline()).await? {
+        Some(Holds::Blobs) => Ok(()),
+        Some(Holds::Values) => Err(Trouble::invalid("the bucket holds values: 'wasi:keyvalue' has them")),
+        None => Err(Trouble::NoBucket),
     }
 }
 

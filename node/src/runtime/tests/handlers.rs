@@ -115,7 +115,7 @@ async fn a_message_is_taken_or_it_is_not() {
     let request = http::Request::post("/").header("ce-type", "t").header("ce-subject", "Euro%20%E2%82%AC");
     let subject = sent(&fixture, &function, request.body(body("subject")).unwrap()).await.unwrap_err();
     assert_eq!(subject.refusal.message, "the function answered: Euro €");
-    for (queue, name) in [("orders", "orders"), ("topic/done/f", "done"), ("webhook/w", "webhook/w")] {
+    for (queue, name) in [("jobs", "jobs"), ("topic/done/f", "done"), ("webhook/w", "webhook/w")] {
         let request = http::Request::post("/").header("ce-type", "t").header("coracle-queue", queue);
         let subject = sent(&fixture, &function, request.body(body("subject")).unwrap()).await.unwrap_err();
         assert_eq!(subject.refusal.message, format!("the function answered: {name}"), "what it came by");
@@ -190,7 +190,11 @@ async fn a_handler_of_another_type_is_refused_before_its_events_come() {
 async fn a_watcher_of_either_draft_is_given_the_bucket_and_the_value_as_it_is() {
     let older = WATCHES.replace("0.2.0-draft2", "0.2.0-draft");
     for (text, world) in [(WATCHES, CHANGES), (&older, CHANGES_OF_DRAFT)] {
-        watches(without_http(&module(text), &[world])).await;
+        let wasm = without_http(&module(text), &[world]);
+        let fixture = Fixture::new();
+        let wants = fixture.runtime.check(&fixture.write(&wasm).1).await.unwrap().wants;
+        assert!(wants.keyvalue && !wants.blobs, "its deploy tells whoever does not grant it");
+        watches(wasm).await;
     }
 }
 

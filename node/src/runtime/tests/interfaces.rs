@@ -79,6 +79,11 @@ const GUEST: &str = r#"(module
 
 /// What the steps put. `'TEXT'` in them stands for where a text is, and its length.
 async fn told(fixture: &Fixture, steps: &str, spec: Draft) -> String {
+    told_by(fixture, |text| text.to_owned(), steps, spec).await
+}
+
+/// The same of a guest whose interfaces were changed.
+async fn told_by(fixture: &Fixture, changed: fn(&str) -> String, steps: &str, spec: Draft) -> String {
     let (mut texts, mut code) = (String::new(), String::new());
     for (number, part) in steps.split('\'').enumerate() {
         if number % 2 == 0 {
@@ -89,7 +94,8 @@ async fn told(fixture: &Fixture, steps: &str, spec: Draft) -> String {
         }
     }
     let text = GUEST.replace("TEXTS", &texts).replace("STEPS", &code);
-    let wasm = without_http(&text, &[MESSAGES, SPIN, CONFIG, LOGGING]);
+    let logging = changed(LOGGING.0);
+    let wasm = without_http(&changed(&text), &[MESSAGES, SPIN, CONFIG, (&logging, LOGGING.1)]);
     let function = fixture.deploy("f", &wasm, spec).await.unwrap();
     let trigger = Trigger::Queue { kind: "queue".to_owned(), route: String::new() };
     let request = http::Request::post("/").body(body("")).unwrap();
@@ -141,9 +147,19 @@ async fn variables_are_those_of_the_environment() {
 
 #[tokio::test]
 async fn what_is_logged_has_its_level() {
+    logs(str::to_owned).await;
+    // As many tools have it.
+    logs(|text| {
+        text.replace("wasi:logging@0.1.0-draft", "wasi:logging")
+            .replace("logging/logging@0.1.0-draft", "logging/logging")
+    })
+    .await;
+}
+
+async fn logs(changed: fn(&str) -> String) {
     let fixture = Fixture::new();
     let steps = "(call $log (i32.const 3) 'ctx' 'it is late') (call $log (i32.const 5) '' 'it ends\nhere')";
-    told(&fixture, steps, Draft::default()).await;
+    told_by(&fixture, changed, steps, Draft::default()).await;
     let lines = fixture.lines.all();
     let own: Vec<_> = lines.iter().filter(|line| !line.contains("the call failed")).collect();
     assert!(own[0].ends_with(": WARN ctx: it is late") && own[1].ends_with(": CRITICAL it ends"), "{own:?}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::TryStreamExt as _;
 
 use super::sent::Sent;
-use super::{at, found};
+use super::{at, check_holds, found};
 use crate::blobs::{Blob, INLINE_BYTES_MAX};
 use crate::runtime::state::keeper::{View, deadline};
 use crate::runtime::state::operation::Operation;
@@ -35,6 +35,10 @@ impl View<'_> {
             }
             let (blobs, from, to) =
                 (self.keeper.blobs()?, at(&source, from_key.clone())?, at(&target, to_key)?);
+            // What is read of the source is asked there.
+            if source.bucket != target.bucket {
+                check_holds(&*self.keeper.state(), &target.bucket).await?;
+            }
             let Blob { info, content } = found(&*blobs, &source, from_key).await?;
             if from == to {
                 return Ok(());

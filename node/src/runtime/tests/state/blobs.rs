@@ -193,6 +193,13 @@ async fn a_bucket_of_the_other_kind_is_told_when_it_is_opened() {
     let world = World::new();
     let told = world.run(Script::of("values").exists("values")).await;
     assert_eq!(told, "invalid-argument: the bucket holds values: 'wasi:keyvalue' has them no ");
+    world.blobs.set("b", "a", "x");
+    let (told, effects) = world.gathered(Script::of("b").copy(("b", "a"), ("values", "a"))).await;
+    assert_eq!(told, "ok invalid-argument: the bucket holds values: 'wasi:keyvalue' has them ");
+    assert_eq!(effects, [], "it would be found at the call's end");
+    let wants =
+        world.fixture.runtime.check(&world.fixture.write(&Script::of("b").built()).1).await.unwrap().wants;
+    assert!(wants.blobs && !wants.keyvalue);
     let script = values::Script::of(values::Draft::ALL[0]).open("b");
     let spec = Spec { keyvalue: vec!["b".to_owned()], ..Spec::default() };
     let function = world.fixture.deploy("v", &script.built(), spec).await.unwrap();
