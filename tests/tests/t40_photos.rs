@@ -1,5 +1,5 @@
-//! Goal: photos that are uploaded are on the page, each once, with a small one beside it, though the node that leads the store is
-//! killed in the middle; and the records of the calls tell what they have cost.
+//! Goal: photos that are uploaded are on the page, each once, with a small one beside it, until they are deleted, though the node
+//! that leads the store is killed in the middle; and the records of the calls tell what they have cost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,6 +107,19 @@ async fn records(cluster: &Cluster, function: &str) -> Vec<Value> {
     cluster.run(&list).await.ok().json().as_array().expect("a list").clone()
 }
 
+/// Deletes a photo, and waits until nothing shows it.
+async fn delete(cluster: &Cluster, key: &str) {
+    let _ = cluster.run(&["blob", "delete", "uploads", key]).await.ok();
+    let path = shown(key).1;
+    within(AFTER_A_LOSS, "what is deleted is not on the page", async || {
+        let page = page(cluster, 0).await?;
+        if page.contains(&path) { Err(page) } else { Ok(()) }
+    })
+    .await;
+    let small = cluster.client.get(&cluster.url(0, &format!("/.coracle/blob/thumbs/{path}"))).await;
+    assert_eq!(small.expect("an answer").status, 404, "{key}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn photos_are_on_the_page_once_whoever_dies() {
     let mut cluster = cluster().await;
@@ -165,4 +178,7 @@ async fn photos_are_on_the_page_once_whoever_dies() {
     }
     let rows = cluster.run(&["kv", "list", "photos", "-o", "json"]).await.ok().json();
     assert_eq!(rows.as_array().map(Vec::len), Some(PHOTOS.len()), "{rows}");
+    delete(&cluster, PHOTOS[0]).await;
+    let rows = cluster.run(&["kv", "list", "photos", "-o", "json"]).await.ok().json();
+    assert_eq!(rows.as_array().map(Vec::len), Some(PHOTOS.len() - 1), "{rows}");
 }

@@ -18,6 +18,17 @@ fn bad(text: &str) -> String {
 }
 
 #[test]
+fn what_the_documentation_shows_can_be_copied() {
+    let page = include_str!("../../../docs/manifest.md");
+    let blocks: Vec<_> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 4, "the page has samples");
+    let manifests: Vec<_> = blocks.into_iter().map(good).collect();
+    let buckets: Vec<_> = manifests.iter().flat_map(|it| &it.buckets).map(|it| it.bytes_max).collect();
+    assert_eq!(buckets, [100 << 20, 1 << 40], "what a comment says is said");
+}
+
+#[test]
 fn every_key_is_read() {
     let manifest = good(
         r#"

@@ -52,7 +52,12 @@ pub(super) async fn put(
 }
 
 /// What becomes of an upload that failed so: what nobody can go on with goes.
-async fn given_up(door: &mut Door, upload: &pb::BlobUpload, several: bool, failure: Failure) -> Failure {
+pub(super) async fn given_up(
+    door: &mut Door,
+    upload: &pb::BlobUpload,
+    several: bool,
+    failure: Failure,
+) -> Failure {
     let in_vain = match failure.exit {
         // It has ended, or its bucket has.
         Exit::NotFound => return failure,

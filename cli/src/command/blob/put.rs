@@ -144,7 +144,8 @@ pub(super) async fn run(args: &Put, session: &Session<'_>) -> Result<(), Failure
 }
 
 impl Look {
-    fn check(&self) -> Result<(), Failure> {
+    /// Each name once.
+    pub(super) fn check(&self) -> Result<(), Failure> {
         let names = || self.meta.iter().map(|(name, _)| name);
         match names().enumerate().find(|(at, name)| names().take(*at).any(|it| it == *name)) {
             Some((_, name)) => Err(Failure::usage(format!("--meta: '{name}' stands twice"))),

@@ -112,6 +112,10 @@ fn verbs_take_what_they_need() {
         assert!(parse(bad).is_err(), "{bad}");
     }
     assert!(Line::try_parse_from(["blob", "info", "uploads", ""]).is_err());
+    let said = |line: &str| parse(line).unwrap_err().to_string();
+    assert!(said("put uploads a f --meta by=Jürgen").contains("'Jürgen': a value goes in a header"));
+    let twice = Look { meta: ["1", "2"].map(|it| ("a".to_owned(), it.to_owned())).into(), ..Look::default() };
+    assert!(twice.check().unwrap_err().message.contains("'a' stands twice"));
 }
 
 #[tokio::test]
@@ -221,12 +225,14 @@ async fn an_upload_that_fails_says_how_it_goes_on() {
         assert!(failure.message.contains(said), "no '{said}' in {failure}");
     }
     assert_eq!(world.store.with(|kept| kept.uploads.len()), 1);
-    // Where nothing is kept, nothing is said of it.
-    let missing = coracle_proto::status::Refusal::new(Code::UploadNotFound, "it has ended");
-    world.store.with(|kept| kept.refusals.push_back(missing.into()));
-    let source = world.source(&bytes(2500)).await.in_parts_of(1000);
-    let failure = put::put(&mut world.door("b").await, source, &Look::default(), false).await.unwrap_err();
-    assert!(!failure.message.contains("--resume"), "{failure}");
+    // What has ended is not gone on with, and what never fits is not kept.
+    let upload = world.store.with(|kept| kept.uploads[0].clone());
+    let mut door = world.door("a").await;
+    for (exit, left) in [(Exit::NotFound, 1), (Exit::Usage, 0)] {
+        let failure = parts::given_up(&mut door, &upload, true, Failure::new(exit, "no")).await;
+        let uploads = world.store.with(|kept| kept.uploads.len());
+        assert_eq!((failure.message.as_str(), uploads), ("no", left), "{exit:?}");
+    }
 }
 
 /// A blob that is there.
@@ -268,7 +274,7 @@ async fn what_breaks_off_for_good_says_how_it_goes_on_and_what_was_replaced_is_n
     there(&world, "a", &data, &[5000]);
     world.gateway.with(|front| front.cuts = vec![0, 0, 0, 0, 0, 1000]);
     let failure = get::get(&mut world.door("a").await, &to(&file), false, None).await.unwrap_err();
-    assert!(failure.message.contains(".part has 1000 B of 4.9 KiB: --resume goes on"), "{failure}");
+    assert!(failure.message.contains(".part has 1000 B of 4.8 KiB: --resume goes on"), "{failure}");
     let kept = world.folder.path().join(format!("got.{}.part", &link::hex(&etag::digest(&data))[..8]));
     assert_eq!(std::fs::read(&kept).unwrap(), data[..1000]);
     // The blob is another one by now: nothing of it is there.

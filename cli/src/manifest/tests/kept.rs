@@ -287,3 +287,12 @@ fn blobs_webhooks_and_ways_of_delivery_are_read() {
     let twice = "[[trigger]]\nfunction = 'f'\non = 'webhook'\nverify = 'slack'\nsecret = 's'\n";
     assert!(bad(&format!("{twice}{twice}")).contains("line 2 has a webhook of that name already"));
 }
+
+#[test]
+fn a_wait_without_a_batch_is_refused() {
+    for batch in ["{ wait = '5s' }", "{ max = 1, wait = '5s' }"] {
+        let problems = bad(&format!("[queue.jobs]\nbatch = {batch}\n"));
+        assert!(problems.contains("queue.jobs.batch: one message waits for no others"), "{problems}");
+    }
+    good("[queue.jobs]\nbatch = { max = 2, wait = '5s' }\n[queue.more]\nbatch = { max = 5 }\n");
+}
