@@ -167,7 +167,9 @@ async fn imports_that_nobody_provides_are_named() {
         );
         let refusal = refused_wat(&text).await;
         assert_eq!(refusal.code, Code::UnsatisfiedImport);
-        for named in [import, "wasi:keyvalue 0.2.0-draft2 (store,", "wasmcloud:messaging 0.2.0 (", "wasi:blobstore"] {
+        for named in
+            [import, "wasi:keyvalue 0.2.0-draft2 (store,", "wasmcloud:messaging 0.2.0 (", "wasi:blobstore"]
+        {
             assert!(refusal.message.contains(named), "{named}: {}", refusal.message);
         }
     }

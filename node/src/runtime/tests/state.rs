@@ -168,7 +168,10 @@ async fn each_bound_of_a_call_names_itself_and_is_that_call_s_own() {
     assert_eq!(told, "limit-reached: a call may read 67108864 bytes of keys and values ");
     let opens = Script::of(Draft::Second).times(BUCKETS_OPEN_MAX, |it| it.open("b").quietly()).open("b");
     let told = world.run(opens).await;
-    assert_eq!(told, "limit-reached: a call may have 100 handles of buckets, of blobs, of lists and to swap by, and has as many ");
+    assert_eq!(
+        told,
+        "limit-reached: a call may have 100 handles of buckets, of blobs, of lists and to swap by, and has as many "
+    );
     let opens = Script::of(Draft::Second).times(BUCKETS_OPEN_MAX + 1, |it| it.open("b").close().quietly());
     let opens = opens.open("b");
     assert_eq!(world.run(opens).await, "ok ", "those that it has let go of do not count");
