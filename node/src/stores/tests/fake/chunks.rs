@@ -104,7 +104,7 @@ impl Chunks for Served {
             chunk.extend_from_slice(&piece.data);
             let slow = self.state().kept.slow;
             if !slow.is_zero() {
-                tokio::time::sleep(slow).await;
+                tokio::time::sleep(slow).await; // a bounded poll: as a slow disk would
             }
             digest = piece.digest;
         }
