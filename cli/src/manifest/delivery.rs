@@ -119,7 +119,7 @@ impl Delivery {
             mode: mode.or(other.mode),
             reply: reply.or_else(|| other.reply.clone()),
             batch_max: batch_max.or(other.batch_max),
-            batch_wait_ms: batch_wait_ms.or(other.batch_wait_ms.filter(|_| !no_batch)),
+            batch_wait_ms: batch_wait_ms.or_else(|| other.batch_wait_ms.filter(|_| !no_batch)),
         }
     }
 

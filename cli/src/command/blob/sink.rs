@@ -101,7 +101,7 @@ impl Sink {
             Whither::File(name) => name.clone(),
         };
         let part = part_of(&name, etag);
-        let mut file = lock(&part).await?;
+        let mut file = lock(&part)?;
         let mut there = 0;
         if resume {
             let mut buffer = vec![0; 256 << 10];
@@ -182,7 +182,7 @@ pub(super) fn part_of(name: &Path, etag: &str) -> PathBuf {
 }
 
 /// Opens it for this command alone.
-async fn lock(part: &Path) -> Result<File, Failure> {
+fn lock(part: &Path) -> Result<File, Failure> {
     let taken = || {
         let sentence = format!("{}: another 'coracle blob get' is writing it", part.display());
         Failure::new(Exit::Conflict, sentence)

@@ -258,13 +258,10 @@ async fn make_or_change(
     let all = all(events, &id.namespace).await?;
     // One that is being deleted is none: the store says when it may be made again.
     let before = all.iter().find(|it| it.bucket == id.name.as_str() && !it.dropping);
-    let usual = BucketEntry::usual(id.clone(), holds);
-    let now = before.map_or(usual.clone(), |it| BucketEntry {
-        keys_max: it.keys_max,
-        bytes_max: it.bytes_max,
-        access: access_of(it),
-        ..usual
-    });
+    let mut now = BucketEntry::usual(id.clone(), holds);
+    if let Some(it) = before {
+        (now.keys_max, now.bytes_max, now.access) = (it.keys_max, it.bytes_max, access_of(it));
+    }
     let wanted = BucketEntry {
         keys_max: bounds.keys.unwrap_or(now.keys_max),
         bytes_max: bounds.size.unwrap_or(now.bytes_max),
