@@ -14,6 +14,17 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Refuses where so much room is not left, as the system would. A file system that does not tell has it.
+pub(crate) fn has_room(dir: &Path, bytes: u64) -> io::Result<()> {
+    let found = rustix::fs::statvfs(dir)?;
+    let left = found.f_bavail.saturating_mul(found.f_frsize);
+    if found.f_blocks == 0 || left >= bytes {
+        return Ok(());
+    }
+    let sentence = format!("{} has {left} bytes left, and {bytes} are to be free", dir.display());
+    Err(io::Error::new(io::ErrorKind::StorageFull, sentence))
+}
+
 /// Puts a finished, synced file in the place of another, durably.
 pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;

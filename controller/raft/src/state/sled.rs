@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_proto::id::GroupId;
@@ -28,21 +31,40 @@ const APPLIED: &[u8] = b"applied";
 const DIGEST: &[u8] = b"digest";
 const RECORD: u8 = b'r';
 
+/// sled writes in many pieces, in any order. Where some find no room and others do, it may lose what it had synced long before:
+/// it is asked for nothing where there is not twice as much room as is written at once.
+const ROOM_BYTES_MIN: u64 = 64 << 20;
+
+/// A flush that takes longer than this may wait for what has failed: another one is begun. A disk may be slow, so that each
+/// is given more time than the one before.
+const WAKE_AFTER: Duration = Duration::from_millis(250);
+const WAKE_AFTER_MAX: Duration = Duration::from_secs(16);
+
 /// The database.
 pub(crate) struct SledStore {
     db: sled::Db,
     /// Its file once more: sled's `flush` is `sync_file_range` on Linux, which a power cut undoes.
     file: File,
     blobs: Mutex<Blobs>,
+    dir: Arc<Path>,
+    /// A write has failed. One of a blob leaves sled in the middle of it: nothing that is written later ever counts as written.
+    failed: Arc<AtomicBool>,
 }
 
 impl SledStore {
     /// Opens the database of a folder, or makes one. Blocks.
     pub(crate) fn open(dir: &Path) -> Result<Self, Trouble> {
         database::sweep(dir).map_err(Trouble::Refused)?;
+        disk::has_room(dir.parent().unwrap_or(dir), ROOM_BYTES_MIN).map_err(Trouble::Refused)?;
         let db = database::open(dir)?;
         let file = File::open(dir.join("db")).map_err(Trouble::Refused)?;
-        Ok(Self { db, file, blobs: Mutex::new(Blobs::new(dir)) })
+        Ok(Self { db, file, blobs: Mutex::new(Blobs::new(dir)), dir: Arc::from(dir), failed: Arc::default() })
+    }
+}
+
+impl SledStore {
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 }
 
@@ -67,14 +89,18 @@ impl EngineStore for SledStore {
         let tree = guarded(|| self.db.open_tree(format!("group-{group}")))?;
         let digest = guarded(|| tree.get(DIGEST))?;
         let digest = digest.and_then(|digest| digest.as_ref().try_into().ok()).map_or(0, u128::from_le_bytes);
-        Ok(Box::new(SledEngine { tree, digest }))
+        let (dir, failed) = (Arc::clone(&self.dir), Arc::clone(&self.failed));
+        Ok(Box::new(SledEngine { tree, digest, dir, failed }))
     }
 
     /// First what is pointed to, then what points: once the flush has returned, every blob that a record before it
     /// needs is complete.
     fn sync(&self) -> Result<(), Unsynced> {
-        match self.db.flush().map_err(error) {
-            Ok(_) => {}
+        if self.has_failed() {
+            return Err(Unsynced::Refused(io::Error::other("a write has failed before")));
+        }
+        match flush(&self.db) {
+            Ok(()) => {}
             // A flush writes first. Whether of what was written something is lost the system tells each handle by itself.
             Err(full) if disk::is_full(&full) && self.file.sync_data().is_ok() => {
                 return Err(Unsynced::Refused(full));
@@ -86,12 +112,48 @@ impl EngineStore for SledStore {
     }
 }
 
+impl Drop for SledStore {
+    /// sled flushes where it is dropped, too: after this one that has nothing to wait for. After a write that failed it may wait
+    /// for ever, so that it is not dropped: it ends with the process.
+    fn drop(&mut self) {
+        if self.has_failed() {
+            std::mem::forget(self.db.clone());
+        } else if let Err(error) = flush(&self.db) {
+            tracing::warn!(%error, "the state was not written as it was closed: the log has what it lacks");
+        }
+    }
+}
+
+/// sled's flush, of which each waits for what threads of sled's write. Where they cannot they tell nobody, and who waits would
+/// wait for ever; but whoever comes to flush after that sees it, and wakes the others.
+fn flush(db: &sled::Db) -> io::Result<()> {
+    let (tell, told) = mpsc::channel();
+    let mut patience = WAKE_AFTER;
+    loop {
+        let (db, tell) = (db.clone(), tell.clone());
+        let flush = move || {
+            let flushed = catch_unwind(AssertUnwindSafe(|| db.flush()));
+            drop(db);
+            // Another one has told before.
+            let _ = tell.send(flushed);
+        };
+        thread::Builder::new().name("raft-flush".to_owned()).spawn(flush)?;
+        match told.recv_timeout(patience) {
+            Ok(Ok(flushed)) => return flushed.map(drop).map_err(error),
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => patience = WAKE_AFTER_MAX.min(patience * 2),
+        }
+    }
+}
+
 /// One group's tree. One tree, because a batch of sled is atomic inside one.
 struct SledEngine {
     tree: sled::Tree,
     /// Of all records together: sled takes what it finds damaged in its file for the end of it, and goes on without what came
     /// after. Each record that it still has is whole then, and some are missing, or older than the others.
     digest: u128,
+    dir: Arc<Path>,
+    failed: Arc<AtomicBool>,
 }
 
 impl Engine for SledEngine {
@@ -159,7 +221,12 @@ impl SledEngine {
     fn apply(&mut self, mut batch: Batch, digest: u128, at: &AppliedState) -> io::Result<()> {
         batch.insert(APPLIED, at.seal(APPLIED));
         batch.insert(DIGEST, &digest.to_le_bytes()[..]);
-        self.tree.apply_batch(batch).map_err(error)?;
+        if self.failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("a write has failed before"));
+        }
+        disk::has_room(&self.dir, ROOM_BYTES_MIN)?;
+        let applied = self.tree.apply_batch(batch).map_err(error);
+        applied.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
         self.digest = digest;
         Ok(())
     }
