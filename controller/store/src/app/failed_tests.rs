@@ -18,7 +18,8 @@ async fn a_store_that_failed_ends_without_a_replica_too() {
     // Its end writes tables.
     let seat = Seat { address: "127.0.0.1:1".to_owned(), ..Seat::default() };
     let members = BTreeMap::from([(NodeId::new(2), seat)]);
-    let arranged = Arrangement { group: GROUP, revision: Revision::new(2), members, begun: true };
+    let arranged =
+        Arrangement { group: GROUP, revision: Revision::new(2), members, begun: true, stays: false };
     world.replicas.arrange(arranged.clone()).await.unwrap();
     assert!(world.replicas.all().is_empty());
     let ended = tokio::time::timeout(SOON, stopped(&world.replicas)).await.expect("it ends");
