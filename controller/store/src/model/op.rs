@@ -4,17 +4,19 @@ mod blob;
 mod effect;
 mod span;
 mod tick;
+mod verdict;
 
 use coracle_proto::id::{ClusterId, FunctionId, GroupId, InvocationId, NodeId, RequestId};
 
 use super::keys::Due;
 use super::name::{Name, Place};
-use super::record::{Answer, Definition, Fence, Part, Report, Sealed, Settings, Terms, Ticket, Watcher};
+use super::record::{Answer, Definition, Part, Report, Sealed, Settings, Terms, Ticket, Watcher};
 
 pub use blob::{Begin, BlobBecomes, BlobChange, BlobContent, ToHold, UploadName};
 pub use effect::{Change, Check, Effect, Publish, Write};
 pub use span::{Deletion, Kept, Span};
 pub use tick::Tick;
+pub use verdict::{Other, Verdict};
 
 /// The highest format of operations that this program reads. What `apply` does belongs to the format.
 pub const FORMAT: u32 = 1;
@@ -365,39 +367,4 @@ impl Op {
             | Self::DropWebhook { .. } => 1,
         }
     }
-}
-
-/// An attempt that was made with another one's call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Other {
-    /// The message's number in the queue.
-    pub message: u64,
-    /// Of its claim.
-    pub fence: Fence,
-    /// Where and how it ran; none: nothing was run.
-    pub report: Option<Report>,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The message is done with.
-    Done {
-        /// What the call has done in the platform: with its acknowledgement, or not at all.
-        effects: Vec<Effect>,
-        /// Messages of the same queue that were of the same call: done with it, those that are still held.
-        others: Vec<Other>,
-    },
-    /// It failed, and is tried again while attempts are left.
-    Retry {
-        /// How long to wait, milliseconds; none: as the queue's settings say.
-        after_ms: Option<u64>,
-        /// What went wrong, for people.
-        error: String,
-    },
-    /// It failed, and would fail again: it becomes a dead letter.
-    Dead {
-        /// What went wrong, for people.
-        error: String,
-    },
 }
