@@ -95,7 +95,6 @@ fn random_writes_leave_what_a_map_has() {
         "Mismatch",
         "BucketFullKeys",
         "BucketFullBytes",
-        "NeverFits",
         "NotANumber",
         "Overflow",
     ]);
