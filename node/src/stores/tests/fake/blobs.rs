@@ -26,7 +26,7 @@ pub(crate) struct BlobBucket {
     /// How often an upload was renewed.
     pub(crate) renewed: u32,
     /// What was answered to the last commit.
-    committed: Option<pb::BlobCommitReply>,
+    pub(crate) committed: Option<pb::BlobCommitReply>,
 }
 
 /// What stands here for a bucket's signature.
