@@ -106,7 +106,9 @@ fn of_group(stores: &Stores, group: &DataGroup, told: &Told) -> Vec<Step> {
     }
     let begin = group.members.difference(&told.holders).copied();
     let lead = told.leader.filter(|_| told.voters != group.members);
-    let end = told.holders.difference(&group.members).filter(|node| !told.voters.contains(node)).copied();
+    // While the voters change nobody goes: what is not committed may not come to be.
+    let goes = |node: &&NodeId| !told.changing && !told.voters.contains(node);
+    let end = told.holders.difference(&group.members).filter(goes).copied();
     let moved = group.members.iter().any(|node| is_elsewhere(stores, told, *node));
     let all = group.members.iter().copied().filter(|_| moved);
     arranged(id, begin.chain(lead).chain(end).chain(all))
@@ -279,6 +281,15 @@ mod tests {
         changing.values_mut().for_each(|told| told.changing = true);
         let waits = next_steps(&four, &group(&[1, 2, 3], true), &changing);
         assert_eq!(waits, arrange(&[3]), "one thing after the other");
+    }
+
+    /// A change that is not committed may not come to be.
+    #[test]
+    fn nobody_goes_while_the_voters_change() {
+        let mut changing = told(&[1, 2, 4], &[1, 2, 3, 4]);
+        changing.values_mut().for_each(|told| told.changing = true);
+        assert_eq!(next_steps(&alive(4), &group(&[1, 2, 4], true), &changing), []);
+        assert_eq!(next(&alive(4), &[1, 2, 4], &[1, 2, 4], &[1, 2, 3, 4]), arrange(&[3]));
     }
 
     /// The new one is lost before it votes.

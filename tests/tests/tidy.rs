@@ -43,13 +43,14 @@ const PURE: [&str; 26] = [
 ];
 
 /// What a pure module may use. A new line here is a decision, not a convenience.
-const PURE_IMPORTS: [&str; 44] = [
+const PURE_IMPORTS: [&str; 45] = [
     "std::cmp",
     "std::collections::BTreeMap",
     "std::collections::BTreeSet",
     "std::collections::VecDeque",
     "std::collections::{",
     "std::fmt",
+    "std::iter",
     "std::num",
     "std::ops",
     "std::sync::Arc",
@@ -130,7 +131,9 @@ struct Source {
 impl Source {
     /// The lines of the product: without the inline test module, which stands last.
     fn product(&self) -> impl Iterator<Item = (usize, &str)> {
-        let end = self.text.find("\n#[cfg(test)]\nmod tests").unwrap_or(self.text.len());
+        let begins =
+            ["", "pub(super) ", "pub(crate) "].map(|open| format!("\n#[cfg(test)]\n{open}mod tests"));
+        let end = begins.iter().find_map(|begin| self.text.find(begin)).unwrap_or(self.text.len());
         self.text[..end].lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 }

@@ -103,6 +103,12 @@ pub(crate) fn usage(error: &clap::Error) {
     };
 }
 
+/// Whether results are seen by somebody.
+pub(crate) fn prints_to_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether what is said beside results is seen by somebody.
 pub(crate) fn talks_to_terminal() -> bool {
     io::stderr().is_terminal()
 }

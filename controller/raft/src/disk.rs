@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use crate::os;
+
 /// Makes the entries of a folder durable: without it a new file can vanish with its content intact.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -16,11 +18,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 
 /// Refuses where so much room is not left, as the system would. A file system that does not tell has it.
 pub(crate) fn has_room(dir: &Path, bytes: u64) -> io::Result<()> {
-    let found = rustix::fs::statvfs(dir)?;
-    let left = found.f_bavail.saturating_mul(found.f_frsize);
-    if found.f_blocks == 0 || left >= bytes {
-        return Ok(());
-    }
+    let Some(left) = os::free_bytes(dir)?.filter(|left| *left < bytes) else { return Ok(()) };
     let sentence = format!("{} has {left} bytes left, and {bytes} are to be free", dir.display());
     Err(io::Error::new(io::ErrorKind::StorageFull, sentence))
 }

@@ -18,6 +18,7 @@ mod membership;
 mod metrics;
 mod network;
 mod options;
+mod os;
 mod raft;
 mod reader;
 mod start;

@@ -70,7 +70,7 @@ pub(crate) async fn arrange(
     let store = state.node(node).ok_or_else(|| format!("there is no node {node}"))?;
     let record = state.group(group).ok_or_else(|| format!("there is no group {group}"))?;
     // By the word of whoever leads: it is to hand over, and gives away its replica afterwards.
-    let votes = told(answers).get(&group).is_some_and(|told| told.voters.contains(&node));
+    let votes = told(answers).get(&group).is_some_and(|told| told.changing || told.voters.contains(&node));
     let request = ArrangeRequest {
         cluster_id: context.cluster.to_wire(),
         group: group.get(),

@@ -35,8 +35,16 @@ pub(crate) async fn lead(
 ) {
     let mut status = replica.watch();
     let mut whole = Whole::new(cluster, group);
-    while status.until(|now| now.role == Role::Leader).await.is_some() {
+    loop {
+        if replica.status().role != Role::Leader {
+            whole.rest();
+        }
+        if status.until(|now| now.role == Role::Leader).await.is_none() {
+            return;
+        }
+        let mut asks = false;
         while let Some(step) = wanted(group, &replica, &book) {
+            asks = matches!(step, Step::SetVoters(_));
             if let Step::SetVoters(voters) = &step
                 && !whole.may_vote((&replica, &chunks), voters).await
             {
@@ -47,6 +55,9 @@ pub(crate) async fn lead(
                 info!(%group, %error, "not done yet");
                 break;
             }
+        }
+        if !asks {
+            whole.rest();
         }
         // Whether it was the pause or news that ended the wait makes no difference.
         let _ = tokio::time::timeout(LOOK_EVERY, arranged.notified()).await;

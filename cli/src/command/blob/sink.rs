@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs as at_once;
-use std::io::{self, ErrorKind, IsTerminal as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ impl Whither {
     /// What FILE means for a blob of that key; looked at before anybody is asked.
     pub(super) fn of(file: Option<&Path>, key: &str) -> Result<Self, Failure> {
         match file {
-            None if io::stdout().is_terminal() => {
+            None if terminal::prints_to_terminal() => {
                 Err(Failure::usage("FILE is missing: name one, or pipe it on; - shows it here"))
             }
             None => Ok(Self::Stdout),

@@ -1,22 +1,18 @@
 //! Whether those that are to vote have the chunks of all blobs: who has what they lack does not go before (docs/adr/0018).
 
+mod remote;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use coracle_proto::id::{ClusterId, GroupId, NodeId};
-use coracle_proto::pb::GroupsStatusRequest;
-use coracle_proto::pb::groups_client::GroupsClient;
 use coracle_raft::Status;
-use coracle_transport::{Dialer, Purpose};
 use tracing::{debug, info};
 
 use super::HEARD_WITHIN;
 use crate::chunks::GroupChunks;
 use crate::model;
 use crate::replicas::Replica;
-
-/// Who does not answer within this time is asked again.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Asks them, for as long as this replica leads.
 pub(super) struct Whole {
@@ -44,6 +40,12 @@ impl Whole {
         Self { cluster, group, since: BTreeMap::new(), awaited: None }
     }
 
+    /// Nobody is to come or to go, or another one leads: whoever is asked next is to have what there is by then.
+    pub(super) fn rest(&mut self) {
+        self.since.clear();
+        self.awaited = None;
+    }
+
     /// Whether these may vote from now on, and no others.
     pub(super) async fn may_vote(
         &mut self,
@@ -62,6 +64,10 @@ impl Whole {
             } else {
                 self.ask(&status, node).await
             };
+            if said == Said::Silent {
+                // It may be away for long: what it has is asked for anew.
+                self.since.remove(&node);
+            }
             if !is_enough(said, since, status.voters.contains_key(&node)) {
                 debug!(group = %self.group, %node, ?said, since, "not all chunks of blobs are there");
                 if self.awaited.replace(node) != Some(node) {
@@ -70,28 +76,14 @@ impl Whole {
                 return false;
             }
         }
-        self.since.clear();
-        self.awaited = None;
+        self.rest();
         true
     }
 
     async fn ask(&self, status: &Status, node: NodeId) -> Said {
-        let Some(seat) = status.voters.get(&node).or_else(|| status.learners.get(&node)) else {
-            return Said::Silent;
-        };
-        let Ok(channel) = Dialer::new(Purpose::Question(ANSWERED_WITHIN)).connect_lazily(&seat.address)
-        else {
-            return Said::Silent;
-        };
-        let asked = GroupsStatusRequest { cluster_id: self.cluster.to_wire() };
-        let mut client = GroupsClient::new(channel);
-        match tokio::time::timeout(ANSWERED_WITHIN, client.status(asked)).await {
-            Ok(Ok(reply)) => {
-                let groups = reply.into_inner().groups;
-                let of_this = groups.iter().find(|it| it.group == self.group.get());
-                of_this.map_or(Said::Silent, |it| it.whole.map_or(Said::Nothing, Said::Whole))
-            }
-            Ok(Err(_)) | Err(_) => Said::Silent,
+        match status.voters.get(&node).or_else(|| status.learners.get(&node)) {
+            Some(seat) => remote::ask(self.cluster, self.group, &seat.address).await,
+            None => Said::Silent,
         }
     }
 }

@@ -15,6 +15,7 @@ mod kv_simulation_tests;
 mod kv_tests;
 mod list_tests;
 mod queue_bench;
+mod queue_bounds_tests;
 mod queue_oracle;
 mod queue_simulation_tests;
 mod queue_tests;
