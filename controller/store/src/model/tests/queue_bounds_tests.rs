@@ -1,14 +1,8 @@
 //! Goal: what is published, and what a queue is told, has bounds that are named.
 
-use super::bench::{Bench, effected, perform, place, set, text, write};
-use super::queue_bench::{
-    CLAIM_MS, done, grouped, invocation_of, offer, published, put, report, retry, settle, ticket,
-};
-use crate::model::{
-    CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, How,
-    Kept, MESSAGE_BYTES_MAX, Manner, Op, Other, Outcome, Publish, Reason, Settings, Span, State, Verdict,
-    dead, due, message, ready,
-};
+use super::bench::{Bench, perform, place};
+use super::queue_bench::{published, put};
+use crate::model::{Effect, MESSAGE_BYTES_MAX, Manner, Op, Outcome, Publish, Reason, Settings};
 
 fn bench() -> Bench {
     Bench::with_queue(Settings::DEFAULT)

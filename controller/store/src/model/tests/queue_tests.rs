@@ -6,8 +6,7 @@ use super::queue_bench::{
 };
 use crate::model::{
     CLAIM_MS_MAX, Cause, Change, Claimed, DEDUP_MS, DELAY_MS_MAX, Due, Effect, Effected, Fate, Fence, How,
-    Kept, MESSAGE_BYTES_MAX, Manner, Op, Other, Outcome, Publish, Reason, Settings, Span, State, Verdict,
-    dead, due, message, ready,
+    Kept, Op, Other, Outcome, Publish, Reason, Settings, Span, State, Verdict, dead, due, message, ready,
 };
 
 fn bench() -> Bench {
