@@ -84,7 +84,7 @@ mod tests {
         let (secret, webhook) = (Place::parse("shop", "s").unwrap(), Place::parse("shop", "w").unwrap());
         world.done(Op::PutSecret { secret, value: Sealed::new("v".into()), keep_ms: 0 }).await;
         let name = |text| Name::parse(text).unwrap();
-        let terms = Terms { function: name("f"), form: Form::Slack, secret: name("s"), tolerance_ms: 1 };
+        let terms = Terms { function: name("f"), form: Form::Slack, secret: name("s"), tolerance_ms: 60_000 };
         world.done(Op::PutWebhook { webhook: webhook.clone(), terms, settings: Settings::DEFAULT }).await;
         let term = world.served.replica.status().term;
         world.served.refused.count(&webhook, term, Wrong::Mismatch.cause());
