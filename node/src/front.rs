@@ -112,10 +112,11 @@ const _: () = assert!(OPEN_MAX as u64 * KEPT_BYTES_MAX as u64 <= 256 << 20);
 const READERS_MAX: usize = 400;
 const _: () = assert!(READERS_MAX as u64 * (3 * ANSWER_WINDOW_BYTES as u64 + (640 << 10)) <= 600 << 20);
 /// Of these, those who write blobs, or parts of them, of more than is kept in a record. Each has what is small, two chunks with
-/// pieces of half a mebibyte, and what HTTP/2 has of them for each of three stores: a gigabyte together, where no store takes
-/// anything.
+/// pieces of half a mebibyte, those of one that may have to be sent again, and what HTTP/2 has of them for each of three stores:
+/// little more than a gigabyte together, where no store takes anything.
 const UPLOADS_MAX: usize = 200;
-const _: () = assert!(UPLOADS_MAX as u64 * ((64 << 10) + 2 * (512 << 10) + 3 * (1 << 20)) <= 1 << 30);
+const _: () =
+    assert!(UPLOADS_MAX as u64 * ((64 << 10) + 2 * (512 << 10) + (1280 << 10) + 3 * (1 << 20)) <= 1100 << 20);
 
 /// Of these, calls whose bodies are read whole before they are sent. Bodies of more stream, and whoever runs them ends those
 /// that are slow: so callers that send next to nothing leave half of the open places to others.

@@ -18,9 +18,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Open requests on one connection to a controller: watches, reports and questions of one node. To a store as many.
 const CONTROL_STREAMS_MAX: u32 = 1024;
-/// What may be sent of one body before it is read: 10 MB/s and more where a round trip takes a tenth of a second. At 7402
-/// there are as many of them as calls are admitted and artifacts received; at 7400 uploads pass through.
-const BODY_WINDOW_BYTES: u32 = 1 << 20;
 /// Of all uploads of one connection.
 const CONTROL_WINDOW_BYTES: u32 = 4 << 20;
 
@@ -69,7 +66,7 @@ impl Port {
             // Chunks that wait for their place, or for a slow sender, hold up no other one.
             Self::Data { .. } | Self::Store => calls::CONNECTION_WINDOW_BYTES,
         };
-        Windows { stream: BODY_WINDOW_BYTES, connection }
+        Windows { stream: calls::BODY_WINDOW_BYTES, connection }
     }
 }
 

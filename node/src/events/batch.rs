@@ -98,12 +98,17 @@ impl Batches {
         waiting.of.iter().map(|(queue, open)| (queue.clone(), room(open))).collect()
     }
 
-    /// This one has it run in time, and is not needed if it is full before.
+    /// Whether this one still waits for others.
+    pub(super) fn is_open(&self, queue: &Queue, number: u64) -> bool {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.of.get(queue).is_some_and(|open| open.number == number)
+    }
+
+    /// This one has it run in time, and is not needed if it is full before. One that has taken it by now runs it.
     pub(super) fn sleeps(&self, queue: &Queue, number: u64, sleeper: AbortHandle) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match waiting.of.get_mut(queue).filter(|open| open.number == number) {
-            Some(open) => open.sleeper = Some(sleeper),
-            None => sleeper.abort(),
+        if let Some(open) = waiting.of.get_mut(queue).filter(|open| open.number == number) {
+            open.sleeper = Some(sleeper);
         }
     }
 
@@ -194,7 +199,21 @@ mod tests {
         }
         let again = batches.add(&queue, member(&running, 4, 1).1, THREE).begun.unwrap();
         assert!(batches.due(&queue, number).is_none(), "it was full and has gone");
+        assert!(batches.is_open(&queue, again) && !batches.is_open(&queue, number));
         assert_eq!(batches.due(&queue, again).map(|it| it.len()), Some(1));
-        assert!(batches.due(&queue, again).is_none());
+        assert!(batches.due(&queue, again).is_none() && !batches.is_open(&queue, again));
+    }
+
+    #[tokio::test]
+    async fn who_has_taken_its_batch_before_it_is_known_is_let_be() {
+        let (batches, running) = (Batches::default(), Arc::<Running>::default());
+        let (queue, first) = member(&running, 1, 1);
+        let number = batches.add(&queue, first, THREE).begun.unwrap();
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let sleeper = tokio::spawn(wait);
+        assert_eq!(batches.due(&queue, number).map(|it| it.len()), Some(1));
+        batches.sleeps(&queue, number, sleeper.abort_handle());
+        go.send(()).unwrap();
+        sleeper.await.expect("it runs its batch to the end").unwrap();
     }
 }

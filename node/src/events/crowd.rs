@@ -1,5 +1,5 @@
 //! How many messages of a queue run at once where their calls overtake one another: half as many after each time, and one more
-//! when some went well, more of them each time.
+//! when some went well, more of them each time. After a while in which none was overtaken it is twice as many.
 //!
 //! Calls that all read and write the same value would else be made again and again, each for the one that came first.
 
@@ -12,6 +12,8 @@ use super::narrow::Queue;
 const TOGETHER: Duration = Duration::from_millis(100);
 /// As many have to go well in a row, at most, before one more is tried.
 const NEEDED_MAX: usize = 64;
+/// Where nothing was overtaken for so long twice as many are tried, however few went well.
+const REST: Duration = Duration::from_secs(60);
 /// Queues that are remembered. Where there are more all are found anew.
 const QUEUES_MAX: usize = 1000;
 
@@ -30,6 +32,8 @@ struct Few {
     needed: usize,
     /// What is overtaken before had begun with others.
     until: Instant,
+    /// Twice as many are tried then.
+    rests: Instant,
 }
 
 impl Crowd {
@@ -44,8 +48,9 @@ impl Crowd {
             done: 0,
             needed: 1,
             until: now,
+            rests: now + REST,
         });
-        few.done = 0;
+        (few.done, few.rests) = (0, now + REST);
         if now >= few.until {
             few.messages = (few.messages.min(running) / 2).max(1);
             few.needed = few.needed.saturating_mul(2).min(NEEDED_MAX);
@@ -63,6 +68,21 @@ impl Crowd {
         if few.messages >= few.most {
             self.0.remove(queue);
         }
+    }
+
+    /// Tries twice as many of those of which none was overtaken for long, and forgets those that then have as many as they had.
+    pub(super) fn widen(&mut self, now: Instant) {
+        self.0.retain(|_, few| {
+            if now >= few.rests {
+                (few.messages, few.rests) = (few.messages.saturating_mul(2), now + REST);
+            }
+            few.messages < few.most
+        });
+    }
+
+    /// When one is to be widened.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.values().map(|few| few.rests).min()
     }
 
     /// How many of each run at once.
@@ -112,5 +132,23 @@ mod tests {
             crowd.overtaken((Namespace::default(), number.to_string()), 1, now);
         }
         assert!(crowd.widths().count() <= QUEUES_MAX);
+    }
+
+    #[test]
+    fn what_is_not_overtaken_any_more_is_forgotten_though_nothing_went_well() {
+        let (mut crowd, now) = (Crowd::default(), crate::clock::now());
+        let queue: Queue = (Namespace::default(), "q".to_owned());
+        for time in 0..4 {
+            crowd.overtaken(queue.clone(), 9, now + time * TOGETHER);
+        }
+        let last = now + 3 * TOGETHER;
+        assert_eq!(crowd.next(), Some(last + REST), "it rests from the last time on");
+        crowd.widen(last + REST - TOGETHER);
+        let mut widths = vec![width(&crowd, &queue)];
+        while let Some(next) = crowd.next() {
+            crowd.widen(next);
+            widths.push(width(&crowd, &queue));
+        }
+        assert_eq!(widths, [Some(1), Some(2), Some(4), Some(8), None]);
     }
 }

@@ -129,10 +129,14 @@ impl Running {
         narrow.widen(share, now);
         let mut widths: BTreeMap<Queue, usize> = counts.keys().map(|queue| (queue.clone(), share)).collect();
         widths.extend(narrow.widths().map(|(queue, width)| (queue.clone(), width.min(share))));
-        for (queue, width) in self.crowd().widths() {
+        let mut crowd = self.crowd();
+        crowd.widen(now);
+        for (queue, width) in crowd.widths() {
             let before = widths.get(queue).copied().unwrap_or(share);
             widths.insert(queue.clone(), before.min(width));
         }
+        let until = narrow.next().into_iter().chain(crowd.next()).min();
+        drop(crowd);
         // What comes together may be of one queue: of the one that has the least room, or of one that has nothing yet.
         let (mut most, mut full) = (share, self.crowded());
         widths.retain(|queue, _| !full.contains(queue));
@@ -144,7 +148,7 @@ impl Running {
             }
         }
         let taken = counts.values().map(|count| count.places).sum();
-        Room { places: bound.saturating_sub(taken).min(most), full, until: narrow.next() }
+        Room { places: bound.saturating_sub(taken).min(most), full, until }
     }
 
     /// The function of a message can take no more: nor is more of its queue asked for, as long as as many run as now.

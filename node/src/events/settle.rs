@@ -24,8 +24,8 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
     let span = span::settle(settlement);
     let settling = async {
         let (said, settled) = match say(inner, group, settlement).await {
-            Ok(acknowledged) if settlement.effects.is_empty() => (Ok(acknowledged), Settled::Otherwise),
-            Ok(acknowledged) => (Ok(acknowledged), Settled::Done),
+            Ok(acknowledged) if settlement.verdict == Verdict::Done => (Ok(acknowledged), Settled::Done),
+            Ok(acknowledged) => (Ok(acknowledged), Settled::Otherwise),
             Err(refusal) => {
                 sent::give_up(inner, &settlement.ticket.namespace, &settlement.effects);
                 instead(inner, group, settlement, refusal).await
@@ -50,13 +50,13 @@ pub(super) async fn settle(inner: &Inner, group: GroupId, settlement: &Settlemen
 /// What became of what a call did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// All of it is done.
+    /// All of it is done, also where that is nothing.
     Done,
     /// Nothing of it: the call is made again, for this reason and with this said of it.
     Again(Why, String),
     /// Nothing of it, and it never will be: what is said of it.
     Never(String),
-    /// It did nothing, or nobody holds its message any more.
+    /// It was to do nothing, or nobody holds its message any more.
     Otherwise,
 }
 

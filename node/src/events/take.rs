@@ -187,6 +187,10 @@ impl Taker {
 
     /// Runs a batch when it has waited for so long, if it was not full before.
     fn wait(&mut self, queue: Queue, number: u64, wait: Duration) {
+        // Only this task adds to it, so it is not full before somebody waits for it.
+        if !self.batches.is_open(&queue, number) {
+            return;
+        }
         let (inner, group, cut) = (Arc::clone(&self.inner), self.group, self.cut.clone());
         let (batches, slept) = (Arc::clone(&self.batches), queue.clone());
         let run = async move {

@@ -1,6 +1,7 @@
 //! One attempt of several messages: run by one call, judged for each of them; those that are done are settled together.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use coracle_proto::id::GroupId;
 use coracle_proto::status::Code;
@@ -14,9 +15,9 @@ use super::attempt::{Begun, Came, Counted, call, cut_off, has_no_room, judged, r
 use super::batch::Member;
 use super::settle::Settled;
 use super::verdict::Decision;
-use super::{Inner, named, request, settle, span};
-use crate::call::{CallError, Effect, Spent, Told};
-use crate::stores::{Delivery, Other, Reply, Report, Settlement, Ticket, Verdict};
+use super::{Inner, named, request, sent, settle, span};
+use crate::call::{CallError, Spent, Told};
+use crate::stores::{Delivery, Other, Report, Settlement, Ticket, Verdict};
 
 /// Messages that are settled by themselves at once: they come into one entry of the log, or a few.
 const SETTLED_AT_ONCE: usize = 64;
@@ -47,7 +48,7 @@ pub(super) async fn run(inner: &Inner, group: GroupId, mut members: Vec<Member>,
 pub(super) async fn give_back(inner: &Inner, group: GroupId, members: Vec<Member>) {
     let one = |member: Member| async move {
         let error = "the node went away while it waited for others of its batch".to_owned();
-        let verdict = Verdict::Offer { after: std::time::Duration::ZERO, error };
+        let verdict = Verdict::Offer { after: Duration::ZERO, error };
         settle::settle(inner, group, &Settlement::offered(member.delivery.ticket.clone(), verdict)).await;
     };
     stream::iter(members).for_each_concurrent(SETTLED_AT_ONCE, one).await;
@@ -74,8 +75,6 @@ struct Outcome {
     verdict: Verdict,
     /// Those that are tried again all the same, by the ids of their events.
     named: BTreeSet<String>,
-    effects: Vec<Effect>,
-    reply: Option<Box<Reply>>,
 }
 
 async fn attempt(inner: &Inner, members: &[Member], begun: &Begun, span: &Span) -> Words {
@@ -101,17 +100,21 @@ async fn attempt(inner: &Inner, members: &[Member], begun: &Begun, span: &Span) 
     }
     let (verdict, mut told) = judged(verdict, came.result.is_ok(), begun).await;
     let effects = std::mem::take(&mut told.effects);
-    let failed = verdict != Verdict::Done;
-    if failed || !named.is_empty() {
+    if verdict != Verdict::Done || !named.is_empty() {
         // Nothing is final that half of a change may be the reason of.
         if let Some(what) = overtaken(inner, &first.ticket.namespace, &effects).await {
+            sent::give_up(inner, &first.ticket.namespace, &effects);
             let error = format!("{error}; what it had read was changed meanwhile: {what}");
             let one = |it: &Delivery| given_back(inner, &it.ticket, Why::Overtaken, error.clone());
             return Words::each(still_held(members).into_iter().map(one).collect());
         }
     }
-    let (effects, reply) = if failed { (Vec::new(), None) } else { (effects, reply) };
-    words(&still_held(members), begun, (&came, told, &error), Outcome { verdict, named, effects, reply })
+    let mut words = words(&still_held(members), begun, (&came, told, &error), Outcome { verdict, named });
+    match &mut words.done {
+        Some(done) => (done.effects, done.reply) = (effects, reply),
+        None => sent::give_up(inner, &first.ticket.namespace, &effects),
+    }
+    words
 }
 
 /// Of those that are still wanted when their call is over: from now on whoever settles them finds out.
@@ -127,7 +130,7 @@ fn words(
     (came, told, error): (&Came, Told, &str),
     outcome: Outcome,
 ) -> Words {
-    let Outcome { verdict, named, effects, reply } = outcome;
+    let Outcome { verdict, named } = outcome;
     let (mut words, mut answer) = (Words::default(), came.result.as_ref().ok().cloned());
     for (index, it) in deliveries.iter().enumerate() {
         let is_named = verdict == Verdict::Done && named.contains(&it.event.id);
@@ -151,9 +154,6 @@ fn words(
             }
         }
     }
-    if let Some(done) = &mut words.done {
-        (done.effects, done.reply) = (effects, reply);
-    }
     words
 }
 
@@ -176,6 +176,10 @@ fn offered(inner: &Inner, members: &[Member], came: &Came, error: &str) -> Vec<S
 
 async fn cut_all(inner: &Inner, members: &[Member], begun: &Begun) -> Vec<Settlement> {
     let held = still_held(members);
+    if let (true, Some(first)) = (held.is_empty(), members.first()) {
+        let told = begun.receipt.told(Duration::ZERO).await;
+        sent::give_up(inner, &first.delivery.ticket.namespace, &told.effects);
+    }
     let mut all: Vec<Settlement> =
         stream::iter(&held).then(|it| cut_off(inner, &it.ticket, begun)).collect().await;
     let count = all.len();
@@ -224,7 +228,7 @@ fn share(spent: Spent, count: usize, index: usize) -> Spent {
     let part = |whole: u64| whole / count + u64::from(index < whole % count);
     let cpu_ns = u64::try_from(spent.cpu.as_nanos()).unwrap_or(u64::MAX);
     Spent {
-        cpu: std::time::Duration::from_nanos(part(cpu_ns)),
+        cpu: Duration::from_nanos(part(cpu_ns)),
         memory_byte_ms: part(spent.memory_byte_ms),
         bytes_in: part(spent.bytes_in),
         bytes_out: part(spent.bytes_out),
@@ -250,8 +254,6 @@ impl Came {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

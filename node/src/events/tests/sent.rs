@@ -20,6 +20,11 @@ const UPLOAD: [u8; 16] = [7; 16];
 
 /// Answers with this status, having sent a blob.
 fn sending(status: u16) -> Arc<Guest> {
+    saying(status, "said")
+}
+
+/// The same with this answer.
+fn saying(status: u16, said: &'static str) -> Arc<Guest> {
     Guest::new(move |call: Call| {
         let content = Content::Parts { upload: UPLOAD, parts: Vec::new() };
         let commit =
@@ -27,7 +32,7 @@ fn sending(status: u16) -> Arc<Guest> {
         let (bucket, key) = ("b".to_owned(), "k".to_owned());
         call.receipt.over_with(None, vec![Effect::Blob { bucket, key, commit: Some(commit) }]);
         async move {
-            let mut answer = text("said");
+            let mut answer = text(said);
             *answer.response.status_mut() = StatusCode::from_u16(status).unwrap();
             Ok(answer)
         }
@@ -72,6 +77,27 @@ async fn of_a_call_that_is_not_settled_it_is_given_up_and_of_one_that_is_it_is_n
     node.comes_to(0, Succeeded).await;
     assert_eq!(uploads(&node), 1, "it is what was committed");
     node.end().await;
+}
+
+#[tokio::test]
+async fn of_a_batch_that_comes_to_nothing_it_is_given_up() {
+    const ALL: &str = "{\"batchItemFailures\":[{\"itemIdentifier\":\"e1\"},{\"itemIdentifier\":\"e2\"}]}";
+    for (status, said) in [(400, ""), (500, ""), (200, ALL)] {
+        let node = node(Plan::local(saying(status, said))).await;
+        for id in 1..=2 {
+            let body = pb::EventBody {
+                kind: "queue".to_owned(),
+                source: "/s".to_owned(),
+                id: format!("e{id}"),
+                attributes: [("type".to_owned(), "t".to_owned())].into(),
+                ..Default::default()
+            };
+            let how = pb::DeliverySpec { batch_max: 2, batch_wait_ms: 60_000, ..Default::default() };
+            node.store.put_for("q", "f", id, body, Some(how));
+        }
+        until(&format!("it is given up: {status} {said}"), || uploads(&node) == 0).await;
+        node.end().await;
+    }
 }
 
 #[tokio::test]

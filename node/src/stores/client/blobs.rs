@@ -64,7 +64,7 @@ impl Stores {
         BlobClient { stores: self.clone(), visitor: Some(visitor) }
     }
 
-    fn blobs_for_functions(&self) -> BlobClient {
+    pub(in crate::stores) fn blobs_for_functions(&self) -> BlobClient {
         BlobClient { stores: self.clone(), visitor: None }
     }
 }

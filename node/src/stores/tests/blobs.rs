@@ -11,9 +11,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::asking::World;
 use super::fake::Store;
-use crate::blobs::{At, Blobs as _, CHUNK_BYTES, Commit, Content, Finished, INLINE_BYTES_MAX, Listing, hex};
+use crate::blobs::{
+    At, Blobs as _, CHUNK_BYTES, Commit, Content, Finished, INLINE_BYTES_MAX, Listing, Upload as _, hex,
+};
 use crate::clock;
-use crate::stores::READS_MAX;
+use crate::stores::{Begin, READS_MAX};
 use crate::values::Bucket;
 use crate::worker::tests::until;
 
@@ -46,8 +48,13 @@ impl Three {
     }
 
     async fn put(&self, data: &[u8]) -> Content {
-        let Finished { content, bytes, etag } = self.send(data).await.unwrap();
-        assert_eq!((bytes, etag.as_str()), (data.len() as u64, hex(&Sha256::digest(data)).as_str()));
+        let finished = self.send(data).await.unwrap();
+        let told = (finished.bytes, finished.etag.as_str());
+        assert_eq!(told, (data.len() as u64, hex(&Sha256::digest(data)).as_str()));
+        self.commit(finished).await
+    }
+
+    async fn commit(&self, Finished { content, bytes, etag }: Finished) -> Content {
         let commit = Commit { content, etag, content_type: String::new(), metadata: [].into() };
         let info = self.world.stores.commit(&at("k"), commit, 3, clock::now() + LONG).await.unwrap();
         assert_eq!((info.bytes, info.content_type.as_str()), (bytes, "application/octet-stream"));
@@ -173,6 +180,25 @@ async fn members_without_a_place_are_asked_once_more() {
     assert_eq!(three.send(&data).await, Err(Code::Overloaded), "and then it is told");
 }
 
+/// They say so when all that their windows take has left for them.
+#[tokio::test]
+async fn members_that_wait_for_a_place_in_vain_are_asked_once_more() {
+    let three = Three::start().await;
+    for store in &three.stores[1..] {
+        let kept = &mut store.state().kept;
+        (kept.stalls, kept.full_for) = (true, 1);
+    }
+    let data = content(2 << 20);
+    let refused = async {
+        // All but a few pieces of this wait for them in their streams.
+        until("much is on its way", || three.stores[0].state().kept.taken > (1 << 20) + (384 << 10)).await;
+        three.stores[1..].iter().for_each(|store| store.state().kept.stalls = false);
+    };
+    let (kept, ()) = tokio::join!(three.put(&data), refused);
+    until("all have it", || three.chunks() == [1; 3]).await;
+    assert!(three.read(&kept, 0..data.len() as u64).await.unwrap() == data);
+}
+
 #[tokio::test]
 async fn so_many_chunks_are_read_at_once_and_no_more() {
     let three = Three::start().await;
@@ -278,6 +304,26 @@ async fn what_is_sent_with_little_inline_is_in_chunks_and_can_be_given_up() {
     assert_eq!(three.uploads(), 0);
     let nothing = three.world.stores.upload(&at("k"), IDLE, 0).finish().await.unwrap().content;
     assert_eq!(nothing, Content::Inline(Bytes::new()));
+}
+
+#[tokio::test]
+async fn what_came_before_the_upload_was_opened_is_kept_with_it() {
+    let three = Three::start().await;
+    for (before, after) in [("x", ""), ("x", "yz"), ("", "yz")] {
+        let mut sending = three.world.stores.blobs_for_functions().send(&at("k"), Begin::default());
+        sending.push(before.as_bytes()).await.unwrap();
+        sending.open().await.unwrap();
+        sending.push(after.as_bytes()).await.unwrap();
+        let finished = Box::new(sending).finish().await.unwrap();
+        let kept = three.commit(finished).await;
+        assert!(matches!(&kept, Content::Parts { parts, .. } if parts.len() == 1), "{kept:?}");
+        let data = format!("{before}{after}").into_bytes();
+        assert_eq!(three.read(&kept, 0..data.len() as u64).await, Ok(data));
+    }
+    let mut nothing = three.world.stores.blobs_for_functions().send(&at("k"), Begin::default());
+    nothing.open().await.unwrap();
+    assert_eq!(nothing.end().await.unwrap().0, Content::Inline(Bytes::new()));
+    until("its upload is given up", || three.uploads() == 0).await;
 }
 
 #[tokio::test]

@@ -7,12 +7,14 @@ use coracle_proto::id::NodeId;
 use coracle_proto::pb;
 use coracle_proto::pb::chunks_client::ChunksClient;
 use coracle_proto::status::{Code, Refusal};
+use coracle_transport::calls::BODY_WINDOW_BYTES;
 use futures::StreamExt as _;
 use futures::stream::{self, FuturesUnordered, Stream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::Instrument as _;
 
+use super::fan::PIECE_BYTES;
 use crate::clock;
 use crate::stores::Stores;
 use crate::stores::ask::traced;
@@ -20,6 +22,8 @@ use crate::stores::trouble::{Trouble, Verdict};
 
 /// Pieces of 64 KiB that wait for one member: half a mebibyte, which the members share as far as they wait for the same.
 const WAITING_MAX: usize = 8;
+/// Pieces that a lane keeps to send them again: more than leave for a store that reads none of them.
+const SENT_MAX: usize = BODY_WINDOW_BYTES as usize / PIECE_BYTES + 4;
 /// Members that are slower than a majority are waited for so long in all of a chunk, and are left out of the rest of it.
 const LAG_MAX: Duration = Duration::from_secs(2);
 /// Where none can be left out they are waited for so long with each piece. A store may let a chunk wait for 10 s.
@@ -232,7 +236,7 @@ impl Line {
             Some(piece) => return Some(piece),
             None => self.pieces.recv().await?,
         };
-        self.sent = self.sent.take().filter(|sent| sent.len() < WAITING_MAX);
+        self.sent = self.sent.take().filter(|sent| sent.len() < SENT_MAX);
         if let Some(sent) = &mut self.sent {
             sent.push(piece.clone());
         }

@@ -101,17 +101,18 @@ impl Sending {
         self
     }
 
-    /// Opens the upload now, before any of it has come.
+    /// Opens the upload now: from then on nothing stays here, and what has come goes on to the stores.
     ///
     /// # Errors
-    /// As [`BlobClient::begin`].
+    /// As [`BlobClient::begin`]; why no majority has kept what came.
     pub async fn open(&mut self) -> Result<(), Refusal> {
         if self.way.is_none() {
             let (begin, deadline) = (self.begin.clone(), clock::now() + ASK_MAX);
             let upload = self.client.begin(&self.at, begin, deadline).await?;
             self.client = self.client.admitted();
             let renew_at = clock::now() + self.time() / 3;
-            self.way = Some(Way::new(&self.client, &self.at, upload, Some(renew_at))?);
+            let way = self.way.insert(Way::new(&self.client, &self.at, upload, Some(renew_at))?);
+            way.fan.write(&std::mem::take(&mut self.small)).await?;
         }
         Ok(())
     }
@@ -152,9 +153,7 @@ impl Sending {
             }
             Box::pin(self.open()).await?;
             self.renew().await?;
-            let small = std::mem::take(&mut self.small);
             if let Some(way) = &mut self.way {
-                way.fan.write(&small).await?;
                 way.fan.write(data).await?;
             }
         }
@@ -168,7 +167,8 @@ impl Sending {
     pub async fn end(mut self) -> Result<(Content, Part), Refusal> {
         let digest = Bytes::copy_from_slice(&std::mem::take(&mut self.digest).finalize());
         let (number, bytes) = (self.part, self.bytes);
-        let Some(way) = &mut self.way else {
+        // What was opened for nothing is given up: an upload has no part without a byte that is known by its size.
+        let Some(way) = self.way.as_mut().filter(|way| bytes > 0 || !way.own) else {
             let part = Part { number, run: 0, bytes, digest };
             return Ok((Content::Inline(std::mem::take(&mut self.small).freeze()), part));
         };

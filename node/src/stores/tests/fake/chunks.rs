@@ -83,6 +83,7 @@ impl Chunks for Served {
         if let Some(code) = self.state().kept.refuses {
             return Err(Refusal::new(code, "no").into());
         }
+        self.goes_on().await?;
         {
             let kept = &mut self.state().kept;
             if kept.full_for > 0 {
