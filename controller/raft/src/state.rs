@@ -55,6 +55,11 @@ pub(crate) trait EngineStore: Send + Sync + 'static {
 
     /// Makes durable what all engines have written.
     fn sync(&self) -> Result<(), Unsynced>;
+
+    /// After a write that failed: why something that was taken before may be lost, which the next sync would not tell.
+    fn lost(&self) -> Option<io::Error> {
+        None
+    }
 }
 
 /// Why not all is durable that engines have written.

@@ -23,7 +23,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use coracle_raft::{ProposeError, Role};
-use node::set;
+use node::{Cluster, id, options, set, until};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -41,9 +41,9 @@ const WRITES_MAX: usize = 2_000;
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Self {
+    fn mount(mib: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={SMALL_MIB}m");
+        let size = format!("size={mib}m");
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder.path()).status();
         assert!(mounted.unwrap().success(), "it takes root");
@@ -126,7 +126,7 @@ async fn a_state_in_memory_goes_on_when_its_disk_has_room_again() {
     println!("seed {seed}");
     let mut luck = SmallRng::seed_from_u64(seed);
     for _ in 0..ROUNDS {
-        let (disk, mut expected) = (SmallDisk::mount(), Expected::default());
+        let (disk, mut expected) = (SmallDisk::mount(SMALL_MIB), Expected::default());
         let raft = node::open_single(disk.path()).await;
         disk.fill(luck.random_range(0..LEFT_BYTES_MAX));
         expected.write(&mut luck, async |command| raft.propose(command).await).await;
@@ -148,7 +148,7 @@ async fn a_state_in_memory_goes_on_when_its_disk_has_room_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_on_the_disk_goes_on_when_that_has_room_again() {
-    let (disk, mut expected) = (SmallDisk::mount(), Expected::default());
+    let (disk, mut expected) = (SmallDisk::mount(SMALL_MIB), Expected::default());
     let seed = rand::random();
     println!("seed {seed}");
     let mut luck = SmallRng::seed_from_u64(seed);
@@ -170,4 +170,38 @@ async fn a_state_on_the_disk_goes_on_when_that_has_room_again() {
     let (host, raft) = on_disk::alone(disk.path()).await;
     expected.check(|key| on_disk::get(&raft, key));
     host.shutdown().await;
+}
+
+/// A snapshot is written at once, however large: a state of 40 MiB finds more room than the least that is always asked for
+/// once its file has come, and less than twice its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_too_large_for_the_disk_is_refused_before_it_is_written() {
+    let disk = SmallDisk::mount(256);
+    let small = disk.path().to_owned();
+    let mut cluster = Cluster::new(1, move |given| {
+        (given.limits.snapshot_every, given.limits.keep_entries) = (10, 1);
+        if given.identity.node == id(2) {
+            given.dir = options(&small, 2).dir;
+        }
+    })
+    .await;
+    let value = "v".repeat(1_000_000);
+    for key in 0..42 {
+        cluster.propose(set(key, &value)).await;
+    }
+    until(&cluster.nodes[&1].raft, "the log is purged", |status| status.purged.is_some()).await;
+    let address = cluster.start(2, None).await.address;
+    let seat = address.to_string();
+    disk.fill(111 << 20);
+    let raft = cluster.nodes[&2].raft.clone();
+    cluster.at_leader_of(&[1], async |leader| leader.add_learner(id(2), seat.as_str()).await).await;
+    let status = until(&raft, "it stops", |status| status.role == Role::Stopped).await;
+    let reason = status.stopped.clone().unwrap_or_default();
+    assert!(!status.tainted && reason.contains("bytes left"), "{status:#?}");
+    drop(raft);
+    cluster.kill(2).await;
+    disk.empty();
+    cluster.start(2, Some(address)).await;
+    assert_eq!(cluster.caught_up(2).await.raft.state(), cluster.nodes[&1].raft.state());
+    cluster.shutdown().await;
 }

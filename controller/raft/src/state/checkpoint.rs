@@ -161,7 +161,7 @@ impl Checkpoint {
                     at.iter().for_each(|at| group.synced(at));
                 }
             }
-            Err(error) => self.failure.write_failed("the state", &error),
+            Err(error) => self.write_failed(&error),
         }
         // An error means that the log has ended: nobody goes on from it then.
         let _ = group.log.1.flush(&group.log.0);
@@ -188,6 +188,14 @@ impl Checkpoint {
         Ok(synced?)
     }
 
+    /// Of an error of the disk whoever comes next is told, whatever it was that is lost.
+    fn write_failed(&self, error: &io::Error) {
+        match self.store().ok().and_then(|store| store.lost()) {
+            Some(lost) => self.failure.sync_failed("the state", &lost),
+            None => self.failure.write_failed("the state", error),
+        }
+    }
+
     fn stop(&self) {
         lock(&self.state).stop = true;
         self.wake.notify_one();
@@ -200,7 +208,7 @@ impl Checkpoint {
             let wait = if dirty.is_empty() { Duration::MAX } else { SYNC_EVERY };
             let (stop, sync) = self.wait(wait);
             if let Err(error) = self.write(&mut dirty) {
-                return self.failure.write_failed("the state", &error);
+                return self.write_failed(&error);
             }
             if stop || sync || synced.elapsed() >= SYNC_EVERY {
                 if !dirty.is_empty() && self.sync().is_err() {
@@ -279,6 +287,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::options::HostIdentity;
+    use crate::state::SledStore;
 
     /// As sled does now and then.
     struct Panics;
@@ -321,6 +330,32 @@ mod tests {
         fn replace(&mut self, _records: RecordsIter<'_>, _at: &AppliedState) -> io::Result<()> {
             panic!("a test: the engine panics")
         }
+    }
+
+    /// The disk fails where a blob is written, and it is a write that is told.
+    #[tokio::test]
+    async fn a_write_that_failed_for_want_of_more_than_room_is_remembered_as_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let (failure, state) = (Arc::new(Failure::new(dir.path())), dir.path().join("state"));
+        let store = Arc::new(SledStore::open(&state).unwrap());
+        let checkpoint = Arc::new(Checkpoint::new(Arc::clone(&store) as _, Arc::clone(&failure)));
+        let (log, writer, log_thread) = crate::log::tests::open_for_test(dir.path());
+        let group = checkpoint.add(checkpoint.engine(log.id).unwrap(), log, writer);
+        let thread = CheckpointThread::spawn(Arc::clone(&checkpoint), "state".to_owned()).unwrap();
+        checkpoint.sync().unwrap();
+        std::fs::remove_dir_all(state.join("blobs")).unwrap();
+        let (key, value) = (Bytes::from_static(b"k"), Some(Bytes::from(vec![0; 8 << 20])));
+        group.gather(std::iter::once(Change { key, value }), &AppliedState::default());
+        checkpoint.changed();
+        let mut failed = failure.watch();
+        let found = tokio::time::timeout(Duration::from_secs(30), failed.wait_for(Option::is_some)).await;
+        let found = found.unwrap().unwrap().clone().unwrap();
+        assert!(found.reason.contains("the state") && found.taints, "{found:?}");
+        assert!(matches!(store.sync(), Err(Unsynced::Lost(_))));
+        thread.stop().unwrap();
+        assert!(crate::failure::taint(dir.path()).unwrap().is_some());
+        drop(group);
+        log_thread.stop().unwrap();
     }
 
     #[tokio::test]

@@ -1,18 +1,17 @@
 //! The engine of states that fit into memory: a sled database for all groups of a process, a tree for each.
 
+mod flusher;
+
 use std::fs::File;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use coracle_proto::id::GroupId;
-use sled::Batch;
 
+use self::flusher::Flusher;
 use super::blobs::Blobs;
 use super::database::{self, Trouble};
 use super::{Changes, Engine, EngineStore, Unsynced};
@@ -32,23 +31,58 @@ const DIGEST: &[u8] = b"digest";
 const RECORD: u8 = b'r';
 
 /// sled writes in many pieces, in any order. Where some find no room and others do, it may lose what it had synced long before:
-/// it is asked for nothing where there is not twice as much room as is written at once.
+/// it is asked for nothing where there is not twice as much room as is written at once, and this much.
 const ROOM_BYTES_MIN: u64 = 64 << 20;
-
-/// A flush that takes longer than this may wait for what has failed: another one is begun. A disk may be slow, so that each
-/// is given more time than the one before.
-const WAKE_AFTER: Duration = Duration::from_millis(250);
-const WAKE_AFTER_MAX: Duration = Duration::from_secs(16);
 
 /// The database.
 pub(crate) struct SledStore {
     db: sled::Db,
-    /// Its file once more: sled's `flush` is `sync_file_range` on Linux, which a power cut undoes.
-    file: File,
+    flusher: Flusher,
     blobs: Mutex<Blobs>,
-    dir: Arc<Path>,
-    /// A write has failed. One of a blob leaves sled in the middle of it: nothing that is written later ever counts as written.
-    failed: Arc<AtomicBool>,
+    place: Arc<Place>,
+}
+
+/// Where it is, and what has become of writes there.
+struct Place {
+    dir: Box<Path>,
+    /// The database's file once more: sled's `flush` is `sync_file_range` on Linux, which a power cut undoes.
+    file: File,
+    failed: Mutex<Option<Failed>>,
+}
+
+/// A write has failed. One of a blob leaves sled in the middle of it: nothing that is written later ever counts as written.
+#[derive(Clone)]
+struct Failed {
+    reason: String,
+    /// Something that was taken before may be lost with it.
+    lost: bool,
+}
+
+impl From<Failed> for Unsynced {
+    fn from(failed: Failed) -> Self {
+        let error = io::Error::other(format!("a write has failed before: {}", failed.reason));
+        if failed.lost { Self::Lost(error) } else { Self::Refused(error) }
+    }
+}
+
+impl Place {
+    fn failed(&self) -> Option<Failed> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whatever comes after is told of it, too.
+    fn remember(&self, error: &io::Error, lost: bool) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost || failed.is_none() {
+            *failed = Some(Failed { reason: error.to_string(), lost });
+        }
+    }
+
+    /// sled writes on threads of its own: who is told of an error may have had no part in what is lost by it. A full disk took
+    /// less than it was given; whether something is lost of what it took, the system tells each handle by itself, and once.
+    fn loses(&self, error: &io::Error) -> bool {
+        !disk::is_full(error) || self.file.sync_data().is_err()
+    }
 }
 
 impl SledStore {
@@ -56,15 +90,11 @@ impl SledStore {
     pub(crate) fn open(dir: &Path) -> Result<Self, Trouble> {
         database::sweep(dir).map_err(Trouble::Refused)?;
         disk::has_room(dir.parent().unwrap_or(dir), ROOM_BYTES_MIN).map_err(Trouble::Refused)?;
+        let flusher = Flusher::spawn().map_err(Trouble::Refused)?;
         let db = database::open(dir)?;
         let file = File::open(dir.join("db")).map_err(Trouble::Refused)?;
-        Ok(Self { db, file, blobs: Mutex::new(Blobs::new(dir)), dir: Arc::from(dir), failed: Arc::default() })
-    }
-}
-
-impl SledStore {
-    fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        let place = Arc::new(Place { dir: Box::from(dir), file, failed: Mutex::default() });
+        Ok(Self { db, flusher, blobs: Mutex::new(Blobs::new(dir)), place })
     }
 }
 
@@ -89,59 +119,50 @@ impl EngineStore for SledStore {
         let tree = guarded(|| self.db.open_tree(format!("group-{group}")))?;
         let digest = guarded(|| tree.get(DIGEST))?;
         let digest = digest.and_then(|digest| digest.as_ref().try_into().ok()).map_or(0, u128::from_le_bytes);
-        let (dir, failed) = (Arc::clone(&self.dir), Arc::clone(&self.failed));
-        Ok(Box::new(SledEngine { tree, digest, dir, failed }))
+        Ok(Box::new(SledEngine { tree, digest, place: Arc::clone(&self.place) }))
     }
 
     /// First what is pointed to, then what points: once the flush has returned, every blob that a record before it
     /// needs is complete.
     fn sync(&self) -> Result<(), Unsynced> {
-        if self.has_failed() {
-            return Err(Unsynced::Refused(io::Error::other("a write has failed before")));
+        if let Some(failed) = self.place.failed() {
+            return Err(failed.into());
         }
-        match flush(&self.db) {
-            Ok(()) => {}
-            // A flush writes first. Whether of what was written something is lost the system tells each handle by itself.
-            Err(full) if disk::is_full(&full) && self.file.sync_data().is_ok() => {
-                return Err(Unsynced::Refused(full));
-            }
-            Err(lost) => return Err(Unsynced::Lost(lost)),
+        let Some(flushed) = self.flusher.flush(&self.db) else {
+            let error =
+                io::Error::other(format!("a flush has not ended for {} s", flusher::WAIT_MAX.as_secs()));
+            self.place.remember(&error, false);
+            return Err(Unsynced::Refused(error));
+        };
+        if let Err(error) = flushed {
+            let lost = self.place.loses(&error);
+            return Err(if lost { Unsynced::Lost(error) } else { Unsynced::Refused(error) });
         }
         let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner).sync();
-        blobs.and_then(|()| self.file.sync_data()).map_err(Unsynced::Lost)
+        blobs.and_then(|()| self.place.file.sync_data()).map_err(Unsynced::Lost)
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        if let Some(failed) = self.place.failed().filter(|failed| failed.lost) {
+            return Some(Unsynced::from(failed).into());
+        }
+        // A read is told of it, too.
+        let error = error(self.db.context.global_error().err()?);
+        self.place.loses(&error).then_some(error)
     }
 }
 
 impl Drop for SledStore {
-    /// sled flushes where it is dropped, too: after this one that has nothing to wait for. After a write that failed it may wait
-    /// for ever, so that it is not dropped: it ends with the process.
+    /// sled flushes where it is dropped, too: after this one that has nothing to wait for. After a write that failed, or a flush
+    /// that does not end, it may wait for ever, so that it is not dropped: it ends with the process.
     fn drop(&mut self) {
-        if self.has_failed() {
-            std::mem::forget(self.db.clone());
-        } else if let Err(error) = flush(&self.db) {
-            tracing::warn!(%error, "the state was not written as it was closed: the log has what it lacks");
-        }
-    }
-}
-
-/// sled's flush, of which each waits for what threads of sled's write. Where they cannot they tell nobody, and who waits would
-/// wait for ever; but whoever comes to flush after that sees it, and wakes the others.
-fn flush(db: &sled::Db) -> io::Result<()> {
-    let (tell, told) = mpsc::channel();
-    let mut patience = WAKE_AFTER;
-    loop {
-        let (db, tell) = (db.clone(), tell.clone());
-        let flush = move || {
-            let flushed = catch_unwind(AssertUnwindSafe(|| db.flush()));
-            drop(db);
-            // Another one has told before.
-            let _ = tell.send(flushed);
-        };
-        thread::Builder::new().name("raft-flush".to_owned()).spawn(flush)?;
-        match told.recv_timeout(patience) {
-            Ok(Ok(flushed)) => return flushed.map(drop).map_err(error),
-            Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => patience = WAKE_AFTER_MAX.min(patience * 2),
+        let flushed = self.place.failed().is_none().then(|| self.flusher.flush(&self.db)).flatten();
+        match flushed {
+            None => std::mem::forget(self.db.clone()),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the state was not written as it was closed: the log has what it lacks");
+            }
+            Some(Ok(())) => {}
         }
     }
 }
@@ -152,8 +173,31 @@ struct SledEngine {
     /// Of all records together: sled takes what it finds damaged in its file for the end of it, and goes on without what came
     /// after. Each record that it still has is whole then, and some are missing, or older than the others.
     digest: u128,
-    dir: Arc<Path>,
-    failed: Arc<AtomicBool>,
+    place: Arc<Place>,
+}
+
+/// What is written at once.
+#[derive(Default)]
+struct Batch {
+    batch: sled::Batch,
+    bytes: u64,
+}
+
+impl Batch {
+    fn insert(&mut self, key: &[u8], record: Vec<u8>) {
+        self.bytes += (key.len() + record.len()) as u64;
+        self.batch.insert(key, record);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.bytes += key.len() as u64;
+        self.batch.remove(key);
+    }
+
+    /// What is to be free on the disk before it.
+    fn room(&self) -> u64 {
+        ROOM_BYTES_MIN.max(self.bytes.saturating_mul(2))
+    }
 }
 
 impl Engine for SledEngine {
@@ -192,9 +236,9 @@ impl Engine for SledEngine {
             match value.map(|value| seal(&key, &value)) {
                 Some(record) => {
                     all ^= digest(&key, &record);
-                    batch.insert(&key[..], record);
+                    batch.insert(&key, record);
                 }
-                None => batch.remove(key),
+                None => batch.remove(&key),
             }
         }
         self.apply(batch, all, at)
@@ -203,7 +247,7 @@ impl Engine for SledEngine {
     fn replace(&mut self, records: RecordsIter<'_>, at: &AppliedState) -> io::Result<()> {
         let (mut batch, mut all) = (Batch::default(), 0);
         for key in self.tree.scan_prefix([RECORD]).keys() {
-            batch.remove(key.map_err(error)?);
+            batch.remove(&key.map_err(error)?);
         }
         // A later operation on a key wins over an earlier one of the same batch.
         for record in records {
@@ -211,7 +255,7 @@ impl Engine for SledEngine {
             let key = record_key(&key);
             let record = seal(&key, &value);
             all ^= digest(&key, &record);
-            batch.insert(&key[..], record);
+            batch.insert(&key, record);
         }
         self.apply(batch, all, at)
     }
@@ -220,13 +264,13 @@ impl Engine for SledEngine {
 impl SledEngine {
     fn apply(&mut self, mut batch: Batch, digest: u128, at: &AppliedState) -> io::Result<()> {
         batch.insert(APPLIED, at.seal(APPLIED));
-        batch.insert(DIGEST, &digest.to_le_bytes()[..]);
-        if self.failed.load(Ordering::Acquire) {
-            return Err(io::Error::other("a write has failed before"));
+        batch.insert(DIGEST, digest.to_le_bytes().to_vec());
+        if let Some(failed) = self.place.failed() {
+            return Err(Unsynced::from(failed).into());
         }
-        disk::has_room(&self.dir, ROOM_BYTES_MIN)?;
-        let applied = self.tree.apply_batch(batch).map_err(error);
-        applied.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
+        disk::has_room(&self.place.dir, batch.room())?;
+        let applied = self.tree.apply_batch(batch.batch).map_err(error);
+        applied.inspect_err(|error| self.place.remember(error, self.place.loses(error)))?;
         self.digest = digest;
         Ok(())
     }
@@ -277,5 +321,17 @@ mod tests {
         let error = guarded::<()>(|| panic!("cannot find pid 5")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(guarded(|| Ok(1)).unwrap(), 1);
+    }
+
+    #[test]
+    fn the_room_for_a_write_is_twice_what_it_has() {
+        let mut batch = Batch::default();
+        batch.insert(b"key", vec![0; 1 << 20]);
+        assert_eq!(batch.room(), ROOM_BYTES_MIN);
+        for number in 0_u8..40 {
+            batch.insert(&[number], vec![0; 1 << 20]);
+            batch.remove(&[number; 1_000]);
+        }
+        assert_eq!(batch.room(), 2 * (3 + (1 << 20) + 40 * (1 + (1 << 20) + 1_000)));
     }
 }
