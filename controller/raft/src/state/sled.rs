@@ -17,9 +17,9 @@ use super::database::{self, Trouble};
 use super::{Changes, Engine, EngineStore, Unsynced};
 use crate::codec::frame::{FrameError, seal, unseal};
 use crate::codec::record::{AppliedState, Stored};
-use crate::disk;
 use crate::options::HostIdentity;
 use crate::reader::RecordsIter;
+use crate::{disk, os};
 
 /// Key of the identity, in a tree of its own.
 const IDENTITY: &[u8] = b"identity";
@@ -79,9 +79,10 @@ impl Place {
     }
 
     /// sled writes on threads of its own: who is told of an error may have had no part in what is lost by it. A full disk took
-    /// less than it was given; whether something is lost of what it took, the system tells each handle by itself, and once.
+    /// less than it was given, and a system that is short of files or memory nothing; whether something is lost of what it took,
+    /// the system tells each handle by itself, and once.
     fn loses(&self, error: &io::Error) -> bool {
-        !disk::is_full(error) || self.file.sync_data().is_err()
+        !(disk::is_full(error) || os::is_short(error)) || self.file.sync_data().is_err()
     }
 }
 
