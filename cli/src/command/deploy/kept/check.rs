@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coracle_proto::id::{FunctionId, Namespace};
+use coracle_proto::id::FunctionId;
 use coracle_proto::status::{Code, Refusal};
 
 use super::present::Present;
