@@ -15,6 +15,7 @@ mod line;
 mod linger;
 mod listen;
 pub(crate) mod moment;
+mod named;
 mod paced;
 mod page;
 mod patient;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use coracle_proto::id::{FunctionName, NAME_LENGTH_MAX, Namespace};
+use coracle_proto::id::Namespace;
 use coracle_proto::status::Code;
 
 use crate::call::CallError;
+use crate::front::named::named;
 
 /// A webhook of a namespace: whether there is one its store knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,19 +18,8 @@ pub(in crate::front) struct Hook {
 impl Hook {
     /// Of `NAME` or `NAMESPACE/NAME`; none where it is neither.
     pub(in crate::front) fn parse(text: &str) -> Option<Result<Self, CallError>> {
-        let (namespace, name) = text.split_once('/').unwrap_or((Namespace::DEFAULT, text));
-        if namespace.is_empty() || name.is_empty() || name.contains('/') {
-            return None;
-        }
-        let known = namespace.parse().ok().zip(name.parse::<FunctionName>().ok());
-        let known = known.map(|(namespace, name)| Self { namespace, name: name.to_string() });
-        Some(known.ok_or_else(|| {
-            let said = format!(
-                "'{namespace}/{name}': no webhook can have that name: namespace and name have 1 to {NAME_LENGTH_MAX} \
-                 lower-case letters, digits and '-', and begin with a letter"
-            );
-            CallError::new(Code::WebhookNotFound, said)
-        }))
+        let named = named(text, "webhook", Code::WebhookNotFound)?;
+        Some(named.map(|(namespace, name)| Self { namespace, name }))
     }
 }
 
